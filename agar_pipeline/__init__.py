@@ -1,0 +1,1 @@
+"""From annotated photos of agar plates in FiftyOne to a colony detector you can trust."""

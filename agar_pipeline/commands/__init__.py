@@ -1,0 +1,71 @@
+"""The command line: click shells, loaded only when called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from agar_pipeline.errors import PipelineError
+
+COMMANDS = {
+    "demo": "Generated plates, from nothing to a scored detector.",
+    "plan": "What would run again, and why.",
+    "run": "Materialize what is stale, in one Dagster run.",
+    "import": "Annotated images into a FiftyOne dataset.",
+    "smoke": "One step of a training, from end to end.",
+    "train": "A training from the COCO cache alone.",
+    "env": "Print the exports that point plain dagster commands to the home.",
+}
+"""Command → one line. Each lives in the module of its name (`import` in `import_`)."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")
+        return importlib.import_module(f"agar_pipeline.commands.{module}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, epilog="Example: agar demo")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def agar(ctx: click.Context, debug: bool) -> None:
+    """From annotated photos of agar plates to a colony detector you can trust.
+
+    AGAR_PIPELINE picks a file of configs/pipeline/ (default: demo), AGAR_HOME the folder for everything that is
+    written (default: .agar/ in the checkout).
+    """
+    ctx.obj = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; errors that a user can fix are one to three lines on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        agar.main(given, prog_name="agar", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PipelineError as error:
+        if "--debug" in given:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

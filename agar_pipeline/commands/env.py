@@ -1,0 +1,18 @@
+"""`agar env`"""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+
+@click.command("env", epilog='Example: eval "$(agar env)" && dagster dev')
+def command() -> None:
+    """Print the exports that point plain dagster commands to the home and the pipeline."""
+    from agar_pipeline.config import agar_home, pipeline_name
+    from agar_pipeline.defs.instance import dagster_home
+
+    values = {"AGAR_HOME": agar_home(), "AGAR_PIPELINE": pipeline_name(), "DAGSTER_HOME": dagster_home()}
+    for name, value in values.items():
+        click.echo(f"export {name}={shlex.quote(str(value))}")

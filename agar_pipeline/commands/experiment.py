@@ -1,0 +1,54 @@
+"""What `agar smoke` and `agar train` share: `experiment=E key=value…`, and building from the COCO cache alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.config import ExperimentConfig
+
+
+def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
+    """Compose `experiment=E key=value…`.
+
+    Returns:
+        The experiment, and whether it is just as its file says, with no override.
+
+    Raises:
+        click.UsageError: no experiment is named.
+        ConfigError: the experiment, a key or a value is wrong.
+    """
+    from agar_pipeline.config import load_experiment, names_in
+
+    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    overrides = [word for word in words if not word.startswith("experiment=")]
+    if len(named) != 1:
+        raise click.UsageError(f"name one experiment: experiment=NAME, one of {', '.join(names_in('experiment'))}")
+    return load_experiment(named[0], overrides), not overrides
+
+
+def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: bool) -> Any:
+    """Build the experiment's assets up to `last` from the latest COCO cache, without Dagster or FiftyOne.
+
+    Returns:
+        What the last one was built to.
+    """
+    from agar_pipeline.artifacts import Artifact
+    from agar_pipeline.chain import build_node, experiment_nodes
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.store import Key, Store
+
+    store = Store(agar_home())
+    built: dict[Key, Artifact] = {key: store.open_latest(key) for key in (Key("coco_cache"), Key("bbox_report"))}
+    result: Any = None
+    for node in experiment_nodes(experiment.name, experiment):
+        inputs = {key: built[key] for key in node.inputs}
+        result = build_node(store, node, inputs, say, repoint=as_configured)
+        built[node.key] = result.artifact
+        if node.key.asset == last:
+            break
+    return result

@@ -1,0 +1,38 @@
+"""`agar plan`"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("plan", epilog="Example: agar plan --json")
+@click.option("--experiment", help="Only the chain of this experiment.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(experiment: str | None, as_json: bool) -> None:
+    """What would run again, why, and how long it took last. Exit 0: nothing, 10: something."""
+    from agar_pipeline.chain import load_nodes
+    from agar_pipeline.commands.selection import select_keys
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.defs.instance import open_instance
+    from agar_pipeline.defs.run import plan_now
+    from agar_pipeline.store import Store
+
+    nodes = load_nodes()
+    chosen = select_keys(nodes, (), experiment)
+    with open_instance() as instance:
+        plan, trouble = plan_now(instance, Store(agar_home()), nodes)
+    plan = [planned for planned in plan if planned.key in chosen]
+    if as_json:
+        click.echo(json.dumps({"assets": [planned.to_plain() for planned in plan]}, indent=1))
+    else:
+        for planned in plan:
+            took = f"{planned.last_seconds:8.1f} s" if planned.last_seconds is not None else " " * 10
+            click.echo(f"{planned.key!s:<24} {planned.state:<8} {took}  {'; '.join(planned.reasons)}")
+    if trouble:
+        click.echo(f"note: the dataset was not looked at: {trouble}", err=True)
+    if any(planned.state != "fresh" for planned in plan):
+        if not as_json:
+            click.echo("next: agar run")
+        raise click.exceptions.Exit(10)

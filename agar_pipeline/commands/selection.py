@@ -1,0 +1,31 @@
+"""Which assets the words of a command line mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agar_pipeline.chain import Node
+from agar_pipeline.errors import ConfigError
+from agar_pipeline.store import Key
+
+
+def select_keys(nodes: Mapping[Key, Node], assets: Sequence[str], experiment: str | None) -> set[Key]:
+    """The named assets, or all; with an experiment, only its own and what they are made from.
+
+    Raises:
+        ConfigError: a name is not of this pipeline; lists those that are.
+    """
+    by_name = {str(key): key for key in nodes}
+    unknown = [name for name in assets if name not in by_name]
+    if unknown:
+        raise ConfigError(f"no asset {unknown[0]!r} in this pipeline; there are: {', '.join(by_name)}")
+    experiments = sorted({key.experiment for key in nodes if key.experiment})
+    if experiment is not None and experiment not in experiments:
+        raise ConfigError(
+            f"experiment {experiment!r} is not orchestrated by this pipeline, which has: {', '.join(experiments)}\n"
+            "add it to `experiments` in the pipeline file, or train it alone: agar train experiment=…"
+        )
+    chosen = {by_name[name] for name in assets} or set(nodes)
+    if experiment is not None:
+        chosen = {key for key in chosen if key.experiment in (experiment, None) and key.asset != "leaderboard"}
+    return chosen

@@ -1,0 +1,19 @@
+"""`agar smoke`"""
+
+from __future__ import annotations
+
+import click
+
+from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
+
+
+@click.command("smoke", epilog="Example: agar smoke experiment=demo trainer.accelerator=cpu")
+@click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
+def command(words: tuple[str, ...]) -> None:
+    """One batch, one optimizer step, one checkpoint round trip, one evaluation."""
+    experiment, as_configured = parse_experiment(words)
+    built = build_from_cache(experiment, "smoke_run", as_configured=as_configured)
+    for name, value in {**built.artifact.smoke(), **built.artifact.profile()}.items():
+        click.echo(f"{name}: {value}")
+    click.echo(f"{'cached: ' if built.cached else ''}{built.artifact.root}")
+    click.echo(f"next: agar train {' '.join(words)}")

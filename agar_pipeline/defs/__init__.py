@@ -1,0 +1,1 @@
+"""All Dagster wiring: assets, checks, jobs, resources. No computing here."""

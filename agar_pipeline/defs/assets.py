@@ -1,0 +1,124 @@
+"""The assets: each a signature, one call, and metadata."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, Snapshot, Split, TrainingRun
+from agar_pipeline.chain import SOURCE, Node, build_node
+from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.metadata import describe
+from agar_pipeline.defs.resources import Compute
+from agar_pipeline.defs.source import observe
+from agar_pipeline.store import Built, Key, Store
+
+DATA_GROUP = "data"
+
+
+def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefinition]:
+    """snapshot, split, coco_cache, bbox_report."""
+
+    @dg.asset(**_spec(nodes, "snapshot", {"fiftyone", "parquet"}), deps=[dg.AssetKey(SOURCE.asset)])
+    def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """Images and boxes of the FiftyOne dataset, frozen as Parquet."""
+        node = nodes[Key("snapshot")]
+        return _result(build_node(store, node, {}, context.log.info, source_version=observe(context, node)))
+
+    @dg.asset(**_spec(nodes, "split", {"parquet"}))
+    def split(context: dg.AssetExecutionContext, snapshot: Snapshot) -> dg.MaterializeResult:
+        """Which part each image is in: train, val, perhaps test."""
+        return _build(context, store, nodes, "split", snapshot=snapshot)
+
+    @dg.asset(**_spec(nodes, "coco_cache", {"json"}))
+    def coco_cache(context: dg.AssetExecutionContext, snapshot: Snapshot, split: Split) -> dg.MaterializeResult:
+        """Plain COCO files. From here on nothing touches FiftyOne or its database."""
+        return _build(context, store, nodes, "coco_cache", snapshot=snapshot, split=split)
+
+    @dg.asset(**_spec(nodes, "bbox_report", {"html"}))
+    def bbox_report(context: dg.AssetExecutionContext, coco_cache: CocoCache) -> dg.MaterializeResult:
+        """Every box against every rule, and the verdict that lets training start."""
+        return _build(context, store, nodes, "bbox_report", coco_cache=coco_cache)
+
+    return [snapshot, split, coco_cache, bbox_report]
+
+
+def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) -> list[dg.AssetsDefinition]:
+    """smoke_run, training_run, evaluation of one experiment, in a group of its own."""
+    smoke_key, training_key = (dg.AssetKey([experiment, name]) for name in ("smoke_run", "training_run"))
+
+    @dg.asset(**_spec(nodes, "smoke_run", {"torch"}, experiment), pool="gpu")
+    def smoke_run(
+        context: dg.AssetExecutionContext, compute: Compute, coco_cache: CocoCache, bbox_report: BboxReport
+    ) -> dg.MaterializeResult:
+        """One batch, one step, one checkpoint, one evaluation: what would break training breaks here, in seconds."""
+        inputs = {"coco_cache": coco_cache, "bbox_report": bbox_report}
+        return _build(context, store, nodes, "smoke_run", experiment, compute, **inputs)
+
+    @dg.asset(
+        **_spec(nodes, "training_run", {"torch"}, experiment), pool="gpu", ins={"smoke_run": dg.AssetIn(smoke_key)}
+    )
+    def training_run(
+        context: dg.AssetExecutionContext, compute: Compute, coco_cache: CocoCache, smoke_run: SmokeRun
+    ) -> dg.MaterializeResult:
+        """The detector, trained by Lightning from the COCO cache alone."""
+        inputs = {"coco_cache": coco_cache, "smoke_run": smoke_run}
+        return _build(context, store, nodes, "training_run", experiment, compute, **inputs)
+
+    @dg.asset(
+        **_spec(nodes, "evaluation", {"html"}, experiment), pool="gpu", ins={"training_run": dg.AssetIn(training_key)}
+    )
+    def evaluation(
+        context: dg.AssetExecutionContext, compute: Compute, coco_cache: CocoCache, training_run: TrainingRun
+    ) -> dg.MaterializeResult:
+        """mAP and counts of the best checkpoint, with pictures of what it saw."""
+        inputs = {"coco_cache": coco_cache, "training_run": training_run}
+        return _build(context, store, nodes, "evaluation", experiment, compute, **inputs)
+
+    return [smoke_run, training_run, evaluation]
+
+
+def leaderboard_asset(store: Store, nodes: Mapping[Key, Node]) -> dg.AssetsDefinition:
+    node = nodes[Key("leaderboard")]
+    ins = {f"of_{key.experiment}": dg.AssetIn(to_asset_key(key)) for key in node.inputs}
+
+    @dg.asset(**_spec(nodes, "leaderboard", {"parquet"}), ins=ins)
+    def leaderboard(context: dg.AssetExecutionContext, **evaluations: Evaluation) -> dg.MaterializeResult:
+        """The experiments side by side."""
+        inputs = {key: evaluations[f"of_{key.experiment}"] for key in node.inputs}
+        return _result(build_node(store, node, inputs, context.log.info))
+
+    return leaderboard
+
+
+def _spec(nodes: Mapping[Key, Node], asset: str, kinds: set[str], experiment: str | None = None) -> dict[str, Any]:
+    node = nodes[Key(asset, experiment)]
+    return {
+        "key": to_asset_key(node.key),
+        "code_version": node.code_version,
+        "group_name": experiment or DATA_GROUP,
+        "kinds": kinds,
+        "metadata": {"config": dg.MetadataValue.json(node.recorded_config)},
+    }
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    nodes: Mapping[Key, Node],
+    asset: str,
+    experiment: str | None = None,
+    compute: Compute | None = None,
+    **inputs: Any,
+) -> dg.MaterializeResult:
+    node = nodes[Key(asset, experiment)]
+    if compute is not None:
+        node = Node(node.key, compute.applied_to(node.config), node.inputs)
+    by_key = {key: inputs[key.asset] for key in node.inputs}
+    return _result(build_node(store, node, by_key, context.log.info))
+
+
+def _result(built: Built) -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(built.artifact.data_version), metadata=describe(built)
+    )

@@ -1,0 +1,18 @@
+"""Asset checks: verdicts that stop what comes after them."""
+
+import dagster as dg
+
+from agar_pipeline.artifacts import BboxReport
+
+
+@dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
+def boxes_are_clean(bbox_report: BboxReport) -> dg.AssetCheckResult:
+    """Stops smoke and training in this run; `chain` asks for the stored verdict in every later one."""
+    report = bbox_report.report()
+    broken = {rule: f["count"] for rule, f in report["findings"].items() if f["action"] == "fail" and f["count"]}
+    return dg.AssetCheckResult(
+        passed=report["ok"],
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=None if report["ok"] else f"{broken}: see {bbox_report.root / 'report.html'}",
+        metadata={"broken": dg.MetadataValue.json(broken), "report": dg.MetadataValue.path(bbox_report.root)},
+    )

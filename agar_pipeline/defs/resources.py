@@ -1,0 +1,32 @@
+"""What a run may be given: the compute it may use. Everything else comes from the config files."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from agar_pipeline.config import from_plain, to_plain
+
+COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "precision", "socket_ifname")
+
+
+class Compute(dg.ConfigurableResource):
+    """Devices for smoke, training and evaluation. What is left null is as the experiment says; its default is one."""
+
+    accelerator: str | None = Field(default=None, description="auto, cpu, cuda or mps; null: the experiment's")
+    devices: int | None = Field(
+        default=None, description="Processes per node, one per GPU; null: the experiment's, which is 1 by default"
+    )
+    num_nodes: int | None = Field(default=None, description="Machines; null: the experiment's")
+    precision: str | None = Field(
+        default=None, description="32-true, bf16-mixed or 16-mixed; null: the experiment's. Part of the fingerprint."
+    )
+    socket_ifname: str | None = Field(default=None, description="Network interface for NCCL and gloo, as in `ip link`")
+
+    def applied_to(self, config: Any) -> Any:
+        """The step's config with this compute in place of the experiment's, checked."""
+        given = {name: getattr(self, name) for name in COMPUTE_FIELDS if getattr(self, name) is not None}
+        plain = to_plain(config)
+        place = plain.get("trainer", plain)
+        place.update({name: value for name, value in given.items() if name in place})
+        return from_plain(type(config), plain, where="resource compute")

@@ -1,0 +1,61 @@
+"""One Dagster run of what is stale: the same job, events and history as `dagster asset materialize`."""
+
+import logging
+from collections.abc import Collection, Mapping
+
+import dagster as dg
+
+from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.config import agar_home
+from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.instance import read_records
+from agar_pipeline.errors import PipelineError
+from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.plan import PlannedAsset, make_plan
+from agar_pipeline.store import Key, Store
+
+
+def plan_now(
+    instance: dg.DagsterInstance, store: Store, nodes: Mapping[Key, Node]
+) -> tuple[list[PlannedAsset], str | None]:
+    """The plan, and why the dataset could not be observed (None where it could)."""
+    version, trouble = None, None
+    try:
+        version = observe_dataset(nodes[Key("snapshot")].config, agar_home()).version
+    except PipelineError as error:
+        trouble = str(error)
+    return make_plan(store, nodes, version, read_records(instance, nodes)), trouble
+
+
+def materialize(instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
+    """Materialize assets in one run of this process.
+
+    Raises:
+        PipelineError: a step failed, in the words of its own error; or a blocking check did.
+    """
+    from agar_pipeline.definitions import defs
+
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[to_asset_key(key) for key in keys if key != SOURCE],
+        run_config={"loggers": {"agar": {}}},
+        raise_on_error=False,
+    )
+    if not result.success:
+        raise _first_failure(result)
+
+
+def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            kind, _, message = error.message.strip().partition(": ")
+            text = message if kind.endswith("Error") else error.message.strip()
+            return PipelineError(f"{str(event.step_key).replace('__', '/')}: {text}")
+    return PipelineError(f"run {result.run_id} failed: look at it in `dagster dev`")

@@ -1,0 +1,49 @@
+"""The FiftyOne dataset as Dagster sees it: a source whose version is observed, never built."""
+
+import warnings
+
+import dagster as dg
+
+from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.config import agar_home
+from agar_pipeline.fiftyone_io.observe import observe_dataset
+
+
+def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
+    """The observable source of a pipeline's snapshot."""
+    config = snapshot_node.config
+    warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*observable_source_asset")
+
+    @dg.observable_source_asset(
+        name=SOURCE.asset,
+        group_name="data",
+        description=f"FiftyOne dataset `{config.dataset}`, field `{config.label_field}`, database `{config.database}`.",
+        metadata={"dataset": config.dataset, "database": config.database, "view": str(config.view)},
+    )
+    def fiftyone_dataset(context: dg.OpExecutionContext) -> dg.ObserveResult:
+        seen = observe_dataset(config, agar_home())
+        context.log.info(f"{seen.samples} samples, {seen.boxes} boxes")
+        return dg.ObserveResult(
+            data_version=dg.DataVersion(seen.version), metadata={"samples": seen.samples, "boxes": seen.boxes}
+        )
+
+    return fiftyone_dataset
+
+
+def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
+    """Observe the dataset and record it without a run, so that Dagster knows which version the snapshot reads.
+
+    Returns:
+        The observed data version.
+    """
+    seen = observe_dataset(snapshot_node.config, agar_home())
+    context.instance.report_runless_asset_event(
+        dg.AssetObservation(
+            dg.AssetKey(SOURCE.asset),
+            metadata={"samples": seen.samples, "boxes": seen.boxes},
+            tags={"dagster/data_version": seen.version},
+        )
+    )
+    # Dagster looked the inputs' versions up before this step began, so the one just observed is not among them yet.
+    context.get_step_execution_context().fetch_external_input_asset_version_info()
+    return seen.version

@@ -1,0 +1,85 @@
+"""Pretrained weights: torchvision's, or a file.
+
+Here: finding and reading a state dict, and fitting it to a detector of other classes. Not here: our own checkpoints
+as a whole (`checkpoint`).
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import nn
+
+from agar_pipeline.errors import ConfigError
+
+_HEADS = ("cls_logits", "box_predictor", "classification_head")
+"""Parts whose shape depends on the classes; only they may differ from the weights."""
+_CONTAINERS = ("state_dict", "model", "model_state_dict")
+
+
+def load_weights(model: nn.Module, name: str, weights: str) -> list[str]:
+    """Load pretrained weights into a detector, but for the layers whose shape depends on the classes.
+
+    Args:
+        model: A torchvision detector.
+        name: Its name in torchvision's registry, or `tiny`.
+        weights: A member of its weights enum (`COCO_V1`, `DEFAULT`), or the path of a state dict.
+
+    Returns:
+        Names of the tensors that keep their random start, all of them in a head.
+
+    Raises:
+        ConfigError: no such weights, or they are of another model.
+    """
+    state = _read_state(name, weights)
+    own = model.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    left = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+    wrong = [key for key in left if not any(head in key for head in _HEADS)]
+    if wrong:
+        raise ConfigError(
+            f"model.weights {weights} does not fit {name}: {len(wrong)} tensors are missing or of another shape, "
+            f"the first is {wrong[0]}; give weights of the same model"
+        )
+    model.load_state_dict(fitting, strict=False)
+    return left
+
+
+def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return _read_file(path)
+    members = [] if name == "tiny" else [member.name for member in torchvision.models.get_model_weights(name)]
+    if weights not in {*members, *(["DEFAULT"] if members else [])}:
+        raise ConfigError(
+            f"model.weights {weights!r} is neither a file nor weights of {name}: "
+            f"give {', '.join([*members, 'a path', 'null'])}"
+        )
+    member = torchvision.models.get_model_weights(name)[weights]
+    try:
+        return member.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"model.weights {weights} of {name} could not be downloaded ({error})\n"
+            f"fetch {member.url} elsewhere and give its path as model.weights, or set model.weights=null"
+        ) from error
+
+
+def _read_file(path: Path) -> Mapping[str, torch.Tensor]:
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"model.weights {path} is not a state dict of plain tensors: {first_line}") from error
+    for key in _CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ConfigError(f"model.weights {path} holds no state dict: save model.state_dict() with torch.save")
+    return {key.removeprefix("model."): value for key, value in content.items()}

@@ -1,0 +1,54 @@
+"""The errors that a user can fix. Each message says what is wrong, which value, where, and the next step.
+
+Nothing else belongs here. A bug is not a `PipelineError`: it keeps its own type and its traceback.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Something that the user can fix. The command line prints it without a traceback and exits 1."""
+
+    exit_code = 1
+
+
+class ConfigError(PipelineError):
+    """A configuration value, key or file is wrong."""
+
+    exit_code = 2
+
+
+class DatabaseError(PipelineError):
+    """FiftyOne's database cannot be reached, or is not one that we can use."""
+
+
+class DatasetError(PipelineError):
+    """A FiftyOne dataset, view or field is missing, empty, or of the wrong kind."""
+
+
+class ImageFileError(PipelineError):
+    """An image cannot be read, or lies where it must not."""
+
+
+class AnnotationError(PipelineError):
+    """An annotation file cannot be understood."""
+
+
+class ArtifactError(PipelineError):
+    """An artifact is missing, damaged, or of another kind than expected."""
+
+
+class GateError(PipelineError):
+    """The bbox report found what its policy forbids: training must not start."""
+
+
+class StorageError(PipelineError):
+    """The home cannot be written: disk full, no permission, read-only."""
+
+
+class ComputeError(PipelineError):
+    """The asked-for devices are not there, or a worker process died."""
+
+
+class TrainingError(PipelineError):
+    """Training cannot go on: a loss that is not finite, no images, no memory."""

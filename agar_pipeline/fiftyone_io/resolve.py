@@ -1,0 +1,193 @@
+"""FiftyOne's part of reading: what a view and a label field mean in Mongo. Runs in a child process only.
+
+The dataset is loaded as FiftyOne itself loads it for inspection (`_virtual`), which writes nothing: the public
+`load_dataset` and `load_saved_view` stamp `last_loaded_at` into the user's database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bson import json_util
+
+from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.errors import DatabaseError, DatasetError
+from agar_pipeline.fiftyone_io.settings import prepare_child
+from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, ResolvedSource, shorten
+
+_GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTrajectories")
+
+
+def import_fiftyone(uri: str | None, *, may_write: bool = False) -> Any:
+    """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets."""
+    prepare_child(uri, may_write=may_write)
+    import fiftyone
+    import fiftyone.core.odm.database as odm_database
+
+    odm_database._delete_non_persistent_datasets_if_allowed = lambda: None
+    return fiftyone
+
+
+def own_service_uri(*, may_write: bool = False) -> str:
+    """Start or join the service that the user's own FiftyOne uses; it ends by itself after its last client.
+
+    Raises:
+        DatabaseError: FiftyOne cannot start or join it.
+    """
+    fiftyone = import_fiftyone(None, may_write=may_write)
+    try:
+        client = fiftyone.core.odm.get_db_conn().client
+        client.admin.command("ping")
+    except Exception as error:  # FiftyOne raises whatever it likes here
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise DatabaseError(
+            f"your own FiftyOne does not reach its database ({first_line})\n"
+            "see that `fiftyone datasets list` works, or use `database: embedded`"
+        ) from error
+    return f"mongodb://{client.address[0]}:{client.address[1]}"
+
+
+def resolve(config: SnapshotConfig, uri: str | None) -> ResolvedSource:
+    """Turn dataset, view and label field into what Mongo needs to read them.
+
+    Raises:
+        DatasetError: the view or the field does not exist, or is of the wrong kind.
+        DatabaseError: FiftyOne cannot use the dataset's version.
+    """
+    fiftyone = import_fiftyone(uri)
+    try:
+        dataset = fiftyone.Dataset(config.dataset, _create=False, _virtual=True)
+    except (OSError, ValueError) as error:
+        raise DatabaseError(f"FiftyOne cannot load dataset {config.dataset!r}: {str(error).splitlines()[0]}") from error
+    view = _view(fiftyone, dataset, config)
+    if view.media_type not in ("image", None):
+        raise DatasetError(
+            f"{_name(config)} holds {view.media_type}, not images: save a view of its images in FiftyOne, and name it"
+        )
+    label_path = _label_path(fiftyone, view, config)
+    return ResolvedSource(dataset._sample_collection_name, json_util.dumps(view._pipeline()), label_path)
+
+
+def _name(config: SnapshotConfig) -> str:
+    return f"view {config.view!r} of dataset {config.dataset!r}" if config.view else f"dataset {config.dataset!r}"
+
+
+def _view(fiftyone: Any, dataset: Any, config: SnapshotConfig) -> Any:
+    spec = config.view
+    if not spec:
+        return dataset.view()
+    kind, _, value = spec.partition(":")
+    if kind == "tag" and value:
+        return dataset.match_tags(value)
+    if kind == "saved" and value:
+        return _saved_view(dataset, value)
+    path, equals, text = value.partition("=")
+    if kind == "field" and equals:
+        return dataset.match(fiftyone.ViewField(path) == _typed(fiftyone, dataset, path, text))
+    raise DatasetError(f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME: correct snapshot.view")
+
+
+def _saved_view(dataset: Any, name: str) -> Any:
+    names = dataset.list_saved_views()
+    if name not in names:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has no saved view {name!r}\n"
+            f"there are: {shorten(names)}; save it in FiftyOne, or correct snapshot.view"
+        )
+    document = dataset._get_saved_view_doc(name)
+    stages = [json_util.loads(stage)["_cls"].rsplit(".", 1)[-1] for stage in document.view_stages]
+    if any(stage in _GENERATING for stage in stages):
+        raise DatasetError(
+            f"saved view {name!r} of dataset {dataset.name!r} makes patches, clips or frames ({', '.join(stages)})\n"
+            "a snapshot needs whole images: save a view without that stage"
+        )
+    return dataset._load_saved_view_from_doc(document)
+
+
+def _typed(fiftyone: Any, dataset: Any, path: str, text: str) -> Any:
+    """The text as the type of the field that it is compared with."""
+    types: dict[Any, Callable[[str], Any]] = {
+        fiftyone.StringField: str,
+        fiftyone.BooleanField: _boolean,
+        fiftyone.IntField: int,
+        fiftyone.FloatField: float,
+    }
+    _refuse_lists(fiftyone, dataset, path)
+    field = dataset.get_field(path)
+    convert = next((types[kind] for kind in types if isinstance(field, kind)), None)
+    if convert is None:
+        known = [name for name, other in dataset.get_field_schema(flat=True).items() if isinstance(other, tuple(types))]
+        what = f"is a {type(field).__name__}" if field is not None else "does not exist"
+        raise DatasetError(
+            f"field {path!r} of dataset {dataset.name!r} {what}, it cannot be compared with {text!r}\n"
+            f"there are: {shorten([name for name in known if not _crosses_list(fiftyone, dataset, name)])}"
+        )
+    try:
+        return convert(text)
+    except ValueError:
+        raise DatasetError(
+            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}: correct snapshot.view"
+        ) from None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
+    """Mongo path of the field's detections, by the names that the fields have in the database."""
+    field = view.get_field(config.label_field)
+    if getattr(field, "document_type", None) is not fiftyone.Detections:
+        fields = [
+            name
+            for name, other in view.get_field_schema(flat=True).items()
+            if getattr(other, "document_type", None) is fiftyone.Detections
+        ]
+        kind = getattr(getattr(field, "document_type", None), "__name__", None) or type(field).__name__
+        what = "does not exist" if field is None else f"is of type {kind}, not Detections"
+        raise DatasetError(
+            f"label field {config.label_field!r} of {_name(config)} {what}\n"
+            f"fields of type Detections: {shorten(fields)}; correct snapshot.label_field"
+        )
+    _refuse_lists(fiftyone, view, config.label_field)
+    steps = config.label_field.split(".")
+    names = [view.get_field(".".join(steps[: depth + 1])).db_field or step for depth, step in enumerate(steps)]
+    return ".".join([*names, "detections"])
+
+
+def _refuse_lists(fiftyone: Any, collection: Any, path: str) -> None:
+    if _crosses_list(fiftyone, collection, path):
+        raise DatasetError(f"field {path!r} lies inside of a list: name one that each sample has once")
+
+
+def _crosses_list(fiftyone: Any, collection: Any, path: str) -> bool:
+    steps = path.split(".")
+    above = [collection.get_field(".".join(steps[:depth])) for depth in range(1, len(steps))]
+    return any(isinstance(field, fiftyone.ListField) for field in above)
+
+
+def prepare_dataset(fiftyone: Any, name: str, text_fields: list[str]) -> None:
+    """Make the dataset where it is not there: persistent, of images, with Detections and these text fields.
+
+    Raises:
+        DatasetError: a dataset of this name holds something else.
+    """
+    exists = fiftyone.dataset_exists(name)
+    dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
+    if dataset.media_type is None:
+        dataset.media_type = "image"
+    if dataset.media_type != "image":
+        raise DatasetError(f"dataset {name!r} holds {dataset.media_type}, not images: import into another dataset")
+    present = dataset.get_field(IMPORT_FIELD)
+    if present is None:
+        dataset.add_sample_field(IMPORT_FIELD, fiftyone.EmbeddedDocumentField, embedded_doc_type=fiftyone.Detections)
+    elif getattr(present, "document_type", None) is not fiftyone.Detections:
+        raise DatasetError(
+            f"field {IMPORT_FIELD!r} of dataset {name!r} is of another type: import into another dataset"
+        )
+    for field in text_fields:
+        dataset.add_sample_field(field, fiftyone.StringField)
+    dataset.persistent = True

@@ -1,0 +1,128 @@
+"""Which documents of which collection a snapshot reads: FiftyOne's dataset and view, worked out once, then remembered.
+
+FiftyOne turns a view into a Mongo pipeline (`resolve`, in a child). The answer is kept under the home, filed under
+everything that it depends on, so that later calls need one small read and no FiftyOne.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bson import json_util
+from pymongo.database import Database
+
+from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.database import mask
+
+FORMAT = 1
+"""Raise it when a ResolvedSource is made or used in another way: what is remembered is then forgotten."""
+IMPORT_FIELD = "ground_truth"
+"""Label field that imports fill."""
+DETECTIONS = "fiftyone.core.labels.Detections"
+_VOLATILE = frozenset({"last_loaded_at", "last_modified_at", "last_deletion_at", "app_config", "workspaces"})
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ResolvedSource:
+    """A dataset's view and label field in Mongo's terms; plain and JSON-ready."""
+
+    collection: str
+    pipeline: str
+    """Stages of the view, as extended JSON."""
+    label_path: str
+    """Mongo path of the list of detections."""
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        return json_util.loads(self.pipeline)
+
+
+Resolve = Callable[[SnapshotConfig], ResolvedSource]
+
+
+def resolved_source(config: SnapshotConfig, database: Database, home: Path, resolve: Resolve) -> ResolvedSource:
+    """The remembered source where dataset, view and fields are as they were, else a new one from `resolve`.
+
+    Raises:
+        DatasetError: the dataset does not exist; what `resolve` raises.
+    """
+    document = dataset_document(config, database)
+    path = home / "fiftyone" / "resolved" / f"{_key(config, document, database)}.json"
+    try:
+        return ResolvedSource(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        pass
+    source = resolve(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(asdict(source)))
+    draft.replace(path)
+    return source
+
+
+def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, Any]:
+    """FiftyOne's own record of the dataset.
+
+    Raises:
+        DatasetError: there is none of this name; the message lists those that are.
+    """
+    document = database.datasets.find_one({"name": config.dataset})
+    if document is None:
+        names = sorted(str(name) for name in database.datasets.distinct("name") if name)
+        raise DatasetError(
+            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`\n"
+            f"there are: {shorten(names)}; import it, or correct snapshot.dataset"
+        )
+    return document
+
+
+def _key(config: SnapshotConfig, document: dict[str, Any], database: Database) -> str:
+    views = list(database.views.find({"_dataset_id": document["_id"]}, {"name": 1, "view_stages": 1}).sort("_id"))
+    lasting = {key: value for key, value in document.items() if key not in _VOLATILE}
+    content = [FORMAT, config.dataset, config.label_field, config.view, lasting, views if config.view else None]
+    return hashlib.sha256(json_util.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def detections_fields(document: dict[str, Any]) -> list[str]:
+    """Paths of all fields of type Detections, from the dataset's record."""
+    found: list[str] = []
+
+    def walk(fields: list[dict[str, Any]], prefix: str) -> None:
+        for field in fields or []:
+            path = prefix + field["name"]
+            if field.get("embedded_doc_type") == DETECTIONS:
+                found.append(path)
+            elif field.get("ftype", "").endswith("EmbeddedDocumentField"):
+                walk(field.get("fields", []), f"{path}.")
+
+    walk(document.get("sample_fields", []), "")
+    return found
+
+
+def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
+    """Why a snapshot would hold no image, with the tags and fields that a view could name."""
+    document = dataset_document(config, database)
+    samples = database[document["sample_collection_name"]]
+    if samples.estimated_document_count() == 0:
+        return DatasetError(f"dataset {config.dataset!r} has no samples: import images into it first (agar import)")
+    counts = samples.aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
+    tags = [f"{row['_id']} ({row['count']})" for row in counts]
+    fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
+    return DatasetError(
+        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: correct snapshot.view\n"
+        f"tags: {shorten(tags)}\nfields: {shorten(fields)}"
+    )
+
+
+def shorten(names: list[str]) -> str:
+    """As many of the names as fit a line, and how many there are beyond them."""
+    rest = len(names) - _SHOWN
+    return (", ".join(names[:_SHOWN]) or "none") + (f" and {rest} more" if rest > 0 else "")

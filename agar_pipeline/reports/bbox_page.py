@@ -1,0 +1,184 @@
+"""The page of the bbox report: may training start, and what is wrong with which box.
+
+Here: choosing and wording. Not here: finding bad boxes, or judging them (`steps.bbox_report`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agar_pipeline.config import DROPPABLE_RULES
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.reports import plots
+from agar_pipeline.reports.offenders import picture_of_finding, worst_findings
+from agar_pipeline.reports.render import is_null, number, percent, plural, whole, write_page
+from agar_pipeline.reports.rule_words import ACTION_WORDS, SEVERITY, words_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LISTED = 200
+PICTURES = 6
+FINDING_COLUMNS = [
+    "rule", "part", "image_id", "annotation_id", "file_name", "value", "action", "x", "y", "width", "height",
+]  # fmt: skip
+
+
+def write_bbox_page(
+    path: Path, report: dict[str, Any], findings: pd.DataFrame, parts: dict[str, CocoColumns], images_dir: Path
+) -> None:
+    """Write the page of a bbox report.
+
+    Args:
+        path: The HTML file.
+        report: As in report.json.
+        findings: One row per finding: rule, part, image_id, annotation_id, file_name, value, action, and the box as
+            x, y, width, height in pixels where there is one.
+        parts: The COCO files that were checked.
+        images_dir: What `file_name` is relative to.
+    """
+    findings = findings.reindex(columns=FINDING_COLUMNS).reset_index(drop=True)
+    rules = [_rule(name, entry) for name, entry in report.get("findings", {}).items()]
+    rules.sort(key=lambda rule: (rule["count"] == 0, SEVERITY.get(rule["action"], len(SEVERITY)), -rule["count"]))
+    blocking = [rule for rule in rules if rule["action"] == "fail" and rule["count"]]
+    values = {
+        "title": "Bounding box report",
+        "ok": bool(report["ok"]),
+        "verdict": _verdict(rules),
+        "blocking": blocking,
+        "next_steps": _next_steps([rule["name"] for rule in blocking]),
+        "figures": _figures(report, parts),
+        "rules": [rule for rule in rules if rule["count"]],
+        "clean": [rule["title"].lower() for rule in rules if not rule["count"]],
+        "pictures": [picture_of_finding(row, parts, images_dir) for row in worst_findings(findings, parts, PICTURES)],
+        "plots": _plots(report, parts),
+        "rows": _rows(findings),
+        "total": len(findings),
+    }
+    write_page(path, "bbox.html.j2", values)
+
+
+def _rule(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    words, count, action = words_for(name), int(entry["count"]), str(entry["action"])
+    return {
+        "name": name,
+        "title": words.title,
+        "meaning": words.meaning,
+        "count": count,
+        "counted": plural(count, words.one, words.many),
+        "action": action,
+        "action_words": ACTION_WORDS.get(action, action),
+    }
+
+
+def _verdict(rules: list[dict[str, Any]]) -> str:
+    found = [rule for rule in rules if rule["count"]]
+    if not found:
+        return "No rule is broken."
+    listed = "; ".join(f"{rule['counted']} ({rule['action_words']})" for rule in found)
+    return f"Found, and allowed by the pipeline's box_policy: {listed}."
+
+
+def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
+    steps = []
+    if droppable := [rule for rule in blocking if rule in DROPPABLE_RULES]:
+        steps.append(("Correct these boxes in FiftyOne: the list of findings names each one.", ""))
+        policy = "box_policy: {" + ", ".join(f"{rule}: drop_box" for rule in droppable) + "}"
+        steps.append(("Or leave them out of training, in configs/pipeline/<name>.yaml:", policy))
+    if "missing_image" in blocking:
+        steps.append(("Put the missing pictures back where the dataset expects them, or remove their samples.", ""))
+    if "empty_part" in blocking:
+        steps.append(("Change the fractions of the split, or add annotated pictures.", ""))
+    if any(rule.endswith("_id") or rule == "unknown_image" for rule in blocking):
+        steps.append(("Export the annotations again, with ids that are unique and images that exist.", ""))
+    if not steps:
+        steps.append(("Look at the findings below, and correct them in FiftyOne.", ""))
+    steps.append(("Then only what is affected is computed again by", "agar run"))
+    return [{"words": words, "code": code} for words, code in steps]
+
+
+def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> list[dict[str, Any]]:
+    images = sum(len(part.image_ids) for part in parts.values()) or report["images"]
+    empty = sum(int((_boxes_per_image(part) == 0).sum()) for part in parts.values())
+    sizes = ", ".join(f"{name} {whole(len(part.image_ids))}" for name, part in parts.items())
+    ratio = report.get("out_of_bounds_ratio")
+    items = [
+        ("images", whole(report["images"]), sizes or "in all parts"),
+        (
+            "boxes",
+            whole(report["annotations"]),
+            f"{number(round(report['annotations'] / max(images, 1), 1))} per image",
+        ),
+        ("classes", whole(_count(report["categories"])), "as the class map names them"),
+        ("empty plates", whole(empty), "images without any box: fine if nothing grew"),
+        ("boxes leaving the picture", percent(ratio), "clipped to the picture in training"),
+    ]
+    return [{"label": label, "value": value, "words": words, "null": False} for label, value, words in items]
+
+
+def _count(categories: Any) -> int:
+    return int(categories) if isinstance(categories, int) else len(categories)
+
+
+def _boxes_per_image(part: CocoColumns) -> np.ndarray:
+    _, starts = part.rows_of_images()
+    return np.diff(starts)
+
+
+def _plots(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> list[dict[str, str]]:
+    boxes_xywh = np.concatenate([part.boxes_xywh for part in parts.values()] or [np.zeros((0, 4))])
+    areas = boxes_xywh[:, 2] * boxes_xywh[:, 3]
+    sides = np.sqrt(areas[(areas > 0) & (boxes_xywh[:, 2] > 0)])
+    per_image = np.concatenate([_boxes_per_image(part) for part in parts.values()] or [np.zeros(0)])
+    centres = np.concatenate([_centres_rel_xy(part) for part in parts.values()] or [np.zeros((0, 2))])
+    distribution = report.get("category_distribution", {})
+    classes = "Boxes of each class in each part."
+    if len(distribution) > plots.MANY_BARS:
+        classes += f" The {plots.MANY_BARS} largest of {len(distribution)} classes."
+    return [
+        {
+            "uri": plots.histogram(sides, "side of the box, pixels (square root of the area)", "boxes", log_x=True),
+            "title": "Box sizes",
+            "words": "Very small ones on the left are hard to find for any model.",
+        },
+        {
+            "uri": plots.histogram(per_image, "boxes in an image", "images"),
+            "title": "Boxes per image",
+            "words": "How crowded the plates are.",
+        },
+        {"uri": plots.stacked_bars(distribution, "boxes"), "title": "Classes", "words": classes},
+        {
+            "uri": plots.heat_map(centres),
+            "title": "Where boxes lie",
+            "words": "Centres of all boxes. Hot corners or lines point at an annotation habit or at the plate's edge.",
+        },
+    ]
+
+
+def _centres_rel_xy(part: CocoColumns) -> np.ndarray:
+    order, starts = part.rows_of_images()
+    sizes_wh = np.repeat(part.sizes_wh, np.diff(starts), axis=0)
+    boxes_xywh = part.boxes_xywh[order]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centres = (boxes_xywh[:, :2] + boxes_xywh[:, 2:] / 2) / sizes_wh
+    return centres[np.isfinite(centres).all(axis=1)]
+
+
+def _rows(findings: pd.DataFrame) -> list[dict[str, str]]:
+    """The first findings of every rule, so that a frequent rule does not hide a rare one; the order is kept."""
+    nth_of_rule = findings.groupby("rule", sort=False).cumcount()
+    listed = findings.loc[nth_of_rule.sort_values(kind="stable").index[:LISTED].sort_values()]
+    return [
+        {str(key): _cell(value) for key, value in row.items()} | {"title": words_for(str(row["rule"])).title}
+        for row in listed.to_dict("records")
+    ]
+
+
+def _cell(value: Any) -> str:
+    if is_null(value):
+        return "–"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,75 @@
+"""What each metric means, in plain words, and how it is written.
+
+Here: words and number formats. Not here: computing (`agar_pipeline.detection`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agar_pipeline.reports.render import is_null, number, percent, percent_points, score, signed, whole
+
+
+@dataclass(frozen=True)
+class MetricWords:
+    """One metric for a reader who has never seen COCO."""
+
+    title: str
+    words: str
+    write: Callable[[Any], str] = score
+    lower_is_better: bool | None = False
+    """None: neither low nor high is good in itself."""
+
+
+METRIC_WORDS: dict[str, MetricWords] = {
+    "map": MetricWords("mAP@50:95", "Boxes found and tightly placed; 1 is perfect."),
+    "map_50": MetricWords("mAP@50", "Colonies found, box roughly in place; 1 is perfect."),
+    "map_75": MetricWords("mAP@75", "Colonies found with a well fitting box; 1 is perfect."),
+    "map_small": MetricWords("mAP small", "Boxes below 32 × 32 px."),
+    "map_medium": MetricWords("mAP medium", "Boxes from 32 × 32 to 96 × 96 px."),
+    "map_large": MetricWords("mAP large", "Boxes above 96 × 96 px."),
+    "mar_max": MetricWords(
+        "mean recall", "Share of colonies found, low scores included, averaged over how tightly a box must fit."
+    ),
+    "mae": MetricWords("count error", "Colonies that a plate's count is off by, on average (MAE).", number, True),
+    "me": MetricWords("count bias", "Above 0 it counts too many, below 0 too few (mean error).", signed, None),
+    "smape": MetricWords(
+        "relative count error", "Count error against the mean of both counts (sMAPE, 0 to 200 %).", percent_points, True
+    ),
+    "within_10_percent": MetricWords("within 10 %", "Plates whose count is at most 10 % off.", percent),
+    "annotations": MetricWords("annotated boxes", "Boxes that the predictions are held against.", whole, None),
+    "num_images": MetricWords("plates", "Plates evaluated.", whole, None),
+    "num_annotations": MetricWords("annotated boxes", "Boxes that the predictions are held against.", whole, None),
+    "seconds": MetricWords("seconds", "Time it took.", number, None),
+}
+
+
+def words_of(metric: str) -> MetricWords:
+    """The words of a metric; one without words is named as it is."""
+    return METRIC_WORDS.get(metric) or MetricWords(metric.replace("_", " "), "", number, None)
+
+
+def reason_for(reasons: Mapping[str, str], *keys: str) -> str:
+    """Why a metric is null: the first of `keys` that has a reason."""
+    return next((reasons[key] for key in keys if reasons.get(key)), "no reason was recorded")
+
+
+def figure(metric: str, value: Any, reason: str) -> dict[str, Any]:
+    """A headline figure for the template: the value, or why there is none."""
+    words = words_of(metric)
+    text = f"not computed: {reason}" if is_null(value) else words.write(value)
+    return {
+        "label": words.title,
+        "value": text,
+        "words": words.words.replace(" %", "\N{NO-BREAK SPACE}%"),
+        "null": is_null(value),
+    }
+
+
+def cell(metric: str, value: Any, reason: str = "") -> dict[str, Any]:
+    """A table cell: the value, or why there is none."""
+    if is_null(value):
+        return {"text": f"not computed: {reason}" if reason else "–", "null": True}
+    return {"text": value if isinstance(value, str) else words_of(metric).write(value), "null": False}

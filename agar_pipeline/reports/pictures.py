@@ -1,0 +1,221 @@
+"""Photos with boxes drawn on them, small enough to embed in a page.
+
+Here: decoding, scaling, drawing, JPEG data URIs. Not here: which picture is worth showing (the pages).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from agar_pipeline.errors import ImageFileError
+
+Kind = Literal["truth", "prediction", "context", "finding", "wrong"]
+COLOURS: dict[Kind, str] = {
+    "truth": "#00b3a4",
+    "prediction": "#ff7a00",
+    "context": "#00b3a4",
+    "finding": "#e11d48",
+    "wrong": "#e11d48",
+}
+DASHED: frozenset[Kind] = frozenset({"truth"})
+MARGIN_COLOUR = "#e2e8f0"
+LARGEST_ENLARGEMENT = 4.0
+"""A 100-pixel crop is enlarged this much at most, so that lines stay thin beside its colonies."""
+SMALLEST_VISIBLE_SIDE_PX = 8
+"""A finding smaller than this on the page gets a ring: a box without area would not be seen."""
+QUALITIES = (86, 78, 68, 56, 44, 32)
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class BoxLayer:
+    """Boxes of one kind; later layers are drawn over earlier ones."""
+
+    boxes_xywh: np.ndarray
+    """(N, 4) in pixels of the upright photo; boxes that are not finite are left out."""
+    kind: Kind
+
+
+def open_photo(source: Path | np.ndarray, max_side_px: int) -> tuple[Image.Image, float]:
+    """Decode a photo, turn it upright as its EXIF says, and scale its longer side towards `max_side_px`.
+
+    Returns:
+        The RGB photo, and its pixels per original pixel.
+
+    Raises:
+        ImageFileError: the file is missing or cannot be decoded.
+    """
+    try:
+        with Image.fromarray(source) if isinstance(source, np.ndarray) else Image.open(source) as image:
+            return _scaled_upright(image, max_side_px)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        name = "the array" if isinstance(source, np.ndarray) else str(source)
+        raise ImageFileError(
+            f"{name} cannot be shown: {error}; open it in a viewer, and replace it if damaged"
+        ) from error
+
+
+def _scaled_upright(image: Image.Image, max_side_px: int) -> tuple[Image.Image, float]:
+    scale = min(max_side_px / max(image.size), LARGEST_ENLARGEMENT)
+    upright = image.getexif().get(EXIF_ORIENTATION, 1) in {1, 2, 3, 4}
+    width, height = image.size if upright else image.size[::-1]
+    image.draft("RGB", (2 * max_side_px, 2 * max_side_px))  # a JPEG is decoded at a half, quarter or eighth
+    rgb = _to_rgb(ImageOps.exif_transpose(image))
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return rgb.resize(size_wh, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS), scale
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits: a plain convert would clip to white
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        stretched = np.nan_to_num((values - low) / max(high - low, 1e-12)) * 255
+        image = Image.fromarray(stretched.astype(np.uint8))
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        background = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(background, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def draw_boxes(photo: Image.Image, scale: float, layers: Sequence[BoxLayer], margin_share: float = 0.0) -> Image.Image:
+    """Draw layers of boxes onto a copy of the photo.
+
+    Args:
+        photo: As `open_photo` returns it.
+        scale: Pixels of `photo` per pixel of the boxes.
+        layers: Drawn in order.
+        margin_share: Grey frame around the photo, as a share of its longer side, for boxes that leave it.
+    """
+    margin_px = round(margin_share * max(photo.size))
+    canvas = ImageOps.expand(photo, border=margin_px, fill=MARGIN_COLOUR)
+    pen = ImageDraw.Draw(canvas)
+    count = sum(len(layer.boxes_xywh) for layer in layers)
+    for layer in layers:
+        boxes = np.asarray(layer.boxes_xywh, dtype=np.float64).reshape(-1, 4)
+        boxes = boxes[np.isfinite(boxes).all(axis=1)] * scale
+        limit = 4.0 * max(canvas.size)  # a box a million pixels wide must not take a million dashes
+        corners = (
+            np.clip(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), -limit, limit) + margin_px
+        )
+        for box in np.round(corners).astype(int).tolist():
+            _draw_box(pen, box, layer.kind, width_px=_line_width_px(layer.kind, count, max(photo.size)))
+    return canvas
+
+
+def _line_width_px(kind: Kind, count: int, side_px: int) -> int:
+    if kind == "context" or count > 60 or side_px < 300:
+        return 1
+    return 2
+
+
+def _draw_box(pen: ImageDraw.ImageDraw, box_xyxy: list[int], kind: Kind, width_px: int) -> None:
+    x1, x2 = sorted(box_xyxy[0::2])
+    y1, y2 = sorted(box_xyxy[1::2])
+    colour = COLOURS[kind]
+    if kind in DASHED:
+        _dashed(pen, (x1, y1, x2, y2), colour, width_px)
+    else:
+        pen.rectangle((x1, y1, x2, y2), outline=colour, width=width_px)
+    if kind == "finding" and min(x2 - x1, y2 - y1) < SMALLEST_VISIBLE_SIDE_PX:
+        centre_x, centre_y, radius = (x1 + x2) / 2, (y1 + y2) / 2, 14
+        pen.ellipse(
+            (centre_x - radius, centre_y - radius, centre_x + radius, centre_y + radius), outline=colour, width=2
+        )
+
+
+def _dashed(pen: ImageDraw.ImageDraw, box_xyxy: tuple[int, int, int, int], colour: str, width_px: int) -> None:
+    x1, y1, x2, y2 = box_xyxy
+    dash = int(np.clip(min(x2 - x1, y2 - y1) / 5, 2, 7))
+    period = dash + max(2, dash // 2 + 1)
+    for start in range(x1, x2 + 1, period):
+        end = min(start + dash - 1, x2)
+        pen.line((start, y1, end, y1), fill=colour, width=width_px)
+        pen.line((start, y2, end, y2), fill=colour, width=width_px)
+    for start in range(y1, y2 + 1, period):
+        end = min(start + dash - 1, y2)
+        pen.line((x1, start, x1, end), fill=colour, width=width_px)
+        pen.line((x2, start, x2, end), fill=colour, width=width_px)
+
+
+def to_data_uri(image: Image.Image, max_bytes: int = 200_000) -> str:
+    """JPEG data URI of at most about `max_bytes` characters: quality falls first, then the size."""
+    while True:
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=quality, subsampling=0)  # thin lines keep their colour
+            uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+            if len(uri) <= max_bytes:
+                return uri
+        if max(image.size) < 64:
+            return uri
+        image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)), Image.Resampling.LANCZOS)
+
+
+def picture_with_boxes(
+    source: Path | np.ndarray,
+    layers: Sequence[BoxLayer],
+    max_side_px: int = 640,
+    margin_share: float = 0.0,
+    max_bytes: int = 200_000,
+) -> str:
+    """A photo with boxes as a JPEG data URI.
+
+    Raises:
+        ImageFileError: the photo cannot be read.
+    """
+    photo, scale = open_photo(source, max_side_px)
+    return to_data_uri(draw_boxes(photo, scale, layers, margin_share), max_bytes)
+
+
+def picture_strip(
+    items: Sequence[tuple[Path, *tuple[BoxLayer | np.ndarray, ...]]], height_px: int = 220, max_bytes: int = 150_000
+) -> str:
+    """Photos side by side with their boxes, as one JPEG data URI for a line of Markdown.
+
+    Args:
+        items: Each a path and its boxes. A bare (N, 4) `boxes_xywh` array takes the kind of its place: truth first,
+            then prediction.
+        height_px: Height of the strip.
+        max_bytes: Longest URI.
+
+    Returns:
+        The URI; empty without items. A photo that cannot be read leaves a crossed-out tile.
+    """
+    if not items:
+        return ""
+    kinds: tuple[Kind, ...] = ("truth", "prediction")
+    tiles = []
+    for path, *boxes in items:
+        layers = [
+            layer if isinstance(layer, BoxLayer) else BoxLayer(layer, kind)
+            for layer, kind in zip(boxes, kinds, strict=False)
+        ]
+        tiles.append(_tile(Path(path), layers, height_px))
+    gap_px = 4
+    strip = Image.new("RGB", (sum(tile.width + gap_px for tile in tiles) - gap_px, height_px), "white")
+    left = 0
+    for tile in tiles:
+        strip.paste(tile, (left, 0))
+        left += tile.width + gap_px
+    return to_data_uri(strip, max_bytes)
+
+
+def _tile(path: Path, layers: Sequence[BoxLayer], height_px: int) -> Image.Image:
+    try:
+        photo, scale = open_photo(path, 2 * height_px)
+    except ImageFileError:
+        empty = Image.new("RGB", (height_px, height_px), MARGIN_COLOUR)
+        ImageDraw.Draw(empty).line((0, 0, height_px, height_px), fill="#94a3b8", width=2)
+        return empty
+    width_px = int(np.clip(round(photo.width * height_px / photo.height), 1, 4 * height_px))
+    scale *= height_px / photo.height
+    return draw_boxes(photo.resize((width_px, height_px), Image.Resampling.LANCZOS), scale, layers)

@@ -1,0 +1,98 @@
+"""Templates to HTML files: the environment, and how numbers are written.
+
+Here: what every page shares. Not here: what a page says.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES_DIR = Path(__file__).parent / "templates"
+
+
+def write_page(path: Path, template: str, values: dict[str, Any]) -> None:
+    """Render `templates/<template>` into `path`: one file that loads nothing else."""
+    html = _environment().get_template(template).render(values)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(html.encode("utf-8", errors="backslashreplace"))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES_DIR),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"whole": whole, "score": score, "number": number, "percent": percent, "signed": signed}
+    return environment
+
+
+def is_null(value: Any) -> bool:
+    """None, NaN, or pandas' NA."""
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    try:
+        return math.isnan(value)
+    except TypeError:
+        return False
+
+
+def whole(value: Any) -> str:
+    """4431 → 4,431; null → –."""
+    return "–" if is_null(value) else f"{int(value):,}"
+
+
+def score(value: Any) -> str:
+    """A metric in [0, 1] with three digits."""
+    return "–" if is_null(value) else f"{float(value):.3f}"
+
+
+def number(value: Any) -> str:
+    """Any number or text as short as it stays clear."""
+    if is_null(value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    value = float(value)
+    if value.is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def percent(value: Any) -> str:
+    """A share in [0, 1] as per cent."""
+    return "–" if is_null(value) else percent_points(float(value) * 100)
+
+
+def percent_points(value: Any) -> str:
+    """A value in per cent."""
+    if is_null(value):
+        return "–"
+    points = float(value)
+    return (
+        f"{points:.0f} %" if points == 0 or points >= 99.95 else f"{points:.1f} %" if points >= 1 else f"{points:.2g} %"
+    )
+
+
+def signed(value: Any) -> str:
+    """A difference with its sign."""
+    if is_null(value):
+        return "–"
+    text = number(value)
+    return text.replace("-", "−") if float(value) <= 0 else f"+{text}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`3 boxes`, `1 box`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,24 @@
+"""A step in a process of its own: `python -m agar_pipeline.steps REQUEST.json`, started by `launch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.config import from_plain
+from agar_pipeline.launch import child_main
+from agar_pipeline.steps import STEPS
+
+
+def main(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
+    step = STEPS[request["asset"]]
+    config: Any = from_plain(step.config_type, request["config"], where=step.asset)
+    inputs = {name: ARTIFACTS[name].open(Path(root)) for name, root in request["inputs"].items()}
+    step.build(config, Path(request["out_dir"]), log, **inputs)
+    return {}
+
+
+if __name__ == "__main__":
+    child_main(main)

@@ -1,0 +1,151 @@
+"""Proof, in one step, that a training would work from end to end on this data and this machine.
+
+The same code as training, with `max_steps=1` and one batch; then a checkpoint round trip and an evaluation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agar_pipeline.artifacts import BboxReport, CocoCache
+from agar_pipeline.config import TrainingConfig
+from agar_pipeline.errors import GateError, TrainingError
+
+if TYPE_CHECKING:
+    from agar_pipeline.detection.coco import CocoColumns
+    from agar_pipeline.detection.training import TrainingOutcome
+
+SMOKE_VAL_IMAGES = 4
+
+
+def build(
+    config: TrainingConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache, bbox_report: BboxReport
+) -> None:
+    """Write `smoke.json`, the same on every machine, and `profile.json`, what was measured.
+
+    Raises:
+        GateError: the bbox report refuses the data.
+        PipelineError: whatever stops a training.
+    """
+    if not bbox_report.report()["ok"]:
+        raise GateError(
+            f"the bbox report refuses this data for training: look at {bbox_report.root / 'report.html'}, then mend "
+            "the labels, or set box_policy.RULE: drop_box in the pipeline"
+        )
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see detection.devices.fit_threads
+    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.training import train
+
+    # Without a floor even a model of one step has detections to compare.
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, score_floor=0.0))
+    train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
+    batch, few = _fullest_images(train_columns, config.data.batch_size), _fullest_images(val_columns, SMOKE_VAL_IMAGES)
+    scratch = out_dir / "smoke"
+    outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, most_boxes=_most_boxes(coco_cache))
+    if os.environ.get("RANK", "0") != "0":
+        return
+    started_at = time.monotonic()
+    metrics = _check_round_trip(outcome, scratch, few, coco_cache.images_dir)
+    evaluation_s = time.monotonic() - started_at
+    shutil.rmtree(scratch)
+    _write(out_dir, _facts(config, outcome, metrics), _profile(config, outcome, batch, len(train_columns.image_ids)))
+    log(f"smoke passed: loss {outcome.last_losses['loss']:.2f}, evaluated in {evaluation_s:.1f} s")
+
+
+def _fullest_images(columns: CocoColumns, count: int) -> CocoColumns:
+    """The images with the most boxes: what memory and caps must bear."""
+    import numpy as np
+
+    from agar_pipeline.detection.dataset import take_images
+
+    _, starts = columns.rows_of_images()
+    rows = np.argsort(-np.diff(starts), kind="stable")[:count]
+    return take_images(columns, np.sort(rows))
+
+
+def _most_boxes(coco_cache: CocoCache) -> int:
+    import numpy as np
+
+    from agar_pipeline.detection.coco import read_coco
+
+    parts = [read_coco(coco_cache.json_path(part)).rows_of_images()[1] for part in ("train", "val")]
+    return int(max(np.diff(starts).max(initial=1) for starts in parts))
+
+
+def _check_round_trip(outcome: TrainingOutcome, scratch: Path, few: CocoColumns, images_dir: Path) -> dict[str, Any]:
+    """Metrics of the model as loaded from its checkpoint, which must see what it saw before it was saved."""
+    import numpy as np
+
+    from agar_pipeline.detection.metrics import coco_metrics
+    from agar_pipeline.detection.predict import Predictor
+
+    before = Predictor(outcome.detector, outcome.last, outcome.accelerator, outcome.precision)
+    after = Predictor.load(scratch / "checkpoints" / "last.ckpt", outcome.accelerator)
+    seen, seen_again = (predictor.predict(few, images_dir, num_workers=0) for predictor in (before, after))
+    same = len(seen) == len(seen_again) and np.allclose(seen.boxes_xywh, seen_again.boxes_xywh, atol=0.01)
+    if not same or not len(seen):
+        raise TrainingError(
+            f"the checkpoint predicts {len(seen_again)} boxes, the model that it was saved from {len(seen)}, and they "
+            "must be the same: report this bug with the config of the experiment"
+        )
+    return coco_metrics(few, seen_again)
+
+
+def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "steps": outcome.last.step,
+        "model": config.model.name,
+        "input_size": config.data.input_size,
+        "batch_size": config.data.batch_size,
+        "class_names": list(outcome.last.class_names),
+        "category_ids": list(outcome.last.category_ids),
+        "detections_per_image": outcome.spec.detections_per_image,
+        "losses": sorted(outcome.last_losses),
+        "losses_finite": True,
+        "checkpoint_round_trip": True,
+        "metrics_backend": "hotcoco",
+        "metrics": sorted(name for name in metrics if name.startswith(("map", "mar"))),
+    }
+
+
+def _profile(
+    config: TrainingConfig, outcome: TrainingOutcome, batch: CocoColumns, num_images: int
+) -> dict[str, Any]:
+    """What one batch was and cost. The verdict speaks of what often goes wrong without an error."""
+    steps_per_epoch = max(1, num_images // config.data.batch_size)
+    smallest = float(batch.boxes_xywh[:, 2:].min()) if len(batch.boxes_xywh) else None
+    scale = config.data.input_size / float(batch.sizes_wh.max())
+    warnings = []
+    if smallest is not None and smallest * scale < 4:
+        warnings.append(f"the smallest box is {smallest * scale:.1f} px wide for the model: raise data.input_size")
+    return {
+        "verdict": "warn" if warnings else "ok",
+        "warnings": warnings,
+        "losses": outcome.last_losses,
+        "first_step_seconds": round(outcome.train_seconds, 3),
+        "validation_seconds": round(outcome.validation_seconds, 3),
+        "steps_per_epoch": steps_per_epoch,
+        "accelerator": outcome.accelerator,
+        "precision": outcome.precision,
+        "world_size": outcome.world_size,
+        "batch": {
+            "images": len(batch.image_ids),
+            "boxes": len(batch.boxes_xywh),
+            "scale": scale,
+            "smallest_side_px": smallest,
+            "largest_side_px": float(batch.boxes_xywh[:, 2:].max()) if len(batch.boxes_xywh) else None,
+        },
+    }
+
+
+def _write(out_dir: Path, facts: dict[str, Any], profile: dict[str, Any]) -> None:
+    (out_dir / "smoke.json").write_text(json.dumps(facts, indent=2))
+    (out_dir / "profile.json").write_text(json.dumps(profile, indent=2))

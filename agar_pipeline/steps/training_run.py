@@ -1,0 +1,49 @@
+"""Training from the COCO cache alone: checkpoints, the log of the metrics, and what led to them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from agar_pipeline.artifacts import CocoCache, SmokeRun
+from agar_pipeline.config import TrainingConfig, fingerprinted
+from agar_pipeline.errors import TrainingError
+
+
+def build(
+    config: TrainingConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache, smoke_run: SmokeRun
+) -> None:
+    """Write `checkpoints/best.ckpt`, `checkpoints/last.ckpt`, `metrics.csv` and `experiment.json`.
+
+    Under torchrun every rank comes here, and only rank 0 writes.
+
+    Raises:
+        TrainingError: the smoke run did not pass, or training cannot go on.
+    """
+    if not smoke_run.smoke()["ok"]:
+        raise TrainingError(f"the smoke run in {smoke_run.root} did not pass: materialize it again")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see detection.devices.fit_threads
+    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.training import train
+
+    train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
+    outcome = train(config, train_columns, val_columns, coco_cache.images_dir, out_dir, log)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    experiment = {
+        "config": fingerprinted(config),
+        "class_names": list(outcome.best.class_names),
+        "category_ids": list(outcome.best.category_ids),
+        "model": outcome.spec.to_plain(),
+        "num_images": {"train": len(train_columns.image_ids), "val": len(val_columns.image_ids)},
+        "best": {"epoch": outcome.best.epoch, "step": outcome.best.step, "val": outcome.best.metrics},
+        "last": {"epoch": outcome.last.epoch, "step": outcome.last.step, "val": outcome.last.metrics},
+        "score_threshold": {"value": outcome.best.score_threshold, "chosen_on": "val"},
+        "accelerator": outcome.accelerator,
+        "precision": outcome.precision,
+        "world_size": outcome.world_size,
+        "seconds": {"train": round(outcome.train_seconds, 1), "validation": round(outcome.validation_seconds, 1)},
+    }
+    (out_dir / "experiment.json").write_text(json.dumps(experiment, indent=2))

@@ -1,0 +1,101 @@
+"""Photos as displayed, at the model's scale; every broken file is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agar_pipeline.detection.images import load_image, safe_image_path
+from agar_pipeline.errors import ImageFileError
+
+
+def _gradient(width: int, height: int) -> np.ndarray:
+    """Red grows to the right, green grows downwards: shows every flip and turn."""
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
+
+
+def _save(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "max_side"),
+    [
+        pytest.param((400, 300), 100, id="a photo is reduced"),
+        pytest.param((50, 100), 320, id="a small photo is enlarged"),
+        pytest.param((2048, 2048), 1024, id="a plate is decoded at half scale"),
+        pytest.param((640, 40), 320, id="a thin photo keeps its shape"),
+    ],
+)
+def test_load_image_makes_the_longer_side_exact(tmp_path: Path, size_wh: tuple[int, int], max_side: int) -> None:
+    path = _save(tmp_path / "a.jpg", _gradient(*size_wh), quality=95)
+    pixels, scale = load_image(path, max_side, size_wh)
+    assert max(pixels.shape[:2]) == max_side
+    assert scale == max_side / max(size_wh)
+    assert abs(pixels.shape[0] - size_wh[1] * scale) <= 1
+    wanted = Image.fromarray(_gradient(*size_wh)).resize(pixels.shape[1::-1], Image.Resampling.BILINEAR)
+    assert np.abs(pixels.astype(int) - np.asarray(wanted).astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_load_image_shows_a_photo_as_displayed(tmp_path: Path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = _save(tmp_path / "a.jpg", _gradient(120, 80), quality=95, exif=exif)
+    with Image.open(path) as photo:
+        displayed = np.asarray(ImageOps.exif_transpose(photo))
+    pixels, _ = load_image(path, 120, displayed.shape[1::-1])
+    assert pixels.shape == displayed.shape
+    assert np.abs(pixels.astype(int) - displayed.astype(int)).mean() < 2
+
+
+def test_load_image_reads_cmyk_16_bit_and_alpha(tmp_path: Path) -> None:
+    Image.fromarray(_gradient(60, 40)).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(np.full((40, 60), 51400, np.uint16)).save(tmp_path / "deep.png")
+    clear = np.zeros((40, 60, 4), np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    Image.fromarray(np.full((40, 60), 99, np.uint8)).save(tmp_path / "grey.jpg")
+    assert load_image(tmp_path / "cmyk.jpg", 60)[0][20, 50, 0] > 150
+    assert load_image(tmp_path / "deep.png", 60)[0][0, 0].tolist() == [200] * 3
+    assert load_image(tmp_path / "clear.png", 60)[0][0, 0].tolist() == [255] * 3
+    assert load_image(tmp_path / "grey.jpg", 60)[0][0, 0].tolist() == [99] * 3
+
+
+def test_load_image_names_a_broken_file(tmp_path: Path) -> None:
+    whole = _save(tmp_path / "whole.jpg", np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
+    for name, content in {"cut.jpg": whole.read_bytes()[:9000], "text.jpg": b"hello", "empty.png": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ImageFileError, match=name):
+            load_image(tmp_path / name, 100)
+    with pytest.raises(ImageFileError, match="200×200 pixels, the COCO file says 300×200"):
+        load_image(whole, 100, (300, 200))
+
+
+def test_load_image_refuses_a_decompression_bomb(tmp_path: Path) -> None:
+    Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ImageFileError, match=r"bomb\.png"):
+        load_image(tmp_path / "bomb.png", 100)
+
+
+UNSAFE = ["/etc/passwd", "../x.jpg", "a/../../x.jpg", "a\0.jpg", "", "sub", "link.jpg", "no.jpg"]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_safe_image_path_stays_inside_the_folder(tmp_path: Path, name: str) -> None:
+    images_dir = tmp_path / "images"
+    (images_dir / "sub").mkdir(parents=True)
+    (tmp_path / "x.jpg").write_bytes(b"x")
+    (images_dir / "link.jpg").symlink_to(tmp_path / "x.jpg")
+    with pytest.raises(ImageFileError):
+        safe_image_path(images_dir, name)
+
+
+def test_safe_image_path_follows_links_inside(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"x")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "x.jpg")
+    assert safe_image_path(tmp_path, "link.jpg") == (tmp_path / "x.jpg").resolve()

@@ -1,0 +1,108 @@
+"""The house: who may import whom, and what loads when."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.steps import STEPS
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGE = CHECKOUT / "agar_pipeline"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "lightning", "fiftyone", "torchvision", "matplotlib")
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("agar_pipeline.")}
+
+
+ALLOWED = {
+    "errors": set(),
+    "config": {"errors"},
+    "artifacts": {"errors"},
+    "plates": {"plate_paint", "colony_paint"},
+    "launch": {"config", "errors"},
+    "store": {"artifacts", "errors"},
+    "detection": {"config", "errors"},
+    "reports": {"config", "detection", "errors"},
+    "fiftyone_io": {"config", "errors", "launch", "detection"},
+    "steps": {"artifacts", "config", "detection", "errors", "fiftyone_io", "reports", "launch"},
+    "chain": {"artifacts", "config", "errors", "launch", "steps", "store"},
+    "plan": {"artifacts", "chain", "errors", "store"},
+    "defs": {"artifacts", "chain", "config", "definitions", "errors", "fiftyone_io", "plan", "store"},
+    "definitions": {"chain", "config", "defs", "store"},
+}
+"""Data flows one way: a room imports what stands left of it. `commands` may import anything but `steps`."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_flow_one_way(path: Path) -> None:
+    if room(path) in ALLOWED:
+        assert imported_rooms(path) - {room(path)} <= ALLOWED[room(path)]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "steps").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_no_step_imports_another(path: Path) -> None:
+    assert not {name for name in imported(path) if name.startswith("agar_pipeline.steps.")}
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [("dagster", ("defs", "definitions")), ("hydra", ("config",)), ("fiftyone", ("fiftyone_io",))],
+)
+def test_each_heavy_library_has_one_home(library: str, homes: tuple[str, ...]) -> None:
+    users = {room(path) for path in MODULES if any(name.split(".")[0] == library for name in imported(path))}
+    assert users == set(homes)
+
+
+def test_child_processes_have_one_home() -> None:
+    users = {str(p.relative_to(PACKAGE)) for p in MODULES if "subprocess" in imported(p)}
+    assert users <= {"launch.py", "fiftyone_io/embedded.py", "fiftyone_io/keeper.py"}, "mongod is no step of ours"
+
+
+def test_one_word_per_asset_step_artifact_and_folder() -> None:
+    assert list(STEPS) == list(ARTIFACTS)
+    for asset in STEPS:
+        assert (PACKAGE / "steps" / f"{asset}.py").is_file()
+        assert ARTIFACTS[asset].__name__.lower() == asset.replace("_", "")
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    drawers = {"utils", "helpers", "common", "manager"}
+    assert not [path for path in MODULES if path.stem in drawers]
+
+
+PRINT_HELP = "from agar_pipeline.commands import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import agar_pipeline.definitions", PRINT_HELP],
+    ids=["definitions load", "agar --help prints"],
+)
+def test_heavy_libraries_are_not_loaded_when(statement: str) -> None:
+    code = f"import sys\n{statement}\nprint([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "[]"

@@ -1,0 +1,207 @@
+"""The whole chain, as users run it: real plates, the real database, real Dagster, real children."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.store import Key, Store, find_faults
+from tests.conftest import Run, copy_configs, runner
+
+KEYS = [Key(name, "small" if kind.in_experiment else None) for name, kind in ARTIFACTS.items()]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, Path]:
+    """Thirteen generated plates, one of them uncountable, imported into the embedded database of a new home."""
+    from agar_pipeline.plates import generate_plates
+
+    folder = tmp_path_factory.mktemp("small")
+    home, plates, configs = folder / "home", folder / "plates", copy_configs(folder / "configs")
+    generate_plates(plates, 13, size_px=128, seed=5)
+    uncountable = sorted(plates.glob("*.json"), key=lambda path: path.stem)[-1]
+    while not (plain := json.loads(uncountable.read_text())).get("labels"):
+        uncountable = next(path for path in sorted(plates.glob("*.json")) if path != uncountable)
+    uncountable.write_text(json.dumps({**plain, "labels": [], "colonies_number": -1}))
+    run = runner({"AGAR_HOME": str(home), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "small"})
+    first = run("agar", "import", "agar", "--images-dir", str(plates), "--dataset", "small")
+    assert first.returncode == 0, first.stderr
+    assert "12 added" in first.stdout
+    assert "1 uncountable" in first.stdout
+    return run, home, configs
+
+
+def dagster_env(run: Run) -> dict[str, str]:
+    """What `eval "$(agar env)"` exports."""
+    lines = run("agar", "env").stdout.splitlines()
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+
+
+def materialize(run: Run, select: str, *more: str) -> tuple[int, str]:
+    done = run(
+        "dagster", "asset", "materialize", "-m", "agar_pipeline.definitions", "--select", select, *more,
+        **dagster_env(run),
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def count_runs(home: Path) -> int:
+    with sqlite3.connect(home / "dagster" / "storage" / "runs.db") as storage:
+        return int(storage.execute("select count(*) from runs").fetchone()[0])
+
+
+def test_import_is_idempotent(small: tuple[Run, Path, Path]) -> None:
+    run, home, _ = small
+    again = run("agar", "import", "agar", "--images-dir", str(home.parent / "plates"), "--dataset", "small")
+    assert "0 added, 0 updated, 12 unchanged, 1 uncountable" in again.stdout
+
+
+def test_dagster_materializes_the_chain_and_agar_plan_agrees(small: tuple[Run, Path, Path]) -> None:
+    run, home, _ = small
+    before = run("agar", "plan")
+    assert before.returncode == 10
+    assert before.stdout.count("missing") == 8
+    code, output = materialize(run, "*")
+    assert code == 0, output[-3000:]
+    store = Store(home)
+    for key in KEYS:
+        root = store.latest(key)
+        assert root is not None, f"{key} was not built"
+        assert not find_faults(root)
+    plan = run("agar", "plan", "--json")
+    assert plan.returncode == 0, plan.stdout
+    assert {asset["state"] for asset in json.loads(plan.stdout)["assets"]} == {"fresh"}
+
+    snapshot = store.open_latest(Key("snapshot"))
+    assert len(snapshot.images()) == 12
+    cache = store.open_latest(Key("coco_cache"))
+    assert sum(part["annotations"] for part in cache.dataset()["parts"].values()) == len(snapshot.boxes())
+    metrics = store.open_latest(Key("evaluation", "small")).metrics()
+    assert metrics["num_images"] == cache.dataset()["parts"]["val"]["images"]
+    assert {"map", "map_50", "map_75", "mar_max", "max_detections", "per_class", "counting"} <= set(metrics)
+    assert store.open_latest(Key("training_run", "small")).metrics()["step"].max() <= 3
+    assert list(store.open_latest(Key("leaderboard")).table()["experiment"]) == ["small"]
+
+
+def test_nothing_changed_computes_nothing(small: tuple[Run, Path, Path]) -> None:
+    run, home, _ = small
+    before = {path: path.stat().st_mtime_ns for path in Store(home).published()}
+    runs = count_runs(home)
+    done = run("agar", "run")
+    assert done.returncode == 0
+    assert "nothing to do" in done.stdout
+    assert count_runs(home) == runs, "agar run starts no run when all is current"
+    code, output = materialize(run, "*")
+    assert code == 0, output[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in Store(home).published()} == before
+
+
+def test_another_seed_and_back_again(small: tuple[Run, Path, Path]) -> None:
+    run, home, configs = small
+    pipeline = configs / "pipeline" / "small.yaml"
+    original = pipeline.read_text()
+    data = ("split", "coco_cache", "bbox_report")
+    versions = [Store(home).open_latest(Key(name)).data_version for name in data]
+    pipeline.write_text(original.replace("seed: 0", "seed: 1"))
+    plan = run("agar", "plan")
+    assert "split.seed 0 → 1" in plan.stdout
+    assert run("agar", "run", *data).returncode == 0
+    assert Store(home).open_latest(Key("split")).data_version != versions[0]
+    pipeline.write_text(original)
+    count = len(list(Store(home).published()))
+    assert "nothing to compute" in run("agar", "plan").stdout
+    assert run("agar", "run").returncode == 0
+    assert [Store(home).open_latest(Key(name)).data_version for name in data] == versions
+    assert len(list(Store(home).published())) == count, "going back computes nothing"
+    assert run("agar", "plan").returncode == 0
+
+
+def test_a_damaged_file_is_rebuilt_and_nothing_after_it_runs(small: tuple[Run, Path, Path]) -> None:
+    run, home, _ = small
+    cache = Store(home).latest(Key("coco_cache"))
+    assert cache is not None
+    path = cache / "coco" / "val.json"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    plan = json.loads(run("agar", "plan", "--json").stdout)["assets"]
+    assert [asset["asset"] for asset in plan if asset["state"] != "fresh"] == ["coco_cache"]
+    assert "coco/val.json was altered on disk" in next(a for a in plan if a["state"] == "corrupt")["reasons"][0]
+    done = run("agar", "run")
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == content
+    assert run("agar", "plan").returncode == 0
+
+
+def test_a_fail_rule_stops_the_run_and_every_later_one(small: tuple[Run, Path, Path]) -> None:
+    run, home, configs = small
+    pipeline = configs / "pipeline" / "small.yaml"
+    original = pipeline.read_text()
+    trainings = len(list(Store(home).folder(Key("training_run", "small")).iterdir()))
+    try:
+        pipeline.write_text(original.replace("S.aureus: 1, C.albicans: 2, E.coli: 3", "S.aureus: 1, C.albicans: 2"))
+        code, output = materialize(run, "*")
+        assert code == 1
+        assert "boxes_are_clean" in output
+        report = Store(home).open_latest(Key("bbox_report"))
+        assert not report.report()["ok"]
+        assert {"label 'E.coli'"} == set(report.findings()["value"])
+        code, output = materialize(run, 'key:"small/smoke_run"')
+        assert code == 1
+        assert "refuses this data for training: unknown_class" in output
+        alone = run("agar", "train", "experiment=small")
+        assert alone.returncode == 1
+        assert "refuses this data for training: unknown_class" in alone.stderr
+        assert len(alone.stderr.strip().splitlines()) <= 3
+        assert len(list(Store(home).folder(Key("training_run", "small")).iterdir())) == trainings
+    finally:
+        pipeline.write_text(original)
+    assert run("agar", "run").returncode == 0
+
+
+def test_compute_is_taken_from_config_json_and_two_ranks_train(small: tuple[Run, Path, Path]) -> None:
+    run, home, configs = small
+    experiment = configs / "experiment" / "small.yaml"
+    original = experiment.read_text()
+    refused = json.dumps({"resources": {"compute": {"config": {"devices": 3}}}})
+    two = json.dumps({"resources": {"compute": {"config": {"devices": 2, "accelerator": "cpu"}}}})
+    try:
+        experiment.write_text(original.replace("max_steps: 3", "max_steps: 2"))
+        code, output = materialize(run, 'key:"small/training_run"', "--config-json", refused)
+        assert code == 1
+        assert "data.batch_size 2 is global and must divide" in output
+        code, output = materialize(run, 'key:"small/training_run"', "--config-json", two)
+        assert code == 0, output[-3000:]
+    finally:
+        experiment.write_text(original)
+    runs = [Path(root) for root in Store(home).published() if root.parent.name == "training_run"]
+    assert {json.loads((root / "experiment.json").read_text())["world_size"] for root in runs} == {1, 2}
+    assert run("agar", "run").returncode == 0
+
+
+def test_training_and_evaluation_need_neither_fiftyone_nor_a_database(
+    small: tuple[Run, Path, Path], tmp_path: Path
+) -> None:
+    run, _, _ = small
+    broken = tmp_path / "without_fiftyone" / "fiftyone"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('FiftyOne is not installed here')")
+    (broken.parent / "pymongo").mkdir()
+    (broken.parent / "pymongo" / "__init__.py").write_text("raise ImportError('nor is pymongo')")
+    path = os.pathsep.join([str(broken.parent), os.environ.get("PYTHONPATH", "")])
+    done = run("agar", "train", "experiment=small", "trainer.max_steps=1", "seed=1", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("best.ckpt")
+    assert Path(done.stdout.strip()).is_file()
+
+
+def test_split_is_what_the_parquet_file_says(small: tuple[Run, Path, Path]) -> None:
+    _, home, _ = small
+    table = pd.read_parquet(Store(home).folder(Key("split")) / "latest" / "split.parquet")
+    assert list(table.columns) == ["image_id", "part"]
+    assert table["part"].value_counts().to_dict() == {"train": 9, "val": 3}

@@ -1,0 +1,171 @@
+"""A published artifact is complete and verified, or absent."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Manifest, Snapshot, Split
+from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.store import Key, Store, find_faults, fingerprint
+
+KEY = Key("split")
+INPUTS = {"snapshot": "abc"}
+
+
+def write_split(out_dir: Path, part: str = "train") -> None:
+    pd.DataFrame({"image_id": [1, 2], "part": [part, "val"]}).to_parquet(out_dir / "split.parquet")
+
+
+def build(store: Store, seed: int = 0, write=write_split):  # type: ignore[no-untyped-def]
+    return store.build(KEY, {"seed": seed}, INPUTS, write, lambda text: None)
+
+
+def test_build_publishes_once_and_then_finds_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+    again = build(store, write=lambda out_dir: pytest.fail("built twice"))
+    assert not first.cached
+    assert again.cached
+    assert again.artifact.root == first.artifact.root == store.latest(KEY)
+    manifest = json.loads((first.artifact.root / "manifest.json").read_text())
+    assert set(manifest) == {
+        "asset", "fingerprint", "data_version", "code_version", "config", "inputs", "files", "created_at", "seconds",
+        "versions",
+    }  # fmt: skip
+    assert first.artifact.root.name == fingerprint("split", Split.code_version, {"seed": 0}, INPUTS)
+    assert str(tmp_path) not in json.dumps({k: manifest[k] for k in ("fingerprint", "data_version", "files")})
+
+
+def test_latest_follows_the_config_back_and_forth(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = build(store, 0), build(store, 1)
+    assert store.latest(KEY) == second.artifact.root
+    assert build(store, 0).cached
+    assert store.latest(KEY) == first.artifact.root
+    assert (store.folder(KEY) / "latest").is_symlink()
+
+
+def test_data_version_follows_content_not_time_or_place(tmp_path: Path) -> None:
+    here, there = build(Store(tmp_path / "a")), build(Store(tmp_path / "b"))
+    other = build(Store(tmp_path / "c"), write=lambda out_dir: write_split(out_dir, "val"))
+    assert here.artifact.data_version == there.artifact.data_version != other.artifact.data_version
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        pytest.param(lambda p: p.write_bytes(p.read_bytes()[:-1] + b"\0"), "was altered", id="a bit flipped"),
+        pytest.param(lambda p: p.write_bytes(b""), "was altered", id="truncated to nothing"),
+        pytest.param(lambda p: p.unlink(), "is missing", id="deleted"),
+        pytest.param(lambda p: (p.parent / "extra").write_text("x"), "does not belong", id="one file too many"),
+        pytest.param(
+            lambda p: (p.parent / "manifest.json").write_text((p.parent / "manifest.json").read_text()[:-9]),
+            "damaged",
+            id="half a manifest",
+        ),
+        pytest.param(
+            lambda p: (p.parent / "manifest.json").write_text(
+                (p.parent / "manifest.json").read_text().replace('"seed": 0', '"seed": 7')
+            ),
+            "fingerprint should be",
+            id="a manifest that lies about its config",
+        ),
+    ],
+)
+def test_damage_is_found_before_use_and_rebuilt(tmp_path: Path, harm, reason: str) -> None:  # type: ignore[no-untyped-def]
+    store = Store(tmp_path)
+    before = build(store).artifact.data_version
+    harm(store.latest(KEY) / "split.parquet")
+    assert any(reason in fault for fault in find_faults(store.latest(KEY)))
+    with pytest.raises(ArtifactError, match="agar run split"):
+        store.open_latest(KEY)
+    rebuilt = build(store)
+    assert not rebuilt.cached
+    assert reason in rebuilt.why
+    assert rebuilt.artifact.data_version == before
+    assert len(list((tmp_path / "quarantine").iterdir())) == 1
+
+
+def test_a_step_that_fails_leaves_nothing_and_the_old_artifact_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    old = build(store, 0).artifact.root
+
+    def fail(out_dir: Path) -> None:
+        (out_dir / "split.parquet").write_text("half")
+        raise OSError(28, "No space left on device", str(out_dir))
+
+    with pytest.raises(StorageError, match=r"no space left(.|\n)*MB are free"):
+        build(store, 1, fail)
+    assert store.latest(KEY) == old
+    assert not find_faults(old)
+    assert {path.name for path in store.folder(KEY).iterdir() if not path.name.startswith(".")} == {"latest", old.name}
+    assert not list(store.folder(KEY).glob(".draft-*"))
+
+
+def test_a_step_that_forgets_a_file_publishes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"did not write split\.parquet"):
+        build(Store(tmp_path), write=lambda out_dir: None)
+    assert Store(tmp_path).latest(KEY) is None
+
+
+def _build_slowly(home: Path, marks: Path, seconds: float) -> None:
+    def write(out_dir: Path) -> None:
+        (marks / str(os.getpid())).touch()
+        time.sleep(seconds)
+        write_split(out_dir)
+
+    build(Store(home), write=write)
+
+
+def test_two_at_once_build_once_and_a_killed_builder_frees_the_key(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    spawn = multiprocessing.get_context("fork")
+    doomed = spawn.Process(target=_build_slowly, args=(tmp_path, marks, 60))
+    doomed.start()
+    while not list(marks.iterdir()):
+        time.sleep(0.01)
+    pair = [spawn.Process(target=_build_slowly, args=(tmp_path, marks, 0.5)) for _ in range(2)]
+    for process in pair:
+        process.start()
+    time.sleep(0.2)
+    assert len(list(marks.iterdir())) == 1, "the others wait for the lock"
+    os.kill(doomed.pid, signal.SIGKILL)  # type: ignore[arg-type]
+    for process in [doomed, *pair]:
+        process.join(20)
+    assert [process.exitcode for process in pair] == [0, 0]
+    assert len(list(marks.iterdir())) == 2, "one of the two built, the other found it"
+    assert not find_faults(Store(tmp_path).latest(KEY))  # type: ignore[arg-type]
+    assert not list(Store(tmp_path).folder(KEY).glob(".draft-*"))
+
+
+def test_open_refuses_another_kind(tmp_path: Path) -> None:
+    root = build(Store(tmp_path)).artifact.root
+    with pytest.raises(ArtifactError, match="holds a split, expected a coco_cache"):
+        CocoCache.open(root)
+    with pytest.raises(ArtifactError, match="holds no artifact"):
+        Snapshot.open(tmp_path)
+
+
+def test_where_images_lie_is_not_part_of_the_data_version() -> None:
+    assert "dataset.json" in Snapshot.unhashed
+    assert all(set(kind.unhashed) <= set(kind.files) for kind in ARTIFACTS.values())
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").write_text("a file where a folder should be")
+    with pytest.raises((StorageError, FileExistsError, NotADirectoryError)):
+        build(Store(tmp_path))
+
+
+def test_manifest_survives_its_own_reading(tmp_path: Path) -> None:
+    artifact = build(Store(tmp_path)).artifact
+    assert Manifest.read(artifact.root) == artifact.manifest
