@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from agar_pipeline.errors import ArtifactError
+from agar_pipeline.errors import ArtifactError, GateError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,6 +182,21 @@ class BboxReport(Artifact):
 
     def report(self) -> dict[str, Any]:
         return self._json("report.json")
+
+    def require_ok(self) -> None:
+        """Raises GateError where a rule with the policy `fail` was broken."""
+        plain = self.report()
+        if plain["ok"]:
+            return
+        broken = [
+            f"{rule} ({finding['count']})"
+            for rule, finding in plain["findings"].items()
+            if finding["action"] == "fail" and finding["count"]
+        ]
+        raise GateError(
+            f"the bbox report refuses this data for training: {', '.join(broken)}\n"
+            f"look at {self.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
+        )
 
     def findings(self) -> pd.DataFrame:
         """One row per finding: rule, part, image_id, annotation_id, file_name, value, action."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from agar_pipeline import config as c
 from agar_pipeline.artifacts import ARTIFACTS, Artifact, BboxReport, CocoCache, SmokeRun
-from agar_pipeline.errors import ArtifactError, ConfigError, GateError
+from agar_pipeline.errors import ArtifactError, ConfigError
 from agar_pipeline.launch import run_child
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Built, Key, Store
@@ -164,20 +164,5 @@ def _require_verdict(store: Store, inputs: Mapping[Key, Artifact]) -> None:
     report, coco_cache = BboxReport.open(root), inputs[Key("coco_cache")]
     assert isinstance(coco_cache, CocoCache)
     if report.manifest.inputs.get("coco_cache") == coco_cache.data_version:
-        require_clean(report)
+        report.require_ok()
 
-
-def require_clean(report: BboxReport) -> None:
-    """Raises GateError where a rule with the policy `fail` was broken."""
-    plain = report.report()
-    if plain["ok"]:
-        return
-    broken = [
-        f"{rule} ({finding['count']})"
-        for rule, finding in plain["findings"].items()
-        if finding["action"] == "fail" and finding["count"]
-    ]
-    raise GateError(
-        f"the bbox report refuses this data for training: {', '.join(broken)}\n"
-        f"look at {report.root / 'report.html'}, then mend the labels, or set box_policy.RULE: drop_box in the pipeline"
-    )

@@ -52,7 +52,7 @@ def materialize(run: Run, select: str, *more: str) -> tuple[int, str]:
 
 
 def count_runs(home: Path) -> int:
-    with sqlite3.connect(home / "dagster" / "storage" / "runs.db") as storage:
+    with sqlite3.connect(home / "dagster" / "storage" / "history" / "runs.db") as storage:
         return int(storage.execute("select count(*) from runs").fetchone()[0])
 
 

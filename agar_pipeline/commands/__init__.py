@@ -52,12 +52,10 @@ def agar(ctx: click.Context, debug: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; errors that a user can fix are one to three lines on stderr."""
+    """Run a command and exit with its code; errors that a user can fix are one to three lines on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        agar.main(given, prog_name="agar", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        sys.exit(agar.main(given, prog_name="agar", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(130)

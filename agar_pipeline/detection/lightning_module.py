@@ -102,8 +102,8 @@ class DetectorModule(L.LightningModule):
 
     def _rate_factor(self) -> float:
         """Linear warm-up times cosine over the limits; a short run warms up over its first tenth at most."""
-        warmup = min(self.optimizer_config.warmup_steps, self.progress.max_steps / 10)
-        factor = min(1.0, (self.global_step + 1) / (warmup + 1))
+        by_steps = (self.global_step + 1) / (self.optimizer_config.warmup_steps + 1)
+        factor = min(1.0, max(by_steps, self.progress.fraction * 10))
         if self.optimizer_config.schedule == "cosine":
             factor *= 0.5 * (1 + math.cos(math.pi * self.progress.fraction))
         return factor

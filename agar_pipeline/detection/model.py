@@ -132,14 +132,11 @@ def _fit_anchors(model: nn.Module, spec: DetectorSpec) -> None:
     """Shrink the anchors (32 px at least by default) to the data's boxes; their number, so every weight, stays."""
     if 0 not in spec.anchor_sizes:
         return
-    generator = model.rpn.anchor_generator if isinstance(model, FasterRCNN) else model.anchor_generator
-    factor = spec.anchor_sizes[0][0] / min(generator.sizes[0])
-    sizes = tuple(tuple(side * factor for side in sides) for sides in generator.sizes)
-    fitted = AnchorGenerator(sizes, generator.aspect_ratios)
-    if isinstance(model, FasterRCNN):
-        model.rpn.anchor_generator = fitted
-    else:
-        model.anchor_generator = fitted
+    owner: Any = model.rpn if isinstance(model, FasterRCNN) else model
+    defaults = owner.anchor_generator
+    factor = spec.anchor_sizes[0][0] / min(defaults.sizes[0])
+    sizes = tuple(tuple(side * factor for side in sides) for sides in defaults.sizes)
+    owner.anchor_generator = AnchorGenerator(sizes, defaults.aspect_ratios)
 
 
 class KeepScale(GeneralizedRCNNTransform):

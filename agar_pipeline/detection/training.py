@@ -204,7 +204,7 @@ def _build_trainer(
         devices=world.local_size,
         num_nodes=config.trainer.num_nodes,
         strategy=strategy,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         max_epochs=config.trainer.max_epochs or -1,
         max_steps=config.trainer.max_steps or -1,
         gradient_clip_val=config.optimizer.clip_norm,

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -124,7 +125,7 @@ def _attach(folder: Path) -> str | None:
         DatabaseError: something of ours runs, but is frozen.
     """
     server = _server(folder)
-    if "port" not in server:
+    if "port" not in server or not _has_keeper(folder) or not _listens(server["port"]):
         return None
     uri = f"mongodb://127.0.0.1:{server['port']}/?directConnection=true"
     try:
@@ -142,6 +143,23 @@ def _attach(folder: Path) -> str | None:
             ) from error
         return None
     return uri if options["parsed"]["storage"]["dbPath"] == str(folder / "db") else None
+
+
+def _has_keeper(folder: Path) -> bool:
+    """A keeper holds its lock as long as it lives; a mongod without one is about to end."""
+    with (folder / "keeper.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
+
+
+def _listens(port: object) -> bool:
+    """Asked before pymongo, which would try for seconds where the connection is refused at once."""
+    with socket.socket() as probe:
+        probe.settimeout(ANSWER_S)
+        return probe.connect_ex(("127.0.0.1", int(str(port)))) == 0
 
 
 def _is_mongod(pid: object, folder: Path) -> bool:

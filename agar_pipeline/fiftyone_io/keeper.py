@@ -45,6 +45,7 @@ def main(mongod: str, folder: Path, idle_s: float) -> int:
         return _keep(process, folder, idle_s)
     finally:
         if process is not None:
+            (folder / "server.json").unlink(missing_ok=True)
             _stop(process)
 
 
@@ -69,7 +70,7 @@ def _start(mongod: str, folder: Path) -> tuple[subprocess.Popen[bytes] | None, i
                 _stop(process)
                 break
             time.sleep(0.02)
-        if time.monotonic() > deadline - START_S / 2:  # else: the port was taken, or the last mongod is still leaving
+        if time.monotonic() > deadline - START_S / 2 or not _is_passing(_last_words(log)):
             return None, port
         time.sleep(0.2)
 
@@ -82,14 +83,18 @@ def _keep(process: subprocess.Popen[bytes], folder: Path, idle_s: float) -> int:
                 idle_since = None
             else:
                 idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > idle_s:  # the lock is held: new clients wait, then start a new one
-                    (folder / "server.json").unlink(missing_ok=True)
-                    _stop(process)
-                    return 0
+                if time.monotonic() - idle_since > idle_s:
+                    return _leave(process, folder)
                 fcntl.flock(clients, fcntl.LOCK_UN)
             time.sleep(_POLL_S)
-        (folder / "server.json").unlink(missing_ok=True)
     return 1
+
+
+def _leave(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Shut down while the clients' lock is held: new clients wait for the end, then start a new keeper."""
+    (folder / "server.json").unlink(missing_ok=True)
+    _stop(process)
+    return 0
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -133,6 +138,11 @@ def _publish(folder: Path, plain: dict[str, object]) -> None:
     draft = folder / f"server.json.{os.getpid()}"
     draft.write_text(json.dumps(plain))
     draft.replace(folder / "server.json")
+
+
+def _is_passing(words: str) -> bool:
+    """Somebody was faster at the port, or the last mongod is still leaving the folder."""
+    return any(sign in words for sign in ("already in use", "DBPathInUse", "already running"))
 
 
 def _last_words(log: Path) -> str:

@@ -106,13 +106,12 @@ def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> lis
     empty = sum(int((_boxes_per_image(part) == 0).sum()) for part in parts.values())
     sizes = ", ".join(f"{name} {whole(len(part.image_ids))}" for name, part in parts.items())
     ratio = report.get("out_of_bounds_ratio")
+    per_image = f"{number(round(report['annotations'] / max(images, 1), 1))} per image"
+    if dropped := report.get("annotations_dropped"):
+        per_image += f"; {whole(dropped)} more left out"
     items = [
         ("images", whole(report["images"]), sizes or "in all parts"),
-        (
-            "boxes",
-            whole(report["annotations"]),
-            f"{number(round(report['annotations'] / max(images, 1), 1))} per image",
-        ),
+        ("boxes", whole(report["annotations"]), per_image),
         ("classes", whole(_count(report["categories"])), "as the class map names them"),
         ("empty plates", whole(empty), "images without any box: fine if nothing grew"),
         ("boxes leaving the picture", percent(ratio), "clipped to the picture in training"),

@@ -53,8 +53,8 @@ RULE_WORDS: dict[str, RuleWords] = {
         "Two boxes share an id: evaluation would match the wrong one.",
     ),
     "missing_image": RuleWords(
-        "Picture missing", "missing or unreadable picture", "missing or unreadable pictures",
-        "The file is not in the images' folder, or cannot be opened.",
+        "Picture missing", "missing picture", "missing pictures",
+        "The file is not in the images' folder.",
     ),
     "empty_part": RuleWords(
         "Empty part", "empty part", "empty parts",

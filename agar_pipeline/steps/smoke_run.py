@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts import BboxReport, CocoCache
 from agar_pipeline.config import TrainingConfig
-from agar_pipeline.errors import GateError, TrainingError
+from agar_pipeline.errors import TrainingError
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.coco import CocoColumns
@@ -34,11 +34,7 @@ def build(
         GateError: the bbox report refuses the data.
         PipelineError: whatever stops a training.
     """
-    if not bbox_report.report()["ok"]:
-        raise GateError(
-            f"the bbox report refuses this data for training: look at {bbox_report.root / 'report.html'}, then mend "
-            "the labels, or set box_policy.RULE: drop_box in the pipeline"
-        )
+    bbox_report.require_ok()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see detection.devices.fit_threads
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.training import train
@@ -116,9 +112,7 @@ def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, 
     }
 
 
-def _profile(
-    config: TrainingConfig, outcome: TrainingOutcome, batch: CocoColumns, num_images: int
-) -> dict[str, Any]:
+def _profile(config: TrainingConfig, outcome: TrainingOutcome, batch: CocoColumns, num_images: int) -> dict[str, Any]:
     """What one batch was and cost. The verdict speaks of what often goes wrong without an error."""
     steps_per_epoch = max(1, num_images // config.data.batch_size)
     smallest = float(batch.boxes_xywh[:, 2:].min()) if len(batch.boxes_xywh) else None

@@ -78,9 +78,7 @@ def _pycocotools(columns: CocoColumns, detections: Detections) -> list[float]:
             )
         ],
     }
-    results = np.column_stack(
-        [detections.image_ids, detections.boxes_xywh, detections.scores, detections.category_ids]
-    )
+    results = np.column_stack([detections.image_ids, detections.boxes_xywh, detections.scores, detections.category_ids])
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(results), "bbox")

@@ -140,4 +140,6 @@ def server(home: Path) -> dict[str, Any]:
 def stop_keeper(home: Path) -> None:
     """Ask our own keeper to end now rather than after its idle time."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(server(home)["keeper_pid"], signal.SIGTERM)
+        keeper_pid = server(home).get("keeper_pid")
+        if keeper_pid is not None:
+            os.kill(keeper_pid, signal.SIGTERM)

@@ -156,7 +156,8 @@ def test_pages_escape_every_name_and_load_nothing(write: Callable[[Path], None],
     write(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     elements = Elements(html)
-    assert not elements.tags & {"script", "i"} - {"i"} and not elements.handlers
+    assert "script" not in elements.tags
+    assert not elements.handlers
     assert all(value.startswith("data:image/") for value in elements.loaded)
     assert "http:" not in html
     assert "https:" not in html

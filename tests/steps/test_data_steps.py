@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Snapshot
-from agar_pipeline.chain import Node, build_node, require_clean
+from agar_pipeline.chain import Node, build_node
 from agar_pipeline.config import BboxReportConfig, PipelineConfig, SnapshotConfig, SplitConfig
 from agar_pipeline.errors import ArtifactError, DatasetError, GateError
 from agar_pipeline.steps import bbox_report, coco_cache, split
@@ -155,7 +155,7 @@ def test_each_box_rule_is_listed_and_its_policy_applied(tmp_path: Path, rule: st
     assert plain["ok"] == (action != "fail")
     if action == "fail":
         with pytest.raises(GateError, match=rf"{rule} \(1\)"):
-            require_clean(report)
+            report.require_ok()
     for part in cache.parts():
         json.loads(cache.json_path(part).read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
 

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agar_pipeline.errors import AnnotationError, DatasetError, ImageFileError
+from agar_pipeline.fiftyone_io.import_agar import ImportCounts, import_agar
+from tests.fiftyone_io.conftest import agar_label, collection_of, write_plate
+
+Import = Callable[[Path, str], ImportCounts]
+
+
+@pytest.fixture()
+def run_import(uri: str, home: Path) -> Import:
+    def run(folder: Path, dataset: str) -> ImportCounts:
+        return import_agar(folder, dataset, "embedded", home, print, lambda done, total: None)
+
+    return run
+
+
+@pytest.fixture()
+def name(new_dataset: Callable[[], str]) -> str:
+    return new_dataset()
+
+
+def test_all_plates_are_added_with_their_boxes(plates: Path, name: str, run_import: Import, database: Any) -> None:
+    counts = run_import(plates, name)
+    assert counts == ImportCounts(added=6, boxes=10)
+    sample = database[collection_of(database, name)].find_one({"filepath": str(plates / "1.jpg")})
+    assert [label["bounding_box"] for label in sample["ground_truth"]["detections"]] == [
+        [0.1, 0.125, 0.2, 0.125],
+        [0.05, 0.25, 0.2, 0.125],
+    ]
+    assert (sample["agar_background"], sample["agar_sample_id"]) == ("bright", "7")
+    assert sample["metadata"] == {
+        "_cls": "ImageMetadata",
+        "size_bytes": (plates / "1.jpg").stat().st_size,
+        "mime_type": "image/jpeg",
+        "width": 100,
+        "height": 80,
+        "num_channels": 3,
+    }
+
+
+def test_importing_again_changes_nothing(plates: Path, name: str, run_import: Import, database: Any) -> None:
+    run_import(plates, name)
+    before = list(database[collection_of(database, name)].find())
+    assert run_import(plates, name) == ImportCounts(unchanged=6, boxes=10)
+    assert list(database[collection_of(database, name)].find()) == before
+
+
+def test_a_changed_annotation_updates_its_labels(plates: Path, name: str, run_import: Import, database: Any) -> None:
+    run_import(plates, name)
+    write_plate(plates, "2", [agar_label(0, 0, label="S.aureus")])
+    assert run_import(plates, name) == ImportCounts(updated=1, unchanged=5, boxes=9)
+    sample = database[collection_of(database, name)].find_one({"filepath": str(plates / "2.jpg")})
+    assert [label["label"] for label in sample["ground_truth"]["detections"]] == ["S.aureus"]
+
+
+def test_an_edit_made_in_fiftyone_survives_another_import(
+    plates: Path, name: str, run_import: Import, database: Any
+) -> None:
+    run_import(plates, name)
+    samples = database[collection_of(database, name)]
+    samples.update_one({"filepath": str(plates / "0.jpg")}, {"$set": {"ground_truth.detections.0.label": "corrected"}})
+    assert run_import(plates, name).unchanged == 6
+    assert samples.count_documents({"ground_truth.detections.label": "corrected"}) == 1
+
+
+def test_uncountable_plates_are_left_out_and_taken_out(
+    plates: Path, name: str, run_import: Import, database: Any
+) -> None:
+    run_import(plates, name)
+    write_plate(plates, "0", [], count=-1)
+    write_plate(plates, "tntc", None, count=300)
+    counts = run_import(plates, name)
+    assert (counts.uncountable, counts.removed, counts.unchanged) == (2, 1, 5)
+    assert database[collection_of(database, name)].count_documents({}) == 5
+
+
+def test_a_folder_that_moved_keeps_its_samples(
+    plates: Path, name: str, run_import: Import, database: Any, tmp_path: Path
+) -> None:
+    run_import(plates, name)
+    samples = database[collection_of(database, name)]
+    ids = sorted(samples.distinct("_id"))
+    plates.rename(tmp_path / "elsewhere")
+    assert run_import(tmp_path / "elsewhere", name) == ImportCounts(updated=6, boxes=10)
+    assert sorted(samples.distinct("_id")) == ids
+
+
+def test_the_same_names_from_two_folders_are_two_sets(
+    plates: Path, name: str, run_import: Import, database: Any, tmp_path: Path
+) -> None:
+    run_import(plates, name)
+    shutil.copytree(plates, tmp_path / "copy")
+    assert run_import(tmp_path / "copy", name).added == 6
+    assert run_import(tmp_path / "copy", name).unchanged == 6
+    assert run_import(plates, name).unchanged == 6
+
+
+def test_sample_ids_follow_from_the_names(
+    plates: Path, new_dataset: Callable[[], str], run_import: Import, database: Any
+) -> None:
+    first, second = new_dataset(), new_dataset()
+    run_import(plates, first)
+    run_import(plates, second)
+    ids = [sorted(database[collection_of(database, name)].distinct("_id")) for name in (first, second)]
+    assert ids[0] == ids[1]
+
+
+def test_files_without_their_other_half_are_listed(plates: Path, name: str, run_import: Import) -> None:
+    (plates / "deep").mkdir()
+    (plates / "deep" / "lonely.png").write_bytes((plates / "0.jpg").read_bytes())
+    (plates / "9.json").write_text("{}")
+    counts = run_import(plates, name)
+    assert (counts.missing_images, counts.missing_annotations) == (["9.json"], ["deep/lonely.png"])
+    assert counts.added == 6
+
+
+def test_names_may_hold_spaces_newlines_and_letters_of_all_kinds(
+    tmp_path: Path, name: str, run_import: Import, database: Any
+) -> None:
+    names = ["płytka 1", "line\nbreak", "100%", "培養", "x" * 200]
+    for each in names:
+        write_plate(tmp_path, each, [agar_label(1, 1)])
+    assert run_import(tmp_path, name).added == 5
+    paths = database[collection_of(database, name)].distinct("filepath")
+    assert sorted(paths) == sorted(str(tmp_path / f"{each}.jpg") for each in names)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        pytest.param("{", "3.json is not JSON", id="no JSON"),
+        pytest.param("[]", "3.json holds a list", id="no object"),
+        pytest.param({"labels": {}}, "3.json: labels is '{}'", id="labels are no list"),
+        pytest.param({}, "3.json: colonies_number is missing", id="neither labels nor a number"),
+        pytest.param({"labels": [3]}, r"3.json: labels\[0\] is '3'", id="a label is a number"),
+        pytest.param({"labels": [agar_label(0, 0, label=5)]}, r"labels\[0\].class is '5'", id="the class is a number"),
+        pytest.param(
+            {"labels": [{**agar_label(0, 0), "width": "9"}]}, r"labels\[0\].width is '9'", id="a side is a text"
+        ),
+        pytest.param({"labels": [{"class": "a", "x": 1}]}, r"labels\[0\].y is missing", id="a side is missing"),
+    ],
+)
+def test_an_annotation_that_cannot_be_understood_names_file_and_key_and_imports_nothing(
+    annotation: Any, message: str, plates: Path, name: str, run_import: Import, database: Any
+) -> None:
+    text = annotation if isinstance(annotation, str) else json.dumps(annotation)
+    (plates / "3.json").write_text(text)
+    with pytest.raises(AnnotationError, match=message):
+        run_import(plates, name)
+    assert database[collection_of(database, name)].count_documents({}) == 0
+
+
+def test_an_image_that_is_none_is_named(plates: Path, name: str, run_import: Import) -> None:
+    (plates / "3.jpg").write_text("no image")
+    with pytest.raises(ImageFileError, match=r"3\.jpg cannot be read"):
+        run_import(plates, name)
+
+
+def test_a_folder_without_pairs_says_what_it_holds(tmp_path: Path, name: str, run_import: Import) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(DatasetError, match="0 images and 1 JSON files"):
+        run_import(tmp_path, name)
+    with pytest.raises(DatasetError, match="is not a folder"):
+        run_import(tmp_path / "nowhere", name)

@@ -1,0 +1,234 @@
+"""Smoke, training and evaluation on a few small plates: the files, the refusals, one rank and two."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from agar_pipeline.artifacts import BboxReport, CocoCache, SmokeRun, TrainingRun
+from agar_pipeline.config import EvaluationConfig, ExperimentConfig, load_experiment, to_plain
+from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, TrainingError
+from agar_pipeline.plates import CLASS_NAMES, generate_plates
+from agar_pipeline.steps import evaluation, smoke_run, training_run
+
+SIZE_PX = 96
+
+
+def _coco(images_dir: Path, numbers: range) -> dict:
+    annotations = []
+    for number in numbers:
+        for label in json.loads((images_dir / f"{number}.json").read_text())["labels"]:
+            bbox = [label[key] for key in ("x", "y", "width", "height")]
+            category_id = CLASS_NAMES.index(label["class"]) + 1
+            annotations.append({"image_id": number, "category_id": category_id, "bbox": bbox})
+    return {
+        "images": [{"id": n, "file_name": f"{n}.jpg", "width": SIZE_PX, "height": SIZE_PX} for n in numbers],
+        "annotations": [{"id": i, **a, "area": a["bbox"][2] * a["bbox"][3]} for i, a in enumerate(annotations)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASS_NAMES, start=1)],
+    }
+
+
+def _write(path: Path, plain: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain))
+    return path
+
+
+@pytest.fixture(scope="module")
+def coco_cache(tmp_path_factory: pytest.TempPathFactory) -> CocoCache:
+    root = tmp_path_factory.mktemp("data")
+    generate_plates(root / "images", 10, SIZE_PX, 0, None, (3, 8))
+    for part, numbers in {"train": range(1, 9), "val": range(9, 11)}.items():
+        _write(root / "cache" / "coco" / f"{part}.json", _coco(root / "images", numbers))
+    _write(root / "cache" / "dataset.json", {"images_dir": str(root / "images"), "class_names": list(CLASS_NAMES)})
+    return CocoCache(root / "cache")
+
+
+@pytest.fixture
+def bbox_report(tmp_path: Path) -> BboxReport:
+    _write(tmp_path / "report" / "report.json", {"ok": True})
+    return BboxReport(tmp_path / "report")
+
+
+@pytest.fixture
+def passed_smoke(tmp_path: Path) -> SmokeRun:
+    _write(tmp_path / "smoke" / "smoke.json", {"ok": True})
+    return SmokeRun(tmp_path / "smoke")
+
+
+def small(*overrides: str) -> ExperimentConfig:
+    limits = ["data.input_size=96", "data.batch_size=2", "trainer.max_steps=3", "trainer.accelerator=cpu"]
+    return load_experiment("tiny_steps", [*limits, "trainer.log_every_n_steps=1", *overrides])
+
+
+def _empty(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / name
+    folder.mkdir()
+    return folder
+
+
+def test_smoke_run_proves_a_round_trip_and_leaves_two_files(
+    tmp_path: Path, coco_cache: CocoCache, bbox_report: BboxReport
+) -> None:
+    out_dir = _empty(tmp_path, "out")
+    smoke_run.build(small().smoke_run, out_dir, print, coco_cache, bbox_report)
+    assert sorted(path.name for path in out_dir.iterdir()) == ["profile.json", "smoke.json"]
+    smoke, profile = SmokeRun(out_dir).smoke(), SmokeRun(out_dir).profile()
+    assert smoke["ok"]
+    assert smoke["steps"] == 1
+    assert smoke["checkpoint_round_trip"]
+    assert smoke["class_names"] == list(CLASS_NAMES)
+    assert all(np.isfinite(value) for value in profile["losses"].values())
+    again = _empty(tmp_path, "again")
+    smoke_run.build(small().smoke_run, again, print, coco_cache, bbox_report)
+    assert (again / "smoke.json").read_bytes() == (out_dir / "smoke.json").read_bytes()
+
+
+def test_smoke_run_obeys_the_bbox_report(tmp_path: Path, coco_cache: CocoCache) -> None:
+    _write(tmp_path / "report.json", {"ok": False, "findings": {}})
+    with pytest.raises(GateError, match="refuses"):
+        smoke_run.build(small().smoke_run, tmp_path, print, coco_cache, BboxReport(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def trained(coco_cache: CocoCache, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, list[str]]:
+    folder = tmp_path_factory.mktemp("trained") / "demo" / "training_run" / "0123"
+    folder.mkdir(parents=True)
+    smoke = SmokeRun(_write(folder.parent / "smoke.json", {"ok": True}).parent)
+    lines: list[str] = []
+    overrides = ["trainer.max_steps=8", "trainer.val_every_n_epochs=1", "model.score_floor=0"]
+    training_run.build(small(*overrides).training_run, folder, lines.append, coco_cache, smoke)
+    return TrainingRun(folder), lines
+
+
+def test_training_run_leaves_its_files_and_reports(trained: tuple[TrainingRun, list[str]]) -> None:
+    run, lines = trained
+    found = sorted(str(path.relative_to(run.root)) for path in run.root.rglob("*") if path.is_file())
+    assert found == sorted(TrainingRun.files)
+    metrics = run.metrics()
+    assert {"step", "epoch", "train_loss", "lr", "val_map_50_95", "val_map_50"} <= set(metrics.columns)
+    assert metrics["train_loss"].notna().sum() == 8
+    assert metrics["val_map_50"].notna().sum() == 2
+    assert run.experiment()["last"]["step"] == 8
+    assert run.experiment()["config"]["data"]["input_size"] == 96
+    assert any("loss" in line and "val map_50" in line for line in lines)
+    for name in ("best", "last"):
+        content = torch.load(run.root / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        assert content["class_names"] == list(CLASS_NAMES)
+
+
+def test_evaluation_scores_the_best_checkpoint(
+    tmp_path: Path, coco_cache: CocoCache, trained: tuple[TrainingRun, list[str]]
+) -> None:
+    config = EvaluationConfig(accelerator="cpu", pictures=2)
+    evaluation.build(config, tmp_path, print, coco_cache, trained[0])
+    assert {"metrics.json", "predictions.json", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    best = trained[0].experiment()["best"]["val"]
+    assert metrics["map"] == pytest.approx(best["map_50_95"], abs=1e-6)
+    assert metrics["score_threshold"]["chosen_on"] == "val"
+    assert metrics["num_images"] == 2
+    assert {"mae", "me", "smape", "within_10_percent", "per_density"} == set(metrics["counting"])
+    predictions = json.loads((tmp_path / "predictions.json").read_text())
+    assert len(predictions) == metrics["num_predictions"]
+    with pytest.raises(ArtifactError, match=r"evaluation\.part=test"):
+        evaluation.build(dataclasses.replace(config, part="test"), tmp_path, print, coco_cache, trained[0])
+
+
+def test_the_same_seed_trains_the_same_weights(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
+    weights = []
+    for name in ("one", "two"):
+        training_run.build(small().training_run, _empty(tmp_path, name), print, coco_cache, passed_smoke)
+        content = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        weights.append(content["state_dict"])
+    assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-5) for key in weights[0])
+
+
+def test_a_time_budget_ends_training(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
+    config = small("trainer.max_steps=null", "trainer.max_seconds=2", "trainer.log_every_n_steps=1").training_run
+    training_run.build(config, tmp_path, print, coco_cache, passed_smoke)
+    rates = pd.read_csv(tmp_path / "metrics.csv")["lr"].dropna().to_numpy()
+    assert len(rates) > 3
+    assert rates[-1] < rates.max() / 2
+    assert json.loads((tmp_path / "experiment.json").read_text())["seconds"]["train"] < 8
+
+
+def test_a_loss_that_is_not_finite_names_the_images(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    config = small("optimizer.lr=1e30", "optimizer.clip_norm=null", "trainer.max_steps=20").training_run
+    with pytest.raises(TrainingError, match=r"\d\.jpg"):
+        training_run.build(config, tmp_path, print, coco_cache, passed_smoke)
+
+
+def test_val_without_boxes_still_leaves_a_best_checkpoint(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    train = json.loads(coco_cache.json_path("train").read_text())
+    bare = {**json.loads(coco_cache.json_path("val").read_text()), "annotations": []}
+    _write(tmp_path / "cache" / "coco" / "train.json", train)
+    _write(tmp_path / "cache" / "coco" / "val.json", bare)
+    _write(tmp_path / "cache" / "dataset.json", coco_cache.dataset())
+    out_dir = _empty(tmp_path, "out")
+    training_run.build(small().training_run, out_dir, print, CocoCache(tmp_path / "cache"), passed_smoke)
+    assert TrainingRun(out_dir).best_checkpoint.is_file()
+    _write(tmp_path / "cache" / "coco" / "train.json", bare)
+    with pytest.raises(TrainingError, match="0 boxes"):
+        training_run.build(small().training_run, out_dir, print, CocoCache(tmp_path / "cache"), passed_smoke)
+
+
+def test_a_photo_of_another_size_stops_training(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
+    train = json.loads(coco_cache.json_path("train").read_text())
+    for image in train["images"]:
+        image["width"] = 200
+    _write(tmp_path / "cache" / "coco" / "train.json", train)
+    _write(tmp_path / "cache" / "coco" / "val.json", json.loads(coco_cache.json_path("val").read_text()))
+    _write(tmp_path / "cache" / "dataset.json", coco_cache.dataset())
+    with pytest.raises(ImageFileError, match="200×96"):
+        training_run.build(small().training_run, tmp_path, print, CocoCache(tmp_path / "cache"), passed_smoke)
+
+
+def test_devices_that_were_not_started_are_refused(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    with pytest.raises(ComputeError, match="is 2"):
+        training_run.build(small("trainer.devices=2").training_run, tmp_path, print, coco_cache, passed_smoke)
+
+
+TWO_RANKS = """
+import json, os, sys
+from pathlib import Path
+from agar_pipeline.artifacts import CocoCache, SmokeRun
+from agar_pipeline.config import TrainingConfig, from_plain
+from agar_pipeline.steps import training_run
+request = json.loads(Path(sys.argv[1]).read_text())
+config = from_plain(TrainingConfig, request["config"], "request")
+say = print if os.environ["RANK"] == "0" else (lambda text: None)
+out_dir, cache, smoke = (Path(request[name]) for name in ("out_dir", "cache", "smoke"))
+training_run.build(config, out_dir, say, CocoCache(cache), SmokeRun(smoke))
+"""
+
+
+def test_two_ranks_train_one_model(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
+    out_dir = _empty(tmp_path, "out")
+    request = {
+        "config": to_plain(small("trainer.devices=2", "data.batch_size=4").training_run),
+        "out_dir": str(out_dir),
+        "cache": str(coco_cache.root),
+        "smoke": str(passed_smoke.root),
+    }
+    (tmp_path / "ranks.py").write_text(TWO_RANKS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(tmp_path / "ranks.py"), str(_write(tmp_path / "request.json", request))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    experiment = TrainingRun(out_dir).experiment()
+    assert experiment["world_size"] == 2
+    assert experiment["last"]["step"] == 3
+    assert sorted(str(p.relative_to(out_dir)) for p in out_dir.rglob("*") if p.is_file()) == sorted(TrainingRun.files)
