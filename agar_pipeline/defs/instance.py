@@ -25,6 +25,7 @@ compute_logs:
   class: LocalComputeLogManager
   config: {{base_dir: {home}/dagster/logs}}
 telemetry: {{enabled: false}}
+nux: {{enabled: false}}
 concurrency: {{pools: {{default_limit: 1, granularity: op}}}}
 """
 

@@ -70,6 +70,7 @@ def prepare_child(uri: str | None, *, may_write: bool) -> None:
     )
     if not may_write:
         os.environ["FIFTYONE_DATABASE_ADMIN"] = "false"
+        os.environ["FIFTYONE_SINGLETON_CACHE"] = "false"  # a cached dataset is saved when it is loaded again
     if uri is not None:
         os.environ["FIFTYONE_DATABASE_URI"] = uri
         os.environ["FIFTYONE_DATABASE_NAME"] = database_name()

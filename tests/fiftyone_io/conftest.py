@@ -32,7 +32,8 @@ prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "agar_dige
 fo.Dataset("fleeting", persistent=False)
 ds = fo.Dataset("views", persistent=True)
 ds.add_samples([
-    fo.Sample(f"/images/{i}.jpg", tags=["even"] if i % 2 == 0 else ["odd"], number=i, share=i / 2, good=i > 2, name=f"n{i}",
+    fo.Sample(f"/images/{i}.jpg", tags=["odd" if i % 2 else "even"],
+              number=i, share=i / 2, good=i > 2, name=f"n{i}",
               gt=fo.Detections(detections=[fo.Detection(label="a", bounding_box=[.1, .2, .3, .4], confidence=.5),
                                            fo.Detection(label="b", bounding_box=[.1, .2, .3, .4])]),
               deep=fo.DynamicEmbeddedDocument(gt=fo.Detections(detections=[])),
@@ -73,7 +74,7 @@ def database(uri: str) -> Iterator[Any]:
         yield client["fiftyone"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def new_dataset(database: Any) -> Iterator[Callable[[], str]]:
     """Makes empty datasets that FiftyOne's import fields are ready in; gone after the test."""
     made: list[str] = []
@@ -94,7 +95,7 @@ def new_dataset(database: Any) -> Iterator[Callable[[], str]]:
         database.datasets.delete_one({"name": name})
 
 
-@pytest.fixture()
+@pytest.fixture
 def plates(tmp_path: Path) -> Path:
     """Six small plates in AGAR's format, 2 boxes each but for the last, which is empty."""
     folder = tmp_path / "plates"

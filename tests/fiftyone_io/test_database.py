@@ -31,7 +31,7 @@ with open_database("embedded", Path(sys.argv[1])) as uri:
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of its own, whose keeper gives up after half a second."""
     monkeypatch.setattr(embedded, "IDLE_S", 0.5)
@@ -149,7 +149,7 @@ def test_mongod_that_cannot_start_says_why(fresh_home: Path) -> None:
     (folder / "WiredTiger.turtle").write_text("damaged")
     (folder / "WiredTiger").write_text("damaged")
     with (
-        pytest.raises(DatabaseError, match="mongod does not start in .*") as caught,
+        pytest.raises(DatabaseError, match="mongod does not start in ") as caught,
         open_database("embedded", fresh_home),
     ):
         pass

@@ -15,20 +15,20 @@ from agar_pipeline.fiftyone_io import file_hashes
 from agar_pipeline.fiftyone_io.file_hashes import hash_files
 
 
-@pytest.fixture()
+@pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "a photo.jpg"
     Image.new("RGB", (30, 20)).save(path)
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh files count as settled, so that the tests need not wait a second."""
     monkeypatch.setattr(file_hashes, "_SETTLED_NS", 0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were really read."""
     read: list[str] = []

@@ -15,7 +15,7 @@ from tests.fiftyone_io.conftest import agar_label, collection_of, write_plate
 Import = Callable[[Path, str], ImportCounts]
 
 
-@pytest.fixture()
+@pytest.fixture
 def run_import(uri: str, home: Path) -> Import:
     def run(folder: Path, dataset: str) -> ImportCounts:
         return import_agar(folder, dataset, "embedded", home, print, lambda done, total: None)
@@ -23,7 +23,7 @@ def run_import(uri: str, home: Path) -> Import:
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def name(new_dataset: Callable[[], str]) -> str:
     return new_dataset()
 

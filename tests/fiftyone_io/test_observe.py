@@ -19,7 +19,7 @@ from tests.fiftyone_io.conftest import collection_of, resolver
 Edit = Callable[[Any, Path], object]
 
 
-@pytest.fixture()
+@pytest.fixture
 def name(new_dataset: Callable[[], str], plates: Path, uri: str, home: Path) -> str:
     dataset = new_dataset()
     import_agar(plates, dataset, "embedded", home, print, lambda done, total: None)

@@ -24,14 +24,14 @@ from agar_pipeline.fiftyone_io.observe import observe_at
 from tests.fiftyone_io.conftest import COLONIES, collection_of, resolver, server
 
 
-@pytest.fixture()
+@pytest.fixture
 def name(new_dataset: Callable[[], str], plates: Path, uri: str, home: Path) -> str:
     dataset = new_dataset()
     import_agar(plates, dataset, "embedded", home, print, lambda done, total: None)
     return dataset
 
 
-@pytest.fixture()
+@pytest.fixture
 def snapshot(uri: str, home: Path, database: Any, tmp_path: Path) -> Callable[..., Snapshot]:
     """Reads a dataset into a new folder."""
 
@@ -47,8 +47,27 @@ def snapshot(uri: str, home: Path, database: Any, tmp_path: Path) -> Callable[..
 def test_images_and_boxes_are_as_annotated(name: str, snapshot: Callable[..., Snapshot], plates: Path) -> None:
     taken = snapshot(name)
     images, boxes = taken.images(), taken.boxes()
-    assert images.columns.tolist() == "image_id sample_id path width height size_bytes sha256 tags".split()
-    assert boxes.columns.tolist() == "box_id image_id label x y width height iscrowd attributes".split()
+    assert images.columns.tolist() == [
+        "image_id",
+        "sample_id",
+        "path",
+        "width",
+        "height",
+        "size_bytes",
+        "sha256",
+        "tags",
+    ]
+    assert boxes.columns.tolist() == [
+        "box_id",
+        "image_id",
+        "label",
+        "x",
+        "y",
+        "width",
+        "height",
+        "iscrowd",
+        "attributes",
+    ]
     assert images.image_id.tolist() == [1, 2, 3, 4, 5, 6]
     assert images.sample_id.is_monotonic_increasing
     assert set(images.path) == {f"{n}.jpg" for n in range(6)}
@@ -220,7 +239,7 @@ def test_a_database_that_freezes_in_the_middle_ends_in_time(
 
     monkeypatch.setattr(read, "decode", freeze_then_decode)
     try:
-        with pytest.raises(DatabaseError, match="stopped answering|no database answers"):
+        with pytest.raises(DatabaseError, match=r"stopped answering|no database answers"):
             snapshot(name)
     finally:
         os.kill(pid, signal.SIGCONT)

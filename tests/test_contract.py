@@ -1,0 +1,87 @@
+"""What users, CI and other programs rely on: commands, files at the top level, asset keys."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from agar_pipeline.commands import COMMANDS, agar
+from tests.conftest import CHECKOUT, runner
+
+run = runner({})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_one_example(name: str) -> None:
+    answer = CliRunner().invoke(agar, [name, "--help"])
+    assert answer.exit_code == 0
+    assert answer.output.count(f"Example: agar {name}") + answer.output.count('Example: eval "$(agar env)"') == 1
+
+
+def test_wrong_usage_is_2_and_tells_the_next_step() -> None:
+    done = run("agar", "train")
+    assert done.returncode == 2
+    assert "experiment=NAME, one of baseline" in done.stderr
+    done = run("agar", "train", "experiment=nope")
+    assert done.returncode == 2
+    assert "there are: baseline" in done.stderr
+    assert run("agar", "nonsense").returncode == 2
+
+
+def test_an_error_is_three_lines_at_most_and_a_traceback_only_on_demand(tmp_path: Path) -> None:
+    home = {"AGAR_HOME": str(tmp_path)}
+    short = run("agar", "train", "experiment=demo", **home)
+    assert short.returncode == 1
+    assert short.stderr.startswith("error: coco_cache was never built")
+    assert len(short.stderr.strip().splitlines()) <= 3
+    assert "Traceback" in run("agar", "--debug", "train", "experiment=demo", **home).stderr
+
+
+def test_train_prints_the_composed_config() -> None:
+    done = run("agar", "train", "experiment=tiny_steps", "model.score_floor=0.1", "--cfg", "job")
+    assert done.returncode == 0
+    config = yaml.safe_load(done.stdout)
+    assert config["trainer"]["max_steps"] == 5
+    assert config["model"]["score_floor"] == 0.1
+    assert config["trainer"]["devices"] == 1
+
+
+def test_workspace_and_pyproject_name_the_same_definitions() -> None:
+    (place,) = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())["load_from"]
+    assert place["python_module"]["module_name"] == "agar_pipeline.definitions"
+    assert 'module_name = "agar_pipeline.definitions"' in (CHECKOUT / "pyproject.toml").read_text()
+
+
+def test_the_home_has_the_storage_that_the_checkout_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agar_pipeline.defs.instance import dagster_home
+
+    monkeypatch.setenv("DAGSTER_HOME", os.environ.get("DAGSTER_HOME", ""))
+    checkout = (CHECKOUT / "dagster.yaml").read_text().replace(".agar", str(home))
+    assert yaml.safe_load((dagster_home() / "dagster.yaml").read_text()) == yaml.safe_load(checkout)
+
+
+def test_asset_keys_and_groups() -> None:
+    from agar_pipeline.definitions import assemble
+
+    specs = {spec.key.to_user_string(): spec.group_name for spec in assemble().resolve_all_asset_specs()}
+    assert specs == {
+        "fiftyone_dataset": "data",
+        "snapshot": "data",
+        "split": "data",
+        "coco_cache": "data",
+        "bbox_report": "data",
+        "demo/smoke_run": "demo",
+        "demo/training_run": "demo",
+        "demo/evaluation": "demo",
+        "leaderboard": "data",
+    }
+
+
+def test_the_lock_file_is_exact_and_names_no_host() -> None:
+    lines = (CHECKOUT / "requirements.lock").read_text().splitlines()
+    assert len(lines) > 100
+    assert all("==" in line and "://" not in line and not line.startswith("-") for line in lines)
