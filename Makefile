@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types lock clean-venv
+.PHONY: setup demo test lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
 
@@ -34,3 +34,7 @@ lock:
 
 clean-venv:
 	rm -rf $(VENV)
+
+# All benchmarks, or one: make bench NAME=no_change
+bench: setup
+	$(BIN)/python -m benchmarks $(NAME)

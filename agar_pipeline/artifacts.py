@@ -7,6 +7,7 @@ Not here: how they are computed (`steps`), or how they are published and verifie
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,8 @@ class Manifest:
     config: dict[str, Any]
     inputs: dict[str, str]
     """Name of each input → its data version."""
+    reads: dict[str, str]
+    """The same over only those of its files that the step reads: this is what the fingerprint hashes."""
     files: tuple[dict[str, Any], ...]
     """path (relative), size_bytes, sha256."""
     created_at: str
@@ -64,6 +67,8 @@ class Artifact:
     """Files that are always there, relative to the root."""
     unhashed: ClassVar[tuple[str, ...]] = ()
     """Files outside the data version: they say where data lies, how long it took, or show what others hold."""
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Input by name → the only files of it that the step reads: a change of the others is no reason to build again."""
     in_experiment: ClassVar[bool] = False
 
     @classmethod
@@ -98,7 +103,7 @@ class Snapshot(Artifact):
     asset: ClassVar = "snapshot"
     code_version: ClassVar = "1"
     inputs: ClassVar = ("fiftyone_dataset",)
-    files: ClassVar = ("images.parquet", "boxes.parquet", "dataset.json")
+    files: ClassVar = ("images.parquet", "boxes.parquet", "image_ids.parquet", "dataset.json")
     unhashed: ClassVar = ("dataset.json",)
 
     def images(self) -> pd.DataFrame:
@@ -107,6 +112,12 @@ class Snapshot(Artifact):
 
         return pd.read_parquet(self.root / "images.parquet")
 
+    def image_ids(self) -> pd.DataFrame:
+        """One row per image: image_id, sample_id; all that a random split depends on."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "image_ids.parquet")
+
     def boxes(self) -> pd.DataFrame:
         """One row per box: box_id, image_id, label, x, y, width, height (pixels, as stored), iscrowd, attributes."""
         import pandas as pd
@@ -114,7 +125,7 @@ class Snapshot(Artifact):
         return pd.read_parquet(self.root / "boxes.parquet")
 
     def dataset(self) -> dict[str, Any]:
-        """dataset (name), images_dir, images, boxes, labels (counts)."""
+        """dataset (name), images_dir, images, boxes, labels (counts), source_version (what was read)."""
         return self._json("dataset.json")
 
 
@@ -125,6 +136,7 @@ class Split(Artifact):
     asset: ClassVar = "split"
     code_version: ClassVar = "1"
     inputs: ClassVar = ("snapshot",)
+    reads: ClassVar = {"snapshot": ("image_ids.parquet",)}
     files: ClassVar = ("split.parquet",)
 
     def table(self) -> pd.DataFrame:

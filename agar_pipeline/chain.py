@@ -16,11 +16,12 @@ from typing import Any
 
 from agar_pipeline import config as c
 from agar_pipeline.artifacts import ARTIFACTS, Artifact, BboxReport, CocoCache, SmokeRun
-from agar_pipeline.errors import ArtifactError, ConfigError
+from agar_pipeline.errors import ArtifactError, ConfigError, DatasetMovedError
 from agar_pipeline.launch import run_child
 from agar_pipeline.steps import STEPS
-from agar_pipeline.store import Built, Key, Store
+from agar_pipeline.store import Built, Content, Key, Store
 
+READ_ATTEMPTS = 3
 SOURCE = Key("fiftyone_dataset")
 """The observable source that the snapshot is taken from; it has a version, but no artifact."""
 
@@ -80,9 +81,9 @@ def _node(asset: str, config: Any, experiment: str | None = None) -> Node:
     return Node(Key(asset, experiment), config, inputs)
 
 
-def load_nodes() -> dict[Key, Node]:
-    """The nodes of the pipeline that `AGAR_PIPELINE` picks, from the config files."""
-    pipeline = c.load_pipeline()
+def load_nodes(pipeline: c.PipelineConfig | None = None) -> dict[Key, Node]:
+    """The nodes of a pipeline, or of the one that `AGAR_PIPELINE` picks, from the config files."""
+    pipeline = pipeline or c.load_pipeline()
     return pipeline_nodes(pipeline, {name: c.load_experiment(name) for name in pipeline.experiments})
 
 
@@ -112,9 +113,9 @@ def build_node(
     if node.key.asset == "training_run":
         _require_smoke(inputs)
         _require_verdict(store, inputs)
-    versions = {str(key): artifact.data_version for key, artifact in inputs.items()}
+    contents = {str(key): Content.of(artifact.manifest) for key, artifact in inputs.items()}
     if source_version is not None:
-        versions[str(SOURCE)] = source_version
+        contents[str(SOURCE)] = Content(source_version, {})
     by_asset = {key.asset: artifact for key, artifact in inputs.items()}
 
     def write(out_dir: Path) -> None:
@@ -125,8 +126,30 @@ def build_node(
             STEPS["leaderboard"].build(node.config, out_dir, log, evaluations=evaluations)
         else:
             STEPS[node.key.asset].build(node.config, out_dir, log, **by_asset)
+        if source_version is not None:
+            _require_version(out_dir, source_version)
 
-    return store.build(node.key, node.recorded_config, versions, write, log, repoint=repoint)
+    return store.build(node.key, node.recorded_config, contents, write, log, repoint=repoint)
+
+
+def build_snapshot(store: Store, node: Node, observe: Callable[[], str], log: Callable[[str], None]) -> Built:
+    """Build the snapshot of what `observe` sees; again where the dataset moved between looking and reading.
+
+    Raises:
+        DatasetMovedError: it moved each time.
+    """
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return build_node(store, node, {}, log, source_version=observe())
+        except DatasetMovedError as moved:
+            log(f"{moved}: once more")
+    return build_node(store, node, {}, log, source_version=observe())
+
+
+def _require_version(out_dir: Path, source_version: str) -> None:
+    read = json.loads((out_dir / "dataset.json").read_text())["source_version"]
+    if read != source_version:
+        raise DatasetMovedError("the dataset changed between looking at it and reading it; wait for edits to end")
 
 
 def _run_in_own_process(node: Node, inputs: Mapping[str, Artifact], out_dir: Path, log: Callable[[str], None]) -> None:

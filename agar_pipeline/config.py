@@ -37,6 +37,7 @@ BoxRule = Literal[
 """Every rule of the bbox report; `agar_pipeline.detection.boxes` and `steps.bbox_report` apply them."""
 DROPPABLE_RULES = frozenset({"non_finite_box", "degenerate_box", "out_of_bounds_box", "duplicate_box", "unknown_class"})
 Part = Literal["train", "val", "test"]
+AutoRefresh = Literal[False, True, "train"]
 
 
 def agar_home() -> Path:
@@ -154,6 +155,9 @@ class PipelineConfig:
     box_policy: dict[BoxRule, Literal["fail", "drop_box", "keep"]] = dataclasses.field(default_factory=dict)
     experiments: tuple[str, ...] = ()
     """Experiments that Dagster orchestrates, each in a group of its own."""
+    auto_refresh: AutoRefresh = False
+    """What the sensor of `dagster dev` launches when the dataset changed: nothing, the data assets (true), or
+    everything (`train`)."""
 
     @model_validator(mode="after")
     def _check_policy(self) -> PipelineConfig:

@@ -3,19 +3,21 @@
 import dagster as dg
 
 from agar_pipeline.chain import load_nodes
-from agar_pipeline.config import agar_home
+from agar_pipeline.config import agar_home, load_pipeline
 from agar_pipeline.defs.artifact_io import ArtifactIOManager
 from agar_pipeline.defs.assets import data_assets, experiment_assets, leaderboard_asset
 from agar_pipeline.defs.checks import boxes_are_clean
 from agar_pipeline.defs.console import agar_console
 from agar_pipeline.defs.resources import Compute
+from agar_pipeline.defs.sensors import dataset_sensor
 from agar_pipeline.defs.source import fiftyone_dataset
 from agar_pipeline.store import Key, Store
 
 
 def assemble() -> dg.Definitions:
     """Definitions of the pipeline that `AGAR_PIPELINE` picks, from the config files as they are now."""
-    store, nodes = Store(agar_home()), load_nodes()
+    pipeline = load_pipeline()
+    store, nodes = Store(agar_home()), load_nodes(pipeline)
     experiments = [key.experiment for key in nodes if key.asset == "smoke_run" and key.experiment]
     return dg.Definitions(
         assets=[
@@ -25,6 +27,7 @@ def assemble() -> dg.Definitions:
             leaderboard_asset(store, nodes),
         ],
         asset_checks=[boxes_are_clean],
+        sensors=[dataset_sensor(store, nodes, pipeline.auto_refresh)],
         resources={"compute": Compute(), "io_manager": ArtifactIOManager(store, nodes)},
         executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger, "agar": agar_console},

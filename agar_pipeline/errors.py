@@ -26,6 +26,10 @@ class DatasetError(PipelineError):
     """A FiftyOne dataset, view or field is missing, empty, or of the wrong kind."""
 
 
+class DatasetMovedError(DatasetError):
+    """The dataset was edited while it was read."""
+
+
 class ImageFileError(PipelineError):
     """An image cannot be read, or lies where it must not."""
 

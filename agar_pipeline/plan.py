@@ -5,7 +5,7 @@ Here: comparing. Not here: running (`defs.run`), or asking Dagster or the databa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.store import Key, Store, find_faults, fingerprint
+from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 State = Literal["fresh", "stale", "missing", "corrupt"]
 
@@ -47,60 +47,94 @@ class PlannedAsset:
         }
 
 
-def make_plan(
-    store: Store, nodes: Mapping[Key, Node], source_version: str | None, records: Mapping[Key, Record]
-) -> list[PlannedAsset]:
+@dataclass(frozen=True)
+class Seen:
+    """What is known of the world outside the store."""
+
+    source_version: str | None
+    """Of the FiftyOne dataset as just observed; None where it could not be observed: the version that the snapshot
+    was taken from then stands for it."""
+    records: Mapping[Key, Record]
+    """What Dagster remembers; an artifact that it does not know as current is materialized again, which computes
+    nothing, so that its UI tells the truth."""
+    explain_source: Callable[[Path], tuple[Sequence[str], Content | None]]
+    """Given the latest snapshot's folder: how the dataset differs from it, and what a snapshot would hold now, None
+    where that is not known; called only where the dataset's version is another."""
+
+
+def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[PlannedAsset]:
     """Judge every node, inputs first.
 
     Args:
         store: Where artifacts live.
         nodes: In the order of the chain.
-        source_version: Of the FiftyOne dataset as just observed; None where it could not be observed: the version
-            that the snapshot was taken from then stands for it.
-        records: What Dagster remembers; an artifact that it does not know as current is materialized again, which
-            computes nothing, so that its UI tells the truth.
+        seen: The dataset and Dagster's memory.
     """
-    versions: dict[Key, str] = {}
+    contents: dict[Key, Content] = {}
     plan: list[PlannedAsset] = []
     for node in nodes.values():
-        planned = _judge(store, node, source_version, versions, records.get(node.key))
-        if planned.state == "fresh" or (planned.state == "corrupt" and planned.path):
-            manifest = _manifest(planned.path)
-            if manifest is not None:  # a damaged artifact is rebuilt from the same inputs, to the same content
-                versions[node.key] = manifest.data_version
+        planned, content = _judge(store, node, seen, contents)
+        if content is not None:
+            contents[node.key] = content
         plan.append(planned)
     return plan
 
 
 def _judge(
-    store: Store, node: Node, source_version: str | None, versions: Mapping[Key, str], record: Record | None
-) -> PlannedAsset:
+    store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
+) -> tuple[PlannedAsset, Content | None]:
+    """The line of one node, and what it will hold after a run where that is known beforehand."""
     latest = store.latest(node.key)
     manifest = _manifest(latest)
     seconds = manifest.seconds if manifest else None
+
+    def line(state: State, *reasons: str) -> PlannedAsset:
+        return PlannedAsset(node.key, state, reasons, latest, seconds)
+
     if latest is None:
-        return PlannedAsset(node.key, "missing", ("never built",), None, None)
+        return line("missing", "never built"), None
     if manifest is None:
-        return PlannedAsset(node.key, "corrupt", tuple(find_faults(latest)), latest, None)
-    waiting = [str(key) for key in node.inputs if key != SOURCE and key not in versions]
+        return line("corrupt", *find_faults(latest)), None
+    own = Content.of(manifest)
+    waiting = [str(key) for key in node.inputs if key != SOURCE and key not in contents]
     if waiting:
-        reasons = (*_config_reasons(node, manifest), f"comes after {', '.join(waiting)}")
-        return PlannedAsset(node.key, "stale", reasons, latest, seconds)
-    inputs = {str(key): versions[key] for key in node.inputs if key != SOURCE}
+        return line("stale", *_config_reasons(node, manifest), f"comes after {', '.join(waiting)}"), None
+    inputs = {str(key): contents[key] for key in node.inputs if key != SOURCE}
     if SOURCE in node.inputs:
-        inputs[str(SOURCE)] = source_version or manifest.inputs.get(str(SOURCE), "")
-    expected = fingerprint(node.key.asset, node.key.kind.code_version, node.recorded_config, inputs)
+        inputs[str(SOURCE)] = Content(seen.source_version or manifest.inputs.get(str(SOURCE), ""), {})
+    reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
+    expected = fingerprint(node.key.asset, node.key.kind.code_version, node.recorded_config, reads)
     if expected != manifest.fingerprint:
-        reasons = tuple(_differences(node, manifest, inputs))
-        if (store.folder(node.key) / expected).exists():
-            reasons += ("built before, nothing to compute",)
-        return PlannedAsset(node.key, "stale", reasons, latest, seconds)
+        built = store.folder(node.key) / expected
+        if built.exists() and (found := _manifest(built)):
+            reasons = [*_config_reasons(node, manifest), *_changed(manifest, reads)]
+            return line("stale", *reasons, "built before, nothing to compute"), Content.of(found)
+        return _explain(node, manifest, reads, latest, seen, line)
     faults = find_faults(latest)
     if faults:
-        return PlannedAsset(node.key, "corrupt", tuple(faults), latest, seconds)
-    if record != Record(node.code_version, manifest.data_version, inputs):
-        return PlannedAsset(node.key, "stale", ("Dagster does not know it yet, nothing to compute",), latest, seconds)
-    return PlannedAsset(node.key, "fresh", (), latest, seconds)
+        return line("corrupt", *faults), own  # rebuilt from the same inputs, to the same content
+    versions = {name: content.data_version for name, content in inputs.items()}
+    if seen.records.get(node.key) != Record(node.code_version, manifest.data_version, versions):
+        return line("stale", "nothing to compute, only to record in Dagster"), own
+    return line("fresh"), own
+
+
+def _explain(
+    node: Node,
+    manifest: Manifest,
+    reads: Mapping[str, str],
+    latest: Path,
+    seen: Seen,
+    line: Callable[..., PlannedAsset],
+) -> tuple[PlannedAsset, Content | None]:
+    """Of a node that must be built: why, and what it will hold where only the dataset changed."""
+    reasons, changed = _config_reasons(node, manifest), _changed(manifest, reads)
+    if str(SOURCE) not in reads or reads[str(SOURCE)] == manifest.reads.get(str(SOURCE)):
+        return line("stale", *reasons, *changed), None
+    if reasons:  # another dataset, field or view: a comparison would tell nothing
+        return line("stale", *reasons), None
+    differences, content = seen.explain_source(latest)
+    return line("stale", *differences), content
 
 
 def _manifest(root: Path | None) -> Manifest | None:
@@ -110,11 +144,9 @@ def _manifest(root: Path | None) -> Manifest | None:
         return None
 
 
-def _differences(node: Node, manifest: Manifest, inputs: Mapping[str, str]) -> Iterator[str]:
-    yield from _config_reasons(node, manifest)
-    for name in sorted(inputs.keys() | manifest.inputs.keys()):
-        if inputs.get(name) != manifest.inputs.get(name):
-            yield f"{name} changed"
+def _changed(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
+    names = sorted(reads.keys() | manifest.reads.keys())
+    return [f"{name} changed" for name in names if reads.get(name) != manifest.reads.get(name)]
 
 
 def _config_reasons(node: Node, manifest: Manifest) -> list[str]:

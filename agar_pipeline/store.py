@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -59,11 +59,42 @@ class Built:
     """Why it was built, or that nothing changed."""
 
 
-def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """Hash of everything that an artifact is made from: 32 hex digits. Holds no time, host or path."""
-    plain = {"asset": asset, "code_version": code_version, "config": config, "inputs": dict(inputs)}
+def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads: Mapping[str, str]) -> str:
+    """Hash of everything that an artifact is made from: 32 hex digits. Holds no time, host or path.
+
+    `reads` is the data version of each input, or of what the step reads of it.
+    """
+    plain = {"asset": asset, "code_version": code_version, "config": config, "inputs": dict(reads)}
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an input holds, as hashes: as a whole, and file by file."""
+
+    data_version: str
+    sha256: Mapping[str, str]
+    """Path → hash; empty for a source that has no files."""
+
+    @classmethod
+    def of_files(cls, kind: type[Artifact], files: Iterable[Mapping[str, Any]]) -> Content:
+        """Of files as `describe_files` gives them; those that the kind leaves unhashed do not count."""
+        sha256 = {file["path"]: file["sha256"] for file in files if file["path"] not in kind.unhashed}
+        return cls(_hash([kind.asset, sorted(sha256.items())]), sha256)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Content:
+        return cls.of_files(ARTIFACTS[manifest.asset], manifest.files)
+
+    def read_by(self, consumer: type[Artifact], name: str) -> str:
+        """The version of what a step reads of this input, called `name` there."""
+        only = consumer.reads.get(name)
+        return self.data_version if only is None else _hash([name, [[path, self.sha256[path]] for path in only]])
+
+
+def _hash(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:32]
 
 
 class Store:
@@ -99,7 +130,7 @@ class Store:
         self,
         key: Key,
         config: Mapping[str, Any],
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, Content],
         write: Callable[[Path], None],
         log: Log,
         *,
@@ -110,7 +141,7 @@ class Store:
         Args:
             key: Which asset.
             config: What of its config enters the fingerprint, JSON-ready.
-            inputs: Data version of each input by name.
+            inputs: Content of each input by name.
             write: Writes the artifact's files into the empty folder it is given.
             log: Told what happens.
             repoint: Make it the `latest`; False for a variant that is not what the configs say.
@@ -118,7 +149,8 @@ class Store:
         Raises:
             StorageError: the home cannot be written.
         """
-        name = fingerprint(key.asset, key.kind.code_version, config, inputs)
+        reads = {name: content.read_by(key.kind, name) for name, content in inputs.items()}
+        name = fingerprint(key.asset, key.kind.code_version, config, reads)
         root = self.folder(key) / name
         with _clear_storage_errors(self.home), self._locked(key, name, log):
             faults = find_faults(root) if root.exists() else ["not built yet"]
@@ -151,7 +183,7 @@ class Store:
         key: Key,
         root: Path,
         config: Mapping[str, Any],
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, Content],
         write: Callable[[Path], None],
     ) -> None:
         for dead in root.parent.glob(f".draft-{root.name}-*"):  # we hold the lock: whoever wrote these is gone
@@ -168,10 +200,11 @@ class Store:
             manifest = Manifest(
                 asset=key.asset,
                 fingerprint=root.name,
-                data_version=_data_version(key.kind, files),
+                data_version=Content.of_files(key.kind, files).data_version,
                 code_version=key.kind.code_version,
                 config=dict(config),
-                inputs=dict(inputs),
+                inputs={name: content.data_version for name, content in inputs.items()},
+                reads={name: content.read_by(key.kind, name) for name, content in inputs.items()},
                 files=tuple(files),
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - started, 3),
@@ -228,10 +261,10 @@ def find_faults(root: Path) -> list[str]:
         for name in sorted(wanted.keys() & found.keys())
         if wanted[name] != found[name]
     ]
-    own = fingerprint(manifest.asset, manifest.code_version, manifest.config, manifest.inputs)
+    own = fingerprint(manifest.asset, manifest.code_version, manifest.config, manifest.reads)
     if own != manifest.fingerprint or own != root.name:
         faults.append(f"{root.name}/{MANIFEST} was altered on disk: its fingerprint should be {own}")
-    elif not faults and _data_version(ARTIFACTS[manifest.asset], list(manifest.files)) != manifest.data_version:
+    elif not faults and Content.of(manifest).data_version != manifest.data_version:
         faults.append(f"{root.name}/{MANIFEST} was altered on disk: its data version does not fit its files")
     return faults
 
@@ -250,11 +283,6 @@ def describe_files(root: Path) -> list[dict[str, Any]]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _data_version(kind: type[Artifact], files: list[dict[str, Any]]) -> str:
-    hashed = [[file["path"], file["sha256"]] for file in files if file["path"] not in kind.unhashed]
-    return hashlib.sha256(json.dumps([kind.asset, hashed]).encode()).hexdigest()[:32]
 
 
 @cache

@@ -50,7 +50,7 @@ ALLOWED = {
     "steps": {"artifacts", "config", "detection", "errors", "fiftyone_io", "reports", "launch"},
     "chain": {"artifacts", "config", "errors", "launch", "steps", "store"},
     "plan": {"artifacts", "chain", "errors", "store"},
-    "defs": {"artifacts", "chain", "config", "definitions", "errors", "fiftyone_io", "plan", "store"},
+    "defs": {"artifacts", "chain", "config", "definitions", "errors", "fiftyone_io", "plan", "snapshot_diff", "steps", "store"},
     "definitions": {"chain", "config", "defs", "store"},
 }
 """Data flows one way: a room imports what stands left of it. `commands` may import anything but `steps`."""

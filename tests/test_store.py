@@ -14,10 +14,10 @@ import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Manifest, Snapshot, Split
 from agar_pipeline.errors import ArtifactError, StorageError
-from agar_pipeline.store import Key, Store, find_faults, fingerprint
+from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 KEY = Key("split")
-INPUTS = {"snapshot": "abc"}
+INPUTS = {"snapshot": Content("abc", {"image_ids.parquet": "def"})}
 
 
 def write_split(out_dir: Path, part: str = "train") -> None:
@@ -37,10 +37,10 @@ def test_build_publishes_once_and_then_finds_it(tmp_path: Path) -> None:
     assert again.artifact.root == first.artifact.root == store.latest(KEY)
     manifest = json.loads((first.artifact.root / "manifest.json").read_text())
     assert set(manifest) == {
-        "asset", "fingerprint", "data_version", "code_version", "config", "inputs", "files", "created_at", "seconds",
+        "asset", "fingerprint", "data_version", "code_version", "config", "inputs", "reads", "files", "created_at", "seconds",
         "versions",
     }  # fmt: skip
-    assert first.artifact.root.name == fingerprint("split", Split.code_version, {"seed": 0}, INPUTS)
+    assert first.artifact.root.name == fingerprint("split", Split.code_version, {"seed": 0}, manifest["reads"])
     assert str(tmp_path) not in json.dumps({k: manifest[k] for k in ("fingerprint", "data_version", "files")})
 
 

@@ -20,21 +20,21 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> No
     """Plan, then materialize what is not fresh of the chosen assets."""
     from agar_pipeline.chain import load_nodes
     from agar_pipeline.commands.selection import select_keys
+    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
-    from agar_pipeline.defs.instance import open_instance
-    from agar_pipeline.defs.run import materialize, plan_now
+    from agar_pipeline.defs.observation import plan_now
+    from agar_pipeline.defs.run import materialize
     from agar_pipeline.store import Store
 
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
-    with open_instance() as instance:
-        plan, trouble = plan_now(instance, Store(agar_home()), nodes)
-        if trouble:
-            click.echo(f"note: the dataset was not looked at: {trouble}", err=True)
-        stale = [planned for planned in plan if planned.key in chosen and planned.state != "fresh"]
-        if not stale:
-            click.echo("nothing to do: all is current")
-            return
-        for planned in stale:
-            click.echo(f"{planned.key!s:<24} {planned.state:<8} {'; '.join(planned.reasons)}", err=True)
-        materialize(instance, [planned.key for planned in stale])
+    plan, instance, trouble = plan_now(Store(agar_home()), nodes)
+    if trouble:
+        say(f"note: the dataset was not looked at: {trouble}")
+    stale = [planned for planned in plan if planned.key in chosen and planned.state != "fresh"]
+    if not stale:
+        click.echo("nothing to do: all is current")
+        return
+    for planned in stale:
+        say(f"{planned.key!s:<24} {planned.state:<8} {'; '.join(planned.reasons)}")
+    materialize(instance, [planned.key for planned in stale])

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, Snapshot, Split, TrainingRun
-from agar_pipeline.chain import SOURCE, Node, build_node
+from agar_pipeline.chain import SOURCE, Node, build_node, build_snapshot
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.metadata import describe
 from agar_pipeline.defs.resources import Compute
@@ -23,7 +23,7 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """Images and boxes of the FiftyOne dataset, frozen as Parquet."""
         node = nodes[Key("snapshot")]
-        return _result(build_node(store, node, {}, context.log.info, source_version=observe(context, node)))
+        return _result(build_snapshot(store, node, lambda: observe(context, node), context.log.info))
 
     @dg.asset(**_spec(nodes, "split", {"parquet"}))
     def split(context: dg.AssetExecutionContext, snapshot: Snapshot) -> dg.MaterializeResult:

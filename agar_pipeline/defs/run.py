@@ -1,30 +1,14 @@
 """One Dagster run of what is stale: the same job, events and history as `dagster asset materialize`."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import dagster as dg
 
-from agar_pipeline.chain import SOURCE, Node
-from agar_pipeline.config import agar_home
+from agar_pipeline.chain import SOURCE
 from agar_pipeline.defs.artifact_io import to_asset_key
-from agar_pipeline.defs.instance import read_records
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.observe import observe_dataset
-from agar_pipeline.plan import PlannedAsset, make_plan
-from agar_pipeline.store import Key, Store
-
-
-def plan_now(
-    instance: dg.DagsterInstance, store: Store, nodes: Mapping[Key, Node]
-) -> tuple[list[PlannedAsset], str | None]:
-    """The plan, and why the dataset could not be observed (None where it could)."""
-    version, trouble = None, None
-    try:
-        version = observe_dataset(nodes[Key("snapshot")].config, agar_home()).version
-    except PipelineError as error:
-        trouble = str(error)
-    return make_plan(store, nodes, version, read_records(instance, nodes)), trouble
+from agar_pipeline.store import Key
 
 
 def materialize(instance: dg.DagsterInstance, keys: Collection[Key]) -> None:

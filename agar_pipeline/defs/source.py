@@ -6,7 +6,7 @@ import dagster as dg
 
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import agar_home
-from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.fiftyone_io.observe import Observation, observe_dataset
 
 
 def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
@@ -30,6 +30,17 @@ def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
     return fiftyone_dataset
 
 
+def record_observation(instance: dg.DagsterInstance, seen: Observation) -> None:
+    """Write what was seen into Dagster's event log, without a run."""
+    instance.report_runless_asset_event(
+        dg.AssetObservation(
+            dg.AssetKey(SOURCE.asset),
+            metadata={"samples": seen.samples, "boxes": seen.boxes},
+            tags={"dagster/data_version": seen.version},
+        )
+    )
+
+
 def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
     """Observe the dataset and record it without a run, so that Dagster knows which version the snapshot reads.
 
@@ -37,13 +48,7 @@ def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
         The observed data version.
     """
     seen = observe_dataset(snapshot_node.config, agar_home())
-    context.instance.report_runless_asset_event(
-        dg.AssetObservation(
-            dg.AssetKey(SOURCE.asset),
-            metadata={"samples": seen.samples, "boxes": seen.boxes},
-            tags={"dagster/data_version": seen.version},
-        )
-    )
+    record_observation(context.instance, seen)
     # Dagster looked the inputs' versions up before this step began, so the one just observed is not among them yet.
     context.get_step_execution_context().fetch_external_input_asset_version_info()
     return seen.version

@@ -18,10 +18,10 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
-CHANNELS = {2: 24, 4: 48, 8: 72, 16: 120, 32: 160, 64: 160}
+CHANNELS = {2: 16, 4: 32, 8: 64, 16: 96, 32: 128, 64: 128}
 """Stride of a stage → its channels."""
 PYRAMID_CHANNELS = 64
-HEAD_CONVOLUTIONS = 2
+HEAD_CONVOLUTIONS = 1
 AnchorSizes = dict[int, tuple[float, ...]]
 """Stride of a pyramid level → sides of its square anchors, pixels at the model's scale."""
 

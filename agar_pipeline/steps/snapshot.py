@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,12 @@ def build(config: SnapshotConfig, out_dir: Path, log: Callable[[str], None], hom
     Raises:
         DatabaseError, DatasetError, ImageFileError: see `agar_pipeline.fiftyone_io.read.read_snapshot`.
     """
+    import pyarrow.parquet as pq
+
     from agar_pipeline.fiftyone_io.read import read_snapshot
 
-    read_snapshot(config, home or agar_home(), out_dir, log)
+    version = read_snapshot(config, home or agar_home(), out_dir, log)
+    images = pq.read_table(out_dir / "images.parquet", columns=["image_id", "sample_id"])
+    pq.write_table(images, out_dir / "image_ids.parquet")
+    path = out_dir / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "source_version": version}, indent=1))

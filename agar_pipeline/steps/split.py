@@ -18,7 +18,7 @@ from agar_pipeline.errors import DatasetError
 
 def build(config: SplitConfig, out_dir: Path, log: Callable[[str], None], snapshot: Snapshot) -> None:
     """Write split.parquet."""
-    images = snapshot.images()
+    images = snapshot.image_ids()
     parts = assign_split(images["sample_id"].to_numpy(), config.fractions, config.seed)
     counts = {part: int((parts == part).sum()) for part in config.fractions}
     empty = [part for part, count in counts.items() if count == 0 and config.fractions[part] > 0]

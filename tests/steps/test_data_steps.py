@@ -20,7 +20,7 @@ from agar_pipeline.config import BboxReportConfig, PipelineConfig, SnapshotConfi
 from agar_pipeline.errors import ArtifactError, DatasetError, GateError
 from agar_pipeline.steps import bbox_report, coco_cache, split
 from agar_pipeline.steps.split import assign_split
-from agar_pipeline.store import Key, Store
+from agar_pipeline.store import Content, Key, Store
 
 CLASS_MAP = {"S.aureus": 1, "S. aureus": 1, "E.coli": 2, "C.albicans": 3}
 GOOD_BOXES = [(1, "S.aureus", 10, 10, 20, 20), (1, "S. aureus", 50, 50, 8, 8), (2, "E.coli", 0, 0, 100, 80)]
@@ -55,6 +55,7 @@ def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) 
         table = table.astype(dict.fromkeys(("x", "y", "width", "height"), float)).assign(iscrowd=False, attributes=None)
         table.insert(0, "box_id", np.arange(1, len(table) + 1))
         table.to_parquet(out_dir / "boxes.parquet")
+        pd.read_parquet(out_dir / "images.parquet")[["image_id", "sample_id"]].to_parquet(out_dir / "image_ids.parquet")
         dataset = {"dataset": "x", "images_dir": str(photos), "images": images, "boxes": len(boxes), "labels": {}}
         (out_dir / "dataset.json").write_text(json.dumps(dataset))
 
@@ -181,7 +182,7 @@ def test_training_is_refused_by_the_stored_verdict_and_by_a_smoke_run_of_other_d
             for name in ("smoke.json", "profile.json"):
                 (out_dir / name).write_text("{}")
 
-        return store.build(Key("smoke_run", "e"), {}, {"coco_cache": version}, write, quiet).artifact
+        return store.build(Key("smoke_run", "e"), {}, {"coco_cache": Content(version, {})}, write, quiet).artifact
 
     inputs = {Key("coco_cache"): cache, Key("smoke_run", "e"): smoke(cache.data_version)}
     with pytest.raises(GateError, match="degenerate_box"):

@@ -1,0 +1,86 @@
+"""Noticing that the dataset changed, and launching what became stale, one run at a time."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+
+from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.config import AutoRefresh, SnapshotConfig, agar_home
+from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.instance import read_records
+from agar_pipeline.defs.source import record_observation
+from agar_pipeline.errors import PipelineError
+from agar_pipeline.fiftyone_io.database import open_database, own_service
+from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.plan import PlannedAsset, Seen, make_plan
+from agar_pipeline.store import Key, Store
+
+IN_FLIGHT = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_held = contextlib.ExitStack()
+"""Keeps the embedded database up for as long as the code server lives: looking again then costs milliseconds."""
+
+
+def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
+    """A sensor that observes the dataset and, where the pipeline file says `auto_refresh`, launches what is stale."""
+    config: SnapshotConfig = nodes[Key("snapshot")].config
+    seldom = own_service(config.database)  # each look then starts FiftyOne in a process of its own
+
+    @dg.sensor(
+        name="dataset_changed",
+        description="Observes the FiftyOne dataset; launches what is stale where the pipeline file says `auto_refresh`.",
+        minimum_interval_seconds=300 if seldom else 15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        asset_selection=[to_asset_key(key) for key in nodes],
+    )
+    def dataset_changed(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        try:
+            version = _observe(context.instance, config)
+        except PipelineError as error:
+            yield dg.SkipReason(f"the dataset cannot be looked at: {error}")
+            return
+        seen = Seen(version, read_records(context.instance, nodes), lambda latest: (["the dataset changed"], None))
+        plan = make_plan(store, nodes, seen)
+        yield _decide(context, plan, version, auto_refresh)
+
+    return dataset_changed
+
+
+def _observe(instance: dg.DagsterInstance, config: SnapshotConfig) -> str:
+    """The dataset's version now; recorded only where Dagster does not know it yet."""
+    if not own_service(config.database):
+        _held.close()
+        _held.enter_context(open_database(config.database, agar_home()))
+    seen = observe_dataset(config, agar_home())
+    known = instance.get_latest_data_version_record(dg.AssetKey(SOURCE.asset))
+    tags = known.asset_observation.tags if known and known.asset_observation else {}
+    if tags.get("dagster/data_version") != seen.version:
+        record_observation(instance, seen)
+    return seen.version
+
+
+def _decide(
+    context: dg.SensorEvaluationContext, plan: list[PlannedAsset], version: str, auto_refresh: AutoRefresh
+) -> dg.RunRequest | dg.SkipReason:
+    wanted = [p.key for p in plan if p.state != "fresh" and (auto_refresh == "train" or p.key.experiment is None)]
+    if auto_refresh is True:
+        wanted = [key for key in wanted if key.asset != "leaderboard"]
+    names = ", ".join(str(p.key) for p in plan if p.state != "fresh")
+    if not names:
+        return dg.SkipReason("all is current")
+    if not auto_refresh or not wanted:
+        return dg.SkipReason(f"stale: {names}; auto_refresh is {auto_refresh}, so nothing is launched")
+    if context.instance.get_runs_count(dg.RunsFilter(statuses=IN_FLIGHT)):
+        return dg.SkipReason(f"stale: {names}; a run is in flight, waiting for its end")
+    state = json.dumps([version, [[str(p.key), p.state, *p.reasons] for p in plan if p.key in wanted]])
+    if context.cursor == state:
+        return dg.SkipReason(f"stale: {names}; launched before for this very state: look at that run")
+    context.update_cursor(state)
+    return dg.RunRequest(asset_selection=[to_asset_key(key) for key in wanted], tags={"agar/launched_by": "sensor"})
