@@ -245,6 +245,7 @@ class TrainingRun(Artifact):
     code_version: ClassVar = "1"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
+    unhashed: ClassVar = ("experiment.json",)
     in_experiment: ClassVar = True
 
     @property

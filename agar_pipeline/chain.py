@@ -129,7 +129,8 @@ def build_node(
         if source_version is not None:
             _require_version(out_dir, source_version)
 
-    return store.build(node.key, node.recorded_config, contents, write, log, repoint=repoint)
+    uses = [artifact.root for artifact in inputs.values()]
+    return store.build(node.key, node.recorded_config, contents, write, log, repoint=repoint, uses=uses)
 
 
 def build_snapshot(store: Store, node: Node, observe: Callable[[], str], log: Callable[[str], None]) -> Built:

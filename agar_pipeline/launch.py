@@ -10,11 +10,11 @@ import contextlib
 import ctypes
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ from typing import Any
 
 from agar_pipeline import errors
 from agar_pipeline.config import agar_home
+from agar_pipeline.disk import clear_storage_errors, find_os_error, scratch_folder, storage_error
 from agar_pipeline.errors import ComputeError, PipelineError
 
 Log = Callable[[str], None]
@@ -31,6 +32,10 @@ STOP_S = 20.0
 """Seconds between the polite and the rude signal."""
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
+_CHILD_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""PASSIVE: a thread that waits for another yields its core; spinning made a step eight times as long on a busy one."""
+_RESERVE_BYTES = 16_384
+"""Room for a child's last words on a full disk."""
 
 
 def run_child(
@@ -54,18 +59,17 @@ def run_child(
 
     Raises:
         PipelineError: whatever the child raised of that family.
+        StorageError: the home, or a file that the child needs, cannot be read or written.
         ComputeError: the child died otherwise; the message names the exit code and where its output is.
     """
-    scratch = agar_home() / "tmp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="child-") as name:
-        folder = Path(name)
+    with clear_storage_errors(agar_home()), scratch_folder(agar_home(), "child-") as folder:
         (folder / "request.json").write_text(json.dumps(request))
+        (folder / "reserve").write_bytes(bytes(_RESERVE_BYTES))
         (folder / "messages").touch()
         command = [sys.executable, "-m"]
         if ranks > 1 or torchrun_args:
-            command += ["torch.distributed.run", *(torchrun_args or ("--standalone",)), f"--nproc-per-node={ranks}"]
-            command += ["-m"]
+            command += ["agar_pipeline.launch", "torch.distributed.run", *(torchrun_args or ("--standalone",))]
+            command += [f"--nproc-per-node={ranks}", "-m"]
         command += [module, str(folder / "request.json")]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -74,7 +78,7 @@ def run_child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "AGAR_PARENT_PID": str(os.getpid()), **(env or {})},
+                env={**os.environ, **_CHILD_ENV, "AGAR_PARENT_PID": str(os.getpid()), **(env or {})},
             )
         with _ended_with_us(process):
             _listen(process, folder / "messages", log)
@@ -119,6 +123,9 @@ def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
     error = folder / "error.json"
     if error.exists():
         plain = json.loads(error.read_text())
+        if "errno" in plain:
+            cause = OSError(plain["errno"], plain["message"], plain["path"])
+            raise storage_error(cause, agar_home()) from cause
         raise getattr(errors, plain["type"], PipelineError)(plain["message"])
     reply = folder / "reply.json"
     if returncode == 0 and reply.exists():
@@ -164,13 +171,26 @@ def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None
     try:
         reply = handler(json.loads(request_path.read_text()), log)
     except PipelineError as error:
-        traceback.print_exc()
-        _write_once(folder / "error.json", {"type": type(error).__name__, "message": str(error)})
+        _report(folder, {"type": type(error).__name__, "message": str(error)})
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        found = find_os_error(error)
+        if found is None:
+            raise
+        path = None if found.filename is None else str(found.filename)
+        _report(folder, {"errno": found.errno, "message": found.strerror, "path": path})
+        sys.exit(1)
     if first:
         _write_once(folder / "reply.json", reply)
+
+
+def _report(folder: Path, plain: dict[str, Any]) -> None:
+    """Leave the error that is being handled behind for the parent, even on a full disk."""
+    (folder / "reserve").unlink(missing_ok=True)
+    traceback.print_exc()
+    _write_once(folder / "error.json", plain)
 
 
 def _write_once(path: Path, plain: dict[str, Any]) -> None:
@@ -186,5 +206,18 @@ def die_with_parent() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1 and os.environ.get("AGAR_PARENT_PID", "1") != "1":  # it died before we asked
+    parent = os.environ.get("AGAR_PARENT_PID")
+    if parent is not None and os.getppid() != int(parent):  # it died before we asked
         sys.exit("the parent process is gone")
+
+
+def main() -> None:
+    """`python -m agar_pipeline.launch MODULE …`: a program that is not ours, but dies with its parent all the same."""
+    die_with_parent()
+    os.environ["AGAR_PARENT_PID"] = str(os.getpid())
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

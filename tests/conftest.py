@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,20 +36,44 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def copy_configs(target: Path) -> Path:
-    """The real configs, with a pipeline `small` and an experiment `small` that trains three steps."""
+    """The real configs, with a pipeline `small` and two experiments, `small` and `other`, that train a few steps."""
     shutil.copytree(CHECKOUT / "configs", target)
     (target / "pipeline" / "small.yaml").write_text(
         "snapshot: {dataset: small}\n"
         "class_map: {S.aureus: 1, C.albicans: 2, E.coli: 3}\n"
         "split: {method: random, seed: 0, fractions: {train: 0.8, val: 0.2}}\n"
-        "experiments: [small]\n"
+        "experiments: [small, other]\n"
+        "auto_refresh: true\n"
     )
     (target / "experiment" / "small.yaml").write_text(
         "# @package _global_\n"
         "data: {input_size: 128, batch_size: 2}\n"
         "trainer: {max_epochs: null, max_steps: 3, accelerator: cpu}\n"
     )
+    (target / "experiment" / "other.yaml").write_text(
+        "# @package _global_\n"
+        "data: {input_size: 96, batch_size: 2}\n"
+        "trainer: {max_epochs: null, max_steps: 1, accelerator: cpu}\n"
+    )
     return target
+
+
+def edit_samples(home: Path, dataset: str, change: Callable[[Any], Any]) -> Any:
+    """Change a dataset behind the pipeline's back: `change` gets the raw collection of its samples."""
+    from agar_pipeline.fiftyone_io.database import connect, open_database
+
+    with open_database("embedded", home) as uri, connect(uri) as client:
+        database = client["fiftyone"]
+        return change(database[database["datasets"].find_one({"name": dataset})["sample_collection_name"]])
+
+
+def move_first_box(samples: Any) -> str:
+    """Move one box of the first image that has any by a hundredth of the picture; returns the image's path."""
+    sample = samples.find_one({"ground_truth.detections.0": {"$exists": True}}, sort=[("filepath", 1)])
+    x = sample["ground_truth"]["detections"][0]["bounding_box"][0]
+    moved = x - 0.01 if x > 0.5 else x + 0.01
+    samples.update_one({"_id": sample["_id"]}, {"$set": {"ground_truth.detections.0.bounding_box.0": moved}})
+    return str(sample["filepath"])
 
 
 def runner(environment: dict[str, str]) -> Run:

@@ -6,15 +6,21 @@ import json
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.store import Key, Store, find_faults
-from tests.conftest import Run, copy_configs, runner
+from tests.conftest import Run, copy_configs, edit_samples, move_first_box, runner
 
-KEYS = [Key(name, "small" if kind.in_experiment else None) for name, kind in ARTIFACTS.items()]
+EXPERIMENTS = ("small", "other")
+KEYS = [
+    Key(name, experiment)
+    for name, kind in ARTIFACTS.items()
+    for experiment in (EXPERIMENTS if kind.in_experiment else (None,))
+]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,23 @@ def materialize(run: Run, select: str, *more: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def states(run: Run) -> dict[str, dict[str, Any]]:
+    """Asset → its line of `agar plan --json`, of those that are not fresh."""
+    assets = json.loads(run("agar", "plan", "--json").stdout)["assets"]
+    return {asset["asset"]: asset for asset in assets if asset["state"] != "fresh"}
+
+
+def computed(run: Run, *arguments: str) -> set[str]:
+    """Runs `agar run` and returns the assets that were computed, not found."""
+    home = Path(dagster_env(run)["AGAR_HOME"])
+    before = set(Store(home).published())
+    done = run("agar", "run", *arguments)
+    assert done.returncode == 0, done.stderr
+    return {
+        "/".join(root.parent.relative_to(home / "artifacts").parts) for root in set(Store(home).published()) - before
+    }
+
+
 def count_runs(home: Path) -> int:
     with sqlite3.connect(home / "dagster" / "storage" / "history" / "runs.db") as storage:
         return int(storage.execute("select count(*) from runs").fetchone()[0])
@@ -66,7 +89,7 @@ def test_dagster_materializes_the_chain_and_agar_plan_agrees(small: tuple[Run, P
     run, home, _ = small
     before = run("agar", "plan")
     assert before.returncode == 10
-    assert before.stdout.count("missing") == 8
+    assert before.stdout.count("missing") == 11
     code, output = materialize(run, "*")
     assert code == 0, output[-3000:]
     store = Store(home)
@@ -86,7 +109,7 @@ def test_dagster_materializes_the_chain_and_agar_plan_agrees(small: tuple[Run, P
     assert metrics["num_images"] == cache.dataset()["parts"]["val"]["images"]
     assert {"map", "map_50", "map_75", "mar_max", "max_detections", "per_class", "counting"} <= set(metrics)
     assert store.open_latest(Key("training_run", "small")).metrics()["step"].max() <= 3
-    assert list(store.open_latest(Key("leaderboard")).table()["experiment"]) == ["small"]
+    assert list(store.open_latest(Key("leaderboard")).table()["experiment"].sort_values()) == ["other", "small"]
 
 
 def test_nothing_changed_computes_nothing(small: tuple[Run, Path, Path]) -> None:
@@ -122,6 +145,57 @@ def test_another_seed_and_back_again(small: tuple[Run, Path, Path]) -> None:
     assert run("agar", "plan").returncode == 0
 
 
+def test_a_tag_that_is_not_read_rebuilds_the_snapshot_to_the_same_version_and_nothing_else(
+    small: tuple[Run, Path, Path],
+) -> None:
+    run, home, _ = small
+    version = Store(home).open_latest(Key("snapshot")).data_version
+    edit_samples(home, "small", lambda samples: samples.update_one({}, {"$addToSet": {"tags": "seen"}}))
+    assert set(states(run)) == {"snapshot"}
+    assert computed(run) == {"snapshot"}
+    assert Store(home).open_latest(Key("snapshot")).data_version == version
+    assert states(run) == {}
+
+
+def test_a_moved_box_reruns_what_depends_on_boxes_and_not_the_split(small: tuple[Run, Path, Path]) -> None:
+    run, home, _ = small
+    path = edit_samples(home, "small", move_first_box)
+    stale = states(run)
+    assert stale["snapshot"]["reasons"] == [f"1 box changed in 1 image (1 moved): {Path(path).name}"]
+    assert stale["split"]["reasons"] == ["nothing to compute, only to record in Dagster"]
+    data = ("snapshot", "split", "coco_cache", "bbox_report")
+    assert computed(run, *data) == {"snapshot", "coco_cache", "bbox_report"}
+    assert not set(data) & set(states(run))
+
+
+def test_a_photo_replaced_in_place_is_seen(small: tuple[Run, Path, Path]) -> None:
+    run, home, _ = small
+    photo = home.parent / "plates" / "1.jpg"
+    content, times = photo.read_bytes(), photo.stat()
+    photo.write_bytes(content + b"\0")
+    os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "1.jpg" in states(run)["snapshot"]["reasons"][0]
+    photo.write_bytes(content)
+    assert "snapshot" not in states(run)
+
+
+def test_only_the_edited_experiment_is_stale_in_the_plan_and_in_the_web_ui(small: tuple[Run, Path, Path]) -> None:
+    run, _, configs = small
+    assert computed(run) >= {"small/training_run", "other/training_run"}, "the moved box is learnt by both"
+    experiment = configs / "experiment" / "other.yaml"
+    experiment.write_text(experiment.read_text() + "optimizer: {lr: 0.5}\n")
+    own = {"other/smoke_run", "other/training_run", "other/evaluation"}
+    plan = states(run)
+    assert set(plan) - {"leaderboard"} == own
+    assert plan["other/smoke_run"]["reasons"] == ["smoke_run.optimizer.lr 0.002 → 0.5"]
+    query = "{ assetNodes { assetKey { path } staleStatus } }"
+    answer = run("dagster-graphql", "-m", "agar_pipeline.definitions", "-t", query, **dagster_env(run))
+    (line,) = [line for line in answer.stdout.splitlines() if line.startswith("{")]  # beside the server's log
+    nodes = json.loads(line)["data"]["assetNodes"]
+    stale = {"/".join(node["assetKey"]["path"]) for node in nodes if node["staleStatus"] == "STALE"}
+    assert stale == {"other/smoke_run", "other/training_run"}, "Dagster looks one step ahead, the plan all the way"
+
+
 def test_a_damaged_file_is_rebuilt_and_nothing_after_it_runs(small: tuple[Run, Path, Path]) -> None:
     run, home, _ = small
     cache = Store(home).latest(Key("coco_cache"))
@@ -130,12 +204,12 @@ def test_a_damaged_file_is_rebuilt_and_nothing_after_it_runs(small: tuple[Run, P
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     plan = json.loads(run("agar", "plan", "--json").stdout)["assets"]
-    assert [asset["asset"] for asset in plan if asset["state"] != "fresh"] == ["coco_cache"]
+    others = {asset["asset"] for asset in plan if asset["state"] != "fresh"} - {"leaderboard"}
+    assert {name for name in others if not name.startswith("other/")} == {"coco_cache"}
     assert "coco/val.json was altered on disk" in next(a for a in plan if a["state"] == "corrupt")["reasons"][0]
-    done = run("agar", "run")
-    assert done.returncode == 0, done.stderr
+    assert computed(run, "coco_cache") == set(), "the folder is the same one again"
     assert path.read_bytes() == content
-    assert run("agar", "plan").returncode == 0
+    assert "coco_cache" not in states(run)
 
 
 def test_a_fail_rule_stops_the_run_and_every_later_one(small: tuple[Run, Path, Path]) -> None:

@@ -17,6 +17,11 @@ COMMANDS = {
     "import": "Annotated images into a FiftyOne dataset.",
     "smoke": "One step of a training, from end to end.",
     "train": "A training from the COCO cache alone.",
+    "verify": "Hash every artifact again; quarantine bad ones.",
+    "clean": "Drop old artifacts that nothing current was made from.",
+    "diff": "What differs between two snapshots.",
+    "explain": "One photo through all snapshots, splits, trainings and evaluations.",
+    "restore": "A snapshot back into FiftyOne, as a new dataset.",
     "env": "Print the exports that point plain dagster commands to the home.",
 }
 """Command → one line. Each lives in the module of its name (`import` in `import_`)."""

@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from agar_pipeline.config import agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.plan import Record
 from agar_pipeline.store import Key
 
@@ -45,9 +46,14 @@ def dagster_home() -> Path:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance of this home. Its tables are made under a lock: two first-ever openings at once would fail."""
+    """The instance of this home. Its tables are made under a lock: two first-ever openings at once would fail.
+
+    Runs whose process is gone are marked as failed.
+    """
     with FileLock(dagster_home() / ".instance.lock"):
-        return dg.DagsterInstance.get()
+        instance = dg.DagsterInstance.get()
+        fail_dead_runs(instance)
+    return instance
 
 
 def read_records(instance: dg.DagsterInstance, keys: Iterable[Key]) -> dict[Key, Record]:

@@ -1,14 +1,20 @@
 """One Dagster run of what is stale: the same job, events and history as `dagster asset materialize`."""
 
 import logging
+import uuid
 from collections.abc import Collection
 
 import dagster as dg
 
+from agar_pipeline import errors
 from agar_pipeline.chain import SOURCE
 from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.run_locks import held_run
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.store import Key
+
+PIPELINE_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
+"""These speak for themselves, whatever caused them."""
 
 
 def materialize(instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
@@ -21,12 +27,15 @@ def materialize(instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
 
     logging.getLogger("dagster").setLevel(logging.WARNING)
     job = defs.resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        instance=instance,
-        asset_selection=[to_asset_key(key) for key in keys if key != SOURCE],
-        run_config={"loggers": {"agar": {}}},
-        raise_on_error=False,
-    )
+    run_id = str(uuid.uuid4())
+    with held_run(run_id):
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[to_asset_key(key) for key in keys if key != SOURCE],
+            run_config={"loggers": {"agar": {}}},
+            raise_on_error=False,
+            run_id=run_id,
+        )
     if not result.success:
         raise _first_failure(result)
 
@@ -36,7 +45,7 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
         if not event.is_step_failure:
             continue
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
+        while error is not None and error.cause is not None and error.cls_name not in PIPELINE_ERRORS:
             error = error.cause
         if error is not None:
             kind, _, message = error.message.strip().partition(": ")

@@ -35,7 +35,7 @@ def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRe
 
     @dg.sensor(
         name="dataset_changed",
-        description="Observes the FiftyOne dataset; launches what is stale where the pipeline file says `auto_refresh`.",
+        description="Observes the dataset; launches what is stale where the pipeline file says `auto_refresh`.",
         minimum_interval_seconds=300 if seldom else 15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         asset_selection=[to_asset_key(key) for key in nodes],

@@ -98,7 +98,8 @@ def build_detector(spec: DetectorSpec, weights_backbone: str | None = None) -> D
         raise ConfigError(f"data.input_size {spec.input_size} is too small for {spec.name}: give 300 or more")
     limits = _limits(spec)
     if spec.name == "tiny":
-        return Detector(build_tiny(spec.num_classes, spec.anchor_sizes, **limits), has_background=False)
+        tiny = build_tiny(spec.num_classes, spec.anchor_sizes, **limits)
+        return Detector(tiny, has_background=False, cap=spec.detections_per_image)
     has_background = not spec.name.startswith(("fcos", "retinanet"))
     model = torchvision.models.get_model(
         spec.name,
@@ -108,7 +109,7 @@ def build_detector(spec: DetectorSpec, weights_backbone: str | None = None) -> D
         **limits,
     )
     _fit_anchors(model, spec)
-    return Detector(model, has_background)
+    return Detector(model, has_background, spec.detections_per_image)
 
 
 def _limits(spec: DetectorSpec) -> dict[str, Any]:
@@ -154,14 +155,27 @@ class Detector(nn.Module):
     RetinaNet count classes from 0, Faster R-CNN and SSD keep 0 for the background: that stays inside.
     """
 
-    def __init__(self, model: FasterRCNN | FCOS | RetinaNet | SSD, has_background: bool) -> None:
+    def __init__(self, model: FasterRCNN | FCOS | RetinaNet | SSD, has_background: bool, cap: int) -> None:
         super().__init__()
         old = model.transform
         model.transform = KeepScale(0, 0, old.image_mean, old.image_std, size_divisible=old.size_divisible)
         self.model = model
         self.label_shift = 0 if has_background else 1
+        self.detections_per_image = cap
         self.frozen_batch_norm = False
         """Keep the running statistics of pretrained weights: batches of a few plates are too small for new ones."""
+
+    def set_limits(self, cap: int, score_floor: float | None = None) -> None:
+        """Let an image have up to `cap` detections, more candidates before NMS, and scores down to `score_floor`."""
+        self.detections_per_image = cap
+        limited: Any = self.model
+        if isinstance(self.model, FasterRCNN):
+            limited = self.model.roi_heads
+            self.model.rpn._pre_nms_top_n["testing"] = self.model.rpn._post_nms_top_n["testing"] = 3 * cap
+        else:
+            limited.topk_candidates = 4 * cap
+        limited.detections_per_img = cap
+        limited.score_thresh = limited.score_thresh if score_floor is None else score_floor
 
     def train(self, mode: bool = True) -> Detector:
         super().train(mode)

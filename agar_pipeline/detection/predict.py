@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.devices import autocast, fit_threads, resolve_accelerator, resolve_precision
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.model import Detector
+
+CAP_FACTOR = 4
 
 
 @torch.inference_mode()
@@ -42,6 +44,30 @@ def predict_batches(
         for image, target, answer in zip(images, targets, answers, strict=True):
             pieces.append(_to_photo(answer, target, (image.shape[2], image.shape[1]), category_ids))
     return Detections.concatenate(pieces)
+
+
+def predict_uncapped(
+    detector: Detector, batches: Iterable[Batch], category_ids: np.ndarray, accelerator: str, precision: str
+) -> Detections:
+    """As `predict_batches`, and no detection is lost to the model's cap: it rises until no image reaches it.
+
+    Args:
+        batches: Gone through again, for the images at the cap only, each time it rises.
+    """
+    detections = predict_batches(detector, batches, category_ids, accelerator, precision)
+    while capped := find_capped_images(detections, detector.detections_per_image):
+        detector.set_limits(CAP_FACTOR * detector.detections_per_image)
+        again = predict_batches(detector, _only(batches, set(capped)), category_ids, accelerator, precision)
+        kept = detections.take(np.flatnonzero(~np.isin(detections.image_ids, capped)))
+        detections = Detections.concatenate([kept, again])
+    return detections
+
+
+def _only(batches: Iterable[Batch], image_ids: set[int]) -> Iterator[Batch]:
+    for images, targets in batches:
+        chosen = [i for i, target in enumerate(targets) if target["image_id"] in image_ids]
+        if chosen:
+            yield [images[i] for i in chosen], [targets[i] for i in chosen]
 
 
 def _to_photo(
@@ -103,8 +129,10 @@ class Predictor:
         num_workers: int | None = None,
         log: Callable[[str], None] | None = None,
         batch_size: int = 4,
+        *,
+        cap_may_rise: bool = True,
     ) -> Detections:
-        """Detections of all images of a COCO file.
+        """Detections of all images of a COCO file; none is lost to the cap, which rises where an image reaches it.
 
         Raises:
             ImageFileError: an image cannot be read, or is not of the size that the COCO file states.
@@ -113,7 +141,8 @@ class Predictor:
         loader = build_loader(dataset, batch_size, choose_workers(num_workers, len(dataset)))
         if log:
             log(f"predicting {len(dataset)} images")
-        return predict_batches(self.detector, loader, self.category_ids, self.accelerator, self.precision)
+        predict = predict_uncapped if cap_may_rise else predict_batches
+        return predict(self.detector, loader, self.category_ids, self.accelerator, self.precision)
 
     def predict_image(self, path: Path) -> Detections:
         """Detections of one photo, under image_id 0.

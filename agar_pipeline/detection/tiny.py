@@ -108,6 +108,25 @@ class TinyHead(RetinaNetHead):
         answers = super().forward([self.tower(level) for level in x])
         return {name: values.float() for name, values in answers.items()}
 
+    def compute_loss(
+        self,
+        targets: list[dict[str, torch.Tensor]],
+        head_outputs: dict[str, torch.Tensor],
+        anchors: list[torch.Tensor],
+        matched_idxs: list[torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """The losses of the batch as if it were one image, so that every colony weighs the same.
+
+        RetinaNet averages over images: a colony on a plate of 200 would weigh a hundredth of one on a plate of two.
+        """
+        counts = [len(target["labels"]) for target in targets]
+        shifted = [
+            torch.where(matched >= 0, matched + sum(counts[:i]), matched) for i, matched in enumerate(matched_idxs)
+        ]
+        merged = {name: torch.cat([target[name] for target in targets]) for name in ("boxes", "labels")}
+        outputs = {name: values.flatten(0, 1)[None] for name, values in head_outputs.items()}
+        return super().compute_loss([merged], outputs, [torch.cat(anchors)], [torch.cat(shifted)])
+
 
 def build_tiny(num_classes: int, anchor_sizes: AnchorSizes, **limits: float) -> RetinaNet:
     """The model with random weights.

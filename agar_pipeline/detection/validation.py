@@ -24,7 +24,7 @@ from agar_pipeline.detection.devices import fit_threads
 from agar_pipeline.detection.lightning_module import DetectorModule
 from agar_pipeline.detection.metrics import coco_metrics
 from agar_pipeline.detection.model import DetectorSpec
-from agar_pipeline.detection.predict import predict_batches
+from agar_pipeline.detection.predict import predict_uncapped
 
 LOG_EVERY_S = 3.0
 FIT_THREADS_EVERY_S = 15.0
@@ -90,7 +90,7 @@ class Validation(L.Callback):
     def _validate(self, trainer: L.Trainer, module: DetectorModule) -> None:
         started_at = time.monotonic()
         category_ids = np.sort(self.columns.category_ids)
-        detections = predict_batches(module.detector, self.loader, category_ids, *self.resolved)
+        detections = predict_uncapped(module.detector, self.loader, category_ids, *self.resolved)
         if dist.is_initialized():
             shares: list[Any] = [None] * dist.get_world_size()
             dist.all_gather_object(shares, detections)

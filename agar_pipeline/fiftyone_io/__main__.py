@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.config import SnapshotConfig, from_plain
+from agar_pipeline.fiftyone_io.source import IMPORT_FIELD
 from agar_pipeline.launch import child_main
 
 Log = Callable[[str], None]
@@ -43,7 +44,8 @@ def _read(request: dict[str, Any], log: Log) -> dict[str, Any]:
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 
-    prepare_dataset(import_fiftyone(request["uri"], may_write=True), request["dataset"], request["text_fields"])
+    fiftyone = import_fiftyone(request["uri"], may_write=True)
+    prepare_dataset(fiftyone, request["dataset"], request["text_fields"], request.get("label_field", IMPORT_FIELD))
     return {}
 
 
@@ -62,6 +64,20 @@ def _import_agar(request: dict[str, Any], log: Log) -> dict[str, Any]:
     return asdict(import_at(uri, Path(request["images_dir"]), request["dataset"], prepare, progress))
 
 
+def _restore(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, own_service_uri, prepare_dataset
+    from agar_pipeline.fiftyone_io.restore import restore_at
+
+    uri = own_service_uri(may_write=True)
+
+    def prepare(dataset: str, label_field: str) -> None:
+        prepare_dataset(import_fiftyone(None, may_write=True), dataset, [], label_field)
+
+    folder, dataset, label_field = Path(request["folder"]), request["dataset"], request["label_field"]
+    images, boxes = restore_at(uri, folder, dataset, label_field, request["database"], prepare)
+    return {"images": images, "boxes": boxes, "label_field": label_field}
+
+
 def _config(request: dict[str, Any]) -> SnapshotConfig:
     return from_plain(SnapshotConfig, request["config"], where="the request to the FiftyOne child")
 
@@ -72,6 +88,7 @@ _HANDLERS = {
     "read": _read,
     "prepare_dataset": _prepare_dataset,
     "import_agar": _import_agar,
+    "restore": _restore,
 }
 
 if __name__ == "__main__":

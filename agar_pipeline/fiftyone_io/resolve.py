@@ -169,7 +169,7 @@ def _crosses_list(fiftyone: Any, collection: Any, path: str) -> bool:
     return any(isinstance(field, fiftyone.ListField) for field in above)
 
 
-def prepare_dataset(fiftyone: Any, name: str, text_fields: list[str]) -> None:
+def prepare_dataset(fiftyone: Any, name: str, text_fields: list[str], label_field: str = IMPORT_FIELD) -> None:
     """Make the dataset where it is not there: persistent, of images, with Detections and these text fields.
 
     Raises:
@@ -181,13 +181,11 @@ def prepare_dataset(fiftyone: Any, name: str, text_fields: list[str]) -> None:
         dataset.media_type = "image"
     if dataset.media_type != "image":
         raise DatasetError(f"dataset {name!r} holds {dataset.media_type}, not images: import into another dataset")
-    present = dataset.get_field(IMPORT_FIELD)
+    present = dataset.get_field(label_field)
     if present is None:
-        dataset.add_sample_field(IMPORT_FIELD, fiftyone.EmbeddedDocumentField, embedded_doc_type=fiftyone.Detections)
+        dataset.add_sample_field(label_field, fiftyone.EmbeddedDocumentField, embedded_doc_type=fiftyone.Detections)
     elif getattr(present, "document_type", None) is not fiftyone.Detections:
-        raise DatasetError(
-            f"field {IMPORT_FIELD!r} of dataset {name!r} is of another type: import into another dataset"
-        )
+        raise DatasetError(f"field {label_field!r} of dataset {name!r} is of another type: import into another dataset")
     for field in text_fields:
         dataset.add_sample_field(field, fiftyone.StringField)
     dataset.persistent = True

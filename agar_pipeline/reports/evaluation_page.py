@@ -153,7 +153,7 @@ def _plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> list[di
 
 
 def _threshold_words(metrics: Mapping[str, Any], score_threshold: float) -> str:
-    recorded, capped = metrics.get("score_threshold"), metrics.get("capped") or {}
+    recorded = metrics.get("score_threshold")
     chosen_on = recorded.get("chosen_on") if isinstance(recorded, Mapping) else None
     sentences = [f"A prediction counts as a colony from a score of {score_threshold:.3g} on."]
     if chosen_on == "these images":
@@ -161,12 +161,6 @@ def _threshold_words(metrics: Mapping[str, Any], score_threshold: float) -> str:
     elif chosen_on:
         sentences.append(f"The value was chosen on {chosen_on}.")
     sentences.append("mAP and recall look at all scores; counts and pictures only at those above the threshold.")
-    if reaching := len(capped.get("image_ids") or ()):
-        cap = number(capped["detections_per_image"])
-        sentences.append(
-            f"{plural(reaching, 'plate reaches', 'plates reach')} the model's cap of {cap} detections: colonies beyond "
-            "it cannot be counted. Raise model.detections_per_image."
-        )
     return " ".join(sentences)
 
 

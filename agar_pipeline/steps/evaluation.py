@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,9 +65,8 @@ def evaluate_checkpoint(
     Raises:
         TrainingError: the model's classes are not those of the COCO file.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see detection.devices.fit_threads
     from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.predict import Predictor, find_capped_images
+    from agar_pipeline.detection.predict import Predictor
 
     columns = read_coco(coco_json)
     predictor = Predictor.load(checkpoint, accelerator)
@@ -76,7 +74,6 @@ def evaluate_checkpoint(
     if unknown:
         raise TrainingError(f"{checkpoint} knows the category ids {unknown}, {coco_json} does not: give its own data")
     detections = predictor.predict(columns, images_dir, num_workers, log)
-    cap = predictor.facts.spec.detections_per_image
     threshold = predictor.facts.score_threshold
     return write_evaluation(
         columns,
@@ -84,7 +81,6 @@ def evaluate_checkpoint(
         images_dir,
         out_dir,
         score_threshold=None if threshold is None else {"value": threshold, "chosen_on": "val"},
-        cap={"detections_per_image": cap, "image_ids": find_capped_images(detections, cap)},
         pictures=pictures,
         title=title or f"{checkpoint.name} on {coco_json.stem}",
         log=log,
@@ -98,7 +94,6 @@ def write_evaluation(
     out_dir: Path,
     *,
     score_threshold: dict[str, Any] | None,
-    cap: dict[str, Any] | None,
     pictures: int,
     title: str,
     log: Callable[[str], None],
@@ -111,7 +106,6 @@ def write_evaluation(
         images_dir: For the pictures.
         out_dir: Receives the files.
         score_threshold: `value` and `chosen_on`; None: chosen here, on these very images.
-        cap: The model's cap and the images that reach it; None where unknown.
         pictures: Plates drawn.
         title: Of the page.
         log: Told the main figures.
@@ -131,7 +125,6 @@ def write_evaluation(
         "num_predictions": len(detections),
         "counting": counting,
         "score_threshold": chosen,
-        "capped": cap,
         "reasons": reasons,
     }
     predictions = detections.to_coco()
@@ -142,6 +135,4 @@ def write_evaluation(
     )
     shown = "undefined" if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
     log(f"map_50 {shown} · {len(predictions)} predictions on {len(columns.image_ids)} images")
-    if cap and cap["image_ids"]:
-        log(f"{len(cap['image_ids'])} images reach the cap of {cap['detections_per_image']} detections")
     return metrics

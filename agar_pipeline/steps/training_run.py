@@ -24,7 +24,6 @@ def build(
     """
     if not smoke_run.smoke()["ok"]:
         raise TrainingError(f"the smoke run in {smoke_run.root} did not pass: materialize it again")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: see detection.devices.fit_threads
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.training import train
 

@@ -110,7 +110,6 @@ def write_evaluation(columns: CocoColumns, images_dir: Path) -> Callable[[Path],
         "num_annotations": 3,
         "counting": {**errors, "per_density": {"0": dict.fromkeys(errors), "1-30": errors}},
         "score_threshold": {"value": 0.4, "chosen_on": "val"},
-        "capped": {"detections_per_image": 300, "image_ids": [1]},
         "reasons": {"map_large": "no annotation <above> 96 px", "per_class.B. subtilis": "no annotation of this class"},
     }
     predictions = [{"image_id": 1, "category_id": 1, "bbox": [11.0, 10, 30, 30], "score": 0.9}]
@@ -197,7 +196,6 @@ def test_evaluation_page_says_why_a_metric_is_null(write_evaluation: Callable[[P
     html = (tmp_path / "page.html").read_text()
     assert "not computed: no annotation &lt;above&gt; 96 px" in html
     assert "not computed: no annotation of this class" in html
-    assert "1 plate reaches the model&#39;s cap of 300 detections" in html
     assert "30.0 %" in html, "smape is per cent already"
 
 

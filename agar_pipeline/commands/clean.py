@@ -1,0 +1,68 @@
+"""`agar clean`"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.store.upkeep import Droppable
+
+
+@click.command("clean", epilog="Example: agar clean --yes")
+@click.option("--yes", is_flag=True, help="Drop without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; drops only with --yes.")
+def command(yes: bool, as_json: bool) -> None:
+    """Drop the artifacts that nothing current was made from, and the quarantine; shows first what would go.
+
+    Kept: what each `latest` points to, what that was made from, and whatever a running process uses.
+    """
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.disk import clear_storage_errors, show_bytes
+    from agar_pipeline.store import Store
+    from agar_pipeline.store.upkeep import drop, find_droppable
+
+    store = Store(agar_home())
+    found = find_droppable(store)
+    freed = sum(item.size_bytes for item in found)
+    if not as_json:
+        for item in found:
+            click.echo(f"{item.key or 'quarantine'!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
+        click.echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop")
+    if not yes and not (found and not as_json and sys.stdin.isatty() and click.confirm("Drop them?")):
+        if as_json:
+            click.echo(json.dumps(to_plain(found, [], []), indent=1))
+        elif found:
+            click.echo("nothing was dropped; next: agar clean --yes")
+        return
+    with clear_storage_errors(store.home):
+        dropped, in_use = drop(store, found)
+    if as_json:
+        click.echo(json.dumps(to_plain(found, dropped, in_use), indent=1))
+        return
+    for item in in_use:
+        click.echo(f"kept, in use by a running process: {item.path}")
+    click.echo(f"{len(dropped)} dropped, {show_bytes(sum(item.size_bytes for item in dropped))} freed")
+
+
+def to_plain(found: Sequence[Droppable], dropped: Sequence[Droppable], in_use: Sequence[Droppable]) -> dict[str, Any]:
+    """What could go, what went, what is in use; JSON-ready."""
+    gone, used = ({item.path for item in items} for items in (dropped, in_use))
+    return {
+        "found": [
+            {
+                "asset": str(item.key) if item.key else None,
+                "path": str(item.path),
+                "size_bytes": item.size_bytes,
+                "dropped": item.path in gone,
+                "in_use": item.path in used,
+            }
+            for item in found
+        ],
+        "size_bytes": sum(item.size_bytes for item in found),
+        "dropped_bytes": sum(item.size_bytes for item in dropped),
+    }

@@ -1,0 +1,51 @@
+"""`agar explain`"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("explain", epilog="Example: agar explain 17.jpg")
+@click.argument("image")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(image: str, as_json: bool) -> None:
+    """One photo through everything: its hash, its part, and every training and evaluation that saw it.
+
+    IMAGE is a path, a base name, an image_id or a sample_id.
+    """
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.photo_history import explain_image
+    from agar_pipeline.store import Store
+
+    history = explain_image(Store(agar_home()), image)
+    if as_json:
+        click.echo(json.dumps(history, indent=1))
+        return
+    own = history["image"]
+    click.echo(f"{own['path']} of dataset {own['dataset']}, sample {own['sample_id']}")
+    click.echo(f"sha256 {own['sha256']}")
+    _section("snapshots", history["snapshots"], _snapshot_line)
+    _section("splits", history["splits"], lambda row: f"{row['split'][:12]}  {row['part']}")
+    _section("trained by", history["trained_by"], lambda row: _user_line(row, "training_run"))
+    _section("evaluated by", history["evaluated_by"], lambda row: _user_line(row, "evaluation"))
+    click.echo("next: agar diff previous latest")
+
+
+def _section(title: str, rows: list[dict[str, Any]], line: Any) -> None:
+    click.echo(f"{title}:" + ("" if rows else " none"))
+    for row in rows:
+        click.echo(f"  {line(row)}  {row['created_at'][:16]}{'  (latest)' if row['latest'] else ''}")
+
+
+def _snapshot_line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['snapshot'][:12]}  photo {row['image_sha256'][:12]}  annotations {row['annotations_sha256'][:12]}  "
+        f"{row['boxes']} boxes  {row['dataset']}"
+    )
+
+
+def _user_line(row: dict[str, Any], asset: str) -> str:
+    return f"{row['experiment']} {row[asset][:12]}  part {row['part']}  snapshot {row['snapshot'][:12]}"

@@ -1,0 +1,41 @@
+"""`agar restore`"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("restore", epilog="Example: agar restore previous --dataset plates_before")
+@click.argument("snapshot")
+@click.option("--dataset", required=True, help="Name of the new FiftyOne dataset; it must not hold samples yet.")
+@click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
+@click.option("--label-field", help="Field that gets the boxes; default: as the pipeline file says.")
+def command(snapshot: str, dataset: str, database: str | None, label_field: str | None) -> None:
+    """Put a snapshot back into FiftyOne as a new dataset, whose own snapshot is the same again.
+
+    SNAPSHOT is latest, previous, a fingerprint (or its first letters), or a folder.
+    """
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.fiftyone_io.restore import restore_snapshot
+    from agar_pipeline.lineage import find_snapshot
+    from agar_pipeline.store import Store
+
+    config = load_pipeline().snapshot
+    database, label_field = database or config.database, label_field or config.label_field
+    found = find_snapshot(Store(agar_home()), snapshot)
+    counts = restore_snapshot(found.root, dataset, label_field, database, agar_home(), say)
+    if counts.photos_missing:
+        where = found.dataset()["images_dir"]
+        say(f"note: {_photos(counts.photos_missing)} not found in {where}: put back what is missing")
+    if counts.photos_replaced:
+        say(f"note: {_photos(counts.photos_replaced)} replaced since: a snapshot of {dataset} will differ by that")
+    click.echo(
+        f"{dataset}: {counts.images} images and {counts.boxes} boxes of snapshot {found.manifest.fingerprint}, "
+        f"boxes in {counts.label_field}"
+    )
+    click.echo(f"next: set snapshot.dataset to {dataset} in a file of configs/pipeline, then agar plan")
+
+
+def _photos(count: int) -> str:
+    return "1 photo was" if count == 1 else f"{count} photos were"

@@ -1,0 +1,46 @@
+"""Which Dagster runs live: each holds a lock in the home for as long as its process does, whatever ends that."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+from agar_pipeline.config import agar_home
+
+ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+
+def _folder() -> Path:
+    return agar_home() / "dagster" / "runs"
+
+
+@contextlib.contextmanager
+def held_run(run_id: str) -> Iterator[None]:
+    """Show that a run lives, for the length of the block."""
+    _folder().mkdir(parents=True, exist_ok=True)
+    path = _folder() / f"{run_id}.lock"
+    with FileLock(path):
+        path.write_text(f"process {os.getpid()}\n")
+        yield
+        path.unlink()  # a run that was interrupted keeps its file: the next start looks how it ended
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs as failed whose process is gone: Dagster itself would show them as started for ever.
+
+    Returns:
+        Their ids.
+    """
+    failed = []
+    for path in sorted(_folder().glob("*.lock")):
+        with contextlib.suppress(Timeout), FileLock(path).acquire(timeout=0):  # held: it lives
+            run = instance.get_run_by_id(path.stem)
+            if run is not None and run.status not in ENDED:
+                instance.report_run_failed(run, f"its process is gone ({path.read_text().strip()}): killed, or crashed")
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                failed.append(run.run_id)
+            path.unlink(missing_ok=True)
+    return failed

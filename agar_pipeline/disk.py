@@ -1,0 +1,203 @@
+"""What the file system is asked for: locks that end with their process, folders swept after it, fsync, clear errors.
+
+Here: nothing that knows what the files mean. Not here: artifacts (`store`), or what children write (`launch`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agar_pipeline.errors import StorageError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR})
+WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+_LOCK = ".lock"
+
+
+def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+    """Lock a file, made where it is missing; the kernel frees it with the process, or when the descriptor is closed.
+
+    Returns:
+        The descriptor that holds the lock; None where another process holds it and `wait` is False.
+    """
+    mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, mode)
+            if _is_still_at(descriptor, path):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # whoever held it removed it: others lock the new file of this name
+
+
+def _is_still_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock for the length of the block; `on_wait` is called where another process must end first."""
+    held = acquire(path, shared=shared, wait=False)
+    if held is None:
+        if on_wait is not None:
+            on_wait()
+        held = acquire(path, shared=shared)
+    assert held is not None
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def free(*paths: Path) -> Iterator[bool]:
+    """Whether no process holds any of these locks; where none does, all are ours for the length of the block."""
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            held = acquire(path, wait=False)
+            if held is None:
+                yield False
+                return
+            stack.callback(os.close, held)
+        yield True
+
+
+@contextlib.contextmanager
+def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
+    """A folder below `home/tmp` that is removed after the block; if the process dies in it, by the next caller."""
+    parent = home / "tmp"
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep_scratch(home)
+    with locked(parent / _LOCK):  # a folder without its lock is seen by nobody
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        held = acquire(folder / _LOCK)
+    assert held is not None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def sweep_scratch(home: Path) -> list[Path]:
+    """Remove the scratch folders of dead processes."""
+    swept: list[Path] = []
+    if not (home / "tmp").is_dir():
+        return swept
+    with locked(home / "tmp" / _LOCK):
+        for lock in (home / "tmp").glob(f"*/{_LOCK}"):
+            with contextlib.suppress(FileNotFoundError), free(lock) as is_free:  # its owner may be removing it
+                if is_free:
+                    shutil.rmtree(lock.parent, ignore_errors=True)
+                    swept.append(lock.parent)
+    return swept
+
+
+def sync(path: Path) -> None:
+    """Return once a file, or the entries of a folder, would survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(root: Path) -> None:
+    """`sync` all files of a folder, and the folders after what is in them."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            sync(Path(folder, name))
+        sync(Path(folder))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder; what is gone already is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def size_bytes(root: Path) -> int:
+    """Bytes of all files below a folder, or of a file; what vanishes meanwhile does not count."""
+    total = 0
+    for path in [root, *root.rglob("*")]:
+        with contextlib.suppress(FileNotFoundError):
+            total += 0 if path.is_dir() else path.lstat().st_size
+    return total
+
+
+def show_bytes(size: float) -> str:
+    """`12.3 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def find_os_error(error: BaseException) -> OSError | None:
+    """The storage trouble behind an exception: itself, or what it was raised from or after."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in FULL | REFUSED | WITHOUT_LOCKS:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError:
+    """The same trouble in the words of a user: what, where, how much is free, the next step.
+
+    Args:
+        error: As `find_os_error` finds it.
+        place: What was being written, where the error does not name it.
+        needed: What is known of the space that it takes.
+    """
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else place
+    if error.errno in FULL:
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        room = shutil.disk_usage(there).free
+        cause = "" if error.errno == errno.ENOSPC else f" ({error.strerror})"
+        return StorageError(
+            f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free\n"
+            "free some (`agar clean`), or set AGAR_HOME to a larger disk; what was there before is intact"
+        )
+    if error.errno in WITHOUT_LOCKS:
+        return StorageError(
+            f"{path} is on a file system without locks ({error.strerror}): set AGAR_HOME to a local disk"
+        )
+    return StorageError(
+        f"cannot read or write {path}: {error.strerror}\n"
+        "check the disk and its permissions, or set AGAR_HOME to a folder that you can write"
+    )
+
+
+@contextlib.contextmanager
+def clear_storage_errors(place: Path, needed: Callable[[], str] = str) -> Iterator[None]:
+    """Raise a StorageError in place of an OSError that tells of full, broken or forbidden storage."""
+    try:
+        yield
+    except OSError as error:
+        found = find_os_error(error)
+        if found is None:
+            raise
+        raise storage_error(found, place, needed()) from found

@@ -1,0 +1,163 @@
+"""What was made from what: finding snapshots, and following an artifact back to the snapshot it came from.
+
+Here: reading the store's manifests. Not here: building or judging artifacts, or following one photo (`photo_history`).
+Manifests record the content of their inputs; artifacts of equal content cannot be told apart, and all are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.artifacts import ARTIFACTS, Artifact, Manifest, Snapshot
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.store import Content, Key, Store, find_faults
+
+SHORTEST_PREFIX = 4
+"""Letters of a fingerprint that name a snapshot, if only one begins so."""
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Record:
+    """One published artifact."""
+
+    key: Key
+    root: Path
+    manifest: Manifest
+    is_latest: bool
+
+    def read_by(self, consumer: Record, name: str) -> str:
+        """The version of what another artifact's step would read of this one, called `name` there."""
+        return Content.of(self.manifest).read_by(consumer.key.kind, name)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "asset": self.key.asset,
+            "experiment": self.key.experiment,
+            "fingerprint": self.manifest.fingerprint,
+            "data_version": self.manifest.data_version,
+            "created_at": self.manifest.created_at,
+            "latest": self.is_latest,
+            "path": str(self.root),
+        }
+
+
+class Catalog:
+    """All published artifacts of a store, from one look at their manifests; newest first."""
+
+    def __init__(self, store: Store) -> None:
+        records = []
+        for root in store.published():
+            try:
+                manifest = Manifest.read(root)
+            except ArtifactError:
+                continue  # damaged: `agar plan` and `agar verify` say so, no lineage leads through it
+            key = Key(manifest.asset, *root.relative_to(store.artifacts).parts[:-2])
+            if manifest.asset in ARTIFACTS:
+                records.append(Record(key, root.resolve(), manifest, store.latest(key) == root.resolve()))
+        self.records = sorted(records, key=_age, reverse=True)
+
+    def of(self, asset: str) -> list[Record]:
+        return [record for record in self.records if record.key.asset == asset]
+
+    def inputs_of(self, record: Record, name: str) -> list[Record]:
+        """The artifacts of the content that this one was built from; several where contents are equal.
+
+        Equal smoke runs of different COCO caches are common: those with the same other inputs are meant.
+        """
+        own = record.manifest.inputs
+        equal = [r for r in self.records if str(r.key) == name and r.manifest.data_version == own.get(name)]
+        agreeing = [r for r in equal if all(r.manifest.inputs.get(key, own[key]) == own[key] for key in own)]
+        return agreeing or equal
+
+    def record_of(self, root: Path) -> Record:
+        """Raises ArtifactError where no artifact is published there."""
+        for record in self.records:
+            if record.root == root.resolve():
+                return record
+        raise ArtifactError(f"{root} is no published artifact of this home: give a folder below artifacts/")
+
+
+def find_snapshot(store: Store, word: str) -> Snapshot:
+    """The snapshot that a word names.
+
+    Args:
+        store: Where to look.
+        word: `latest`; `previous`, the newest other one of the same dataset; a fingerprint or its first letters; or a
+            folder, of this home or another.
+
+    Raises:
+        ArtifactError: there is none, or several; or it is damaged. The message lists those that are there.
+    """
+    records = Catalog(store).of("snapshot")
+    if word in ("latest", "previous"):
+        root = _latest(records, store).root if word == "latest" else _previous(records, store).root
+    else:
+        named = [r for r in records if len(word) >= SHORTEST_PREFIX and r.manifest.fingerprint.startswith(word)]
+        if len(named) > 1:
+            raise ArtifactError(f"{word!r} begins several fingerprints: {_listed(named)}\ngive more letters")
+        if not named and not Path(word).is_dir():
+            raise ArtifactError(
+                f"no snapshot {word!r}: it is neither latest, previous, a folder, nor how a fingerprint begins\n"
+                f"there are: {_listed(records)}"
+            )
+        root = named[0].root if named else Path(word)
+    snapshot: Snapshot = Snapshot.open(root)
+    faults = find_faults(snapshot.root)
+    if faults:
+        raise ArtifactError(f"snapshot {snapshot.root} is damaged: {faults[0]}\nchoose another one: {_listed(records)}")
+    return snapshot
+
+
+def lineage(store: Store, artifact: Artifact) -> list[Record]:
+    """The artifact, and everything it was made from, back to the snapshot; nearest first.
+
+    A step that reads only some files of an input may have been built from an older one with equal such files: it leads
+    to the one that the rest of the lineage names.
+
+    Raises:
+        ArtifactError: the artifact is not of this store.
+    """
+    catalog = Catalog(store)
+    found = [catalog.record_of(artifact.root)]
+    for record in found:  # grows while it is walked
+        for name in record.manifest.inputs:
+            read = record.manifest.reads.get(name)
+            if not any(str(other.key) == name and other.read_by(record, name) == read for other in found):
+                found += [other for other in catalog.inputs_of(record, name) if other not in found]
+    order = [*reversed(ARTIFACTS)]
+    return sorted(found, key=lambda record: order.index(record.key.asset))
+
+
+def _age(record: Record) -> tuple[str, int]:
+    return record.manifest.created_at, (record.root / "manifest.json").stat().st_mtime_ns
+
+
+def _latest(records: Iterable[Record], store: Store) -> Record:
+    for record in records:
+        if record.is_latest:
+            return record
+    raise ArtifactError(f"no snapshot was ever built in {store.home}: run `agar run snapshot`")
+
+
+def _previous(records: list[Record], store: Store) -> Record:
+    latest = _latest(records, store)
+    dataset = latest.manifest.config["dataset"]
+    for record in records:
+        if record != latest and record.manifest.config["dataset"] == dataset:
+            return record
+    raise ArtifactError(
+        f"there is no previous snapshot of dataset {dataset!r}, only one was ever built\nthere are: {_listed(records)}"
+    )
+
+
+def _listed(records: list[Record]) -> str:
+    lines = [
+        f"{r.manifest.fingerprint[:12]} ({r.manifest.config['dataset']}, {r.manifest.created_at[:16]})"
+        for r in records[:_SHOWN]
+    ]
+    beyond = f" and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
+    return (", ".join(lines) or "none") + beyond

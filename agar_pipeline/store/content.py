@@ -1,0 +1,131 @@
+"""What an artifact holds and is made from, as hashes; and what is wrong with a folder that claims to be one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.artifacts import ARTIFACTS, MANIFEST, Artifact, Manifest
+from agar_pipeline.errors import ArtifactError
+
+RECORDED_PACKAGES = ("agar_pipeline", "dagster", "fiftyone", "torch", "torchvision", "lightning", "hotcoco", "pyarrow")
+
+
+def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads: Mapping[str, str]) -> str:
+    """Hash of everything that an artifact is made from: 32 hex digits. Holds no time, host or path.
+
+    `reads` is the data version of each input, or of what the step reads of it.
+    """
+    plain = {"asset": asset, "code_version": code_version, "config": config, "inputs": dict(reads)}
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an input holds, as hashes: as a whole, and file by file."""
+
+    data_version: str
+    sha256: Mapping[str, str]
+    """Path → hash; empty for a source that has no files."""
+
+    @classmethod
+    def of_files(cls, kind: type[Artifact], files: Iterable[Mapping[str, Any]]) -> Content:
+        """Of files as `describe_files` gives them; those that the kind leaves unhashed do not count."""
+        sha256 = {file["path"]: file["sha256"] for file in files if file["path"] not in kind.unhashed}
+        return cls(_hash([kind.asset, sorted(sha256.items())]), sha256)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Content:
+        return cls.of_files(ARTIFACTS[manifest.asset], manifest.files)
+
+    def read_by(self, consumer: type[Artifact], name: str) -> str:
+        """The version of what a step reads of this input, called `name` there."""
+        only = consumer.reads.get(name)
+        return self.data_version if only is None else _hash([name, [[path, self.sha256[path]] for path in only]])
+
+
+def _hash(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:32]
+
+
+def make_manifest(
+    kind: type[Artifact], draft: Path, config: Mapping[str, Any], inputs: Mapping[str, Content], seconds: float
+) -> Manifest:
+    """Describe a folder that a step has just filled."""
+    files = describe_files(draft)
+    reads = {name: content.read_by(kind, name) for name, content in inputs.items()}
+    return Manifest(
+        asset=kind.asset,
+        fingerprint=fingerprint(kind.asset, kind.code_version, config, reads),
+        data_version=Content.of_files(kind, files).data_version,
+        code_version=kind.code_version,
+        config=dict(config),
+        inputs={name: content.data_version for name, content in inputs.items()},
+        reads=reads,
+        files=tuple(files),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=seconds,
+        versions=_versions(),
+    )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def find_faults(root: Path) -> list[str]:
+    """Everything that is wrong with a published folder: files altered, missing or too many, a manifest not its own."""
+    try:
+        return list(_faults(root, Manifest.read(root)))
+    except ArtifactError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"{error.filename or root} cannot be read: {error.strerror}"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return [f"{root.name}/{MANIFEST} was altered on disk: {error!r}"]
+
+
+def _faults(root: Path, manifest: Manifest) -> Iterable[str]:
+    found = {file["path"]: file for file in describe_files(root)}
+    wanted = {file["path"]: file for file in manifest.files}
+    yield from (f"{root.name}/{name} is missing" for name in sorted(wanted.keys() - found.keys()))
+    yield from (f"{root.name}/{name} does not belong there" for name in sorted(found.keys() - wanted.keys()))
+    for name in sorted(wanted.keys() & found.keys()):
+        if wanted[name] != found[name]:
+            yield f"{root.name}/{name} was altered on disk"
+    own = fingerprint(manifest.asset, manifest.code_version, manifest.config, manifest.reads)
+    if own != manifest.fingerprint or own != root.name:
+        yield f"{root.name}/{MANIFEST} was altered on disk: its fingerprint should be {own}"
+    elif found == wanted and Content.of(manifest).data_version != manifest.data_version:
+        yield f"{root.name}/{MANIFEST} was altered on disk: its data version does not fit its files"
+
+
+def describe_files(root: Path) -> list[dict[str, Any]]:
+    """path, size_bytes and sha256 of every file below a folder but the manifest, sorted by path."""
+    paths = sorted(path for path in root.rglob("*") if not path.is_dir() and path != root / MANIFEST)
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(_sha256, paths))
+    return [
+        {"path": path.relative_to(root).as_posix(), "size_bytes": path.lstat().st_size, "sha256": digest}
+        for path, digest in zip(paths, digests, strict=True)
+    ]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,246 @@
+"""The folders of one home: built once per fingerprint, published by rename, found through `latest`.
+
+One writer per artifact (`.NAME.lock`, exclusive), and readers that keep it from being dropped (`.NAME.use`, shared).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline import disk
+from agar_pipeline.artifacts import ARTIFACTS, MANIFEST, Artifact
+from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.store.content import Content, find_faults, fingerprint, make_manifest
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Key:
+    """Names an asset; `experiment` where it belongs to one."""
+
+    asset: str
+    experiment: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (self.experiment, self.asset) if self.experiment else (self.asset,)
+
+    @property
+    def kind(self) -> type[Artifact]:
+        return ARTIFACTS[self.asset]
+
+    def __str__(self) -> str:
+        return "/".join(self.parts)
+
+
+@dataclass(frozen=True)
+class Built:
+    """An artifact, and whether it was there already."""
+
+    artifact: Any
+    cached: bool
+    why: str
+    """Why it was built, or that nothing changed."""
+
+
+class Store:
+    """The artifacts of one home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.artifacts = home / "artifacts"
+
+    def folder(self, key: Key) -> Path:
+        return self.artifacts.joinpath(*key.parts)
+
+    def latest(self, key: Key) -> Path | None:
+        """The folder that `latest` points to, or None; not verified."""
+        link = self.folder(key) / "latest"
+        return link.resolve() if link.exists() else None
+
+    def open_latest(self, key: Key) -> Any:
+        """Open the current artifact of an asset, verified.
+
+        Raises:
+            ArtifactError: there is none, or it is damaged.
+        """
+        root = self.latest(key)
+        if root is None:
+            raise ArtifactError(f"{key} was never built in {self.home}: run `agar run {key}`")
+        faults = find_faults(root)
+        if faults:
+            raise ArtifactError(f"{root} is damaged: {faults[0]}\nrun `agar run {key}` to build it again")
+        return key.kind.open(root)
+
+    def build(
+        self,
+        key: Key,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Content],
+        write: Callable[[Path], None],
+        log: Log,
+        *,
+        repoint: bool = True,
+        uses: Collection[Path] = (),
+    ) -> Built:
+        """Return the artifact of these inputs, writing it first unless it is there and whole.
+
+        Args:
+            key: Which asset.
+            config: What of its config enters the fingerprint, JSON-ready.
+            inputs: Content of each input by name.
+            write: Writes the artifact's files into the empty folder it is given.
+            log: Told what happens.
+            repoint: Make it the `latest`; False for a variant that is not what the configs say.
+            uses: Folders of the inputs, which are kept from being dropped meanwhile.
+
+        Raises:
+            StorageError: the home cannot be written.
+            ArtifactError: an input was dropped just now.
+        """
+        reads = {name: content.read_by(key.kind, name) for name, content in inputs.items()}
+        name = fingerprint(key.asset, key.kind.code_version, config, reads)
+        root = self.folder(key) / name
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(disk.clear_storage_errors(self.folder(key), lambda: self._explain_need(key, 0)))
+            self.folder(key).mkdir(parents=True, exist_ok=True)
+            self.sweep()
+            for used in uses:
+                stack.enter_context(self._in_use(used))
+            waiting = f"{key}: another process builds it, waiting for it"
+            stack.enter_context(disk.locked(writer_lock(root), on_wait=lambda: log(waiting)))
+            faults = find_faults(root) if root.exists() else ["not built yet"]
+            if faults and root.exists():
+                log(f"{key}: {faults[0]}; set aside, building again")
+                self.quarantine(root)
+            if faults:
+                self._publish(key, root, config, inputs, write)
+            if repoint:
+                self._repoint(key, name)
+        return Built(key.kind.open(root), cached=not faults, why=faults[0] if faults else "nothing changed")
+
+    @contextlib.contextmanager
+    def _in_use(self, root: Path) -> Iterator[None]:
+        if not root.is_relative_to(self.artifacts.resolve()):  # not ours to drop
+            yield
+            return
+        with disk.locked(use_lock(root), shared=True):
+            if not (root / MANIFEST).exists():
+                raise ArtifactError(f"{root} was dropped a moment ago (agar clean): run `agar run` again")
+            yield
+
+    def _publish(
+        self,
+        key: Key,
+        root: Path,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Content],
+        write: Callable[[Path], None],
+    ) -> None:
+        with self._draft(key, root) as draft:
+            started = time.monotonic()
+            write(draft)
+            missing = [name for name in key.kind.files if not (draft / name).is_file()]
+            if missing:
+                raise ArtifactError(f"{key} did not write {', '.join(missing)}: a bug, please report it")
+            seconds = round(time.monotonic() - started, 3)
+            manifest = make_manifest(key.kind, draft, config, inputs, seconds)
+            disk.sync_tree(draft)
+            path = draft / MANIFEST
+            path.write_text(json.dumps(asdict(manifest), indent=1))
+            disk.sync(path)
+            disk.sync(draft)
+            draft.rename(root)
+            disk.sync(root.parent)
+
+    @contextlib.contextmanager
+    def _draft(self, key: Key, root: Path) -> Iterator[Path]:
+        """A folder to write to, gone again after any failure; a full disk is told with what was written until then."""
+        draft = root.with_name(f".draft-{root.name}")
+        disk.remove(draft)  # we are the writer: whoever left one is gone
+        draft.mkdir()
+        try:
+            yield draft
+        except BaseException as error:
+            written = disk.size_bytes(draft)
+            shutil.rmtree(draft, ignore_errors=True)
+            found = disk.find_os_error(error) if isinstance(error, OSError | StorageError) else None
+            if found is None:
+                raise
+            raise disk.storage_error(found, root.parent, self._explain_need(key, written)) from found
+
+    def _explain_need(self, key: Key, written: int) -> str:
+        """How much space an artifact takes: as much as the one before, or more than what did not suffice."""
+        latest = self.latest(key)
+        last = disk.size_bytes(latest) if latest else 0
+        if last > written:
+            return f"{key} needs about {disk.show_bytes(last)}, as its last artifact does"
+        return f"{key} needs more than the {disk.show_bytes(written)} that it had written"
+
+    def _repoint(self, key: Key, name: str) -> None:
+        link = self.folder(key) / "latest"
+        if link.is_symlink() and str(link.readlink()) == name:
+            return
+        draft = link.with_name(f".latest-{name}")
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(name)
+        draft.replace(link)
+        disk.sync(link.parent)
+
+    def quarantine(self, root: Path) -> Path:
+        """Move a damaged artifact out of the way, for a person to look at."""
+        aside = self.home / "quarantine" / f"{'-'.join(root.relative_to(self.artifacts).parts)}-{time.time_ns()}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        root.rename(aside)
+        return aside
+
+    def assets(self) -> list[Key]:
+        """Every asset that has a folder."""
+        top = _folders(self.artifacts)
+        own = [Key(path.name) for path in top if path.name in ARTIFACTS]
+        inner = [Key(sub.name, path.name) for path in top if path.name not in ARTIFACTS for sub in _folders(path)]
+        return own + [key for key in inner if key.asset in ARTIFACTS]
+
+    def roots(self, key: Key) -> list[Path]:
+        """The published folders of an asset, whole or not."""
+        return [path for path in _folders(self.folder(key)) if not path.is_symlink()]
+
+    def published(self) -> Iterator[Path]:
+        """Every published folder."""
+        return (root for key in self.assets() for root in self.roots(key) if (root / MANIFEST).exists())
+
+    def sweep(self) -> list[Path]:
+        """Remove the drafts of dead processes: those whose artifact nobody is writing."""
+        swept: list[Path] = []
+        for key in self.assets():
+            for dead in [path for kind in ("draft", "latest") for path in self.folder(key).glob(f".{kind}-*")]:
+                root = dead.with_name(dead.name.split("-")[1])
+                with contextlib.suppress(PermissionError), disk.free(writer_lock(root)) as is_free:
+                    if is_free:
+                        disk.remove(dead)
+                        swept.append(dead)
+        return swept
+
+
+def writer_lock(root: Path) -> Path:
+    """Held exclusively by whoever builds, quarantines or drops an artifact."""
+    return root.with_name(f".{root.name}.lock")
+
+
+def use_lock(root: Path) -> Path:
+    """Held shared by whoever reads an artifact, exclusively by whoever drops it."""
+    return root.with_name(f".{root.name}.use")
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] != "." and path.name != "latest")

@@ -1,0 +1,162 @@
+"""Looking after a home: verifying everything that was published, and dropping what nobody refers to any more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agar_pipeline import disk
+from agar_pipeline.artifacts import Manifest
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.store.content import find_faults
+from agar_pipeline.store.folders import Key, Store, use_lock, writer_lock
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BadArtifact:
+    """A published folder that is not what its manifest says."""
+
+    key: Key
+    root: Path
+    faults: tuple[str, ...]
+    current: bool
+    """`latest` pointed to it: the next run builds it again."""
+    aside: Path | None
+    """Where it lies in quarantine now; None where a running process is building it anew."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verifying a home found, and did."""
+
+    checked: int
+    size_bytes: int
+    bad: tuple[BadArtifact, ...]
+    dangling: tuple[Key, ...]
+    """Assets whose `latest` led nowhere; the link is gone now, and the next run builds them again."""
+    swept: int
+    """Drafts and scratch folders of dead processes."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.bad and not self.dangling
+
+
+@dataclass(frozen=True)
+class Droppable:
+    """Something that `clean` would remove."""
+
+    path: Path
+    key: Key | None
+    """None for what lies in quarantine."""
+    size_bytes: int
+
+
+def verify(store: Store, progress: Progress) -> Verdict:
+    """Hash every published artifact again; put aside what is bad, remove `latest` where it leads nowhere.
+
+    Args:
+        store: Of the home.
+        progress: Called with (bytes done, bytes in all).
+    """
+    swept = len(store.sweep()) + len(disk.sweep_scratch(store.home))
+    sizes = {(key, root): disk.size_bytes(root) for key in store.assets() for root in store.roots(key)}
+    bad: list[BadArtifact] = []
+    done, total = 0, sum(sizes.values())
+    progress(done, total)
+    for (key, root), size_bytes in sizes.items():
+        if find_faults(root):
+            bad += _put_aside(store, key, root)
+        done += size_bytes
+        progress(done, total)
+    broken = {found.key for found in bad if found.current}
+    dangling = [key for key in store.assets() if _unlink_dangling(store, key) and key not in broken]
+    return Verdict(len(sizes), total, tuple(bad), tuple(dangling), swept)
+
+
+def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
+    """Quarantine a damaged artifact, unless a builder is at it; nothing where it is gone or whole by now."""
+    with disk.free(writer_lock(root)) as is_free:
+        faults = find_faults(root) if root.exists() else []
+        if faults:
+            current = store.latest(key) == root.resolve()
+            yield BadArtifact(key, root, tuple(faults), current, store.quarantine(root) if is_free else None)
+
+
+def _unlink_dangling(store: Store, key: Key) -> bool:
+    link = store.folder(key) / "latest"
+    if not link.is_symlink() or link.exists():
+        return False
+    with disk.free(writer_lock(link.with_name(link.readlink().name))) as is_free:  # else it is being built anew
+        if is_free and not link.exists():
+            link.unlink(missing_ok=True)
+    return is_free
+
+
+def find_droppable(store: Store) -> list[Droppable]:
+    """Artifacts that no `latest` refers to and that nothing kept was made from; and all of the quarantine."""
+    kept = find_kept(store)
+    found = [Droppable(r, key, disk.size_bytes(r)) for key in store.assets() for r in store.roots(key) if r not in kept]
+    quarantine = store.home / "quarantine"
+    aside = sorted(quarantine.iterdir()) if quarantine.is_dir() else []
+    return found + [Droppable(path, None, disk.size_bytes(path)) for path in aside]
+
+
+def find_kept(store: Store) -> set[Path]:
+    """What each `latest` points to, what that was made from, and so on, by data version."""
+    manifests: dict[Path, Manifest] = {}
+    by_version: dict[tuple[str, str], list[Path]] = {}
+    for key in store.assets():
+        for root in store.roots(key):
+            with contextlib.suppress(ArtifactError):  # no manifest: made from nothing that we know of
+                manifests[root] = manifest = Manifest.read(root)
+                by_version.setdefault((str(key), manifest.data_version), []).append(root)
+    kept: set[Path] = set()
+    waiting = [store.folder(key) / target for key, target in _targets(store).items()]
+    while waiting:
+        root = waiting.pop()
+        if root not in kept:
+            kept.add(root)
+            inputs = manifests[root].inputs if root in manifests else {}
+            waiting += [made_from for item in inputs.items() for made_from in by_version.get(item, [])]
+    return kept
+
+
+def drop(store: Store, chosen: Collection[Droppable]) -> tuple[list[Droppable], list[Droppable]]:
+    """Remove what `find_droppable` found, but nothing that a running process uses or that was referred to since.
+
+    Returns:
+        What was removed, and what is in use.
+    """
+    store.sweep()
+    disk.sweep_scratch(store.home)
+    dropped, in_use = [], []
+    targets, kept = _targets(store), find_kept(store)
+    for item in chosen:
+        if item.key is None:
+            disk.remove(item.path)
+            dropped.append(item)
+            continue
+        locks = writer_lock(item.path), use_lock(item.path)
+        with disk.free(*locks) as is_free:
+            if is_free and (now := _targets(store)) != targets:
+                targets, kept = now, find_kept(store)
+            if not is_free or item.path in kept:
+                in_use.append(item)
+            elif item.path.exists():
+                draft = item.path.with_name(f".draft-{item.path.name}")
+                disk.remove(draft)
+                disk.remove(item.path.rename(draft))  # never half an artifact under its own name
+                for lock in locks:
+                    disk.remove(lock)
+                dropped.append(item)
+    return dropped, in_use
+
+
+def _targets(store: Store) -> dict[Key, str]:
+    links = {key: store.folder(key) / "latest" for key in store.assets()}
+    return {key: link.readlink().name for key, link in links.items() if link.is_symlink()}

@@ -1,0 +1,261 @@
+"""`agar verify`, `agar clean`, and disks that are full or refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from agar_pipeline.artifacts import Manifest
+from agar_pipeline.commands import agar
+from agar_pipeline.errors import StorageError
+from agar_pipeline.launch import run_child
+from agar_pipeline.store import Content, Key, Store, find_faults
+from agar_pipeline.store.upkeep import drop, find_droppable, find_kept
+
+SPLIT, REPORT = Key("split"), Key("bbox_report")
+SNAPSHOT = Content("snapshot-1", {"image_ids.parquet": "x"})
+SMALL_DISK_BYTES = 8_000_000
+TOLD = r"no space left to write .*: split needs more than the [78]\.\d MB that it had written; [78]\.\d MB are free"
+
+
+def write_split(out_dir: Path, seed: int = 0) -> None:
+    pd.DataFrame({"image_id": [1, 2], "part": ["train", "val"], "seed": seed}).to_parquet(out_dir / "split.parquet")
+
+
+def write_report(out_dir: Path) -> None:
+    for name in ("report.json", "findings.parquet", "report.html"):
+        (out_dir / name).write_text(name)
+
+
+def build_split(store: Store, seed: int = 0) -> Path:
+    def write(out_dir: Path) -> None:
+        write_split(out_dir, seed)
+
+    return store.build(SPLIT, {"seed": seed}, {"snapshot": SNAPSHOT}, write, lambda text: None).artifact.root
+
+
+def build_report(store: Store, split: Path, seconds: float = 0) -> Path:
+    """Made from the split, as far as the store knows."""
+
+    def write(out_dir: Path) -> None:
+        (store.home / "started").touch()
+        time.sleep(seconds)
+        write_report(out_dir)
+
+    inputs = {"split": Content.of(Manifest.read(split))}
+    return store.build(REPORT, {}, inputs, write, lambda text: None, uses=[split]).artifact.root
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(agar, arguments)
+    assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
+    return answer.exit_code, answer.output
+
+
+def test_verify_finds_nothing_in_an_empty_or_a_whole_home(home: Path) -> None:
+    assert call("verify") == (0, "0 artifacts, 0 bytes: all whole\n")
+    build_split(Store(home))
+    code, output = call("verify", "--json")
+    assert code == 0
+    assert json.loads(output)["artifacts"] == 1
+
+
+def test_verify_quarantines_what_is_bad_and_says_what_is_built_again(home: Path) -> None:
+    store = Store(home)
+    old, current = build_split(store, 0), build_split(store, 1)
+    (old / "split.parquet").write_bytes(b"rot")
+    (current / "manifest.json").unlink()
+    code, output = call("verify")
+    assert code == 1
+    assert "split.parquet was altered on disk" in output
+    assert "not the current one" in output
+    assert "holds no artifact" in output
+    assert "`agar run` builds it again" in output
+    assert "2 artifacts" in output
+    assert "2 bad" in output
+    assert len(list((home / "quarantine").iterdir())) == 2
+    assert not (store.folder(SPLIT) / "latest").is_symlink(), "no link that leads nowhere stays"
+    assert call("verify")[0] == 0
+    assert find_faults(build_split(store, 1)) == []
+
+
+def test_verify_repairs_a_latest_that_leads_nowhere(home: Path) -> None:
+    store = Store(home)
+    root = build_split(store)
+    root.rename(home / "elsewhere")
+    code, output = call("verify", "--json")
+    assert code == 1
+    assert json.loads(output)["latest_removed"] == ["split"]
+    assert json.loads(output)["rebuilt_by_agar_run"] == ["split"]
+    assert call("verify")[0] == 0
+
+
+def test_clean_keeps_what_is_current_and_what_that_was_made_from(home: Path) -> None:
+    store = Store(home)
+    made_from, unused, current = (build_split(store, seed) for seed in range(3))
+    report = build_report(store, made_from)
+    assert find_kept(store) == {made_from, report, current}
+    (home / "quarantine").mkdir()
+    (home / "quarantine" / "rotten").write_bytes(bytes(1000))
+    code, output = call("clean")
+    assert code == 0
+    assert str(unused) in output
+    assert str(home / "quarantine" / "rotten") in output
+    assert "agar clean --yes" in output
+    assert unused.is_dir(), "without a terminal and without --yes it only shows"
+    shown = json.loads(call("clean", "--json")[1])
+    assert [Path(item["path"]).name for item in shown["found"]] == [unused.name, "rotten"]
+    assert not any(item["dropped"] for item in shown["found"])
+    code, output = call("clean", "--yes")
+    assert code == 0
+    assert "2 dropped" in output
+    assert list(store.published()) == [report, *sorted([made_from, current])]
+    assert not list((home / "quarantine").iterdir())
+    assert unused.name not in " ".join(path.name for path in store.folder(SPLIT).iterdir()), "its locks went with it"
+    assert call("clean") == (0, "nothing to drop\n")
+
+
+def test_clean_leaves_alone_what_a_running_process_reads_or_writes(home: Path) -> None:
+    store = Store(home)
+    read, _ = build_split(store, 0), build_split(store, 1)
+    reader = multiprocessing.get_context("fork").Process(target=build_report, args=(store, read, 60))
+    reader.start()
+    while not (home / "started").exists():
+        time.sleep(0.01)
+    code, output = call("clean", "--yes")
+    assert code == 0
+    assert f"in use by a running process: {read}" in output
+    assert "0 dropped" in output
+    assert len(list(store.folder(REPORT).glob(".draft-*"))) == 1
+    os.kill(reader.pid, signal.SIGKILL)  # type: ignore[arg-type]
+    reader.join()
+    assert "1 dropped" in call("clean", "--yes")[1]
+    assert not read.exists()
+    assert not list(store.folder(REPORT).glob(".draft-*"))
+
+
+def test_clean_looks_again_before_it_drops(home: Path) -> None:
+    store = Store(home)
+    first, second = build_split(store, 0), build_split(store, 1)
+    (found,) = find_droppable(store)
+    assert found.path == first
+    build_split(store, 0)
+    assert drop(store, [found]) == ([], [found]), "it became the current one in between"
+    assert first.is_dir()
+    assert second.is_dir()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home on a disk of 8 MB."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    monkeypatch.setenv("AGAR_HOME", str(folder))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(out_dir: Path) -> None:
+    with (out_dir / "split.parquet").open("wb") as stream:
+        for _ in range(20):
+            stream.write(bytes(1_000_000))
+            stream.flush()
+
+
+def test_a_full_disk_leaves_the_old_state_and_tells_bytes_needed_and_free(small_disk: Path) -> None:
+    store = Store(small_disk)
+    old = build_split(store)
+    with pytest.raises(StorageError, match=TOLD) as caught:
+        store.build(SPLIT, {"seed": 1}, {"snapshot": SNAPSHOT}, fill, lambda text: None)
+    assert len(str(caught.value).splitlines()) == 2
+    assert store.latest(SPLIT) == old
+    assert list(store.published()) == [old]
+    assert not find_faults(old)
+    assert not list(store.folder(SPLIT).glob(".draft-*"))
+    build_split(store, 2)
+
+
+CHILD = """
+from pathlib import Path
+from agar_pipeline.launch import child_main
+
+def handler(request, log):
+    try:
+        Path(request["out_dir"], "split.parquet").write_bytes(bytes(20_000_000))
+    except OSError as error:
+        if request["wrap"]:
+            raise RuntimeError("some library says something else") from error
+        raise
+    return {}
+
+if __name__ == "__main__":
+    child_main(handler)
+"""
+
+
+def build_in_child(store: Store, folder: Path, *, wrap: bool) -> None:
+    (folder / "writing_child.py").write_text(CHILD)
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+
+    def write(out_dir: Path) -> None:
+        request = {"out_dir": str(out_dir), "wrap": wrap}
+        run_child("writing_child", request, lambda text: None, env={"PYTHONPATH": path})
+
+    store.build(SPLIT, {"seed": 1}, {"snapshot": SNAPSHOT}, write, lambda text: None)
+
+
+@pytest.mark.parametrize("wrap", [False, True], ids=["as it is", "wrapped by a library"])
+def test_a_full_disk_in_a_child_process_is_told_in_the_same_words(small_disk: Path, tmp_path: Path, wrap: bool) -> None:
+    with pytest.raises(StorageError, match=TOLD):
+        build_in_child(Store(small_disk), tmp_path, wrap=wrap)
+    assert not list(Store(small_disk).published())
+    assert not list((small_disk / "tmp").glob("child-*"))
+
+
+@contextlib.contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_too_large_for_the_disk_is_told_too(home: Path, tmp_path: Path) -> None:
+    with largest_file(1_000_000), pytest.raises(StorageError, match=r"no space left .*File too large.*1\.0 MB that it"):
+        build_in_child(Store(home), tmp_path, wrap=False)
+    assert not list(Store(home).published())
+
+
+def test_a_read_only_home_is_named(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StorageError, match=f"cannot read or write {small_disk}.*: Read-only file system"):
+        build_split(Store(small_disk))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES], ids=["a broken disk", "no permission"])
+def test_a_path_that_cannot_be_read_is_named(home: Path, number: int) -> None:
+    def fail(out_dir: Path) -> None:
+        raise OSError(number, os.strerror(number), "/photos/1.jpg")
+
+    with pytest.raises(StorageError, match=f"cannot read or write /photos/1.jpg: {os.strerror(number)}"):
+        Store(home).build(SPLIT, {}, {"snapshot": SNAPSHOT}, fail, lambda text: None)
