@@ -6,9 +6,10 @@ Not here: how they are computed (`steps`), or how they are published and verifie
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,6 +40,13 @@ class Manifest:
     created_at: str
     seconds: float
     versions: dict[str, str]
+    checksum: str = ""
+    """Of all the other fields."""
+
+    def own_checksum(self) -> str:
+        """What `checksum` must be."""
+        plain = {**asdict(self), "checksum": ""}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -189,4 +189,3 @@ def _require_verdict(store: Store, inputs: Mapping[Key, Artifact]) -> None:
     assert isinstance(coco_cache, CocoCache)
     if report.manifest.inputs.get("coco_cache") == coco_cache.data_version:
         report.require_ok()
-

@@ -39,7 +39,7 @@ def test_build_publishes_once_and_then_finds_it(tmp_path: Path) -> None:
     manifest = json.loads((first.artifact.root / "manifest.json").read_text())
     assert set(manifest) == {
         "asset", "fingerprint", "data_version", "code_version", "config", "inputs", "reads", "files", "created_at",
-        "seconds", "versions",
+        "seconds", "versions", "checksum",
     }  # fmt: skip
     assert first.artifact.root.name == fingerprint("split", Split.code_version, {"seed": 0}, manifest["reads"])
     assert str(tmp_path) not in json.dumps({k: manifest[k] for k in ("fingerprint", "data_version", "files")})
@@ -78,6 +78,13 @@ def test_data_version_follows_content_not_time_or_place(tmp_path: Path) -> None:
             ),
             "fingerprint should be",
             id="a manifest that lies about its config",
+        ),
+        pytest.param(
+            lambda p: (p.parent / "manifest.json").write_text(
+                (p.parent / "manifest.json").read_text().replace('"snapshot": "abc"', '"snapshot": "abd"')
+            ),
+            "checksum should be",
+            id="a manifest that lies about where it comes from",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.chain import Node
+from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Key, Store, find_faults
 
@@ -27,6 +28,7 @@ class ArtifactIOManager(dg.IOManager):
         raise NotImplementedError("assets return MaterializeResult, which has no value to store")
 
     def load_input(self, context: dg.InputContext) -> Any:
+        keep_run(context.step_context.run_id)
         key = to_key(context.asset_key)
         root = self._built_in_this_run(context)
         if root is None:

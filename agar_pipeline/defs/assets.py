@@ -119,6 +119,4 @@ def _build(
 
 
 def _result(built: Built) -> dg.MaterializeResult:
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(built.artifact.data_version), metadata=describe(built)
-    )
+    return dg.MaterializeResult(data_version=dg.DataVersion(built.artifact.data_version), metadata=describe(built))

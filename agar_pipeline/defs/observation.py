@@ -1,6 +1,5 @@
 """Looking at the world before a run: the dataset's version, Dagster's memory, and the plan that follows."""
 
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.chain import Node
 from agar_pipeline.config import SnapshotConfig, agar_home
 from agar_pipeline.defs.instance import open_instance, read_records
+from agar_pipeline.disk import scratch_folder
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.observe import observe_dataset
 from agar_pipeline.plan import PlannedAsset, Seen, make_plan
@@ -37,10 +37,10 @@ def explain_source(config: SnapshotConfig, latest: Path) -> tuple[list[str], Con
     """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
     from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
 
-    with tempfile.TemporaryDirectory(dir=agar_home() / "tmp", prefix="plan-") as name:
-        folder = Path(name)
+    with scratch_folder(agar_home(), "plan-") as folder:
         STEPS["snapshot"].build(config, folder, lambda text: None)
-        content = Content.of_files(Snapshot, describe_files(folder))
+        taken = [file for file in describe_files(folder) if file["path"] in Snapshot.files]
+        content = Content.of_files(Snapshot, taken)
         before, after = Snapshot(latest), Snapshot(folder)
         diff = diff_tables(
             SnapshotTables(before.images(), before.boxes()), SnapshotTables(after.images(), after.boxes())

@@ -28,6 +28,20 @@ def held_run(run_id: str) -> Iterator[None]:
         path.unlink()  # a run that was interrupted keeps its file: the next start looks how it ended
 
 
+_kept: dict[str, FileLock] = {}
+
+
+def keep_run(run_id: str) -> None:
+    """Show that a run lives for as long as this process does; for runs that Dagster's own commands started."""
+    if run_id in _kept:
+        return
+    _folder().mkdir(parents=True, exist_ok=True)
+    _kept[run_id] = FileLock(_folder() / f"{run_id}.lock")
+    with contextlib.suppress(Timeout):  # `agar run` holds it already
+        _kept[run_id].acquire(timeout=0)
+        (_folder() / f"{run_id}.lock").write_text(f"process {os.getpid()}\n")
+
+
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs as failed whose process is gone: Dagster itself would show them as started for ever.
 

@@ -10,6 +10,7 @@ from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import AutoRefresh, SnapshotConfig, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.instance import read_records
+from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.database import open_database, own_service
@@ -77,6 +78,7 @@ def _decide(
         return dg.SkipReason("all is current")
     if not auto_refresh or not wanted:
         return dg.SkipReason(f"stale: {names}; auto_refresh is {auto_refresh}, so nothing is launched")
+    fail_dead_runs(context.instance)
     if context.instance.get_runs_count(dg.RunsFilter(statuses=IN_FLIGHT)):
         return dg.SkipReason(f"stale: {names}; a run is in flight, waiting for its end")
     state = json.dumps([version, [[str(p.key), p.state, *p.reasons] for p in plan if p.key in wanted]])

@@ -6,6 +6,7 @@ import dagster as dg
 
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import agar_home
+from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.fiftyone_io.observe import Observation, observe_dataset
 
 
@@ -47,6 +48,7 @@ def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
     Returns:
         The observed data version.
     """
+    keep_run(context.run_id)
     seen = observe_dataset(snapshot_node.config, agar_home())
     record_observation(context.instance, seen)
     # Dagster looked the inputs' versions up before this step began, so the one just observed is not among them yet.

@@ -22,6 +22,7 @@ from agar_pipeline.fiftyone_io.source import Resolve
 from agar_pipeline.launch import run_child
 
 ATTEMPTS = 3
+ROW_GROUP = 100_000
 IMAGES_SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -93,8 +94,8 @@ def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path
     labels: Counter[str] = Counter()
     images = boxes = differing = 0
     with (
-        _writer(out_dir / "images.parquet", IMAGES_SCHEMA) as write_images,
-        _writer(out_dir / "boxes.parquet", BOXES_SCHEMA) as write_boxes,
+        _Writer(out_dir / "images.parquet", IMAGES_SCHEMA) as images_file,
+        _Writer(out_dir / "boxes.parquet", BOXES_SCHEMA) as boxes_file,
     ):
         for batch in raw_batches(opened.samples, opened.source, opened.paths.root):
             content.update(batch)
@@ -104,8 +105,8 @@ def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path
                 return None
             sizes_wh, disagree = _sizes(columns, files, rows)
             differing += disagree
-            write_images.write_table(_images_table(columns, files, rows, sizes_wh))
-            write_boxes.write_table(_boxes_table(columns, sizes_wh, rows.start + 1, boxes + 1))
+            images_file.write(_images_table(columns, files, rows, sizes_wh))
+            boxes_file.write(_boxes_table(columns, sizes_wh, rows.start + 1, boxes + 1))
             labels.update(label for label in columns.labels if label is not None)
             images, boxes = rows.stop, boxes + len(columns.labels)
     if images != len(opened.paths.relative):
@@ -176,5 +177,23 @@ def _boxes_table(columns: Columns, sizes_wh: np.ndarray, first_image_id: int, fi
     )
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, schema, compression="zstd", store_schema=False)
+class _Writer:
+    """Writes row groups of a fixed number of rows: where the database cuts its batches must not change a byte."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = pq.ParquetWriter(path, schema, compression="zstd", store_schema=False)
+        self._waiting = schema.empty_table()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._waiting.num_rows:
+            self._file.write_table(self._waiting)
+        self._file.close()
+
+    def write(self, table: pa.Table) -> None:
+        self._waiting = pa.concat_tables([self._waiting, table])
+        while self._waiting.num_rows >= ROW_GROUP:
+            self._file.write_table(self._waiting.slice(0, ROW_GROUP))
+            self._waiting = self._waiting.slice(ROW_GROUP)

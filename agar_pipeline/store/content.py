@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -64,7 +64,7 @@ def make_manifest(
     """Describe a folder that a step has just filled."""
     files = describe_files(draft)
     reads = {name: content.read_by(kind, name) for name, content in inputs.items()}
-    return Manifest(
+    manifest = Manifest(
         asset=kind.asset,
         fingerprint=fingerprint(kind.asset, kind.code_version, config, reads),
         data_version=Content.of_files(kind, files).data_version,
@@ -77,6 +77,7 @@ def make_manifest(
         seconds=seconds,
         versions=_versions(),
     )
+    return replace(manifest, checksum=manifest.own_checksum())
 
 
 @cache
@@ -113,6 +114,8 @@ def _faults(root: Path, manifest: Manifest) -> Iterable[str]:
         yield f"{root.name}/{MANIFEST} was altered on disk: its fingerprint should be {own}"
     elif found == wanted and Content.of(manifest).data_version != manifest.data_version:
         yield f"{root.name}/{MANIFEST} was altered on disk: its data version does not fit its files"
+    elif manifest.checksum != manifest.own_checksum():
+        yield f"{root.name}/{MANIFEST} was altered on disk: its checksum should be {manifest.own_checksum()}"
 
 
 def describe_files(root: Path) -> list[dict[str, Any]]:
