@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import BIN, CHECKOUT, copy_configs, runner
+from agar_pipeline.store import Key, Store
+from tests.conftest import BIN, CHECKOUT, copy_configs, edit_samples, move_first_box, runner
 
 Query = Callable[..., Any]
 
@@ -33,7 +34,7 @@ mutation ($assets: [AssetKeyInput!]!) {
 
 
 @pytest.fixture(scope="module")
-def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Query, int]]:
+def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Query, int, Path]]:
     """A real web server on a free port, on a small dataset in a home of its own."""
     from agar_pipeline.plates import generate_plates
 
@@ -70,7 +71,7 @@ def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Quer
 
     try:
         wait_for(lambda: _answers(query), 120, lambda: (folder / "dev.log").read_text()[-3000:])
-        yield query, port
+        yield query, port, folder / "home"
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(60)
@@ -90,8 +91,8 @@ def wait_for(done: Callable[[], bool], timeout_s: float, explain: Callable[[], s
         time.sleep(0.5)
 
 
-def test_the_graph_is_served_on_this_machine_only(dagster_dev: tuple[Query, int]) -> None:
-    query, port = dagster_dev
+def test_the_graph_is_served_on_this_machine_only(dagster_dev: tuple[Query, int, Path]) -> None:
+    query, port, _ = dagster_dev
     nodes = query("{ assetNodes { assetKey { path } groupName staleStatus } }")["assetNodes"]
     groups = {"/".join(node["assetKey"]["path"]): node["groupName"] for node in nodes}
     assert groups["small/evaluation"] == "small"
@@ -100,8 +101,10 @@ def test_the_graph_is_served_on_this_machine_only(dagster_dev: tuple[Query, int]
     assert listening == {"127.0.0.1"}
 
 
-def test_a_run_launched_in_the_ui_materializes_and_everything_becomes_fresh(dagster_dev: tuple[Query, int]) -> None:
-    query, _ = dagster_dev
+def test_a_run_launched_in_the_ui_makes_its_assets_fresh(
+    dagster_dev: tuple[Query, int, Path],
+) -> None:
+    query, _, _ = dagster_dev
     data = ("snapshot", "split", "coco_cache", "bbox_report")
     launched = query(LAUNCH, assets=[{"path": [name]} for name in data])["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
@@ -117,7 +120,22 @@ def test_a_run_launched_in_the_ui_materializes_and_everything_becomes_fresh(dags
     )
 
 
-def test_nothing_is_written_into_the_checkout(dagster_dev: tuple[Query, int], tmp_path: Path) -> None:
+def test_the_sensor_notices_an_edit_and_refreshes_the_data_assets(dagster_dev: tuple[Query, int, Path]) -> None:
+    query, _, home = dagster_dev
+    store, key = Store(home), Key("coco_cache")
+    before = store.open_latest(key).data_version
+    edit_samples(home, "small", move_first_box)
+    wait_for(lambda: store.open_latest(key).data_version != before, 180, lambda: "the sensor launched nothing")
+    launched = '{ runsOrError(filter: {tags: [{key: "agar/launched_by", value: "sensor"}]}) { ... on Runs %s } }'
+    results = "{ results { status assetSelection { path } } }"
+    runs = query(launched % results)["runsOrError"]["results"]
+    assert runs
+    assert not {"small", "other"} & {asset["path"][0] for run in runs for asset in run["assetSelection"]}, (
+        "auto_refresh: true stops before training"
+    )
+
+
+def test_nothing_is_written_into_the_checkout(dagster_dev: tuple[Query, int, Path], tmp_path: Path) -> None:
     done = subprocess.run(["git", "status", "--porcelain"], cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("not a git checkout")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import dagster as dg
 
@@ -10,6 +11,7 @@ from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import AutoRefresh, SnapshotConfig, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.instance import read_records
+from agar_pipeline.defs.observation import explain_source
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
@@ -47,8 +49,8 @@ def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRe
         except PipelineError as error:
             yield dg.SkipReason(f"the dataset cannot be looked at: {error}")
             return
-        seen = Seen(version, read_records(context.instance, nodes), lambda latest: (["the dataset changed"], None))
-        plan = make_plan(store, nodes, seen)
+        explain = partial(explain_source, config) if auto_refresh else lambda latest: (["the dataset changed"], None)
+        plan = make_plan(store, nodes, Seen(version, read_records(context.instance, nodes), explain))
         yield _decide(context, plan, version, auto_refresh)
 
     return dataset_changed

@@ -245,12 +245,16 @@ def test_a_database_that_freezes_in_the_middle_ends_in_time(
         os.kill(pid, signal.SIGCONT)
 
 
-def test_boxes_are_written_in_bounded_pieces(name: str, snapshot: Callable[..., Snapshot], database: Any) -> None:
+def test_tables_are_written_in_pieces_of_a_fixed_size(
+    name: str, snapshot: Callable[..., Snapshot], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "ROW_GROUP", 700)
     samples = database[collection_of(database, name)]
     one = samples.find_one()
     samples.insert_many([{**one, "_id": ObjectId()} for _ in range(1200)])
     taken = snapshot(name)
-    assert pq.ParquetFile(taken.root / "images.parquet").num_row_groups > 1
+    groups = pq.ParquetFile(taken.root / "images.parquet").metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [700, 506]
     assert taken.images().image_id.tolist() == list(range(1, 1207))
 
 
