@@ -56,7 +56,7 @@ ALLOWED = {
     "chain": {"artifacts", "config", "errors", "launch", "steps", "store"},
     "plan": {"artifacts", "chain", "errors", "store"},
     "defs": {"chain", "plan", "snapshot_diff", "steps", "store", "fiftyone_io", "artifacts", "config", "errors"}
-    | {"definitions", "disk"},
+    | {"disk"},
     "definitions": {"chain", "config", "defs", "store"},
 }
 """Data flows one way: a room imports what stands left of it. `commands` may import anything but `steps`."""

@@ -35,6 +35,8 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> No
     if not stale:
         click.echo("nothing to do: all is current")
         return
+    from agar_pipeline.definitions import defs
+
     for planned in stale:
         say(f"{planned.key!s:<24} {planned.state:<8} {'; '.join(planned.reasons)}")
-    materialize(instance, [planned.key for planned in stale])
+    materialize(defs, instance, [planned.key for planned in stale])

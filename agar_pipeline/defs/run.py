@@ -17,14 +17,12 @@ PIPELINE_ERRORS = frozenset(name for name, kind in vars(errors).items() if isins
 """These speak for themselves, whatever caused them."""
 
 
-def materialize(instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
+def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
     """Materialize assets in one run of this process.
 
     Raises:
         PipelineError: a step failed, in the words of its own error; or a blocking check did.
     """
-    from agar_pipeline.definitions import defs
-
     logging.getLogger("dagster").setLevel(logging.WARNING)
     job = defs.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
