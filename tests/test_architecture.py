@@ -55,8 +55,8 @@ ALLOWED = {
     "steps": {"artifacts", "config", "detection", "errors", "fiftyone_io", "reports", "launch"},
     "chain": {"artifacts", "config", "errors", "launch", "steps", "store"},
     "plan": {"artifacts", "chain", "errors", "store"},
-    "defs": {"chain", "plan", "snapshot_diff", "steps", "store", "fiftyone_io", "artifacts", "config", "errors"}
-    | {"disk"},
+    "observation": {"artifacts", "config", "disk", "plan", "snapshot_diff", "steps", "store"},
+    "defs": {"artifacts", "chain", "config", "errors", "fiftyone_io", "observation", "plan", "store"},
     "definitions": {"chain", "config", "defs", "store"},
 }
 """Data flows one way: a room imports what stands left of it. `commands` may import anything but `steps`."""

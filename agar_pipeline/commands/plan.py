@@ -13,14 +13,14 @@ import click
 def command(experiment: str | None, as_json: bool) -> None:
     """What would run again, why, and how long it took last. Exit 0: nothing, 10: something."""
     from agar_pipeline.chain import load_nodes
+    from agar_pipeline.commands.planning import plan_now
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
-    from agar_pipeline.defs.observation import plan_now
     from agar_pipeline.store import Store
 
     nodes = load_nodes()
     chosen = select_keys(nodes, (), experiment)
-    plan, _, trouble = plan_now(Store(agar_home()), nodes)
+    plan, trouble = plan_now(Store(agar_home()), nodes)
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
         click.echo(json.dumps({"assets": [planned.to_plain() for planned in plan]}, indent=1))

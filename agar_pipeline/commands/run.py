@@ -19,16 +19,15 @@ def command(assets: tuple[str, ...], experiment: str | None) -> None:
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> None:
     """Plan, then materialize what is not fresh of the chosen assets."""
     from agar_pipeline.chain import load_nodes
+    from agar_pipeline.commands.planning import dagster_records, plan_now
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
-    from agar_pipeline.defs.observation import plan_now
-    from agar_pipeline.defs.run import materialize
     from agar_pipeline.store import Store
 
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
-    plan, instance, trouble = plan_now(Store(agar_home()), nodes)
+    plan, trouble = plan_now(Store(agar_home()), nodes)
     if trouble:
         say(f"note: the dataset was not looked at: {trouble}")
     stale = [planned for planned in plan if planned.key in chosen and planned.state != "fresh"]
@@ -36,7 +35,11 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> No
         click.echo("nothing to do: all is current")
         return
     from agar_pipeline.definitions import defs
+    from agar_pipeline.defs.instance import open_instance
+    from agar_pipeline.defs.run import materialize
 
     for planned in stale:
         say(f"{planned.key!s:<24} {planned.state:<8} {'; '.join(planned.reasons)}")
-    materialize(defs, instance, [planned.key for planned in stale])
+    with open_instance() as instance:
+        materialize(defs, instance, [planned.key for planned in stale])
+    dagster_records(nodes)  # reads them now, so that the next plan need not

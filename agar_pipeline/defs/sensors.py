@@ -11,12 +11,12 @@ from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import AutoRefresh, SnapshotConfig, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.instance import read_records
-from agar_pipeline.defs.observation import explain_source
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.database import open_database, own_service
 from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.observation import explain_source
 from agar_pipeline.plan import PlannedAsset, Seen, make_plan
 from agar_pipeline.store import Key, Store
 

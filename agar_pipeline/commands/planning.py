@@ -1,0 +1,43 @@
+"""What `agar plan` and `agar run` share: the plan as of now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from agar_pipeline.chain import Node
+from agar_pipeline.config import agar_home
+from agar_pipeline.errors import PipelineError
+from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.observation import explain_source, recall_records, remember_records, state_of_log
+from agar_pipeline.plan import PlannedAsset, Record, Seen, make_plan
+from agar_pipeline.store import Key, Store
+
+
+def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset], str | None]:
+    """The plan, and why the dataset could not be observed (None where it could)."""
+    config = nodes[Key("snapshot")].config
+    version, trouble = None, None
+    try:
+        version = observe_dataset(config, agar_home()).version
+    except PipelineError as error:
+        trouble = str(error)
+    return make_plan(store, nodes, Seen(version, dagster_records(nodes), partial(explain_source, config))), trouble
+
+
+def dagster_records(nodes: Mapping[Key, Node]) -> dict[Key, Record]:
+    """What Dagster remembers of these assets; its storage is opened only where it changed since the last time."""
+    known = recall_records(agar_home())
+    if known is not None and nodes.keys() <= known.keys():
+        return known
+    from agar_pipeline.defs.instance import open_instance, read_records
+
+    with open_instance() as instance:
+        before = state_of_log(agar_home())
+        records = read_records(instance, nodes)
+    remember_records(agar_home(), {key: records.get(key, NEVER) for key in nodes}, before)
+    return records
+
+
+NEVER = Record(None, None, {})
+"""Of an asset that Dagster has not seen yet."""

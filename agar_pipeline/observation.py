@@ -1,0 +1,67 @@
+"""Looking at the world before anything runs, without Dagster: how the dataset differs, and what Dagster remembers.
+
+Importing Dagster and its storage takes longer than all the rest of a plan. So what it remembers is kept beside its
+event log, and holds for as long as not a byte of the log's files has changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.artifacts import Snapshot
+from agar_pipeline.config import SnapshotConfig, agar_home
+from agar_pipeline.disk import scratch_folder
+from agar_pipeline.plan import Record
+from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
+from agar_pipeline.steps import STEPS
+from agar_pipeline.store import Content, Key, describe_files
+
+_EVENT_LOG = Path("dagster/storage/history/runs")
+_MEMORY = Path("dagster/records.json")
+
+
+def explain_source(config: SnapshotConfig, latest: Path) -> tuple[list[str], Content]:
+    """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
+    with scratch_folder(agar_home(), "plan-") as folder:
+        STEPS["snapshot"].build(config, folder, lambda text: None)
+        taken = [file for file in describe_files(folder) if file["path"] in Snapshot.files]
+        content = Content.of_files(Snapshot, taken)
+        before, after = Snapshot(latest), Snapshot(folder)
+        diff = diff_tables(
+            SnapshotTables(before.images(), before.boxes()), SnapshotTables(after.images(), after.boxes())
+        )
+    return summarize(diff) or ["the dataset changed, but nothing that the snapshot holds"], content
+
+
+def recall_records(home: Path) -> dict[Key, Record] | None:
+    """What Dagster remembers of each asset, or None where its event log has changed since that was written down."""
+    try:
+        plain = json.loads((home / _MEMORY).read_text())
+        if plain["log"] != state_of_log(home):
+            return None
+        return {Key(*key): Record(**record) for key, record in plain["records"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is only a shortcut: the log itself is read instead
+
+
+def remember_records(home: Path, records: Mapping[Key, Record], state_before: Any) -> None:
+    """Write down what was read from the event log, whose state was `state_before` when the reading began."""
+    plain = {
+        "log": state_before,
+        "records": [[[key.asset, key.experiment], dataclasses.asdict(record)] for key, record in records.items()],
+    }
+    draft = (home / _MEMORY).with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(plain))
+    draft.replace(home / _MEMORY)
+
+
+def state_of_log(home: Path) -> list[list[Any]]:
+    """Name, size, times and inode of each file of the event log; the shared memory of its readers is not content."""
+    files = sorted(path for path in (home / _EVENT_LOG).glob("index.db*") if path.suffix != ".db-shm")
+    stats = [(path.name, path.stat()) for path in files]
+    return [[name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for name, stat in stats]
