@@ -25,10 +25,10 @@ _EVENT_LOG = Path("dagster/storage/history/runs")
 _MEMORY = Path("dagster/records.json")
 
 
-def explain_source(config: SnapshotConfig, latest: Path) -> tuple[list[str], Content]:
+def explain_source(config: SnapshotConfig, latest: Path, source_version: str) -> tuple[list[str], Content]:
     """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
     with scratch_folder(agar_home(), "plan-") as folder:
-        STEPS["snapshot"].build(config, folder, lambda text: None)
+        STEPS["snapshot"].build(config, folder, lambda text: None, just_observed=source_version)
         taken = [file for file in describe_files(folder) if file["path"] in Snapshot.files]
         content = Content.of_files(Snapshot, taken)
         before, after = Snapshot(latest), Snapshot(folder)

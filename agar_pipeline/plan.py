@@ -57,9 +57,9 @@ class Seen:
     records: Mapping[Key, Record]
     """What Dagster remembers; an artifact that it does not know as current is materialized again, which computes
     nothing, so that its UI tells the truth."""
-    explain_source: Callable[[Path], tuple[Sequence[str], Content | None]]
-    """Given the latest snapshot's folder: how the dataset differs from it, and what a snapshot would hold now, None
-    where that is not known; called only where the dataset's version is another."""
+    explain_source: Callable[[Path, str], tuple[Sequence[str], Content | None]]
+    """Given the latest snapshot's folder and the dataset's version: how the dataset differs from it, and what a
+    snapshot would hold now, None where that is not known; called only where the version is another."""
 
 
 def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[PlannedAsset]:
@@ -133,7 +133,7 @@ def _explain(
         return line("stale", *reasons, *changed), None
     if reasons:  # another dataset, field or view: a comparison would tell nothing
         return line("stale", *reasons), None
-    differences, content = seen.explain_source(latest)
+    differences, content = seen.explain_source(latest, reads[str(SOURCE)])
     return line("stale", *differences), content
 
 

@@ -51,11 +51,19 @@ BOXES_SCHEMA = pa.schema(
 Log = Callable[[str], None]
 
 
-def read_snapshot(config: SnapshotConfig, home: Path, out_dir: Path, log: Log) -> str:
+def read_snapshot(config: SnapshotConfig, home: Path, out_dir: Path, log: Log, just_observed: str | None = None) -> str:
     """Write `images.parquet`, `boxes.parquet` and `dataset.json`.
 
     Images are numbered 1…N in order of their sample ids, boxes 1…M in order of image and of the label field. Boxes are
     written as they are stored, unchecked: NaN where a number is missing.
+
+    Args:
+        config: Which samples and boxes.
+        home: Holds the embedded database.
+        out_dir: Receives the files.
+        log: Told what is worth knowing.
+        just_observed: The version seen a moment ago: where just that is read, nothing moved, and no second look is
+            needed.
 
     Returns:
         The version that was read, as `observe_dataset` gives it.
@@ -68,17 +76,25 @@ def read_snapshot(config: SnapshotConfig, home: Path, out_dir: Path, log: Log) -
         request = {"do": "read", "config": to_plain(config), "home": str(home), "out_dir": str(out_dir)}
         return str(run_child(CHILD, request, log)["version"])
     with open_database(config.database, home) as uri:
-        return read_at(uri, config, home, out_dir, log, resolver_in_child(uri))
+        return read_at(uri, config, home, out_dir, log, resolver_in_child(uri), just_observed)
 
 
-def read_at(uri: str, config: SnapshotConfig, home: Path, out_dir: Path, log: Log, resolve: Resolve) -> str:
+def read_at(
+    uri: str,
+    config: SnapshotConfig,
+    home: Path,
+    out_dir: Path,
+    log: Log,
+    resolve: Resolve,
+    just_observed: str | None = None,
+) -> str:
     """Read from the database at `uri`; again where the dataset moved meanwhile, as mongod alone has no snapshots."""
     for attempt in range(1, ATTEMPTS + 1):
         with open_source(uri, config, home, resolve) as opened:
             if opened.notice and attempt == 1:
                 log(opened.notice)
             version = _write(opened, config, home, out_dir, log)
-            if version is not None and observe_again(opened, config, home) == version:
+            if version is not None and (version == just_observed or version == observe_again(opened, config, home)):
                 return version
         log(f"the dataset changed while it was read (attempt {attempt} of {ATTEMPTS})")
     raise DatasetError(

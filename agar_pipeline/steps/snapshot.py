@@ -9,7 +9,13 @@ from pathlib import Path
 from agar_pipeline.config import SnapshotConfig, agar_home
 
 
-def build(config: SnapshotConfig, out_dir: Path, log: Callable[[str], None], home: Path | None = None) -> None:
+def build(
+    config: SnapshotConfig,
+    out_dir: Path,
+    log: Callable[[str], None],
+    home: Path | None = None,
+    just_observed: str | None = None,
+) -> None:
     """Write a snapshot's files into `out_dir`; `home` holds the embedded database.
 
     Raises:
@@ -19,7 +25,7 @@ def build(config: SnapshotConfig, out_dir: Path, log: Callable[[str], None], hom
 
     from agar_pipeline.fiftyone_io.read import read_snapshot
 
-    version = read_snapshot(config, home or agar_home(), out_dir, log)
+    version = read_snapshot(config, home or agar_home(), out_dir, log, just_observed)
     images = pq.read_table(out_dir / "images.parquet", columns=["image_id", "sample_id"])
     pq.write_table(images, out_dir / "image_ids.parquet")
     path = out_dir / "dataset.json"
