@@ -17,7 +17,6 @@ from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.config import SnapshotConfig, agar_home
 from agar_pipeline.disk import scratch_folder
 from agar_pipeline.plan import Record
-from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Content, Key, describe_files
 
@@ -27,6 +26,8 @@ _MEMORY = Path("dagster/records.json")
 
 def explain_source(config: SnapshotConfig, latest: Path, source_version: str) -> tuple[list[str], Content]:
     """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
+    from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
+
     with scratch_folder(agar_home(), "plan-") as folder:
         STEPS["snapshot"].build(config, folder, lambda text: None, just_observed=source_version)
         taken = [file for file in describe_files(folder) if file["path"] in Snapshot.files]
