@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def agar(ctx: click.Context, debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can fix are one to three lines on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    gc.set_threshold(100_000)  # imports make many objects and no garbage: a plan ends a tenth sooner
     try:
         sys.exit(agar.main(given, prog_name="agar", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
