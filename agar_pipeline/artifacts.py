@@ -6,102 +6,21 @@ Not here: how they are computed (`steps`), or how they are published and verifie
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from agar_pipeline.errors import ArtifactError, GateError
+from agar_pipeline.config.places import images_dir_now
+from agar_pipeline.errors import GateError
+from agar_pipeline.published import MANIFEST as MANIFEST
+from agar_pipeline.published import Artifact as Artifact
+from agar_pipeline.published import Manifest as Manifest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an artifact was made from, and what it consists of. Written last: a folder without one does not exist."""
-
-    asset: str
-    fingerprint: str
-    data_version: str
-    code_version: str
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    """Name of each input → its data version."""
-    reads: dict[str, str]
-    """The same over only those of its files that the step reads: this is what the fingerprint hashes."""
-    files: tuple[dict[str, Any], ...]
-    """path (relative), size_bytes, sha256."""
-    created_at: str
-    seconds: float
-    versions: dict[str, str]
-    checksum: str = ""
-    """Of all the other fields."""
-
-    def own_checksum(self) -> str:
-        """What `checksum` must be."""
-        plain = {**asdict(self), "checksum": ""}
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """Raises ArtifactError where there is no manifest, or one that is not whole."""
-        path = folder / MANIFEST
-        try:
-            plain = json.loads(path.read_text())
-            return cls(**{**plain, "files": tuple(plain["files"])})
-        except FileNotFoundError:
-            raise ArtifactError(f"{folder} holds no artifact: it has no {MANIFEST}; materialize it") from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{path} is damaged ({error}); materialize the asset again") from error
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A published folder. `open` refuses a folder of another kind."""
-
-    root: Path
-
-    asset: ClassVar[str]
-    code_version: ClassVar[str]
-    """Raised by hand whenever the step would write other content from the same inputs."""
-    inputs: ClassVar[tuple[str, ...]] = ()
-    files: ClassVar[tuple[str, ...]]
-    """Files that are always there, relative to the root."""
-    unhashed: ClassVar[tuple[str, ...]] = ()
-    """Files outside the data version: they say where data lies, how long it took, or show what others hold."""
-    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Input by name → the only files of it that the step reads: a change of the others is no reason to build again."""
-    in_experiment: ClassVar[bool] = False
-
-    @classmethod
-    def open(cls, root: Path) -> Any:
-        """Open a published folder as this kind of artifact; links are followed once, so that the folder stays put.
-
-        Raises:
-            ArtifactError: nothing is there, or another kind of artifact.
-        """
-        root = Path(root).resolve()
-        kind = Manifest.read(root).asset
-        if kind != cls.asset:
-            raise ArtifactError(f"{root} holds a {kind}, expected a {cls.asset}: give the folder of a {cls.asset}")
-        return cls(root)
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        return Manifest.read(self.root)
-
-    @property
-    def data_version(self) -> str:
-        return self.manifest.data_version
-
-    def _json(self, name: str) -> dict[str, Any]:
-        return json.loads((self.root / name).read_text())
+MEDIA_TABLE = "media.parquet"
+"""Which photo each of a COCO cache's own images was made from, and how."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +28,7 @@ class Snapshot(Artifact):
     """Images and boxes of a FiftyOne dataset or view, frozen."""
 
     asset: ClassVar = "snapshot"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("fiftyone_dataset",)
     files: ClassVar = ("images.parquet", "boxes.parquet", "image_ids.parquet", "dataset.json")
     unhashed: ClassVar = ("dataset.json",)
@@ -121,7 +40,8 @@ class Snapshot(Artifact):
         return pd.read_parquet(self.root / "images.parquet")
 
     def image_ids(self) -> pd.DataFrame:
-        """One row per image: image_id, sample_id; all that a random split depends on."""
+        """One row per image: image_id, sample_id, and the columns of `SnapshotConfig.image_columns` under those names:
+        all that a split depends on."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "image_ids.parquet")
@@ -142,16 +62,45 @@ class Split(Artifact):
     """Which part each image is in."""
 
     asset: ClassVar = "split"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("snapshot",)
     reads: ClassVar = {"snapshot": ("image_ids.parquet",)}
-    files: ClassVar = ("split.parquet",)
+    files: ClassVar = ("split.parquet", "split.json", "duplicates.parquet", "report.html")
+    unhashed: ClassVar = ("report.html",)
 
     def table(self) -> pd.DataFrame:
-        """One row per image: image_id, part."""
+        """One row per image that is in a part: image_id, part."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "split.parquet")
+
+    def summary(self) -> dict[str, Any]:
+        """images, parts (counts), left_out (why → how many), unknown_names, groups, leakage (counts, policies, ok)."""
+        return self._json("split.json")
+
+    def duplicates(self) -> pd.DataFrame:
+        """One row per pair of images that are, or look, the same: see `splitting.leakage.PAIR_COLUMNS`."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "duplicates.parquet")
+
+    def require_ok(self) -> None:
+        """Raises GateError where pictures are in two parts, and the policy is `fail`."""
+        leakage = self.summary()["leakage"]
+        if leakage["ok"]:
+            return
+        kinds = [kind for kind in ("exact", "near") if leakage[kind]["policy"] == "fail"]
+        counted = ", ".join(
+            f"{leakage[kind]['across_parts']} {kind}" for kind in kinds if leakage[kind]["across_parts"]
+        )
+        pairs = self.duplicates()
+        worst = pairs[pairs["across_parts"] & pairs["kind"].isin(kinds)].iloc[0]
+        raise GateError(
+            f"the same pictures are in two parts of the split ({counted} pairs): {worst['path']!r} ({worst['part']}) "
+            f"and {worst['other_path']!r} ({worst['other_part']})\n"
+            f"look at {self.root / 'report.html'}; remove one of each pair, or set split.group_duplicates: true, "
+            f"or split.leakage.{worst['kind']}: warn"
+        )
 
 
 @dataclass(frozen=True)
@@ -159,10 +108,12 @@ class CocoCache(Artifact):
     """Plain COCO files, one per part, that need neither FiftyOne nor a database."""
 
     asset: ClassVar = "coco_cache"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("snapshot", "split")
-    files: ClassVar = ("coco/train.json", "coco/val.json", "findings.parquet", "dataset.json")
+    reads: ClassVar = {"split": ("split.parquet",)}
+    files: ClassVar = ("coco/train.json", "coco/val.json", "findings.parquet", "mending.json", "dataset.json")
     unhashed: ClassVar = ("dataset.json",)
+    derived: ClassVar = ("coco/*.columns/*", MEDIA_TABLE)
 
     def json_path(self, part: str) -> Path:
         return self.root / "coco" / f"{part}.json"
@@ -171,12 +122,22 @@ class CocoCache(Artifact):
         return [part for part in ("train", "val", "test") if self.json_path(part).exists()]
 
     def dataset(self) -> dict[str, Any]:
-        """images_dir, class_map, class_names, and counts per part."""
+        """images_dir, class_map, class_names, media, and counts per part."""
         return self._json("dataset.json")
 
     @property
     def images_dir(self) -> Path:
-        return Path(self.dataset()["images_dir"])
+        """What `file_name` is relative to: inside the cache, else AGAR_IMAGES_DIR, else where the photos were, or lie
+        now where both were moved together."""
+        plain = self.dataset()
+        recorded = Path(plain["images_dir"])
+        if not recorded.is_absolute():
+            return self.root / recorded
+        elsewhere = images_dir_now()
+        if elsewhere is not None:
+            return elsewhere
+        beside = self.root / plain.get("images_dir_from_here", recorded)
+        return recorded if recorded.is_dir() or not beside.is_dir() else beside.resolve()
 
     @property
     def class_names(self) -> list[str]:
@@ -184,10 +145,14 @@ class CocoCache(Artifact):
         return list(self.dataset()["class_names"])
 
     def findings(self) -> pd.DataFrame:
-        """Findings that the COCO files no longer show: boxes left out, and the labels of unknown classes."""
+        """What the COCO files do not show: findings that were mended, those about files, labels of unknown classes."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "findings.parquet")
+
+    def mending(self) -> dict[str, dict[str, Any]]:
+        """Part → images and annotations before and after, dropped, clipped; how deeply image files were looked at."""
+        return self._json("mending.json")
 
 
 @dataclass(frozen=True)
@@ -195,7 +160,7 @@ class BboxReport(Artifact):
     """Every broken rule, counted and listed, and the verdict."""
 
     asset: ClassVar = "bbox_report"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("coco_cache",)
     files: ClassVar = ("report.json", "findings.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
@@ -241,7 +206,7 @@ class SmokeRun(Artifact):
         return self._json("smoke.json")
 
     def profile(self) -> dict[str, Any]:
-        """What was measured: losses, seconds."""
+        """What was measured: losses, the parts of a step, and the verdict, chart and forecast that follow."""
         return self._json("profile.json")
 
 
@@ -250,10 +215,11 @@ class TrainingRun(Artifact):
     """Checkpoints, the log of the metrics, and the experiment that led to them."""
 
     asset: ClassVar = "training_run"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)
+    derived: ClassVar = ("tensorboard/*",)
     in_experiment: ClassVar = True
 
     @property
@@ -275,14 +241,20 @@ class Evaluation(Artifact):
     """Scores, predictions and a page of pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("coco_cache", "training_run")
-    files: ClassVar = ("metrics.json", "predictions.json", "report.html")
+    files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
     in_experiment: ClassVar = True
 
     def metrics(self) -> dict[str, Any]:
         return self._json("metrics.json")
+
+    def matches(self) -> pd.DataFrame:
+        """One row per detection that counts, and per missed annotation; `detection.matching.matches_table` has more."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "matches.parquet")
 
 
 @dataclass(frozen=True)
@@ -290,7 +262,7 @@ class Leaderboard(Artifact):
     """The experiments side by side."""
 
     asset: ClassVar = "leaderboard"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     files: ClassVar = ("leaderboard.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
 

@@ -6,7 +6,7 @@ from agar_pipeline.chain import load_nodes
 from agar_pipeline.config import agar_home, load_pipeline
 from agar_pipeline.defs.artifact_io import ArtifactIOManager
 from agar_pipeline.defs.assets import data_assets, experiment_assets, leaderboard_asset
-from agar_pipeline.defs.checks import boxes_are_clean
+from agar_pipeline.defs.checks import boxes_are_clean, parts_share_no_picture
 from agar_pipeline.defs.console import agar_console
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.sensors import dataset_sensor
@@ -26,7 +26,7 @@ def assemble() -> dg.Definitions:
             *(asset for name in experiments for asset in experiment_assets(store, nodes, name)),
             leaderboard_asset(store, nodes),
         ],
-        asset_checks=[boxes_are_clean],
+        asset_checks=[boxes_are_clean, parts_share_no_picture],
         sensors=[dataset_sensor(store, nodes, pipeline.auto_refresh)],
         resources={"compute": Compute(), "io_manager": ArtifactIOManager(store, nodes)},
         executor=dg.in_process_executor,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agar_pipeline.errors import StorageError
 
+NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR})
 WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
@@ -136,6 +137,18 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def link_or_copy(source: Path, path: Path) -> bool:
+    """Whether a file could be linked into its place; copied with its mtime otherwise."""
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copy2(source, path)
+        return False
+    return True
+
+
 def size_bytes(root: Path) -> int:
     """Bytes of all files below a folder, or of a file; what vanishes meanwhile does not count."""
     total = 0
@@ -164,6 +177,12 @@ def find_os_error(error: BaseException) -> OSError | None:
     return None
 
 
+def path_at_fault(error: OSError) -> Path | None:
+    """The file that the error names; of a copy, where it goes to."""
+    named = error.filename2 or error.filename
+    return Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else None
+
+
 def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError:
     """The same trouble in the words of a user: what, where, how much is free, the next step.
 
@@ -172,7 +191,7 @@ def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError
         place: What was being written, where the error does not name it.
         needed: What is known of the space that it takes.
     """
-    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else place
+    path = path_at_fault(error) or place
     if error.errno in FULL:
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         room = shutil.disk_usage(there).free

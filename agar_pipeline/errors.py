@@ -43,7 +43,7 @@ class ArtifactError(PipelineError):
 
 
 class GateError(PipelineError):
-    """The bbox report found what its policy forbids: training must not start."""
+    """The bbox report or the split found what its policy forbids: training must not start."""
 
 
 class StorageError(PipelineError):
@@ -56,3 +56,9 @@ class ComputeError(PipelineError):
 
 class TrainingError(PipelineError):
     """Training cannot go on: a loss that is not finite, no images, no memory."""
+
+
+class StoppedError(PipelineError):
+    """Somebody asked a training to stop; it says whether it can be gone on with."""
+
+    exit_code = 130

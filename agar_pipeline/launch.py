@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,13 +24,14 @@ from typing import Any
 
 from agar_pipeline import errors
 from agar_pipeline.config import agar_home
-from agar_pipeline.disk import clear_storage_errors, find_os_error, scratch_folder, storage_error
-from agar_pipeline.errors import ComputeError, PipelineError
+from agar_pipeline.disk import clear_storage_errors, find_os_error, path_at_fault, scratch_folder, storage_error
+from agar_pipeline.errors import ComputeError, PipelineError, StoppedError
+from agar_pipeline.exit_codes import RANKS_FILE, explain_end, last_line
 
 Log = Callable[[str], None]
 
-STOP_S = 20.0
-"""Seconds between the polite and the rude signal."""
+STOP_S = 25.0
+"""Seconds between the polite and the rude signal: a step ends, and a point to go on from is written."""
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 _CHILD_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -80,14 +82,22 @@ def run_child(
                 start_new_session=True,
                 env={**os.environ, **_CHILD_ENV, "AGAR_PARENT_PID": str(os.getpid()), **(env or {})},
             )
-        with _ended_with_us(process):
-            _listen(process, folder / "messages", log)
+        messages = _Messages(folder / "messages", log)
+        try:
+            with _ended_with_us(process):
+                messages.follow(process)
+        except BaseException:
+            messages.tell()
+            if (stopped := _read_error(folder)).get("type") == StoppedError.__name__:
+                log(stopped["message"])
+            raise
         return _answer(module, process.returncode, folder)
 
 
 @contextlib.contextmanager
 def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever ends the block early (Ctrl-C, a terminated run) ends the child and all of its group first."""
+    """Whatever ends the block early (Ctrl-C, SIGTERM, a terminated run) ends the child and its group first."""
+    before = _interrupted_by_sigterm()
     try:
         yield
     finally:
@@ -98,6 +108,20 @@ def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 _signal_group(process, signal.SIGKILL)
                 process.wait()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted_by_sigterm() -> Any:
+    """Let SIGTERM end this process as Ctrl-C does, unless somebody (Dagster) handles it; returns the old handler."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return None
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    return signal.signal(signal.SIGTERM, interrupt)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
@@ -105,24 +129,33 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _listen(process: subprocess.Popen[bytes], messages: Path, log: Log) -> None:
-    with messages.open() as stream:
-        rest = ""
-        while True:
-            ended = process.poll() is not None
-            rest += stream.read()
-            *lines, rest = rest.split("\n")
-            for line in lines:
-                log(json.loads(line))
-            if ended:
-                return
+class _Messages:
+    """What the child logs, line by line, as it comes."""
+
+    def __init__(self, path: Path, log: Log) -> None:
+        self._stream, self._log, self._rest = path.open(), log, ""
+
+    def follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Until the process has ended."""
+        while process.poll() is None:
+            self.tell()
             time.sleep(_POLL_S)
+        self.tell()
+
+    def tell(self) -> None:
+        """What has come since the last time."""
+        *lines, self._rest = (self._rest + self._stream.read()).split("\n")
+        for line in lines:
+            self._log(json.loads(line))
+
+
+def _read_error(folder: Path) -> dict[str, Any]:
+    path = folder / "error.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
-    error = folder / "error.json"
-    if error.exists():
-        plain = json.loads(error.read_text())
+    if plain := _read_error(folder):
         if "errno" in plain:
             cause = OSError(plain["errno"], plain["message"], plain["path"])
             raise storage_error(cause, agar_home()) from cause
@@ -133,24 +166,7 @@ def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
     kept = agar_home() / "logs" / f"{module}-{os.getpid()}-{time.time_ns()}.log"
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "output", kept)
-    raise ComputeError(f"{module} ended with {_explain_exit(returncode)}\nits output is in {kept}{_last_line(kept)}")
-
-
-def _explain_exit(returncode: int) -> str:
-    if returncode >= 0:
-        return f"exit code {returncode}"
-    name = signal.Signals(-returncode).name
-    causes = {
-        signal.SIGSEGV: "a library crashed: known causes are boxes that are not finite, run the bbox report",
-        signal.SIGKILL: "killed from outside: most often out of memory, try a smaller data.batch_size or input_size",
-        signal.SIGTERM: "somebody asked it to stop",
-    }
-    return f"signal {name} ({returncode}); {causes.get(signal.Signals(-returncode), 'no known cause')}"
-
-
-def _last_line(output: Path) -> str:
-    lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
-    return f": {lines[-1].strip()[:300]}" if lines else ""
+    raise ComputeError(f"{explain_end(module, returncode, folder)}\nits output is in {kept}{last_line(kept)}")
 
 
 def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None:
@@ -179,8 +195,8 @@ def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None
         found = find_os_error(error)
         if found is None:
             raise
-        path = None if found.filename is None else str(found.filename)
-        _report(folder, {"errno": found.errno, "message": found.strerror, "path": path})
+        path = path_at_fault(found)
+        _report(folder, {"errno": found.errno, "message": found.strerror, "path": None if path is None else str(path)})
         sys.exit(1)
     if first:
         _write_once(folder / "reply.json", reply)
@@ -212,11 +228,22 @@ def die_with_parent() -> None:
 
 
 def main() -> None:
-    """`python -m agar_pipeline.launch MODULE …`: a program that is not ours, but dies with its parent all the same."""
+    """`python -m agar_pipeline.launch MODULE …`: a program that is not ours, but dies with its parent all the same.
+
+    torchrun says how each rank ended; that is left behind for the parent.
+    """
     die_with_parent()
     os.environ["AGAR_PARENT_PID"] = str(os.getpid())
     del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except Exception as error:
+        failures = getattr(error, "failures", None)  # of torch's ChildFailedError
+        if failures is None:
+            raise
+        codes = {rank: failed.exitcode for rank, failed in failures.items()}
+        _write_once(Path(sys.argv[-1]).parent / RANKS_FILE, codes)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

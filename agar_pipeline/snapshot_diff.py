@@ -109,7 +109,9 @@ def diff_tables(before: SnapshotTables, after: SnapshotTables) -> SnapshotDiff:
     old, new = _by_sample(before), _by_sample(after)
     both = new.loc[new.index.isin(old.index)]
     were = old.loc[both.index]
-    replaced = (both[["sha256", "width", "height"]] != were[["sha256", "width", "height"]]).any(axis=1)
+    about_files = ["sha256", "width", "height"]
+    missing_twice = both[about_files].isna() & were[about_files].isna()
+    replaced = ((both[about_files] != were[about_files]) & ~missing_twice).any(axis=1)
     moved = both["path"] != were["path"]
     boxes, reordered = _diff_boxes(_group(before, both.index), _group(after, both.index), both)
     return SnapshotDiff(

@@ -15,6 +15,8 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
+DATABASE_IDLE_S = os.environ.setdefault("AGAR_DATABASE_IDLE_S", "10")
+"""The many homes of the tests need no database that waits for the next command."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -79,7 +81,7 @@ def move_first_box(samples: Any) -> str:
 def runner(environment: dict[str, str]) -> Run:
     """Calls a command of the virtual environment as a user would, from the checkout."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
-    env |= environment
+    env |= {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, **environment}
 
     def run(command: str, *arguments: str, timeout_s: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from pathlib import Path
+
 import pytest
 
 from agar_pipeline import config as c
+from agar_pipeline.config import file_content
 from agar_pipeline.errors import ConfigError
+from tests.conftest import copy_configs
 
 
 @pytest.mark.parametrize("name", c.names_in("pipeline"))
@@ -44,8 +50,17 @@ def test_a_misspelt_experiment_is_refused_with_the_list() -> None:
         ("data.batch_size=a lot", "data.batch_size = 'a lot'"),
         ("trainer.devices=3", "data.batch_size 4 is global and must divide"),
         ("trainer.max_seconds=null", "set one of max_epochs, max_steps, max_seconds"),
-        ("model=tyny", "tyny"),
+        ("model=tyny", "no configs/model/tyny.yaml, did you mean tiny?"),
+        ("model.optimizer=sgd", "optimizer is a group of its own, write optimizer=sgd"),
+        ("model.lr=1e-3", "unknown key model.lr, did you mean optimizer.lr?"),
+        ("optimiser.lr=1", "did you mean optimizer"),
+        ("modle=tiny", "unknown key modle, did you mean model?"),
+        ("seed=0,1", "agar train -m"),
+        ("seed", "write key=value"),
         ("model._target_=os.system", "_target_"),
+        ("model.name=tyny", "'tyny' is not a detector of boxes, did you mean tiny?"),
+        ("model.name=retinanet_resnet50_fpn_v3", "did you mean retinanet_resnet50_fpn_v2?"),
+        ("model.weights_backbone=DEFAULT", "'DEFAULT' is none of the backbone of tiny: give null"),
     ],
 )
 def test_a_wrong_override_is_refused_by_name(override: str, message: str) -> None:
@@ -55,6 +70,75 @@ def test_a_wrong_override_is_refused_by_name(override: str, message: str) -> Non
     assert len(str(caught.value).splitlines()) <= 3
 
 
+@pytest.fixture
+def own_configs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the configs, and a home where nothing was composed yet."""
+    monkeypatch.setenv("AGAR_CONFIGS", str(copy_configs(tmp_path / "configs")))
+    return tmp_path / "configs"
+
+
+def test_what_was_composed_is_not_composed_again(own_configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = c.load_experiment("small", ["seed=3"])
+    monkeypatch.setattr("agar_pipeline.config.compose._compose_anew", _refuse)
+    assert c.load_experiment("small", ["seed=3"]) == first
+    with pytest.raises(AssertionError, match="asked Hydra"):
+        c.load_experiment("small", ["seed=4"])
+
+
+@pytest.mark.parametrize("group", ["trainer/default.yaml", "config.yaml", "experiment/small.yaml"])
+def test_an_edit_of_any_config_file_is_seen(own_configs: Path, group: str) -> None:
+    before = c.load_experiment("small")
+    file = (own_configs / group).rename(own_configs.parent / "elsewhere.yaml")
+    (own_configs / group).symlink_to(file)
+    assert c.load_experiment("small") == before
+    text = file.read_text()
+    more = {"trainer": "log_every_n_steps: 77\n", "config": "seed: 77\n", "experiment": "seed: 77\n"}
+    kept = [line for line in text.splitlines() if not line.startswith(("seed:", "log_every_n_steps:"))]
+    file.write_text("\n".join(kept) + "\n" + more[group.split("/")[0].removesuffix(".yaml")])
+    after = c.load_experiment("small")
+    assert 77 in (after.seed, after.trainer.log_every_n_steps)
+
+
+def test_what_depends_on_the_environment_is_composed_each_time(
+    own_configs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (own_configs / "experiment" / "small.yaml").open("a") as file:
+        file.write("seed: ${oc.decode:${oc.env:MY_SEED}}\n")
+    for seed in (5, 6):
+        monkeypatch.setenv("MY_SEED", str(seed))
+        assert c.load_experiment("small").seed == seed
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(own_configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGAR_HOME", "/proc/nowhere")
+    assert c.load_experiment("small", ["seed=9"]).seed == 9
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("asked Hydra")
+
+
+def test_every_value_has_an_origin() -> None:
+    from agar_pipeline.config.provenance import explain_experiment
+
+    origins = explain_experiment("demo", ["optimizer.lr=0.5", "model=retinanet_resnet50_fpn_v2"])
+    found = {origin.key: (origin.value, origin.source) for origin in origins}
+    assert found["optimizer.lr"] == (0.5, "optimizer.lr=0.5")
+    assert found["model.weights"] == ("COCO_V1", "configs/model/retinanet_resnet50_fpn_v2.yaml")
+    assert found["trainer.max_seconds"] == (50.0, "configs/experiment/demo.yaml")
+    assert found["trainer.val_every_n_epochs"] == (5, "configs/trainer/cpu_minute.yaml")
+    assert found["trainer.patience"] == (None, "default")
+    assert found["data.batch_size"] == (4, "configs/config.yaml")
+
+
+def test_a_list_of_values_is_a_sweep_over_every_combination() -> None:
+    words = ["experiment=demo", "seed=0,1", "optimizer.lr=1e-3,1e-2", "optimizer.step_at=[0.5,0.9]"]
+    runs = c.spread(words)
+    assert len(runs) == 4
+    assert runs[1] == ["experiment=demo", "seed=0", "optimizer.lr=0.01", "optimizer.step_at=[0.5,0.9]"]
+    assert c.load_experiment("demo", runs[1][1:]).optimizer.lr == 0.01
+
+
 def test_devices_and_workers_never_enter_a_fingerprint() -> None:
     one = c.load_experiment("demo")
     more = ["trainer.devices=2", "trainer.accelerator=cuda", "data.num_workers=3", "trainer.num_nodes=2"]
@@ -62,6 +146,34 @@ def test_devices_and_workers_never_enter_a_fingerprint() -> None:
     assert c.fingerprinted(one.training_run) == c.fingerprinted(two.training_run)
     other = c.load_experiment("demo", ["data.batch_size=8"])
     assert c.fingerprinted(one.training_run) != c.fingerprinted(other.training_run)
+
+
+def test_a_file_of_weights_is_known_by_its_content_wherever_it_lies(home: Path, tmp_path: Path) -> None:
+    def recorded(path: Path) -> str:
+        return c.fingerprinted(c.load_experiment("demo", [f"model.weights='{path}'"]).training_run)["model"]["weights"]
+
+    first, elsewhere = tmp_path / "weights, mine.pt", tmp_path / "elsewhere.pt"
+    first.write_bytes(b"trained")
+    elsewhere.write_bytes(b"trained")
+    os.utime(first, ns=(1, 1))
+    before = recorded(first)
+    assert before == recorded(elsewhere)
+    assert before == f"sha256:{hashlib.sha256(b'trained').hexdigest()[:32]}"
+    first.write_bytes(b"altered")
+    os.utime(first, ns=(1, 1))
+    assert recorded(first) != before, "the same path, size and mtime"
+    assert recorded(elsewhere) == before
+
+
+def test_a_large_file_of_weights_is_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"trained")
+    monkeypatch.setattr(file_content, "_SETTLED_NS", -1)
+    digest = file_content.hash_content(tmp_path / "weights.pt")
+    monkeypatch.setattr(file_content.hashlib, "file_digest", _refuse)
+    assert file_content.hash_content(tmp_path / "weights.pt") == digest
+    (tmp_path / "weights.pt").write_bytes(b"longer than before")
+    with pytest.raises(AssertionError):
+        file_content.hash_content(tmp_path / "weights.pt")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +190,23 @@ def test_category_ids_have_no_gaps_and_spellings_share_an_id() -> None:
         c.from_plain(c.CocoCacheConfig, {"class_map": {"a": 1, "b": 3}}, where="test")
     mapped = c.CocoCacheConfig(class_map={"S.aureus": 1, "S. aureus": 1, "E.coli": 2})
     assert mapped.class_names == ["S.aureus", "E.coli"]
+
+
+def test_two_classes_never_share_a_spelling() -> None:
+    with pytest.raises(ConfigError, match=r"'E\.coli' and 'e coli' are spellings of one name(.|\n)*ids 1 and 2"):
+        c.from_plain(c.CocoCacheConfig, {"class_map": {"E.coli": 1, "e coli": 2}}, where="test")
+
+
+@pytest.mark.parametrize("label", ["S.aureus", "S. aureus", "s aureus", "S_AUREUS", "s-aureus", "Ｓ.aureus"])
+def test_a_spelling_means_its_class(label: str) -> None:
+    assert c.load_pipeline("agar_lower").coco_cache.spellings.category_id(label) == 1
+
+
+def test_an_unknown_label_names_the_nearest_class() -> None:
+    spellings = c.Spellings({"S.aureus": 1, "E.coli": 2})
+    assert spellings.explain_unknown("S. aureas") == "label 'S. aureas', nearest class 'S.aureus'"
+    assert spellings.explain_unknown("Martian") == "label 'Martian'"
+    assert spellings.category_ids(["e-coli", "Martian", None, float("nan"), "", "--"]) == {"e-coli": 2}
 
 
 def test_dagster_selection_and_hydra_overrides_parse_in_one_process() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from agar_pipeline.commands import COMMANDS, agar
-from tests.conftest import CHECKOUT, runner
+from tests.conftest import BIN, CHECKOUT, runner
 
 run = runner({})
 
@@ -39,6 +41,16 @@ def test_an_error_is_three_lines_at_most_and_a_traceback_only_on_demand(tmp_path
     assert short.stderr.startswith("error: coco_cache was never built")
     assert len(short.stderr.strip().splitlines()) <= 3
     assert "Traceback" in run("agar", "--debug", "train", "experiment=demo", **home).stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly() -> None:
+    command = [str(BIN / "agar"), "train", "experiment=demo", "--cfg", "job"]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 128 + signal.SIGPIPE
 
 
 def test_train_prints_the_composed_config() -> None:

@@ -19,9 +19,11 @@ import dagster as dg
 import psutil
 import pytest
 
+from agar_pipeline.errors import ComputeError
+from agar_pipeline.launch import run_child
 from agar_pipeline.plates import generate_plates
 from agar_pipeline.store import Key, Store, find_faults
-from tests.conftest import BIN, CHECKOUT, copy_configs
+from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S, copy_configs
 
 DATA_ASSETS = ("snapshot", "split", "coco_cache", "bbox_report")
 ROUNDS = int(os.environ.get("AGAR_CRASH_ROUNDS", "3"))
@@ -42,7 +44,8 @@ class Lab:
     @property
     def env(self) -> dict[str, str]:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
-        return kept | {"AGAR_HOME": str(self.home), "AGAR_CONFIGS": str(self.configs), "AGAR_PIPELINE": "small"}
+        own = {"AGAR_HOME": str(self.home), "AGAR_CONFIGS": str(self.configs), "AGAR_PIPELINE": "small"}
+        return kept | own | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -158,7 +161,9 @@ def test_a_full_disk_ends_the_run_in_clear_words_and_the_next_one_goes_on(lab: L
         process = lab.start("run", *DATA_ASSETS)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 1, output
-        assert re.search(r"coco_cache needs more than the .* it had written; [\d.]+ kB are free", output), output
+        assert re.search(r"(split|coco_cache) needs more than the .* it had written; [\d.]+ kB are free", output), (
+            output
+        )
         assert "Traceback" not in output
         assert not [fault for root in lab.published() for fault in find_faults(root)]
         assert not list(artifacts.rglob(".draft-*"))
@@ -215,3 +220,50 @@ def test_two_runs_at_once_compute_each_asset_once(lab: Lab, monkeypatch: pytest.
             events = instance.fetch_materializations(dg.AssetKey(name), limit=10).records
             cached = [record.asset_materialization.metadata["cached"].value for record in events]  # type: ignore[union-attr]
             assert cached.count(False) == 1, f"{name}: {cached}"
+
+
+def test_a_training_whose_orchestrator_is_killed_ends_with_it_and_goes_on_later(lab: Lab) -> None:
+    experiment = lab.configs / "experiment" / "small.yaml"
+    experiment.write_text(experiment.read_text().replace("max_steps: 3", "max_steps: null, max_seconds: 6"))
+    process = lab.start("run", "--experiment", "small")
+    wait_until(
+        lambda: process.poll() is not None or any(lab.home.glob("resume/small/training_run/*/[ab].json")), 60, "a point"
+    )
+    assert process.poll() is None, process.communicate()[0]
+    process.kill()
+    published = lab.published()
+    process.communicate()
+    wait_until(lambda: not lab.children(), CHILDREN_DIE_WITHIN_S, "the trainer ends with the orchestrator")
+    assert lab.published() == published, "no orphan publishes anything"
+    output = lab.run("run", "small/training_run")
+    assert "of an interrupted training" in output
+    assert not find_faults(Store(lab.home).open_latest(Key("training_run", "small")).root)
+
+
+SEGFAULT = """
+import os, signal, time
+from agar_pipeline.launch import child_main
+
+def crash(request, log):
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(100)
+
+if __name__ == "__main__":
+    child_main(crash)
+"""
+
+
+def test_a_rank_that_ends_with_minus_11_is_explained(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a_rank_that_crashes.py").write_text(SEGFAULT)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    started = time.monotonic()
+    with pytest.raises(ComputeError) as caught:
+        run_child("a_rank_that_crashes", {}, print, ranks=2, env={"PYTHONPATH": path})
+    assert time.monotonic() - started < 60
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(
+        "rank 1 ended with exit code -11 (SIGSEGV), segmentation fault: run `agar verify` and look at the bbox report"
+    )
+    assert first.endswith("all other ranks were stopped")
+    assert second.startswith(f"its output is in {home}")

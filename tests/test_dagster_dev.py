@@ -101,23 +101,81 @@ def test_the_graph_is_served_on_this_machine_only(dagster_dev: tuple[Query, int,
     assert listening == {"127.0.0.1"}
 
 
+def _launch_and_wait(query: Query, *names: str) -> str:
+    launched = query(LAUNCH, assets=[{"path": [name]} for name in names])["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    status = f'{{ runOrError(runId: "{launched["run"]["runId"]}") {{ ... on Run {{ status }} }} }}'
+    wait_for(
+        lambda: query(status)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"), 120, lambda: "still going"
+    )
+    return str(query(status)["runOrError"]["status"])
+
+
 def test_a_run_launched_in_the_ui_makes_its_assets_fresh(
     dagster_dev: tuple[Query, int, Path],
 ) -> None:
     query, _, _ = dagster_dev
     data = ("snapshot", "split", "coco_cache", "bbox_report")
-    launched = query(LAUNCH, assets=[{"path": [name]} for name in data])["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
-    status = f'{{ runOrError(runId: "{run_id}") {{ ... on Run {{ status }} }} }}'
-    wait_for(
-        lambda: query(status)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"), 120, lambda: "still going"
-    )
-    assert query(status)["runOrError"]["status"] == "SUCCESS"
+    assert _launch_and_wait(query, *data) == "SUCCESS"
     nodes = query("{ assetNodes { assetKey { path } staleStatus } }")["assetNodes"]
     assert {"/".join(n["assetKey"]["path"]): n["staleStatus"] for n in nodes if n["assetKey"]["path"][0] in data} == (
         dict.fromkeys(data, "FRESH")
     )
+
+
+def test_the_dataset_is_observed_from_the_ui(dagster_dev: tuple[Query, int, Path]) -> None:
+    query, _, _ = dagster_dev
+    assert _launch_and_wait(query, "fiftyone_dataset") == "SUCCESS"
+    seen = "{ assetNodes { assetKey { path } assetObservations(limit: 1) { tags { key value } } } }"
+    (node,) = [node for node in query(seen)["assetNodes"] if node["assetKey"]["path"] == ["fiftyone_dataset"]]
+    tags = {tag["key"]: tag["value"] for tag in node["assetObservations"][0]["tags"]}
+    assert len(tags["dagster/data_version"]) >= 32
+
+
+TERMINATE = """
+mutation ($run: String!) { terminateRun(runId: $run) { __typename ... on PythonError { message } } }
+"""
+
+
+def test_a_training_terminated_in_the_ui_ends_in_time_and_can_be_gone_on_with(
+    dagster_dev: tuple[Query, int, Path],
+) -> None:
+    query, _, home = dagster_dev
+    experiment = home.parent / "configs" / "experiment" / "other.yaml"
+    short = experiment.read_text()
+    long = "trainer: {max_epochs: 5000, val_every_n_epochs: 5000, accelerator: cpu}\n"
+    experiment.write_text(short.partition("trainer:")[0] + long)
+    try:
+        _terminate_training(query, home)
+    finally:
+        experiment.write_text(short)
+
+
+def _terminate_training(query: Query, home: Path) -> None:
+    assets = [{"path": ["other", name]} for name in ("smoke_run", "training_run")]
+    run_id = query(LAUNCH, assets=assets)["launchRun"]["run"]["runId"]
+    status = f'{{ runOrError(runId: "{run_id}") {{ ... on Run {{ status }} }} }}'
+    work = home / "resume" / "other" / "training_run"
+    wait_for(lambda: bool(list(work.glob("*/[ab].json"))), 240, lambda: str(query(status)))
+    before = max(path.stat().st_mtime_ns for path in work.glob("*/[ab].json"))
+    assert query(TERMINATE, run=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    wait_for(lambda: not trainers(home), 30, lambda: f"still there: {trainers(home)}")
+    wait_for(lambda: query(status)["runOrError"]["status"] == "CANCELED", 30, lambda: str(query(status)))
+    assert max(path.stat().st_mtime_ns for path in work.glob("*/[ab].json")) > before, "a last point was written"
+    assert not list((home / "artifacts" / "other").glob("training_run/.draft-*"))
+    assert Store(home).latest(Key("training_run", "other")) is None
+
+
+def trainers(home: Path) -> list[list[str]]:
+    """Command lines of the steps that run for this home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("AGAR_HOME") == str(home) and "agar_pipeline.steps" in process.cmdline():
+                found.append(process.cmdline())
+        except psutil.Error:
+            continue
+    return found
 
 
 def test_the_sensor_notices_an_edit_and_refreshes_the_data_assets(dagster_dev: tuple[Query, int, Path]) -> None:
@@ -132,6 +190,59 @@ def test_the_sensor_notices_an_edit_and_refreshes_the_data_assets(dagster_dev: t
     assert runs
     assert not {"small", "other"} & {asset["path"][0] for run in runs for asset in run["assetSelection"]}, (
         "auto_refresh: true stops before training"
+    )
+
+
+RELOAD = """
+mutation { reloadRepositoryLocation(repositoryLocationName: "agar_pipeline.definitions") { __typename } }
+"""
+RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } assetSelection { path } } } } }"
+whole_chain = pytest.mark.skipif(
+    not os.environ.get("AGAR_WHOLE_CHAIN"), reason="trains two experiments: two quiet minutes, AGAR_WHOLE_CHAIN=1"
+)
+IN_FLIGHT = {"NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING"}
+
+
+@whole_chain
+@pytest.mark.timeout(1800)
+def test_auto_refresh_train_runs_the_whole_chain_one_run_at_a_time(dagster_dev: tuple[Query, int, Path]) -> None:
+    query, _, home = dagster_dev
+    pipeline = home.parent / "configs" / "pipeline" / "small.yaml"
+    pipeline.write_text(pipeline.read_text().replace("auto_refresh: true", "auto_refresh: train"))
+    assert query(RELOAD)["reloadRepositoryLocation"]["__typename"] == "WorkspaceLocationEntry"
+    store, edits, most, deadline = Store(home), False, 0, time.monotonic() + 1500
+    while not edits or not _all_fresh(query):
+        runs = query(RUNS)["runsOrError"]["results"]
+        in_flight = [run["runId"] for run in runs if run["status"] in IN_FLIGHT]
+        most = max(most, len(in_flight))
+        assert "FAILURE" not in {run["status"] for run in runs}, runs
+        if not edits and in_flight and store.latest(Key("smoke_run", "small")):  # while it trains
+            edit_samples(home, "small", lambda samples: samples.update_one({}, {"$addToSet": {"tags": "seen"}}))
+            edits = True
+        assert time.monotonic() < deadline, runs
+        time.sleep(0.5)
+    assert most == 1, "never a second run while one is in flight"
+    assert store.open_latest(Key("leaderboard")).table()["experiment"].nunique() == 2
+
+
+@whole_chain
+def test_only_the_edited_experiment_is_stale_in_the_ui(dagster_dev: tuple[Query, int, Path]) -> None:
+    query, _, home = dagster_dev
+    pipeline = home.parent / "configs" / "pipeline" / "small.yaml"
+    pipeline.write_text(pipeline.read_text().replace("auto_refresh: train", "auto_refresh: false"))
+    experiment = home.parent / "configs" / "experiment" / "other.yaml"
+    experiment.write_text(experiment.read_text() + "optimizer: {lr: 0.5}\n")
+    query(RELOAD)
+    nodes = query("{ assetNodes { assetKey { path } staleStatus staleCauses { reason } } }")["assetNodes"]
+    stale = {"/".join(node["assetKey"]["path"]) for node in nodes if node["staleStatus"] != "FRESH"}
+    assert stale == {"other/smoke_run", "other/training_run"}, "Dagster looks one step ahead"
+
+
+def _all_fresh(query: Query) -> bool:
+    nodes = query("{ assetNodes { assetKey { path } staleStatus } }")["assetNodes"]
+    runs = query(RUNS)["runsOrError"]["results"]
+    return all(node["staleStatus"] in ("FRESH", None) for node in nodes) and not any(
+        run["status"] in IN_FLIGHT for run in runs
     )
 
 

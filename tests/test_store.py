@@ -22,6 +22,8 @@ INPUTS = {"snapshot": Content("abc", {"image_ids.parquet": "def"})}
 
 
 def write_split(out_dir: Path, part: str = "train") -> None:
+    for name in KEY.kind.files:
+        (out_dir / name).write_text("{}")
     pd.DataFrame({"image_id": [1, 2], "part": [part, "val"]}).to_parquet(out_dir / "split.parquet")
 
 

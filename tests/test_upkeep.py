@@ -20,10 +20,10 @@ from click.testing import CliRunner
 
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.commands import agar
-from agar_pipeline.errors import StorageError
+from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.launch import run_child
 from agar_pipeline.store import Content, Key, Store, find_faults
-from agar_pipeline.store.upkeep import drop, find_droppable, find_kept
+from agar_pipeline.store.upkeep import drop, find_droppable, find_kept, keep
 
 SPLIT, REPORT = Key("split"), Key("bbox_report")
 SNAPSHOT = Content("snapshot-1", {"image_ids.parquet": "x"})
@@ -32,6 +32,8 @@ TOLD = r"no space left to write .*: split needs more than the [78]\.\d MB that i
 
 
 def write_split(out_dir: Path, seed: int = 0) -> None:
+    for name in SPLIT.kind.files:
+        (out_dir / name).write_text("{}")
     pd.DataFrame({"image_id": [1, 2], "part": ["train", "val"], "seed": seed}).to_parquet(out_dir / "split.parquet")
 
 
@@ -126,6 +128,21 @@ def test_clean_keeps_what_is_current_and_what_that_was_made_from(home: Path) -> 
     assert not list((home / "quarantine").iterdir())
     assert unused.name not in " ".join(path.name for path in store.folder(SPLIT).iterdir()), "its locks went with it"
     assert call("clean") == (0, "nothing to drop\n")
+
+
+def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: Path) -> None:
+    store = Store(home)
+    older, unused, current = (build_split(store, seed) for seed in range(3))
+    code, output = call("clean", "--keep", older.name[:10], "--yes")
+    assert (code, "1 dropped" in output) == (0, True)
+    assert sorted(store.published()) == sorted([older, current])
+    assert not unused.exists()
+    with pytest.raises(ArtifactError, match="'0000000' begins no fingerprint"):
+        keep(store, "0000000")
+    code, output = call("clean", "--release", older.name[:6], "--yes")
+    assert (code, "1 dropped" in output) == (0, True)
+    assert list(store.published()) == [current]
+    assert call("verify")[0] == 0
 
 
 def test_clean_leaves_alone_what_a_running_process_reads_or_writes(home: Path) -> None:

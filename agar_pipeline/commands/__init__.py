@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -16,11 +19,20 @@ COMMANDS = {
     "plan": "What would run again, and why.",
     "run": "Materialize what is stale, in one Dagster run.",
     "import": "Annotated images into a FiftyOne dataset.",
+    "inspect-coco": "Counts, classes and broken rules of any COCO file.",
+    "export-coco": "A FiftyOne dataset as COCO files, without Dagster.",
     "smoke": "One step of a training, from end to end.",
     "train": "A training from the COCO cache alone.",
+    "config": "Every value of an experiment, and where it comes from.",
+    "launch-check": "Devices, network, memory, disk, database, versions: OK, WARN, FAIL.",
     "verify": "Hash every artifact again; quarantine bad ones.",
     "clean": "Drop old artifacts that nothing current was made from.",
     "diff": "What differs between two snapshots.",
+    "evaluate": "A checkpoint, or predictions, against any COCO file.",
+    "predict": "Boxes and a count for each photo.",
+    "export-model": "A checkpoint as an ONNX file, proven to say the same.",
+    "view": "Predictions and errors in FiftyOne, the worst plates first.",
+    "compare": "What differs between two evaluated runs; all of them side by side.",
     "explain": "One photo through all snapshots, splits, trainings and evaluations.",
     "restore": "A snapshot back into FiftyOne, as a new dataset.",
     "env": "Print the exports that point plain dagster commands to the home.",
@@ -39,6 +51,14 @@ class LazyGroup(click.Group):
             return None
         module = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")
         return importlib.import_module(f"agar_pipeline.commands.{module}").command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ever; but a reader that has seen enough (`| head`) ends us quietly, with the code that shells know."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+            raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -15,23 +15,31 @@ if TYPE_CHECKING:
 
 @click.command("clean", epilog="Example: agar clean --yes")
 @click.option("--yes", is_flag=True, help="Drop without asking.")
+@click.option("--keep", multiple=True, metavar="RUN", help="Keep this one from now on: letters of its fingerprint.")
+@click.option("--release", multiple=True, metavar="RUN", help="Keep it no longer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; drops only with --yes.")
-def command(yes: bool, as_json: bool) -> None:
-    """Drop the artifacts that nothing current was made from, and the quarantine; shows first what would go.
+def command(yes: bool, keep: tuple[str, ...], release: tuple[str, ...], as_json: bool) -> None:
+    """Drop the artifacts that nothing current was made from, the quarantine, and columns kept of COCO files from
+    elsewhere; shows first what would go.
 
-    Kept: what each `latest` points to, what that was made from, and whatever a running process uses.
+    Kept: what each `latest` points to, runs that were told to be kept, what those were made from, whatever a running
+    process uses, and the newest unfinished training of each experiment.
     """
     from agar_pipeline.config import agar_home
     from agar_pipeline.disk import clear_storage_errors, show_bytes
-    from agar_pipeline.store import Store
+    from agar_pipeline.store import Store, upkeep
     from agar_pipeline.store.upkeep import drop, find_droppable
 
     store = Store(agar_home())
+    for word in keep:
+        click.echo(f"kept from now on: {upkeep.keep(store, word)}", err=as_json)
+    for word in release:
+        click.echo(f"no longer kept: {', '.join(map(str, upkeep.release(store, word))) or 'nothing was'}", err=as_json)
     found = find_droppable(store)
     freed = sum(item.size_bytes for item in found)
     if not as_json:
         for item in found:
-            click.echo(f"{item.key or 'quarantine'!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
+            click.echo(f"{item.key or item.path.parent.name!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
         click.echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop")
     if not yes and not (found and not as_json and sys.stdin.isatty() and click.confirm("Drop them?")):
         if as_json:

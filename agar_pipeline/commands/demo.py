@@ -37,7 +37,7 @@ def prepare_dataset(home: Path) -> None:
     """Generate the plates and import them, unless the dataset is as it was after the last import."""
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import load_pipeline
-    from agar_pipeline.errors import PipelineError
+    from agar_pipeline.errors import DatasetError, PipelineError
     from agar_pipeline.fiftyone_io.import_agar import import_agar
     from agar_pipeline.fiftyone_io.observe import observe_dataset
     from agar_pipeline.plates import generate_plates
@@ -54,5 +54,7 @@ def prepare_dataset(home: Path) -> None:
     say(f"{written} plates generated in {folder}")
     with progress_bar("importing") as progress:
         counts = import_agar(folder, config.dataset, config.database, home, say, progress)
+    if counts.problems:
+        raise DatasetError(f"{len(counts.problems)} generated plates are broken, remove {folder}: {counts.problems[0]}")
     say(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
     receipt.write_text(observe_dataset(config, home).version)

@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from agar_pipeline.config import ExperimentConfig
 
 
+def split_words(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The experiment's name, and the overrides.
+
+    Raises:
+        click.UsageError: no experiment is named, or several are.
+    """
+    from agar_pipeline.config import names_in
+
+    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    if len(named) != 1:
+        raise click.UsageError(f"name one experiment: experiment=NAME, one of {', '.join(names_in('experiment'))}")
+    return named[0], [word for word in words if not word.startswith("experiment=")]
+
+
 def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
     """Compose `experiment=E key=value…`.
 
@@ -21,13 +35,10 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
         click.UsageError: no experiment is named.
         ConfigError: the experiment, a key or a value is wrong.
     """
-    from agar_pipeline.config import load_experiment, names_in
+    from agar_pipeline.config import load_experiment
 
-    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
-    overrides = [word for word in words if not word.startswith("experiment=")]
-    if len(named) != 1:
-        raise click.UsageError(f"name one experiment: experiment=NAME, one of {', '.join(names_in('experiment'))}")
-    return load_experiment(named[0], overrides), not overrides
+    name, overrides = split_words(words)
+    return load_experiment(name, overrides), not overrides
 
 
 def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: bool) -> Any:
@@ -37,7 +48,8 @@ def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: 
         What the last one was built to.
     """
     from agar_pipeline.artifacts import Artifact
-    from agar_pipeline.chain import build_node, experiment_nodes
+    from agar_pipeline.building import build_node
+    from agar_pipeline.chain import experiment_nodes
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Key, Store

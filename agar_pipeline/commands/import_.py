@@ -2,33 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+
+_LINES = {
+    "agar": "AGAR's own format: N.json beside N.jpg; training_lists/ beside the images become tags.",
+    "coco": "COCO: one JSON file, its file_names relative to the images' folder.",
+    "voc": "Pascal VOC: XML files in Annotations/, images in JPEGImages/; or both in one folder.",
+    "yolo": "YOLO: text files beside the images, or in labels/ beside images/; names in data.yaml or classes.txt.",
+}
+_ANNOTATIONS = {
+    "agar": None,
+    "coco": "The COCO file; default: the only *.json in the images' folder.",
+    "voc": "Folder of the XML files; default: Annotations/, else the images' folder.",
+    "yolo": "Folder of the text files, or the file with the classes' names; default: looked for.",
+}
 
 
 @click.group("import", epilog="Example: agar import agar --images-dir photos --dataset plates")
 def command() -> None:
-    """Annotated images into a FiftyOne dataset. Twice is once: what is there already stays as it is."""
+    """Annotated images into a FiftyOne dataset. Twice is once: what is there already stays as it is.
+
+    Labels become the class names of the pipeline file whose dataset it is; spellings do not count. Broken files are
+    listed, the rest is imported, and the exit code is 1.
+    """
 
 
-@command.command("agar", epilog="Example: agar import agar --images-dir photos --dataset plates")
-@click.option(
-    "--images-dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="N.jpg + N.json"
-)
-@click.option("--dataset", required=True, help="Name of the FiftyOne dataset; made where it is not there.")
-@click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
-def agar_(images_dir: Path, dataset: str, database: str | None) -> None:
-    """AGAR's own format: N.json beside N.jpg."""
-    from agar_pipeline.commands.terminal import progress_bar, say
-    from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.fiftyone_io.import_agar import import_agar
+def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    options = [
+        click.option("--images-dir", required=True, type=folder, help="Folder of the images; never written to."),
+        click.option("--dataset", required=True, help="Name of the FiftyOne dataset; made where it is not there."),
+        click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says."),
+        click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON."),
+    ]
+    if _ANNOTATIONS[format]:
+        given = click.Path(exists=True, path_type=Path)
+        options.insert(1, click.option("--annotations", type=given, help=_ANNOTATIONS[format]))
+    if format == "agar":
+        lists = click.option(
+            "--training-lists", type=folder, help="Folder of AGAR's lists; default: beside the images."
+        )
+        options.insert(1, lists)
 
-    database = database or load_pipeline().snapshot.database
-    with progress_bar("importing") as progress:
-        counts = import_agar(images_dir.resolve(), dataset, database, agar_home(), say, progress)
-    click.echo(
-        f"{dataset}: {counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged, "
-        f"{counts.uncountable} uncountable and left out; {counts.boxes} boxes"
-    )
-    click.echo("next: agar plan")
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _subcommand(format: str) -> None:
+    example = f"Example: agar import {format} --images-dir photos --dataset plates"
+
+    @command.command(format, help=_LINES[format], epilog=example)
+    @_options(format)
+    def run(**given: Any) -> None:
+        from agar_pipeline.commands.importing import import_and_report
+
+        import_and_report(format, **given)
+
+
+for _format in _LINES:
+    _subcommand(_format)

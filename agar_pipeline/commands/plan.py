@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.plan import PlannedAsset
 
 
 @click.command("plan", epilog="Example: agar plan --json")
@@ -25,12 +29,15 @@ def command(experiment: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"assets": [planned.to_plain() for planned in plan]}, indent=1))
     else:
-        for planned in plan:
-            took = f"{planned.last_seconds:8.1f} s" if planned.last_seconds is not None else " " * 10
-            click.echo(f"{planned.key!s:<24} {planned.state:<8} {took}  {'; '.join(planned.reasons)}")
+        click.echo("\n".join(map(_line, plan)))
     if trouble:
         click.echo(f"note: the dataset was not looked at: {trouble}", err=True)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:
             click.echo("next: agar run")
         raise click.exceptions.Exit(10)
+
+
+def _line(planned: PlannedAsset) -> str:
+    took = f"{planned.last_seconds:8.1f} s" if planned.last_seconds is not None else " " * 10
+    return f"{planned.key!s:<24} {planned.state:<8} {took}  {'; '.join(planned.reasons)}".rstrip()

@@ -13,7 +13,10 @@ def command(words: tuple[str, ...]) -> None:
     """One batch, one optimizer step, one checkpoint round trip, one evaluation."""
     experiment, as_configured = parse_experiment(words)
     built = build_from_cache(experiment, "smoke_run", as_configured=as_configured)
-    for name, value in {**built.artifact.smoke(), **built.artifact.profile()}.items():
+    profile = built.artifact.profile()
+    for name, value in built.artifact.smoke().items():
         click.echo(f"{name}: {value}")
+    for line in (*profile["chart"], profile["verdict"], profile["forecast"]["sentence"], *profile["warnings"]):
+        click.echo(line)
     click.echo(f"{'cached: ' if built.cached else ''}{built.artifact.root}")
     click.echo(f"next: agar train {' '.join(words)}")

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from agar_pipeline.config.box_policy import (
+    ALLOWED_ACTIONS,
+    BOX_POLICY_DEFAULTS,
+    MENDING,
+    Action,
+    BoxRule,
+    ImageChecks,
+    check_box_policy,
+    rules_allowing,
+)
+from agar_pipeline.config.class_map import (
+    Spellings,
+)
 from agar_pipeline.config.compose import (
     load_experiment,
     load_pipeline,
-    names_in,
+)
+from agar_pipeline.config.detectors import (
+    DETECTORS,
+    find_unknown_name,
+    require_weights,
+    weights_of,
 )
 from agar_pipeline.config.experiment import (
     Accelerator,
@@ -15,26 +33,24 @@ from agar_pipeline.config.experiment import (
     ModelConfig,
     OptimizerConfig,
     Precision,
+    TilesConfig,
     TrainerConfig,
     TrainingConfig,
 )
 from agar_pipeline.config.pipeline import (
-    BOX_POLICY_DEFAULTS,
-    DROPPABLE_RULES,
     AutoRefresh,
     BboxReportConfig,
-    BoxRule,
     CocoCacheConfig,
+    ExifPolicy,
     LeaderboardConfig,
-    Part,
     PipelineConfig,
     SnapshotConfig,
-    SplitConfig,
 )
 from agar_pipeline.config.places import (
     CHECKOUT,
     agar_home,
     configs_dir,
+    database_idle_s,
     pipeline_name,
 )
 from agar_pipeline.config.plain import (
@@ -42,36 +58,67 @@ from agar_pipeline.config.plain import (
     from_plain,
     to_plain,
 )
+from agar_pipeline.config.split import (
+    DRAWN,
+    FRACTIONS,
+    LeakageConfig,
+    LeakagePolicy,
+    Part,
+    SplitConfig,
+    SplitMethod,
+    hash_list,
+)
+from agar_pipeline.config.words import names_in, spread
 
 __all__ = [
+    "ALLOWED_ACTIONS",
     "BOX_POLICY_DEFAULTS",
     "CHECKOUT",
-    "DROPPABLE_RULES",
+    "DETECTORS",
+    "DRAWN",
+    "FRACTIONS",
+    "MENDING",
     "Accelerator",
+    "Action",
     "AutoRefresh",
     "BboxReportConfig",
     "BoxRule",
     "CocoCacheConfig",
     "DataConfig",
     "EvaluationConfig",
+    "ExifPolicy",
     "ExperimentConfig",
+    "ImageChecks",
     "LeaderboardConfig",
+    "LeakageConfig",
+    "LeakagePolicy",
     "ModelConfig",
     "OptimizerConfig",
     "Part",
     "PipelineConfig",
     "Precision",
     "SnapshotConfig",
+    "Spellings",
     "SplitConfig",
+    "SplitMethod",
+    "TilesConfig",
     "TrainerConfig",
     "TrainingConfig",
     "agar_home",
+    "check_box_policy",
     "configs_dir",
+    "database_idle_s",
+    "find_unknown_name",
     "fingerprinted",
     "from_plain",
+    "hash_list",
     "load_experiment",
     "load_pipeline",
     "names_in",
     "pipeline_name",
+    "require_weights",
+    "rules_allowing",
+    "spread",
     "to_plain",
+    "weights_of",
 ]

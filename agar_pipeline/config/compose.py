@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agar_pipeline.config.composed import recall, remember
 from agar_pipeline.config.experiment import ExperimentConfig
 from agar_pipeline.config.pipeline import PipelineConfig
 from agar_pipeline.config.places import configs_dir, pipeline_name
 from agar_pipeline.config.plain import from_plain
+from agar_pipeline.config.words import check_word, is_sweep, require_choice
 from agar_pipeline.errors import ConfigError
-
-
-def names_in(group: str) -> list[str]:
-    """The choices of a config group, sorted."""
-    return sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
 
 
 def load_pipeline(name: str | None = None) -> PipelineConfig:
     """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
     name = name or pipeline_name()
-    _require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file")
+    require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file")
     plain = _compose(f"pipeline/{name}", [])["pipeline"]
     return from_plain(PipelineConfig, {"name": name, **plain}, where=f"configs/pipeline/{name}.yaml")
 
@@ -35,22 +32,41 @@ def load_experiment(name: str, overrides: Sequence[str] = ()) -> ExperimentConfi
     Raises:
         ConfigError: the experiment does not exist, or a key or value is wrong.
     """
-    _require_choice("experiment", name, "choose one of them, or add the file")
-    # `++`: a key that no file sets may be set all the same; the dataclasses know which keys there are
-    forced = [f"++{word}" if "." in word.partition("=")[0] and word[0] not in "+~" else word for word in overrides]
-    plain = _compose("config", [f"experiment={name}", *forced])
+    require_choice("experiment", name)
+    for word in overrides:
+        check_word(word)
+        if is_sweep(word):
+            raise ConfigError(f"{word} lists several values: train each of them with `agar train -m`")
+    plain = _compose("config", [f"experiment={name}", *_forced(overrides)])
     return from_plain(ExperimentConfig, {"name": name, **plain}, where=f"experiment {name}")
 
 
-def _require_choice(group: str, name: str, next_step: str) -> None:
-    if name not in names_in(group):
-        raise ConfigError(
-            f"{group} {name!r} does not exist: no configs/{group}/{name}.yaml\n"
-            f"there are: {', '.join(names_in(group)) or 'none'}; {next_step}"
-        )
+def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Config group → the file of it that an experiment takes, in the order of the defaults list."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configs_dir())):
+        composed = compose("config", [f"experiment={name}", *_forced(overrides)], return_hydra_config=True)
+    choices = {str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items()}
+    return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+
+
+def _forced(overrides: Sequence[str]) -> list[str]:
+    """`++`: a key that no file sets may be set all the same; the dataclasses know which keys there are."""
+    return [f"++{word}" if "." in word.partition("=")[0] and word[0] not in "+~" else word for word in overrides]
 
 
 def _compose(config_name: str, overrides: list[str]) -> dict[str, Any]:
+    plain = recall(config_name, overrides)
+    if plain is None:
+        plain = _compose_anew(config_name, overrides)
+        remember(config_name, overrides, plain)
+    return plain
+
+
+def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException

@@ -8,42 +8,103 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.pipeline import Part
+from agar_pipeline.config.detectors import find_unknown_name
 from agar_pipeline.config.plain import STRICT
+from agar_pipeline.config.split import Part
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TilesConfig:
+    """Crops at the photo's own resolution, for plates whose colonies vanish when the whole is shrunk."""
+
+    size: Annotated[int, Field(ge=64, le=8192)]
+    """Side of a tile, pixels of the photo."""
+    overlap: Annotated[int, Field(ge=0)] | None = None
+    """Least overlap of neighbours when a whole plate is predicted, pixels. A third more than the largest colony makes
+    the seams exact; null: that, from the training data, and half a tile at most."""
+    empty: Share = 0.2
+    """Share of the training crops taken anywhere on the plate, agar without colonies included; the others hold one."""
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> TilesConfig:
+        if self.overlap is not None and self.overlap > self.size // 2:
+            raise ValueError(f"tiles.overlap {self.overlap} is more than half of tiles.size {self.size}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """How images and boxes reach the model."""
 
-    not_fingerprinted: ClassVar = {"num_workers"}
+    not_fingerprinted: ClassVar = {"num_workers", "prefetch", "pin_memory"}
 
-    input_size: Annotated[int, Field(ge=32, le=8192)] = 512
-    """Longer side of an image as the model sees it, pixels; smaller images are enlarged."""
+    input_size: Annotated[int, Field(ge=32, le=8192)] | Literal["auto"] = 512
+    """Longer side of an image as the model sees it, pixels; smaller images are enlarged. auto: such that small
+    colonies stay legible, from the training data. Not used with `tiles`."""
+    tiles: TilesConfig | None = None
+    """null: whole plates at `input_size`."""
     batch_size: Annotated[int, Field(ge=1)] = 4
     """Global: divided by the world size."""
     num_workers: Annotated[int, Field(ge=0)] | None = None
     """Loader processes per rank; null: chosen from the machine."""
+    prefetch: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Batches that each loader process holds ready; null: chosen from the machine."""
+    pin_memory: bool | None = None
+    """Page-locked memory for transfers to a GPU; null: where there is one."""
     flip: bool = True
     """Random horizontal and vertical flips."""
-    transpose: bool = True
-    """Random swap of the axes: with the flips, all eight orientations of a plate."""
-    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    quarter_turns: bool = True
+    """Random rotation by 0, 90, 180 or 270°: with the flips, all eight orientations of a plate."""
+    scale_jitter: Share = 0.0
+    """Largest random change of scale, as a share; what grows beyond the input is cropped at random."""
+    brightness: Share = 0.2
     """Largest random change of brightness, as a share."""
+    contrast: Share = 0.0
+    """Largest random change of contrast, as a share."""
+    saturation: Share = 0.0
+    """Largest random change of saturation, as a share."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Largest random turn of the hue, as a share of the circle; costs ten times what all else does."""
+
+    @property
+    def image_side(self) -> int | None:
+        """What photos are scaled to; None: they keep their size."""
+        return None if self.tiles else self.model_side
+
+    @property
+    def model_side(self) -> int:
+        """Longer side of what the model sees, pixels; once `auto` is settled."""
+        side = self.tiles.size if self.tiles else self.input_size
+        assert side != "auto", "fit_config comes first"
+        return side
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """Which detector."""
 
+    by_content: ClassVar = {"weights"}
+
     name: str = "tiny"
     """`tiny`, or a name from torchvision's registry of detectors."""
     weights: str | None = None
     """null; a member of torchvision's weights enum (`COCO_V1`, `DEFAULT`); or a path to a local state dict."""
     weights_backbone: str | None = None
-    """The same for the backbone alone."""
-    score_floor: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """null; or a member of the weights enum of the backbone alone (`IMAGENET1K_V1`, `DEFAULT`)."""
+    score_floor: Share = 0.05
     """Detections below this score are not kept."""
+    smallest_anchor: Annotated[float, Field(ge=2, le=1024)] | Literal["auto"] = "auto"
+    """Side of the smallest anchor, pixels at the model's scale; auto: from the training boxes."""
+    max_detections: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
+    """Detections an image may have; auto: twice the boxes of the fullest plate. Prediction goes beyond it at need."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> ModelConfig:
+        if unknown := find_unknown_name(self.name, self.weights_backbone):
+            raise ValueError(unknown)
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -56,9 +117,17 @@ class OptimizerConfig:
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """For sgd only."""
     warmup_steps: Annotated[int, Field(ge=0)] = 30
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """`cosine` falls to 0 over the whole of training: max_steps, max_epochs or max_seconds, whichever is set."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """Over the whole of training, max_steps, max_epochs or max_seconds, whichever is set: `cosine` falls to 0, `step`
+    is multiplied by `step_factor` at each share of `step_at`."""
+    step_at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.9)
+    """For `step`: shares of training, rising."""
+    step_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """For `step`."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 10.0
+    """Largest norm of all gradients together; null: not clipped."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Validate and keep a running average of the weights (0.999 forgets over about a thousand steps); null: none."""
 
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -69,13 +138,22 @@ Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 class TrainerConfig:
     """How long, how exact, on what. At least one of the three limits is set; the first one reached ends training."""
 
-    not_fingerprinted: ClassVar = {"accelerator", "devices", "num_nodes", "socket_ifname", "log_every_n_steps"}
+    not_fingerprinted: ClassVar = {
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "socket_ifname",
+        "log_every_n_steps",
+        "logger",
+    }
 
     max_epochs: Annotated[int, Field(ge=1)] | None = None
     max_steps: Annotated[int, Field(ge=1)] | None = None
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Budget of training, from its first step; loading and the last evaluation come on top."""
     val_every_n_epochs: Annotated[int, Field(ge=1)] = 1
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Validations without a better val mAP after which training ends; null: it goes on to its limit."""
     precision: Precision = "32-true"
     channels_last: bool = False
     accelerator: Accelerator = "auto"
@@ -83,8 +161,10 @@ class TrainerConfig:
     """Processes per node, one per GPU. Whatever the machine has, the default is one."""
     num_nodes: Annotated[int, Field(ge=1)] = 1
     socket_ifname: str | None = None
-    """Network interface for NCCL and gloo; null: theirs to choose."""
+    """Network interface for NCCL and gloo; null: the loopback on one machine, else one that is up, which is named."""
     log_every_n_steps: Annotated[int, Field(ge=1)] = 10
+    logger: Literal["tensorboard", "mlflow", "none"] = "tensorboard"
+    """Who is shown the metrics beside `metrics.csv`; MLflow writes to a folder of the home, no account is needed."""
 
     @model_validator(mode="after")
     def _check_limits(self) -> TrainerConfig:
@@ -134,18 +214,22 @@ class ExperimentConfig:
         trainer = dataclasses.replace(
             self.trainer, max_epochs=None, max_steps=1, max_seconds=None, val_every_n_epochs=1, log_every_n_steps=1
         )
-        return TrainingConfig(self.data, self.model, self.optimizer, trainer, self.seed)
+        return TrainingConfig(self.data, self.model, self.optimizer, trainer, self.seed, forecast_for=self.trainer)
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
     """The part of an experiment that training reads."""
 
+    not_fingerprinted: ClassVar = {"forecast_for"}
+
     data: DataConfig
     model: ModelConfig
     optimizer: OptimizerConfig
     trainer: TrainerConfig
     seed: int
+    forecast_for: TrainerConfig | None = None
+    """The limits of the training that a smoke step stands for; nothing but its forecast depends on them."""
 
     @model_validator(mode="after")
     def _check_world(self) -> TrainingConfig:

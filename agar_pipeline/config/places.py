@@ -18,6 +18,20 @@ def configs_dir() -> Path:
     return Path(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").expanduser().absolute()
 
 
+def images_dir_now() -> Path | None:
+    """`AGAR_IMAGES_DIR`: where the photos that COCO caches point to lie now; None: where they were."""
+    named = os.environ.get("AGAR_IMAGES_DIR")
+    return Path(named).expanduser().absolute() if named else None
+
+
+def database_idle_s() -> float:
+    """Seconds without a client after which the embedded database ends: `AGAR_DATABASE_IDLE_S`, else three minutes.
+
+    Its start is most of the time of a plan, so it stays for as long as somebody thinks between two commands.
+    """
+    return float(os.environ.get("AGAR_DATABASE_IDLE_S") or 180)
+
+
 def pipeline_name() -> str:
     """`AGAR_PIPELINE`, else `demo`."""
     return os.environ.get("AGAR_PIPELINE") or "demo"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from agar_pipeline.config.file_content import named_by_content
 from agar_pipeline.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid")
@@ -21,12 +22,17 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def fingerprinted(config: Any) -> dict[str, Any]:
-    """What of a config enters a fingerprint: all of it but the fields that each class names in `not_fingerprinted`."""
+    """What of a config enters a fingerprint: all of it but the fields that each class names in `not_fingerprinted`.
+
+    Files that it names in `by_content` enter by their hash: replaced is changed, elsewhere is the same.
+    """
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in getattr(config, "not_fingerprinted", ()):
             continue
+        if field.name in getattr(config, "by_content", ()):
+            value = named_by_content(value)
         plain[field.name] = fingerprinted(value) if dataclasses.is_dataclass(value) else value
     return TypeAdapter(dict[str, Any]).dump_python(plain, mode="json")
 
@@ -47,9 +53,7 @@ def _explain(config_type: type, item: Mapping[str, Any]) -> str:
     path = ".".join(str(step) for step in item["loc"])
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "unexpected_keyword_argument":
-        known = _known_keys(config_type)
-        near = difflib.get_close_matches(path, known, n=1, cutoff=0.4)
-        return f"unknown key {path}" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+        return f"unknown key {path}{nearest_key(path, known_keys(config_type))}"
     if item["type"] in {"missing", "missing_argument"}:
         return f"{path} is missing"
     value = (
@@ -58,11 +62,23 @@ def _explain(config_type: type, item: Mapping[str, Any]) -> str:
     return f"{path}{value}: {message}" if path else message
 
 
-def _known_keys(config_type: type, prefix: str = "") -> list[str]:
+def nearest_key(path: str, known: Sequence[str]) -> str:
+    """`, did you mean …?`: the same word elsewhere (model.lr → optimizer.lr), else one that looks alike."""
+    last = path.rpartition(".")[2]
+    elsewhere = [key for key in known if key.rpartition(".")[2] == last]
+    near = elsewhere or difflib.get_close_matches(path, known, n=1, cutoff=0.4)
+    if not near:
+        near = [key for key in known if difflib.get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
+    return f", did you mean {' or '.join(near[:3])}?" if near else f"; known: {', '.join(known)}"
+
+
+def known_keys(config_type: type, prefix: str = "") -> list[str]:
+    """Every key of a config class and of those within it, dotted."""
     keys: list[str] = []
     hints = get_type_hints(config_type)
     for field in dataclasses.fields(config_type):
         keys.append(prefix + field.name)
-        if dataclasses.is_dataclass(hints[field.name]):
-            keys += _known_keys(hints[field.name], f"{prefix}{field.name}.")
+        for hint in (hints[field.name], *get_args(hints[field.name])):
+            if dataclasses.is_dataclass(hint):
+                keys += known_keys(hint, f"{prefix}{field.name}.")  # type: ignore[arg-type]
     return keys

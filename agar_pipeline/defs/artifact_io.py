@@ -12,6 +12,8 @@ from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Key, Store, find_faults
 
 PATH_METADATA = "path"
+_built: dict[tuple[str, Key], Path] = {}
+"""Run and asset → folder, of the runs of this process."""
 
 
 class ArtifactIOManager(dg.IOManager):
@@ -46,6 +48,9 @@ class ArtifactIOManager(dg.IOManager):
 
     def _built_in_this_run(self, context: dg.InputContext) -> Path | None:
         """Two runs at once may repoint `latest` for one another; a run's own record cannot be confused."""
+        here = _built.get((context.step_context.run_id, to_key(context.asset_key)))
+        if here is not None:
+            return here
         records = context.step_context.instance.get_records_for_run(
             context.step_context.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False
         ).records
@@ -54,6 +59,11 @@ class ArtifactIOManager(dg.IOManager):
             if materialization and materialization.asset_key == context.asset_key:
                 return Path(str(materialization.metadata[PATH_METADATA].value))
         return None
+
+
+def note_built(run_id: str, key: Key, root: Path) -> None:
+    """Spare the steps after this one, where they run in the same process, a search of the event log."""
+    _built[run_id, key] = root
 
 
 def to_key(asset_key: dg.AssetKey) -> Key:

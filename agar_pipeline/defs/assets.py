@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, Snapshot, Split, TrainingRun
-from agar_pipeline.chain import SOURCE, Node, build_node, build_snapshot
-from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.building import build_node, build_snapshot
+from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.defs.artifact_io import note_built, to_asset_key
 from agar_pipeline.defs.metadata import describe
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.source import observe
@@ -23,7 +24,7 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """Images and boxes of the FiftyOne dataset, frozen as Parquet."""
         node = nodes[Key("snapshot")]
-        return _result(build_snapshot(store, node, lambda: observe(context, node), context.log.info))
+        return _result(context, node, build_snapshot(store, node, lambda: observe(context, node), context.log.info))
 
     @dg.asset(**_spec(nodes, "split", {"parquet"}))
     def split(context: dg.AssetExecutionContext, snapshot: Snapshot) -> dg.MaterializeResult:
@@ -80,13 +81,15 @@ def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) 
 
 def leaderboard_asset(store: Store, nodes: Mapping[Key, Node]) -> dg.AssetsDefinition:
     node = nodes[Key("leaderboard")]
-    ins = {f"of_{key.experiment}": dg.AssetIn(to_asset_key(key)) for key in node.inputs}
+    ins = {f"of_{key.experiment}": dg.AssetIn(to_asset_key(key)) for key in node.inputs if key.experiment}
 
     @dg.asset(**_spec(nodes, "leaderboard", {"parquet"}), ins=ins)
-    def leaderboard(context: dg.AssetExecutionContext, **evaluations: Evaluation) -> dg.MaterializeResult:
-        """The experiments side by side."""
-        inputs = {key: evaluations[f"of_{key.experiment}"] for key in node.inputs}
-        return _result(build_node(store, node, inputs, context.log.info))
+    def leaderboard(
+        context: dg.AssetExecutionContext, coco_cache: CocoCache, **evaluations: Evaluation
+    ) -> dg.MaterializeResult:
+        """The experiments side by side, and which differences are more than noise."""
+        inputs = {key: evaluations[f"of_{key.experiment}"] if key.experiment else coco_cache for key in node.inputs}
+        return _result(context, node, build_node(store, node, inputs, context.log.info))
 
     return leaderboard
 
@@ -115,8 +118,9 @@ def _build(
     if compute is not None:
         node = Node(node.key, compute.applied_to(node.config), node.inputs)
     by_key = {key: inputs[key.asset] for key in node.inputs}
-    return _result(build_node(store, node, by_key, context.log.info))
+    return _result(context, node, build_node(store, node, by_key, context.log.info))
 
 
-def _result(built: Built) -> dg.MaterializeResult:
+def _result(context: dg.AssetExecutionContext, node: Node, built: Built) -> dg.MaterializeResult:
+    note_built(context.run_id, node.key, built.artifact.root)
     return dg.MaterializeResult(data_version=dg.DataVersion(built.artifact.data_version), metadata=describe(built))

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from agar_pipeline.artifacts import BboxReport
+from agar_pipeline.artifacts import BboxReport, Split
 
 
 @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
@@ -15,4 +15,17 @@ def boxes_are_clean(bbox_report: BboxReport) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR,
         description=None if report["ok"] else f"{broken}: see {bbox_report.root / 'report.html'}",
         metadata={"broken": dg.MetadataValue.json(broken), "report": dg.MetadataValue.path(bbox_report.root)},
+    )
+
+
+@dg.asset_check(asset="split", blocking=True, description="No picture is in two parts, as far as split.leakage says.")
+def parts_share_no_picture(split: Split) -> dg.AssetCheckResult:
+    """Stops the COCO cache in this run; `chain` asks for the stored verdict in every later one."""
+    leakage = split.summary()["leakage"]
+    across = {kind: leakage[kind]["across_parts"] for kind in ("exact", "near") if leakage[kind]["across_parts"]}
+    return dg.AssetCheckResult(
+        passed=leakage["ok"],
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{across} pairs across parts: see {split.root / 'report.html'}" if across else None,
+        metadata={"pairs_across_parts": dg.MetadataValue.json(across), "report": dg.MetadataValue.path(split.root)},
     )

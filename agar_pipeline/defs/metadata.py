@@ -1,6 +1,11 @@
-"""What a person wants to see of a materialization: counts, a small table, a picture, links to the files."""
+"""What a person wants to see of a materialization: counts, a small table, a picture, links to the files.
 
+Tables are read without pandas, whose import would be most of the time of a run in which nothing changed.
+"""
+
+import csv
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -43,17 +48,30 @@ def _snapshot(artifact: Snapshot) -> dict[str, Any]:
 
 
 def _split(artifact: Split) -> dict[str, Any]:
-    counts = artifact.table()["part"].value_counts()
-    return {f"{part}_images": int(count) for part, count in counts.items()}
+    summary = artifact.summary()
+    leakage = summary["leakage"]
+    return {
+        **{f"{part}_images": count for part, count in summary["parts"].items()},
+        "parts": _table(("part", "images"), summary["parts"].items()),
+        "left_out": sum(summary["left_out"].values()),
+        "exact_duplicates": leakage["exact"]["pairs"],
+        "near_duplicates": leakage["near"]["pairs"],
+        "exact_duplicates_across_parts": leakage["exact"]["across_parts"],
+        "near_duplicates_across_parts": leakage["near"]["across_parts"],
+        "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
+    }
 
 
 def _coco_cache(artifact: CocoCache) -> dict[str, Any]:
-    parts = artifact.dataset()["parts"]
+    dataset = artifact.dataset()
+    parts, media = dataset["parts"], dataset["media"]
     rows = [(part, counts["images"], counts["annotations"]) for part, counts in parts.items()]
     return {
         "images": sum(row[1] for row in rows),
         "annotations": sum(row[2] for row in rows),
         "parts": _table(("part", "images", "annotations"), rows),
+        "images_dir": dg.MetadataValue.path(artifact.images_dir),
+        **{f"media_{name}" if name != "kind" else "media": value for name, value in media.items() if value is not None},
     }
 
 
@@ -66,17 +84,40 @@ def _bbox_report(artifact: BboxReport) -> dict[str, Any]:
         "annotations_dropped": report["annotations_dropped"],
         "out_of_bounds_ratio": float(report["out_of_bounds_ratio"]),
         "findings": _table(("rule", "count", "policy"), rows),
+        **(_balance(report["balance"]) if "balance" in report else {}),
         "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
     }
 
 
+def _balance(balance: dict[str, Any]) -> dict[str, Any]:
+    """How alike the parts are: the share of each class in each, and the largest distance between any two."""
+    parts = balance["parts"]
+    names = sorted({name for part in parts.values() for name in part["class_shares"]})
+    shares = [(name, *(part["class_shares"].get(name) for part in parts.values())) for name in names]
+    rows = [(row[0], *("" if share is None else f"{share:.1%}" for share in row[1:])) for row in shares]
+    drift = balance["largest_drift"]
+    return {
+        "class_balance": _table(("class", *parts), rows),
+        **({} if drift is None else {"largest_drift": float(drift)}),
+    }
+
+
 def _smoke_run(artifact: SmokeRun) -> dict[str, Any]:
-    return {"smoke": dg.MetadataValue.json(artifact.smoke()), "profile": dg.MetadataValue.json(artifact.profile())}
+    profile = artifact.profile()
+    chart = "\n".join(profile["chart"])
+    return {
+        "verdict": profile["verdict"],
+        "step": dg.MetadataValue.md(f"```\n{chart}\n```"),
+        "step_seconds": float(profile["step_seconds"]),
+        "forecast": profile["forecast"]["sentence"],
+        "smoke": dg.MetadataValue.json(artifact.smoke()),
+        "profile": dg.MetadataValue.json(profile),
+    }
 
 
 def _training_run(artifact: TrainingRun) -> dict[str, Any]:
-    log = artifact.metrics()
-    last = {name: float(log[name].dropna().iloc[-1]) for name in log.columns if log[name].notna().any()}
+    with (artifact.root / "metrics.csv").open(newline="") as log:
+        last = {name: float(text) for row in csv.DictReader(log) for name, text in row.items() if text}
     return {
         "checkpoint": dg.MetadataValue.path(artifact.best_checkpoint),
         "last": dg.MetadataValue.json(last),
@@ -99,10 +140,10 @@ def _evaluation(artifact: Evaluation) -> dict[str, Any]:
 
 
 def _leaderboard(artifact: Leaderboard) -> dict[str, Any]:
-    table = artifact.table()
-    rows = table[["experiment", "map", "map_50", "mae"]].astype(str).itertuples(index=False, name=None)
+    columns = ("experiment", "map", "map_50", "mae")
+    rows = _read_rows(artifact.root / "leaderboard.parquet", list(columns))
     return {
-        "leaderboard": _table(("experiment", "map", "map_50", "mae"), rows),
+        "leaderboard": _table(columns, [[str(row[name]) for name in columns] for row in rows]),
         "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
     }
 
@@ -117,6 +158,12 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "evaluation": _evaluation,
     "leaderboard": _leaderboard,
 }
+
+
+def _read_rows(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path).read(columns).to_pylist()
 
 
 def _table(columns: tuple[str, ...], rows: Any) -> dg.TableMetadataValue:

@@ -15,7 +15,7 @@ from agar_pipeline.defs.instance import read_records
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.database import open_database, own_service
+from agar_pipeline.fiftyone_io.database import open_database
 from agar_pipeline.fiftyone_io.observe import observe_dataset
 from agar_pipeline.observation import explain_source
 from agar_pipeline.plan import PlannedAsset, Seen, make_plan
@@ -29,18 +29,17 @@ IN_FLIGHT = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _held = contextlib.ExitStack()
-"""Keeps the embedded database up for as long as the code server lives: looking again then costs milliseconds."""
+"""Keeps the database up for as long as the code server lives: looking again then costs milliseconds."""
 
 
 def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
     """A sensor that observes the dataset and, where the pipeline file says `auto_refresh`, launches what is stale."""
     config: SnapshotConfig = nodes[Key("snapshot")].config
-    seldom = own_service(config.database)  # each look then starts FiftyOne in a process of its own
 
     @dg.sensor(
         name="dataset_changed",
         description="Observes the dataset; launches what is stale where the pipeline file says `auto_refresh`.",
-        minimum_interval_seconds=300 if seldom else 15,
+        minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         asset_selection=[to_asset_key(key) for key in nodes],
     )
@@ -64,9 +63,8 @@ def _do_not_look(latest: Path, source_version: str) -> tuple[list[str], None]:
 
 def _observe(instance: dg.DagsterInstance, config: SnapshotConfig) -> str:
     """The dataset's version now; recorded only where Dagster does not know it yet."""
-    if not own_service(config.database):
-        _held.close()
-        _held.enter_context(open_database(config.database, agar_home()))
+    _held.close()
+    _held.enter_context(open_database(config.database, agar_home()))
     seen = observe_dataset(config, agar_home())
     known = instance.get_latest_data_version_record(dg.AssetKey(SOURCE.asset))
     tags = known.asset_observation.tags if known and known.asset_observation else {}

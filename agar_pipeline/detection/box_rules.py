@@ -1,11 +1,13 @@
-"""The rules that every box, annotation and image of a COCO file must keep, applied to whole columns.
+"""The rules that every annotation of a COCO file must keep, applied to whole columns.
 
-Here: finding. Not here: judging, which is the box policy's, or mending.
+Here: finding. Not here: judging or mending (`box_policy`), rules about images and files (`image_rules`,
+`file_checks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,33 +16,156 @@ from agar_pipeline.detection.coco import CocoColumns
 
 BOUNDS_TOLERANCE_PX = 1e-2
 """Relative boxes come back from float64 with errors far below a hundredth of a pixel."""
+MIN_BOX_SIDE_PX = 2.0
+SAME_PLACE_DECIMALS = 6
 
 FINDING_COLUMNS = ("rule", "part", "image_id", "annotation_id", "file_name", "value", "x", "y", "width", "height")
+RowsByRule = dict[str, np.ndarray]
+"""Rule → rows of the annotations that break it, ascending."""
 
 
-def find_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
-    """Every broken rule of one COCO file.
+def find_box_findings(columns: CocoColumns, part: str, min_box_side_px: float = MIN_BOX_SIDE_PX) -> pd.DataFrame:
+    """Every broken annotation rule of one COCO file.
 
     Returns:
-        One row per finding with `FINDING_COLUMNS`; annotation_id is null where an image is at fault, the box columns
-        where there is no box.
+        One row per finding with `FINDING_COLUMNS`.
     """
-    rows_by_rule = {rule: find(columns) for rule, find in ANNOTATION_RULES.items()}
-    found = [_annotation_findings(columns, part, rule, rows) for rule, rows in rows_by_rule.items()]
-    found.append(_image_findings(columns, part, "duplicate_image_id", _repeated(columns.image_ids)))
-    return concat_findings(found)
+    found = find_box_rows(columns, min_box_side_px)
+    return concat_findings([describe_rows(columns, part, rule, rows) for rule, rows in found.items()])
 
 
-def find_missing_images(columns: CocoColumns, part: str, exists: Sequence[bool]) -> pd.DataFrame:
-    """One finding for each image whose file is not there; `exists` is (N,) in the order of the images."""
-    return _image_findings(columns, part, "missing_image", np.flatnonzero(~np.asarray(exists, dtype=bool)))
+def find_box_rows(columns: CocoColumns, min_box_side_px: float = MIN_BOX_SIDE_PX) -> RowsByRule:
+    """The rows that break each annotation rule; a box that breaks several is in each of them.
+
+    A box that is not finite has no size or place to judge, one without area none to be out of bounds with.
+    """
+    place = place_boxes(columns)
+    unknown_category = ~np.isin(columns.annotation_category_ids, columns.category_ids)
+    masks = {
+        "non_finite_box": ~place.finite,
+        "degenerate_box": place.finite & (place.shorter_side <= 0),
+        "small_box": place.finite & (place.shorter_side > 0) & (place.shorter_side < min_box_side_px),
+        "out_of_bounds_box": place.beyond,
+        "unknown_class": unknown_category,
+        "unknown_image": ~place.image_known,
+        "negative_id": columns.annotation_ids < 0,
+    }
+    rows = {rule: np.flatnonzero(mask) for rule, mask in masks.items()}
+    rows["duplicate_box"] = _duplicate_boxes(columns, place)
+    rows["duplicate_annotation_id"] = repeated(columns.annotation_ids)
+    return rows
 
 
-def find_empty_part(columns: CocoColumns, part: str) -> pd.DataFrame:
-    """One finding where a part has no images, or where train has no annotation to learn from."""
-    value = "0 images" if not len(columns.image_ids) else "0 annotations"
-    is_empty = not len(columns.image_ids) or (part == "train" and not len(columns.annotation_ids))
-    return pd.DataFrame({"rule": ["empty_part"], "part": [part], "value": [value]} if is_empty else {})
+@dataclass(frozen=True)
+class BoxPlaces:
+    """Where M boxes lie in their images, column by column."""
+
+    sides: tuple[np.ndarray, ...]
+    """x, y, width, height, each (M,) float64."""
+    finite: np.ndarray
+    """(M,) bool."""
+    shorter_side: np.ndarray
+    """(M,) float64."""
+    image_rows: np.ndarray
+    """(M,) int64 row of the box's image; 0 where there is none."""
+    image_known: np.ndarray
+    """(M,) bool."""
+    beyond: np.ndarray
+    """(M,) bool: a box with an area leaves its image by more than the tolerance."""
+
+
+def place_boxes(columns: CocoColumns) -> BoxPlaces:
+    """Look at every box once."""
+    x, y, width, height = (np.ascontiguousarray(columns.boxes_xywh[:, side]) for side in range(4))
+    finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(width) & np.isfinite(height)
+    shorter_side = np.minimum(width, height)
+    image_rows, image_known = find_image_rows(columns)
+    sizes = columns.sizes_wh.astype(np.float64) if len(columns.sizes_wh) else np.zeros((1, 2))
+    with np.errstate(invalid="ignore", over="ignore"):
+        beyond = (x < -BOUNDS_TOLERANCE_PX) | (y < -BOUNDS_TOLERANCE_PX)
+        beyond |= x + width > (sizes[:, 0] + BOUNDS_TOLERANCE_PX)[image_rows]
+        beyond |= y + height > (sizes[:, 1] + BOUNDS_TOLERANCE_PX)[image_rows]
+        beyond &= finite & image_known & (shorter_side > 0)
+    return BoxPlaces((x, y, width, height), finite, shorter_side, image_rows, image_known, beyond)
+
+
+def find_image_rows(columns: CocoColumns) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each annotation's image, (M,), and whether there is one, (M,) bool; the row is 0 where there is none."""
+    wanted, ids = columns.annotation_image_ids, columns.image_ids
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    sorter = np.argsort(ids, kind="stable")
+    low, high = int(ids[sorter[0]]), int(ids[sorter[-1]])
+    if high - low < 4 * len(ids) + 1024:  # a table of the ids between: ten times as fast as a search
+        table = np.full(high - low + 1, -1, np.int64)
+        table[ids[sorter[::-1]] - low] = sorter[::-1]  # the first of two equal ids stands
+        inside = (wanted >= low) & (wanted <= high)
+        rows = table[np.where(inside, wanted - low, 0)]
+        known = inside & (rows >= 0)
+        return np.where(known, rows, 0), known
+    place = np.minimum(np.searchsorted(ids, wanted, sorter=sorter), len(sorter) - 1)
+    rows = sorter[place]
+    known = ids[rows] == wanted
+    return np.where(known, rows, 0), known
+
+
+def _duplicate_boxes(columns: CocoColumns, place: BoxPlaces) -> np.ndarray:
+    """Rows of boxes of the same class at the same place of the same image as an earlier one.
+
+    All rows are hashed to 64 bits, and only those whose hash comes twice are compared.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        rounded = [np.rint(side * 10**SAME_PLACE_DECIMALS) + 0.0 for side in place.sides]  # + 0.0: no minus zero
+    keys = columns.annotation_image_ids.astype(np.uint64)
+    for column in [columns.annotation_category_ids.astype(np.uint64), *(side.view(np.uint64) for side in rounded)]:
+        keys = (keys ^ (keys >> np.uint64(29)) ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    in_order = np.sort(keys)
+    twice = in_order[1:][in_order[1:] == in_order[:-1]]
+    if not len(twice):
+        return twice.astype(np.int64)
+    rows = np.flatnonzero(np.isin(keys, twice) & place.finite)
+    table = pd.DataFrame({str(number): side[rows] for number, side in enumerate(rounded)})
+    table["image"], table["category"] = columns.annotation_image_ids[rows], columns.annotation_category_ids[rows]
+    return rows[table.duplicated().to_numpy()]
+
+
+def repeated(ids: np.ndarray) -> np.ndarray:
+    """Rows whose id an earlier row has."""
+    if len(ids) < 2 or (ids[1:] > ids[:-1]).all():
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(pd.Series(ids).duplicated().to_numpy())
+
+
+def describe_rows(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) -> pd.DataFrame:
+    """Findings of one rule, one per row."""
+    if not len(rows):
+        return pd.DataFrame()
+    image_rows, known = find_image_rows(columns)
+    boxes = columns.boxes_xywh[rows]
+    return pd.DataFrame(
+        {
+            "rule": rule,
+            "part": part,
+            "image_id": columns.annotation_image_ids[rows],
+            "annotation_id": columns.annotation_ids[rows],
+            "file_name": [str(columns.file_names[image_rows[row]]) if known[row] else None for row in rows],
+            "value": _values(columns, rule, rows),
+            **{name: boxes[:, i] for i, name in enumerate(("x", "y", "width", "height"))},
+        }
+    )
+
+
+def _values(columns: CocoColumns, rule: str, rows: np.ndarray) -> list[str]:
+    if rule == "unknown_class":
+        known = columns.category_ids
+        range_text = f"; the categories are {known.min()}…{known.max()}" if len(known) else "; there are no categories"
+        return [f"category_id {category_id}{range_text}" for category_id in columns.annotation_category_ids[rows]]
+    if rule == "unknown_image":
+        return [f"image_id {image_id}" for image_id in columns.annotation_image_ids[rows]]
+    if rule in {"negative_id", "duplicate_annotation_id"}:
+        return [f"annotation id {annotation_id}" for annotation_id in columns.annotation_ids[rows]]
+    boxes = columns.boxes_xywh[rows].tolist()
+    return [f"x {x:g}, y {y:g}, width {width:g}, height {height:g}" for x, y, width, height in boxes]
 
 
 def concat_findings(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -50,96 +175,3 @@ def concat_findings(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
     types = dict.fromkeys(("rule", "part", "file_name", "value"), "string")
     types |= dict.fromkeys(("image_id", "annotation_id"), "Int64") | dict.fromkeys(FINDING_COLUMNS[6:], "float64")
     return table.astype(types)
-
-
-def _non_finite(columns: CocoColumns) -> np.ndarray:
-    return np.flatnonzero(~np.isfinite(columns.boxes_xywh).all(axis=1))
-
-
-def _degenerate(columns: CocoColumns) -> np.ndarray:
-    sides = columns.boxes_xywh[:, 2:]
-    return np.flatnonzero(np.isfinite(sides).all(axis=1) & (sides <= 0).any(axis=1))
-
-
-def _out_of_bounds(columns: CocoColumns) -> np.ndarray:
-    index, known = _image_rows(columns)
-    boxes = columns.boxes_xywh
-    sizes_wh = columns.sizes_wh[index] if len(columns.sizes_wh) else np.zeros((len(boxes), 2))
-    beyond = (boxes[:, :2] < -BOUNDS_TOLERANCE_PX) | (boxes[:, :2] + boxes[:, 2:] > sizes_wh + BOUNDS_TOLERANCE_PX)
-    return np.flatnonzero(known & np.isfinite(boxes).all(axis=1) & beyond.any(axis=1))
-
-
-def _duplicate_boxes(columns: CocoColumns) -> np.ndarray:
-    table = pd.DataFrame(np.round(columns.boxes_xywh, 6))
-    table["image"], table["category"] = columns.annotation_image_ids, columns.annotation_category_ids
-    return np.flatnonzero(table.duplicated().to_numpy() & np.isfinite(columns.boxes_xywh).all(axis=1))
-
-
-def _unknown_classes(columns: CocoColumns) -> np.ndarray:
-    return np.flatnonzero(~np.isin(columns.annotation_category_ids, columns.category_ids))
-
-
-def _unknown_images(columns: CocoColumns) -> np.ndarray:
-    return np.flatnonzero(~_image_rows(columns)[1])
-
-
-def _repeated(ids: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(pd.Series(ids).duplicated().to_numpy())
-
-
-ANNOTATION_RULES: dict[str, Callable[[CocoColumns], np.ndarray]] = {
-    "non_finite_box": _non_finite,
-    "degenerate_box": _degenerate,
-    "out_of_bounds_box": _out_of_bounds,
-    "duplicate_box": _duplicate_boxes,
-    "unknown_class": _unknown_classes,
-    "unknown_image": _unknown_images,
-    "duplicate_annotation_id": lambda columns: _repeated(columns.annotation_ids),
-}
-"""Each gives the rows of the annotations that break the rule."""
-
-
-def _image_rows(columns: CocoColumns) -> tuple[np.ndarray, np.ndarray]:
-    """Row of each annotation's image, (M,), and whether there is one, (M,) bool; the row is 0 where there is none."""
-    if not len(columns.image_ids):
-        return np.zeros(len(columns.annotation_ids), np.int64), np.zeros(len(columns.annotation_ids), bool)
-    sorter = np.argsort(columns.image_ids, kind="stable")
-    place = np.searchsorted(columns.image_ids, columns.annotation_image_ids, sorter=sorter)
-    index = sorter[np.minimum(place, len(sorter) - 1)]
-    known = columns.image_ids[index] == columns.annotation_image_ids
-    return np.where(known, index, 0), known
-
-
-def _annotation_findings(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) -> pd.DataFrame:
-    index, known = _image_rows(columns)
-    boxes = columns.boxes_xywh[rows]
-    values = [
-        f"category_id {columns.annotation_category_ids[row]}"
-        if rule == "unknown_class"
-        else f"x {box[0]:g}, y {box[1]:g}, width {box[2]:g}, height {box[3]:g}"
-        for row, box in zip(rows.tolist(), boxes.tolist(), strict=True)
-    ]
-    names = [str(columns.file_names[index[row]]) if known[row] else None for row in rows]
-    return pd.DataFrame(
-        {
-            "rule": rule,
-            "part": part,
-            "image_id": columns.annotation_image_ids[rows],
-            "annotation_id": columns.annotation_ids[rows],
-            "file_name": names,
-            "value": values,
-            **{name: boxes[:, i] for i, name in enumerate(("x", "y", "width", "height"))},
-        }
-    )
-
-
-def _image_findings(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "rule": rule,
-            "part": part,
-            "image_id": columns.image_ids[rows],
-            "file_name": columns.file_names[rows],
-            "value": [f"{width}×{height} px" for width, height in columns.sizes_wh[rows].tolist()],
-        }
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -30,6 +32,23 @@ def xywh_to_rel_xywh(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray
     return np.asarray(boxes_xywh, dtype=np.float64) / np.concatenate([sizes_wh, sizes_wh], axis=-1)
 
 
+def turn_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.ndarray:
+    """Boxes drawn on photos as stored, to the photos as displayed.
+
+    Args:
+        boxes_rel_xywh: (N, 4) top-left x, y, width, height as shares of the stored photo.
+        orientations: (N,) EXIF orientation of each box's photo, 1…8.
+
+    Returns:
+        (N, 4) the same as shares of the displayed photo.
+    """
+    swapped = np.where((orientations >= 5)[:, None], boxes_rel_xywh[:, [1, 0, 3, 2]], boxes_rel_xywh)
+    x, y, width, height = swapped.T
+    x = np.where(np.isin(orientations, (2, 3, 6, 7)), 1 - x - width, x)
+    y = np.where(np.isin(orientations, (3, 4, 7, 8)), 1 - y - height, y)
+    return np.stack([x, y, width, height], axis=1)
+
+
 def xywh_to_clipped_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """COCO boxes to pixel corners inside the image.
 
@@ -49,3 +68,15 @@ def xywh_to_clipped_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int]) -> np
 def xyxy_to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
     """(N, 4) pixel corners to (N, 4) COCO boxes."""
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+
+
+def xywh_to_model_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
+    """COCO boxes to corners in the pixels of a scaled image, clipped to it: (N, 4) float64."""
+    factors = np.array([shape_hw[1] / size_wh[0], shape_hw[0] / size_wh[1]] * 2)
+    return xywh_to_clipped_xyxy(boxes_xywh, size_wh) * factors
+
+
+def model_xyxy_to_xywh(boxes_xyxy: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
+    """Inverse of `xywh_to_model_xyxy` for boxes inside the image."""
+    factors = np.array([size_wh[0] / shape_hw[1], size_wh[1] / shape_hw[0]] * 2)
+    return xyxy_to_xywh(boxes_xyxy * factors)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +38,31 @@ class CheckpointFacts:
     metrics: dict[str, float | None]
     """On val, of this very model."""
 
+    def to_plain(self) -> dict[str, Any]:
+        lists = {"class_names": list(self.class_names), "category_ids": list(self.category_ids)}
+        return {**vars(self), **lists, "spec": self.spec.to_plain()}
 
-def save_checkpoint(path: Path, detector: Detector, facts: CheckpointFacts) -> None:
-    """Write a checkpoint, whole or not at all: same folder, fsync, rename."""
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> CheckpointFacts:
+        """From `to_plain`, other keys left aside."""
+        values = {name: plain[name] for name in cls.__dataclass_fields__}
+        lists = {"class_names": tuple(plain["class_names"]), "category_ids": tuple(plain["category_ids"])}
+        return cls(**{**values, **lists, "spec": DetectorSpec.from_plain(plain["spec"])})
+
+
+def save_checkpoint(path: Path, detector: Detector, facts: CheckpointFacts) -> dict[str, Any]:
+    """Write a checkpoint, whole or not at all, and return its content."""
     content = {
         "format": FORMAT,
-        "spec": facts.spec.to_plain(),
-        **{name: value for name, value in vars(facts).items() if name != "spec"},
-        "class_names": list(facts.class_names),
-        "category_ids": list(facts.category_ids),
-        "state_dict": {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()},
+        **facts.to_plain(),
+        "state_dict": {name: value.detach().cpu().clone() for name, value in detector.state_dict().items()},
     }
+    write_whole(path, content)
+    return content
+
+
+def write_whole(path: Path, content: dict[str, Any]) -> None:
+    """Save plain values and tensors, whole or not at all: same folder, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     with draft.open("wb") as stream:
@@ -64,27 +82,30 @@ def load_checkpoint(path: Path) -> tuple[Detector, CheckpointFacts]:
         ArtifactError: it is missing, truncated, or not one of ours.
     """
     content = _read(Path(path))
-    spec = DetectorSpec.from_plain(content["spec"])
-    detector = build_detector(spec)
+    facts = CheckpointFacts.from_plain(content)
+    detector = build_detector(facts.spec)
     detector.load_state_dict(content["state_dict"])
-    facts = CheckpointFacts(
-        spec=spec,
-        class_names=tuple(content["class_names"]),
-        category_ids=tuple(content["category_ids"]),
-        **{name: content[name] for name in _PLAIN},
-    )
     return detector.eval(), facts
 
 
-_PLAIN = ("precision", "channels_last", "epoch", "step", "score_threshold", "metrics")
+def _require_hash(path: Path) -> None:
+    """Refuse a checkpoint of an artifact that is not what its manifest says; one that lies alone is taken as it is."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        manifest = json.loads((path.resolve().parent.parent / "manifest.json").read_text())
+        wanted = {file["path"]: file["sha256"] for file in manifest["files"]}.get(f"checkpoints/{path.name}")
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if wanted is not None and wanted != found:
+            raise ArtifactError(f"{path} was altered on disk since it was trained: `agar verify`, then `agar run`")
 
 
 def _read(path: Path) -> dict[str, Any]:
+    _require_hash(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist: give a checkpoint of a training_run") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(f"{path} is damaged or not a checkpoint ({first_line}): train again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -1,12 +1,12 @@
 """COCO files as whole columns.
 
-Here: reading and writing plain COCO annotation files. Not here: judging what is in them (`box_rules`).
+Here: opening and writing plain COCO annotation files. Not here: the JSON itself (`coco_parse`), judging what is in them
+(`box_rules`), the mapped columns beside a file (`mapped_coco`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,23 @@ from typing import Any
 import numpy as np
 import orjson
 
-from agar_pipeline.errors import AnnotationError
+from agar_pipeline.detection.coco_parse import parse_columns
+from agar_pipeline.detection.mapped import TextColumn, from_portable, to_portable
+from agar_pipeline.detection.mapped_coco import columns_folder, find_columns, keep_columns, write_columns
+
+IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh")
 
 
 @dataclass(frozen=True)
 class CocoColumns:
-    """A COCO file with N images, M annotations and K categories, each column an array."""
+    """A COCO file with N images, M annotations and K categories, each column an array.
+
+    Read from a cache, the arrays are mapped and read-only; a pickle then holds their paths, not their content.
+    """
 
     image_ids: np.ndarray
     """(N,) int64."""
-    file_names: np.ndarray
+    file_names: np.ndarray | TextColumn
     """(N,) str, relative to the images' folder."""
     sizes_wh: np.ndarray
     """(N, 2) int64, width and height in pixels."""
@@ -41,6 +48,18 @@ class CocoColumns:
     """(K,) int64."""
     class_names: tuple[str, ...]
     """In the order of `category_ids`."""
+    original_sizes_wh: np.ndarray = None  # type: ignore[assignment]
+    """(N, 2) int64, width and height of the photos before a cache made smaller copies; left out: `sizes_wh`."""
+
+    def __post_init__(self) -> None:
+        if self.original_sizes_wh is None:
+            object.__setattr__(self, "original_sizes_wh", self.sizes_wh)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: to_portable(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: from_portable(value) for name, value in state.items()})
 
     def rows_of_images(self) -> tuple[np.ndarray, np.ndarray]:
         """Annotations grouped by image.
@@ -60,90 +79,99 @@ class CocoColumns:
         counts = np.bincount(index[rows], minlength=len(self.image_ids))
         return order, np.concatenate([[0], np.cumsum(counts)])
 
+    def scale_xywh(self) -> np.ndarray:
+        """(N, 4) pixels of each image per pixel of its photo, along x, y, width and height; 1 where nothing shrank."""
+        return np.tile(self.sizes_wh / np.maximum(self.original_sizes_wh, 1), 2)
+
+    def in_photo_pixels(self) -> CocoColumns:
+        """Sizes and boxes in the pixels of the photos, as they were annotated."""
+        if np.array_equal(self.sizes_wh, self.original_sizes_wh):
+            return self
+        order, starts = self.rows_of_images()
+        boxes_xywh = np.array(self.boxes_xywh)
+        boxes_xywh[order] /= np.repeat(self.scale_xywh(), np.diff(starts), axis=0)
+        boxes_xywh = np.round(boxes_xywh, 9)  # a side of 2 px is 2 again, and not below it
+        return dataclasses.replace(self, sizes_wh=self.original_sizes_wh, boxes_xywh=boxes_xywh)
+
+    def take_images(self, rows: np.ndarray) -> CocoColumns:
+        """The images in these rows, with their annotations and all categories."""
+        kept = np.isin(self.annotation_image_ids, self.image_ids[rows])
+        return self.take_annotations(kept).take_image_columns(rows)
+
+    def take_image_columns(self, rows: np.ndarray) -> CocoColumns:
+        """The images in these rows, with all annotations: those of other images are left without one."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in IMAGE_COLUMNS})
+
+    def take_annotations(self, rows: np.ndarray) -> CocoColumns:
+        """The annotations in these rows, with all images and categories."""
+        return dataclasses.replace(
+            self,
+            annotation_ids=self.annotation_ids[rows],
+            annotation_image_ids=self.annotation_image_ids[rows],
+            annotation_category_ids=self.annotation_category_ids[rows],
+            boxes_xywh=self.boxes_xywh[rows],
+            iscrowd=self.iscrowd[rows],
+        )
+
 
 def read_coco(path: Path) -> CocoColumns:
-    """Read a COCO annotation file.
+    """Read a COCO annotation file, or open the columns that were made from it.
 
     Raises:
         AnnotationError: not JSON, or a list, key or value that a COCO file must have is missing or of another type.
     """
-    try:
-        plain = orjson.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise AnnotationError(f"{path} does not exist: materialize coco_cache, or give another file") from None
-    except orjson.JSONDecodeError:
-        try:  # orjson refuses NaN and Infinity, which Python's json and so other exporters write
-            plain = json.loads(Path(path).read_text())
-        except ValueError as error:
-            raise AnnotationError(f"{path} is not JSON: {error}") from error
-    try:
-        return _columns(plain)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise AnnotationError(f"{path} is not a COCO annotation file: {_what_is_wrong(error)}") from error
+    mapped, sha256 = find_columns(path)
+    if mapped is not None:
+        return CocoColumns(**mapped)
+    parsed = parse_coco(path)
+    kept = keep_columns(path, sha256, vars(parsed)) if sha256 else None
+    return parsed if kept is None else CocoColumns(**kept)
 
 
-def _columns(plain: dict[str, Any]) -> CocoColumns:
-    images, annotations, categories = plain["images"], plain.get("annotations", []), plain["categories"]
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    if len(boxes) != len(annotations):
-        raise ValueError("a bbox does not have four numbers")
-    return CocoColumns(
-        image_ids=_integers(i["id"] for i in images),
-        file_names=np.array([_text(i["file_name"]) for i in images], dtype=object),
-        sizes_wh=np.array([(i["width"], i["height"]) for i in images], dtype=np.int64).reshape(-1, 2),
-        annotation_ids=_integers(a["id"] for a in annotations),
-        annotation_image_ids=_integers(a["image_id"] for a in annotations),
-        annotation_category_ids=_integers(a["category_id"] for a in annotations),
-        boxes_xywh=boxes,
-        iscrowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
-        category_ids=_integers(c["id"] for c in categories),
-        class_names=tuple(_text(c["name"]) for c in categories),
-    )
-
-
-def _integers(values: Iterable[Any]) -> np.ndarray:
-    listed = list(values)
-    for value in listed:
-        if type(value) is not int:
-            raise TypeError(f"id {value!r} is not a whole number")
-    return np.array(listed, dtype=np.int64)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return value
-
-
-def _what_is_wrong(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+def parse_coco(path: Path) -> CocoColumns:
+    """`read_coco` from the JSON itself."""
+    return CocoColumns(**parse_columns(path))
 
 
 def write_coco(path: Path, columns: CocoColumns) -> None:
-    """Write plain COCO that pycocotools loads. A number that is not finite is written as null."""
-    areas = columns.boxes_xywh[:, 2] * columns.boxes_xywh[:, 3]
+    """Write plain COCO that pycocotools loads, and its mapped columns beside it.
+
+    A number that is not finite is written as null. Where the photos were made smaller, each image has the keys
+    `original_width` and `original_height`.
+    """
+    boxes_xywh = np.where(np.isfinite(columns.boxes_xywh), columns.boxes_xywh, np.nan)  # as null is read again
+    columns = dataclasses.replace(columns, boxes_xywh=boxes_xywh)
     plain = {
-        "images": [
-            {"id": i, "file_name": name, "width": w, "height": h}
-            for i, name, (w, h) in zip(
-                columns.image_ids.tolist(), columns.file_names.tolist(), columns.sizes_wh.tolist(), strict=True
-            )
-        ],
-        "annotations": [
-            {"id": i, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": int(crowd)}
-            for i, image, category, box, area, crowd in zip(
-                columns.annotation_ids.tolist(),
-                columns.annotation_image_ids.tolist(),
-                columns.annotation_category_ids.tolist(),
-                columns.boxes_xywh.tolist(),
-                areas.tolist(),
-                columns.iscrowd.tolist(),
-                strict=True,
-            )
-        ],
+        "images": _plain_images(columns),
+        "annotations": _plain_annotations(columns),
         "categories": [
             {"id": i, "name": name} for i, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True)
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(orjson.dumps(plain))
+    write_columns(columns_folder(path), path, vars(columns))
+
+
+def _plain_images(columns: CocoColumns) -> list[dict[str, Any]]:
+    rows = zip(columns.image_ids.tolist(), columns.file_names.tolist(), columns.sizes_wh.tolist(), strict=True)
+    plain = [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (width, height) in rows]
+    if not np.array_equal(columns.sizes_wh, columns.original_sizes_wh):
+        for image, (width, height) in zip(plain, columns.original_sizes_wh.tolist(), strict=True):
+            image |= {"original_width": width, "original_height": height}
+    return plain
+
+
+def _plain_annotations(columns: CocoColumns) -> list[dict[str, Any]]:
+    return [
+        {"id": i, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": int(crowd)}
+        for i, image, category, box, area, crowd in zip(
+            columns.annotation_ids.tolist(),
+            columns.annotation_image_ids.tolist(),
+            columns.annotation_category_ids.tolist(),
+            columns.boxes_xywh.tolist(),
+            (columns.boxes_xywh[:, 2] * columns.boxes_xywh[:, 3]).tolist(),
+            columns.iscrowd.tolist(),
+            strict=True,
+        )
+    ]

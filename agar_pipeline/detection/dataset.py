@@ -1,6 +1,7 @@
 """COCO columns and photos as what a torchvision detector eats.
 
-Here: targets, augmentation, loaders. Not here: reading pixels (`images`), judging boxes (`bbox_report`).
+Here: targets, loaders. Not here: reading pixels (`images`), changing them (`augmentation`), where tiles lie (`tiles`),
+judging boxes (`bbox_report`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from agar_pipeline.config import DataConfig
-from agar_pipeline.detection.boxes import xywh_to_clipped_xyxy
+from agar_pipeline.detection.augmentation import augment_image, crop_boxes
+from agar_pipeline.detection.boxes import xywh_to_model_xyxy
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.images import load_image, safe_image_path
+from agar_pipeline.detection.devices import keep_freed_memory
+from agar_pipeline.detection.image_paths import safe_image_path
+from agar_pipeline.detection.images import load_image
+from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
+from agar_pipeline.detection.tiles import choose_crop, count_crops
 from agar_pipeline.errors import AnnotationError
 
 Target = dict[str, Any]
@@ -44,38 +51,25 @@ def check_boxes(columns: CocoColumns) -> None:
         )
 
 
-def take_images(columns: CocoColumns, rows: np.ndarray) -> CocoColumns:
-    """The images in these rows, with their annotations and all categories."""
-    kept = np.isin(columns.annotation_image_ids, columns.image_ids[rows])
-    return CocoColumns(
-        image_ids=columns.image_ids[rows],
-        file_names=columns.file_names[rows],
-        sizes_wh=columns.sizes_wh[rows],
-        annotation_ids=columns.annotation_ids[kept],
-        annotation_image_ids=columns.annotation_image_ids[kept],
-        annotation_category_ids=columns.annotation_category_ids[kept],
-        boxes_xywh=columns.boxes_xywh[kept],
-        iscrowd=columns.iscrowd[kept],
-        category_ids=columns.category_ids,
-        class_names=columns.class_names,
-    )
-
-
 class DetectionDataset(Dataset):
     """Item i: a (3, H, W) uint8 image whose longer side is `input_size`, and its target.
 
     The target holds `boxes` (N, 4) float32 xyxy in pixels of that image and clipped to it, `labels` (N,) int64 in
     1…K by sorted category_id, `image_id`, and `size_wh`, the photo's own size. N may be 0. Crowds are left out.
+
+    With `augment`, an item depends on (seed, epoch, i) alone, whichever process loads it; with `augment.tiles` it is
+    a crop, and a photo has as many items as tiles would cover it.
     """
 
     def __init__(
         self,
         columns: CocoColumns,
         images_dir: Path,
-        input_size: int,
+        input_size: int | None,
         augment: DataConfig | None = None,
         seed: int = 0,
     ) -> None:
+        """`input_size` None: photos keep their size."""
         check_boxes(columns)
         self.columns, self.images_dir, self.input_size = columns, Path(images_dir), input_size
         self.augment, self.seed = augment, seed
@@ -83,29 +77,74 @@ class DetectionDataset(Dataset):
         """Shared, so that workers which outlive an epoch see it change."""
         self._order, self._starts = columns.rows_of_images()
         self._labels = np.searchsorted(np.sort(columns.category_ids), columns.annotation_category_ids) + 1
+        self._rows = np.arange(len(columns.image_ids))
+        if augment is not None and augment.tiles is not None:
+            self._rows = np.repeat(self._rows, count_crops(columns.sizes_wh, augment.tiles.size))
 
     def __len__(self) -> int:
-        return len(self.columns.image_ids)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Target]:
-        columns = self.columns
-        size_wh = (int(columns.sizes_wh[index, 0]), int(columns.sizes_wh[index, 1]))
-        path = safe_image_path(self.images_dir, columns.file_names[index])
-        pixels, _ = load_image(path, self.input_size, size_wh)
-        rows = self._order[self._starts[index] : self._starts[index + 1]]
-        rows = rows[~columns.iscrowd[rows]]
-        boxes, labels = scale_boxes(columns.boxes_xywh[rows], size_wh, pixels.shape[:2]), self._labels[rows]
-        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        boxes, labels = boxes[kept], labels[kept]
-        if self.augment is not None:
-            rng = np.random.default_rng((self.seed, int(self.epoch), index))
-            pixels, boxes = augment_image(pixels, boxes, self.augment, rng)
+        row = int(self._rows[index])
+        if self.augment is None:
+            pixels, boxes, labels = self._load(row, self.input_size)
+            # a view: the model's normalization reads it in any order, and turning 1024 px around costs 1 ms
+            return self._item(row, torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(boxes), labels)
+        rng = np.random.default_rng((self.seed, int(self.epoch), index))
+        pixels, boxes, labels = self._load(row, self._jittered_side(row, rng))
+        window = self._choose_window(pixels.shape[1::-1], boxes, rng)
+        if window is not None:
+            left, top, right, bottom = window
+            pixels = pixels[top:bottom, left:right]
+            boxes, kept = crop_boxes(boxes, np.array(window, dtype=np.float32))
+            labels = labels[kept]
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        image, turned = augment_image(image, torch.from_numpy(boxes), self.augment, rng)
+        return self._item(row, image, turned, labels)
+
+    def _load(self, row: int, side: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(H, W, 3) pixels, (N, 4) float32 boxes_xyxy on them, none of them degenerate, and (N,) labels."""
+        columns = self.columns
+        size_wh = self._size_wh(row)
+        path = safe_image_path(self.images_dir, columns.file_names[row])
+        pixels, _ = load_image(path, side, size_wh)
+        rows = self._order[self._starts[row] : self._starts[row + 1]]
+        rows = rows[~columns.iscrowd[rows]]
+        boxes = scale_boxes(columns.boxes_xywh[rows], size_wh, pixels.shape[:2])
+        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return pixels, boxes[kept], self._labels[rows][kept]
+
+    def _size_wh(self, row: int) -> tuple[int, int]:
+        return int(self.columns.sizes_wh[row, 0]), int(self.columns.sizes_wh[row, 1])
+
+    def _jittered_side(self, row: int, rng: np.random.Generator) -> int | None:
+        """The change of scale costs nothing: the photo is decoded at some scale anyway."""
+        assert self.augment is not None
+        factor = 1 + rng.uniform(-1, 1) * self.augment.scale_jitter
+        if not self.augment.scale_jitter:
+            return self.input_size
+        return max(1, round((self.input_size or max(self._size_wh(row))) * factor))
+
+    def _choose_window(
+        self, size_wh: tuple[int, int], boxes_xyxy: np.ndarray, rng: np.random.Generator
+    ) -> tuple[int, int, int, int] | None:
+        """What of the image is shown: a tile, or what of a grown image fits the input; None: all of it."""
+        assert self.augment is not None
+        tiles = self.augment.tiles
+        if tiles is not None:
+            return choose_crop(size_wh, tiles.size, boxes_xyxy, tiles.empty, rng)
+        if self.input_size is not None and max(size_wh) > self.input_size:
+            return choose_crop(size_wh, self.input_size, boxes_xyxy, 1.0, rng)
+        return None
+
+    def _item(
+        self, row: int, image: torch.Tensor, boxes_xyxy: torch.Tensor, labels: np.ndarray
+    ) -> tuple[torch.Tensor, Target]:
         target = {
-            "boxes": torch.from_numpy(boxes),
+            "boxes": boxes_xyxy,
             "labels": torch.from_numpy(labels.astype(np.int64)),
-            "image_id": int(columns.image_ids[index]),
-            "size_wh": size_wh,
+            "image_id": int(self.columns.image_ids[row]),
+            "size_wh": self._size_wh(row),
         }
         return image, target
 
@@ -121,33 +160,7 @@ def scale_boxes(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequ
     Returns:
         (N, 4) float32 xyxy, clipped; what lies outside becomes degenerate.
     """
-    factor = np.array([shape_hw[1] / size_wh[0], shape_hw[0] / size_wh[1]] * 2)
-    return (xywh_to_clipped_xyxy(boxes_xywh, size_wh) * factor).astype(np.float32)
-
-
-def augment_image(
-    pixels: np.ndarray, boxes_xyxy: np.ndarray, data: DataConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Random flips, transposition and brightness of (H, W, 3) uint8 pixels, and (N, 4) boxes that follow them."""
-    flip_x, flip_y, swap = rng.random(3) < 0.5
-    brightness = rng.uniform(1 - data.brightness, 1 + data.brightness)
-    if data.transpose and swap:
-        pixels, boxes_xyxy = pixels.transpose(1, 0, 2), boxes_xyxy[:, [1, 0, 3, 2]]
-    height, width = pixels.shape[:2]
-    if data.flip and flip_x:
-        pixels = pixels[:, ::-1]
-        boxes_xyxy = np.stack(
-            [width - boxes_xyxy[:, 2], boxes_xyxy[:, 1], width - boxes_xyxy[:, 0], boxes_xyxy[:, 3]], axis=1
-        )
-    if data.flip and flip_y:
-        pixels = pixels[::-1]
-        boxes_xyxy = np.stack(
-            [boxes_xyxy[:, 0], height - boxes_xyxy[:, 3], boxes_xyxy[:, 2], height - boxes_xyxy[:, 1]], axis=1
-        )
-    if data.brightness:
-        table = np.clip(np.arange(256) * brightness, 0, 255).astype(np.uint8)
-        pixels = table[pixels]
-    return pixels, np.ascontiguousarray(boxes_xyxy, dtype=np.float32)
+    return xywh_to_model_xyxy(boxes_xywh, size_wh, shape_hw).astype(np.float32)
 
 
 def collate(items: list[tuple[torch.Tensor, Target]]) -> Batch:
@@ -156,54 +169,65 @@ def collate(items: list[tuple[torch.Tensor, Target]]) -> Batch:
     return list(images), list(targets)
 
 
+def count_items(columns: CocoColumns, data: DataConfig) -> int:
+    """Items of an epoch of training."""
+    if data.tiles is None:
+        return len(columns.image_ids)
+    return int(count_crops(columns.sizes_wh, data.tiles.size).sum())
+
+
+def count_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def choose_workers(asked: int | None, images: int, ranks: int = 1) -> int:
     """Loader processes per rank: as asked; else 0 for small sets and small machines, and one core is left free."""
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = count_cores()
     if images < 64 or cores // ranks <= 2:
         return 0
     return min(8, cores // ranks - 1)
 
 
+def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: int, num_workers: int) -> int | None:
+    """Batches that each worker holds ready: as asked; else up to 4, in an eighth of the free memory at most."""
+    if not num_workers:
+        return None
+    side = dataset.input_size or int(dataset.columns.sizes_wh.max(initial=1))
+    if dataset.augment is not None and dataset.augment.tiles is not None:
+        side = dataset.augment.tiles.size
+    room = psutil.virtual_memory().available / 8 / num_workers
+    return asked or int(np.clip(room / (3 * side**2 * batch_size), 1, 4))
+
+
 def build_loader(
     dataset: DetectionDataset,
-    batch_size: int,
+    batches: PlainBatches | TrainBatches,
     num_workers: int,
     *,
-    rank: int = 0,
-    world_size: int = 1,
-    shuffle: bool = False,
     pin_memory: bool = False,
+    prefetch: int | None = None,
 ) -> DataLoader:
-    """A loader over one rank's share.
+    """A loader of one rank's batches.
 
     Args:
         dataset: What to load.
-        batch_size: Global; this rank's batches have `batch_size // world_size` images.
+        batches: Lists of its indices, see `sampling`.
         num_workers: Loader processes of this rank.
-        rank: This process.
-        world_size: All processes.
-        shuffle: For training: another order each epoch, and no incomplete batch if there is a complete one.
         pin_memory: For transfers to a GPU.
+        prefetch: Batches that each of them holds ready; None: chosen from the machine.
     """
-    local_batch_size = max(1, batch_size // world_size)
-    generator = torch.Generator().manual_seed(dataset.seed)
-    sampler: Any = None
-    if world_size > 1 and shuffle:
-        sampler = DistributedSampler(dataset, world_size, rank, shuffle=True, seed=dataset.seed)
-    elif world_size > 1:
-        sampler = range(rank, len(dataset), world_size)  # a plain share: no image is repeated to even them out
+    keep_freed_memory()
     return DataLoader(
         dataset,
-        batch_size=local_batch_size,
-        shuffle=shuffle and sampler is None,
-        sampler=sampler,
+        batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=collate,
-        drop_last=shuffle and len(dataset) >= batch_size,
         persistent_workers=num_workers > 0,
         multiprocessing_context="fork" if num_workers > 0 else None,
         pin_memory=pin_memory,
-        generator=generator,
+        prefetch_factor=choose_prefetch(prefetch, dataset, batches.batch_size, num_workers),
+        generator=torch.Generator().manual_seed(dataset.seed),  # else it draws from the model's
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import ComputeError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,36 @@ class World:
         return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, "0011", strict=True)))
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a training runs: its ranks, and what of the machine it uses."""
+
+    world: World
+    accelerator: str
+    precision: str
+
+    @classmethod
+    def find(cls, config: TrainingConfig, log: Callable[[str], None]) -> Site:
+        """Raises ComputeError where other devices or processes are there than the config asks for."""
+        world = World.from_environment()
+        _require_world(world, config)
+        accelerator = resolve_accelerator(config.trainer.accelerator, world.local_size)
+        precision = resolve_precision(config.trainer.precision, accelerator)
+        if precision != config.trainer.precision:
+            log(f"precision {config.trainer.precision} is not in this hardware: {precision}")
+        return cls(world, accelerator, precision)
+
+
+def _require_world(world: World, config: TrainingConfig) -> None:
+    asked = config.trainer.devices * config.trainer.num_nodes
+    if world.size != asked:
+        raise ComputeError(
+            f"{world.size} process(es) run, trainer.devices × trainer.num_nodes is {asked}: start as many by torchrun"
+        )
+    if config.data.batch_size % world.size:
+        raise ComputeError(f"data.batch_size {config.data.batch_size} does not divide by {world.size} processes")
+
+
 def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
     """`cpu`, `cuda` or `mps`; `auto` is cuda where there is one, else cpu.
 
@@ -34,7 +70,7 @@ def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
     """
     available = torch.cuda.device_count()
     if accelerator == "auto":
-        accelerator = "cuda" if available else "cpu"
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and available < devices:
         raise ComputeError(
             f"{devices} CUDA device(s) asked for, {available} visible: "
@@ -67,6 +103,18 @@ def autocast(precision: str, accelerator: str) -> torch.autocast:
     """The context in which a model of this (resolved) precision runs."""
     dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
     return torch.autocast(accelerator, dtype, enabled=precision != "32-true")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what batches of photos give back, here and in workers forked from here.
+
+    It returns more than some megabytes at the top of the heap to the system at once, and each next photo pays for
+    fresh pages: 5.3 ms instead of 3.6 for one of 1024 px. Elsewhere than on glibc nothing happens.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 def fit_threads() -> int:

@@ -1,55 +1,24 @@
 """One photo from disk to the size that the model sees.
 
-Here: finding the file safely, decoding, orientation, resizing. Not here: boxes, augmentation.
+Here: decoding, orientation, resizing. Not here: finding the file safely (`image_paths`), boxes, augmentation.
 """
 
 from __future__ import annotations
 
 import io
-import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 from PIL import Image
 
+from agar_pipeline.detection.image_paths import MAX_PIXELS
+from agar_pipeline.detection.orientation import QUARTER_TURNS, displayed_wh, left_to_turn
 from agar_pipeline.errors import ImageFileError
 
-MAX_PIXELS = 250_000_000
-"""A photo with more is refused: a small file can claim any size and fill the memory."""
-_EXIF_ORIENTATION = 0x0112
 
-
-def safe_image_path(images_dir: Path, file_name: str) -> Path:
-    """The file of an image, which must be a regular file inside `images_dir`, symbolic links followed.
-
-    Raises:
-        ImageFileError: `file_name` is absolute, climbs out with `..`, holds a NUL, leads out through a link,
-            does not exist, or is not a regular file.
-    """
-    shown = f"file_name {file_name!r}"
-    if "\0" in file_name or not file_name:
-        raise ImageFileError(f"{shown} is no file name: mend it in the COCO file")
-    if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
-        raise ImageFileError(f"{shown} must be relative to {images_dir} and stay inside it: mend it in the COCO file")
-    root = Path(images_dir).resolve()
-    try:
-        path = (root / file_name).resolve()
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise ImageFileError(f"{root / file_name} does not exist: add it, or give another images folder") from None
-    except (OSError, RuntimeError) as error:
-        raise ImageFileError(f"{root / file_name} cannot be reached: {error}") from error
-    if not path.is_relative_to(root):
-        raise ImageFileError(f"{root / file_name} is a link out of the images folder to {path}: copy the file instead")
-    if not stat.S_ISREG(mode):
-        raise ImageFileError(f"{path} is not a regular file: remove the image from the COCO file")
-    return path
-
-
-def load_image(path: Path, max_side: int, size_wh: tuple[int, int] | None = None) -> tuple[np.ndarray, float]:
+def load_image(path: Path, max_side: int | None, size_wh: tuple[int, int] | None = None) -> tuple[np.ndarray, float]:
     """Read a photo as displayed, its longer side made `max_side`.
 
     A JPEG is decoded at the smallest DCT scale that is not below the target, then resized antialiased on uint8:
@@ -57,7 +26,7 @@ def load_image(path: Path, max_side: int, size_wh: tuple[int, int] | None = None
 
     Args:
         path: JPEG, PNG, TIFF or whatever else PIL reads; EXIF orientation is applied.
-        max_side: Pixels of the longer side of the answer; smaller photos are enlarged.
+        max_side: Pixels of the longer side of the answer; smaller photos are enlarged. None: as it is.
         size_wh: The displayed size that the COCO file states, if it is to be checked.
 
     Returns:
@@ -74,25 +43,32 @@ def load_image(path: Path, max_side: int, size_wh: tuple[int, int] | None = None
         raise ImageFileError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
 
 
-def _load(data: bytes, path: Path, max_side: int, size_wh: tuple[int, int] | None) -> tuple[np.ndarray, float]:
+def _load(data: bytes, path: Path, max_side: int | None, size_wh: tuple[int, int] | None) -> tuple[np.ndarray, float]:
+    photo = open_checked(data, path)
+    orientation, stored_wh, shown_wh = left_to_turn(photo), photo.size, displayed_wh(photo)
+    if size_wh is not None and shown_wh != tuple(size_wh):
+        raise ImageFileError(
+            f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}: "
+            "its boxes would be misplaced; make the dataset again from the current photos"
+        )
+    scale = 1.0 if max_side is None else max_side / max(stored_wh)
+    target_wh = (max(1, round(stored_wh[0] * scale)), max(1, round(stored_wh[1] * scale)))
+    pixels = _resize(decode(data, photo, target_wh), target_wh)
+    return np.ascontiguousarray(orient(pixels, orientation)), scale
+
+
+def open_checked(data: bytes, path: Path) -> Image.Image:
+    """A photo whose pixels are not read yet. Raises ImageFileError where they must not be."""
     photo = Image.open(io.BytesIO(data))
     if photo.width * photo.height > MAX_PIXELS:
         raise ImageFileError(f"{path} has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}: remove it")
-    orientation = photo.getexif().get(_EXIF_ORIENTATION, 1)
-    stored_wh = photo.size
-    displayed_wh = stored_wh[::-1] if orientation in (5, 6, 7, 8) else stored_wh
-    if size_wh is not None and displayed_wh != tuple(size_wh):
-        raise ImageFileError(
-            f"{path} is {displayed_wh[0]}×{displayed_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}: "
-            "its boxes would be misplaced; make the dataset again from the current photos"
-        )
-    scale = max_side / max(stored_wh)
-    target_wh = (max(1, round(stored_wh[0] * scale)), max(1, round(stored_wh[1] * scale)))
-    pixels = _resize(_decode(data, photo, target_wh), target_wh)
-    return np.ascontiguousarray(_orient(pixels, orientation)), scale
+    if photo.mode == "F":
+        raise ImageFileError(f"{path} holds floating-point pixels of unknown range: save it with 8 or 16 bits")
+    return photo
 
 
-def _decode(data: bytes, photo: Image.Image, target_wh: tuple[int, int]) -> np.ndarray:
+def decode(data: bytes, photo: Image.Image, target_wh: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 RGB as stored, not smaller than the target: a JPEG at the smallest DCT scale that is not."""
     if photo.format in {"JPEG", "MPO"} and photo.mode in {"RGB", "L"}:
         try:
             return simplejpeg.decode_jpeg(data, "RGB", min_width=target_wh[0], min_height=target_wh[1])
@@ -114,14 +90,16 @@ def _decode_with_pil(photo: Image.Image) -> np.ndarray:
 def _resize(pixels: np.ndarray, target_wh: tuple[int, int]) -> np.ndarray:
     if pixels.shape[:2] == target_wh[::-1]:
         return pixels
+    import torch
+
     chw = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # channels last: the quick uint8 kernel
     resized = torch.nn.functional.interpolate(chw, size=target_wh[::-1], mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
 
 
-def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Turn (H, W, 3) stored pixels to how EXIF says they are displayed."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in QUARTER_TURNS:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

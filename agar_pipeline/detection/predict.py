@@ -9,19 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.counting import DEFAULT_THRESHOLD
 from agar_pipeline.detection.dataset import Batch, DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.devices import autocast, fit_threads, resolve_accelerator, resolve_precision
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.model import Detector
+from agar_pipeline.detection.orientation import displayed_wh
+from agar_pipeline.detection.sampling import PlainBatches
 
 CAP_FACTOR = 4
 
 
-@torch.inference_mode()
 def predict_batches(
     detector: Detector, batches: Iterable[Batch], category_ids: np.ndarray, accelerator: str, precision: str
 ) -> Detections:
@@ -34,16 +37,39 @@ def predict_batches(
         accelerator: Where the detector is.
         precision: As resolved for it.
     """
+    return _predict(detector, batches, category_ids, accelerator, precision)[0]
+
+
+@torch.inference_mode()
+def _predict(
+    detector: Detector, batches: Iterable[Batch], category_ids: np.ndarray, accelerator: str, precision: str
+) -> tuple[Detections, set[int]]:
+    """As `predict_batches`; also the ids of the images that may have lost detections to the model's cap."""
     detector.eval()
     device = next(detector.parameters()).device
-    pieces = []
+    pieces, capped = [], set()
     for images, targets in batches:
         moved = [image.to(device, non_blocking=True) for image in images]
         with autocast(precision, accelerator):
-            answers = detector(moved)
+            answers = _of_equal_shape(detector, moved)
         for image, target, answer in zip(images, targets, answers, strict=True):
             pieces.append(_to_photo(answer, target, (image.shape[2], image.shape[1]), category_ids))
-    return Detections.concatenate(pieces)
+            if answer["capped"]:
+                capped.add(target["image_id"])
+    return Detections.concatenate(pieces), capped
+
+
+def _of_equal_shape(detector: Detector, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """Answers in the order of the images, which meet the model with those of their own shape only.
+
+    Among larger ones an image is padded, and its detections would depend on its neighbours in the batch.
+    """
+    answers: list[Any] = [None] * len(images)
+    for shape in dict.fromkeys(image.shape for image in images):
+        places = [place for place, image in enumerate(images) if image.shape == shape]
+        for place, answer in zip(places, detector([images[place] for place in places]), strict=True):
+            answers[place] = answer
+    return answers
 
 
 def predict_uncapped(
@@ -54,12 +80,12 @@ def predict_uncapped(
     Args:
         batches: Gone through again, for the images at the cap only, each time it rises.
     """
-    detections = predict_batches(detector, batches, category_ids, accelerator, precision)
-    while capped := find_capped_images(detections, detector.detections_per_image):
+    detections, capped = _predict(detector, batches, category_ids, accelerator, precision)
+    while capped:
         detector.set_limits(CAP_FACTOR * detector.detections_per_image)
-        again = predict_batches(detector, _only(batches, set(capped)), category_ids, accelerator, precision)
-        kept = detections.take(np.flatnonzero(~np.isin(detections.image_ids, capped)))
-        detections = Detections.concatenate([kept, again])
+        done = detections.take(np.flatnonzero(~np.isin(detections.image_ids, list(capped))))
+        again, capped = _predict(detector, _only(batches, capped), category_ids, accelerator, precision)
+        detections = Detections.concatenate([done, again])
     return detections
 
 
@@ -88,10 +114,14 @@ def _to_photo(
     return detections.take(np.flatnonzero((boxes_xywh[:, 2:] > 0).all(axis=1)))
 
 
-def find_capped_images(detections: Detections, cap: int) -> list[int]:
-    """Ids of the images with as many detections as the model may give: some may be missing there."""
-    ids, counts = np.unique(detections.image_ids, return_counts=True)
-    return ids[counts >= cap].tolist()
+@dataclass(frozen=True)
+class LoadedPhoto:
+    """One photo, ready for a model."""
+
+    image: torch.Tensor
+    """(3, H, W) uint8, at the model's scale."""
+    size_wh: tuple[int, int]
+    """Of the photo itself, pixels, as displayed."""
 
 
 @dataclass(frozen=True)
@@ -137,23 +167,36 @@ class Predictor:
         Raises:
             ImageFileError: an image cannot be read, or is not of the size that the COCO file states.
         """
-        dataset = DetectionDataset(columns, images_dir, self.facts.spec.input_size)
-        loader = build_loader(dataset, batch_size, choose_workers(num_workers, len(dataset)))
+        dataset = DetectionDataset(columns, images_dir, self.facts.spec.image_side)
+        batches = PlainBatches(len(dataset), batch_size)
+        loader = build_loader(dataset, batches, choose_workers(num_workers, len(dataset)))
         if log:
             log(f"predicting {len(dataset)} images")
         predict = predict_uncapped if cap_may_rise else predict_batches
         return predict(self.detector, loader, self.category_ids, self.accelerator, self.precision)
 
-    def predict_image(self, path: Path) -> Detections:
-        """Detections of one photo, under image_id 0.
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of `category_ids`."""
+        return self.facts.class_names
+
+    @property
+    def score_threshold(self) -> float:
+        """From which a detection counts as a colony."""
+        return DEFAULT_THRESHOLD if self.facts.score_threshold is None else self.facts.score_threshold
+
+    def read(self, path: Path) -> LoadedPhoto:
+        """A photo at the model's scale.
 
         Raises:
             ImageFileError: it cannot be read.
         """
-        pixels, scale = load_image(Path(path), self.facts.spec.input_size)
-        height, width = pixels.shape[:2]
-        image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-        target = {"image_id": 0, "size_wh": (width / scale, height / scale)}
-        return predict_batches(
-            self.detector, [([image], [target])], self.category_ids, self.accelerator, self.precision
-        )
+        pixels, _ = load_image(Path(path), self.facts.spec.image_side)
+        with Image.open(path) as photo:
+            size_wh = displayed_wh(photo)
+        return LoadedPhoto(torch.from_numpy(pixels.transpose(2, 0, 1).copy()), size_wh)
+
+    def detect(self, photo: LoadedPhoto) -> Detections:
+        """Detections of one photo, under image_id 0; none is lost to the cap."""
+        batches = [([photo.image], [{"image_id": 0, "size_wh": photo.size_wh}])]
+        return predict_uncapped(self.detector, batches, self.category_ids, self.accelerator, self.precision)

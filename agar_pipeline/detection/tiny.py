@@ -18,6 +18,8 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
+from agar_pipeline.detection import ranks
+
 CHANNELS = {2: 16, 4: 32, 8: 64, 16: 96, 32: 128, 64: 128}
 """Stride of a stage → its channels."""
 PYRAMID_CHANNELS = 64
@@ -26,7 +28,7 @@ AnchorSizes = dict[int, tuple[float, ...]]
 """Stride of a pyramid level → sides of its square anchors, pixels at the model's scale."""
 
 
-def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3) -> AnchorSizes:
+def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3, smallest: float | None = None) -> AnchorSizes:
     """Pyramid levels and anchors for boxes of these sizes.
 
     An anchor of side a matches (IoU ≥ 0.5) boxes of side a/√2 to a·√2, so that steps of √2 leave no gap. A level of
@@ -35,15 +37,19 @@ def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3) -> AnchorSizes:
     Args:
         box_sides: (N,) square roots of the boxes' areas, pixels at the model's scale; N may be 0.
         max_levels: Levels at most; boxes beyond the last one's anchors are matched to them all the same.
+        smallest: Side of the smallest anchor; None: from the boxes.
 
     Returns:
         Two levels at least, doubling strides from 4 up.
     """
     if not len(box_sides):
-        return {8: (16.0, 22.6), 16: (32.0, 45.3)}
+        box_sides = np.array([smallest or 16.0])
     low, high = np.quantile(box_sides, [0.25, 0.98])
     first = int(np.clip(2 ** np.floor(np.log2(max(low, 1) * 1.15 / 2)), 4, 32))
     shrink = float(np.clip(low / (2 * first), 0.6, 1.0))  # the finest stride is 4: smaller boxes, smaller anchors
+    if smallest is not None:
+        first = int(np.clip(2 ** np.floor(np.log2(smallest / 2)), 4, 32))
+        shrink = smallest / (2 * first)
     strides = [first, first * 2]
     while len(strides) < max_levels and strides[-1] * 2 * shrink * 2 < high and strides[-1] < 64:
         strides.append(strides[-1] * 2)
@@ -125,7 +131,10 @@ class TinyHead(RetinaNetHead):
         ]
         merged = {name: torch.cat([target[name] for target in targets]) for name in ("boxes", "labels")}
         outputs = {name: values.flatten(0, 1)[None] for name, values in head_outputs.items()}
-        return super().compute_loss([merged], outputs, [torch.cat(anchors)], [torch.cat(shifted)])
+        all_matched = torch.cat(shifted)
+        losses = super().compute_loss([merged], outputs, [torch.cat(anchors)], [all_matched])
+        weight = ranks.weigh(int((all_matched >= 0).sum())) if ranks.world_size() > 1 else 1.0
+        return {name: loss * weight for name, loss in losses.items()}
 
 
 def build_tiny(num_classes: int, anchor_sizes: AnchorSizes, **limits: float) -> RetinaNet:

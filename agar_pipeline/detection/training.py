@@ -1,36 +1,40 @@
-"""Training from COCO columns to checkpoints: data, model and Lightning's Trainer put together.
+"""Training from COCO columns to checkpoints: data, model and bookkeeping put together.
 
-Here: assembly, for one process or for one rank of many. Not here: starting ranks (`launch`).
+Here: assembly, for one process or for one rank of many. Not here: the order of things in a training (`conductor`),
+Lightning's Trainer (`lightning_trainer`), starting ranks (`launch`).
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from agar_pipeline.config import TrainingConfig
+from agar_pipeline.detection import ranks
+from agar_pipeline.detection.averaging import WeightAverage
 from agar_pipeline.detection.checkpoint import CheckpointFacts
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.conductor import Conductor
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader, choose_workers
-from agar_pipeline.detection.devices import World, resolve_accelerator, resolve_precision
-from agar_pipeline.detection.lightning_module import DetectorModule, Progress
-from agar_pipeline.detection.model import Detector, DetectorSpec, build_detector, make_spec
+from agar_pipeline.detection.devices import Site, World
+from agar_pipeline.detection.fitting import fit_config, fit_spec, warn_of_seams
+from agar_pipeline.detection.lightning_module import DetectorModule
+from agar_pipeline.detection.lightning_trainer import build_trainer, fit, silence_lightning
+from agar_pipeline.detection.model import Detector, DetectorSpec, build_detector
+from agar_pipeline.detection.resume import ResumePoints
+from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
+from agar_pipeline.detection.schedule import Progress
+from agar_pipeline.detection.tracking import MetricsLog, show_metrics, take_events
 from agar_pipeline.detection.validation import Validation
 from agar_pipeline.detection.weights import load_weights
-from agar_pipeline.errors import ComputeError, TrainingError
+from agar_pipeline.disk import link_or_copy
+from agar_pipeline.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,17 @@ class TrainingOutcome:
     """What training came to; the checkpoints and `metrics.csv` are on disk."""
 
     detector: Detector
-    """As it was after the last step."""
+    """As it was after the last step, or the average of its weights."""
     spec: DetectorSpec
     best: CheckpointFacts
     last: CheckpointFacts
     first_losses: dict[str, float]
     last_losses: dict[str, float]
-    world_size: int
+    world: World
     accelerator: str
     precision: str
     train_seconds: float
+    """Those of an interrupted run included."""
     validation_seconds: float
 
 
@@ -60,6 +65,7 @@ def train(
     log: Callable[[str], None],
     *,
     most_boxes: int | None = None,
+    points: ResumePoints | None = None,
 ) -> TrainingOutcome:
     """Train a detector. Under torchrun every rank calls this; only rank 0 writes.
 
@@ -71,70 +77,97 @@ def train(
         out_dir: Receives `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and `metrics.csv`.
         log: Told how it goes, at most about every three seconds.
         most_boxes: Boxes in the fullest image to reckon with; default: of both parts.
+        points: Where an interrupted training is gone on from; none: it is not kept.
 
     Raises:
         TrainingError: nothing to learn from, a loss that is not finite, or no memory left.
+        StoppedError: SIGTERM or Ctrl-C came.
         PipelineError: what images, boxes, weights or devices are refused for.
     """
-    _silence_lightning()
+    silence_lightning()
     _require_data(train_columns, val_columns)
-    world = World.from_environment()
-    _require_world(world, config)
-    accelerator = resolve_accelerator(config.trainer.accelerator, world.local_size)
-    precision = resolve_precision(config.trainer.precision, accelerator)
-    if precision != config.trainer.precision:
-        log(f"precision {config.trainer.precision} is not in this hardware: {precision}")
+    site = Site.find(config, log)
     L.seed_everything(config.seed, verbose=False)
+    config = fit_config(config, train_columns)
+    if seams := warn_of_seams(config.data, train_columns):
+        log(seams)
+    spec = fit_spec(config, train_columns, val_columns, most_boxes)
+    work_dir = out_dir if points is None else points.folder
+    conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site)
+    if fresh := conductor.module.detector.fresh:
+        log(
+            f"model.weights {config.model.weights} knows other classes than these {spec.num_classes}: "
+            f"{len(fresh)} tensors of the head start at random, {fresh[0]} first"
+        )
+    conductor.tell, conductor.points = log, points
+    conductor.resume()
+    if site.world.rank == 0 and points is not None:
+        show_metrics(conductor.metrics, config, work_dir)
+    fit(build_trainer(config, site, conductor), conductor, loader, config)
+    if site.world.rank == 0:
+        conductor.metrics.close()
+        conductor.metrics.write_csv(out_dir / "metrics.csv")
+        if work_dir != out_dir:
+            (out_dir / "checkpoints").mkdir(parents=True)
+            for path in sorted((work_dir / "checkpoints").iterdir()):  # they stay, until the artifact is published
+                link_or_copy(path, out_dir / "checkpoints" / path.name)
+            if (work_dir / "tensorboard").is_dir():
+                take_events(work_dir / "tensorboard", out_dir)
+    return _outcome(conductor, spec, site)
 
-    dataset = DetectionDataset(train_columns, images_dir, config.data.input_size, config.data, config.seed)
-    loader, val_loader = _loaders(config, dataset, val_columns, world, accelerator)
-    most = most_boxes or max(_most_boxes(train_columns), _most_boxes(val_columns))
-    sides = _box_sides(train_columns, config.data.input_size)
-    spec = make_spec(config.model, len(train_columns.category_ids), config.data.input_size, sides, most)
-    detector = _start_detector(config, spec)
 
-    progress = Progress(config.trainer, len(loader))
+def _assemble(
+    config: TrainingConfig,
+    train_columns: CocoColumns,
+    val_columns: CocoColumns,
+    images_dir: Path,
+    work_dir: Path,
+    spec: DetectorSpec,
+    site: Site,
+) -> tuple[Conductor, DataLoader]:
+    """Data, model and bookkeeping put together; and the loader of this rank's batches."""
+    dataset = DetectionDataset(train_columns, images_dir, config.data.image_side, config.data, config.seed)
+    loader, val_loader = _loaders(config, dataset, val_columns, site)
+    assert isinstance(loader.batch_sampler, TrainBatches)
+    detector = _start_detector(config, spec, site)
     file_names = dict(zip(train_columns.image_ids.tolist(), train_columns.file_names.tolist(), strict=True))
-    module = DetectorModule(detector, config.optimizer, progress, file_names)
-    validation = Validation(
-        columns=val_columns,
-        loader=val_loader,
-        train_dataset=dataset,
-        out_dir=out_dir,
-        spec=spec,
-        precision=config.trainer.precision,
-        resolved=(accelerator, precision),
-        channels_last=config.trainer.channels_last,
-        every_n_epochs=config.trainer.val_every_n_epochs,
-        log_every_n_steps=config.trainer.log_every_n_steps,
-        tell=log,
+    progress = Progress(config.trainer, len(loader))
+    conductor = Conductor(
+        module=DetectorModule(detector, config.optimizer, progress, file_names),
+        batches=loader.batch_sampler,
+        dataset=dataset,
+        validation=Validation(
+            columns=val_columns,
+            loader=val_loader,
+            folder=work_dir / "checkpoints",
+            spec=spec,
+            trainer=config.trainer,
+            resolved=(site.accelerator, site.precision),
+            is_first_rank=site.world.rank == 0,
+        ),
+        metrics=MetricsLog(),
+        average=WeightAverage(detector, config.optimizer.ema_decay) if config.optimizer.ema_decay else None,
     )
-    started_at = time.monotonic()
-    _fit(_build_trainer(config, world, accelerator, precision, out_dir, validation), module, loader, config)
-    if world.rank == 0:
-        _keep_only_metrics(out_dir)
-    assert validation.last is not None
+    return conductor, loader
+
+
+def _outcome(conductor: Conductor, spec: DetectorSpec, site: Site) -> TrainingOutcome:
+    best, last = conductor.validation.best, conductor.validation.last
+    assert best is not None
+    assert last is not None
     return TrainingOutcome(
-        detector=module.detector,
+        detector=conductor.detector,
         spec=spec,
-        best=validation.best or validation.last,
-        last=validation.last,
-        first_losses=validation.first_losses,
-        last_losses=module.losses,
-        world_size=world.size,
-        accelerator=accelerator,
-        precision=precision,
-        train_seconds=time.monotonic() - started_at - validation.seconds,
-        validation_seconds=validation.seconds,
+        best=best,
+        last=last,
+        first_losses=conductor.first_losses,
+        last_losses=conductor.module.losses,
+        world=site.world,
+        accelerator=site.accelerator,
+        precision=site.precision,
+        train_seconds=conductor.progress.elapsed_s - conductor.validation.seconds,
+        validation_seconds=conductor.validation.seconds,
     )
-
-
-def _silence_lightning() -> None:
-    """Lightning's tips and notes are about choices that are made here on purpose."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message=".*torch.cpu.amp.*")
 
 
 def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
@@ -150,97 +183,30 @@ def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
         )
 
 
-def _require_world(world: World, config: TrainingConfig) -> None:
-    asked = config.trainer.devices * config.trainer.num_nodes
-    if world.size != asked:
-        raise ComputeError(
-            f"{world.size} process(es) run, trainer.devices × trainer.num_nodes is {asked}: start as many by torchrun"
-        )
-    if config.data.batch_size % world.size:
-        raise ComputeError(f"data.batch_size {config.data.batch_size} does not divide by {world.size} processes")
-
-
 def _loaders(
-    config: TrainingConfig, dataset: DetectionDataset, val_columns: CocoColumns, world: World, accelerator: str
+    config: TrainingConfig, dataset: DetectionDataset, val_columns: CocoColumns, site: Site
 ) -> tuple[DataLoader, DataLoader]:
+    world, data = site.world, config.data
+    feeding: dict[str, Any] = {"prefetch": data.prefetch, "pin_memory": data.pin_memory}
+    if data.pin_memory is None:
+        feeding["pin_memory"] = site.accelerator == "cuda"
+    batch_size = config.data.batch_size
     workers = choose_workers(config.data.num_workers, len(dataset), world.local_size)
-    shared: dict[str, Any] = {"rank": world.rank, "world_size": world.size, "pin_memory": accelerator == "cuda"}
-    loader = build_loader(dataset, config.data.batch_size, workers, shuffle=True, **shared)
-    val_dataset = DetectionDataset(val_columns, dataset.images_dir, config.data.input_size)
+    batches = TrainBatches(len(dataset), batch_size, config.seed, world.rank, world.size)
+    val_dataset = DetectionDataset(val_columns, dataset.images_dir, config.data.image_side)
     val_workers = choose_workers(config.data.num_workers, len(val_dataset), world.local_size)
-    return loader, build_loader(val_dataset, config.data.batch_size, val_workers, **shared)
+    val_batches = PlainBatches(len(val_dataset), max(1, batch_size // world.size), world.rank, world.size)
+    return (
+        build_loader(dataset, batches, workers, **feeding),
+        build_loader(val_dataset, val_batches, val_workers, **feeding),
+    )
 
 
-def _most_boxes(columns: CocoColumns) -> int:
-    counts = np.unique(columns.annotation_image_ids, return_counts=True)[1]
-    return int(counts.max()) if len(counts) else 0
-
-
-def _box_sides(columns: CocoColumns, input_size: int) -> np.ndarray:
-    """(N,) square roots of the boxes' areas at the model's scale; boxes without an area are left out."""
-    order, starts = columns.rows_of_images()
-    longer_sides = np.repeat(columns.sizes_wh.max(axis=1), np.diff(starts))
-    boxes = columns.boxes_xywh[order]
-    sides = np.sqrt(np.clip(boxes[:, 2], 0, None) * np.clip(boxes[:, 3], 0, None)) * input_size / longer_sides
-    return sides[np.isfinite(sides) & (sides > 0)]
-
-
-def _start_detector(config: TrainingConfig, spec: DetectorSpec) -> Detector:
+def _start_detector(config: TrainingConfig, spec: DetectorSpec, site: Site) -> Detector:
     detector = build_detector(spec, config.model.weights_backbone if config.model.weights is None else None)
     if config.model.weights is not None:
-        load_weights(detector.model, spec.name, config.model.weights)
+        detector.fresh = load_weights(detector.model, spec.name, config.model.weights)
     detector.frozen_batch_norm = config.model.weights is not None or config.model.weights_backbone is not None
+    if site.world.size > 1 and not detector.frozen_batch_norm:
+        ranks.synchronize_batch_norm(detector, site.accelerator)
     return detector.to(memory_format=torch.channels_last) if config.trainer.channels_last else detector
-
-
-def _build_trainer(
-    config: TrainingConfig, world: World, accelerator: str, precision: str, out_dir: Path, validation: Validation
-) -> L.Trainer:
-    strategy: Any = "auto"
-    if world.size > 1:
-        strategy = DDPStrategy(process_group_backend="nccl" if accelerator == "cuda" else "gloo")
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=world.local_size,
-        num_nodes=config.trainer.num_nodes,
-        strategy=strategy,
-        precision=precision,
-        max_epochs=config.trainer.max_epochs or -1,
-        max_steps=config.trainer.max_steps or -1,
-        gradient_clip_val=config.optimizer.clip_norm,
-        logger=CSVLogger(str(out_dir), name="lightning", version="csv"),
-        callbacks=[validation],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-        log_every_n_steps=config.trainer.log_every_n_steps,
-    )
-    if trainer.world_size != world.size:
-        raise ComputeError(f"Lightning made a world of {trainer.world_size} processes, torchrun started {world.size}")
-    return trainer
-
-
-def _fit(trainer: L.Trainer, module: DetectorModule, loader: DataLoader, config: TrainingConfig) -> None:
-    try:
-        trainer.fit(module, loader)
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"no memory left with data.batch_size={config.data.batch_size} and "
-            f"data.input_size={config.data.input_size}: lower one of them ({str(error).splitlines()[0]})"
-        ) from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if not math.isfinite(module.losses.get("loss", math.nan)):
-        raise TrainingError("training ended before its first step: raise trainer.max_seconds or max_steps")
-
-
-def _keep_only_metrics(out_dir: Path) -> None:
-    """Lightning's logger wants a folder of its own; of what is in it only the CSV is ours."""
-    folder = out_dir / "lightning" / "csv"
-    (folder / "metrics.csv").replace(out_dir / "metrics.csv")
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    folder.parent.rmdir()

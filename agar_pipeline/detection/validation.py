@@ -1,111 +1,66 @@
-"""What happens at the end of an epoch: predict val as the evaluation does, keep the best model, say how it goes."""
+"""Val as the evaluation sees it, at the end of an epoch: predict, judge, keep the best model."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
-import torch.distributed as dist
 from torch.utils.data import DataLoader
 
-from agar_pipeline.detection.checkpoint import CheckpointFacts, save_checkpoint
+from agar_pipeline.config import TrainerConfig
+from agar_pipeline.detection import ranks
+from agar_pipeline.detection.checkpoint import CheckpointFacts, save_checkpoint, write_whole
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.counting import choose_score_threshold, counting_metrics
-from agar_pipeline.detection.dataset import DetectionDataset
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.devices import fit_threads
-from agar_pipeline.detection.lightning_module import DetectorModule
 from agar_pipeline.detection.metrics import coco_metrics
-from agar_pipeline.detection.model import DetectorSpec
+from agar_pipeline.detection.model import Detector, DetectorSpec
 from agar_pipeline.detection.predict import predict_uncapped
-
-LOG_EVERY_S = 3.0
-FIT_THREADS_EVERY_S = 15.0
+from agar_pipeline.detection.schedule import Progress
 
 
 @dataclass(eq=False)
-class Validation(L.Callback):
-    """Validates every so many epochs and at the end, writes `checkpoints/{best,last}.ckpt`, and reports progress."""
+class Validation:
+    """Judges detectors on val, and writes `best.ckpt` and `last.ckpt`."""
 
     columns: CocoColumns
     loader: DataLoader
     """This rank's share of val."""
-    train_dataset: DetectionDataset
-    out_dir: Path
+    folder: Path
+    """Of the checkpoints."""
     spec: DetectorSpec
-    precision: str
-    """As asked for; written into checkpoints."""
+    trainer: TrainerConfig
+    """Its precision, as asked for, is written into checkpoints."""
     resolved: tuple[str, str]
     """Accelerator and precision that are used."""
-    channels_last: bool
-    every_n_epochs: int
-    log_every_n_steps: int
-    tell: Callable[[str], None]
-    """Not `log`: Lightning puts its own there."""
+    is_first_rank: bool
     best: CheckpointFacts | None = None
     last: CheckpointFacts | None = None
-    first_losses: dict[str, float] = field(default_factory=dict)
+    best_content: dict[str, Any] | None = None
+    """Of `best.ckpt`."""
+    without_better: int = 0
+    """Validations since the best one."""
     seconds: float = 0.0
-    """Spent on validation."""
-    _logged_at: float = 0.0
-    _threads_fitted_at: float = -math.inf
 
-    def on_train_epoch_start(self, trainer: L.Trainer, module: Any) -> None:
-        self.train_dataset.epoch.fill_(trainer.current_epoch)
-        in_a_hurry = self.resolved[0] == "cpu" and module.progress.limits.max_seconds is not None
-        if in_a_hurry and time.monotonic() - self._threads_fitted_at > FIT_THREADS_EVERY_S:
-            fit_threads()
-            self._threads_fitted_at = time.monotonic()
+    @property
+    def out_of_patience(self) -> bool:
+        return self.trainer.patience is not None and self.without_better >= self.trainer.patience
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
-        self.first_losses = self.first_losses or dict(module.losses)
-        if trainer.global_step % self.log_every_n_steps == 0 and trainer.logger is not None:
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
-            row = {"epoch": trainer.current_epoch, "lr": rate, **{f"train_{k}": v for k, v in module.losses.items()}}
-            trainer.logger.log_metrics(row, trainer.global_step)
-        if time.monotonic() - self._logged_at > LOG_EVERY_S:
-            self._report(trainer, module)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0 and module.progress.fraction < 1:
-            self._validate(trainer, module)
-
-    def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
-        if self.last is None or self.last.step != trainer.global_step:
-            self._validate(trainer, module)
-        if trainer.is_global_zero:
-            assert self.last is not None
-            save_checkpoint(self.out_dir / "checkpoints" / "last.ckpt", module.detector, self.last)
-            if self.best is None:  # val has no boxes: the last model is as good as any
-                shutil.copyfile(self.out_dir / "checkpoints/last.ckpt", self.out_dir / "checkpoints/best.ckpt")
-                self.best = self.last
-
-    def _validate(self, trainer: L.Trainer, module: DetectorModule) -> None:
+    def run(self, detector: Detector, progress: Progress) -> CheckpointFacts:
+        """Predict and judge; all ranks come to the same facts."""
         started_at = time.monotonic()
         category_ids = np.sort(self.columns.category_ids)
-        detections = predict_uncapped(module.detector, self.loader, category_ids, *self.resolved)
-        if dist.is_initialized():
-            shares: list[Any] = [None] * dist.get_world_size()
-            dist.all_gather_object(shares, detections)
-            detections = Detections.concatenate(shares)
-        module.train()
-        self.last = self._judge(detections, trainer)
+        share = predict_uncapped(detector, self.loader, category_ids, *self.resolved)
+        self.last = self._judge(Detections.concatenate(ranks.gather(share)), progress)
+        self._keep_best(detector)
         self.seconds += time.monotonic() - started_at
-        self._report(trainer, module)
-        if trainer.is_global_zero:
-            assert trainer.logger is not None
-            values = {f"val_{name}": value for name, value in self.last.metrics.items() if value is not None}
-            trainer.logger.log_metrics({"epoch": trainer.current_epoch, **values}, trainer.global_step)
-        self._keep_best(trainer, module)
+        return self.last
 
-    def _judge(self, detections: Detections, trainer: L.Trainer) -> CheckpointFacts:
+    def _judge(self, detections: Detections, progress: Progress) -> CheckpointFacts:
         scores = coco_metrics(self.columns, detections)
         threshold = choose_score_threshold(self.columns, detections)
         counting = counting_metrics(self.columns, detections, threshold)
@@ -114,30 +69,48 @@ class Validation(L.Callback):
             spec=self.spec,
             class_names=tuple(self.columns.class_names[row] for row in order),
             category_ids=tuple(self.columns.category_ids[order].tolist()),
-            precision=self.precision,
-            channels_last=self.channels_last,
-            epoch=trainer.current_epoch,
-            step=trainer.global_step,
+            precision=self.trainer.precision,
+            channels_last=self.trainer.channels_last,
+            epoch=progress.last_epoch,
+            step=progress.step,
             score_threshold=threshold,
             metrics={"map_50_95": scores["map"], "map_50": scores["map_50"], "count_mae": counting["mae"]},
         )
 
-    def _keep_best(self, trainer: L.Trainer, module: DetectorModule) -> None:
+    def _keep_best(self, detector: Detector) -> None:
         assert self.last is not None
         score = self.last.metrics["map_50_95"]
         best_score = None if self.best is None else self.best.metrics["map_50_95"]
+        self.without_better += 1
         if score is None or (best_score is not None and score <= best_score):
             return
-        self.best = self.last
-        if trainer.is_global_zero:
-            save_checkpoint(self.out_dir / "checkpoints" / "best.ckpt", module.detector, self.last)
+        self.best, self.without_better = self.last, 0
+        if self.is_first_rank:
+            self.best_content = save_checkpoint(self.folder / "best.ckpt", detector, self.last)
 
-    def _report(self, trainer: L.Trainer, module: DetectorModule) -> None:
-        self._logged_at = time.monotonic()
-        if not trainer.is_global_zero:
-            return
-        words = [f"epoch {trainer.current_epoch}", f"step {trainer.global_step}", f"loss {module.losses['loss']:.2f}"]
-        if self.last is not None and self.last.metrics["map_50"] is not None:
-            words.append(f"val map_50 {self.last.metrics['map_50']:.2f}")
-        words.append(f"{module.progress.left_s:.0f} s left")
-        self.tell(" · ".join(words))
+    def finish(self, detector: Detector, progress: Progress) -> None:
+        """Write the last model; where val could not tell which is best (it has no boxes), it is as good as any."""
+        if self.last is None or self.last.step != progress.step:
+            self.run(detector, progress)
+        assert self.last is not None
+        if self.is_first_rank:
+            save_checkpoint(self.folder / "last.ckpt", detector, self.last)
+        if self.best is None:
+            self.best = self.last
+            if self.is_first_rank:
+                shutil.copyfile(self.folder / "last.ckpt", self.folder / "best.ckpt")
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors to go on from."""
+        last = None if self.last is None else self.last.to_plain()
+        counters = {"without_better": self.without_better, "seconds": self.seconds}
+        return {"best": self.best_content, "last": last, **counters}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`: `best.ckpt` is what it was then, whatever was written since."""
+        self.best_content = state["best"]
+        self.best = None if state["best"] is None else CheckpointFacts.from_plain(state["best"])
+        self.last = None if state["last"] is None else CheckpointFacts.from_plain(state["last"])
+        self.without_better, self.seconds = int(state["without_better"]), float(state["seconds"])
+        if self.is_first_rank and self.best_content is not None:
+            write_whole(self.folder / "best.ckpt", self.best_content)

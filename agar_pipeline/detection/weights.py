@@ -16,6 +16,7 @@ import torch
 import torchvision
 from torch import nn
 
+from agar_pipeline.config import weights_of
 from agar_pipeline.errors import ConfigError
 
 _HEADS = ("cls_logits", "box_predictor", "classification_head")
@@ -55,11 +56,10 @@ def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
     path = Path(weights).expanduser()
     if path.is_file():
         return _read_file(path)
-    members = [] if name == "tiny" else [member.name for member in torchvision.models.get_model_weights(name)]
-    if weights not in {*members, *(["DEFAULT"] if members else [])}:
+    if weights not in weights_of(name):
         raise ConfigError(
             f"model.weights {weights!r} is neither a file nor weights of {name}: "
-            f"give {', '.join([*members, 'a path', 'null'])}"
+            f"give {', '.join([*weights_of(name), 'a path', 'null'])}"
         )
     member = torchvision.models.get_model_weights(name)[weights]
     try:
@@ -74,7 +74,7 @@ def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
 def _read_file(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"model.weights {path} is not a state dict of plain tensors: {first_line}") from error
     for key in _CONTAINERS:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from agar_pipeline.config import SnapshotConfig, from_plain
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD
+from agar_pipeline.fiftyone_io.write_back import RunFields
 from agar_pipeline.launch import child_main
 
 Log = Callable[[str], None]
@@ -25,22 +25,6 @@ def _resolve(request: dict[str, Any], log: Log) -> dict[str, Any]:
     return asdict(resolve(_config(request), request["uri"]))
 
 
-def _observe(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.observe import observe_at
-    from agar_pipeline.fiftyone_io.resolve import own_service_uri, resolve
-
-    uri = own_service_uri()
-    return asdict(observe_at(uri, _config(request), Path(request["home"]), lambda config: resolve(config, None)))
-
-
-def _read(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.read import read_at
-    from agar_pipeline.fiftyone_io.resolve import own_service_uri, resolve
-
-    uri, home, out_dir = own_service_uri(), Path(request["home"]), Path(request["out_dir"])
-    return {"version": read_at(uri, _config(request), home, out_dir, log, lambda config: resolve(config, None))}
-
-
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 
@@ -49,33 +33,48 @@ def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
     return {}
 
 
-def _import_agar(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.import_agar import import_at, progress_line
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, own_service_uri, prepare_dataset
+def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.annotated import ImportSource
+    from agar_pipeline.fiftyone_io.import_images import import_at, progress_line
+    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 
-    uri = own_service_uri(may_write=True)
+    fiftyone = import_fiftyone(request["uri"], may_write=True)
 
     def prepare(dataset: str, text_fields: list[str]) -> None:
-        prepare_dataset(import_fiftyone(None, may_write=True), dataset, text_fields)
+        prepare_dataset(fiftyone, dataset, text_fields)
 
     def progress(done: int, total: int) -> None:
         log(progress_line(done, total))
 
-    return asdict(import_at(uri, Path(request["images_dir"]), request["dataset"], prepare, progress))
+    source = ImportSource(**request["source"])
+    return asdict(import_at(request["uri"], source, request["dataset"], prepare, progress))
 
 
-def _restore(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, own_service_uri, prepare_dataset
-    from agar_pipeline.fiftyone_io.restore import restore_at
+def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.run_fields import declare
 
-    uri = own_service_uri(may_write=True)
+    fields = RunFields(request["run"])
+    declare(_writable(request), request["dataset"], fields, request["about"], request["worst"])
+    return {}
 
-    def prepare(dataset: str, label_field: str) -> None:
-        prepare_dataset(import_fiftyone(None, may_write=True), dataset, [], label_field)
 
-    folder, dataset, label_field = Path(request["folder"]), request["dataset"], request["label_field"]
-    images, boxes = restore_at(uri, folder, dataset, label_field, request["database"], prepare)
-    return {"images": images, "boxes": boxes, "label_field": label_field}
+def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.run_fields import remove
+
+    return {"removed": remove(_writable(request), request["dataset"], request["run"])}
+
+
+def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.run_fields import open_app
+
+    open_app(_writable(request), request["dataset"], RunFields(request["run"]), log)
+    return {}
+
+
+def _writable(request: dict[str, Any]) -> Any:
+    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+
+    return import_fiftyone(request["uri"], may_write=True)
 
 
 def _config(request: dict[str, Any]) -> SnapshotConfig:
@@ -84,11 +83,11 @@ def _config(request: dict[str, Any]) -> SnapshotConfig:
 
 _HANDLERS = {
     "resolve": _resolve,
-    "observe": _observe,
-    "read": _read,
     "prepare_dataset": _prepare_dataset,
-    "import_agar": _import_agar,
-    "restore": _restore,
+    "import": _import,
+    "declare_run": _declare_run,
+    "remove_run": _remove_run,
+    "open_app": _open_app,
 }
 
 if __name__ == "__main__":

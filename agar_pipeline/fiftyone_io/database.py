@@ -12,6 +12,7 @@ from pymongo import errors as mongo_errors
 
 from agar_pipeline.errors import ConfigError, DatabaseError
 from agar_pipeline.fiftyone_io.embedded import embedded_database
+from agar_pipeline.fiftyone_io.own_service import own_database
 from agar_pipeline.fiftyone_io.settings import (
     LARGEST_LAG,
     OLDEST_MAJOR,
@@ -26,18 +27,14 @@ ANSWER_S = 20.0
 """Seconds of silence from a server in the middle of a read, after which we stop waiting."""
 
 
-def own_service(database: str) -> bool:
-    """Whether only FiftyOne itself can reach the database: the user's set-up, with a service that FiftyOne starts."""
-    return database == "fiftyone" and database_uri() is None
-
-
 @contextlib.contextmanager
-def open_database(database: str, home: Path) -> Iterator[str]:
+def open_database(database: str, home: Path, *, may_create: bool = False) -> Iterator[str]:
     """The address of a database that answers and that we can use, for as long as the block lasts.
 
     Args:
-        database: `embedded`, `mongodb://…`, or `fiftyone` where FiftyOne's settings name an address.
+        database: `embedded`, `fiftyone` (the user's own set-up), or `mongodb://…`.
         home: Holds the embedded database.
+        may_create: Make the user's own database where there is none yet.
 
     Raises:
         DatabaseError: it cannot be reached, wants a password, or is too old.
@@ -47,7 +44,7 @@ def open_database(database: str, home: Path) -> Iterator[str]:
         with embedded_database(home) as uri:
             yield uri
         return
-    uri = (database_uri() if database == "fiftyone" else database) or ""
+    uri = database_uri() or own_database(home, may_create=may_create) if database == "fiftyone" else database
     if not uri.startswith(("mongodb://", "mongodb+srv://")):
         raise ConfigError(
             f"database {mask(database)!r} must be embedded, fiftyone, or an address (mongodb://HOST:PORT)"

@@ -22,11 +22,10 @@ import pymongo
 from filelock import FileLock, Timeout
 from pymongo.errors import PyMongoError
 
+from agar_pipeline.config import database_idle_s
 from agar_pipeline.errors import DatabaseError, StorageError
 from agar_pipeline.fiftyone_io.settings import mongod_path
 
-IDLE_S = 10.0
-"""Seconds without a client after which the keeper shuts mongod down."""
 START_S = 25.0
 ANSWER_S = 3.0
 _POLL_S = 0.02
@@ -74,9 +73,10 @@ def _start(folder: Path) -> str:
             if uri is not None:
                 return uri
             (folder / "server.json").unlink(missing_ok=True)
+            command = [sys.executable, "-m", "agar_pipeline.fiftyone_io.keeper", str(mongod), str(folder)]
             with (folder / "keeper.log").open("w") as output:
                 subprocess.run(
-                    [sys.executable, "-m", "agar_pipeline.fiftyone_io.keeper", str(mongod), str(folder), str(IDLE_S)],
+                    [*command, str(database_idle_s())],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -1,4 +1,4 @@
-"""sha256 and displayed size of image files, remembered under the home as long as the files look untouched.
+"""sha256, size and orientation of image files, remembered under the home as long as the files look untouched.
 
 A file is known again by its path, size, mtime, ctime and inode. The ctime cannot be set by hand, so replacing a file
 in place is seen even where its size and mtime are kept; a mere `touch` costs one more hashing and changes nothing.
@@ -6,31 +6,45 @@ in place is seen even where its size and mtime are kept; a mere `touch` costs on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import json
 import os
 import sqlite3
 import stat
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
-from agar_pipeline.errors import DatasetError, StorageError
+from agar_pipeline.errors import StorageError
 
 _WHOLE_BYTES = 64_000_000
 _SETTLED_NS = 1_000_000_000
 """A file changed less than this ago is hashed again next time: within one tick of the clock a second change would
 leave the same times behind."""
-_SHOWN = 3
-_ORIENTATION = 0x0112
-_QUARTER_TURNS = frozenset({5, 6, 7, 8})
-_Stat = tuple[int, int, int, int]
+_KEEP_EVERY_S = 10.0
+_Key = tuple[int, int, int, int]
+"""size, mtime_ns, ctime_ns, inode."""
+_ABSENT: _Key = (-1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    size: int
+    sha256: str | None
+    width: int
+    height: int
+    orientation: int
+
+
+_NO_FILE = _Record(-1, None, 0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -38,138 +52,176 @@ class FileHashes:
     """One row per path, in the order asked for."""
 
     size_bytes: np.ndarray
-    """(N,) int64."""
-    sha256: list[str]
-    """Hexadecimal."""
+    """(N,) int64; -1 where there is no regular file, or it cannot be opened."""
+    sha256: list[str | None]
+    """Hexadecimal; None where there is no file."""
     sizes_wh: np.ndarray
     """(N, 2) int64 width and height as displayed (EXIF orientation applied), pixels; 0, 0 where it is no image."""
+    orientations: np.ndarray
+    """(N,) int64, 1…8 as EXIF counts them; 1 is upright."""
+    stamps: bytes
+    """Changes when any of the files does, or comes or goes."""
+
+
+class FileMemory:
+    """What is known of image files; to be used in a `with` block."""
+
+    def __init__(
+        self, home: Path, threads: int | None = None, on_read: Callable[[int], None] = lambda count: None
+    ) -> None:
+        """`on_read`: told after each file how many `look_up` has really read so far."""
+        self._path = home / "file_hashes.sqlite"
+        self._pool, self._on_read = ThreadPoolExecutor(threads or os.cpu_count()), on_read
+        self.files_read = 0
+        """Files that were really read, not only remembered."""
+
+    def __enter__(self) -> FileMemory:
+        with _storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._memory = sqlite3.connect(self._path, timeout=30)
+            self._memory.execute("PRAGMA journal_mode=WAL")
+            self._memory.execute("PRAGMA synchronous=NORMAL")
+            self._memory.execute("DROP TABLE IF EXISTS files")
+            self._memory.execute(
+                "CREATE TABLE IF NOT EXISTS photos (path TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT,"
+                " inode INT, sha256 TEXT, width INT, height INT, orientation INT) WITHOUT ROWID"
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        with contextlib.suppress(sqlite3.Error):
+            self._memory.commit()
+        self._memory.close()
+
+    def look_up(self, paths: Sequence[str]) -> FileHashes:
+        """Hash the files, or remember their hashes.
+
+        Args:
+            paths: Absolute; the same one may come twice.
+
+        Raises:
+            StorageError: the home cannot be written.
+        """
+        keys = [_key_of(path) for path in paths]
+        with _storage_errors(self._path):
+            known = self._recall(paths, keys)
+            unknown = sorted({path for path, record in zip(paths, known, strict=True) if record is None})
+            fresh = self._hash_all(unknown) if unknown else {}
+        records = [record or fresh[path] for path, record in zip(paths, known, strict=True)]
+        return FileHashes(
+            size_bytes=np.array([record.size for record in records], dtype=np.int64),
+            sha256=[record.sha256 for record in records],
+            sizes_wh=np.array([(record.width, record.height) for record in records], dtype=np.int64).reshape(-1, 2),
+            orientations=np.array([record.orientation for record in records], dtype=np.int64),
+            stamps=np.array(keys, dtype=np.int64).tobytes(),
+        )
+
+    def _recall(self, paths: Sequence[str], keys: Sequence[_Key]) -> list[_Record | None]:
+        """What is remembered of each file; None where nothing is, or the file was touched since."""
+        rows = self._memory.execute(
+            "SELECT photos.path, size, mtime_ns, ctime_ns, inode, sha256, width, height, orientation"
+            " FROM json_each(?) AS asked JOIN photos ON photos.path = asked.value",
+            (json.dumps([path for path in paths if _is_text(path)]),),
+        )
+        known = {row[0]: row[1:] for row in rows}
+        records: list[_Record | None] = []
+        for path, key in zip(paths, keys, strict=True):
+            row = known.get(path)
+            if key == _ABSENT:
+                records.append(_NO_FILE)
+            else:
+                records.append(_Record(key[0], *row[4:]) if row is not None and row[:4] == key else None)
+        return records
+
+    def _hash_all(self, paths: Sequence[str]) -> dict[str, _Record]:
+        """Hash in threads (hashing lets go of the GIL) and remember what had settled, now and then for good."""
+        now_ns, kept_at = time.time_ns(), time.monotonic()
+        fresh: dict[str, _Record] = {}
+        self.files_read += len(paths)
+        for path, (key, record) in zip(paths, self._pool.map(_hash_file, paths), strict=True):
+            fresh[path] = record
+            self._on_read(len(fresh))
+            if key is not None and abs(now_ns - key[2]) > _SETTLED_NS and _is_text(path):
+                row = (path, *key, record.sha256, record.width, record.height, record.orientation)
+                self._memory.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            if time.monotonic() - kept_at > _KEEP_EVERY_S:
+                self._memory.commit()
+                kept_at = time.monotonic()
+        self._memory.commit()
+        return fresh
 
 
 def hash_files(paths: Sequence[str], home: Path, threads: int | None = None) -> FileHashes:
-    """Hash the files, or remember their hashes.
+    """As `FileMemory.look_up`, for files that are asked for once."""
+    with FileMemory(home, threads) as memory:
+        return memory.look_up(paths)
 
-    Args:
-        paths: Absolute; the same one may come twice.
-        home: Keeps `file_hashes.sqlite`.
-        threads: None: one per processor.
 
-    Raises:
-        DatasetError: files are missing or no regular files; it counts them and names the first few.
-        StorageError: the home cannot be written.
-    """
-    stats, missing = _stat_all(paths)
-    if missing:
-        names = ", ".join(repr(paths[row]) for row in missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
-        raise DatasetError(
-            f"{len(missing)} of {len(paths)} image files cannot be read: {names}\n"
-            "put them back, or take their samples out of the dataset or view"
-        )
-    path = home / "file_hashes.sqlite"
+def stamp_files(paths: Sequence[str]) -> bytes:
+    """What `FileHashes.stamps` would be now."""
+    return np.array([_key_of(path) for path in paths], dtype=np.int64).tobytes()
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=30)) as memory:
-            _prepare(memory)
-            known = _recall(memory, paths, stats)
-            unknown = sorted({paths[row] for row, record in enumerate(known) if record is None})
-            fresh = dict(zip(unknown, _hash_all(unknown, threads, memory), strict=True))
+        yield
     except (sqlite3.Error, OSError) as error:
         raise StorageError(f"{path} cannot be used ({error}): free space, or remove it") from error
-    records = [record or fresh[paths[row]] for row, record in enumerate(known)]
-    return FileHashes(
-        size_bytes=np.array([record.size for record in records], dtype=np.int64),
-        sha256=[record.sha256 for record in records],
-        sizes_wh=np.array([(record.width, record.height) for record in records], dtype=np.int64).reshape(-1, 2),
-    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    size: int
-    sha256: str
-    width: int
-    height: int
+def _is_text(path: str) -> bool:
+    """Whether SQLite can keep it: names that are no UTF-8 come from Python as lone surrogates."""
+    return path.isascii() or path == path.encode(errors="ignore").decode()
 
 
-def _stat_all(paths: Sequence[str]) -> tuple[list[_Stat], list[int]]:
-    """(size, mtime_ns, ctime_ns, inode) of each file, and the rows where there is no regular file."""
-    stats: list[_Stat] = []
-    missing: list[int] = []
-    for row, path in enumerate(paths):
-        try:
-            found = os.stat(path)  # noqa: PTH116 - three times as fast as Path.stat, and there are thousands
-        except (OSError, ValueError):
-            found = None
-        if found is None or not stat.S_ISREG(found.st_mode):
-            missing.append(row)
-        else:
-            stats.append(_key(found))
-    return stats, missing
+def _key_of(path: str) -> _Key:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - three times as fast as Path.stat, and there are thousands
+    except (OSError, ValueError):
+        return _ABSENT
+    return _key(found) if stat.S_ISREG(found.st_mode) else _ABSENT
 
 
-def _key(found: os.stat_result) -> _Stat:
+def _key(found: os.stat_result) -> _Key:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _prepare(memory: sqlite3.Connection) -> None:
-    memory.execute("PRAGMA journal_mode=WAL")
-    memory.execute("PRAGMA synchronous=NORMAL")
-    memory.execute(
-        "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT,"
-        " sha256 TEXT, width INT, height INT) WITHOUT ROWID"
-    )
-
-
-def _recall(memory: sqlite3.Connection, paths: Sequence[str], stats: Sequence[_Stat]) -> list[_Record | None]:
-    """What is remembered of each file; None where nothing is, or the file was touched since."""
-    rows = memory.execute(
-        "SELECT path, size, mtime_ns, ctime_ns, inode, sha256, width, height FROM files WHERE path BETWEEN ? AND ?",
-        (min(paths, default=""), max(paths, default="")),
-    )
-    known = {row[0]: row[1:] for row in rows}
-    records: list[_Record | None] = []
-    for path, key in zip(paths, stats, strict=True):
-        row = known.get(path)
-        records.append(_Record(key[0], *row[4:]) if row is not None and row[:4] == key else None)
-    return records
-
-
-def _hash_all(paths: Sequence[str], threads: int | None, memory: sqlite3.Connection) -> Iterator[_Record]:
-    """Hash in threads (hashing lets go of the GIL) and remember what had settled."""
-    now_ns = time.time_ns()
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for path, (key, record) in zip(paths, pool.map(_hash_file, paths), strict=True):
-            if key is not None and abs(now_ns - key[2]) > _SETTLED_NS:
-                memory.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (path, *key, record.sha256, record.width, record.height),
-                )
-            yield record
-    memory.commit()
-
-
-def _hash_file(path: str) -> tuple[_Stat | None, _Record]:
-    """Hash and measure one file; its key is None where the file changed in the meantime."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        before = _key(os.fstat(file.fileno()))
-        if before[0] <= _WHOLE_BYTES:
-            content = file.read()
-            digest, size = hashlib.sha256(content).hexdigest(), len(content)
-            width, height = displayed_size(io.BytesIO(content))
-        else:
-            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), before[0]
-            width, height = displayed_size(path)
-        after = _key(os.fstat(file.fileno()))
-    return before if before == after else None, _Record(size, digest, width, height)
+def _hash_file(path: str) -> tuple[_Key | None, _Record]:
+    """Hash and measure one file; its key is None where the file changed in the meantime, or cannot be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            before = _key(os.fstat(file.fileno()))
+            if before[0] <= _WHOLE_BYTES:
+                content = file.read()
+                digest, size = hashlib.sha256(content).hexdigest(), len(content)
+                measured = _measure(io.BytesIO(content))
+            else:
+                digest, size = hashlib.file_digest(file, "sha256").hexdigest(), before[0]
+                measured = _measure(path)
+            after = _key(os.fstat(file.fileno()))
+    except OSError:  # no permission, a bad disk, gone just now
+        return None, _NO_FILE
+    return before if before == after else None, _Record(size, digest, *measured)
 
 
 def displayed_size(source: str | io.BytesIO) -> tuple[int, int]:
     """Width and height from an image's header, as a viewer shows it (EXIF orientation applied); 0, 0 where none."""
+    return _measure(source)[:2]
+
+
+def _measure(source: str | io.BytesIO) -> tuple[int, int, int]:
+    """Displayed width and height, and the orientation; 0, 0, 1 where it is no image."""
     from PIL import Image
+
+    from agar_pipeline.detection.orientation import displayed_wh, read_orientation
 
     try:
         with warnings.catch_warnings(), Image.open(source) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            turned = image.getexif().get(_ORIENTATION, 1) in _QUARTER_TURNS
-            return (image.height, image.width) if turned else image.size
+            return *displayed_wh(image), read_orientation(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0, 0
+        return 0, 0, 1

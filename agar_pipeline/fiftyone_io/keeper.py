@@ -1,4 +1,4 @@
-"""The process that owns the home's mongod, and ends it when nobody has used it for a while.
+"""The process that owns the home's mongod, and ends it when nobody has used it for a while, or its folder is gone.
 
 Started by `embedded`, once per home; imports nothing heavy. It lives in a session of its own, so neither Ctrl-C nor
 the end of a client reaches it; mongod dies with it. Clients tell that they are there by a shared lock on
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(mongod: str, folder: Path, idle_s: float) -> int:
-    """Own a mongod until it ends or had no client for `idle_s`; 0 where it was shut down in good order."""
+    """Own a mongod until it ends, had no client for `idle_s`, or lost its folder; 0 where it was shut down in order."""
     if os.fork():  # the client's child ends here: the keeper has no parent that could take it along
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -39,7 +39,7 @@ def main(mongod: str, folder: Path, idle_s: float) -> int:
     try:
         process, port = _start(mongod, folder)
         if process is None:
-            _publish(folder, {"error": _last_words(folder / "mongod.log")})
+            _publish(folder, {"error": last_words(folder / "mongod.log")})
             return 1
         _publish(folder, {"port": port, "pid": process.pid, "keeper_pid": os.getpid()})
         return _keep(process, folder, idle_s)
@@ -70,7 +70,7 @@ def _start(mongod: str, folder: Path) -> tuple[subprocess.Popen[bytes] | None, i
                 _stop(process)
                 break
             time.sleep(0.02)
-        if time.monotonic() > deadline - START_S / 2 or not _is_passing(_last_words(log)):
+        if time.monotonic() > deadline - START_S / 2 or not is_passing(last_words(log)):
             return None, port
         time.sleep(0.2)
 
@@ -83,7 +83,7 @@ def _keep(process: subprocess.Popen[bytes], folder: Path, idle_s: float) -> int:
                 idle_since = None
             else:
                 idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > idle_s:
+                if time.monotonic() - idle_since > idle_s or not (folder / "server.json").exists():
                     return _leave(process, folder)
                 fcntl.flock(clients, fcntl.LOCK_UN)
             time.sleep(_POLL_S)
@@ -140,12 +140,12 @@ def _publish(folder: Path, plain: dict[str, object]) -> None:
     draft.replace(folder / "server.json")
 
 
-def _is_passing(words: str) -> bool:
+def is_passing(words: str) -> bool:
     """Somebody was faster at the port, or the last mongod is still leaving the folder."""
     return any(sign in words for sign in ("already in use", "DBPathInUse", "already running"))
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
     """The last error that mongod wrote down, in one line."""
     try:
         lines = [json.loads(line) for line in log.read_text(errors="replace").splitlines()[-200:] if line[:1] == "{"]

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig, to_plain
-from agar_pipeline.fiftyone_io.columns import ContentHash, SamplePaths, raw_batches, read_paths
-from agar_pipeline.fiftyone_io.database import connect, open_database, own_service, version_notice
-from agar_pipeline.fiftyone_io.file_hashes import hash_files
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.columns import Columns, decode, decode_paths
+from agar_pipeline.fiftyone_io.content_hash import ContentHash
+from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
+from agar_pipeline.fiftyone_io.file_hashes import FileHashes, FileMemory, stamp_files
+from agar_pipeline.fiftyone_io.image_columns import (
+    ImageColumns,
+    column_stages,
+    describe_samples,
+    read_image_columns,
+)
+from agar_pipeline.fiftyone_io.query import Extent, find_extent, raw_batches
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.source import Resolve, ResolvedSource, explain_empty, resolved_source
 from agar_pipeline.launch import run_child
+from agar_pipeline.progress import progress_bar
 
 CHILD = "agar_pipeline.fiftyone_io"
+Log = Callable[[str], None]
+
+
+def _no_log(text: str) -> None:
+    del text
 
 
 @dataclass(frozen=True)
@@ -40,7 +58,36 @@ class OpenSource:
     samples: Collection
     source: ResolvedSource
     notice: str | None
-    paths: SamplePaths
+    extent: Extent
+    column_stages: dict[str, list[Any]]
+    """What else is asked of the samples, for the split."""
+    description: dict[str, Any]
+    """Tags and fields, where a split may name them."""
+
+    @property
+    def root(self) -> str:
+        return self.extent.root
+
+    def image_columns(self) -> ImageColumns:
+        return read_image_columns(self.samples, self.source, self.column_stages)
+
+
+@dataclass
+class Look:
+    """What a pass saw, byte for byte: two equal ones, one after the other, mean that nothing moved in between."""
+
+    _rows: Any = field(default_factory=hashlib.sha256)
+    _files: Any = field(default_factory=hashlib.sha256)
+
+    def update(self, batch: bytes, stamps: bytes) -> None:
+        self._rows.update(batch)
+        self._files.update(stamps)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Look) and self._seen() == other._seen()
+
+    def _seen(self) -> bytes:
+        return self._rows.digest() + self._files.digest()
 
 
 def observe_dataset(config: SnapshotConfig, home: Path) -> Observation:
@@ -54,18 +101,22 @@ def observe_dataset(config: SnapshotConfig, home: Path) -> Observation:
         DatabaseError: the database cannot be reached or used.
         DatasetError: dataset, view or field do not exist; the view is empty; image files are missing.
     """
-    if own_service(config.database):  # only FiftyOne itself can start it, and it ends with its last client
-        request = {"do": "observe", "config": to_plain(config), "home": str(home)}
-        return Observation(**run_child(CHILD, request, _no_log))
     with open_database(config.database, home) as uri:
         return observe_at(uri, config, home, resolver_in_child(uri))
 
 
-def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve) -> Observation:
-    """Observe the dataset in the database at `uri`."""
+def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve, log: Log = _no_log) -> Observation:
+    """Observe the dataset in the database at `uri`.
+
+    Raises:
+        DatasetMovedError: images came or went meanwhile.
+    """
     with open_source(uri, config, home, resolve) as opened:
-        version = observe_content(opened, home)
-        return Observation(version, len(opened.paths.relative), _count_boxes(opened), opened.notice)
+        content = ContentHash()
+        for _ in look_through(opened, home, content, Look(), log):
+            pass
+        version = opened.image_columns().version(content.version())
+        return Observation(version, content.samples, content.boxes, opened.notice)
 
 
 @contextlib.contextmanager
@@ -79,27 +130,55 @@ def open_source(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve) 
         database: Database = client[database_name()]
         source = resolved_source(config, database, home, resolve)
         samples = database[source.collection]
-        paths = read_paths(samples, source, config.images_dir)
-        if not paths.relative:
+        extent = find_extent(samples, source, config.images_dir)
+        if not extent.samples:
             raise explain_empty(config, database)
         notice = version_notice(client) if config.database_notice else None
-        yield OpenSource(samples, source, notice, paths)
+        stages = column_stages(config, database, home, resolve)
+        description = describe_samples(config, database) if stages else {}
+        yield OpenSource(samples, source, notice, extent, stages, description)
 
 
-def observe_content(opened: OpenSource, home: Path) -> str:
-    """The version of what is in the database and in the image files now."""
-    files = hash_files(opened.paths.absolute(), home)
-    content = ContentHash()
-    for batch in raw_batches(opened.samples, opened.source, opened.paths.root):
-        content.update(batch)
-    return content.version(files.sha256)
+def look_through(
+    opened: OpenSource, home: Path, content: ContentHash, look: Look, log: Log
+) -> Iterator[tuple[Columns, FileHashes]]:
+    """Batch by batch, the samples and their files; `content` and `look` are kept up to date.
+
+    Raises:
+        DatasetError: no image file is there at all.
+        DatasetMovedError: images came or went meanwhile.
+    """
+    absent, total = 0, opened.extent.samples
+    with (
+        progress_bar("looking at photos", log) as progress,
+        FileMemory(home, on_read=lambda count: progress(content.samples + count, total)) as memory,
+    ):
+        for batch in raw_batches(opened.samples, opened.source):
+            columns = decode(batch, opened.source, opened.root)
+            files = memory.look_up(absolute_paths(opened.root, columns.paths))
+            absent += files.sha256.count(None)
+            look.update(batch, files.stamps)
+            content.update(columns, files.sha256)
+            progress(content.samples, total)
+            yield columns, files
+    if absent == content.samples:
+        raise DatasetError(
+            f"none of the {absent} image files can be read, not even {columns.paths[0].as_py()!r} in {opened.root}\n"
+            "see that the disk is mounted, or import the images again from where they are now"
+        )
 
 
-def observe_again(opened: OpenSource, config: SnapshotConfig, home: Path) -> str | None:
-    """The version now, on a connection opened a while ago; None where samples came or went since."""
-    if read_paths(opened.samples, opened.source, config.images_dir) != opened.paths:
-        return None
-    return observe_content(opened, home)
+def look_again(opened: OpenSource) -> Look:
+    """A second look at what a first one saw: nothing is decoded but the paths."""
+    look = Look()
+    for batch in raw_batches(opened.samples, opened.source):
+        look.update(batch, stamp_files(absolute_paths(opened.root, decode_paths(batch, opened.root))))
+    return look
+
+
+def absolute_paths(root: str, paths: pa.Array) -> list[str]:
+    start = root.rstrip("/") + "/"
+    return [start + path for path in paths.to_pylist()]
 
 
 def resolver_in_child(uri: str) -> Resolve:
@@ -110,14 +189,3 @@ def resolver_in_child(uri: str) -> Resolve:
         return ResolvedSource(**reply)
 
     return resolve
-
-
-def _count_boxes(opened: OpenSource) -> int:
-    path = f"${opened.source.label_path}"
-    size = {"$cond": [{"$isArray": path}, {"$size": path}, 0]}
-    rows = opened.samples.aggregate([*opened.source.stages, {"$group": {"_id": None, "boxes": {"$sum": size}}}])
-    return next((int(row["boxes"]) for row in rows), 0)
-
-
-def _no_log(text: str) -> None:
-    del text

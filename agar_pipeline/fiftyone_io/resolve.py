@@ -19,7 +19,7 @@ from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, ResolvedSource, short
 _GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTrajectories")
 
 
-def import_fiftyone(uri: str | None, *, may_write: bool = False) -> Any:
+def import_fiftyone(uri: str, *, may_write: bool = False) -> Any:
     """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets."""
     prepare_child(uri, may_write=may_write)
     import fiftyone
@@ -29,26 +29,7 @@ def import_fiftyone(uri: str | None, *, may_write: bool = False) -> Any:
     return fiftyone
 
 
-def own_service_uri(*, may_write: bool = False) -> str:
-    """Start or join the service that the user's own FiftyOne uses; it ends by itself after its last client.
-
-    Raises:
-        DatabaseError: FiftyOne cannot start or join it.
-    """
-    fiftyone = import_fiftyone(None, may_write=may_write)
-    try:
-        client = fiftyone.core.odm.get_db_conn().client
-        client.admin.command("ping")
-    except Exception as error:  # FiftyOne raises whatever it likes here
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise DatabaseError(
-            f"your own FiftyOne does not reach its database ({first_line})\n"
-            "see that `fiftyone datasets list` works, or use `database: embedded`"
-        ) from error
-    return f"mongodb://{client.address[0]}:{client.address[1]}"
-
-
-def resolve(config: SnapshotConfig, uri: str | None) -> ResolvedSource:
+def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
     """Turn dataset, view and label field into what Mongo needs to read them.
 
     Raises:
@@ -142,20 +123,25 @@ def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
     field = view.get_field(config.label_field)
     if getattr(field, "document_type", None) is not fiftyone.Detections:
         fields = [
-            name
+            f"{name} ({other.document_type.__name__})"
             for name, other in view.get_field_schema(flat=True).items()
-            if getattr(other, "document_type", None) is fiftyone.Detections
+            if _is_label(fiftyone, other)
         ]
         kind = getattr(getattr(field, "document_type", None), "__name__", None) or type(field).__name__
         what = "does not exist" if field is None else f"is of type {kind}, not Detections"
         raise DatasetError(
             f"label field {config.label_field!r} of {_name(config)} {what}\n"
-            f"fields of type Detections: {shorten(fields)}; correct snapshot.label_field"
+            f"label fields: {shorten(fields)}; name one of type Detections (snapshot.label_field)"
         )
     _refuse_lists(fiftyone, view, config.label_field)
     steps = config.label_field.split(".")
     names = [view.get_field(".".join(steps[: depth + 1])).db_field or step for depth, step in enumerate(steps)]
     return ".".join([*names, "detections"])
+
+
+def _is_label(fiftyone: Any, field: Any) -> bool:
+    kind = getattr(field, "document_type", None)
+    return isinstance(kind, type) and issubclass(kind, fiftyone.Label) and not isinstance(field, fiftyone.ListField)
 
 
 def _refuse_lists(fiftyone: Any, collection: Any, path: str) -> None:
@@ -173,10 +159,13 @@ def prepare_dataset(fiftyone: Any, name: str, text_fields: list[str], label_fiel
     """Make the dataset where it is not there: persistent, of images, with Detections and these text fields.
 
     Raises:
-        DatasetError: a dataset of this name holds something else.
+        DatasetError: a dataset of this name holds something else, or FiftyOne refuses the name.
     """
-    exists = fiftyone.dataset_exists(name)
-    dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
+    try:
+        exists = fiftyone.dataset_exists(name)
+        dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
+    except ValueError as error:
+        raise DatasetError(f"FiftyOne refuses the dataset name {name!r} ({error}): choose another") from error
     if dataset.media_type is None:
         dataset.media_type = "image"
     if dataset.media_type != "image":

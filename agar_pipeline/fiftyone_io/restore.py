@@ -1,7 +1,8 @@
 """A snapshot back into FiftyOne, as a new dataset whose snapshot is the same again, byte for byte.
 
-What a snapshot holds comes back: samples under their old ids, photos where they were, boxes with their attributes.
-What it does not hold (other fields, views, tags, ids of labels) does not. FiftyOne itself makes the dataset and its
+What a snapshot holds comes back: samples under their old ids, photos where they were, boxes with their attributes, and
+the tags and fields that its split reads. What it does not hold (other fields and tags, views, ids of labels) does not.
+FiftyOne itself makes the dataset and its
 label field, in a child; the samples are written in bulk, as FiftyOne writes them.
 """
 
@@ -11,7 +12,7 @@ import json
 import math
 import mimetypes
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from pymongo.database import Database
 
 from agar_pipeline.detection.boxes import rel_xywh_to_xywh, xywh_to_rel_xywh
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database import connect, mask, open_database, own_service
+from agar_pipeline.fiftyone_io.database import connect, mask, open_database
 from agar_pipeline.fiftyone_io.file_hashes import hash_files
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.launch import run_child
@@ -34,8 +35,9 @@ _BATCH = 500
 _CHILD = "agar_pipeline.fiftyone_io"
 _BOX = ["x", "y", "width", "height"]
 Log = Callable[[str], None]
-Prepare = Callable[[str, str], None]
-"""Makes a dataset with this label field."""
+Prepare = Callable[[str, str, list[str]], None]
+"""Makes a dataset with this label field and these text fields."""
+_TAG, _FIELD = "view:tag:", "field:"
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,13 @@ def restore_snapshot(
     if "." in label_field:
         nested, label_field = label_field, label_field.rpartition(".")[2]
         log(f"note: label field {nested!r} is nested: the boxes go into {label_field!r}")
+    for column in unrestorable(_read_columns(folder)):
+        log(f"note: the snapshot's split reads {column!r}, which a new dataset cannot have: make it again yourself")
     missing, replaced = _compare_photos(folder, home)
-    if own_service(database):
-        request = {"folder": str(folder), "dataset": dataset, "label_field": label_field, "database": database}
-        counts = run_child(_CHILD, {"do": "restore", **request}, log)
-        return RestoreCounts(**{**counts, "photos_missing": missing, "photos_replaced": replaced})
-    with open_database(database, home) as uri:
+    with open_database(database, home, may_create=True) as uri:
 
-        def prepare(name: str, field: str) -> None:
-            request = {"uri": uri, "dataset": name, "text_fields": [], "label_field": field}
+        def prepare(name: str, field: str, text_fields: list[str]) -> None:
+            request = {"uri": uri, "dataset": name, "text_fields": text_fields, "label_field": field}
             run_child(_CHILD, {"do": "prepare_dataset", **request}, log)
 
         images, boxes = restore_at(uri, folder, dataset, label_field, database, prepare)
@@ -91,7 +91,7 @@ def restore_at(uri: str, folder: Path, dataset: str, label_field: str, where: st
     with connect(uri) as client:
         database: Database = client[database_name()]
         _require_empty(database, dataset, where)
-        prepare(dataset, label_field)
+        prepare(dataset, label_field, sorted(_text_fields(_read_columns(folder)).values()))
         document = database.datasets.find_one({"name": dataset})
         if document is None:
             raise DatasetError(f"FiftyOne did not make dataset {dataset!r}: see `fiftyone datasets list`")
@@ -141,6 +141,7 @@ def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator
     images = pq.read_table(folder / "images.parquet").to_pylist()
     image_ids = np.array([image["image_id"] for image in images], dtype=np.int64)
     detections, starts = _detections(folder, images, image_ids)
+    split_columns = _read_columns(folder)
     now = datetime.now(UTC).replace(tzinfo=None)
     for start in range(0, len(images), _BATCH):
         yield [
@@ -150,14 +151,38 @@ def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator
                 "_rand": random.random(),
                 "_dataset_id": dataset_id,
                 "filepath": str(root / image["path"]),
-                "tags": list(image["tags"] or []),
+                "tags": [
+                    name.removeprefix(_TAG)
+                    for name in split_columns
+                    if name.startswith(_TAG) and split_columns[name][row]
+                ],
                 "metadata": _metadata(image),
                 "created_at": now,
                 "last_modified_at": now,
+                **{field: split_columns[name][row] for name, field in _text_fields(split_columns).items()},
                 label_field: {"_cls": "Detections", "detections": detections[starts[row] : starts[row + 1]]},
             }
             for row, image in enumerate(images[start : start + _BATCH], start=start)
         ]
+
+
+def _read_columns(folder: Path) -> dict[str, list[Any]]:
+    """What a split reads of the samples themselves, as `image_columns.write_image_ids` wrote it."""
+    table = pq.read_table(folder / "image_ids.parquet")
+    return {name: table[name].to_pylist() for name in table.column_names if name.startswith(("view:", _FIELD))}
+
+
+def _text_fields(columns: Iterable[str]) -> dict[str, str]:
+    """Column → field, of those that become a text field, whatever they were: a split reads all values as text."""
+    fields = {name: name.removeprefix(_FIELD) for name in columns if name.startswith(_FIELD)}
+    return {name: field for name, field in fields.items() if "." not in field and field != "filepath"}
+
+
+def unrestorable(columns: Iterable[str]) -> list[str]:
+    """Columns of nested fields and of views that are more than a tag."""
+    names = list(columns)
+    known = {*_text_fields(names), f"{_FIELD}filepath"}
+    return [name for name in names if not (name in known or name.startswith((_TAG, f"{_FIELD}metadata.")))]
 
 
 def _metadata(image: dict[str, Any]) -> dict[str, Any]:

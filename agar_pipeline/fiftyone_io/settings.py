@@ -29,6 +29,11 @@ def database_uri() -> str | None:
     return str(uri) if uri else None
 
 
+def database_dir() -> Path:
+    """The folder of the service that the user's FiftyOne runs where it has no address."""
+    return Path(_setting("database_dir") or Path.home() / ".fiftyone" / "var" / "lib" / "mongo").expanduser().absolute()
+
+
 def warns_about_versions() -> bool:
     """Whether FiftyOne, as the user set it up, checks the database's version at all."""
     value = os.environ.get(_THEIR_VALIDATION) or _setting("database_validation")
@@ -54,11 +59,11 @@ def mongod_path() -> Path:
     return mongod
 
 
-def prepare_child(uri: str | None, *, may_write: bool) -> None:
+def prepare_child(uri: str, *, may_write: bool) -> None:
     """Set FiftyOne's environment in this process, before its import.
 
     Args:
-        uri: The database; None leaves the user's own set-up as it is.
+        uri: The database.
         may_write: False keeps FiftyOne from migrating the database.
     """
     os.environ[_THEIR_VALIDATION] = str(warns_about_versions())
@@ -71,11 +76,10 @@ def prepare_child(uri: str | None, *, may_write: bool) -> None:
     if not may_write:
         os.environ["FIFTYONE_DATABASE_ADMIN"] = "false"
         os.environ["FIFTYONE_SINGLETON_CACHE"] = "false"  # a cached dataset is saved when it is loaded again
-    if uri is not None:
-        os.environ["FIFTYONE_DATABASE_URI"] = uri
-        os.environ["FIFTYONE_DATABASE_NAME"] = database_name()
-        for inherited in ("FIFTYONE_PRIVATE_DATABASE_PORT", "FIFTYONE_DISABLE_SERVICES"):
-            os.environ.pop(inherited, None)
+    os.environ["FIFTYONE_DATABASE_URI"] = uri
+    os.environ["FIFTYONE_DATABASE_NAME"] = database_name()
+    for inherited in ("FIFTYONE_PRIVATE_DATABASE_PORT", "FIFTYONE_DISABLE_SERVICES"):
+        os.environ.pop(inherited, None)
 
 
 def _setting(key: str) -> Any:

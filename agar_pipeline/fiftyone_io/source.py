@@ -1,16 +1,19 @@
 """Which documents of which collection a snapshot reads: FiftyOne's dataset and view, worked out once, then remembered.
 
-FiftyOne turns a view into a Mongo pipeline (`resolve`, in a child). The answer is kept under the home, filed under
-everything that it depends on, so that later calls need one small read and no FiftyOne.
+A whole dataset of images needs no more than its record. FiftyOne turns a view into a Mongo pipeline (`resolve`, in a
+child): the answer is kept under the home, filed under everything that it depends on, so that later calls need one
+small read and no FiftyOne.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +52,15 @@ Resolve = Callable[[SnapshotConfig], ResolvedSource]
 
 
 def resolved_source(config: SnapshotConfig, database: Database, home: Path, resolve: Resolve) -> ResolvedSource:
-    """The remembered source where dataset, view and fields are as they were, else a new one from `resolve`.
+    """The source as the dataset's record says it, or as it is remembered, else a new one from `resolve`.
 
     Raises:
         DatasetError: the dataset does not exist; what `resolve` raises.
     """
     document = dataset_document(config, database)
+    plain = plain_source(config, document)
+    if plain is not None:
+        return plain
     path = home / "fiftyone" / "resolved" / f"{_key(config, document, database)}.json"
     try:
         return ResolvedSource(**json.loads(path.read_text()))
@@ -66,6 +72,22 @@ def resolved_source(config: SnapshotConfig, database: Database, home: Path, reso
     draft.write_text(json.dumps(asdict(source)))
     draft.replace(path)
     return source
+
+
+def plain_source(config: SnapshotConfig, document: dict[str, Any]) -> ResolvedSource | None:
+    """What FiftyOne would answer for all samples of a dataset of images; None where only FiftyOne knows the answer."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        if (
+            config.view
+            or document.get("media_type") != "image"
+            or document.get("version") != metadata.version("fiftyone")
+        ):
+            return None
+        for field in document.get("sample_fields") or []:
+            if field.get("name") == config.label_field and field.get("embedded_doc_type") == DETECTIONS:
+                label_path = f"{field.get('db_field') or config.label_field}.detections"
+                return ResolvedSource(document["sample_collection_name"], "[]", label_path)
+    return None
 
 
 def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, Any]:
@@ -118,7 +140,7 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
     return DatasetError(
         f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: correct snapshot.view\n"
-        f"tags: {shorten(tags)}\nfields: {shorten(fields)}"
+        f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}\nfields: {shorten(fields)}"
     )
 
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agar_pipeline.config import DROPPABLE_RULES
+from agar_pipeline.config import rules_allowing
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.file_checks import FILE_RULES
 from agar_pipeline.reports import plots
+from agar_pipeline.reports.balance_section import describe_balance
+from agar_pipeline.reports.health_words import describe_health
 from agar_pipeline.reports.offenders import picture_of_finding, worst_findings
 from agar_pipeline.reports.render import is_null, number, percent, plural, whole, write_page
 from agar_pipeline.reports.rule_words import ACTION_WORDS, SEVERITY, words_for
@@ -52,14 +55,35 @@ def write_bbox_page(
         "blocking": blocking,
         "next_steps": _next_steps([rule["name"] for rule in blocking]),
         "figures": _figures(report, parts),
+        "health": describe_health(report),
         "rules": [rule for rule in rules if rule["count"]],
-        "clean": [rule["title"].lower() for rule in rules if not rule["count"]],
+        "clean": [rule["title"].lower() for rule in rules if not rule["count"] and rule["name"] not in _unseen(report)],
+        "files_words": _files_words(report),
         "pictures": [picture_of_finding(row, parts, images_dir) for row in worst_findings(findings, parts, PICTURES)],
-        "plots": _plots(report, parts),
+        "plots": _plots(report, {name: part.in_photo_pixels() for name, part in parts.items()}),
+        "balance": describe_balance({name: part.in_photo_pixels() for name, part in parts.items()}),
         "rows": _rows(findings),
         "total": len(findings),
     }
     write_page(path, "bbox.html.j2", values)
+
+
+def _unseen(report: Mapping[str, Any]) -> frozenset[str]:
+    """The rules that nobody could check, as no image file was opened."""
+    depth = report.get("image_files", {}).get("depth", "skip")
+    by_depth = {"skip": FILE_RULES[2:], "header": ("damaged_image",)}
+    return frozenset(by_depth.get(depth, ()))
+
+
+def _files_words(report: Mapping[str, Any]) -> str:
+    """How deeply image files were looked at."""
+    files = report.get("image_files")
+    if not files or files["depth"] == "skip":
+        return "Image files were only looked for, not opened: images: header or decode in the pipeline file opens them."
+    which = "Every image file" if files["opened"] == files["of"] else f"{files['opened']} of {files['of']} image files"
+    if files["depth"] == "decode":
+        return f"{which} was decoded to the last pixel."
+    return f"Of {which[0].lower() + which[1:]} the header was read; only images: decode finds one that is cut off."
 
 
 def _rule(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +109,7 @@ def _verdict(rules: list[dict[str, Any]]) -> str:
 
 def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
     steps = []
-    if droppable := [rule for rule in blocking if rule in DROPPABLE_RULES]:
+    if droppable := [rule for rule in blocking if rule in rules_allowing("drop_box")]:
         steps.append(("Correct these boxes in FiftyOne: the list of findings names each one.", ""))
         policy = "box_policy: {" + ", ".join(f"{rule}: drop_box" for rule in droppable) + "}"
         steps.append(("Or leave them out of training, in configs/pipeline/<name>.yaml:", policy))
@@ -114,7 +138,7 @@ def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> lis
         ("boxes", whole(report["annotations"]), per_image),
         ("classes", whole(_count(report["categories"])), "as the class map names them"),
         ("empty plates", whole(empty), "images without any box: fine if nothing grew"),
-        ("boxes leaving the picture", percent(ratio), "clipped to the picture in training"),
+        ("boxes leaving the picture", percent(ratio), "a few at the edge are harmless"),
     ]
     return [{"label": label, "value": value, "words": words, "null": False} for label, value, words in items]
 

@@ -1,6 +1,7 @@
-"""The page of the evaluation: how good the detector is, and the plates on which it is worst.
+"""The page of the evaluation: how good the detector is, what goes wrong, and the plates on which it is worst.
 
-Here: choosing and wording. Not here: computing metrics (`agar_pipeline.detection`).
+Here: choosing and wording. Not here: computing metrics (`agar_pipeline.detection`), the plates' pictures
+(`plate_pictures`).
 """
 
 from __future__ import annotations
@@ -11,63 +12,57 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.errors import ImageFileError
-from agar_pipeline.reports import plots
-from agar_pipeline.reports.metric_words import cell, figure, reason_for, words_of
-from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, to_data_uri
-from agar_pipeline.reports.plate_counts import MATCH_IOU, PlateCount, choose_plates, count_plates
+from agar_pipeline.detection.scoring import Scored
+from agar_pipeline.reports import evaluation_plots, plots
+from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
+from agar_pipeline.reports.plate_counts import PlateCount, choose_plates, count_plates
+from agar_pipeline.reports.plate_pictures import draw_plate
+from agar_pipeline.reports.published import PUBLISHED, compare_protocol
 from agar_pipeline.reports.render import is_null, number, percent, plural, signed, write_page
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
-COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me")
-PICTURE_SIDE_PX = 600
-PICTURE_BYTES = 150_000
+COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me", "r2")
 
 
-def write_evaluation_page(
-    path: Path,
-    metrics: dict[str, Any],
-    columns: CocoColumns,
-    predictions: list[dict[str, Any]],
-    images_dir: Path,
-    title: str,
-    pictures: int,
-    score_threshold: float,
-) -> None:
+def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: str, pictures: int) -> None:
     """Write the page of an evaluation.
 
     Args:
         path: The HTML file.
-        metrics: As in metrics.json.
-        columns: The COCO file that was evaluated.
-        predictions: COCO results.
+        scored: What was scored, and how it came out.
         images_dir: What `file_name` is relative to.
         title: Heading of the page.
         pictures: Plates drawn, the worst ones and some ordinary ones.
-        score_threshold: Lowest score of a prediction that counts as a colony.
     """
-    plates = count_plates(columns, predictions, score_threshold)
+    metrics, counting = scored.metrics, scored.metrics["counting"]
+    reasons: dict[str, str] = metrics["reasons"]
+    plates = count_plates(scored)
     worst, ordinary = choose_plates(plates, pictures)
-    reasons = metrics.get("reasons") or {}
-    counting = metrics.get("counting") or {}
-    class_columns, class_rows = _table(metrics.get("per_class") or {}, "per_class", reasons)
-    density_columns, density_rows = _table(counting.get("per_density") or {}, "per_density", reasons)
+    comparable, protocol = compare_protocol(scored.columns.class_names, metrics["num_images"])
     values = {
         "title": title,
         "headline": _headline(counting, metrics),
         "subline": _subline(counting, metrics),
-        "counting_figures": _counting_figures(counting, reasons),
-        "detection_figures": _detection_figures(metrics, reasons),
-        "class_columns": class_columns,
-        "class_rows": class_rows,
-        "density_columns": density_columns,
-        "density_rows": density_rows,
-        "plots": _plots(plates, counting),
-        "threshold_words": _threshold_words(metrics, score_threshold),
-        "match_iou": MATCH_IOU,
-        "worst": [_pictures(plate, images_dir) for plate in worst],
-        "ordinary": [_pictures(plate, images_dir) for plate in ordinary],
+        "counting_figures": _figures(COUNTING_FIGURES, counting, metrics["confidence"], reasons, "counting."),
+        "detection_figures": _figures(DETECTION_FIGURES, metrics, metrics["confidence"], reasons, ""),
+        "most_boxes": metrics["max_detections"],
+        "class_table": _table(_by_class(metrics), ("per_class", "counting.per_class"), reasons),
+        "density_table": _table(counting["per_density"], ("counting.per_density",), reasons),
+        "empty_plates": _empty_plates_words(counting["empty_plates"]),
+        "count_plots": _count_plots(plates, counting),
+        "recall_plot": evaluation_plots.precision_recall(metrics["precision_recall"])
+        if metrics["num_annotations"]
+        else "",
+        "confusion": _confusion(metrics["confusion"]),
+        "errors": _errors(metrics["errors"]),
+        "threshold_words": _threshold_words(metrics, scored.score_threshold),
+        "kinds": [{"kind": kind, "name": name, "words": words} for kind, (name, words) in KIND_WORDS.items()],
+        "worst": [draw_plate(plate, images_dir) for plate in worst],
+        "ordinary": [draw_plate(plate, images_dir) for plate in ordinary],
+        "published": PUBLISHED if comparable else (),
+        "protocol": protocol,
+        "own_map": metrics["map"],
+        "own_mae": counting["mae"],
     }
     write_page(path, "evaluation.html.j2", values)
 
@@ -95,52 +90,72 @@ def _subline(counting: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _counting_figures(counting: Mapping[str, Any], reasons: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [
-        figure(name, counting.get(name), reason_for(reasons, name, f"counting.{name}", "counting"))
-        for name in COUNTING_FIGURES
-    ]
-
-
-def _detection_figures(metrics: Mapping[str, Any], reasons: Mapping[str, str]) -> list[dict[str, Any]]:
-    figures = {name: figure(name, metrics.get(name), reason_for(reasons, name)) for name in DETECTION_FIGURES}
-    if (most := metrics.get("max_detections")) is not None:
-        figures["mar_max"]["words"] += f" At most {number(most)} boxes a plate."
-    return list(figures.values())
+def _figures(
+    names: Sequence[str],
+    values: Mapping[str, Any],
+    confidence: Mapping[str, Any],
+    reasons: Mapping[str, str],
+    prefix: str,
+) -> list[dict[str, Any]]:
+    """Headline figures, each with its 95 % interval where one was computed."""
+    figures = []
+    for name in names:
+        item = figure(name, values.get(name), reason_for(reasons, f"{prefix}{name}", prefix.rstrip(".")))
+        interval = confidence.get(name)
+        if interval and not item["null"]:
+            low, high = (words_of(name).write(bound) for bound in interval)
+            item["interval"] = f"{low} to {high} on other plates"
+        figures.append(item)
+    return figures
 
 
 def _table(
-    table: Mapping[str, Mapping[str, Any]], where: str, reasons: Mapping[str, str]
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """Titles and rows of a table of metrics, whatever metrics it has."""
+    table: Mapping[str, Mapping[str, Any]], places: Sequence[str], reasons: Mapping[str, str]
+) -> dict[str, list[Any]]:
+    """Titles and rows of a table of metrics, whatever metrics it has; `places` is where reasons are kept."""
     metrics = list(dict.fromkeys(metric for row in table.values() for metric in row))
     rows = []
     for name, row in table.items():
         cells = []
         for metric in metrics:
-            keys = (
-                f"{where}.{name}.{metric}",
-                f"{where}.{name}",
-                f"{name}.{metric}",
-                f"counting.{where}.{name}.{metric}",
-            )
+            keys = [key for place in places for key in (f"{place}.{name}.{metric}", f"{place}.{name}")]
             reason = next((reasons[key] for key in keys if reasons.get(key)), "")
             cells.append(cell(metric, row.get(metric), reason))
         rows.append({"name": name, "cells": cells})
-    return [words_of(metric).title for metric in metrics], rows
+    return {"columns": [words_of(metric).title for metric in metrics], "rows": rows}
 
 
-def _plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> list[dict[str, str]]:
-    true_counts = np.array([len(plate.truth_xywh) for plate in plates], dtype=np.float64)
-    predicted_counts = np.array([len(plate.predicted_xywh) for plate in plates], dtype=np.float64)
+def _by_class(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Metrics of boxes and of counts of each class, side by side."""
+    counts = metrics["counting"]["per_class"]
+    return {name: {**row, **counts.get(name, {})} for name, row in metrics["per_class"].items()}
+
+
+def _empty_plates_words(empty: Mapping[str, Any]) -> str:
+    if not empty["num_images"]:
+        return "No plate is without a colony, so false alarms on empty plates could not be measured."
+    return (
+        f"{plural(empty['num_images'], 'plate')} without a colony: on {percent(empty['false_alarm_share'])} of them "
+        f"the model sees at least one, {number(empty['detections_per_plate'])} a plate on average."
+    )
+
+
+def _count_plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> list[dict[str, str]]:
+    true_counts = np.array([plate.annotated for plate in plates], dtype=np.float64)
+    predicted_counts = np.array([plate.predicted for plate in plates], dtype=np.float64)
     made = [
         {
-            "uri": plots.scatter_counts(true_counts, predicted_counts),
+            "uri": evaluation_plots.scatter_counts(true_counts, predicted_counts),
             "title": "Counted against annotated",
             "words": "One point per plate. Above the line the model counts too many, below it too few.",
-        }
+        },
+        {
+            "uri": evaluation_plots.bland_altman(true_counts, predicted_counts),
+            "title": "Agreement of the two counts",
+            "words": "One point per plate (Bland–Altman): how far counts differ, and whether more on full plates.",
+        },
     ]
-    errors = {name: row.get("mae") for name, row in (counting.get("per_density") or {}).items()}
+    errors = {name: row.get("mae") for name, row in counting["per_density"].items()}
     if any(not is_null(error) for error in errors.values()):
         made.append(
             {
@@ -150,6 +165,69 @@ def _plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> list[di
             }
         )
     return made
+
+
+def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of the matrix with the share that shades each cell; nothing where nothing was annotated or predicted."""
+    matrix = np.array(confusion["matrix"], dtype=np.int64)
+    if not matrix.any():
+        return {"columns": [], "rows": []}
+    names = [*confusion["class_names"]]
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    rows = [
+        {
+            "name": name,
+            "cells": [
+                {
+                    "count": int(count),
+                    "share": float(share),
+                    "right": place == column,
+                    "impossible": place == column == len(names),
+                }
+                for column, (count, share) in enumerate(zip(counts, row_shares, strict=True))
+            ],
+        }
+        for place, (name, counts, row_shares) in enumerate(
+            zip([*names, "no colony there"], matrix.tolist(), shares.tolist(), strict=True)
+        )
+    ]
+    return {"columns": [*names, "no box in place"], "rows": rows}
+
+
+def _errors(errors: Mapping[str, Any]) -> dict[str, Any]:
+    """Kinds with their counts and gains, the plot of the gains, and tables by class and density."""
+    gains = errors["gains"]["all"]["all"]
+    counts = errors["detections"] | {"missed": errors["annotations"]["missed"]}
+    kinds = sorted(gains, key=lambda kind: -(gains[kind] or 0.0))
+    defined = {KIND_WORDS[kind][0]: gains[kind] for kind in kinds}
+    return {
+        "rows": [
+            {
+                "kind": kind,
+                "name": KIND_WORDS[kind][0],
+                "words": KIND_WORDS[kind][1],
+                "count": counts[kind],
+                "gain": gains[kind],
+            }
+            for kind in kinds
+        ],
+        "plot": plots.bars(defined, "mAP@50 that mending this kind alone would gain") if any(defined.values()) else "",
+        "tables": [
+            {
+                "title": title,
+                "kinds": [KIND_WORDS[kind][0] for kind in kinds],
+                "rows": _error_rows(errors, where, kinds),
+            }
+            for title, where in (("Class", "per_class"), ("Colonies on the plate", "per_density"))
+        ],
+    }
+
+
+def _error_rows(errors: Mapping[str, Any], where: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "cells": [{"count": row[kind], "gain": errors["gains"][where][name][kind]} for kind in kinds]}
+        for name, row in errors[where].items()
+    ]
 
 
 def _threshold_words(metrics: Mapping[str, Any], score_threshold: float) -> str:
@@ -162,30 +240,3 @@ def _threshold_words(metrics: Mapping[str, Any], score_threshold: float) -> str:
         sentences.append(f"The value was chosen on {chosen_on}.")
     sentences.append("mAP and recall look at all scores; counts and pictures only at those above the threshold.")
     return " ".join(sentences)
-
-
-def _pictures(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
-    """What the template needs: the plate twice, with what was annotated and what was predicted."""
-    item: dict[str, Any] = {
-        "image_id": plate.image_id,
-        "file_name": plate.file_name,
-        "true_count": len(plate.truth_xywh),
-        "predicted_count": len(plate.predicted_xywh),
-        "error": plate.error,
-        "missed": int((~plate.found).sum()),
-        "extra": int((~plate.right).sum()),
-        "note": "",
-    }
-    truth = [BoxLayer(plate.truth_xywh[plate.found], "truth"), BoxLayer(plate.truth_xywh[~plate.found], "wrong")]
-    predicted = [
-        BoxLayer(plate.predicted_xywh[plate.right], "prediction"),
-        BoxLayer(plate.predicted_xywh[~plate.right], "wrong"),
-    ]
-    try:
-        photo, scale = open_photo(Path(images_dir) / plate.file_name, PICTURE_SIDE_PX)
-    except ImageFileError as error:
-        return item | {"note": f"No picture: {error}"}
-    return item | {
-        "truth_uri": to_data_uri(draw_boxes(photo, scale, truth), PICTURE_BYTES),
-        "predicted_uri": to_data_uri(draw_boxes(photo, scale, predicted), PICTURE_BYTES),
-    }

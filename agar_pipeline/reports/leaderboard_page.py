@@ -12,24 +12,29 @@ import numpy as np
 
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.metric_words import cell, words_of
-from agar_pipeline.reports.render import is_null, plural, write_page
+from agar_pipeline.reports.render import TEMPLATES_DIR, is_null, plural, write_page
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PLOTTED = ("map_50", "mae")
+FIRST = ("experiment", "verdict")
+HIDDEN = ("recipe",)
+SORT_SCRIPT = TEMPLATES_DIR / "sort.js"
 
 
 def write_leaderboard_page(path: Path, table: pd.DataFrame) -> None:
     """Write the page of a leaderboard: one row per experiment, whatever columns there are."""
-    names = [str(name) for name in table.columns]
+    names = [str(name) for name in table.columns if name not in HIDDEN and table[name].notna().any()]
+    names = sorted(names, key=lambda name: name not in FIRST)
     best = {name: _best(name, table[name]) for name in names}
     rows = [
         [
-            cell(name, value) | {"is_text": _is_text(table[name]), "best": _is_best(value, best[name])}
+            cell(name, value)
+            | {"is_text": _is_text(table[name]), "best": _is_best(value, best[name]), "sort": _sort_key(value)}
             for name, value in zip(names, row, strict=True)
         ]
-        for row in table.itertuples(index=False, name=None)
+        for row in table[names].itertuples(index=False, name=None)
     ]
     values = {
         "title": "Leaderboard",
@@ -40,7 +45,7 @@ def write_leaderboard_page(path: Path, table: pd.DataFrame) -> None:
         "plots": _plots(table),
         "meanings": [{"title": words_of(n).title, "words": words_of(n).words} for n in names if words_of(n).words],
     }
-    write_page(path, "leaderboard.html.j2", values)
+    write_page(path, "leaderboard.html.j2", values, script=SORT_SCRIPT.read_text())
 
 
 def _headline(table: pd.DataFrame) -> str:
@@ -53,6 +58,11 @@ def _headline(table: pd.DataFrame) -> str:
         if metric in table and not is_null(first[metric])
     ]
     return f"{name} leads: {', '.join(shown)}." if shown else f"{name} could not be scored."
+
+
+def _sort_key(value: Any) -> str:
+    """What the page sorts by: the number behind the rounded text, nothing for null."""
+    return "" if is_null(value) else str(value)
 
 
 def _is_text(column: pd.Series[Any]) -> bool:

@@ -38,12 +38,42 @@ METRIC_WORDS: dict[str, MetricWords] = {
     "smape": MetricWords(
         "relative count error", "Count error against the mean of both counts (sMAPE, 0 to 200 %).", percent_points, True
     ),
+    "r2": MetricWords(
+        "R² of counts", "1: counts follow the truth; 0: no better than the mean count for each plate.", number
+    ),
+    "false_alarm_share": MetricWords("false alarms", "Plates without a colony on which one is seen.", percent, True),
+    "detections_per_plate": MetricWords(
+        "false colonies", "Detections on a plate without a colony, on average.", number, True
+    ),
     "within_10_percent": MetricWords("within 10 %", "Plates whose count is at most 10 % off.", percent),
+    "map_low": MetricWords("from", "Lower end of mAP's 95 % interval over plates.", score, None),
+    "map_high": MetricWords("to", "Upper end of mAP's 95 % interval over plates.", score, None),
+    "seed": MetricWords("seed", "Of the training.", whole, None),
+    "seed_spread": MetricWords(
+        "spread of seeds", "Standard deviation of mAP over trainings that differ by their seed alone.", score, None
+    ),
+    "delta": MetricWords("mAP behind", "mAP minus the leader's, on the same plates.", signed, None),
+    "delta_low": MetricWords("from (behind)", "Lower end of that difference's 95 % interval.", signed, None),
+    "delta_high": MetricWords("to (behind)", "Upper end of that difference's 95 % interval.", signed, None),
+    "verdict": MetricWords("against the leader", "Whether the difference is more than noise.", str, None),
     "annotations": MetricWords("annotated boxes", "Boxes that the predictions are held against.", whole, None),
     "num_images": MetricWords("plates", "Plates evaluated.", whole, None),
     "num_annotations": MetricWords("annotated boxes", "Boxes that the predictions are held against.", whole, None),
     "seconds": MetricWords("seconds", "Time it took.", number, None),
 }
+
+
+KIND_WORDS: dict[str, tuple[str, str]] = {
+    "true_positive": ("right", "right class, box in place (IoU of at least 0.5)"),
+    "wrong_class": ("wrong class", "box in place, but of another class"),
+    "poor_box": ("poor box", "right class, box beside the colony or of another size (IoU 0.1 to 0.5)"),
+    "merged": ("merged", "one box around two or more colonies"),
+    "duplicate": ("duplicate", "a second box on a colony that has one"),
+    "background": ("background", "a box where no colony of its class is"),
+    "missed": ("missed", "a colony that no box stands for"),
+    "ignored": ("ignored", "in a crowd region: neither right nor wrong"),
+}
+"""Kind of match → a short name, and what it means."""
 
 
 def words_of(metric: str) -> MetricWords:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.image_paths import safe_image_path
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
-from agar_pipeline.reports.render import number
+from agar_pipeline.reports.render import is_null, number
 from agar_pipeline.reports.rule_words import SEVERITY, words_for
 
 if TYPE_CHECKING:
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
 
 BOX = ["x", "y", "width", "height"]
 MARGIN_SHARE = 0.05
+LOOKED_AT = 5000
+"""Findings of each rule among which the worst are looked for."""
+DRAWN_WITHOUT_BOX = ("image_size_mismatch", "rotated_image", "damaged_image")
+"""Rules about images where the boxes, drawn on the picture, show what is wrong."""
 
 
 def worst_findings(findings: pd.DataFrame, parts: Mapping[str, CocoColumns], most: int) -> list[dict[str, Any]]:
-    """Up to `most` findings with a box, of different images: blocking rules first, each rule in turn, worst first."""
+    """Up to `most` findings that can be drawn, of different images: blocking rules first, each in turn, worst first."""
+    findings = findings.groupby("rule", sort=False).head(LOOKED_AT)
     boxes_xywh = findings[BOX].to_numpy(dtype=np.float64, na_value=np.nan)
-    drawable = findings[findings["file_name"].notna() & np.isfinite(boxes_xywh).all(axis=1)]
+    has_box, about_image = np.isfinite(boxes_xywh).all(axis=1), findings["rule"].isin(DRAWN_WITHOUT_BOX)
+    drawable = findings[findings["file_name"].notna() & (has_box | about_image)]
     drawable = drawable.assign(
         overhang_px=[_overhang_px(row, parts) for row in drawable.to_dict("records")],
         severity=[SEVERITY.get(str(action), len(SEVERITY)) for action in drawable["action"]],
@@ -44,17 +51,20 @@ def picture_of_finding(
 ) -> dict[str, Any]:
     """What the template needs: the picture with the box at fault, or a note why there is none."""
     box_xywh = np.array([[finding[key] for key in BOX]], dtype=np.float64)
-    place = ", ".join(f"{key} {number(value)}" for key, value in zip(BOX, box_xywh[0].tolist(), strict=True))
+    place = ", ".join(f"{key} {number(value)}" for key, value in zip(BOX, box_xywh[0].tolist(), strict=True)) + " px"
+    if not np.isfinite(box_xywh).all():
+        place = str(finding["value"])
     item = {
         "file_name": str(finding["file_name"]),
         "caption": words_for(str(finding["rule"])).title,
-        "place": f"{finding['part']}, image {number(finding['image_id']).replace(',', '')}; {place} px",
+        "place": f"{finding['part']}, image {number(finding['image_id']).replace(',', '')}; {place}",
         "uri": "",
         "note": "",
     }
-    layers = [BoxLayer(_other_boxes_xywh(finding, parts), "context"), BoxLayer(box_xywh, "finding")]
+    at_fault = BoxLayer(box_xywh * _scale_xywh(finding, parts), "finding")
+    layers = [BoxLayer(_other_boxes_xywh(finding, parts), "context"), at_fault]
     try:
-        source = Path(images_dir) / item["file_name"]
+        source = safe_image_path(images_dir, item["file_name"])
         item["uri"] = picture_with_boxes(source, layers, max_side_px=560, margin_share=MARGIN_SHARE, max_bytes=140_000)
     except ImageFileError as error:
         item["note"] = f"No picture: {error}"
@@ -66,17 +76,25 @@ def _overhang_px(finding: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -
     part, row = _image_row(finding, parts)
     if part is None:
         return 0.0
-    width, height = part.sizes_wh[row].tolist()
+    width, height = part.original_sizes_wh[row].tolist()
     x, y = float(finding["x"]), float(finding["y"])
     right, bottom = x + float(finding["width"]), y + float(finding["height"])
     return max(0.0, -x, -y, right - width, bottom - height)
+
+
+def _scale_xywh(finding: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> np.ndarray:
+    """(4,) pixels of the image at hand per pixel of the photo, in which findings are told."""
+    part, row = _image_row(finding, parts)
+    return np.ones(4) if part is None else np.tile(part.sizes_wh[row] / part.original_sizes_wh[row], 2)
 
 
 def _other_boxes_xywh(finding: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> np.ndarray:
     part, _ = _image_row(finding, parts)
     if part is None:
         return np.zeros((0, 4))
-    mine = (part.annotation_image_ids == finding["image_id"]) & (part.annotation_ids != finding["annotation_id"])
+    mine = part.annotation_image_ids == finding["image_id"]
+    if not is_null(finding["annotation_id"]):
+        mine = mine & (part.annotation_ids != finding["annotation_id"])
     return part.boxes_xywh[mine]
 
 

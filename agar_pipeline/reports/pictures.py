@@ -17,13 +17,20 @@ from PIL import Image, ImageDraw, ImageOps
 
 from agar_pipeline.errors import ImageFileError
 
-Kind = Literal["truth", "prediction", "context", "finding", "wrong"]
+Kind = Literal[
+    "truth", "prediction", "context", "finding", "wrong", "wrong_class", "poor_box", "merged", "duplicate", "ignored"
+]
 COLOURS: dict[Kind, str] = {
     "truth": "#00b3a4",
     "prediction": "#ff7a00",
     "context": "#00b3a4",
     "finding": "#e11d48",
     "wrong": "#e11d48",
+    "wrong_class": "#8b3ffb",
+    "poor_box": "#ffd60a",
+    "merged": "#2f6bff",
+    "duplicate": "#ff4fd8",
+    "ignored": "#94a3b8",
 }
 DASHED: frozenset[Kind] = frozenset({"truth"})
 MARGIN_COLOUR = "#e2e8f0"

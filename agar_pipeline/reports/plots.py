@@ -44,7 +44,8 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def drawing() -> Iterator[None]:
+    """Draw within this in the pages' style."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
@@ -52,7 +53,8 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _figure(width_in: float = 5.0, height_in: float = 3.1) -> tuple[Figure, Axes]:
+def new_figure(width_in: float = 5.0, height_in: float = 3.1) -> tuple[Figure, Axes]:
+    """An empty figure, in inches, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -76,8 +78,8 @@ def histogram(values: np.ndarray, x_label: str, y_label: str, log_x: bool = Fals
     values = values[np.isfinite(values)]
     if log_x:
         values = values[values > 0]
-    with _drawing():
-        figure, axes = _figure()
+    with drawing():
+        figure, axes = new_figure()
         if len(values):
             edges = _bin_edges(values, log_x)
             counts, _ = np.histogram(values, bins=edges)
@@ -92,7 +94,7 @@ def histogram(values: np.ndarray, x_label: str, y_label: str, log_x: bool = Fals
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda value, _: "")
-        _label(axes, x_label, y_label)
+        label_axes(axes, x_label, y_label)
         axes.grid(visible=False, axis="x")
         return to_svg_uri(figure)
 
@@ -114,8 +116,8 @@ def stacked_bars(table: Mapping[str, Mapping[str, float]], x_label: str) -> str:
     """Horizontal bars, one per outer key, stacked over the inner keys; the longest ones if there are many."""
     names = sorted(table, key=lambda name: -sum(table[name].values()))[:MANY_BARS]
     series = list(dict.fromkeys(key for name in table for key in table[name]))
-    with _drawing():
-        figure, axes = _figure(height_in=1.1 + 0.27 * max(3, len(names)))
+    with drawing():
+        figure, axes = new_figure(height_in=1.1 + 0.27 * max(3, len(names)))
         left = np.zeros(len(names))
         for place, key in enumerate(series):
             widths = np.array([table[name].get(key, 0) for name in names], dtype=np.float64)
@@ -125,58 +127,38 @@ def stacked_bars(table: Mapping[str, Mapping[str, float]], x_label: str) -> str:
         axes.invert_yaxis()
         if len(series) > 1:
             axes.legend(loc="lower right")
-        _label(axes, x_label, "")
+        label_axes(axes, x_label, "")
         axes.grid(visible=False, axis="y")
         return to_svg_uri(figure)
 
 
 def bars(values: Mapping[str, float | None], x_label: str) -> str:
     """Horizontal bars in the order given, each with its value; a null leaves its place empty."""
-    with _drawing():
-        figure, axes = _figure(height_in=1.0 + 0.3 * max(2, len(values)))
+    with drawing():
+        figure, axes = new_figure(height_in=1.0 + 0.3 * max(2, len(values)))
         widths = [float("nan") if value is None else value for value in values.values()]
         drawn = axes.barh(range(len(values)), widths, color=PALETTE[0], height=0.65)
         axes.bar_label(drawn, labels=["" if np.isnan(width) else f"{width:.3g}" for width in widths], padding=3)
         axes.set_yticks(range(len(values)), [shorten(name) for name in values])
         axes.set_ylim(len(values) - 0.4, -0.6)
         axes.margins(x=0.12)
-        _label(axes, x_label, "")
+        label_axes(axes, x_label, "")
         axes.grid(visible=False, axis="y")
         return to_svg_uri(figure)
 
 
 def columns(values: Mapping[str, float | None], x_label: str, y_label: str) -> str:
     """Vertical bars in the order given, each with its value above it; a null leaves its place empty."""
-    with _drawing():
-        figure, axes = _figure()
+    with drawing():
+        figure, axes = new_figure()
         names = list(values)
         heights = [float("nan") if values[name] is None else float(values[name] or 0) for name in names]
         bars = axes.bar(range(len(names)), heights, color=PALETTE[0], width=0.65)
         axes.bar_label(bars, labels=["" if np.isnan(h) else f"{h:.3g}" for h in heights], padding=2)
         axes.set_xticks(range(len(names)), [shorten(name, 14) for name in names])
         axes.margins(y=0.12)
-        _label(axes, x_label, y_label)
+        label_axes(axes, x_label, y_label)
         axes.grid(visible=False, axis="x")
-        return to_svg_uri(figure)
-
-
-def scatter_counts(true_counts: np.ndarray, predicted_counts: np.ndarray) -> str:
-    """Predicted against true counts, one point per plate, with the diagonal and the ±10 % band."""
-    with _drawing():
-        figure, axes = _figure(4.6, 4.4)
-        highest = float(max([1, *np.asarray(true_counts).tolist(), *np.asarray(predicted_counts).tolist()])) * 1.05
-        line = np.array([0.0, highest])
-        axes.fill_between(line, line * 0.9, line * 1.1, color="#ccfbf1", linewidth=0, label="within 10 %")
-        axes.plot(line, line, color=PALETTE[0], linewidth=1, label="right count")
-        rasterized = len(true_counts) > MANY_POINTS
-        axes.scatter(
-            true_counts, predicted_counts, s=14, color=PALETTE[1], alpha=0.45, linewidth=0, rasterized=rasterized
-        )
-        axes.set_xlim(-0.02 * highest, highest)
-        axes.set_ylim(-0.02 * highest, highest)
-        axes.set_aspect("equal")
-        axes.legend(loc="upper left")
-        _label(axes, "annotated colonies", "predicted colonies")
         return to_svg_uri(figure)
 
 
@@ -186,18 +168,19 @@ def heat_map(centres_rel_xy: np.ndarray) -> str:
     Args:
         centres_rel_xy: (N, 2) centres as shares of the image; those outside [0, 1] are left out.
     """
-    with _drawing():
-        figure, axes = _figure(4.6, 3.9)
+    with drawing():
+        figure, axes = new_figure(4.6, 3.9)
         x, y = np.asarray(centres_rel_xy, dtype=np.float64).reshape(-1, 2).T
         counts, _, _ = np.histogram2d(y, x, bins=40, range=[[0, 1], [0, 1]])
         image = axes.imshow(counts, extent=(0, 100, 100, 0), cmap="YlGnBu", interpolation="nearest", vmin=0)
         figure.colorbar(image, ax=axes, label="boxes", shrink=0.85)
-        _label(axes, "from left, % of the width", "from top, % of the height")
+        label_axes(axes, "from left, % of the width", "from top, % of the height")
         axes.grid(visible=False)
         return to_svg_uri(figure)
 
 
-def _label(axes: Axes, x_label: str, y_label: str) -> None:
+def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
+    """Name both axes; ticks have no length."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.tick_params(length=0)

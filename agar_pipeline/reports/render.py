@@ -5,19 +5,31 @@ Here: what every page shares. Not here: what a page says.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 
 
-def write_page(path: Path, template: str, values: dict[str, Any]) -> None:
-    """Render `templates/<template>` into `path`: one file that loads nothing else."""
-    html = _environment().get_template(template).render(values)
+def write_page(path: Path, template: str, values: dict[str, Any], script: str = "") -> None:
+    """Render `templates/<template>` into `path`: one file that loads nothing else.
+
+    Args:
+        path: The HTML file.
+        template: Name in `templates/`.
+        values: Escaped wherever the template shows them.
+        script: JavaScript of our own; the page allows the browser to run this very text and no other.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = {"script": Markup(script), "script_digest": digest if script else ""}
+    html = _environment().get_template(template).render(values | allowed)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(html.encode("utf-8", errors="backslashreplace"))

@@ -30,7 +30,7 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "out_of_bounds_box": RuleWords(
         "Box leaves the picture", "box that leaves its picture", "boxes that leave their picture",
-        "Part of the box lies beyond the edge. Training clips it to the picture, so a small overhang is harmless.",
+        "Part of the box lies beyond the edge. A small overhang is harmless, a large one points at misplaced boxes.",
     ),
     "duplicate_box": RuleWords(
         "Box drawn twice", "box drawn twice", "boxes drawn twice",
@@ -56,14 +56,80 @@ RULE_WORDS: dict[str, RuleWords] = {
         "Picture missing", "missing picture", "missing pictures",
         "The file is not in the images' folder.",
     ),
+    "small_box": RuleWords(
+        "Tiny box", "tiny box", "tiny boxes",
+        "Narrower than min_box_side_px of the pipeline file. No model can find it; it may be a slip.",
+    ),
+    "duplicate_file_name": RuleWords(
+        "Picture listed twice", "picture listed twice", "pictures listed twice",
+        "The same file stands in the list of images again: it would be learned twice, and may be in train and val.",
+    ),
+    "duplicate_category": RuleWords(
+        "Class listed twice", "class listed twice", "classes listed twice",
+        "Two classes share an id, or one name has two ids: they cannot be told apart.",
+    ),
+    "category_id_below_1": RuleWords(
+        "Class id below 1", "class id below 1", "class ids below 1",
+        "Classes are numbered 1…K; 0 means background to most detectors, so labels may be off by one.",
+    ),
+    "negative_id": RuleWords(
+        "Negative id", "negative id", "negative ids",
+        "Ids of images and annotations must not be negative.",
+    ),
+    "invalid_image_size": RuleWords(
+        "Picture without size", "picture without a size", "pictures without a size",
+        "The declared width or height is zero or negative.",
+    ),
+    "unsafe_file_name": RuleWords(
+        "Unsafe file name", "unsafe file name", "unsafe file names",
+        "The name leads out of the images' folder, or to something that is no regular file. It is never opened.",
+    ),
+    "unreadable_image": RuleWords(
+        "Unreadable picture", "unreadable picture", "unreadable pictures",
+        "The file is no image, is cut off, or is damaged beyond showing.",
+    ),
+    "damaged_image": RuleWords(
+        "Damaged picture", "damaged picture", "damaged pictures",
+        "The decoder complains, yet a picture comes out. Look at it: part of it may be grey or garbled.",
+    ),
+    "oversized_image": RuleWords(
+        "Oversized picture", "oversized picture", "oversized pictures",
+        "It claims more pixels than any plate's photo has, and would fill the memory.",
+    ),
+    "image_size_mismatch": RuleWords(
+        "Other size than declared", "picture of another size than declared", "pictures of other sizes than declared",
+        "The boxes were drawn on a picture of another size, or on a turned one, and would be misplaced.",
+    ),
+    "rotated_image": RuleWords(
+        "Turned picture", "picture turned by EXIF", "pictures turned by EXIF",
+        "The camera stored it turned, with a note how to show it. It is trained on as displayed.",
+    ),
+    "unusual_image": RuleWords(
+        "Unusual format", "picture of an unusual format", "pictures of unusual formats",
+        "CMYK, 16 bits, transparency, or a suffix that does not fit. It is converted to 8-bit RGB when loaded.",
+    ),
+    "part_without_boxes": RuleWords(
+        "Part without boxes", "part without boxes", "parts without boxes",
+        "It has pictures, but no colony: metrics on it cannot be computed.",
+    ),
+    "absent_class": RuleWords(
+        "Class without boxes", "class without boxes in a part", "classes without boxes in a part",
+        "No box of this class in this part: it is not learned from there, or not scored.",
+    ),
     "empty_part": RuleWords(
         "Empty part", "empty part", "empty parts",
         "A part of the split has no picture, or none with a box to learn from.",
     ),
 }  # fmt: skip
 
-SEVERITY = {"fail": 0, "drop_box": 1, "keep": 2}
-ACTION_WORDS = {"fail": "blocks training", "drop_box": "box left out", "keep": "only listed"}
+SEVERITY = {"fail": 0, "drop_image": 1, "drop_box": 2, "clip": 3, "keep": 4}
+ACTION_WORDS = {
+    "fail": "blocks training",
+    "drop_image": "picture left out",
+    "drop_box": "box left out",
+    "clip": "cut to the picture",
+    "keep": "only listed",
+}
 
 
 def words_for(rule: str) -> RuleWords:

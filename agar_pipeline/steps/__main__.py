@@ -16,7 +16,8 @@ def main(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     step = STEPS[request["asset"]]
     config: Any = from_plain(step.config_type, request["config"], where=step.asset)
     inputs = {name: ARTIFACTS[name].open(Path(root)) for name, root in request["inputs"].items()}
-    step.build(config, Path(request["out_dir"]), log, **inputs)
+    work = {"work_dir": Path(request["work_dir"])} if request.get("work_dir") else {}
+    step.build(config, Path(request["out_dir"]), log, **inputs, **work)
     return {}
 
 

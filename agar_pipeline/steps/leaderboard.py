@@ -1,42 +1,131 @@
-"""leaderboard: the experiments' scores side by side."""
+"""leaderboard: the experiments' scores side by side, and which differences are more than noise.
+
+Here: ranking and judging differences. Not here: the intervals (`detection.uncertainty`), the page.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from agar_pipeline.artifacts import Evaluation
+from agar_pipeline.artifacts import CocoCache, Evaluation
 from agar_pipeline.config import LeaderboardConfig
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SCORES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_max", "num_images", "num_annotations")
-COUNTS = ("mae", "me", "smape", "within_10_percent")
+COUNTS = ("mae", "me", "smape", "r2", "within_10_percent")
+COMPARED = ("map_low", "map_high", "seed", "seed_spread", "delta", "delta_low", "delta_high")
 
 
 def build(
-    config: LeaderboardConfig, out_dir: Path, log: Callable[[str], None], evaluations: Mapping[str, Evaluation]
+    config: LeaderboardConfig,
+    out_dir: Path,
+    log: Callable[[str], None],
+    coco_cache: CocoCache,
+    evaluation: Mapping[str, Evaluation],
 ) -> None:
-    """Write leaderboard.parquet and report.html, the best map first."""
+    """Write leaderboard.parquet and report.html, the best map first; `evaluation` has one of each experiment."""
     from agar_pipeline.reports.leaderboard_page import write_leaderboard_page
 
-    table = rank({name: evaluations[name].metrics() for name in config.experiments})
+    table = rank({name: evaluation[name].metrics() for name in config.experiments})
+    table = judge(table, differences(table, coco_cache, evaluation))
     table.to_parquet(out_dir / "leaderboard.parquet", index=False)
     write_leaderboard_page(out_dir / "report.html", table)
-    log("\n".join(f"{row.experiment}: map {row.map}, map_50 {row.map_50}" for row in table.itertuples()))
+    log("\n".join(f"{row.experiment}: map {row.map}, map_50 {row.map_50}, {row.verdict}" for row in table.itertuples()))
 
 
 def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per experiment, highest map first; a metric that was not computed stays null."""
-    rows = [
-        {
-            "experiment": name,
-            **{score: of[score] for score in SCORES},
-            **{count: (of.get("counting") or {}).get(count) for count in COUNTS},
-        }
-        for name, of in metrics.items()
-    ]
-    columns = ["experiment", *SCORES, *COUNTS]
-    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], "Float64"))
+    """One row per experiment, highest map first; a metric that was not computed stays null.
+
+    `recipe` is the same for trainings that differ by their seed alone; `seed_spread` is the standard deviation of
+    their map, null for a recipe that was trained once.
+    """
+    rows = []
+    for name, of in metrics.items():
+        low, high = (of.get("confidence") or {}).get("map") or (None, None)
+        training = of.get("training") or {}
+        rows.append(
+            {
+                "experiment": name,
+                "recipe": training.get("recipe"),
+                **{score: of[score] for score in SCORES},
+                **{count: (of.get("counting") or {}).get(count) for count in COUNTS},
+                "map_low": low,
+                "map_high": high,
+                "seed": training.get("seed"),
+            }
+        )
+    numbers = [*SCORES, *COUNTS, *COMPARED]
+    table = pd.DataFrame(rows, columns=["experiment", "recipe", *numbers]).astype(dict.fromkeys(numbers, "Float64"))
+    table["seed_spread"] = table.groupby("recipe", dropna=False)["map"].transform("std").astype("Float64")
     return table.sort_values(["map", "experiment"], ascending=[False, True], na_position="last", ignore_index=True)
+
+
+def differences(
+    table: pd.DataFrame, coco_cache: CocoCache, evaluations: Mapping[str, Evaluation]
+) -> dict[str, dict[str, float]]:
+    """Map of each experiment minus the leader's, with its interval over resampled plates; on the same part only."""
+    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.detections import read_detections
+    from agar_pipeline.detection.uncertainty import compare_models
+
+    scored = table[table["map"].notna()]
+    if len(scored) < 2:
+        return {}
+    leader = str(scored["experiment"].iloc[0])
+    part = evaluations[leader].metrics()["part"]
+    columns = read_coco(coco_cache.json_path(part))
+    best = read_detections(evaluations[leader].root / "predictions.json")
+    deltas = {}
+    for name in scored["experiment"].astype(str).tolist()[1:]:
+        if evaluations[name].metrics()["part"] == part:
+            own = read_detections(evaluations[name].root / "predictions.json")
+            deltas[name] = compare_models(columns, best, own)["map"]
+    return deltas
+
+
+def judge(table: pd.DataFrame, deltas: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """The table with each difference to the leader, and a verdict in words.
+
+    A difference is within the noise of plates where its 95 % interval holds 0, and within the noise of seeds where it
+    is smaller than twice the standard error of the difference of both recipes' means, √(s₁²/n₁ + s₂²/n₂).
+    """
+    table = table.copy()
+    verdicts = []
+    for place, row in enumerate(table.to_dict("records")):
+        delta = deltas.get(str(row["experiment"]))
+        if delta:
+            table.loc[place, ["delta", "delta_low", "delta_high"]] = [delta["delta"], delta["low"], delta["high"]]
+        verdicts.append(_verdict(table, place, delta))
+    return table.assign(verdict=pd.array(verdicts, dtype="string"))
+
+
+def _verdict(table: pd.DataFrame, place: int, delta: Mapping[str, float] | None) -> str:
+    if pd.isna(table["map"].iloc[place]):
+        return "not scored"
+    if place == 0:
+        return "leads"
+    if delta is None:
+        return "scored on another part"
+    if table["recipe"].notna().iloc[place] and table["recipe"].iloc[place] == table["recipe"].iloc[0]:
+        return "the leader's recipe, another seed"
+    noise = _seed_noise(table, place)
+    if noise is not None and abs(delta["delta"]) <= 2 * noise:
+        return "within the noise of seeds"
+    return "within the noise of plates" if delta["low"] <= 0 <= delta["high"] else "behind"
+
+
+def _seed_noise(table: pd.DataFrame, place: int) -> float | None:
+    """Standard error of the difference of two recipes' mean map; None where one was trained once."""
+    terms = []
+    for row in (0, place):
+        spread = table["seed_spread"].iloc[row]
+        if pd.isna(spread):
+            return None
+        terms.append(float(spread) ** 2 / int((table["recipe"] == table["recipe"].iloc[row]).sum()))
+    return math.sqrt(sum(terms))

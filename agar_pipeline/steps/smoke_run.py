@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,32 +34,35 @@ def build(
         PipelineError: whatever stops a training.
     """
     bbox_report.require_ok()
+    from agar_pipeline.detection import ranks
     from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.fitting import fit_config
     from agar_pipeline.detection.training import train
 
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
+    config = fit_config(config, train_columns)
     batch, few = _fullest_images(train_columns, config.data.batch_size), _fullest_images(val_columns, SMOKE_VAL_IMAGES)
     scratch = out_dir / "smoke"
     outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, most_boxes=_most_boxes(coco_cache))
     if os.environ.get("RANK", "0") != "0":
         return
-    started_at = time.monotonic()
     metrics = _check_round_trip(outcome, scratch, few, coco_cache.images_dir)
-    evaluation_s = time.monotonic() - started_at
     shutil.rmtree(scratch)
-    _write(out_dir, _facts(config, outcome, metrics), _profile(config, outcome, batch, len(train_columns.image_ids)))
-    log(f"smoke passed: loss {outcome.last_losses['loss']:.2f}, evaluated in {evaluation_s:.1f} s")
+    with ranks.alone():
+        profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir)
+    _write(out_dir, _facts(config, outcome, metrics), profile)
+    for line in (*profile["chart"], profile["verdict"], profile["forecast"]["sentence"], *profile["warnings"]):
+        log(line)
+    log(f"smoke passed: loss {outcome.last_losses['loss']:.2f}")
 
 
 def _fullest_images(columns: CocoColumns, count: int) -> CocoColumns:
     """The images with the most boxes: what memory and caps must bear."""
     import numpy as np
 
-    from agar_pipeline.detection.dataset import take_images
-
     _, starts = columns.rows_of_images()
     rows = np.argsort(-np.diff(starts), kind="stable")[:count]
-    return take_images(columns, np.sort(rows))
+    return columns.take_images(np.sort(rows))
 
 
 def _most_boxes(coco_cache: CocoCache) -> int:
@@ -99,7 +102,7 @@ def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, 
         "ok": True,
         "steps": outcome.last.step,
         "model": config.model.name,
-        "input_size": config.data.input_size,
+        "input_size": config.data.model_side,
         "batch_size": config.data.batch_size,
         "class_names": list(outcome.last.class_names),
         "category_ids": list(outcome.last.category_ids),
@@ -112,32 +115,87 @@ def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, 
     }
 
 
-def _profile(config: TrainingConfig, outcome: TrainingOutcome, batch: CocoColumns, num_images: int) -> dict[str, Any]:
-    """What one batch was and cost. The verdict speaks of what often goes wrong without an error."""
-    steps_per_epoch = max(1, num_images // config.data.batch_size)
-    smallest = float(batch.boxes_xywh[:, 2:].min()) if len(batch.boxes_xywh) else None
-    scale = config.data.input_size / float(batch.sizes_wh.max())
-    warnings = []
-    if smallest is not None and smallest * scale < 4:
-        warnings.append(f"the smallest box is {smallest * scale:.1f} px wide for the model: raise data.input_size")
+def _profile(
+    config: TrainingConfig,
+    outcome: TrainingOutcome,
+    batch: CocoColumns,
+    train_columns: CocoColumns,
+    val_columns: CocoColumns,
+    images_dir: Path,
+) -> dict[str, Any]:
+    """What the first batches cost, what follows from it, and what often goes wrong without an error."""
     return {
-        "verdict": "warn" if warnings else "ok",
-        "warnings": warnings,
+        **_measure_steps(config, outcome, train_columns, val_columns, images_dir),
+        "warnings": _warnings(config, batch),
         "losses": outcome.last_losses,
         "first_step_seconds": round(outcome.train_seconds, 3),
         "validation_seconds": round(outcome.validation_seconds, 3),
-        "steps_per_epoch": steps_per_epoch,
         "accelerator": outcome.accelerator,
         "precision": outcome.precision,
-        "world_size": outcome.world_size,
+        "world_size": outcome.world.size,
         "batch": {
             "images": len(batch.image_ids),
             "boxes": len(batch.boxes_xywh),
-            "scale": scale,
-            "smallest_side_px": smallest,
+            "scale": _scale(config, batch),
+            "smallest_side_px": float(batch.boxes_xywh[:, 2:].min()) if len(batch.boxes_xywh) else None,
             "largest_side_px": float(batch.boxes_xywh[:, 2:].max()) if len(batch.boxes_xywh) else None,
         },
     }
+
+
+def _measure_steps(
+    config: TrainingConfig,
+    outcome: TrainingOutcome,
+    train_columns: CocoColumns,
+    val_columns: CocoColumns,
+    images_dir: Path,
+) -> dict[str, Any]:
+    from agar_pipeline.detection.dataset import count_cores, count_items
+    from agar_pipeline.detection.profile import profile_steps
+    from agar_pipeline.detection.sampling import count_batches
+    from agar_pipeline.detection.verdict import draw_parts, forecast, reckon_step_s, say_forecast, say_verdict
+
+    world, place = outcome.world, (outcome.accelerator, outcome.precision)
+    measured = profile_steps(config, outcome.spec, train_columns, images_dir, *place, world.size)
+    cores = max(1, count_cores() // world.local_size)
+    step_s = reckon_step_s(measured, measured.num_workers, cores, outcome.accelerator)
+    expected = forecast(
+        measured,
+        config.forecast_for or config.trainer,
+        steps_per_epoch=count_batches(count_items(train_columns, config.data), config.data.batch_size),
+        val_images=len(val_columns.image_ids),
+        val_s_per_image=outcome.validation_seconds / min(SMOKE_VAL_IMAGES, max(1, len(val_columns.image_ids))),
+        step_s=step_s,
+    )
+    return {
+        "verdict": say_verdict(measured, cores, outcome.accelerator),
+        "chart": draw_parts(measured),
+        "forecast": {**expected, "sentence": say_forecast(expected)},
+        "measured": asdict(measured),
+        "step_seconds": step_s,
+        "cores": cores,
+    }
+
+
+def _scale(config: TrainingConfig, batch: CocoColumns) -> float:
+    """Pixels that the model sees per pixel of the largest photo."""
+    return 1.0 if config.data.image_side is None else config.data.image_side / float(batch.sizes_wh.max())
+
+
+def _warnings(config: TrainingConfig, batch: CocoColumns) -> list[str]:
+    warnings = []
+    smallest = float(batch.boxes_xywh[:, 2:].min(initial=float("inf"))) * _scale(config, batch)
+    if smallest < 4:
+        warnings.append(
+            f"the smallest box is {smallest:.1f} px wide for the model: raise data.input_size, or set tiles"
+        )
+    shrunk = batch.sizes_wh.max(axis=1) < batch.original_sizes_wh.max(axis=1)
+    if shrunk.any() and (copies := int(batch.sizes_wh[shrunk].max())) < config.data.model_side:
+        warnings.append(
+            f"the cache's copies of {copies} px are enlarged to data.input_size {config.data.model_side} again: "
+            "raise max_side in the pipeline file, or lower data.input_size"
+        )
+    return warnings
 
 
 def _write(out_dir: Path, facts: dict[str, Any], profile: dict[str, Any]) -> None:

@@ -21,12 +21,8 @@ def build(
     Raises:
         DatabaseError, DatasetError, ImageFileError: see `agar_pipeline.fiftyone_io.read.read_snapshot`.
     """
-    import pyarrow.parquet as pq
-
     from agar_pipeline.fiftyone_io.read import read_snapshot
 
     version = read_snapshot(config, home or agar_home(), out_dir, log, just_observed)
-    images = pq.read_table(out_dir / "images.parquet", columns=["image_id", "sample_id"])
-    pq.write_table(images, out_dir / "image_ids.parquet")
     path = out_dir / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "source_version": version}, indent=1))

@@ -1,54 +1,115 @@
 """split: which part each image is in.
 
-Here: assigning parts from sorted sample ids. Not here: reading tags or writing them, the dataset is not touched.
+Here: what the division reads of the snapshot, and what is written of it. Not here: dividing (`splitting`). The dataset
+is not touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
-import numpy as np
+import orjson
+import pandas as pd
 
 from agar_pipeline.artifacts import Snapshot
-from agar_pipeline.config import Part, SplitConfig
-from agar_pipeline.errors import DatasetError
+from agar_pipeline.config import SplitConfig, agar_home
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.progress import progress_bar
+from agar_pipeline.splitting.division import Division, divide
+from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, Duplicates, find_duplicates
+from agar_pipeline.splitting.leakage import count_copies, judge, list_pairs
+from agar_pipeline.splitting.named import read_lists
 
 
-def build(config: SplitConfig, out_dir: Path, log: Callable[[str], None], snapshot: Snapshot) -> None:
-    """Write split.parquet."""
+def build(
+    config: SplitConfig, out_dir: Path, log: Callable[[str], None], snapshot: Snapshot, home: Path | None = None
+) -> None:
+    """Write split.parquet, split.json, duplicates.parquet and report.html; `home` remembers hashes of pictures."""
+    from agar_pipeline.reports.split_page import write_split_page
+
     images = snapshot.image_ids()
-    parts = assign_split(images["sample_id"].to_numpy(), config.fractions, config.seed)
-    counts = {part: int((parts == part).sum()) for part in config.fractions}
-    empty = [part for part, count in counts.items() if count == 0 and config.fractions[part] > 0]
-    if empty:
-        raise DatasetError(
-            f"{len(images)} images leave the part {empty[0]!r} empty with fractions {dict(config.fractions)}\n"
-            "add images, or change split.fractions in the pipeline file"
+    _require_columns(config, images, snapshot)
+    dataset = snapshot.dataset()
+    images_dir = Path(dataset["images_dir"])
+    found = _find_duplicates(config, images, images_dir, home or agar_home(), log)
+    lists = {
+        part: [_below(name, dataset["images_dir"]) for name in names] for part, names in read_lists(config).items()
+    }
+    pairs_of_rows = found.all_pairs if config.groups_duplicates else None
+    division = divide(config, images, lists=lists, duplicates=pairs_of_rows, there=describe_dataset(dataset))
+    pairs = list_pairs(images, division.parts, found)
+    leakage = judge(config.leakage, pairs, count_copies(division.parts, found), found.cut)
+    plain = {**describe(division, len(images)), "leakage": leakage}
+    table = images[["image_id"]].assign(part=division.parts)
+    table[table["part"].notna()].to_parquet(out_dir / "split.parquet", index=False)
+    pairs.to_parquet(out_dir / "duplicates.parquet", index=False)
+    (out_dir / "split.json").write_bytes(orjson.dumps(plain, option=orjson.OPT_INDENT_2))
+    write_split_page(out_dir / "report.html", plain, pairs, images_dir)
+    _tell(division, len(images), log)
+    _tell_leakage(plain["leakage"], log)
+
+
+def _find_duplicates(
+    config: SplitConfig, images: pd.DataFrame, images_dir: Path, home: Path, log: Callable[[str], None]
+) -> Duplicates:
+    if "sha256" not in config.image_columns:
+        return NO_DUPLICATES
+
+    paths = [images_dir / path for path in images["path"]]
+    with progress_bar("looking for duplicates", log) as progress:
+        return find_duplicates(config, paths, images["sha256"].to_list(), home, progress)
+
+
+def _tell_leakage(leakage: dict[str, Any], log: Callable[[str], None]) -> None:
+    if leakage["near"]["cut"]:
+        log(
+            f"{leakage['near']['cut']} photos resemble more than {NEAREST} others each: only the nearest were compared,"
+            " further near duplicates of them may go unseen"
         )
-    images[["image_id"]].assign(part=parts).to_parquet(out_dir / "split.parquet", index=False)
-    log(f"{len(images)} images: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
+    for kind in ("exact", "near"):
+        count = leakage[kind]["across_parts"]
+        if count and leakage[kind]["policy"] != "off":
+            log(f"{count} pairs of {kind} duplicates are in two parts ({leakage[kind]['policy']}): see report.html")
 
 
-def assign_split(sample_ids: np.ndarray, fractions: Mapping[Part, float], seed: int) -> np.ndarray:
-    """Assign a part to each sample: a seeded shuffle of the sorted ids, cut at the rounded cumulated fractions.
+def describe(division: Division, images: int) -> dict[str, Any]:
+    """What split.json says of the division."""
+    return {
+        "images": images,
+        "parts": division.counts,
+        "left_out": division.left_out,
+        "unknown_names": {"count": len(division.unknown_names), "first": list(division.unknown_names[:100])},
+        "groups": division.groups,
+    }
 
-    Args:
-        sample_ids: (N,) unique text ids, in any order.
-        fractions: Share of each part; they sum to 1. Parts are cut off in the order train, val, test.
-        seed: Of the shuffle.
 
-    Returns:
-        (N,) the part of each id, in the order of `sample_ids`. 4,431 ids at 0.8/0.2 give 3,544 and 887.
-    """
-    by_id = np.argsort(sample_ids, kind="stable")
-    shuffled = np.random.default_rng(seed).permutation(len(sample_ids))
-    parts_in_order = [part for part in get_args(Part) if part in fractions]
-    shares = [fractions[part] for part in parts_in_order]
-    cuts = np.floor(np.cumsum(shares) * len(sample_ids) + 1e-9).astype(int)
-    cuts[-1] = len(sample_ids)
-    places = np.searchsorted(cuts, np.arange(len(sample_ids)), side="right")
-    parts = np.empty(len(sample_ids), dtype=object)
-    parts[by_id[shuffled]] = np.array(parts_in_order, dtype=object)[places]
-    return parts
+def _tell(division: Division, images: int, log: Callable[[str], None]) -> None:
+    of = f" in {division.groups} groups" if division.groups is not None else ""
+    log(f"{images} images{of}: " + ", ".join(f"{count} {part}" for part, count in division.counts.items()))
+    if division.left_out:
+        log("left out of all parts: " + "; ".join(f"{n} ({reason})" for reason, n in division.left_out.items()))
+    if division.unknown_names:
+        log(f"{len(division.unknown_names)} lines of the lists name no image: {division.unknown_names[0]!r} …")
+
+
+def _require_columns(config: SplitConfig, images: pd.DataFrame, snapshot: Snapshot) -> None:
+    missing = [name for name in config.image_columns if name not in images]
+    if missing:
+        raise ArtifactError(
+            f"{snapshot.root} does not hold what the split reads: {', '.join(missing)}\n"
+            "build the snapshot again with this pipeline file: agar run snapshot"
+        )
+
+
+def describe_dataset(dataset: dict[str, Any]) -> str:
+    """The tags and fields of the dataset, for messages."""
+    tags = [f"{name} ({count})" for name, count in dataset.get("tags", {}).items()]
+    fields = dataset.get("fields", [])
+    return f"tags {', '.join(tags) or 'none'}; fields {', '.join(fields)}" if "tags" in dataset else ""
+
+
+def _below(name: str, images_dir: str) -> str:
+    """A line of a list as a path below the images' folder, where it is an absolute one."""
+    return name.removeprefix(images_dir.rstrip("/") + "/")

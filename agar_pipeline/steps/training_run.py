@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from agar_pipeline.artifacts import CocoCache, SmokeRun
+from agar_pipeline.artifacts import CocoCache, SmokeRun, TrainingRun
 from agar_pipeline.config import TrainingConfig, fingerprinted
 from agar_pipeline.errors import TrainingError
 
 
 def build(
-    config: TrainingConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache, smoke_run: SmokeRun
+    config: TrainingConfig,
+    out_dir: Path,
+    log: Callable[[str], None],
+    coco_cache: CocoCache,
+    smoke_run: SmokeRun,
+    work_dir: Path | None = None,
 ) -> None:
     """Write `checkpoints/best.ckpt`, `checkpoints/last.ckpt`, `metrics.csv` and `experiment.json`.
 
-    Under torchrun every rank comes here, and only rank 0 writes.
+    Under torchrun every rank comes here, and only rank 0 writes. What is needed to go on after an interruption is kept
+    in `work_dir`, if one is given.
 
     Raises:
         TrainingError: the smoke run did not pass, or training cannot go on.
@@ -25,10 +33,12 @@ def build(
     if not smoke_run.smoke()["ok"]:
         raise TrainingError(f"the smoke run in {smoke_run.root} did not pass: materialize it again")
     from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.resume import ResumePoints
     from agar_pipeline.detection.training import train
 
+    points = None if work_dir is None else ResumePoints(work_dir, identify(config, coco_cache))
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
-    outcome = train(config, train_columns, val_columns, coco_cache.images_dir, out_dir, log)
+    outcome = train(config, train_columns, val_columns, coco_cache.images_dir, out_dir, log, points=points)
     if os.environ.get("RANK", "0") != "0":
         return
     experiment = {
@@ -42,7 +52,13 @@ def build(
         "score_threshold": {"value": outcome.best.score_threshold, "chosen_on": "val"},
         "accelerator": outcome.accelerator,
         "precision": outcome.precision,
-        "world_size": outcome.world_size,
+        "world_size": outcome.world.size,
         "seconds": {"train": round(outcome.train_seconds, 1), "validation": round(outcome.validation_seconds, 1)},
     }
     (out_dir / "experiment.json").write_text(json.dumps(experiment, indent=2))
+
+
+def identify(config: TrainingConfig, coco_cache: CocoCache) -> dict[str, Any]:
+    """What must be the same for an interrupted training to be gone on with."""
+    data = {part: hashlib.sha256(coco_cache.json_path(part).read_bytes()).hexdigest()[:16] for part in ("train", "val")}
+    return {"config": fingerprinted(config), "data": data, "code_version": TrainingRun.code_version}

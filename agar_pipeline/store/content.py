@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +18,11 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS, MANIFEST, Artifact, Manifest
 from agar_pipeline.errors import ArtifactError
 
+KnownFiles = Mapping[str, Mapping[str, Any]]
+"""Path → size_bytes, mtime_ns, sha256 of a file whose hash is known."""
 RECORDED_PACKAGES = ("agar_pipeline", "dagster", "fiftyone", "torch", "torchvision", "lightning", "hotcoco", "pyarrow")
+
+_FEW_BYTES = 1_000_000
 
 
 def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads: Mapping[str, str]) -> str:
@@ -40,8 +45,8 @@ class Content:
 
     @classmethod
     def of_files(cls, kind: type[Artifact], files: Iterable[Mapping[str, Any]]) -> Content:
-        """Of files as `describe_files` gives them; those that the kind leaves unhashed do not count."""
-        sha256 = {file["path"]: file["sha256"] for file in files if file["path"] not in kind.unhashed}
+        """Of files as `describe_files` gives them; only those that are content count."""
+        sha256 = {file["path"]: file["sha256"] for file in files if kind.is_content(file["path"])}
         return cls(_hash([kind.asset, sorted(sha256.items())]), sha256)
 
     @classmethod
@@ -59,10 +64,15 @@ def _hash(plain: Any) -> str:
 
 
 def make_manifest(
-    kind: type[Artifact], draft: Path, config: Mapping[str, Any], inputs: Mapping[str, Content], seconds: float
+    kind: type[Artifact],
+    draft: Path,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Content],
+    seconds: float,
+    known: KnownFiles | None = None,
 ) -> Manifest:
-    """Describe a folder that a step has just filled."""
-    files = describe_files(draft)
+    """Describe a folder that a step has just filled; `known` is what the step says of files, so as not to read them."""
+    files = describe_files(draft, known or {})
     reads = {name: content.read_by(kind, name) for name, content in inputs.items()}
     manifest = Manifest(
         asset=kind.asset,
@@ -89,10 +99,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def find_faults(root: Path) -> list[str]:
-    """Everything that is wrong with a published folder: files altered, missing or too many, a manifest not its own."""
+def find_faults(root: Path, *, thorough: bool = False) -> list[str]:
+    """Everything that is wrong with a published folder: files altered, missing or too many, a manifest not its own.
+
+    Photos are hashed only where their size or mtime is another, unless `thorough`; all other files always.
+    """
     try:
-        return list(_faults(root, Manifest.read(root)))
+        return list(_faults(root, Manifest.read(root), thorough))
     except ArtifactError as error:
         return [str(error)]
     except OSError as error:
@@ -101,9 +114,10 @@ def find_faults(root: Path) -> list[str]:
         return [f"{root.name}/{MANIFEST} was altered on disk: {error!r}"]
 
 
-def _faults(root: Path, manifest: Manifest) -> Iterable[str]:
-    found = {file["path"]: file for file in describe_files(root)}
-    wanted = {file["path"]: file for file in manifest.files}
+def _faults(root: Path, manifest: Manifest, thorough: bool) -> Iterable[str]:
+    known = {} if thorough else {file["path"]: file for file in manifest.files if "mtime_ns" in file}
+    found = {file["path"]: _without_mtime(file) for file in describe_files(root, known)}
+    wanted = {file["path"]: _without_mtime(file) for file in manifest.files}
     yield from (f"{root.name}/{name} is missing" for name in sorted(wanted.keys() - found.keys()))
     yield from (f"{root.name}/{name} does not belong there" for name in sorted(found.keys() - wanted.keys()))
     for name in sorted(wanted.keys() & found.keys()):
@@ -118,15 +132,34 @@ def _faults(root: Path, manifest: Manifest) -> Iterable[str]:
         yield f"{root.name}/{MANIFEST} was altered on disk: its checksum should be {manifest.own_checksum()}"
 
 
-def describe_files(root: Path) -> list[dict[str, Any]]:
-    """path, size_bytes and sha256 of every file below a folder but the manifest, sorted by path."""
-    paths = sorted(path for path in root.rglob("*") if not path.is_dir() and path != root / MANIFEST)
+def _without_mtime(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in file.items() if name != "mtime_ns"}
+
+
+def describe_files(root: Path, known: KnownFiles | None = None) -> list[dict[str, Any]]:
+    """path, size_bytes and sha256 of every file below a folder but the manifest, sorted by path.
+
+    A file that is `known` and has the size and mtime that it had is not read; its mtime_ns is given as well.
+    """
+    known, found, unknown = known or {}, {}, []
+    for name in _file_names(root):
+        file, before = os.lstat(f"{root}/{name}"), known.get(name)
+        found[name] = {"path": name, "size_bytes": file.st_size}
+        if before is not None and (before["size_bytes"], before["mtime_ns"]) == (file.st_size, file.st_mtime_ns):
+            found[name] |= {"sha256": before["sha256"], "mtime_ns": file.st_mtime_ns}
+        else:
+            unknown.append(name)
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(_sha256, paths))
-    return [
-        {"path": path.relative_to(root).as_posix(), "size_bytes": path.lstat().st_size, "sha256": digest}
-        for path, digest in zip(paths, digests, strict=True)
-    ]
+        for name, sha256 in zip(unknown, pool.map(lambda name: _sha256(root / name), unknown), strict=True):
+            found[name]["sha256"] = sha256
+    return list(found.values())
+
+
+def _file_names(root: Path) -> list[str]:
+    """Relative to the folder, sorted; without Path objects, as there may be thousands of photos."""
+    cut = len(f"{root}/")
+    names = [f"{folder}/{name}"[cut:] for folder, _, files in os.walk(root) for name in files]
+    return sorted(name for name in names if name != MANIFEST)
 
 
 def _sha256(path: Path) -> str:

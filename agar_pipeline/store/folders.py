@@ -17,9 +17,11 @@ from typing import Any
 from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS, MANIFEST, Artifact
 from agar_pipeline.errors import ArtifactError, StorageError
-from agar_pipeline.store.content import Content, find_faults, fingerprint, make_manifest
+from agar_pipeline.store.content import Content, KnownFiles, find_faults, fingerprint, make_manifest
 
 Log = Callable[[str], None]
+Write = Callable[[Path], KnownFiles | None]
+"""Fills an empty folder; may say what it knows of files, so that they need not be hashed."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Store:
         key: Key,
         config: Mapping[str, Any],
         inputs: Mapping[str, Content],
-        write: Callable[[Path], None],
+        write: Write,
         log: Log,
         *,
         repoint: bool = True,
@@ -143,16 +145,16 @@ class Store:
         root: Path,
         config: Mapping[str, Any],
         inputs: Mapping[str, Content],
-        write: Callable[[Path], None],
+        write: Write,
     ) -> None:
         with self._draft(key, root) as draft:
             started = time.monotonic()
-            write(draft)
+            known = write(draft)
             missing = [name for name in key.kind.files if not (draft / name).is_file()]
             if missing:
                 raise ArtifactError(f"{key} did not write {', '.join(missing)}: a bug, please report it")
             seconds = round(time.monotonic() - started, 3)
-            manifest = make_manifest(key.kind, draft, config, inputs, seconds)
+            manifest = make_manifest(key.kind, draft, config, inputs, seconds, known)
             disk.sync_tree(draft)
             path = draft / MANIFEST
             path.write_text(json.dumps(asdict(manifest), indent=1))

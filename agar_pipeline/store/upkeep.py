@@ -12,8 +12,13 @@ from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store.content import find_faults
 from agar_pipeline.store.folders import Key, Store, use_lock, writer_lock
+from agar_pipeline.store.unfinished import drop_work, unfinished
 
 Progress = Callable[[int, int], None]
+KEEPER = "kept-"
+"""How the links begin that keep an artifact which no `latest` leads to."""
+SHORTEST_WORD = 4
+"""Letters of a fingerprint that name an artifact, if only one begins so."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,10 @@ class Droppable:
 
     path: Path
     key: Key | None
-    """None for what lies in quarantine."""
+    """None for what lies in quarantine, and for columns."""
     size_bytes: int
+    is_work: bool = False
+    """Unfinished, of a training that was interrupted."""
 
 
 def verify(store: Store, progress: Progress) -> Verdict:
@@ -69,7 +76,7 @@ def verify(store: Store, progress: Progress) -> Verdict:
     done, total = 0, sum(sizes.values())
     progress(done, total)
     for (key, root), size_bytes in sizes.items():
-        if find_faults(root):
+        if find_faults(root, thorough=True):
             bad += _put_aside(store, key, root)
         done += size_bytes
         progress(done, total)
@@ -81,7 +88,7 @@ def verify(store: Store, progress: Progress) -> Verdict:
 def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
     """Quarantine a damaged artifact, unless a builder is at it; nothing where it is gone or whole by now."""
     with disk.free(writer_lock(root)) as is_free:
-        faults = find_faults(root) if root.exists() else []
+        faults = find_faults(root, thorough=True) if root.exists() else []
         if faults:
             current = store.latest(key) == root.resolve()
             yield BadArtifact(key, root, tuple(faults), current, store.quarantine(root) if is_free else None)
@@ -98,16 +105,20 @@ def _unlink_dangling(store: Store, key: Key) -> bool:
 
 
 def find_droppable(store: Store) -> list[Droppable]:
-    """Artifacts that no `latest` refers to and that nothing kept was made from; and all of the quarantine."""
+    """Artifacts that no `latest` refers to and that nothing kept was made from; all of the quarantine; the
+    columns kept of COCO files that came from elsewhere or were edited; and all
+    unfinished work but the newest of each asset."""
     kept = find_kept(store)
     found = [Droppable(r, key, disk.size_bytes(r)) for key in store.assets() for r in store.roots(key) if r not in kept]
-    quarantine = store.home / "quarantine"
-    aside = sorted(quarantine.iterdir()) if quarantine.is_dir() else []
-    return found + [Droppable(path, None, disk.size_bytes(path)) for path in aside]
+    folders = [store.home / "quarantine", store.home / "columns"]
+    aside = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    found += [Droppable(path, None, disk.size_bytes(path)) for path in aside]
+    older = [(key, path) for key, folders in unfinished(store).items() for path in folders[1:]]
+    return found + [Droppable(path, key, disk.size_bytes(path), is_work=True) for key, path in older]
 
 
 def find_kept(store: Store) -> set[Path]:
-    """What each `latest` points to, what that was made from, and so on, by data version."""
+    """What each `latest` points to or is told to be kept, what that was made from, and so on, by data version."""
     manifests: dict[Path, Manifest] = {}
     by_version: dict[tuple[str, str], list[Path]] = {}
     for key in store.assets():
@@ -117,6 +128,7 @@ def find_kept(store: Store) -> set[Path]:
                 by_version.setdefault((str(key), manifest.data_version), []).append(root)
     kept: set[Path] = set()
     waiting = [store.folder(key) / target for key, target in _targets(store).items()]
+    waiting += [link.with_name(link.readlink().name) for key in store.assets() for link in _keepers(store, key)]
     while waiting:
         root = waiting.pop()
         if root not in kept:
@@ -124,6 +136,41 @@ def find_kept(store: Store) -> set[Path]:
             inputs = manifests[root].inputs if root in manifests else {}
             waiting += [made_from for item in inputs.items() for made_from in by_version.get(item, [])]
     return kept
+
+
+def keep(store: Store, word: str) -> Path:
+    """Keep an artifact, and what it was made from, until `release`; a link beside it says so.
+
+    Args:
+        store: Of the home.
+        word: The artifact's fingerprint, or its first letters.
+
+    Raises:
+        ArtifactError: none begins so, or several do.
+    """
+    named = [root for root in store.published() if len(word) >= SHORTEST_WORD and root.name.startswith(word)]
+    if len(named) != 1:
+        found = f"begins {len(named)} fingerprints: give more letters" if named else "begins no fingerprint"
+        raise ArtifactError(
+            f"{word!r} {found}; `agar compare` lists evaluated runs, `agar plan --json` what is current"
+        )
+    link = named[0].with_name(f"{KEEPER}{named[0].name[:12]}")
+    if not link.is_symlink():
+        link.symlink_to(named[0].name)
+    return named[0]
+
+
+def release(store: Store, word: str) -> list[Path]:
+    """Undo `keep`; returns what is no longer kept."""
+    links = [link for key in store.assets() for link in _keepers(store, key) if link.readlink().name.startswith(word)]
+    roots = [link.with_name(link.readlink().name) for link in links]
+    for link in links:
+        link.unlink()
+    return roots
+
+
+def _keepers(store: Store, key: Key) -> list[Path]:
+    return [path for path in store.folder(key).glob(f"{KEEPER}*") if path.is_symlink()]
 
 
 def drop(store: Store, chosen: Collection[Droppable]) -> tuple[list[Droppable], list[Droppable]]:
@@ -134,12 +181,16 @@ def drop(store: Store, chosen: Collection[Droppable]) -> tuple[list[Droppable], 
     """
     store.sweep()
     disk.sweep_scratch(store.home)
-    dropped, in_use = [], []
+    dropped: list[Droppable] = []
+    in_use: list[Droppable] = []
     targets, kept = _targets(store), find_kept(store)
     for item in chosen:
         if item.key is None:
             disk.remove(item.path)
             dropped.append(item)
+            continue
+        if item.is_work:
+            (dropped if drop_work(store, item.path) else in_use).append(item)
             continue
         locks = writer_lock(item.path), use_lock(item.path)
         with disk.free(*locks) as is_free:

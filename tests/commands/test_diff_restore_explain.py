@@ -45,8 +45,10 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
     home, plates, configs = folder / "home", folder / "plates", copy_configs(folder / "configs")
     generate_plates(plates, 12, size_px=128, seed=5)
     small = configs / "pipeline" / "small.yaml"
-    back = "{dataset: back, label_field: truth}"
-    small.with_name("back.yaml").write_text(small.read_text().replace("{dataset: small}", back))
+    text, read = small.read_text(), "image_columns: ['view:tag:seen', 'field:agar_background']"
+    small.write_text(text.replace("{dataset: small}", f"{{dataset: small, {read}}}"))
+    back = f"{{dataset: back, label_field: truth, {read}}}"
+    small.with_name("back.yaml").write_text(text.replace("{dataset: small}", back))
     run = runner({"AGAR_HOME": str(home), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "small"})
     assert run("agar", "import", "agar", "--images-dir", str(plates), "--dataset", "small").returncode == 0
     change(home, give_attributes)
@@ -87,7 +89,8 @@ def give_attributes(samples: Any) -> None:
         detections = sample["ground_truth"]["detections"]
         for detection, more in zip(detections[2:] if number > 3 else [], odd, strict=False):
             detection.update(more)
-        samples.update_one({"_id": sample["_id"]}, {"$set": {"ground_truth.detections": detections}})
+        fields = {"agar_background": f"ground {number}", "tags": ["seen", "other"] if number % 3 else []}
+        samples.update_one({"_id": sample["_id"]}, {"$set": {"ground_truth.detections": detections, **fields}})
 
 
 def edit(samples: Any, plates: Path, names: list[str]) -> None:
@@ -164,7 +167,8 @@ def test_a_restored_snapshot_gives_the_same_snapshot(edited: Edited) -> None:
     assert ran.returncode == 0, ran.stderr
     restored: Snapshot = Store(edited.home).open_latest(Key("snapshot"))
     assert restored.manifest.config["dataset"] == "back"
-    assert restored.data_version == edited.before.data_version
+    assert restored.data_version == edited.before.data_version, "with the tag and the field that a split reads"
+    assert restored.image_ids()["view:tag:seen"].sum() == 8
     assert (restored.root / "boxes.parquet").read_bytes() == (edited.before.root / "boxes.parquet").read_bytes()
     refused = edited.run("agar", "restore", fingerprint, "--dataset", "back")
     assert refused.returncode == 1

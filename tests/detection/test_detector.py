@@ -1,19 +1,25 @@
 """Targets, detectors behind one convention, weights and checkpoints."""
 
 import dataclasses
+import inspect
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
-from agar_pipeline.config import DataConfig, ModelConfig
+from agar_pipeline.config import DETECTORS, DataConfig, ModelConfig, from_plain, load_experiment, weights_of
+from agar_pipeline.detection.augmentation import augment_image
 from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.dataset import DetectionDataset, augment_image, build_loader
-from agar_pipeline.detection.model import DetectorSpec, build_detector, make_spec
-from agar_pipeline.detection.predict import Predictor, find_capped_images
+from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.detection.fitting import choose_input_size, make_spec
+from agar_pipeline.detection.model import DetectorSpec, build_detector
+from agar_pipeline.detection.predict import Predictor
+from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.tiny import fit_anchor_sizes
 from agar_pipeline.detection.weights import load_weights
 from agar_pipeline.errors import AnnotationError, ArtifactError, ConfigError
@@ -64,15 +70,15 @@ def test_a_target_may_be_empty_and_must_be_finite(tmp_path: Path) -> None:
 
 
 def test_augmented_boxes_follow_the_pixels() -> None:
-    pixels = np.zeros((40, 80, 3), np.uint8)
-    pixels[10:20, 20:50] = 200
-    box = np.array([[20, 10, 50, 20]], np.float32)
+    image = torch.zeros(3, 40, 80, dtype=torch.uint8)
+    image[:, 10:20, 20:50] = 200
+    box = torch.tensor([[20.0, 10, 50, 20]])
     shapes = set()
-    for seed in range(40):
-        turned, boxes = augment_image(pixels, box, DataConfig(brightness=0.0), np.random.default_rng(seed))
-        rows, cols = np.nonzero(turned[..., 0])
+    for seed in range(60):
+        turned, boxes = augment_image(image, box, DataConfig(brightness=0.0), np.random.default_rng(seed))
+        rows, cols = torch.nonzero(turned[0], as_tuple=True)
         assert boxes[0].tolist() == [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
-        shapes.add((turned.shape[:2], *boxes[0].tolist()))
+        shapes.add((*turned.shape[1:], *boxes[0].tolist()))
     assert len(shapes) == 8
 
 
@@ -88,22 +94,23 @@ def test_augmentation_depends_on_seed_epoch_and_index_only(tmp_path: Path) -> No
     assert len(set(boxes)) > 1
 
 
-def test_loaders_of_two_ranks_share_every_image_once() -> None:
-    class Numbers(DetectionDataset):
-        def __init__(self) -> None:
-            self.seed = 0
+@pytest.mark.parametrize("size", [1, 3, 5, 8, 11, 21])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_two_ranks_share_the_batches_that_one_would_see(size: int, epoch: int) -> None:
+    def batches(rank: int, world_size: int, start: int = 0) -> list[list[int]]:
+        sampler = TrainBatches(size, 4, 7, rank, world_size)
+        sampler.epoch, sampler.start = epoch, start
+        return list(sampler)
 
-        def __len__(self) -> int:
-            return 7
-
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, dict]:
-            return torch.zeros(1), {"image_id": index}
-
-    shares = [
-        [t["image_id"] for _, targets in build_loader(Numbers(), 4, 0, rank=r, world_size=2) for t in targets]
-        for r in range(2)
-    ]
-    assert sorted(shares[0] + shares[1]) == list(range(7))
+    alone, pair = batches(0, 1), list(zip(batches(0, 2), batches(1, 2), strict=True))
+    assert [sorted(set(first + second)) for first, second in pair] == [sorted(batch) for batch in alone]
+    seen = [i for batch in alone for i in batch]
+    assert sorted(seen) == list(range(size)), "each image once an epoch"
+    assert max(map(len, alone)) - min(map(len, alone)) <= 1, "no last batch is tiny"
+    assert max(map(len, alone)) <= 4
+    assert batches(0, 1, start=1) == alone[1:], "an interrupted epoch goes on with the same batches"
+    shares = [i for rank in range(2) for batch in PlainBatches(size, 2, rank, 2) for i in batch]
+    assert sorted(shares) == list(range(size)), "val: every image once, none repeated"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,41 @@ def test_crowded_plates_are_not_clipped_by_caps() -> None:
 @pytest.mark.parametrize("name", ["yolo", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn"])
 def test_an_unknown_model_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match="fcos_resnet50_fpn"):
-        make_spec(ModelConfig(name=name), 3, 320, np.array([12.0]), 10)
+        from_plain(ModelConfig, {"name": name}, where="test")
+    with pytest.raises(ConfigError, match="fcos_resnet50_fpn"):
+        build_detector(dataclasses.replace(spec_of("tiny"), name=name))
+
+
+def test_a_misspelt_model_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean fasterrcnn_resnet50_fpn_v2"):
+        load_experiment("tiny_steps", ["model.name=fasterrcnn_resnet50_fpn_v3"])
+
+
+def test_anchors_and_caps_may_be_given_instead_of_fitted() -> None:
+    sides = np.array([12.0, 16, 20])
+    tiny = make_spec(ModelConfig(smallest_anchor=24, max_detections=77), 3, 320, sides, 10)
+    assert min(tiny.anchor_sizes.values())[0] == 24
+    assert tiny.detections_per_image == build_detector(tiny).detections_per_image == 77
+    large = make_spec(ModelConfig("retinanet_resnet50_fpn_v2", smallest_anchor=24), 3, 320, sides, 10)
+    assert large.anchor_sizes == {0: (24,)}
+    with pytest.raises(ConfigError, match="fcos_resnet50_fpn has no anchors"):
+        make_spec(ModelConfig("fcos_resnet50_fpn", smallest_anchor=24), 3, 320, sides, 10)
+
+
+@pytest.mark.parametrize(
+    ("photo", "box", "chosen"),
+    [
+        pytest.param(2048, 27, 1216, id="AGAR's smallest colonies"),
+        pytest.param(320, 20, 256, id="the demo's"),
+        pytest.param(100, 3, 224, id="crops are enlarged twice at most"),
+        pytest.param(4096, 8, 2048, id="beyond it, tiles"),
+    ],
+)
+def test_an_automatic_input_size_keeps_small_colonies_legible(
+    tmp_path: Path, photo: int, box: int, chosen: int
+) -> None:
+    columns = make_columns(tmp_path, [[1, 1, box, box]] * 9 + [[1, 1, 3 * box, 3 * box]] * 30, (photo, photo))
+    assert choose_input_size(columns) == chosen
 
 
 def test_weights_of_91_classes_fit_but_for_the_head(tmp_path: Path) -> None:
@@ -186,6 +227,18 @@ def test_weights_of_91_classes_fit_but_for_the_head(tmp_path: Path) -> None:
     assert torch.equal(model.backbone.body["0"][0].weight, pretrained.backbone.body["0"][0].weight)
     with pytest.raises(ConfigError, match="does not fit tiny"):
         load_weights(build_detector(spec_of("tiny")).model, "tiny", str(tmp_path / "coco.pth"))
+
+
+def test_the_known_detectors_and_weights_are_torchvisions_own() -> None:
+    registry = torchvision.models.list_models(module=torchvision.models.detection)
+    boxes_only = [name for name in registry if not name.startswith(("maskrcnn", "keypointrcnn"))]
+    assert list(DETECTORS) == ["tiny", *boxes_only]
+    for name in boxes_only:
+        members = {member.name for member in torchvision.models.get_model_weights(name)}
+        assert set(weights_of(name)) == {*members, "DEFAULT"}
+        builder = inspect.unwrap(torchvision.models.get_model_builder(name))
+        (backbone,) = get_args(get_type_hints(builder)["weights_backbone"])[:1]
+        assert set(DETECTORS[name]) == {*(member.name for member in backbone), "DEFAULT"}
 
 
 def test_missing_weights_are_refused_with_a_choice() -> None:
@@ -213,11 +266,11 @@ def test_a_checkpoint_alone_predicts_the_same(tmp_path: Path) -> None:
     ends = seen.boxes_xywh[:, :2] + seen.boxes_xywh[:, 2:]
     assert (seen.boxes_xywh >= 0).all()
     assert (ends <= [80, 40]).all()
-    assert find_capped_images(seen, 20) == [11]
-    assert len(predictor.predict_image(tmp_path / "a.png")) == len(seen)
+    assert len(seen) == 20
     everything = predictor.predict(columns, tmp_path)
     assert len(everything) > 20, "the cap rises until no image reaches it"
-    assert not find_capped_images(everything, predictor.detector.detections_per_image)
+    assert len(everything) < predictor.detector.detections_per_image
+    assert len(predictor.detect(predictor.read(tmp_path / "a.png"))) == len(everything)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

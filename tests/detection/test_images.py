@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.images import load_image, safe_image_path
+from agar_pipeline.detection.image_paths import safe_image_path
+from agar_pipeline.detection.images import load_image
 from agar_pipeline.errors import ImageFileError
 
 
@@ -40,13 +41,14 @@ def test_load_image_makes_the_longer_side_exact(tmp_path: Path, size_wh: tuple[i
     assert np.abs(pixels.astype(int) - np.asarray(wanted).astype(int)).mean() < 3
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_load_image_shows_a_photo_as_displayed(tmp_path: Path, orientation: int) -> None:
+def test_load_image_shows_a_photo_as_displayed(tmp_path: Path, orientation: int, suffix: str) -> None:
     from PIL import ImageOps
 
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = _save(tmp_path / "a.jpg", _gradient(120, 80), quality=95, exif=exif)
+    path = _save(tmp_path / f"a.{suffix}", _gradient(120, 80), quality=95, exif=exif)
     with Image.open(path) as photo:
         displayed = np.asarray(ImageOps.exif_transpose(photo))
     pixels, _ = load_image(path, 120, displayed.shape[1::-1])
@@ -64,6 +66,26 @@ def test_load_image_reads_cmyk_16_bit_and_alpha(tmp_path: Path) -> None:
     assert load_image(tmp_path / "deep.png", 60)[0][0, 0].tolist() == [200] * 3
     assert load_image(tmp_path / "clear.png", 60)[0][0, 0].tolist() == [255] * 3
     assert load_image(tmp_path / "grey.jpg", 60)[0][0, 0].tolist() == [99] * 3
+
+
+def test_load_image_reads_palettes_and_wrong_extensions_and_refuses_unknown_ranges(tmp_path: Path) -> None:
+    red = Image.new("RGB", (60, 40), (200, 10, 10))
+    red.quantize(4).save(tmp_path / "palette.png")
+    red.save(tmp_path / "really a png.jpg", format="PNG")
+    grey = Image.new("L", (60, 40), 99)
+    grey.putalpha(128)
+    grey.save(tmp_path / "grey and half clear.png")
+    for name in ("palette.png", "really a png.jpg"):
+        assert np.abs(load_image(tmp_path / name, 60)[0][20, 30].astype(int) - [200, 10, 10]).max() <= 2
+    assert abs(int(load_image(tmp_path / "grey and half clear.png", 60)[0][0, 0, 0]) - 177) <= 1  # on white
+    Image.fromarray(np.full((40, 60), 0.5, np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ImageFileError, match=r"float\.tif holds floating-point pixels"):
+        load_image(tmp_path / "float.tif", 60)
+
+
+def test_damaged_exif_data_does_not_stop_a_photo(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.jpg", _gradient(120, 80), exif=b"Exif\0\0no tiff header at all")
+    assert load_image(path, 60, (120, 80))[0].shape == (40, 60, 3)
 
 
 def test_load_image_names_a_broken_file(tmp_path: Path) -> None:

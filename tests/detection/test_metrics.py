@@ -1,6 +1,7 @@
 """Metrics are COCO's where COCO is defined, and right where its cap of 100 makes it wrong."""
 
 import contextlib
+import dataclasses
 import io
 
 import numpy as np
@@ -172,3 +173,18 @@ def test_detections_survive_coco_results_format() -> None:
     again = Detections.from_coco(detections.to_coco())
     assert len(again) == len(detections)
     assert sorted(again.scores.tolist()) == pytest.approx(sorted(detections.scores.tolist()))
+
+
+def test_sizes_are_those_of_the_photo_where_a_cache_holds_smaller_copies() -> None:
+    columns = make_columns([20, 30])
+    detections = noisy(columns)
+    shrunk = dataclasses.replace(
+        columns,
+        sizes_wh=columns.sizes_wh // 4,
+        boxes_xywh=columns.boxes_xywh / 4,
+        original_sizes_wh=columns.sizes_wh,
+    )
+    smaller = dataclasses.replace(detections, boxes_xywh=detections.boxes_xywh / 4)
+    whole, part = coco_metrics(columns, detections), coco_metrics(shrunk, smaller)
+    assert part["map_large"] == pytest.approx(whole["map_large"], abs=1e-6)
+    assert part["map_medium"] == pytest.approx(whole["map_medium"], abs=1e-6)

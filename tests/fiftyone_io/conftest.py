@@ -20,6 +20,7 @@ from PIL import Image
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.fiftyone_io.database import open_database
+from agar_pipeline.fiftyone_io.resolve import import_fiftyone
 from agar_pipeline.fiftyone_io.source import ResolvedSource
 
 COLONIES = Path(__file__).resolve().parents[3] / "shared" / "data" / "colonies"
@@ -28,7 +29,7 @@ import json, sys
 from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 uri, = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
-prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "agar_digest"])
+prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "import_digest"])
 fo.Dataset("fleeting", persistent=False)
 ds = fo.Dataset("views", persistent=True)
 ds.add_samples([
@@ -72,6 +73,15 @@ def uri(home: Path) -> Iterator[str]:
 def database(uri: str) -> Iterator[Any]:
     with pymongo.MongoClient(uri) as client:
         yield client["fiftyone"]
+
+
+@pytest.fixture(scope="session")
+def parsers() -> None:
+    """FiftyOne's parsers in this process: a child would spend seconds on each import of FiftyOne."""
+    before = dict(os.environ)
+    import_fiftyone("mongodb://127.0.0.1:1")  # parsing needs no database
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

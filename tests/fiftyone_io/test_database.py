@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pymongo
 import pytest
 
 from agar_pipeline.errors import ConfigError, DatabaseError
-from agar_pipeline.fiftyone_io import database, embedded, settings
+from agar_pipeline.fiftyone_io import database, settings
 from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
 from tests.fiftyone_io.conftest import server, stop_keeper
 
@@ -34,7 +35,7 @@ with open_database("embedded", Path(sys.argv[1])) as uri:
 @pytest.fixture
 def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of its own, whose keeper gives up after half a second."""
-    monkeypatch.setattr(embedded, "IDLE_S", 0.5)
+    monkeypatch.setenv("AGAR_DATABASE_IDLE_S", "0.5")
     yield tmp_path / "home with a space"
     stop_keeper(tmp_path / "home with a space")
 
@@ -96,6 +97,14 @@ def test_the_keeper_ends_when_nobody_is_left(fresh_home: Path) -> None:
         assert _is_alive(running["pid"])
     _wait_until(lambda: not _is_alive(running["pid"]) and not _is_alive(running["keeper_pid"]), "both are gone")
     assert not (fresh_home / "fiftyone" / "server.json").exists()
+
+
+def test_the_keeper_ends_with_its_home(fresh_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGAR_DATABASE_IDLE_S", "100")
+    with open_database("embedded", fresh_home):
+        running = server(fresh_home)
+    shutil.rmtree(fresh_home)
+    _wait_until(lambda: not _is_alive(running["pid"]) and not _is_alive(running["keeper_pid"]), "both are gone")
 
 
 def test_a_client_that_is_killed_counts_as_gone(fresh_home: Path) -> None:
@@ -227,7 +236,6 @@ def test_an_address_that_answers_is_used_as_it_is(uri: str, home: Path) -> None:
 
 def test_fiftyones_own_address_is_used_for_its_set_up(uri: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", uri)
-    assert not database.own_service("fiftyone")
     with open_database("fiftyone", home) as address:
         assert address == uri
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io import file_hashes
-from agar_pipeline.fiftyone_io.file_hashes import hash_files
+from agar_pipeline.fiftyone_io.file_hashes import displayed_size, hash_files
 
 
 @pytest.fixture
@@ -86,11 +85,16 @@ def test_a_rotated_photo_has_its_displayed_size(tmp_path: Path) -> None:
     assert hash_files([str(tmp_path / "r.jpg")], tmp_path / "home").sizes_wh.tolist() == [[20, 30]]
 
 
-def test_missing_files_are_counted_and_named(photo: Path, tmp_path: Path) -> None:
-    paths = [str(photo), *(str(tmp_path / f"gone-{n}.jpg") for n in range(5)), str(tmp_path)]
-    with pytest.raises(DatasetError, match=r"6 of 7 image files cannot be read: .*gone-0.jpg") as caught:
-        hash_files(paths, tmp_path / "home")
-    assert "gone-4" not in str(caught.value)
+def test_missing_files_folders_and_locked_files_are_null(photo: Path, tmp_path: Path) -> None:
+    hashes = hash_files([str(tmp_path / "gone.jpg"), str(tmp_path), str(photo)], tmp_path / "home")
+    assert hashes.size_bytes.tolist() == [-1, -1, photo.stat().st_size]
+    assert hashes.sha256[:2] == [None, None]
+
+
+def test_a_png_is_not_decoded_for_its_orientation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert displayed_size(str(tmp_path / "a.png")) == (30, 20)
 
 
 def test_several_processes_hash_at_once(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def _swap_boxes(samples: Any, plates: Path) -> None:
         pytest.param(_set("ground_truth.detections.0.iscrowd", 1), id="a box became a crowd"),
         pytest.param(_set("ground_truth.detections.0.note", "odd"), id="a box got an attribute"),
         pytest.param(_set("ground_truth.detections", []), id="all boxes went"),
-        pytest.param(_set("tags", ["new"]), id="a tag was added"),
         pytest.param(_swap_boxes, id="two boxes changed places"),
+        pytest.param(_set("tags", ["new"]), id="a tag was added"),
         pytest.param(_add_sample, id="a sample was added"),
         pytest.param(lambda samples, plates: samples.delete_one({}), id="a sample was removed"),
         pytest.param(_replace_file, id="a file was replaced in place, size and mtime kept"),
@@ -136,9 +136,14 @@ def test_a_missing_dataset_lists_those_that_are_there(uri: str, home: Path) -> N
         observe_dataset(SnapshotConfig(dataset="nope"), home)
 
 
-def test_missing_image_files_are_counted(uri: str, home: Path, database: Any, name: str, plates: Path) -> None:
+def test_a_file_that_goes_changes_the_version_and_all_that_go_are_an_error(
+    uri: str, home: Path, database: Any, name: str, plates: Path
+) -> None:
+    before = observe(uri, home, database, name)
     (plates / "2.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 6 image files cannot be read: .*2\.jpg"):
+    assert observe(uri, home, database, name).version != before.version
+    plates.rename(plates.with_name("unmounted"))
+    with pytest.raises(DatasetError, match="none of the 6 image files can be read"):
         observe(uri, home, database, name)
 
 
@@ -164,7 +169,9 @@ def test_fiftyone_is_asked_once_per_schema(
         asked.append(config.dataset)
         return resolver(database)(config)
 
-    config = SnapshotConfig(dataset=name)
+    observe_at(uri, SnapshotConfig(dataset=name), home, resolve)
+    assert asked == [], "all samples of a dataset need no FiftyOne"
+    config = SnapshotConfig(dataset=name, view="field:agar_sample_id=7")
     observe_at(uri, config, home, resolve)
     database.datasets.update_one({"name": name}, {"$set": {"last_loaded_at": datetime(2030, 1, 1)}})
     observe_at(uri, config, home, resolve)

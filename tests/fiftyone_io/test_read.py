@@ -8,17 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from bson import ObjectId
-from PIL import Image
+from PIL import Image, ImageOps
 
 from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.dataset import DetectionDataset
 from agar_pipeline.errors import DatabaseError, DatasetError, ImageFileError
+from agar_pipeline.fiftyone_io import columns as columns_module
 from agar_pipeline.fiftyone_io import database as database_module
-from agar_pipeline.fiftyone_io import read
+from agar_pipeline.fiftyone_io import observe, query, read, tables
 from agar_pipeline.fiftyone_io.import_agar import import_agar
 from agar_pipeline.fiftyone_io.observe import observe_at
 from tests.fiftyone_io.conftest import COLONIES, collection_of, resolver, server
@@ -174,12 +178,30 @@ def test_the_size_in_the_file_counts_and_metadata_stands_in_for_it(
     assert any("1 images are of another size" in line for line in lines)
 
 
-def test_an_image_of_unknown_size_is_named(
+def test_missing_and_unreadable_images_are_null_and_named_not_a_crash(
     name: str, snapshot: Callable[..., Snapshot], database: Any, plates: Path
 ) -> None:
-    database[collection_of(database, name)].update_many({}, {"$unset": {"metadata": 1}})
-    (plates / "2.jpg").write_bytes(b"")
-    with pytest.raises(ImageFileError, match=r"1 images cannot be read, not even their size: '2\.jpg'"):
+    database[collection_of(database, name)].update_one({"filepath": str(plates / "1.jpg")}, {"$unset": {"metadata": 1}})
+    database[collection_of(database, name)].update_one({"filepath": str(plates / "2.jpg")}, {"$unset": {"metadata": 1}})
+    (plates / "0.jpg").unlink()
+    (plates / "1.jpg").unlink()
+    (plates / "2.jpg").write_bytes(b"no image")
+    lines: list[str] = []
+    taken = snapshot(name, log=lines.append)
+    rows = taken.images().set_index("path")
+    assert rows.loc["0.jpg", ["width", "height"]].tolist() == [100, 80], "FiftyOne's metadata knows"
+    assert rows.loc[["1.jpg", "2.jpg"], ["width", "height"]].isna().all(axis=None)
+    assert rows.loc[["0.jpg", "1.jpg"], ["size_bytes", "sha256"]].isna().all(axis=None)
+    boxes = taken.boxes().set_index("image_id")[["x", "width"]]
+    assert boxes.loc[rows.image_id["1.jpg"]].isna().all(axis=None)
+    assert boxes.loc[rows.image_id["0.jpg"]].notna().all(axis=None)
+    assert any(line.startswith("2 image files are missing") and "1.jpg" in line for line in lines)
+    assert any(line.startswith("1 files are no images") and "2.jpg" in line for line in lines)
+
+
+def test_no_image_file_at_all_is_an_error(name: str, snapshot: Callable[..., Snapshot], plates: Path) -> None:
+    plates.rename(plates.with_name("unmounted"))
+    with pytest.raises(DatasetError, match="none of the 6 image files can be read"):
         snapshot(name)
 
 
@@ -203,15 +225,15 @@ def test_an_edit_during_the_read_is_seen_and_the_read_repeated(
 ) -> None:
     samples = database[collection_of(database, name)]
     edits = iter(["first", None])
-    really = read.observe_again
+    really = read.look_again
 
-    def edit_then_observe(*args: Any) -> str | None:
+    def edit_then_look(*args: Any) -> Any:
         label = next(edits)
         if label:
             samples.update_many({}, {"$set": {"ground_truth.detections.0.label": label}})
         return really(*args)
 
-    monkeypatch.setattr(read, "observe_again", edit_then_observe)
+    monkeypatch.setattr(read, "look_again", edit_then_look)
     lines: list[str] = []
     labels = snapshot(name, log=lines.append).boxes().label
     assert (labels == "first").sum() >= 5
@@ -221,7 +243,7 @@ def test_an_edit_during_the_read_is_seen_and_the_read_repeated(
 def test_a_dataset_that_never_rests_is_an_error(
     name: str, snapshot: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "observe_again", lambda *args: None)
+    monkeypatch.setattr(read, "look_again", lambda *args: None)
     with pytest.raises(DatasetError, match="kept changing while it was read, 3 times"):
         snapshot(name)
 
@@ -231,13 +253,13 @@ def test_a_database_that_freezes_in_the_middle_ends_in_time(
 ) -> None:
     monkeypatch.setattr(database_module, "ANSWER_S", 1.0)
     pid = server(home)["pid"]
-    really = read.decode
+    really = observe.decode
 
-    def freeze_then_decode(batch: bytes) -> Any:
+    def freeze_then_decode(*args: Any) -> Any:
         os.kill(pid, signal.SIGSTOP)
-        return really(batch)
+        return really(*args)
 
-    monkeypatch.setattr(read, "decode", freeze_then_decode)
+    monkeypatch.setattr(observe, "decode", freeze_then_decode)
     try:
         with pytest.raises(DatabaseError, match=r"stopped answering|no database answers"):
             snapshot(name)
@@ -248,7 +270,7 @@ def test_a_database_that_freezes_in_the_middle_ends_in_time(
 def test_tables_are_written_in_pieces_of_a_fixed_size(
     name: str, snapshot: Callable[..., Snapshot], database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "ROW_GROUP", 700)
+    monkeypatch.setattr(tables, "ROW_GROUP", 700)
     samples = database[collection_of(database, name)]
     one = samples.find_one()
     samples.insert_many([{**one, "_id": ObjectId()} for _ in range(1200)])
@@ -272,3 +294,97 @@ def test_the_colonies_are_all_there(
     image_id = taken.images().set_index("path").image_id["10.jpg"]
     read_boxes = boxes[boxes.image_id == image_id][["x", "y", "width", "height"]].to_numpy()
     assert read_boxes == pytest.approx(pd.DataFrame(one)[["x", "y", "width", "height"]].to_numpy(dtype=float))
+
+
+BLOB = (50, 20, 62, 30)
+"""Corners of a white blob on a black photo of 120×80 pixels as stored."""
+
+
+def _photo_with_blob(path: Path, orientation: int) -> tuple[int, int, int, int]:
+    """Writes it; returns the corners of the blob as displayed, found by looking."""
+    pixels = np.zeros((80, 120, 3), np.uint8)
+    pixels[BLOB[1] : BLOB[3], BLOB[0] : BLOB[2]] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    with Image.open(path) as photo:
+        return ImageOps.exif_transpose(photo).convert("L").point(lambda v: 255 * (v > 128)).getbbox()
+
+
+def _one_box(samples: Any, path: Path, corners: tuple[int, ...], size_wh: tuple[int, int], **more: Any) -> None:
+    (x1, y1, x2, y2), (width, height) = corners, size_wh
+    box = [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height]
+    label = {"label": "E.coli", "bounding_box": box}
+    samples.update_one({"filepath": str(path)}, {"$set": {"ground_truth.detections": [label], **more}})
+
+
+@pytest.mark.parametrize("drawn_on", ["displayed", "stored"])
+@pytest.mark.parametrize("orientation", [2, 3, 5, 6, 7, 8])
+def test_the_box_of_a_turned_photo_is_round_its_blob_in_the_target(
+    orientation: int, drawn_on: str, name: str, snapshot: Callable[..., Snapshot], database: Any, plates: Path
+) -> None:
+    samples = database[collection_of(database, name)]
+    shown = _photo_with_blob(plates / "0.jpg", orientation)
+    shown_wh = (80, 120) if orientation >= 5 else (120, 80)
+    stored = drawn_on == "stored"
+    _one_box(samples, plates / "0.jpg", BLOB if stored else shown, (120, 80) if stored else shown_wh)
+    taken = snapshot(name, exif=drawn_on)
+    columns = _as_coco(taken, "0.jpg")
+    assert columns.sizes_wh.tolist() == [list(shown_wh)]
+    image, target = DetectionDataset(columns, plates, input_size=120)[0]
+    x1, y1, x2, y2 = target["boxes"][0].round().int().tolist()
+    assert image[:, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].min() > 200, "white within the box"
+    image[:, max(0, y1 - 3) : y2 + 3, max(0, x1 - 3) : x2 + 3] = 0
+    assert image.max() < 60, "black outside of it"
+
+
+def _as_coco(taken: Snapshot, path: str) -> CocoColumns:
+    images = taken.images()
+    one = images[images.path == path]
+    boxes = taken.boxes()
+    boxes = boxes[boxes.image_id == one.image_id.iloc[0]]
+    return CocoColumns(
+        image_ids=one.image_id.to_numpy(),
+        file_names=one.path.to_numpy(dtype=object),
+        sizes_wh=one[["width", "height"]].to_numpy(np.int64),
+        annotation_ids=boxes.box_id.to_numpy(),
+        annotation_image_ids=boxes.image_id.to_numpy(),
+        annotation_category_ids=np.ones(len(boxes), np.int64),
+        boxes_xywh=boxes[["x", "y", "width", "height"]].to_numpy(),
+        iscrowd=boxes.iscrowd.to_numpy(),
+        category_ids=np.array([1]),
+        class_names=("E.coli",),
+    )
+
+
+def test_turned_photos_are_refused_where_asked_or_where_the_metadata_contradicts(
+    name: str, snapshot: Callable[..., Snapshot], database: Any, plates: Path
+) -> None:
+    samples = database[collection_of(database, name)]
+    shown = _photo_with_blob(plates / "0.jpg", 6)
+    _one_box(samples, plates / "0.jpg", shown, (80, 120), metadata={"width": 80, "height": 120})
+    lines: list[str] = []
+    snapshot(name, log=lines.append)
+    assert any("1 photos are turned by their EXIF data" in line and "as displayed" in line for line in lines)
+    with pytest.raises(ImageFileError, match=r"turned by their EXIF data: '0\.jpg'"):
+        snapshot(name, exif="refuse")
+    _one_box(samples, plates / "0.jpg", BLOB, (120, 80), metadata={"width": 120, "height": 80})
+    with pytest.raises(ImageFileError, match=r"metadata has their size as stored: '0\.jpg'"):
+        snapshot(name)
+
+
+def test_however_batches_are_cut_and_labels_are_stored_the_bytes_are_the_same(
+    name: str, snapshot: Callable[..., Snapshot], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = database[collection_of(database, name)]
+    one = samples.find_one({"ground_truth.detections.0": {"$exists": True}})
+    plain = one["ground_truth"]["detections"][0]
+    odd = [{**plain, "score": 1.5}, dict(reversed(plain.items())), {**plain, "label": None}, plain, "no document"]
+    samples.insert_many([{**one, "_id": ObjectId(), "ground_truth": {"detections": odd[:n]}} for n in range(6)])
+    whole = snapshot(name)
+    monkeypatch.setattr(query, "_BATCH", 1)
+    monkeypatch.setattr(columns_module, "_MOST_LAYOUTS", 0)  # every detection is read by itself
+    cut = snapshot(name)
+    assert whole.boxes().attributes.notna().sum() == 5
+    for file in ("images.parquet", "boxes.parquet", "dataset.json"):
+        assert (whole.root / file).read_bytes() == (cut.root / file).read_bytes()

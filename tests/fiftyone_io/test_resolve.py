@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.import_agar import import_agar
 from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.fiftyone_io.source import plain_source
 from tests.fiftyone_io.conftest import child_env, collection_of, write_plate
 
+LABEL_FIELDS = "label fields: gt (Detections), deep.gt (Detections), kind (Classification)"
 RESOLVE = """
 import json, sys
 from dataclasses import asdict
@@ -100,6 +103,15 @@ def test_a_view_selects_what_fiftyone_selects(
         assert {label["label"] for row in rows for label in row["gt"]["detections"]} == {"a"}
 
 
+def test_what_needs_no_fiftyone_is_what_fiftyone_says(child: dict[str, Any], database: Any) -> None:
+    plain = {}
+    for name, spec in SPECS.items():
+        config = SnapshotConfig(**{"dataset": "views", "label_field": "gt", **spec})
+        plain[name] = plain_source(config, database.datasets.find_one({"name": config.dataset}))
+    assert asdict(plain.pop("all")) == child["answers"]["all"]
+    assert set(plain.values()) == {None}
+
+
 def test_a_label_field_may_lie_inside_of_another(child: dict[str, Any]) -> None:
     assert child["answers"]["nested"]["label_path"] == "deep.gt.detections"
 
@@ -110,8 +122,14 @@ def test_a_label_field_may_lie_inside_of_another(child: dict[str, Any]) -> None:
         ("no saved", "has no saved view 'nope'\nthere are: only_a, bare, patches"),
         ("patches", "makes patches, clips or frames (ToPatches)"),
         ("deselected", "label field 'gt' of view 'saved:bare' of dataset 'views' does not exist"),
-        ("no field", "'nope' of dataset 'views' does not exist\nfields of type Detections: gt, deep.gt"),
-        ("wrong type", "is of type Classification, not Detections\nfields of type Detections: gt, deep.gt"),
+        (
+            "no field",
+            f"'nope' of dataset 'views' does not exist\n{LABEL_FIELDS}",
+        ),
+        (
+            "wrong type",
+            f"is of type Classification, not Detections\n{LABEL_FIELDS}",
+        ),
         ("no view field", "field 'nope' of dataset 'views' does not exist"),
         ("in a list", "lies inside of a list"),
         ("not an int", "'many' is not a value of IntField"),
@@ -152,7 +170,9 @@ def test_an_empty_view_lists_tags_and_fields(uri: str, home: Path) -> None:
         observe_dataset(config, home)
     lines = str(caught.value).splitlines()
     assert lines[0] == "view 'tag:evne' of dataset 'views' holds 0 samples: correct snapshot.view"
-    assert lines[1] in ("tags: even (3), odd (3)", "tags: odd (3), even (3)")
+    tags, labels = lines[1].split("; ")
+    assert tags in ("tags: even (3), odd (3)", "tags: odd (3), even (3)")
+    assert labels == "label fields: gt, deep.gt"
     assert lines[2].startswith("fields: ")
     assert {"number", "gt", "tags"} <= set(lines[2].removeprefix("fields: ").split(", "))
     assert len(lines) == 3

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from bson import BSON
+from bson import ObjectId, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agar_pipeline.detection.boxes import rel_xywh_to_xywh, xywh_to_rel_xywh
 from agar_pipeline.fiftyone_io.columns import decode
 from agar_pipeline.fiftyone_io.restore import exact_rel_xywh, rest_of
+from agar_pipeline.fiftyone_io.source import ResolvedSource
 
 
 @given(
@@ -47,9 +48,10 @@ def test_a_quotient_alone_would_not_do() -> None:
 )
 def test_the_rest_of_a_detection_reads_as_the_same_text(attributes: dict[str, Any] | None, iscrowd: bool) -> None:
     text = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode() if attributes else None
-    row = {"_id": "0" * 24, "path": "a.jpg", "tags": [], "width": 1, "height": 1, "label": ["a"], "box": [[0, 0, 1, 1]]}
-    columns = decode(BSON.encode({**row, "rest": [rest_of(text, iscrowd)]}))
-    assert (columns.attributes, columns.iscrowd.tolist()) == ([text], [iscrowd])
+    label = {"label": "a", "bounding_box": [0, 0, 1, 1], **rest_of(text, iscrowd)}
+    sample = {"_id": ObjectId(), "filepath": "/a.jpg", "gt": {"detections": [label]}}
+    boxes = decode(encode(sample), ResolvedSource("samples", "[]", "gt.detections"), "/").boxes
+    assert (boxes.attributes.to_pylist(), boxes.iscrowd.tolist()) == ([text], [iscrowd])
 
 
 def test_restoring_leaves_a_dataset_with_samples_as_it_is(
@@ -63,5 +65,5 @@ def test_restoring_leaves_a_dataset_with_samples_as_it_is(
     samples = database[collection_of(database, name)]
     samples.insert_one({"filepath": "/1.jpg"})
     with pytest.raises(DatasetError, match="exists and holds 1 samples"):
-        restore_at(uri, tmp_path, name, "ground_truth", "embedded", lambda dataset, field: None)
+        restore_at(uri, tmp_path, name, "ground_truth", "embedded", lambda *prepare: None)
     assert samples.count_documents({}) == 1

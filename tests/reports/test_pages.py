@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,12 @@ from PIL import Image
 
 from agar_pipeline.detection.box_rules import concat_findings
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.detections import Detections
+from agar_pipeline.detection.scoring import score_detections
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.bbox_page import write_bbox_page
 from agar_pipeline.reports.evaluation_page import write_evaluation_page
-from agar_pipeline.reports.leaderboard_page import write_leaderboard_page
+from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
 from agar_pipeline.reports.plate_counts import choose_plates, count_plates
 
@@ -51,8 +52,8 @@ def columns() -> CocoColumns:
         annotation_category_ids=np.array([1, 2, 1]),
         boxes_xywh=np.array([[10, 10, 30, 30], [100, 60, 90, 20], [5, 5, 0, 9]], dtype=np.float64),
         iscrowd=np.zeros(3, dtype=bool),
-        category_ids=np.array([1, 2]),
-        class_names=(EVIL_CLASS, "B. subtilis"),
+        category_ids=np.array([1, 2, 3]),
+        class_names=(EVIL_CLASS, "B. subtilis", "E. coli"),
     )
 
 
@@ -97,23 +98,10 @@ def write_bbox(columns: CocoColumns, images_dir: Path) -> Callable[[Path], None]
 
 @pytest.fixture
 def write_evaluation(columns: CocoColumns, images_dir: Path) -> Callable[[Path], None]:
-    errors = {"mae": 1.0, "me": -1.0, "smape": 30.0, "within_10_percent": 1 / 3}
-    metrics: dict[str, Any] = dict.fromkeys(("map", "map_50", "map_75", "map_small", "map_medium", "mar_max"), 0.5)
-    metrics |= {
-        "map_large": None,
-        "max_detections": 300,
-        "per_class": {
-            EVIL_CLASS: {"map": 0.5, "map_50": 0.5, "num_annotations": 2},
-            "B. subtilis": {"map": None, "map_50": None, "num_annotations": 0},
-        },
-        "num_images": 3,
-        "num_annotations": 3,
-        "counting": {**errors, "per_density": {"0": dict.fromkeys(errors), "1-30": errors}},
-        "score_threshold": {"value": 0.4, "chosen_on": "val"},
-        "reasons": {"map_large": "no annotation <above> 96 px", "per_class.B. subtilis": "no annotation of this class"},
-    }
-    predictions = [{"image_id": 1, "category_id": 1, "bbox": [11.0, 10, 30, 30], "score": 0.9}]
-    return lambda path: write_evaluation_page(path, metrics, columns, predictions, images_dir, EVIL_CLASS, 12, 0.4)
+    one = np.array([1])
+    detections = Detections(one, one, np.array([[11.0, 10, 30, 30]]), np.array([0.9]))
+    scored = score_detections(columns, detections, {"value": 0.4, "chosen_on": "val"})
+    return lambda path: write_evaluation_page(path, scored, images_dir, EVIL_CLASS, 12)
 
 
 @pytest.fixture
@@ -155,9 +143,10 @@ def test_pages_escape_every_name_and_load_nothing(write: Callable[[Path], None],
     write(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     elements = Elements(html)
-    assert "script" not in elements.tags
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
+    assert scripts in ([], [SORT_SCRIPT.read_text()]), "only our own, which the page allows by its hash"
     assert not elements.handlers
-    assert all(value.startswith("data:image/") for value in elements.loaded)
+    assert all(value.startswith(("data:image/", "#image-")) for value in elements.loaded)
     assert "http:" not in html
     assert "https:" not in html
     assert "&lt;script&gt;" in html or "&lt;script&gt;" in svgs_of(html)
@@ -194,9 +183,9 @@ def test_an_unreadable_picture_leaves_a_note(
 def test_evaluation_page_says_why_a_metric_is_null(write_evaluation: Callable[[Path], None], tmp_path: Path) -> None:
     write_evaluation(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
-    assert "not computed: no annotation &lt;above&gt; 96 px" in html
+    assert "not computed: no annotation over 96² px" in html
     assert "not computed: no annotation of this class" in html
-    assert "30.0 %" in html, "smape is per cent already"
+    assert "88.9 %" in html, "smape is per cent already: 200 · (1/3 + 1 + 0) / 3"
 
 
 def test_pages_can_be_written_without_any_image(images_dir: Path, tmp_path: Path) -> None:
@@ -205,8 +194,8 @@ def test_pages_can_be_written_without_any_image(images_dir: Path, tmp_path: Path
     empty = CocoColumns(ids, names, np.zeros((0, 2), np.int64), ids, ids, ids, boxes, np.zeros(0, bool), ids, ())
     report = {"images": 0, "annotations": 0, "categories": 0, "out_of_bounds_ratio": 0.0, "findings": {}, "ok": True}
     write_bbox_page(tmp_path / "bbox.html", report, concat_findings([]), {"val": empty}, images_dir)
-    metrics = {"num_images": 0, "num_annotations": 0, "reasons": {"map": "no annotation"}}
-    write_evaluation_page(tmp_path / "evaluation.html", metrics, empty, [], images_dir, "none", 12, 0.5)
+    nothing = score_detections(empty, Detections.concatenate([]))
+    write_evaluation_page(tmp_path / "evaluation.html", nothing, images_dir, "none", 12)
     write_leaderboard_page(tmp_path / "leaderboard.html", pd.DataFrame({"experiment": []}))
     assert "could not be scored" in (tmp_path / "evaluation.html").read_text()
     assert "No experiment" in (tmp_path / "leaderboard.html").read_text()
@@ -245,14 +234,18 @@ def test_pictures_keep_to_their_size_even_of_noise(tmp_path: Path) -> None:
         picture_with_boxes(tmp_path / "gone.png", [])
 
 
-def test_plates_are_matched_once_and_by_class_and_the_worst_come_first(columns: CocoColumns) -> None:
-    same = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 30]}
-    predictions = [same | {"score": 0.9}, same | {"score": 0.8}, same | {"score": 0.7}, same | {"score": 0.1}]
-    predictions += [{"image_id": 1, "category_id": 1, "bbox": [100, 60, 90, 20], "score": 0.6}]
-    first, second, third = plates = count_plates(columns, predictions, score_threshold=0.5)
-    assert (len(first.predicted_xywh), first.error) == (4, 2)
-    assert first.found.tolist() == [True, False]
-    assert first.right.tolist() == [True, False, False, False]
+def test_the_worst_plates_come_first_and_no_box_is_counted_twice(columns: CocoColumns) -> None:
+    boxes = np.array([[10.0, 10, 30, 30]] * 4 + [[100, 60, 90, 20]])
+    image_ids, category_ids = np.ones(5, np.int64), np.array([1, 1, 1, 1, 1])
+    detections = Detections(image_ids, category_ids, boxes, np.array([0.9, 0.8, 0.7, 0.1, 0.6]))
+    scored = score_detections(columns, detections, {"value": 0.5, "chosen_on": "val"})
+    first, second, third = plates = count_plates(scored)
+    assert (first.predicted, first.annotated, first.error) == (4, 2, 2)
+    assert {kind: len(boxes) for kind, boxes in first.detections_xywh.items() if len(boxes)} == {
+        "true_positive": 1,
+        "duplicate": 2,
+        "wrong_class": 1,
+    }
     assert (second.error, third.error, third.matched_share) == (-1, 0, 1.0)
     worst, ordinary = choose_plates(plates, 3)
     assert [plate.image_id for plate in worst + ordinary] == [1, 2, 3]

@@ -14,16 +14,28 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from agar_pipeline.artifacts import BboxReport, CocoCache, Snapshot
-from agar_pipeline.chain import Node, build_node
-from agar_pipeline.config import BboxReportConfig, PipelineConfig, SnapshotConfig, SplitConfig
-from agar_pipeline.errors import ArtifactError, DatasetError, GateError
+from agar_pipeline.artifacts import BboxReport, CocoCache, Snapshot, Split
+from agar_pipeline.building import build_node
+from agar_pipeline.chain import Node
+from agar_pipeline.config import (
+    ALLOWED_ACTIONS,
+    BboxReportConfig,
+    PipelineConfig,
+    SnapshotConfig,
+    SplitConfig,
+    from_plain,
+)
+from agar_pipeline.errors import ArtifactError, ConfigError, DatasetError, GateError
 from agar_pipeline.steps import bbox_report, coco_cache, split
-from agar_pipeline.steps.split import assign_split
-from agar_pipeline.store import Content, Key, Store
+from agar_pipeline.store import Built, Content, Key, Store
 
 CLASS_MAP = {"S.aureus": 1, "S. aureus": 1, "E.coli": 2, "C.albicans": 3}
 GOOD_BOXES = [(1, "S.aureus", 10, 10, 20, 20), (1, "S. aureus", 50, 50, 8, 8), (2, "E.coli", 0, 0, 100, 80)]
+
+
+@pytest.fixture(autouse=True)
+def _own_home(home: Path) -> None:
+    """Hashes of pictures are remembered there."""
 
 
 def quiet(text: str) -> None:
@@ -35,7 +47,8 @@ def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) 
     photos = folder / "photos"
     photos.mkdir(parents=True)
     for i in range(images):
-        Image.new("RGB", (100, 80)).save(photos / f"{i + 1}.jpg")
+        noise = np.random.default_rng(i).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((100, 80)).save(photos / f"{i + 1}.jpg")
 
     def write(out_dir: Path) -> None:
         ids = np.arange(1, images + 1)
@@ -47,7 +60,7 @@ def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) 
                 "width": 100,
                 "height": 80,
                 "size_bytes": 1,
-                "sha256": "0",
+                "sha256": [f"{i:064x}" for i in ids],
                 "tags": [[] for _ in ids],
             }
         ).to_parquet(out_dir / "images.parquet")
@@ -55,7 +68,8 @@ def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) 
         table = table.astype(dict.fromkeys(("x", "y", "width", "height"), float)).assign(iscrowd=False, attributes=None)
         table.insert(0, "box_id", np.arange(1, len(table) + 1))
         table.to_parquet(out_dir / "boxes.parquet")
-        pd.read_parquet(out_dir / "images.parquet")[["image_id", "sample_id"]].to_parquet(out_dir / "image_ids.parquet")
+        read = ["image_id", "sample_id", "path", "sha256"]
+        pd.read_parquet(out_dir / "images.parquet")[read].to_parquet(out_dir / "image_ids.parquet")
         dataset = {"dataset": "x", "images_dir": str(photos), "images": images, "boxes": len(boxes), "labels": {}}
         (out_dir / "dataset.json").write_text(json.dumps(dataset))
 
@@ -89,22 +103,6 @@ def load_with_pycocotools(path: Path) -> COCO:
         return COCO(str(path))
 
 
-def test_assign_split_cuts_the_users_dataset_as_promised() -> None:
-    ids = np.array([f"{i:024x}" for i in range(4431)], dtype=object)
-    parts = assign_split(ids, {"train": 0.8, "val": 0.2}, seed=0)
-    assert dict(zip(*np.unique(parts, return_counts=True), strict=True)) == {"train": 3544, "val": 887}
-
-
-def test_assign_split_ignores_input_order_and_follows_the_seed() -> None:
-    ids = np.array([f"{i:024x}" for i in range(500)], dtype=object)
-    fractions = {"train": 0.6, "val": 0.2, "test": 0.2}
-    parts = assign_split(ids, fractions, seed=3)
-    shuffle = np.random.default_rng(1).permutation(500)
-    assert (assign_split(ids[shuffle], fractions, seed=3) == parts[shuffle]).all()
-    assert (assign_split(ids, dict(reversed(fractions.items())), seed=3) == parts).all()
-    assert (assign_split(ids, fractions, seed=4) != parts).any()
-
-
 def test_a_split_that_leaves_a_part_empty_is_refused(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path, [], images=1)
     with pytest.raises(DatasetError, match="1 images leave the part 'train' empty"):
@@ -130,35 +128,94 @@ def test_coco_files_load_in_pycocotools_with_ids_of_the_class_map(tmp_path: Path
 
 
 BROKEN = {
-    "non_finite_box": (2, "E.coli", float("nan"), 1, 2, 3),
-    "degenerate_box": (3, "E.coli", 5, 5, 0, 4),
-    "unknown_class": (4, "Martian", 1, 1, 5, 5),
-    "out_of_bounds_box": (5, "E.coli", 90, 10, 20, 20),
-    "duplicate_box": (1, "S.aureus", 10, 10, 20, 20),
+    "non_finite_box": (3, "E.coli", float("nan"), 1, 2, 3),
+    "degenerate_box": (4, "E.coli", 5, 5, 0, 4),
+    "small_box": (5, "E.coli", 5, 5, 0.5, 4),
+    "unknown_class": (6, "Martian", 1, 1, 5, 5),
+    "out_of_bounds_box": (7, "E.coli", 90, 10, 20, 20),
+    "duplicate_box": (8, "S.aureus", 10, 10, 20, 20),
 }
+"""One broken box for each rule, each in a picture with one good box."""
+MATES = [(image, "S.aureus", 10, 10, 20, 20) for image, *_ in BROKEN.values()]
+FIRST_BROKEN_ID = len(GOOD_BOXES) + len(MATES) + 1
 
 
-@pytest.mark.parametrize("rule", BROKEN)
-@pytest.mark.parametrize("action", ["fail", "drop_box", "keep"])
-def test_each_box_rule_is_listed_and_its_policy_applied(tmp_path: Path, rule: str, action: str) -> None:
-    cache, report = build_data(tmp_path, [*GOOD_BOXES, BROKEN[rule]], {rule: action})
+@pytest.mark.parametrize("action", ["fail", "drop_box", "drop_image", "clip", "keep"])
+def test_each_box_rule_is_listed_and_its_policy_applied(tmp_path: Path, action: str) -> None:
+    rules = [rule for rule in BROKEN if action in ALLOWED_ACTIONS[rule]]  # type: ignore[index]
+    boxes = [*GOOD_BOXES, *MATES, *(BROKEN[rule] for rule in rules)]
+    cache, report = build_data(tmp_path, boxes, dict.fromkeys(rules, action))
     plain, findings = report.report(), report.findings()
-    assert plain["findings"][rule] == {"count": 1, "action": action}
-    assert sum(f["count"] for f in plain["findings"].values()) == 1, "no other rule speaks"
-    (finding,) = findings.to_dict("records")
-    assert (finding["rule"], finding["annotation_id"], finding["action"]) == (rule, 4, action)
-    assert finding["file_name"] == f"{BROKEN[rule][0]}.jpg"
-    if rule == "unknown_class":
-        assert "Martian" in finding["value"]
-    assert plain["annotations"] == (3 if action == "drop_box" else 4)
-    assert plain["annotations_dropped"] == (1 if action == "drop_box" else 0)
-    assert plain["out_of_bounds_ratio"] == (0.25 if rule == "out_of_bounds_box" else 0)
+    findings = findings[findings["annotation_id"].notna()]
+    assert sorted(findings["annotation_id"]) == list(range(FIRST_BROKEN_ID, FIRST_BROKEN_ID + len(rules)))
+    for annotation_id, rule in enumerate(rules, FIRST_BROKEN_ID):
+        assert plain["findings"][rule] == {"count": 1, "action": action}
+        finding = findings.set_index("annotation_id").loc[annotation_id]
+        assert (finding["rule"], finding["action"]) == (rule, action)
+        assert finding["file_name"] == f"{BROKEN[rule][0]}.jpg"
+        assert rule != "unknown_class" or "Martian" in finding["value"]
+    dropped = {"drop_box": len(rules), "drop_image": 2 * len(rules)}.get(action, 0)
+    assert plain["before"] == {"images": 10, "annotations": len(boxes)}
+    assert plain["images_dropped"] == 10 - plain["images"] == (len(rules) if action == "drop_image" else 0)
+    assert plain["annotations_dropped"] == len(boxes) - plain["annotations"] == dropped
+    assert plain["annotations_clipped"] == (action == "clip")
+    assert plain["out_of_bounds_ratio"] == pytest.approx(1 / len(boxes))
     assert plain["ok"] == (action != "fail")
     if action == "fail":
-        with pytest.raises(GateError, match=rf"{rule} \(1\)"):
+        with pytest.raises(GateError, match=r"non_finite_box \(1\), degenerate_box \(1\)"):
             report.require_ok()
     for part in cache.parts():
         json.loads(cache.json_path(part).read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+
+
+def all_boxes(cache: CocoCache) -> dict[int, list[float]]:
+    """annotation_id → box of all parts."""
+    files = [json.loads(cache.json_path(part).read_text()) for part in cache.parts()]
+    return {a["id"]: a["bbox"] for file in files for a in file["annotations"]}
+
+
+def test_a_clipped_box_stays_inside_and_one_that_lay_outside_is_degenerate_by_its_own_rule(tmp_path: Path) -> None:
+    boxes = [(5, "E.coli", 90, -5, 20, 20), (6, "E.coli", 120, 10, 20, 20), (7, "E.coli", 99.5, 10, 20, 20)]
+    boxes += [(8, "E.coli", 80, 10, 20.005, 5)]  # beyond by less than the errors of shares of a picture
+    cache, report = build_data(tmp_path, [*GOOD_BOXES, *boxes], {"degenerate_box": "drop_box", "small_box": "keep"})
+    plain = report.report()
+    counts = {rule: found["count"] for rule, found in plain["findings"].items() if found["count"]}
+    assert counts["out_of_bounds_box"] == 3
+    assert (counts["degenerate_box"], counts["small_box"]) == (1, 1)
+    assert (plain["annotations_clipped"], plain["annotations_dropped"]) == (2, 1)
+    assert plain["ok"]
+    kept = all_boxes(cache)
+    assert (kept[4], kept[6], kept[7]) == ([90, 0, 10, 15], [99.5, 10, 0.5, 20], [80, 10, 20.005, 5])
+    assert 5 not in kept
+    listed = report.findings()
+    assert set(listed.loc[listed["rule"] == "out_of_bounds_box", "annotation_id"]) == {4, 5, 6}
+    assert listed.loc[listed["annotation_id"] == 4, "value"].item() == "x 90, y -5, width 20, height 20"
+
+
+def test_a_box_that_breaks_two_rules_is_left_out_once_and_listed_twice(tmp_path: Path) -> None:
+    twice = [*GOOD_BOXES, *[(3, "Martian", 5, 5, 0, 4)] * 2]
+    policy = {"degenerate_box": "drop_box", "unknown_class": "drop_image", "duplicate_box": "drop_box"}
+    _, report = build_data(tmp_path, twice, policy)
+    plain = report.report()
+    found = {rule: plain["findings"][rule]["count"] for rule in policy}
+    assert found == {"degenerate_box": 2, "unknown_class": 2, "duplicate_box": 1}
+    assert (plain["annotations_dropped"], plain["images_dropped"]) == (2, 1)
+    assert report.findings()["annotation_id"].count() == 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "action", "words"),
+    [
+        ("missing_image", "clip", "only a box that leaves its picture can be clipped; choose one of: fail, drop_image"),
+        ("non_finite_box", "keep", "choose one of: fail, drop_box, drop_image"),
+        ("duplicate_image_id", "drop_box", "no single box is at fault"),
+        ("non_finite_boxes", "fail", "non_finite_box"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused_with_those_that_do(rule: str, action: str, words: str) -> None:
+    plain = {"name": "x", "snapshot": {"dataset": "x"}, "class_map": {"a": 1}, "box_policy": {rule: action}}
+    with pytest.raises(ConfigError, match=words):
+        from_plain(PipelineConfig, plain, where="x.yaml")
 
 
 def test_a_deleted_image_is_a_finding(tmp_path: Path) -> None:
@@ -168,9 +225,26 @@ def test_a_deleted_image_is_a_finding(tmp_path: Path) -> None:
     out_dir.mkdir()
     policy = BboxReportConfig(box_policy={"missing_image": "fail"})
     bbox_report.build(policy, out_dir, quiet, cache)
-    found = pd.read_parquet(out_dir / "findings.parquet")
+    found = pd.read_parquet(out_dir / "findings.parquet").query("image_id.notna()")
     assert found[["rule", "file_name"]].to_numpy().tolist() == [["missing_image", "7.jpg"]]
     assert not json.loads((out_dir / "report.json").read_text())["ok"]
+
+
+def test_dagster_shows_how_alike_the_parts_are(tmp_path: Path) -> None:
+    from agar_pipeline.defs.metadata import describe
+
+    cache, report = build_data(tmp_path, GOOD_BOXES, {})
+    balance, shown = report.report()["balance"], describe(Built(report, False, ""))
+    for row in shown["class_balance"].records:
+        for part in cache.parts():
+            share = balance["parts"][part]["class_shares"][row.data["class"]]
+            assert row.data[part] == ("" if share is None else f"{share:.1%}")
+    assert shown["class_balance"].records
+    assert shown["largest_drift"] == balance["largest_drift"] > 0
+    split = Split.open(cache.root.parents[1] / "split" / "latest")
+    shown = describe(Built(split, False, ""))
+    assert [(row.data["part"], row.data["images"]) for row in shown["parts"].records] == [("train", 8), ("val", 2)]
+    assert (shown["left_out"], shown["exact_duplicates"]) == (0, 0)
 
 
 def test_training_is_refused_by_the_stored_verdict_and_by_a_smoke_run_of_other_data(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from agar_pipeline.artifacts import BboxReport, CocoCache, SmokeRun, TrainingRun
+from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
 from agar_pipeline.config import EvaluationConfig, ExperimentConfig, load_experiment, to_plain
 from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, TrainingError
 from agar_pipeline.plates import CLASS_NAMES, generate_plates
@@ -85,6 +86,11 @@ def test_smoke_run_proves_a_round_trip_and_leaves_two_files(
     assert smoke["checkpoint_round_trip"]
     assert smoke["class_names"] == list(CLASS_NAMES)
     assert all(np.isfinite(value) for value in profile["losses"].values())
+    assert re.match(r"(data|compute)-bound: \d+% of a step waits for photos; .*\d", profile["verdict"])
+    assert [line.split()[0] for line in profile["chart"]] == list(profile["measured"]["seconds"])
+    assert profile["forecast"]["steps"] == 3, "of the training, not of the smoke step"
+    assert profile["forecast"]["disk_bytes"] > 1e6
+    assert profile["forecast"]["peak_memory_bytes"] > 1e8
     again = _empty(tmp_path, "again")
     smoke_run.build(small().smoke_run, again, print, coco_cache, bbox_report)
     assert (again / "smoke.json").read_bytes() == (out_dir / "smoke.json").read_bytes()
@@ -128,17 +134,38 @@ def test_evaluation_scores_the_best_checkpoint(
 ) -> None:
     config = EvaluationConfig(accelerator="cpu", pictures=2)
     evaluation.build(config, tmp_path, print, coco_cache, trained[0])
-    assert {"metrics.json", "predictions.json", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+    assert set(Evaluation.files) == {path.name for path in tmp_path.iterdir()}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     best = trained[0].experiment()["best"]["val"]
     assert metrics["map"] == pytest.approx(best["map_50_95"], abs=1e-6)
     assert metrics["score_threshold"]["chosen_on"] == "val"
     assert metrics["num_images"] == 2
-    assert {"mae", "me", "smape", "within_10_percent", "per_density"} == set(metrics["counting"])
+    assert {"mae", "me", "smape", "within_10_percent", "per_density"} <= set(metrics["counting"])
+    assert metrics["training"]["seed"] == 0
     predictions = json.loads((tmp_path / "predictions.json").read_text())
     assert len(predictions) == metrics["num_predictions"]
     with pytest.raises(ArtifactError, match=r"evaluation\.part=test"):
         evaluation.build(dataclasses.replace(config, part="test"), tmp_path, print, coco_cache, trained[0])
+
+
+def test_tiles_train_on_crops_and_are_judged_on_whole_plates(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    root = tmp_path / "demo" / "training_run" / "0123"
+    root.mkdir(parents=True)
+    lines: list[str] = []
+    config = small("data.tiles={size: 64, overlap: 8}", "model.score_floor=0").training_run
+    training_run.build(config, root, lines.append, coco_cache, passed_smoke)
+    assert any("set data.tiles.overlap=" in line for line in lines), "the largest colony is larger than 4 px"
+    run = TrainingRun(root)
+    assert run.experiment()["model"]["input_size"] == 64
+    assert run.experiment()["model"]["tile_overlap"] == 8
+    evaluation.build(EvaluationConfig(accelerator="cpu", pictures=1), tmp_path, print, coco_cache, run)
+    predictions = pd.DataFrame(json.loads((tmp_path / "predictions.json").read_text()))
+    far_ends = np.array([[x + w, y + h] for x, y, w, h in predictions["bbox"]])
+    assert far_ends.max() > 80, "tiles of 64 px are put together to plates of 96"
+    best = run.experiment()["best"]["val"]["map_50_95"]
+    assert json.loads((tmp_path / "metrics.json").read_text())["map"] == pytest.approx(best, abs=1e-6)
 
 
 def test_the_same_seed_trains_the_same_weights(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
@@ -204,9 +231,17 @@ def test_devices_that_were_not_started_are_refused(
 TWO_RANKS = """
 import json, os, sys
 from pathlib import Path
-from agar_pipeline.artifacts import CocoCache, SmokeRun
+from agar_pipeline.artifacts import CocoCache, Evaluation, SmokeRun
 from agar_pipeline.config import TrainingConfig, from_plain
+from agar_pipeline.detection.lightning_module import DetectorModule
 from agar_pipeline.steps import training_run
+
+def note_images(self, batch, batch_index, step=DetectorModule.training_step):
+    with open(f"{sys.argv[1]}.{os.environ['RANK']}", "a") as seen:
+        print(self.progress.epoch, *(target["image_id"] for target in batch[1]), file=seen)
+    return step(self, batch, batch_index)
+
+DetectorModule.training_step = note_images
 request = json.loads(Path(sys.argv[1]).read_text())
 config = from_plain(TrainingConfig, request["config"], "request")
 say = print if os.environ["RANK"] == "0" else (lambda text: None)
@@ -215,12 +250,20 @@ training_run.build(config, out_dir, say, CocoCache(cache), SmokeRun(smoke))
 """
 
 
-def test_two_ranks_train_one_model(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
-    out_dir = _empty(tmp_path, "out")
+def test_two_ranks_train_one_model_and_see_each_image_once_an_epoch(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    out_dir, seven = _empty(tmp_path, "out"), json.loads(coco_cache.json_path("train").read_text())
+    seven["images"] = seven["images"][:7]
+    image_ids = [image["id"] for image in seven["images"]]
+    seven["annotations"] = [one for one in seven["annotations"] if one["image_id"] in image_ids]
+    _write(tmp_path / "cache" / "coco" / "train.json", seven)
+    _write(tmp_path / "cache" / "coco" / "val.json", json.loads(coco_cache.json_path("val").read_text()))
+    _write(tmp_path / "cache" / "dataset.json", coco_cache.dataset())
     request = {
-        "config": to_plain(small("trainer.devices=2", "data.batch_size=4").training_run),
+        "config": to_plain(small("trainer.devices=2", "data.batch_size=4", "trainer.max_steps=5").training_run),
         "out_dir": str(out_dir),
-        "cache": str(coco_cache.root),
+        "cache": str(tmp_path / "cache"),
         "smoke": str(passed_smoke.root),
     }
     (tmp_path / "ranks.py").write_text(TWO_RANKS)
@@ -230,5 +273,13 @@ def test_two_ranks_train_one_model(tmp_path: Path, coco_cache: CocoCache, passed
     assert done.returncode == 0, done.stderr[-2000:]
     experiment = TrainingRun(out_dir).experiment()
     assert experiment["world_size"] == 2
-    assert experiment["last"]["step"] == 3
+    assert experiment["last"]["step"] == 5
+    steps = [
+        [[int(word) for word in line.split()] for line in (tmp_path / f"request.json.{rank}").read_text().splitlines()]
+        for rank in range(2)
+    ]
+    assert [len(rank_steps) for rank_steps in steps] == [5, 5]
+    for epoch, ids in enumerate([image_ids, image_ids]):
+        seen = [image_id for rank_steps in steps for at, *of_step in rank_steps if at == epoch for image_id in of_step]
+        assert sorted(seen) == ids, "each image once, though 7 divide neither by 4 nor by 2"
     assert sorted(str(p.relative_to(out_dir)) for p in out_dir.rglob("*") if p.is_file()) == sorted(TrainingRun.files)

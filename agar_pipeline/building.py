@@ -1,0 +1,136 @@
+"""How one asset of the chain is built, or found built.
+
+Dagster (`defs`), `agar export-coco` and the commands all build through `build_node`, so that all agree.
+Here: gates passed, inputs handed over, a process of its own where the step wants one. Not here: what a step does
+(`steps`), how a folder is published (`store`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline import config as c
+from agar_pipeline import disk
+from agar_pipeline.artifacts import Artifact
+from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.compute import leased, torchrun_args
+from agar_pipeline.errors import ConfigError, DatasetMovedError
+from agar_pipeline.gates import pass_gates
+from agar_pipeline.launch import run_child
+from agar_pipeline.preflight import require_ready
+from agar_pipeline.steps import STEPS
+from agar_pipeline.store import Built, Content, Key, KnownFiles, Store
+from agar_pipeline.store.unfinished import work_folder
+
+READ_ATTEMPTS = 3
+
+
+def build_node(
+    store: Store,
+    node: Node,
+    inputs: Mapping[Key, Artifact],
+    log: Callable[[str], None],
+    *,
+    source_version: str | None = None,
+    repoint: bool = True,
+) -> Built:
+    """Build one asset, or find it built.
+
+    Args:
+        store: Where artifacts live.
+        node: What to build.
+        inputs: The artifact of each of the node's inputs.
+        log: Told about the progress.
+        source_version: Of the FiftyOne dataset; for the snapshot only.
+        repoint: See `Store.build`.
+
+    Raises:
+        GateError: training was asked for data that the bbox report refuses, or anything for a split that leaks.
+        PipelineError: whatever the step raises.
+    """
+    pass_gates(store, node.key.asset, inputs)
+    contents = {str(key): Content.of(artifact.manifest) for key, artifact in inputs.items()}
+    if source_version is not None:
+        contents[str(SOURCE)] = Content(source_version, {})
+    step, recorded = STEPS[node.key.asset], node.recorded_config
+
+    def work_dir(root: Path) -> Path | None:
+        fingerprint = root.name.removeprefix(".draft-")
+        return work_folder(store, node.key, fingerprint) if step.resumable else None
+
+    def write(out_dir: Path) -> KnownFiles | None:
+        named, known = _by_name(node, inputs), None
+        if step.own_process:
+            _run_in_own_process(node, named, out_dir, log, work_dir(out_dir))
+        else:
+            earlier = {"earlier": store.roots(node.key)} if step.reuses else {}
+            known = step.build(node.config, out_dir, log, **named, **earlier)
+        if source_version is not None:
+            _require_version(out_dir, source_version)
+        if node.recorded_config != recorded:
+            raise ConfigError(f"a file that the config of {node.key} names changed while it was read: start again")
+        return known
+
+    uses = [artifact.root for artifact in inputs.values()]
+    built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses)
+    if (left := work_dir(built.artifact.root)) is not None:
+        disk.remove(left)
+    return built
+
+
+def build_snapshot(
+    store: Store, node: Node, observe: Callable[[], str], log: Callable[[str], None], *, repoint: bool = True
+) -> Built:
+    """Build the snapshot of what `observe` sees; again where the dataset moved between looking and reading.
+
+    Raises:
+        DatasetMovedError: it moved each time.
+    """
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return build_node(store, node, {}, log, source_version=observe(), repoint=repoint)
+        except DatasetMovedError as moved:
+            log(f"{moved}: once more")
+    return build_node(store, node, {}, log, source_version=observe(), repoint=repoint)
+
+
+def _require_version(out_dir: Path, source_version: str) -> None:
+    read = json.loads((out_dir / "dataset.json").read_text())["source_version"]
+    if read != source_version:
+        raise DatasetMovedError("the dataset changed between looking at it and reading it; wait for edits to end")
+
+
+def _by_name(node: Node, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
+    """Inputs as a step takes them: by asset; those of several experiments as experiment → artifact."""
+    named: dict[str, Any] = {}
+    for key, artifact in inputs.items():
+        if key.experiment in (None, node.key.experiment):
+            named[key.asset] = artifact
+        else:
+            named.setdefault(key.asset, {})[key.experiment] = artifact
+    return named
+
+
+def _run_in_own_process(
+    node: Node, inputs: Mapping[str, Artifact], out_dir: Path, log: Callable[[str], None], work_dir: Path | None
+) -> None:
+    request = {
+        "asset": node.key.asset,
+        "config": c.to_plain(node.config),
+        "inputs": {name: str(artifact.root) for name, artifact in inputs.items()},
+        "out_dir": str(out_dir),
+        "work_dir": None if work_dir is None else str(work_dir),
+    }
+    trainer = getattr(node.config, "trainer", None)
+    if trainer is None:
+        run_child("agar_pipeline.steps", request, log)
+        return
+    c.require_weights(node.config.model)
+    if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
+        require_ready(trainer, c.agar_home(), log)
+    with leased(trainer, c.agar_home(), log) as env:
+        ranks = torchrun_args(trainer)
+        run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, torchrun_args=ranks, env=env)

@@ -1,0 +1,64 @@
+"""`agar compare`"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("compare", epilog="Example: agar compare demo baseline")
+@click.argument("runs", nargs=-1, metavar="[A B]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(runs: tuple[str, ...], as_json: bool) -> None:
+    """What differs between two evaluated runs, in config, data and figures; without arguments: all runs.
+
+    A and B are experiments, fingerprints of evaluations or trainings (or their first letters), or folders.
+    """
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.run_comparison import compare_runs, list_evaluations
+    from agar_pipeline.store import Store
+
+    store = Store(agar_home())
+    if len(runs) not in (0, 2):
+        raise click.UsageError("give two runs to compare, or none to list them all")
+    answer: Any = compare_runs(store, *runs) if runs else list_evaluations(store)
+    if as_json:
+        click.echo(json.dumps(answer, indent=1))
+    elif runs:
+        _print_comparison(answer)
+    else:
+        _print_list(answer)
+
+
+def _print_list(evaluations: list[dict[str, Any]]) -> None:
+    for row in evaluations:
+        current = "current" if row["latest"] else ""
+        figures = f"map {_figure(row['map'])}  map_50 {_figure(row['map_50'])}  count error {_figure(row['mae'])}"
+        click.echo(f"{row['experiment']:<20} {row['evaluation'][:12]}  {row['created_at'][:16]}  {figures}  {current}")
+    click.echo("next: agar compare A B" if evaluations else "nothing was evaluated yet: agar run")
+
+
+def _print_comparison(answer: dict[str, Any]) -> None:
+    a, b = (f"{side['experiment']} {side['evaluation'][:8]}" for side in (answer["a"], answer["b"]))
+    click.echo(f"{'':<20} {a:>24} {b:>24}")
+    for name, (one, two) in answer["metrics"].items():
+        click.echo(f"{name:<20} {_figure(one):>24} {_figure(two):>24}")
+    for what in ("config", "data"):
+        click.echo(f"{what}:" + ("" if answer[what] else " the same"))
+        click.echo("".join(f"  {line}\n" for line in answer[what]), nl=False)
+    click.echo(_verdict(answer["difference"]))
+
+
+def _verdict(difference: dict[str, Any] | None) -> str:
+    if difference is None:
+        return "evaluated on different plates: the figures above are not of one yardstick"
+    of = difference["map"]
+    within = of["low"] <= 0 <= of["high"]
+    interval = f"map {of['delta']:+.4f}, on other plates {of['low']:+.4f} to {of['high']:+.4f}"
+    return f"{interval}: {'within the noise of plates' if within else 'more than the noise of plates'}"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

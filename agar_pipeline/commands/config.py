@@ -1,0 +1,29 @@
+"""`agar config`"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from agar_pipeline.commands.experiment import split_words
+
+
+@click.command("config", epilog="Example: agar config experiment=demo optimizer.lr=1e-3")
+@click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(words: tuple[str, ...], as_json: bool) -> None:
+    """Every value of an experiment, and the file or override that it comes from."""
+    from agar_pipeline.config.provenance import explain_experiment
+
+    name, overrides = split_words(words)
+    origins = explain_experiment(name, overrides)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(origin) for origin in origins], indent=1))
+        return
+    shown = [(f"{origin.key}: {json.dumps(origin.value)}", origin.source) for origin in origins]
+    width = min(48, max(len(value) for value, _ in shown))
+    for value, source in shown:
+        click.echo(f"{value:<{width}}  {source}")
+    click.echo(f"next: agar train {' '.join(words)}", err=True)

@@ -1,0 +1,76 @@
+"""What `agar predict` prints and writes: counts as a table, boxes as COCO, pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.detection.photos import PhotoCount, PhotoModel
+
+PICTURE_SIDE_PX = 1600
+
+
+def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
+    """One line per photo, or COCO with a count for each image."""
+    if as_json:
+        click.echo(json.dumps(_to_coco(model, counted)))
+        return
+    rows = _rows(model, counted)
+    width = max([len("image"), *(len(row["image"]) for row in rows)])
+    names = [name for name in model.class_names if any(row[name] for row in rows)]
+    click.echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {name:>10}" for name in names))
+    for row in rows:
+        click.echo(
+            f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names)
+        )
+
+
+def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], out_dir: Path) -> None:
+    """Write counts.csv, predictions.json and one picture per photo, in the photos' own folders below `out_dir`."""
+    from agar_pipeline.commands.terminal import progress_bar
+    from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    rows = _rows(model, counted)
+    with (out_dir / "counts.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["image", "colonies", *model.class_names])
+        writer.writeheader()
+        writer.writerows(rows)
+    (out_dir / "predictions.json").write_text(json.dumps(_to_coco(model, counted)))
+    with progress_bar("drawing") as progress:
+        for done, (row, one) in enumerate(zip(rows, counted, strict=True), start=1):
+            picture = out_dir / "pictures" / f"{row['image']}.jpg"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            photo, scale = open_photo(one.path, PICTURE_SIDE_PX)
+            drawn = draw_boxes(photo, scale, [BoxLayer(one.detections.boxes_xywh, "prediction")])
+            drawn.save(picture, quality=90)
+            progress(done, len(rows))
+
+
+def _to_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str, Any]:
+    from agar_pipeline.detection.photos import common_folder, to_coco
+
+    coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
+    for image, one in zip(coco["images"], counted, strict=True):
+        image["colonies"] = len(one.detections)
+    return coco
+
+
+def _rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[str, Any]]:
+    from agar_pipeline.detection.photos import common_folder, counts_by_class
+
+    root = common_folder([one.path for one in counted]) if counted else Path()
+    return [
+        {
+            "image": str(one.path.absolute().relative_to(root)),
+            "colonies": len(one.detections),
+            **counts_by_class(model, one.detections),
+        }
+        for one in counted
+    ]

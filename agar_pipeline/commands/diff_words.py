@@ -1,0 +1,39 @@
+"""What `agar diff` says of two snapshots and of the changes between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from agar_pipeline.artifacts import Snapshot
+from agar_pipeline.box_pairing import KINDS
+from agar_pipeline.reports.diff_page import DiffSide
+from agar_pipeline.snapshot_diff import SnapshotDiff, SnapshotTables, summarize
+
+_SHOWN = 20
+
+
+def snapshot_side(snapshot: Snapshot) -> DiffSide:
+    """One of the two snapshots, by name and content."""
+    dataset = snapshot.dataset()
+    made = snapshot.manifest.created_at[:16].replace("T", " ")
+    name = f"{dataset['dataset']}, snapshot {snapshot.manifest.fingerprint[:12]} of {made}"
+    return DiffSide(name, SnapshotTables(snapshot.images(), snapshot.boxes()), Path(dataset["images_dir"]))
+
+
+def change_lines(diff: SnapshotDiff) -> list[str]:
+    """The reasons, then one line per changed image, as far as they fit a screen."""
+    lines = summarize(diff) or ["no difference: the same images and boxes"]
+    counts: dict[str, Counter[str]] = {}
+    for change in diff.boxes:
+        counts.setdefault(change.path, Counter())[change.kind] += 1
+    if not counts:
+        return lines
+    shown = dict(list(counts.items())[:_SHOWN])
+    width = max(len("image"), *map(len, shown))
+    lines += ["", f"{'image':<{width}}" + "".join(f" {kind:>10}" for kind in KINDS)]
+    for path, kinds in shown.items():
+        lines.append(f"{path:<{width}}" + "".join(f" {kinds[kind] or '':>10}" for kind in KINDS))
+    if len(counts) > len(shown):
+        lines.append(f"… and {len(counts) - len(shown)} more images")
+    return lines

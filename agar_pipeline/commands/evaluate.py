@@ -1,0 +1,54 @@
+"""`agar evaluate`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    "evaluate",
+    epilog="Example: agar evaluate --checkpoint best.ckpt --images-dir photos --json val.json --out-dir scores",
+)
+@click.option("--checkpoint", type=FILE, help="A checkpoint of a training run; with --images-dir.")
+@click.option("--predictions", type=FILE, help="Or a file in COCO results format.")
+@click.option("--json", "coco_json", required=True, type=FILE, help="The COCO annotations to hold them against.")
+@click.option("--images-dir", type=click.Path(file_okay=False, path_type=Path), help="What file_name is relative to.")
+@click.option("--out-dir", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: the checkpoint's, chosen on val.")
+@click.option("--pictures", default=12, show_default=True, type=click.IntRange(0, 100), help="Plates drawn.")
+@click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+def command(
+    checkpoint: Path | None,
+    predictions: Path | None,
+    coco_json: Path,
+    images_dir: Path | None,
+    out_dir: Path,
+    **options: Any,
+) -> None:
+    """Scores, counts, kinds of errors and a page with the worst plates, for any COCO file.
+
+    Writes metrics.json, predictions.json, matches.parquet and report.html. Needs neither Dagster nor FiftyOne.
+    """
+    if (checkpoint is None) == (predictions is None):
+        raise click.UsageError("give either --checkpoint or --predictions")
+    if checkpoint is not None and images_dir is None:
+        raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.scorecard import evaluate_checkpoint, evaluate_predictions
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    threshold = options.pop("score_threshold")
+    given = None if threshold is None else {"value": threshold, "chosen_on": "the command line"}
+    if checkpoint is not None and images_dir is not None:
+        evaluate_checkpoint(checkpoint, coco_json, images_dir, out_dir, say, score_threshold=given, **options)
+    elif predictions is not None:
+        photos = images_dir or coco_json.parent
+        evaluate_predictions(
+            predictions, coco_json, photos, out_dir, say, score_threshold=given, pictures=options["pictures"]
+        )
+    click.echo(f"look at {out_dir / 'report.html'}")

@@ -1,0 +1,48 @@
+"""`agar export-coco`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agar_pipeline.commands.several_values import SeveralValues
+
+_MEDIA = ("reference", "link", "copy", "resize")
+_METHODS = ("random", "hash", "tags", "field", "lists")
+
+
+@click.command("export-coco", cls=SeveralValues, epilog="Example: agar export-coco --dataset plates --out-dir coco")
+@click.option("--dataset", required=True, help="Name of the FiftyOne dataset.")
+@click.option(
+    "--out-dir", required=True, type=click.Path(path_type=Path), help="New or empty folder, or an old export."
+)
+@click.option("--split-method", type=click.Choice(_METHODS), help="Default: random, or what the options below imply.")
+@click.option("--train-view", help="tags: tag:NAME, field:PATH=VALUE or saved:NAME; likewise:")
+@click.option("--val-view")
+@click.option("--test-view")
+@click.option("--split-field", help="field: the field whose value (train, val, test) names the part.")
+@click.option("--field-values", multiple=True, help="field: VALUE=PART where values are not parts: lower=train up=val")
+@click.option("--train-list", type=click.Path(exists=True), help="lists: a text file, an image a line; likewise:")
+@click.option("--val-list", type=click.Path(exists=True))
+@click.option("--test-list", type=click.Path(exists=True))
+@click.option("--fractions", multiple=True, type=float, help="random, hash: shares of train, val (and test): 0.8 0.2")
+@click.option("--seed", type=int, help="random, hash.")
+@click.option("--group-by", help="random, hash: field:PATH, whose images stay together, or duplicates.")
+@click.option("--stratify-by", help="random, hash: class, or field:PATH.")
+@click.option("--view", help="Only these samples: tag:NAME, field:PATH=VALUE or saved:NAME.")
+@click.option("--label-field", help="Field of type Detections; default: as the pipeline file says.")
+@click.option("--classes", multiple=True, help="Names in order of their ids; default: the dataset's labels, sorted.")
+@click.option("--media", type=click.Choice(_MEDIA), default="reference", help="Take the photos along, and how.")
+@click.option("--max-side", type=int, help="--media resize: longer side of the copies, pixels.")
+@click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def command(out_dir: Path, classes: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """A FiftyOne dataset as COCO files, coco/train.json and coco/val.json, by the pipeline's steps, without Dagster.
+
+    Images in no view, list or part of the field are left out, and counted.
+    """
+    from agar_pipeline.commands.exporting import export_as_asked, print_export
+
+    print_export(export_as_asked(out_dir.absolute(), classes, given), as_json)

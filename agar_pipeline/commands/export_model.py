@@ -1,0 +1,33 @@
+"""`agar export-model`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    "export-model", epilog="Example: agar export-model --checkpoint best.ckpt --images-dir photos --out M.onnx"
+)
+@click.option("--checkpoint", required=True, type=FILE, help="Of a training run.")
+@click.option("--out", required=True, type=FILE, help="The ONNX file.")
+@click.option("--images-dir", type=click.Path(file_okay=False, path_type=Path), help="Photos to compare both on.")
+@click.option("--photos", default=8, show_default=True, type=click.IntRange(1), help="Of these, evenly spread.")
+def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int) -> None:
+    """A checkpoint as an ONNX file that onnxruntime runs alone, with classes, size and threshold inside.
+
+    Both are shown the same photos (without --images-dir: noise); where a detection differs by more than 1e-3, in
+    score or in box as a share of the picture, no file is left and the exit code is 1.
+    """
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.detection.export_onnx import export_model
+    from agar_pipeline.detection.photos import find_photos
+
+    shown = find_photos([images_dir]) if images_dir else []
+    shown = shown[:: max(1, len(shown) // photos)][:photos]
+    facts = export_model(checkpoint, out, shown, say)
+    click.echo(f"{out}: {len(facts.class_names)} classes, {out.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"next: agar predict --model {out} photos/")

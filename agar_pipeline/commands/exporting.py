@@ -1,0 +1,109 @@
+"""The words of `agar export-coco`: its options as configs, and what it says at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agar_pipeline.commands import COMMANDS
+from agar_pipeline.commands.pipelines import pipeline_of
+from agar_pipeline.commands.terminal import say
+from agar_pipeline.config import SnapshotConfig, Spellings, SplitConfig, agar_home, from_plain, load_pipeline
+from agar_pipeline.errors import ConfigError, PipelineError
+from agar_pipeline.export import Exported, ExportMedia, export_coco
+
+_PARTS = ("train", "val", "test")
+_WHERE = "agar export-coco"
+_ON_THE_COMMAND_LINE = {
+    "change split.fractions in the pipeline file": "change --fractions",
+    "correct split in the pipeline file": "correct the options that name the parts",
+    "lines of split.lists name": "lines of the lists name",
+    ", or set split.unknown_names: ignore": "",
+    "set split.group_duplicates: true, or split.leakage.": "give --group-by duplicates, or allow split.leakage.",
+    "set media: reference in the pipeline file": "give --media reference",
+    "media: resize needs max_side": "--media resize needs --max-side",
+}
+"""What the steps tell owners of a pipeline file → what helps here."""
+
+
+def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str, Any]) -> Exported:
+    """Export, with errors in the words of the command line."""
+    with _worded_for_the_command_line():
+        own = ExportMedia(given["media"], given["max_side"])
+        return export_coco(snapshot_config(given), split_config(given), classes, out_dir, agar_home(), say, own)
+
+
+def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
+    """What to read: as the pipeline file of the dataset says, where there is one and no option says otherwise."""
+    pipeline = pipeline_of(given["dataset"])
+    plain: dict[str, Any] = {"dataset": given["dataset"], "database": load_pipeline().snapshot.database}
+    if pipeline is not None:
+        plain |= {name: getattr(pipeline.snapshot, name) for name in ("database", "label_field", "images_dir")}
+    plain |= {name: given[name] for name in ("database", "label_field", "view") if given[name] is not None}
+    return from_plain(SnapshotConfig, plain, where=_WHERE)
+
+
+def split_config(given: Mapping[str, Any]) -> SplitConfig:
+    """How to split; the method follows from the views, lists or field given, unless it is named."""
+    views = {part: given[f"{part}_view"] for part in _PARTS if given[f"{part}_view"]}
+    lists = {part: str(Path(given[f"{part}_list"]).absolute()) for part in _PARTS if given[f"{part}_list"]}
+    implied = "tags" if views else "lists" if lists else "field" if given["split_field"] else "random"
+    method = given["split_method"] or implied
+    drawn = {name: given[name] for name in ("seed", "group_by", "stratify_by") if given[name] is not None}
+    if given["fractions"]:
+        drawn["fractions"] = dict(zip(_PARTS, given["fractions"], strict=False))
+        if len(given["fractions"]) > len(_PARTS):
+            raise ConfigError(f"--fractions has {len(given['fractions'])} shares: give those of train, val and test")
+    if method not in ("random", "hash") and drawn:
+        raise ConfigError(f"{', '.join(f'--{name}' for name in drawn).replace('_', '-')}: not for {method}; leave out")
+    plain = {"method": method, "views": views, "lists": lists, "field": given["split_field"], **drawn}
+    values = dict(_value_and_part(word) for word in given["field_values"])
+    return from_plain(SplitConfig, {**plain, "values": values, "unassigned": "leave_out"}, where=_WHERE)
+
+
+def _value_and_part(word: str) -> tuple[str, str]:
+    value, equals, part = word.rpartition("=")
+    if not equals or part not in _PARTS:
+        raise ConfigError(
+            f"--field-values {word!r}: write VALUE=PART, as in lower=train; parts are train, val and test"
+        )
+    return value, part
+
+
+@contextlib.contextmanager
+def _worded_for_the_command_line() -> Iterator[None]:
+    """Errors of the steps name the options of this command, where they name keys of a pipeline file."""
+    try:
+        yield
+    except PipelineError as error:
+        text = str(error)
+        for words, here in _ON_THE_COMMAND_LINE.items():
+            text = text.replace(words, here)
+        raise type(error)(text) from error
+
+
+def print_export(exported: Exported, as_json: bool) -> None:
+    """What was written and what was not, and the next step."""
+    spellings = Spellings({name: i for i, name in enumerate(exported.class_names, start=1)})
+    for label, count in exported.left_out.items():
+        say(f"note: {count} boxes left out: {spellings.explain_unknown(label)}, is not among --classes")
+    for name in exported.absent:
+        say(f"note: no box of the class {name!r}")
+    paths = {part: str(path) for part, path in exported.json_paths.items()}
+    images_dir = str(exported.images_dir)
+    if as_json:
+        plain = {"files": paths, "counts": exported.counts, "images_dir": images_dir, "classes": exported.class_names}
+        click.echo(json.dumps({**plain, "left_out": exported.left_out}, indent=1))
+        return
+    for part, path in paths.items():
+        counts = exported.counts[part]
+        click.echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
+    click.echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
+    click.echo(f"photos in {images_dir}")
+    if "inspect-coco" in COMMANDS:
+        click.echo(f"next: agar inspect-coco --json {paths['train']} --images-dir {images_dir}")

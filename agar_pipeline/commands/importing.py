@@ -1,0 +1,106 @@
+"""What `agar import` does for each format: find the pipeline that reads the dataset, import, say what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agar_pipeline.commands.pipelines import pipeline_of
+from agar_pipeline.commands.terminal import progress_bar, say
+from agar_pipeline.config import PipelineConfig, agar_home, load_pipeline, pipeline_name
+
+if TYPE_CHECKING:
+    from agar_pipeline.fiftyone_io.import_plan import ImportCounts
+
+_SHOWN = 10
+
+
+def import_and_report(
+    format: Any,
+    images_dir: Path,
+    dataset: str,
+    database: str | None,
+    as_json: bool,
+    annotations: Path | None = None,
+    training_lists: Path | None = None,
+) -> None:
+    """Import, print, and exit 1 where something was broken."""
+    from agar_pipeline.fiftyone_io.annotated import ImportSource
+    from agar_pipeline.fiftyone_io.import_images import import_images
+
+    pipeline = pipeline_of(dataset)
+    source = ImportSource(
+        format,
+        str(images_dir.resolve()),
+        str(annotations) if annotations else None,
+        str(training_lists) if training_lists else None,
+        pipeline.class_map if pipeline else {},
+    )
+    database = database or (pipeline or load_pipeline()).snapshot.database
+    with progress_bar("importing") as progress:
+        counts = import_images(source, dataset, database, agar_home(), say, progress)
+    _say_what_was_left_out(counts, pipeline)
+    if as_json:
+        click.echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
+    else:
+        _print(dataset, counts)
+        click.echo(f"next: {_next_step(dataset, counts, pipeline)}")
+    if counts.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _print(dataset: str, counts: ImportCounts) -> None:
+    classes = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.classes.items())[:_SHOWN])
+    rest = len(counts.classes) - _SHOWN
+    click.echo(
+        f"{dataset}: {counts.images:,} images, {counts.boxes:,} boxes, {len(counts.classes)} classes"
+        + (f" ({classes}{f' and {rest} more' if rest > 0 else ''})" if classes else "")
+    )
+    click.echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
+    for each in counts.lists:
+        click.echo(f"tag {each['tag']}: {each['tagged']} of {each['entries']} listed images")
+
+
+def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None) -> None:
+    if counts.uncountable:
+        say(
+            f"note: {counts.uncountable} uncountable images left out, {counts.removed} of them taken out of the dataset"
+        )
+    _say_names("images of an earlier import are gone from disk; delete their samples or put them back", counts.vanished)
+    _say_names("images without annotation left out", counts.images_without_annotation)
+    _say_names("annotations without image", counts.annotations_without_image)
+    for each in counts.lists:
+        _say_names(f"entries of {each['tag']} are uncountable images, left out", each["left_out"])
+        _say_names(f"entries of {each['tag']} are no image of this folder", each["unknown"])
+        _say_names(f"entries of {each['tag']} fit several images, none tagged", each["ambiguous"])
+    if pipeline is not None:
+        for label, count in sorted(counts.unknown_labels.items())[:_SHOWN]:
+            unknown = pipeline.coco_cache.spellings.explain_unknown(label)
+            say(f"note: {count} boxes: {unknown}, is not in the class map of configs/pipeline/{pipeline.name}.yaml")
+    for problem in counts.problems[:_SHOWN]:
+        say(f"broken: {problem}")
+    if len(counts.problems) > _SHOWN:
+        say(f"broken: and {len(counts.problems) - _SHOWN} more; --json lists them all")
+
+
+def _say_names(what: str, names: list[str]) -> None:
+    if names:
+        rest = len(names) - _SHOWN
+        say(f"note: {len(names)} {what}: {', '.join(names[:_SHOWN])}{f' and {rest} more' if rest > 0 else ''}")
+
+
+def _next_step(dataset: str, counts: ImportCounts, pipeline: PipelineConfig | None) -> str:
+    if pipeline is not None:
+        chosen = "" if pipeline.name == pipeline_name() else f"AGAR_PIPELINE={pipeline.name} "
+        return f"{chosen}agar run"
+    class_map = ", ".join(
+        f"{json.dumps(label, ensure_ascii=False)}: {i}" for i, label in enumerate(sorted(counts.classes), start=1)
+    )
+    return (
+        f"write configs/pipeline/{dataset}.yaml, then AGAR_PIPELINE={dataset} agar run\n"
+        f"  snapshot: {{dataset: {json.dumps(dataset, ensure_ascii=False)}}}\n  class_map: {{{class_map}}}"
+    )

@@ -1,0 +1,54 @@
+"""`agar inspect-coco`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agar_pipeline.commands.inspection_words import parse_policy, print_inspection, print_next_step, write_inspection
+
+SAMPLE = 200
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("inspect-coco", epilog="Example: agar inspect-coco --json train.json --images-dir photos --check-all")
+@click.option("--json", "json_path", required=True, type=FILE, help="The COCO annotation file.")
+@click.option("--images-dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--check-all", is_flag=True, help=f"Open every image file; else a sample of {SAMPLE}.")
+@click.option("--sample", default=SAMPLE, type=click.IntRange(min=1), show_default=True, help="Image files to open.")
+@click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Of the sample.")
+@click.option("--images", "depth", type=click.Choice(["header", "decode", "skip"]), default="decode", show_default=True)
+@click.option("--policy", multiple=True, metavar="RULE=ACTION", help="fail or keep, e.g. small_box=fail; repeatable.")
+@click.option("--min-box-side", default=2.0, type=click.FloatRange(min=0), show_default=True, help="Pixels.")
+@click.option("--report", type=FILE, help="Write the report as JSON.")
+@click.option("--html", type=FILE, help="Write the page.")
+def command(
+    json_path: Path, images_dir: Path, report: Path | None, html: Path | None, policy: tuple[str, ...], **options: Any
+) -> None:
+    """Counts, classes and every broken rule of any COCO file. Exit 1: a rule with the policy `fail` is broken.
+
+    Every box, image and category is checked, and whether each file is there; image files are opened as told.
+
+    Needs neither Dagster nor FiftyOne nor a database.
+    """
+    from agar_pipeline.commands.terminal import progress_bar
+    from agar_pipeline.detection.inspection import inspect_coco
+
+    with progress_bar("checking images") as progress:
+        inspection = inspect_coco(
+            json_path,
+            images_dir,
+            sample=None if options["check_all"] else options["sample"],
+            seed=options["seed"],
+            depth=options["depth"],
+            box_policy=parse_policy(policy),
+            min_box_side_px=options["min_box_side"],
+            progress=progress,
+        )
+    print_inspection(inspection)
+    write_inspection(inspection, report, html, images_dir, json_path.stem)
+    print_next_step(inspection, html)
+    if not inspection.report["ok"]:
+        raise click.exceptions.Exit(1)

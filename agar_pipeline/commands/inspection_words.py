@@ -1,0 +1,90 @@
+"""What `agar inspect-coco` prints and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.config import Action, BoxRule
+    from agar_pipeline.detection.inspection import Inspection
+
+
+def parse_policy(words: tuple[str, ...]) -> dict[BoxRule, Action]:
+    """`RULE=ACTION`; nothing is mended here, so that only `fail` and `keep` mean anything."""
+    from agar_pipeline.config import BOX_POLICY_DEFAULTS
+
+    policy: dict[Any, Any] = {}
+    for word in words:
+        rule, _, action = word.partition("=")
+        if rule not in BOX_POLICY_DEFAULTS:
+            raise click.UsageError(f"--policy {word}: no such rule; there are: {', '.join(BOX_POLICY_DEFAULTS)}")
+        if action not in {"fail", "keep"}:
+            raise click.UsageError(f"--policy {word}: the action is fail or keep, as nothing is changed here")
+        policy[rule] = action
+    return policy
+
+
+def print_inspection(inspection: Inspection) -> None:
+    from agar_pipeline.reports.rule_words import words_for
+
+    plain = inspection.report
+    click.echo(f"{plain['images']:,} images, {plain['annotations']:,} annotations, {plain['categories']} categories")
+    width = max([len(name) for name in plain["category_distribution"]], default=0)
+    for name, parts in plain["category_distribution"].items():
+        count = sum(parts.values())
+        click.echo(f"  {name:<{width}} {count:>9,} {count / max(plain['annotations'], 1):>7.1%}")
+    files = plain["image_files"]
+    sampled = f", a sample with seed {files['seed']}" if files["opened"] < files["of"] else ""
+    how = {"header": "opened", "decode": "decoded", "skip": "only looked for"}[files["depth"]]
+    click.echo(f"every box checked; {files['opened']:,} of {files['of']:,} image files {how}{sampled}")
+    click.echo(f"out of bounds: {plain['out_of_bounds_ratio']:.2%} of the boxes")
+    for rule, entry in plain["findings"].items():
+        if entry["count"]:
+            first = inspection.findings[inspection.findings["rule"] == rule].iloc[0]
+            verdict = "FAIL" if entry["action"] == "fail" else "note"
+            click.echo(f"{verdict} {entry['count']:>7,} × {rule:<22} {words_for(rule).title}; first: {_place(first)}")
+
+
+def _place(finding: Any) -> str:
+    from agar_pipeline.reports.render import is_null
+
+    words = [f"image {finding['image_id']}"] if not is_null(finding["image_id"]) else []
+    words += [repr(finding["file_name"])] if not is_null(finding["file_name"]) else []
+    words += [f"annotation {finding['annotation_id']}"] if not is_null(finding["annotation_id"]) else []
+    return ", ".join([*words, str(finding["value"])])
+
+
+def write_inspection(
+    inspection: Inspection, report: Path | None, html: Path | None, images_dir: Path, part: str
+) -> None:
+    import orjson
+
+    from agar_pipeline.reports.render import is_null
+
+    if report is not None:
+        rows = inspection.findings.to_dict("records")
+        listed = [{str(k): None if is_null(v) else v for k, v in row.items()} for row in rows]
+        plain = {**inspection.report, "findings_listed": listed}
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_bytes(orjson.dumps(plain, option=orjson.OPT_INDENT_2))
+        click.echo(f"report: {report.absolute()}")
+    if html is not None:
+        from agar_pipeline.reports.bbox_page import write_bbox_page
+
+        write_bbox_page(html, inspection.report, inspection.findings, {part: inspection.columns}, images_dir)
+        click.echo(f"page: {html.absolute()}")
+
+
+def print_next_step(inspection: Inspection, html: Path | None) -> None:
+    plain = inspection.report
+    if not plain["ok"] and html is None:
+        click.echo("next: the same with --html page.html shows the boxes at fault; mend the labels, then look again")
+    elif not plain["ok"]:
+        click.echo("next: look at the page, mend the labels, then look again")
+    elif plain["image_files"]["opened"] < plain["image_files"]["of"]:
+        click.echo("next: the same with --check-all")
+    else:
+        click.echo("next: agar import coco --help")

@@ -1,0 +1,62 @@
+"""`agar predict`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.detection.photos import PhotoModel
+
+
+@click.command("predict", epilog="Example: agar predict --checkpoint best.ckpt photos/ --out-dir counted")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--checkpoint", type=click.Path(dir_okay=False, path_type=Path), help="Of a training run.")
+@click.option("--model", type=click.Path(dir_okay=False, path_type=Path), help="Or an ONNX file of agar export-model.")
+@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: the checkpoint's, chosen on val.")
+@click.option("--json", "as_json", is_flag=True, help="Print COCO: images, and boxes with their scores.")
+@click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write pictures, counts and boxes.")
+@click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **options: Any) -> None:
+    """Boxes and a count for each photo; IMAGES are photos, or folders of photos.
+
+    A photo that cannot be read is named and the rest is done: then the exit code is 1. Needs neither Dagster nor
+    FiftyOne.
+    """
+    if (options["checkpoint"] is None) == (options["model"] is None):
+        raise click.UsageError("give either --checkpoint or --model")
+    from agar_pipeline.commands.counting_words import print_counts, write_counts
+    from agar_pipeline.commands.terminal import progress_bar, say
+    from agar_pipeline.detection.photos import PhotoCount, count_photos, find_photos
+
+    paths = find_photos(images)
+    model = load_model(options["checkpoint"], options["model"], options["accelerator"])
+    asked = options["score_threshold"]
+    threshold = model.score_threshold if asked is None else asked
+    with progress_bar("counting colonies") as progress:
+        answers = list(count_photos(model, paths, threshold, progress))
+    counted = [answer for answer in answers if isinstance(answer, PhotoCount)]
+    print_counts(model, counted, as_json)
+    if out_dir is not None:
+        write_counts(model, counted, out_dir)
+        say(f"pictures, counts.csv and predictions.json are in {out_dir}")
+    unread = [answer for answer in answers if not isinstance(answer, PhotoCount)]
+    for error in unread:
+        say(f"error: {error}")
+    if unread:
+        say(f"{len(unread)} of {len(paths)} photos could not be read, the others are done")
+        raise click.exceptions.Exit(1)
+
+
+def load_model(checkpoint: Path | None, onnx: Path | None, accelerator: str) -> PhotoModel:
+    """A checkpoint of ours, or an exported model."""
+    if checkpoint is None:
+        from agar_pipeline.detection.onnx_model import OnnxModel
+
+        assert onnx is not None
+        return OnnxModel.load(onnx)
+    from agar_pipeline.detection.predict import Predictor
+
+    return Predictor.load(checkpoint, accelerator)

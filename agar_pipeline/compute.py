@@ -1,0 +1,144 @@
+"""The machine's devices and network, seen without torch: counted, leased, named, before anything heavy is loaded.
+
+Here: what a training is refused or given by the process that starts it. Not here: what torch then finds (`detection`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agar_pipeline import disk
+from agar_pipeline.config import TrainerConfig
+from agar_pipeline.errors import ComputeError
+
+Log = Callable[[str], None]
+_CONTAINER_INTERFACE = re.compile(r"^(docker|br-|veth|virbr|cni|flannel|cali|podman|lxc|tun|tap)")
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def visible_gpus() -> list[str]:
+    """NVIDIA devices as CUDA_VISIBLE_DEVICES names them; those of the variable where it is set."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+    found = [path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
+    return [str(number) for number in range(len(found))]
+
+
+def uses_gpus(trainer: TrainerConfig) -> bool:
+    """Whether a training would run on CUDA devices."""
+    return trainer.accelerator == "cuda" or (trainer.accelerator == "auto" and bool(visible_gpus()))
+
+
+def require_devices(trainer: TrainerConfig) -> None:
+    """Raises ComputeError where more devices are asked for than there are."""
+    gpus, cores = visible_gpus(), count_cores()
+    if uses_gpus(trainer) and len(gpus) < trainer.devices:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
+        raise ComputeError(
+            f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}\n"
+            "lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`"
+        )
+    if not uses_gpus(trainer) and trainer.devices > max(cores, 1):
+        raise ComputeError(
+            f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s): "
+            f"lower trainer.devices, one process needs one core at least"
+        )
+    if trainer.num_nodes > 1 and "AGAR_RENDEZVOUS" not in os.environ:
+        raise ComputeError(
+            f"trainer.num_nodes={trainer.num_nodes}: set AGAR_RENDEZVOUS=HOST:PORT, the same on each machine, "
+            "and start the same command there"
+        )
+
+
+def torchrun_args(trainer: TrainerConfig) -> tuple[str, ...]:
+    """How the processes of several machines find each other; none on one machine."""
+    if trainer.num_nodes == 1:
+        return ()
+    address = os.environ["AGAR_RENDEZVOUS"]
+    return (f"--nnodes={trainer.num_nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={address}", "--rdzv-id=agar")
+
+
+def find_interface(num_nodes: int = 1) -> str | None:
+    """The network interface that ranks should talk over.
+
+    On one machine that is the loopback. Between machines: one that is up, has an address, and belongs to no container;
+    the fastest of them. None where there is none.
+    """
+    import psutil
+
+    stats, addresses = psutil.net_if_stats(), psutil.net_if_addrs()
+
+    def has_address(name: str) -> bool:
+        return any(address.family in (socket.AF_INET, socket.AF_INET6) for address in addresses.get(name, ()))
+
+    up = [name for name in sorted(stats) if stats[name].isup and has_address(name)]
+    loopbacks = [name for name in up if any(a.address in ("127.0.0.1", "::1") for a in addresses[name])]
+    if num_nodes == 1:
+        return next(iter(loopbacks), None)
+    real = [name for name in up if name not in loopbacks and not _CONTAINER_INTERFACE.match(name)]
+    return max(real, key=lambda name: stats[name].speed, default=None)
+
+
+def check_interface(name: str) -> None:
+    """Raises ComputeError where no such interface is up."""
+    import psutil
+
+    stats = psutil.net_if_stats()
+    if name not in stats or not stats[name].isup:
+        up = ", ".join(sorted(other for other in stats if stats[other].isup))
+        raise ComputeError(f"trainer.socket_ifname={name} is no interface that is up; there are: {up}")
+
+
+@contextlib.contextmanager
+def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, str]]:
+    """Hold the devices of a training for the length of the block, and yield the environment that its ranks need.
+
+    A GPU is one run's at a time: a free one is taken, else the first is waited for. Death frees it.
+
+    Raises:
+        ComputeError: more devices are asked for than there are, or the interface is not there.
+    """
+    require_devices(trainer)
+    env: dict[str, str] = {}
+    if trainer.devices * trainer.num_nodes > 1:
+        interface = trainer.socket_ifname or find_interface(trainer.num_nodes)
+        if interface is not None:
+            check_interface(interface)
+            env = {"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface}
+            log(f"{trainer.devices * trainer.num_nodes} processes, which talk over {interface}")
+    if not uses_gpus(trainer):
+        yield env
+        return
+    with contextlib.ExitStack() as stack:
+        chosen = _lease_gpus(stack, visible_gpus(), trainer.devices, home, log)
+        yield {**env, "CUDA_VISIBLE_DEVICES": ",".join(chosen)}
+
+
+def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: Path, log: Log) -> list[str]:
+    """Lock `count` GPUs: free ones first, and the order of all waiters is the same, so that none waits for another."""
+    folder = home / "leases"
+    folder.mkdir(parents=True, exist_ok=True)
+    locks = {gpu: folder / f"cuda-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock" for gpu in gpus}
+    with disk.locked(folder / "choosing.lock", on_wait=lambda: log("another run waits for a GPU; waiting behind it")):
+        held: list[str] = []
+        for gpu in gpus:
+            descriptor = disk.acquire(locks[gpu], wait=False) if len(held) < count else None
+            if descriptor is not None:
+                stack.callback(os.close, descriptor)
+                held.append(gpu)
+        for gpu in [name for name in gpus if name not in held][: count - len(held)]:
+            waiting = f"GPU {gpu} is used by another run of this home; waiting for it"
+            stack.enter_context(disk.locked(locks[gpu], on_wait=lambda text=waiting: log(text)))  # type: ignore[misc]
+            held.append(gpu)
+    return held

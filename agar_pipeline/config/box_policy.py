@@ -1,0 +1,134 @@
+"""The rules of the bbox report, what may be done about each, and what is done unless a lab says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+Action = Literal["fail", "drop_box", "drop_image", "clip", "keep"]
+"""`fail` stops training; `drop_box`, `drop_image` and `clip` mend the COCO cache; `keep` only lists."""
+BoxRule = Literal[
+    "non_finite_box",
+    "degenerate_box",
+    "small_box",
+    "out_of_bounds_box",
+    "duplicate_box",
+    "unknown_class",
+    "unknown_image",
+    "duplicate_annotation_id",
+    "duplicate_image_id",
+    "duplicate_file_name",
+    "duplicate_category",
+    "category_id_below_1",
+    "negative_id",
+    "invalid_image_size",
+    "missing_image",
+    "unsafe_file_name",
+    "unreadable_image",
+    "damaged_image",
+    "oversized_image",
+    "image_size_mismatch",
+    "rotated_image",
+    "unusual_image",
+    "empty_part",
+    "part_without_boxes",
+    "absent_class",
+]
+"""Every rule; `detection.box_rules`, `image_rules` and `file_checks` apply them."""
+ImageChecks = Literal["header", "decode", "skip"]
+"""How deeply image files are looked at: their first bytes, every pixel, or only whether they are there."""
+
+_BOX: tuple[Action, ...] = ("fail", "drop_box", "drop_image", "keep")
+_BAD_BOX: tuple[Action, ...] = ("fail", "drop_box", "drop_image")
+_IMAGE: tuple[Action, ...] = ("fail", "drop_image", "keep")
+_BAD_IMAGE: tuple[Action, ...] = ("fail", "drop_image")
+_FILE: tuple[Action, ...] = ("fail", "keep")
+ALLOWED_ACTIONS: dict[BoxRule, tuple[Action, ...]] = {
+    "non_finite_box": _BAD_BOX,
+    "degenerate_box": _BOX,
+    "small_box": _BOX,
+    "out_of_bounds_box": ("clip", *_BOX),
+    "duplicate_box": _BOX,
+    "unknown_class": _BAD_BOX,
+    "unknown_image": ("fail", "drop_box"),
+    "duplicate_annotation_id": ("fail",),
+    "duplicate_image_id": ("fail",),
+    "duplicate_file_name": _IMAGE,
+    "duplicate_category": ("fail",),
+    "category_id_below_1": _FILE,
+    "negative_id": _FILE,
+    "invalid_image_size": _BAD_IMAGE,
+    "missing_image": _BAD_IMAGE,
+    "unsafe_file_name": _BAD_IMAGE,
+    "unreadable_image": _BAD_IMAGE,
+    "damaged_image": _IMAGE,
+    "oversized_image": _BAD_IMAGE,
+    "image_size_mismatch": _BAD_IMAGE,
+    "rotated_image": _IMAGE,
+    "unusual_image": _IMAGE,
+    "empty_part": _FILE,
+    "part_without_boxes": _FILE,
+    "absent_class": _FILE,
+}
+"""What is possible: nothing that would let a rule pass whose breach ends a training, or misplaces boxes in silence."""
+
+BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
+    "non_finite_box": "fail",
+    "degenerate_box": "fail",
+    "small_box": "keep",  # narrower than min_box_side_px: listed, for somebody to look at
+    "out_of_bounds_box": "clip",  # to the picture; what lies wholly outside becomes degenerate, and fails as such
+    "duplicate_box": "keep",
+    "unknown_class": "fail",
+    "unknown_image": "fail",
+    "duplicate_annotation_id": "fail",
+    "duplicate_image_id": "fail",
+    "duplicate_file_name": "fail",
+    "duplicate_category": "fail",
+    "category_id_below_1": "fail",
+    "negative_id": "fail",
+    "invalid_image_size": "fail",
+    "missing_image": "fail",
+    "unsafe_file_name": "fail",
+    "unreadable_image": "fail",
+    "damaged_image": "keep",  # the decoder complains, yet a picture comes out; some cameras write such files
+    "oversized_image": "fail",
+    "image_size_mismatch": "fail",
+    "rotated_image": "keep",  # the loader turns the photo as its EXIF says; the declared size must fit that
+    "unusual_image": "keep",  # the loader makes 8-bit RGB of CMYK, 16 bits, alpha and palettes
+    "empty_part": "fail",
+    "part_without_boxes": "keep",
+    "absent_class": "keep",
+}
+MENDING: tuple[Action, ...] = ("drop_box", "drop_image", "clip")
+"""Actions that change the COCO cache; the others only decide the verdict."""
+
+
+def check_box_policy(box_policy: Mapping[BoxRule, Action]) -> None:
+    """Raises ValueError where an action makes no sense for its rule; the message says which do."""
+    for rule, action in box_policy.items():
+        if action not in ALLOWED_ACTIONS[rule]:
+            choices = ", ".join(ALLOWED_ACTIONS[rule])
+            why = f": {_REASONS[action]}" if action in _REASONS else ""
+            raise ValueError(f"box_policy.{rule}: {action} is not possible{why}; choose one of: {choices}")
+
+
+_REASONS: dict[str, str] = {
+    "clip": "only a box that leaves its picture can be clipped",
+    "drop_box": "no single box is at fault",
+    "drop_image": "no single image is at fault",
+    "keep": "training would end in an error or learn from misplaced boxes",
+}
+
+
+def rules_allowing(action: Action) -> frozenset[BoxRule]:
+    """Rules whose findings may be met with this action."""
+    return frozenset(rule for rule, actions in ALLOWED_ACTIONS.items() if action in actions)
+
+
+def mending_actions(box_policy: Mapping[BoxRule, Action]) -> dict[BoxRule, Action]:
+    """The rules that change the COCO cache, in the order of their names."""
+    return {rule: box_policy[rule] for rule in _sorted(box_policy) if box_policy[rule] in MENDING}
+
+
+def _sorted(rules: Iterable[BoxRule]) -> list[BoxRule]:
+    return sorted(rules)

@@ -1,0 +1,165 @@
+"""How images are divided into parts, and what may not happen across them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from agar_pipeline.config.places import configs_dir
+from agar_pipeline.config.plain import STRICT
+
+Part = Literal["train", "val", "test"]
+SplitMethod = Literal["random", "hash", "tags", "field", "lists"]
+LeakagePolicy = Literal["fail", "warn", "off"]
+FRACTIONS: dict[Part, float] = {"train": 0.8, "val": 0.2}
+DRAWN = ("random", "hash")
+"""Methods that draw parts by `fractions`; the others read them from the dataset or from files."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class LeakageConfig:
+    """What it means that the same picture is in two parts."""
+
+    exact: LeakagePolicy = "fail"
+    """The same file, or the same pixels in another file: `fail` stops before the COCO cache, `warn` only reports."""
+    near: LeakagePolicy = "warn"
+    """Pictures that look the same: another compression, size or brightness. `off` spares decoding the photos."""
+    threshold: Annotated[int, Field(ge=0, le=64)] = 32
+    """Bits of 256 in which the perceptual hashes of near duplicates may differ. Measured: copies at another size or
+    JPEG quality down to 20 up to 24, different photos of colonies 74 and more, generated plates 64 and more."""
+    difference: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """How much two thumbnails of near duplicates may differ at any place, in standard deviations of their brightness.
+    Measured: copies as above up to 0.2, one small colony more on an otherwise equal plate 0.25 and more."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SplitConfig:
+    """How images are divided into parts: by chance, by a hash, or as the dataset or a list says."""
+
+    not_fingerprinted: ClassVar = {"lists"}
+
+    method: SplitMethod = "random"
+    """`random`: a seeded shuffle of the sorted sample ids, exact in size. `hash`: each image's part follows from a hash
+    of its own group key, so that adding images never moves an old one. `tags`: a view per part. `field`: the value of
+    a field names the part. `lists`: a text file per part."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the shuffle; salts the hash. For `random` and `hash`."""
+    fractions: dict[Part, Annotated[float, Field(ge=0, le=1)]] = dataclasses.field(
+        default_factory=lambda: dict(FRACTIONS)
+    )
+    """Share of the images in each part; the shares sum to 1. For `random` and `hash`."""
+    stratify_by: str | None = None
+    """`class`, or `field:PATH`: each part gets its share of each class or value. For `random` and `hash`."""
+    group_by: str | None = None
+    """`field:PATH` (a plate, a session), or `duplicates`: images of one group stay in one part. For `random` and
+    `hash`."""
+    group_duplicates: bool = False
+    """Exact and near duplicates stay in one part, beside what `group_by` says. For `random` and `hash`."""
+    views: dict[Part, str] = dataclasses.field(default_factory=dict)
+    """Part → `tag:NAME`, `field:PATH=VALUE`, `saved:NAME`. For `tags`."""
+    field: str | None = None
+    """Field of the samples whose value names the part. For `field`."""
+    values: dict[str, Part] = dataclasses.field(default_factory=dict)
+    """Value of that field → part; empty: the values are `train`, `val`, `test` themselves. For `field`."""
+    lists: dict[Part, str] = dataclasses.field(default_factory=dict)
+    """Part → text file with a path, file name or sample id a line; relative to the folder of the configs. For `lists`.
+    """
+    list_hashes: dict[Part, str] = dataclasses.field(default_factory=dict)
+    """What the lists hold, as hashes; the pipeline fills it, so that an edited list is seen."""
+    class_map: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Spellings of one class count as one in `stratify_by: class`; the pipeline fills it."""
+    unassigned: Literal["fail", "leave_out"] = "fail"
+    """What becomes of images in no part (no such tag, value or line; no value of the field of `group_by`): `leave_out`
+    leaves them out of all parts, counted and named."""
+    unknown_names: Literal["fail", "ignore"] = "fail"
+    """What becomes of lines of a list that name no image of the snapshot: `ignore` counts and names them."""
+    leakage: LeakageConfig = dataclasses.field(default_factory=LeakageConfig)
+
+    @model_validator(mode="after")
+    def _check(self) -> SplitConfig:
+        if not math.isclose(sum(self.fractions.values()), 1, abs_tol=1e-9):
+            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions.values()):g}, they must sum to 1")
+        if not {"train", "val"} <= set(self.fractions):
+            raise ValueError(f"fractions {self.fractions} must name train and val")
+        for setting, methods in _USED_BY.items():
+            if getattr(self, setting) and self.method not in methods:
+                raise ValueError(f"{setting} is for method {' and '.join(methods)}, not {self.method}: take it out")
+        self._check_sources()
+        _check_column("stratify_by", self.stratify_by, "class")
+        _check_column("group_by", self.group_by, "duplicates")
+        return self
+
+    def _check_sources(self) -> None:
+        """What the method reads must be named."""
+        if self.method == "field" and not self.field:
+            raise ValueError("method field wants `field: PATH`, the field whose value names the part")
+        if self.method == "field" and self.values and not {"train", "val"} <= set(self.values.values()):
+            raise ValueError(f"values {self.values} must lead to train and val")
+        for method, setting, example in (("tags", "views", "tag:train"), ("lists", "lists", "lists/train.txt")):
+            if self.method == method and not {"train", "val"} <= set(getattr(self, setting)):
+                raise ValueError(f"method {method} wants `{setting}: {{train: {example}, val: …}}`")
+        if len(set(self.views.values())) != len(self.views):
+            raise ValueError(f"views {self.views} name one view twice: an image can only be in one part")
+
+    @property
+    def groups_duplicates(self) -> bool:
+        return self.group_duplicates or self.group_by == "duplicates"
+
+    @property
+    def looks_at_pictures(self) -> bool:
+        """Whether near duplicates matter."""
+        return self.groups_duplicates or self.leakage.near != "off"
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """What the split reads of each image beside its ids, as `SnapshotConfig.image_columns` spells it."""
+        columns = [f"view:{view}" for view in self.views.values()]
+        columns += [f"field:{self.field}"] if self.field else []
+        columns += [by for by in (self.stratify_by, self.group_by) if by and by.startswith("field:")]
+        columns += ["labels"] if self.stratify_by == "class" else []
+        columns += ["path"] if self.method == "lists" else []
+        if self.looks_at_pictures or self.leakage.exact != "off":
+            columns += ["path", "sha256"]
+        return tuple(sorted(set(columns)))
+
+    def list_path(self, part: Part) -> Path:
+        """Where the list of a part lies."""
+        return configs_dir() / Path(self.lists[part]).expanduser()
+
+
+_USED_BY: dict[str, tuple[str, ...]] = {
+    "stratify_by": DRAWN,
+    "group_by": DRAWN,
+    "group_duplicates": DRAWN,
+    "views": ("tags",),
+    "field": ("field",),
+    "values": ("field",),
+    "lists": ("lists",),
+}
+
+
+def _check_column(setting: str, value: str | None, word: str) -> None:
+    if value is not None and value != word and not (value.startswith("field:") and value.removeprefix("field:")):
+        raise ValueError(f"{setting} {value!r} is neither {word!r} nor field:PATH")
+
+
+def resolved_split(split: SplitConfig, class_map: Mapping[str, int]) -> SplitConfig:
+    """The split with what else its outcome depends on: what its lists hold, and which labels are one class."""
+    hashes = {part: hash_list(split.list_path(part)) for part in split.lists}
+    spellings = dict(class_map) if split.stratify_by == "class" else {}
+    return dataclasses.replace(split, list_hashes=hashes, class_map=spellings)
+
+
+def hash_list(path: Path) -> str:
+    """Of a list's content; the step says so if it is not there, so that other assets can still be planned."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return "missing"

@@ -1,0 +1,84 @@
+"""`key=value` as people type it: checked before Hydra sees it, and spread out where it lists several values.
+
+Here: the words of a command line. Not here: composing (`compose`), checking values (`plain`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Sequence
+
+from agar_pipeline.config.experiment import ExperimentConfig
+from agar_pipeline.config.places import configs_dir
+from agar_pipeline.config.plain import known_keys, nearest_key
+from agar_pipeline.errors import ConfigError
+
+GROUPS = ("model", "optimizer", "trainer")
+"""Of configs/: each names one file as a whole, `optimizer=sgd`, and holds keys, `optimizer.lr=0.01`."""
+
+
+def names_in(group: str) -> list[str]:
+    """The choices of a config group, sorted."""
+    return sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
+
+
+def require_choice(group: str, name: str, next_step: str = "choose one of them, or add the file") -> None:
+    """Raises ConfigError where a group has no such file."""
+    there = names_in(group)
+    if name not in there:
+        near = difflib.get_close_matches(name, there, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise ConfigError(
+            f"{group} {name!r} does not exist: no configs/{group}/{name}.yaml{hint}\n"
+            f"there are: {', '.join(there) or 'none'}; {next_step}"
+        )
+
+
+def check_word(word: str) -> None:
+    """Refuse a key that does not exist, or a group in the wrong place, with what was probably meant.
+
+    Raises:
+        ConfigError: in one or two lines.
+    """
+    key, equals, value = word.partition("=")
+    key = key.lstrip("+~").partition("@")[0]
+    if not equals and not word.startswith("~"):
+        raise ConfigError(f"{word!r} is no override: write key=value, as in optimizer.lr=0.01")
+    last = key.rpartition(".")[2]
+    if last in GROUPS and key != last:
+        raise ConfigError(
+            f"unknown key {key}: {last} is a group of its own, write {last}={value}\n"
+            f"there are: {', '.join(names_in(last))}"
+        )
+    if key in GROUPS:
+        require_choice(key, value.strip("'\""))
+    elif "." not in key and key not in known_keys(ExperimentConfig):
+        raise ConfigError(f"unknown key {key}{nearest_key(key, [*GROUPS, *known_keys(ExperimentConfig)])}")
+
+
+def is_sweep(word: str) -> bool:
+    """Whether it lists several values, as in `seed=0,1,2`."""
+    if "," not in word and "(" not in word:
+        return False
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return bool(OverridesParser.create().parse_override(word).is_sweep_override())
+    except HydraException:
+        return False  # `compose` says what is wrong with it
+
+
+def spread(words: Sequence[str]) -> list[list[str]]:
+    """Every combination of the values that the words list; one where none lists several."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    choices = []
+    for word in words:
+        if is_sweep(word):
+            override = OverridesParser.create().parse_override(word)
+            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([word])
+    return [list(combination) for combination in itertools.product(*choices)]

@@ -1,0 +1,165 @@
+"""COCO's JSON to plain columns; anything that is not what a COCO file must hold is refused with its place.
+
+Here: reading one file, strictly: nothing is rounded, guessed or taken for something else. Not here: what the columns
+mean (`coco`), whether they agree with each other (`box_rules`, `image_rules`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from agar_pipeline.errors import AnnotationError
+
+ID_LIMIT = 2**63
+_MANY = 80
+
+
+def parse_columns(path: Path) -> dict[str, Any]:
+    """The columns of `coco.CocoColumns`, from the JSON.
+
+    Raises:
+        AnnotationError: not JSON, or a list, key or value that a COCO file must have is missing or of another type.
+    """
+    plain = _load(Path(path))
+    try:
+        return _columns(plain)
+    except _NotCocoError as error:
+        raise AnnotationError(f"{path} is not a COCO annotation file: {error}") from error
+
+
+class _NotCocoError(Exception):
+    """What is wrong, and where in the file."""
+
+
+def _load(path: Path) -> Any:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise AnnotationError(f"{path} does not exist: materialize coco_cache, or give another file") from None
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}): give a COCO annotation file") from error
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        pass
+    try:  # orjson refuses NaN, Infinity and a byte order mark, which other exporters write
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path} is not JSON: {_short(str(error))}") from error
+
+
+def _columns(plain: Any) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise _NotCocoError(f"it holds a {type(plain).__name__}, not an object with images, annotations, categories")
+    images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
+    widths, heights = (_sizes(images, key, _column(images, "images", key)) for key in ("width", "height"))
+    originals = [
+        _sizes(images, f"original_{key}", [row.get(f"original_{key}", row[key]) for row in images])
+        for key in ("width", "height")
+    ]
+    return {
+        "image_ids": _integers(images, "images", "id"),
+        "file_names": np.array(_texts(images, "images", "file_name"), dtype=object),
+        "sizes_wh": np.stack([widths, heights], axis=1),
+        "annotation_ids": _integers(annotations, "annotations", "id"),
+        "annotation_image_ids": _integers(annotations, "annotations", "image_id"),
+        "annotation_category_ids": _integers(annotations, "annotations", "category_id"),
+        "boxes_xywh": _boxes(_column(annotations, "annotations", "bbox")),
+        "iscrowd": _crowds([row.get("iscrowd", 0) for row in annotations]),
+        "category_ids": _integers(categories, "categories", "id"),
+        "class_names": tuple(_texts(categories, "categories", "name")),
+        "original_sizes_wh": np.stack(originals, axis=1),
+    }
+
+
+def _rows(plain: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects; a file that only lists images may leave out the annotations."""
+    if name not in plain and name != "annotations":
+        raise _NotCocoError(f"{name} is missing; it has {_short(', '.join(plain)) or 'no keys'}")
+    rows = plain.get(name, [])
+    if not isinstance(rows, list):
+        raise _NotCocoError(f"{name} is {_short(repr(rows))}, not a list")
+    _require_all(rows, lambda row: type(row) is dict, name, "not an object")
+    return rows
+
+
+def _column(rows: list[dict[str, Any]], name: str, key: str) -> list[Any]:
+    try:
+        return [row[key] for row in rows]
+    except KeyError:
+        place = next(place for place, row in enumerate(rows) if key not in row)
+        raise _NotCocoError(f"{name}[{place}].{key} is missing") from None
+
+
+def _require_all(values: Iterable[Any], is_right: Callable[[Any], bool], name: str, wrong: str, key: str = "") -> None:
+    for place, value in enumerate(values):
+        if not is_right(value):
+            raise _NotCocoError(f"{name}[{place}]{key and '.' + key} is {_short(repr(value))}, {wrong}")
+
+
+def _integers(rows: list[dict[str, Any]], name: str, key: str) -> np.ndarray:
+    """(N,) int64; text, true and 3.0 are no ids: others would take them for other ids."""
+    values = _column(rows, name, key)
+    if not set(map(type, values)) <= {int}:
+        _require_all(values, lambda value: type(value) is int, name, "not a whole number", key)
+    if values and not (min(values) >= -ID_LIMIT and max(values) < ID_LIMIT):
+        _require_all(values, lambda value: -ID_LIMIT <= value < ID_LIMIT, name, "more than 64 bits hold", key)
+    return np.array(values, dtype=np.int64)
+
+
+def _sizes(images: list[dict[str, Any]], key: str, values: list[Any]) -> np.ndarray:
+    """(N,) int64 pixels; 640.0 is a size, 640.5 is none."""
+    if not set(map(type, values)) <= {int}:
+        _require_all(values, _is_whole, "images", "not a whole number of pixels", key)
+    _require_all(values, lambda value: abs(value) < 2**31, "images", "no size of an image", key)
+    return np.array(values, dtype=np.float64).astype(np.int64)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _texts(rows: list[dict[str, Any]], name: str, key: str) -> list[str]:
+    values = _column(rows, name, key)
+    _require_all(values, lambda value: type(value) is str and _is_unicode(value), name, "not text", key)
+    return values
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file can be named by
+        return False
+
+
+def _boxes(boxes: list[Any]) -> np.ndarray:
+    """(M, 4) float64; null, which stands for a number that is not finite, becomes NaN."""
+    if not set(map(type, boxes)) <= {list} or not set(map(len, boxes)) <= {4}:
+        right = lambda box: type(box) is list and len(box) == 4  # noqa: E731
+        _require_all(boxes, right, "annotations", "not a list of four numbers", "bbox")
+    if not set(map(type, chain.from_iterable(boxes))) <= {int, float, type(None)}:
+        right = lambda box: {type(value) for value in box} <= {int, float, type(None)}  # noqa: E731
+        _require_all(boxes, right, "annotations", "not a list of four numbers", "bbox")
+    try:
+        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    except OverflowError:
+        raise _NotCocoError("annotations[…].bbox has a number of more than 300 digits") from None
+
+
+def _crowds(values: list[Any]) -> np.ndarray:
+    """(M,) bool from 0, 1, true, false or null."""
+    if not set(map(type, values)) <= {int, bool, type(None)} or not set(values) <= {0, 1, None}:
+        right = lambda value: type(value) in {int, bool, type(None)} and value in {0, 1, None}  # noqa: E731
+        _require_all(values, right, "annotations", "neither 0 nor 1", "iscrowd")
+    return np.array(values, dtype=object).astype(bool)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MANY else f"{text[:_MANY]}…"

@@ -1,0 +1,220 @@
+"""Every image file held against what the COCO file says of it: is it there, is it safe, can it be decoded.
+
+Here: looking and finding. Not here: judging (`box_policy`), loading for a model (`images`).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from agar_pipeline.config import ImageChecks
+from agar_pipeline.detection.box_rules import concat_findings
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.file_memory import FactsMemory
+from agar_pipeline.detection.image_paths import MAX_PIXELS, find_image_file
+from agar_pipeline.detection.image_rules import describe_images
+from agar_pipeline.detection.orientation import displayed_wh, read_orientation
+
+MAX_FILE_BYTES = 2_000_000_000
+SHA256_DIGITS = 64
+FILE_RULES = (
+    "missing_image",
+    "unsafe_file_name",
+    "unreadable_image",
+    "damaged_image",
+    "oversized_image",
+    "image_size_mismatch",
+    "rotated_image",
+    "unusual_image",
+)
+_UNUSUAL_MODES = {
+    "CMYK": "CMYK colours",
+    "YCbCr": "YCbCr colours",
+    "LAB": "LAB colours",
+    "RGBA": "an alpha channel",
+    "LA": "an alpha channel",
+    "PA": "an alpha channel",
+    "I": "more than 8 bits a pixel",
+    "1": "1 bit a pixel",
+    "P": "a palette",
+}
+Progress = Callable[[int, int], None]
+"""Called with files done and files in all."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file's content says, whatever its name; JSON-ready."""
+
+    rule: str = ""
+    """The rule that it breaks by itself, if any."""
+    reason: str = ""
+    format: str = ""
+    mode: str = ""
+    displayed_wh: tuple[int, int] = (0, 0)
+    """0, 0 where it is not known."""
+    orientation: int = 1
+    """EXIF's: 1 is upright."""
+
+
+def check_files(
+    columns: CocoColumns,
+    part: str,
+    images_dir: Path,
+    depth: ImageChecks,
+    *,
+    hashes: Sequence[tuple[str, int]] | None = None,
+    memory: FactsMemory | None = None,
+    progress: Progress = lambda done, total: None,
+    threads: int | None = None,
+) -> pd.DataFrame:
+    """Look at the files of all images, in threads: decoding lets go of the GIL.
+
+    Args:
+        columns: Which images, and which sizes they should have.
+        part: Its name.
+        images_dir: What `file_name` is relative to.
+        depth: `skip` only looks whether the file is there and may be opened.
+        hashes: sha256 and size in bytes of each image, if known: a file of this size is taken for the same content.
+        memory: What was seen in contents of known hash before; looked up and filled.
+        progress: Told now and then.
+        threads: None: one per processor.
+
+    Returns:
+        One row per finding, in the order of the images; an image may have several.
+    """
+    names = columns.file_names.tolist()
+    sizes_wh = [(int(width), int(height)) for width, height in columns.sizes_wh.tolist()]
+    known = hashes if hashes is not None and memory is not None else [("", -1)] * len(names)
+    found: list[tuple[int, str, str]] = []
+
+    def look(item: tuple[str, tuple[str, int]]) -> tuple[str, str] | FileFacts | None:
+        return _look(Path(images_dir), item[0], depth, item[1], memory)
+
+    with warnings.catch_warnings():  # PIL warns at 89 million pixels; the limit here is ours
+        warnings.simplefilter("ignore")
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            for row, seen in enumerate(pool.map(look, zip(names, known, strict=True))):
+                if isinstance(seen, tuple):
+                    found.append((row, *seen))
+                elif seen is not None:
+                    found += [(row, *finding) for finding in judge_file(names[row], sizes_wh[row], seen)]
+                if row % 64 == 63 or row + 1 == len(names):
+                    progress(row + 1, len(names))
+    if memory is not None:
+        memory.save()
+    return concat_findings(
+        [
+            describe_images(columns, part, rule, np.array(rows), values)
+            for rule in FILE_RULES
+            if (rows := [row for row, name, _ in found if name == rule])
+            and (values := [value for _, name, value in found if name == rule])
+        ]
+    )
+
+
+def _look(
+    images_dir: Path, file_name: str, depth: ImageChecks, known: tuple[str, int], memory: FactsMemory | None
+) -> tuple[str, str] | FileFacts | None:
+    """The rule that finding the file breaks, and why; or what is in the file; or None where nobody asks."""
+    file = find_image_file(images_dir, file_name)
+    if file.path is None:
+        return file.rule, file.reason
+    if depth == "skip":
+        return None
+    sha256, size_bytes = known
+    is_hash = isinstance(sha256, str) and len(sha256) == SHA256_DIGITS  # null where the snapshot found no file
+    if memory is None or not is_hash or file.path.stat().st_size != size_bytes:
+        return read_facts(file.path, deep=depth == "decode")
+    return memory.recall(sha256, depth) or memory.remember(sha256, depth, read_facts(file.path, deep=depth == "decode"))
+
+
+def read_facts(path: Path, *, deep: bool) -> FileFacts:
+    """What is in an image file: its header, and with `deep` whether every pixel can be decoded."""
+    try:
+        size_bytes = path.stat().st_size
+        if not size_bytes:
+            return FileFacts("unreadable_image", "the file is empty")
+        if size_bytes > MAX_FILE_BYTES:
+            return FileFacts("oversized_image", f"the file has {size_bytes:,} bytes")
+        with Image.open(path) as photo:
+            return _facts_of(photo, path, deep)
+    except Image.DecompressionBombError:
+        return FileFacts("oversized_image", "it claims more pixels than any photo has")
+    except UnidentifiedImageError:
+        return FileFacts("unreadable_image", "it is no image, or of an unknown format")
+    except MemoryError:
+        return FileFacts("oversized_image", "it does not fit the memory")
+    except Exception as error:  # noqa: BLE001 - PIL's plugins raise whatever a broken file makes them
+        return FileFacts("unreadable_image", str(error) or type(error).__name__)
+
+
+def _facts_of(photo: Image.Image, path: Path, deep: bool) -> FileFacts:
+    width, height = photo.size
+    if width * height > MAX_PIXELS:
+        return FileFacts("oversized_image", f"it has {width}×{height} pixels, more than {MAX_PIXELS:,}")
+    facts: dict[str, Any] = {
+        "format": photo.format or "",
+        "mode": photo.mode,
+        "displayed_wh": displayed_wh(photo),
+        "orientation": read_orientation(photo),
+    }
+    if photo.mode.startswith("F"):
+        return FileFacts("unreadable_image", "floating-point pixels: save it with 8 or 16 bits", **facts)
+    if not deep:
+        return FileFacts(**facts)
+    rule, reason = _decode(photo, path)
+    return FileFacts(rule, reason, **facts)
+
+
+def _decode(photo: Image.Image, path: Path) -> tuple[str, str]:
+    """Decode every pixel: a JPEG at an eighth of its size, which reads all its data all the same."""
+    if photo.format in {"JPEG", "MPO"} and photo.mode in {"RGB", "L"}:
+        import simplejpeg
+
+        try:
+            simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", min_width=1, min_height=1)
+        except ValueError as error:
+            if "remature end" in str(error):  # PIL overlooks it where zeros follow, as after a broken download
+                return "unreadable_image", "the file is cut off: its end is missing"
+            photo.load()  # raises where nothing can be shown
+            return "damaged_image", str(error)
+        return "", ""
+    photo.load()
+    return "", ""
+
+
+def judge_file(file_name: str, declared_wh: tuple[int, int], facts: FileFacts) -> list[tuple[str, str]]:
+    """The rules that a file breaks, each with a value: by itself, under this name, and with this declared size."""
+    found = [(facts.rule, facts.reason)] if facts.rule else []
+    if facts.displayed_wh == (0, 0):
+        return found
+    width, height = facts.displayed_wh
+    if facts.displayed_wh != declared_wh:
+        turned = f" as displayed (EXIF orientation {facts.orientation})" if facts.orientation != 1 else ""
+        declared = f"declared {declared_wh[0]}×{declared_wh[1]}"
+        found.append(("image_size_mismatch", f"{declared}, the file is {width}×{height}{turned}"))
+    if facts.orientation != 1:
+        found.append(("rotated_image", f"EXIF orientation {facts.orientation}, displayed {width}×{height}"))
+    if unusual := _unusual(file_name, facts):
+        found.append(("unusual_image", "; ".join(unusual)))
+    return found
+
+
+def _unusual(file_name: str, facts: FileFacts) -> list[str]:
+    Image.init()
+    named = Image.registered_extensions().get(Path(file_name).suffix.lower())
+    is_jpeg = {named, facts.format} <= {"JPEG", "MPO"}
+    words = [f"{facts.format} named {Path(file_name).suffix or 'without a suffix'}"] if named != facts.format else []
+    mode = "I" if facts.mode.startswith("I;") else facts.mode
+    return ([] if is_jpeg else words) + ([_UNUSUAL_MODES[mode]] if mode in _UNUSUAL_MODES else [])

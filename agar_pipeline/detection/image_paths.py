@@ -1,0 +1,67 @@
+"""Where an image's file is, and whether it may be opened at all. No pixel is read here."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from agar_pipeline.errors import ImageFileError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+"""By which a folder's photos are told from its other files."""
+MAX_PIXELS = 250_000_000
+"""A photo with more is refused: a small file can claim any size and fill the memory."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """The file behind a `file_name`, or why there is none to open."""
+
+    path: Path | None
+    rule: str = ""
+    """`unsafe_file_name` or `missing_image` where there is no path."""
+    reason: str = ""
+    """One sentence without a next step."""
+    next_step: str = ""
+
+
+def find_image_file(images_dir: Path, file_name: str) -> ImageFile:
+    """The regular file inside `images_dir`, symbolic links followed, that a COCO file's `file_name` stands for."""
+    shown = f"file_name {file_name!r}"
+    if "\0" in file_name or not file_name:
+        return _unsafe(f"{shown} is no file name", "mend it in the COCO file")
+    if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
+        return _unsafe(f"{shown} must be relative to {images_dir} and stay inside it", "mend it in the COCO file")
+    root = Path(images_dir).resolve()
+    try:
+        path = (root / file_name).resolve()
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        next_step = "add it, or give another images folder"
+        return ImageFile(None, "missing_image", f"{root / file_name} does not exist", next_step)
+    except (OSError, RuntimeError, ValueError) as error:
+        next_step = "mend the name, or the permissions"
+        return ImageFile(None, "missing_image", f"{root / file_name!s} cannot be reached ({error})", next_step)
+    if not path.is_relative_to(root):
+        return _unsafe(f"{root / file_name} is a link out of the images folder to {path}", "copy the file instead")
+    if not stat.S_ISREG(mode):
+        return _unsafe(f"{path} is not a regular file", "remove the image from the COCO file")
+    return ImageFile(path)
+
+
+def _unsafe(reason: str, next_step: str) -> ImageFile:
+    return ImageFile(None, "unsafe_file_name", reason, next_step)
+
+
+def safe_image_path(images_dir: Path, file_name: str) -> Path:
+    """The file of an image, which must be a regular file inside `images_dir`, symbolic links followed.
+
+    Raises:
+        ImageFileError: `file_name` is absolute, climbs out with `..`, holds a NUL, leads out through a link,
+            does not exist, or is not a regular file.
+    """
+    found = find_image_file(images_dir, file_name)
+    if found.path is None:
+        raise ImageFileError(f"{found.reason}: {found.next_step}")
+    return found.path

@@ -1,0 +1,80 @@
+"""Any COCO file held against all rules, without Dagster and FiftyOne.
+
+Here: which image files are opened, and the report. Not here: the rules, the page (`reports.bbox_page`), printing
+(`commands`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agar_pipeline.config import BOX_POLICY_DEFAULTS, MENDING, Action, BoxRule, ImageChecks
+from agar_pipeline.detection.box_rules import MIN_BOX_SIDE_PX
+from agar_pipeline.detection.coco import CocoColumns, parse_coco
+from agar_pipeline.detection.file_checks import check_files
+from agar_pipeline.detection.findings import find_all, judge
+from agar_pipeline.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a COCO file."""
+
+    report: dict[str, Any]
+    """As report.json of a bbox report; with `image_files`: how many were opened, of how many, how, which seed."""
+    findings: pd.DataFrame
+    columns: CocoColumns
+
+
+def inspect_coco(
+    json_path: Path,
+    images_dir: Path,
+    *,
+    sample: int | None,
+    seed: int = 0,
+    depth: ImageChecks = "header",
+    box_policy: Mapping[BoxRule, Action] | None = None,
+    min_box_side_px: float = MIN_BOX_SIDE_PX,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Inspection:
+    """Check every box, image and category of a COCO file, and the image files: all of them, or a sample.
+
+    Args:
+        json_path: Any COCO annotation file; the JSON itself is read, whatever lies beside it.
+        images_dir: What `file_name` is relative to.
+        sample: Image files to open, the others are only looked for; None: all are opened.
+        seed: Of the sample.
+        depth: How deeply they are looked at.
+        box_policy: `fail` or `keep`, where it differs from the defaults; nothing is mended here.
+        min_box_side_px: Below it a box is a `small_box`.
+        progress: Told of image files.
+
+    Raises:
+        AnnotationError: no COCO file.
+        DatasetError: it holds no image.
+    """
+    columns, part = parse_coco(json_path), json_path.stem
+    total = len(columns.image_ids)
+    if not total:
+        raise DatasetError(
+            f"{json_path} lists 0 images ({len(columns.annotation_ids)} annotations, {len(columns.category_ids)} "
+            "categories): export it again, and look at the view or tag that it was made from"
+        )
+    opened = columns
+    if sample is not None and sample < total:
+        rows = np.sort(np.random.default_rng(seed).choice(total, sample, replace=False))
+        opened = columns.take_image_columns(rows)
+    in_files = check_files(opened, part, images_dir, depth, progress=progress)
+    findings = find_all({part: columns}, images_dir, min_box_side_px, earlier=in_files)
+    policy: dict[BoxRule, Action] = {
+        rule: "keep" if action in MENDING else action for rule, action in BOX_POLICY_DEFAULTS.items()
+    }
+    findings, report = judge({part: columns}, findings, {**policy, **(box_policy or {})}, max_missing_share=0)
+    files = {"opened": len(opened.image_ids), "of": total, "depth": depth, "seed": seed}
+    return Inspection({**report, "image_files": files}, findings, columns)

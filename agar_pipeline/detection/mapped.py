@@ -1,0 +1,98 @@
+"""Arrays and texts on disk that processes share: mapped, not read, and reopened by path where they are pickled.
+
+Here: one column at a time. Not here: which columns a COCO file has (`coco_columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_SMALL_BYTES = 4096
+"""Up to this size a file is read: a map would cost as much, and nothing at all cannot be mapped."""
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy."""
+    np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Map a .npy file, read-only.
+
+    Raises:
+        OSError, ValueError: it is not there, or cut short.
+    """
+    if path.stat().st_size <= _SMALL_BYTES:
+        return np.load(path, allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)  # np.memmap itself is slow to index
+
+
+@dataclass(frozen=True)
+class _OnDisk:
+    """Stands for a mapped array in a pickle."""
+
+    path: str
+
+
+def to_portable(value: Any) -> Any:
+    """A whole mapped array as the path it is mapped from, so that pickling it copies nothing; others as they are."""
+    base = value.base if isinstance(value, np.ndarray) else None
+    if isinstance(base, np.memmap) and (base.shape, base.dtype) == (value.shape, value.dtype):
+        return _OnDisk(str(base.filename))
+    return value
+
+
+def from_portable(value: Any) -> Any:
+    """Inverse of `to_portable`, in whichever process."""
+    return open_array(Path(value.path)) if isinstance(value, _OnDisk) else value
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """Texts behind one another in two arrays; each becomes a str when it is asked for."""
+
+    utf8: np.ndarray
+    """(B,) uint8."""
+    ends: np.ndarray
+    """(N + 1,) int64, the first is 0: text i is `utf8[ends[i]:ends[i + 1]]`."""
+
+    @classmethod
+    def of(cls, texts: Sequence[str] | np.ndarray | TextColumn) -> TextColumn:
+        encoded = [text.encode(errors="surrogatepass") for text in texts]
+        ends = np.concatenate([[0], np.cumsum([len(one) for one in encoded], dtype=np.int64)]).astype(np.int64)
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, rows: Any) -> Any:
+        """The text of a row; of a slice, a mask or an array of rows, an array of texts."""
+        if isinstance(rows, int | np.integer):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} of {len(self)} texts")
+            return self._text(int(rows) % len(self))
+        chosen = np.arange(len(self))[rows]
+        return np.array([self._text(row) for row in chosen.tolist()], dtype=object)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._text(row) for row in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or object)
+
+    def tolist(self) -> list[str]:
+        return list(self)
+
+    def _text(self, row: int) -> str:
+        return self.utf8[self.ends[row] : self.ends[row + 1]].tobytes().decode(errors="surrogatepass")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: to_portable(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: from_portable(value) for name, value in state.items()})

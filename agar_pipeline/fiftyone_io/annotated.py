@@ -1,0 +1,236 @@
+"""Images with their boxes as annotation files state them, whatever the format, and what was wrong on the way there.
+
+Here: what the readers of all formats share, namely walking a folder, pairing by name, an image's header. No database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mimetypes
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from agar_pipeline.detection.boxes import xywh_to_rel_xywh
+from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
+
+_RESERVED = frozenset({"id", "tags", "label", "bounding_box", "mask", "mask_path", "confidence", "index", "attributes"})
+"""Fields of FiftyOne's detections: an attribute of such a name would be taken for them."""
+_EVERY = 100
+_LARGEST_INTEGER = 2**63 - 1
+Format = Literal["agar", "coco", "voc", "yolo"]
+Progress = Callable[[int, int], None]
+"""Called with images done and images in all."""
+
+
+@dataclass(frozen=True)
+class ImportSource:
+    """What is imported; plain and JSON-ready."""
+
+    format: Format
+    images_dir: str
+    annotations: str | None = None
+    training_lists: str | None = None
+    class_map: dict[str, int] = field(default_factory=dict)
+    """Label → category id: labels become the names of their classes. Empty: labels stay as they are."""
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image, and what its annotation says."""
+
+    path: Path
+    name: str
+    """Relative to the images' folder, the same on every machine."""
+    metadata: dict[str, Any]
+    """size_bytes, mime_type, width, height, num_channels."""
+    labels: list[str]
+    boxes_rel_xywh: list[list[float]]
+    attributes: list[dict[str, Any]]
+    """What else each box has; plain values."""
+    fields: dict[str, str | None] = field(default_factory=dict)
+    """Text fields of the sample, by name."""
+    uncountable: bool = False
+    """Objects are there but not marked: no ground truth for a detector."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that a sample would hold but where it lies: the annotation changed when it did."""
+        content = [self.labels, self.boxes_rel_xywh, self.attributes, self.metadata, self.fields, self.uncountable]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class Reading:
+    """What a reader found in a folder."""
+
+    images: list[AnnotatedImage] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """One sentence per image, or annotation file, that was left out since it is broken."""
+    images_without_annotation: list[str] = field(default_factory=list)
+    annotations_without_image: list[str] = field(default_factory=list)
+
+    def read_each(self, reads: Sequence[Callable[[], AnnotatedImage]], progress: Progress) -> None:
+        """Call one function per image; what cannot be read becomes a problem, the rest is kept."""
+        for index, read in enumerate(reads, start=1):
+            try:
+                self.images.append(read())
+            except PipelineError as error:
+                self.problems.append(str(error))
+            except OSError as error:
+                self.problems.append(f"{error.filename} cannot be read: {error.strerror}")
+            if index % _EVERY == 0 or index == len(reads):
+                progress(index, len(reads))
+
+
+def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
+    """All regular files with these suffixes below `root`, sorted; links out of it and odd names become problems."""
+    wanted, skipped, found = frozenset(suffixes), frozenset(skip), []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if Path(folder, name) not in skipped)
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() not in wanted:
+                continue
+            try:
+                _require_utf8(path)
+                _require_inside(path, root)
+            except PipelineError as error:
+                reading.problems.append(str(error))
+            else:
+                found.append(path)
+    return found
+
+
+def pair_by_stem(
+    images: dict[str, list[Path]], annotations: Mapping[str, Path], root: Path, reading: Reading
+) -> list[tuple[Path, Path]]:
+    """Images and annotations of one relative name; what lacks its other half, or has two, goes into the reading.
+
+    `root` is the folder that the user named: what lies below it is listed relative to it.
+    """
+    pairs = []
+    for stem, paths in sorted(images.items()):
+        if stem not in annotations:
+            reading.images_without_annotation += [os.path.relpath(path, root) for path in paths]
+        elif len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            reading.problems.append(f"{annotations[stem]} may belong to {names}: keep one image of that name")
+        else:
+            pairs.append((paths[0], annotations[stem]))
+    lonely = [path for stem, path in sorted(annotations.items()) if stem not in images]
+    reading.annotations_without_image += [os.path.relpath(path, root) for path in lonely]
+    return pairs
+
+
+def by_stem(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """Files by their names relative to `root`, without suffix."""
+    stems: dict[str, list[Path]] = {}
+    for path in paths:
+        stems.setdefault(relative_stem(path, root), []).append(path)
+    return stems
+
+
+def relative_stem(path: Path, root: Path) -> str:
+    return str(path.relative_to(root).with_suffix(""))
+
+
+def _require_utf8(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise AnnotationError(f"the name of {path!r} is not UTF-8, no database can hold it: rename the file") from None
+
+
+def _require_inside(path: Path, root: Path) -> None:
+    """Raises ImageFileError for a link out of the folder, and for what is no regular file."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            target = path.resolve(strict=True)
+            if not target.is_relative_to(root.resolve()):
+                raise ImageFileError(f"{path} is a link out of {root}, to {target}: copy the file instead")
+            mode = target.stat().st_mode
+    except (OSError, RuntimeError) as error:
+        raise ImageFileError(f"{path} cannot be reached ({error}): mend or remove the link") from None
+    if not stat.S_ISREG(mode):
+        raise ImageFileError(f"{path} is not a regular file: remove it")
+
+
+def image_metadata(path: Path) -> dict[str, Any]:
+    """Size, type and channels from the file's header.
+
+    Raises:
+        ImageFileError: it cannot be read as an image.
+    """
+    from PIL import Image
+
+    from agar_pipeline.fiftyone_io.file_hashes import displayed_size
+
+    width, height = displayed_size(str(path))
+    if not width or not height:
+        raise ImageFileError(f"{path} cannot be read as an image: replace it, or remove it with its annotation")
+    with Image.open(path) as image:
+        channels = len(image.getbands())
+    return {
+        "size_bytes": path.stat().st_size,
+        "mime_type": mimetypes.guess_type(path.name)[0],
+        "width": width,
+        "height": height,
+        "num_channels": channels,
+    }
+
+
+def pixels_to_shares(boxes_xywh: list[list[float]], metadata: Mapping[str, Any]) -> list[list[float]]:
+    """Boxes in pixels as shares of their image."""
+    size_wh = np.array([metadata["width"], metadata["height"]])
+    return xywh_to_rel_xywh(np.array(boxes_xywh, dtype=np.float64).reshape(-1, 4), size_wh).tolist()
+
+
+def require_size(stated_wh: tuple[object, object], metadata: Mapping[str, Any], where: str) -> None:
+    """Refuse boxes that were drawn on an image of another size, a turned one for instance; an unknown size passes.
+
+    Raises:
+        AnnotationError: the annotation states another size than the file has, as displayed.
+    """
+    in_file = metadata["width"], metadata["height"]
+    if all(isinstance(side, int) and side > 0 for side in stated_wh) and tuple(stated_wh) != in_file:
+        stated = f"{stated_wh[0]}×{stated_wh[1]}"
+        turned = " (turned, or EXIF-rotated?)" if tuple(stated_wh) == in_file[::-1] else ""
+        raise AnnotationError(
+            f"{where}: the boxes were drawn on {stated} pixels, the image has {in_file[0]}×{in_file[1]}{turned}: "
+            "put the original image back, or draw them again"
+        )
+
+
+def finite_number(value: object) -> float | None:
+    """The number, or None where it is none, or not a finite one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Those that a detection can hold beside its own fields: texts, numbers and truth values under a plain name."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if isinstance(name, str)
+        and name.isidentifier()
+        and not name.startswith("_")
+        and name not in _RESERVED
+        and isinstance(value, str | int | float)
+        and not (isinstance(value, int) and abs(value) > _LARGEST_INTEGER)
+    }

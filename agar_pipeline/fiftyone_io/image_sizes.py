@@ -1,0 +1,99 @@
+"""Which size an image has, and what its boxes are relative to where EXIF data turns it.
+
+The file's header is the truth, FiftyOne's metadata stands in for it. Sizes and boxes leave here as of the photo as
+displayed, which is how every loader shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from agar_pipeline.config import ExifPolicy
+from agar_pipeline.detection.boxes import turn_rel_xywh
+from agar_pipeline.errors import ImageFileError
+from agar_pipeline.fiftyone_io.columns import Columns
+from agar_pipeline.fiftyone_io.file_hashes import FileHashes
+
+_SHOWN = 3
+
+
+class _Noted:
+    """Counts images, and remembers the first few names."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, paths: pa.Array, rows: np.ndarray) -> None:
+        at = np.flatnonzero(rows)
+        self.count += len(at)
+        self.first += [paths[int(row)].as_py() for row in at[: _SHOWN - len(self.first)]]
+
+    def names(self) -> str:
+        return ", ".join(repr(path) for path in self.first) + (" …" if self.count > len(self.first) else "")
+
+
+class ImageSizes:
+    """Settles the sizes of batch after batch, then judges what came up."""
+
+    def __init__(self, exif: ExifPolicy) -> None:
+        self._exif = exif
+        self._absent, self._unknown, self._differing, self._turned, self._contrary = (_Noted() for _ in range(5))
+
+    def settle(self, columns: Columns, files: FileHashes) -> np.ndarray:
+        """(S, 2) int64 displayed sizes; 0, 0 where neither the file nor FiftyOne knows."""
+        in_file_known = np.all(files.sizes_wh > 0, axis=1)
+        in_metadata_known = np.all(columns.sizes_wh > 0, axis=1)  # NaN is not
+        metadata = np.where(in_metadata_known[:, None], columns.sizes_wh, 0).astype(np.int64)
+        both = in_file_known & in_metadata_known
+        quarter_turned = files.orientations >= 5
+        contrary = both & quarter_turned & np.all(metadata == files.sizes_wh[:, ::-1], axis=1)
+        contrary &= files.sizes_wh[:, 0] != files.sizes_wh[:, 1]
+        self._absent.add(columns.paths, files.size_bytes < 0)
+        self._unknown.add(columns.paths, (files.size_bytes >= 0) & ~in_file_known & ~in_metadata_known)
+        self._differing.add(columns.paths, both & ~contrary & np.any(files.sizes_wh != metadata, axis=1))
+        self._turned.add(columns.paths, files.orientations != 1)
+        self._contrary.add(columns.paths, contrary)
+        return np.where(in_file_known[:, None], files.sizes_wh, metadata)
+
+    def turn(self, columns: Columns, files: FileHashes) -> np.ndarray:
+        """(B, 4) boxes as shares of the displayed photo."""
+        boxes = columns.boxes.boxes_rel_xywh
+        if self._exif != "stored" or (files.orientations == 1).all():
+            return boxes
+        return turn_rel_xywh(boxes, np.repeat(files.orientations, columns.boxes_per_sample))
+
+    def judge(self, log: Callable[[str], None]) -> None:
+        """Say what was met, or refuse it.
+
+        Raises:
+            ImageFileError: photos are turned by EXIF, and that is refused or contradicts FiftyOne's metadata.
+        """
+        if self._turned.count and self._exif == "refuse":
+            raise ImageFileError(
+                f"{self._turned.count} photos are turned by their EXIF data: {self._turned.names()}\n"
+                "set snapshot.exif to what their boxes were drawn on, displayed or stored; or save them upright"
+            )
+        if self._contrary.count and self._exif == "displayed":
+            raise ImageFileError(
+                f"{self._contrary.count} photos lie on their side by EXIF, but FiftyOne's metadata has their size as "
+                f"stored: {self._contrary.names()}\ntheir boxes may be turned against them: set snapshot.exif: stored "
+                "if the boxes were drawn so, else compute the metadata again"
+            )
+        if self._turned.count:
+            log(
+                f"{self._turned.count} photos are turned by their EXIF data; their boxes are taken as drawn on the "
+                f"photo as {self._exif} (snapshot.exif): {self._turned.names()}"
+            )
+        if self._differing.count:
+            log(
+                f"{self._differing.count} images are of another size than FiftyOne's metadata says: "
+                "the size in the file counts"
+            )
+        if self._absent.count:
+            log(f"{self._absent.count} image files are missing or cannot be opened: {self._absent.names()}")
+        if self._unknown.count:
+            log(f"{self._unknown.count} files are no images that can be read: {self._unknown.names()}")

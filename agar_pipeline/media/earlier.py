@@ -1,0 +1,73 @@
+"""What former caches hold already, so that an unchanged photo is neither made nor hashed a second time.
+
+Each cache says in `media.parquet` which photo each of its images was made from, and how; its manifest says what the
+file must look like. Here: finding such a file again. Not here: making one (`place`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.artifacts import MEDIA_TABLE, Manifest
+from agar_pipeline.errors import ArtifactError
+
+Origin = tuple[str, str]
+"""sha256 of a photo, and the recipe by which the file was made from it."""
+IMAGES = "images"
+"""The folder of the photos in an artifact."""
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file whose hash need not be computed as long as it has this size and mtime."""
+
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+    def is_still(self, path: Path) -> bool:
+        """Whether a file looks untouched since it was hashed."""
+        found = path.lstat()
+        return (found.st_size, found.st_mtime_ns) == (self.size_bytes, self.mtime_ns)
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {"size_bytes": self.size_bytes, "mtime_ns": self.mtime_ns, "sha256": self.sha256}
+
+
+def find_known(roots: Iterable[Path]) -> dict[Origin, KnownFile]:
+    """The files of former caches by their origin; of several the newest."""
+    found: dict[Origin, KnownFile] = {}
+    for manifest, root in sorted(_with_media(roots), key=lambda item: item[0].created_at):
+        files = {file["path"]: file for file in manifest.files if "mtime_ns" in file}
+        found |= _of_one(root, files)
+    return found
+
+
+def _with_media(roots: Iterable[Path]) -> Iterable[tuple[Manifest, Path]]:
+    for root in roots:
+        if (root / MEDIA_TABLE).exists():
+            try:
+                yield Manifest.read(root), root
+            except ArtifactError:  # damaged: it is not to be trusted in anything
+                continue
+
+
+def _of_one(root: Path, files: Mapping[str, Mapping[str, Any]]) -> dict[Origin, KnownFile]:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(root / MEDIA_TABLE)
+        rows = list(zip(table["file_name"], table["source_sha256"], table["recipe"], strict=True))
+    except (OSError, ValueError, KeyError):  # dropped a moment ago, or damaged
+        return {}
+    known: dict[Origin, KnownFile] = {}
+    for name, source_sha256, recipe in rows:
+        file = files.get(f"{IMAGES}/{name}")
+        if file is not None:
+            path = root / IMAGES / name
+            known[source_sha256, recipe] = KnownFile(path, file["size_bytes"], file["mtime_ns"], file["sha256"])
+    return known

@@ -1,0 +1,192 @@
+"""All photos of a cache into one folder: linked, copied or made smaller, each content once, in parallel.
+
+Here: what must be made, and making it. Not here: room for it (`room`), one photo's pixels (`shrink`), former caches
+(`earlier`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from agar_pipeline.detection.image_paths import safe_image_path
+from agar_pipeline.disk import link_or_copy
+from agar_pipeline.errors import DatasetError, ImageFileError
+from agar_pipeline.media.earlier import KnownFile, Origin
+from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
+from agar_pipeline.media.room import forecast_bytes, require_room
+from agar_pipeline.media.shrink import shrink
+from agar_pipeline.progress import Progress
+
+_PROBES = 8
+_SHOWN = 3
+
+
+def place_photos(
+    photos: Sequence[Photo],
+    source_dir: Path,
+    out_dir: Path,
+    media: OWN_MEDIA,
+    earlier: Mapping[Origin, KnownFile],
+    progress: Progress,
+) -> Placed:
+    """Put every photo into `out_dir` under its own name. The sources are read, never written.
+
+    Args:
+        photos: What is wanted.
+        source_dir: Holds the photos.
+        out_dir: Empty or not there yet.
+        media: `link` makes hard links: a symbolic one would lead out of the folder, which no loader follows.
+        earlier: Files that may be linked to instead of being made.
+        progress: Called with photos done and photos in all.
+
+    Raises:
+        DatasetError: photos changed since the snapshot.
+        ImageFileError: photos that are missing, unsafe or unreadable; it counts and names them.
+        StorageError: there is not enough room for what must be made.
+    """
+    placed, missing = Placed(), []
+    _make_folders(photos, out_dir)
+    by_origin: dict[Origin, list[Photo]] = {}
+    for photo in photos:
+        by_origin.setdefault(photo.origin(media), []).append(photo)
+    for origin, alike in by_origin.items():
+        first = alike[0]
+        known = earlier.get(origin)
+        if media != "link" and known is not None and _link_known(known, out_dir / first.name):
+            placed.files[first.name] = known
+            placed.reused += 1
+        else:
+            missing.append(first)
+    progress(len(placed.files), len(photos))
+    _make_all(missing, source_dir, out_dir, media, earlier, placed, lambda done: progress(done, len(photos)))
+    for alike in by_origin.values():
+        for other in alike[1:]:
+            placed.files[other.name] = placed.files[alike[0].name]
+            placed.reused += 1
+            link_or_copy(out_dir / alike[0].name, out_dir / other.name)
+    progress(len(photos), len(photos))
+    return placed
+
+
+def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
+    """Those of all photos; a path that the system does not bear is found here, before any work."""
+    for path in sorted(out_dir / photo.name for photo in photos):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.exists()
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            length = len(os.fsencode(path))
+            raise ImageFileError(
+                f"{path.name!r}: its path in the cache has {length} bytes, more than the file system bears\n"
+                "shorten its folders, move AGAR_HOME higher up, or set media: reference in the pipeline file"
+            ) from error
+
+
+def _link_known(known: KnownFile, path: Path) -> bool:
+    """Whether a former cache's file was linked, untouched since."""
+    try:
+        link_or_copy(known.path, path)
+        if known.is_still(path):
+            return True
+        path.unlink()
+    except OSError:  # dropped a moment ago
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return False
+
+
+def _make_all(
+    missing: Sequence[Photo],
+    source_dir: Path,
+    out_dir: Path,
+    media: OWN_MEDIA,
+    earlier: Mapping[Origin, KnownFile],
+    placed: Placed,
+    done: Callable[[int], None],
+) -> None:
+    links = media == "link" and _can_link(missing, source_dir, out_dir)
+    faults: list[ImageFileError | DatasetError] = []
+
+    def make(photo: Photo) -> None:
+        try:
+            source, path = safe_image_path(source_dir, photo.name), out_dir / photo.name
+            if links and link_or_copy(source, path):
+                placed.files[photo.name] = _describe_linked(photo, path, earlier.get(photo.origin(media)))
+            else:
+                placed.files[photo.name] = _write(photo, source, path, media)
+        except (ImageFileError, DatasetError) as error:
+            faults.append(error)
+
+    probes = missing[:: max(1, len(missing) // _PROBES)][:_PROBES] if media == "resize" else []
+    rest = [photo for photo in missing if photo not in set(probes)]
+    with ThreadPoolExecutor(_threads()) as pool:
+        try:
+            list(pool.map(make, probes))
+            require_room(0 if links else forecast_bytes(rest, probes, placed, media), len(rest), media, out_dir)
+            for _ in pool.map(make, rest):
+                done(len(placed.files))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _raise_faults(faults, len(missing))
+    placed.made += len(missing)
+    if media == "link":
+        placed.not_linked = sum((out_dir / photo.name).lstat().st_nlink == 1 for photo in missing)
+
+
+def _threads() -> int:
+    """Decoding, resizing, hashing and writing let go of the GIL."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _can_link(missing: Sequence[Photo], source_dir: Path, out_dir: Path) -> bool:
+    """Tried with the first photo; the names of photos may be as long as the file system bears, so not beside them."""
+    probe = out_dir / ".link"
+    try:
+        return bool(missing) and link_or_copy(safe_image_path(source_dir, missing[0].name), probe)
+    except ImageFileError:
+        return True  # told of with all the others
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _write(photo: Photo, source: Path, path: Path, media: OWN_MEDIA) -> KnownFile:
+    data = source.read_bytes()
+    if hashlib.sha256(data).hexdigest() != photo.sha256:
+        raise DatasetError(f"{source} changed since the snapshot was taken")
+    content = shrink(data, source, photo.size_wh, photo.target_wh) if media == "resize" else data
+    path.write_bytes(content)
+    path.chmod(0o444)  # several caches may share it
+    sha256 = photo.sha256 if content is data else hashlib.sha256(content).hexdigest()
+    return KnownFile(path, len(content), path.lstat().st_mtime_ns, sha256)
+
+
+def _describe_linked(photo: Photo, path: Path, known: KnownFile | None) -> KnownFile:
+    """Of a link to a photo: hashed, unless a former cache linked the same file and it is untouched since."""
+    if known is not None and known.is_still(path):
+        return known
+    mtime_ns = path.lstat().st_mtime_ns
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    if sha256 != photo.sha256:
+        raise DatasetError(f"{photo.name} changed since the snapshot was taken")
+    return KnownFile(path, photo.size_bytes, mtime_ns, sha256)
+
+
+def _raise_faults(faults: Sequence[ImageFileError | DatasetError], photos: int) -> None:
+    if not faults:
+        return
+    changed = [fault for fault in faults if isinstance(fault, DatasetError)]
+    told: Sequence[Exception] = changed or faults
+    shown = "; ".join(str(fault) for fault in told[:_SHOWN]) + (" …" if len(told) > _SHOWN else "")
+    if changed:
+        raise DatasetError(f"{len(changed)} of {photos} photos: {shown}\nrun `agar run` again, it takes a new snapshot")
+    raise ImageFileError(f"{len(faults)} of {photos} photos cannot be put into the cache: {shown}")

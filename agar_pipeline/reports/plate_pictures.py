@@ -1,0 +1,57 @@
+"""One plate twice, as annotated and as predicted, each box in the colour of its kind.
+
+Here: drawing for the evaluation page. Not here: choosing plates (`plate_counts`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.errors import ImageFileError
+from agar_pipeline.reports.metric_words import KIND_WORDS
+from agar_pipeline.reports.pictures import BoxLayer, Kind, draw_boxes, open_photo, to_data_uri
+from agar_pipeline.reports.plate_counts import PlateCount
+
+SIDE_PX, BYTES = 600, 150_000
+CROWDED, CROWDED_SIDE_PX, CROWDED_BYTES = 80, 1200, 450_000
+"""A plate of more boxes than this is drawn larger, or its boxes could not be told apart."""
+TRUTH_COLOURS: dict[str, Kind] = {"true_positive": "truth", "missed": "wrong"}
+PREDICTION_COLOURS: dict[str, Kind] = {"true_positive": "prediction", "background": "wrong"}
+
+
+def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
+    """What the template needs of one plate; a photo that cannot be read leaves a note in place of pictures."""
+    item: dict[str, Any] = {
+        "image_id": plate.image_id,
+        "file_name": plate.file_name,
+        "true_count": plate.annotated,
+        "predicted_count": plate.predicted,
+        "error": plate.error,
+        "kinds": _in_words(plate),
+        "note": "",
+    }
+    crowded = max(plate.annotated, plate.predicted) > CROWDED
+    side_px, most_bytes = (CROWDED_SIDE_PX, CROWDED_BYTES) if crowded else (SIDE_PX, BYTES)
+    try:
+        photo, scale = open_photo(Path(images_dir) / plate.file_name, side_px)
+    except ImageFileError as error:
+        return item | {"note": f"No picture: {error}"}
+    truth = _layers(plate.annotations_xywh, TRUTH_COLOURS)
+    predicted = _layers(plate.detections_xywh, PREDICTION_COLOURS)
+    return item | {
+        "truth_uri": to_data_uri(draw_boxes(photo, scale, truth), most_bytes),
+        "predicted_uri": to_data_uri(draw_boxes(photo, scale, predicted), most_bytes),
+    }
+
+
+def _layers(boxes_by_kind: Any, colours: dict[str, Kind]) -> list[BoxLayer]:
+    return [BoxLayer(boxes, colours.get(kind, kind)) for kind, boxes in boxes_by_kind.items() if len(boxes)]
+
+
+def _in_words(plate: PlateCount) -> str:
+    """`3 missed, 1 duplicate`; each colony and each box said once."""
+    counts = {kind: len(boxes) for kind, boxes in plate.detections_xywh.items()}
+    counts["missed"] = len(plate.annotations_xywh["missed"])
+    said = [f"{count} {KIND_WORDS[kind][0]}" for kind, count in counts.items() if count and kind != "ignored"]
+    return ", ".join(said) or "nothing annotated, nothing predicted"

@@ -1,0 +1,57 @@
+"""What others reached on AGAR, and whether a figure of ours may stand beside theirs.
+
+Here: published figures with their source, one plain sentence. Not here: our own figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SPECIES = ("S. aureus", "B. subtilis", "P. aeruginosa", "E. coli", "C. albicans")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published figure."""
+
+    source: str
+    data: str
+    map_50_95: float
+    count_mae: float | None = None
+
+
+PUBLISHED = (
+    Published("AGAR paper, its best (cited second-hand)", "lower resolution", 0.594),
+    Published("Faster R-CNN R101 (Gama 2026)", "lower resolution", 0.631),
+    Published("YOLOv8m (Gama 2026)", "lower resolution", 0.690),
+    Published("Pawłowski 2022", "higher resolution", 0.520, 4.31),
+)
+SEED_NOISE = 0.0036
+"""How far map_50_95 moves from one training seed to another on the lower-resolution part."""
+
+
+def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool, str]:
+    """Whether figures may be compared, and why, in one or two sentences."""
+    wanted = {_letters(name) for name in SPECIES}
+    missing = [name for name in SPECIES if _letters(name) not in {_letters(own) for own in class_names}]
+    if len(missing) == len(wanted):
+        return False, "Not comparable: these classes are not AGAR's five species, so no published figure applies."
+    if missing:
+        return (
+            False,
+            f"Not comparable: the published figures are means over five species, {', '.join(missing)} not here.",
+        )
+    extra = [name for name in class_names if _letters(name) not in wanted]
+    sentences = ["Comparable with care: the classes hold AGAR's five species, but the published figures come from "]
+    sentences.append("the authors' own lists of photos and these from your split")
+    if extra:
+        sentences.append(f"; and your mean covers {', '.join(extra)} too")
+    sentences.append(
+        f". Here are {num_images:,} photos; another training seed alone moves map_50_95 by about ±{SEED_NOISE}."
+    )
+    return True, "".join(sentences)
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,0 +1,150 @@
+"""The files of an evaluation, from a checkpoint or from predictions: the asset and `agar evaluate` write them here.
+
+Here: predicting, scoring and writing put together. Not here: formulas (`detection.scoring`), the page (`reports`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agar_pipeline.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from agar_pipeline.detection.coco import CocoColumns
+    from agar_pipeline.detection.detections import Detections
+    from agar_pipeline.detection.predict import Predictor
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    coco_json: Path,
+    images_dir: Path,
+    out_dir: Path,
+    log: Callable[[str], None],
+    *,
+    accelerator: str = "auto",
+    num_workers: int | None = None,
+    pictures: int = 12,
+    title: str | None = None,
+    facts: dict[str, Any] | None = None,
+    score_threshold: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Predict a COCO file's images and write the files of an evaluation; returns the metrics.
+
+    The score threshold is the checkpoint's own, chosen on val, unless another is given.
+
+    Raises:
+        TrainingError: the model's classes are not those of the COCO file.
+    """
+    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.predict import Predictor
+
+    columns = read_coco(coco_json)
+    predictor = Predictor.load(checkpoint, accelerator)
+    _require_classes(checkpoint, predictor, coco_json, columns)
+    detections = predictor.predict(columns, images_dir, num_workers, log)
+    return write_evaluation(
+        columns,
+        detections,
+        images_dir,
+        out_dir,
+        score_threshold=score_threshold or {"value": predictor.score_threshold, "chosen_on": "val"},
+        pictures=pictures,
+        title=title or f"{checkpoint.name} on {coco_json.stem}",
+        log=log,
+        facts=facts,
+    )
+
+
+def evaluate_predictions(
+    predictions: Path,
+    coco_json: Path,
+    images_dir: Path,
+    out_dir: Path,
+    log: Callable[[str], None],
+    *,
+    pictures: int = 12,
+    score_threshold: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Score a file in COCO results format and write the files of an evaluation; returns the metrics.
+
+    Without a score threshold it is chosen on these very images, and the page says so.
+
+    Raises:
+        ConfigError: the threshold would be chosen on test.
+        AnnotationError: the predictions are not of this COCO file.
+    """
+    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.detections import read_detections
+
+    if score_threshold is None and coco_json.stem == "test":
+        raise ConfigError(
+            f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good\n"
+            "choose it on val, and give it: --score-threshold"
+        )
+    return write_evaluation(
+        read_coco(coco_json),
+        read_detections(predictions),
+        images_dir,
+        out_dir,
+        score_threshold=score_threshold,
+        pictures=pictures,
+        title=f"{predictions.name} on {coco_json.stem}",
+        log=log,
+    )
+
+
+def _require_classes(checkpoint: Path, predictor: Predictor, coco_json: Path, columns: CocoColumns) -> None:
+    own = dict(zip(predictor.category_ids.tolist(), predictor.class_names, strict=True))
+    theirs = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+    other = {i: name for i, name in own.items() if theirs.get(i) != name}
+    if other:
+        i, name = next(iter(other.items()))
+        raise TrainingError(
+            f"{checkpoint} means {name!r} by category {i}, {coco_json} means {theirs.get(i, 'nothing')!r}: "
+            "give a COCO file that was made with the same class map"
+        )
+
+
+def write_evaluation(
+    columns: CocoColumns,
+    detections: Detections,
+    images_dir: Path,
+    out_dir: Path,
+    *,
+    score_threshold: dict[str, Any] | None,
+    pictures: int,
+    title: str,
+    log: Callable[[str], None],
+    facts: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the files of an evaluation for any detections; returns the metrics.
+
+    Args:
+        columns: The truth.
+        detections: Of its images.
+        images_dir: For the pictures.
+        out_dir: Receives the files.
+        score_threshold: `value` and `chosen_on`; None: chosen here, on these very images.
+        pictures: Plates drawn.
+        title: Of the page.
+        log: Told the main figures.
+        facts: Written into metrics.json beside the figures.
+    """
+    from agar_pipeline.detection.matching import matches_table
+    from agar_pipeline.detection.scoring import score_detections
+    from agar_pipeline.reports.evaluation_page import write_evaluation_page
+
+    scored = score_detections(columns, detections, score_threshold)
+    metrics = scored.metrics | (facts or {})
+    (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
+    (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))
+    table = matches_table(columns, scored.counted, scored.matches)
+    table.to_parquet(out_dir / "matches.parquet", index=False)
+    write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures)
+    shown = "undefined" if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
+    log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
+    return metrics

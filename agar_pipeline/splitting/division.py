@@ -1,0 +1,160 @@
+"""The division of images into parts, by whichever method the config names.
+
+Here: dispatch, images in no part, empty parts. Not here: drawing (`draw`, `stratify`), reading parts (`named`), groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from agar_pipeline.config import Part, SplitConfig
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.splitting.draw import draw_hash, draw_random
+from agar_pipeline.splitting.groups import group_keys
+from agar_pipeline.splitting.named import Reading, by_field, by_lists, by_views
+from agar_pipeline.splitting.stratify import draw_stratified, label_counts, labels_of
+
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which part each image is in."""
+
+    parts: np.ndarray
+    """(N,) objects: a part, or None for an image that is left out, in the order of the images asked for."""
+    counts: dict[Part, int]
+    """Part → images."""
+    left_out: dict[str, int]
+    """Why images are in no part → how many."""
+    unknown_names: tuple[str, ...]
+    """Lines of lists that name no image."""
+    groups: int | None
+    """How many groups there are, where the images were grouped."""
+
+
+def divide(
+    config: SplitConfig,
+    images: pd.DataFrame,
+    *,
+    lists: Mapping[Part, Sequence[str]] | None = None,
+    duplicates: np.ndarray | None = None,
+    there: str = "",
+) -> Division:
+    """Assign a part to each image; the order of the images does not matter.
+
+    Args:
+        config: Method and all else.
+        images: One row per image: sample_id, and the columns that `config.image_columns` names.
+        lists: Part → lines of its list, for method `lists`.
+        duplicates: (P, 2) rows of images that look the same, where `config.groups_duplicates`.
+        there: What tags and fields exist, for messages.
+
+    Raises:
+        DatasetError: a part would be empty; an image is in two parts, or in none where that is not allowed.
+    """
+    if config.method in ("random", "hash"):
+        reading, groups = _draw(config, images, duplicates)
+    else:
+        reading, groups = _read(config, images, lists or {}), None
+    if config.unassigned == "fail" and reading.left_out:
+        raise _unassigned(config, images, reading, there)
+    if config.unknown_names == "fail" and reading.unknown_names:
+        raise _unknown(reading.unknown_names)
+    counts = {part: int((reading.parts == part).sum()) for part in wanted_parts(config)}
+    _require_no_empty_part(config, counts, len(images), groups, there)
+    return Division(reading.parts, counts, reading.left_out, reading.unknown_names, groups)
+
+
+def wanted_parts(config: SplitConfig) -> list[Part]:
+    """The parts that must not be empty, in the order train, val, test."""
+    named: set[Part]
+    if config.method == "tags":
+        named = set(config.views)
+    elif config.method == "lists":
+        named = set(config.lists)
+    elif config.method == "field":
+        named = set(config.values.values()) or {"train", "val"}
+    else:
+        named = {part for part, share in config.fractions.items() if share > 0}
+    return [part for part in get_args(Part) if part in named]
+
+
+def _draw(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | None) -> tuple[Reading, int | None]:
+    ids = images["sample_id"].to_numpy(dtype=object)
+    keys = group_keys(config, images, duplicates)
+    known = np.array([key is not None for key in keys], dtype=bool)
+    left_out = {} if known.all() else {f"no value of {config.group_by}": int((~known).sum())}
+    units, unit_of = np.unique(keys[known].astype(str), return_inverse=True)
+    sizes = np.bincount(unit_of, minlength=len(units))
+    parts = np.full(len(ids), None, dtype=object)
+    if config.method == "hash":
+        drawn = draw_hash(units, config.fractions, config.seed)
+    elif config.stratify_by is None:
+        drawn = draw_random(units, sizes, config.fractions, config.seed)
+    else:
+        counts = label_counts(labels_of(config, images[known]), unit_of, len(units))
+        drawn = draw_stratified(units, sizes, counts, config.fractions, config.seed)
+    parts[known] = drawn[unit_of]
+    grouped = config.group_by is not None or config.groups_duplicates
+    return Reading(parts, left_out), len(units) if grouped else None
+
+
+def _read(config: SplitConfig, images: pd.DataFrame, lists: Mapping[Part, Sequence[str]]) -> Reading:
+    if config.method == "tags":
+        return by_views(config.views, images)
+    if config.method == "field":
+        return by_field(str(config.field), config.values, images)
+    return by_lists(lists, images)
+
+
+def _unassigned(config: SplitConfig, images: pd.DataFrame, reading: Reading, there: str) -> DatasetError:
+    count = sum(reading.left_out.values())
+    names = images["path" if "path" in images else "sample_id"].to_numpy()
+    missing = np.array([part is None for part in reading.parts])
+    examples = ", ".join(repr(str(name)) for name in names[missing][:SHOWN])
+    why = "; ".join(f"{reason} ({n})" for reason, n in reading.left_out.items())
+    return DatasetError(
+        f"{count} of {len(images)} images are in no part of the split: {why}; first {examples}\n"
+        f"{_listed(there)}mend that, or set split.unassigned: leave_out"
+    )
+
+
+def _unknown(names: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        f"{len(names)} lines of split.lists name no image of the snapshot, or several: "
+        f"{', '.join(repr(name) for name in names[:SHOWN])}\n"
+        "write paths below images_dir or sample ids, or set split.unknown_names: ignore"
+    )
+
+
+def _require_no_empty_part(
+    config: SplitConfig, counts: Mapping[Part, int], images: int, groups: int | None, there: str
+) -> None:
+    empty = next((part for part, count in counts.items() if count == 0), None)
+    if empty is None:
+        return
+    if config.method in ("random", "hash"):
+        of = f"{images} images" if groups is None else f"{images} images in {groups} groups"
+        raise DatasetError(
+            f"{of} leave the part {empty!r} empty with fractions {dict(config.fractions)}\n"
+            "add images, or change split.fractions in the pipeline file"
+        )
+    source = {
+        "tags": f"view {config.views.get(empty)!r}",
+        "field": f"field {config.field!r}",
+        "lists": f"list {config.lists.get(empty)!r}",
+    }[config.method]
+    raise DatasetError(
+        f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it\n"
+        f"{_listed(there)}correct split in the pipeline file"
+    )
+
+
+def _listed(there: str) -> str:
+    return f"there are: {there}; " if there else ""

@@ -1,0 +1,130 @@
+"""Pictures that are in two parts: which pairs leak, and what the policy makes of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agar_pipeline.config import LeakageConfig
+from agar_pipeline.splitting.duplicates import Duplicates
+
+ALL_PAIRS = 50
+"""Copies of one picture, all pairs of which are listed; a thousand copies would make half a million rows."""
+PAIR_COLUMNS = [
+    "kind", "across_parts", "image_id", "part", "path", "other_image_id", "other_part", "other_path", "distance",
+]  # fmt: skip
+
+
+def list_pairs(images: pd.DataFrame, parts: np.ndarray, duplicates: Duplicates) -> pd.DataFrame:
+    """One row per pair of duplicates among the images that are in a part; those across parts first.
+
+    Args:
+        images: (N) image_id, path.
+        parts: (N,) objects: a part, or None.
+        duplicates: Pairs of rows.
+
+    Returns:
+        `PAIR_COLUMNS`; `distance` is the number of bits of 256 in which the perceptual hashes differ, 0 if exact.
+    """
+    exact, near, distances = _among_assigned(parts, duplicates)
+    one, two = np.concatenate([exact, near]).T
+    ids = images["image_id"].to_numpy()
+    paths = images["path"].to_numpy(dtype=object) if "path" in images else np.full(len(images), "", dtype=object)
+    table = pd.DataFrame(
+        {
+            "kind": np.repeat(np.array(["exact", "near"], dtype=object), [len(exact), len(near)]),
+            "across_parts": np.array(parts[one] != parts[two], dtype=bool),
+            "image_id": ids[one],
+            "part": parts[one],
+            "path": paths[one],
+            "other_image_id": ids[two],
+            "other_part": parts[two],
+            "other_path": paths[two],
+            "distance": np.concatenate([np.zeros(len(exact), dtype=np.int64), distances]),
+        }
+    )[PAIR_COLUMNS]
+    order = ["across_parts", "kind", "distance", "image_id", "other_image_id"]
+    return table.sort_values(order, ascending=[False, True, True, True, True]).reset_index(drop=True)
+
+
+def count_copies(parts: np.ndarray, duplicates: Duplicates) -> dict[str, int]:
+    """Of exact duplicates: the pairs, those across parts, and the images in these; of three alike, three pairs."""
+    pairs = across = images = 0
+    for rows in _copies(parts, duplicates):
+        _, counts = np.unique(parts[rows].astype(str), return_counts=True)
+        pairs += _pairs_of(len(rows))
+        across += _pairs_of(len(rows)) - sum(_pairs_of(int(count)) for count in counts)
+        images += len(rows) if len(counts) > 1 else 0
+    return {"pairs": pairs, "across_parts": across, "images": images}
+
+
+def _pairs_of(count: int) -> int:
+    return count * (count - 1) // 2
+
+
+def judge(config: LeakageConfig, pairs: pd.DataFrame, copies: Mapping[str, int], cut: int) -> dict[str, Any]:
+    """Counts per kind, and the verdict, JSON-ready.
+
+    Args:
+        config: The policies.
+        pairs: Of `list_pairs`.
+        copies: Of `count_copies`.
+        cut: Photos with more look-alikes than were compared.
+    """
+    near = pairs[pairs["kind"] == "near"]
+    across = near[near["across_parts"]]
+    images = len({*across["image_id"], *across["other_image_id"]})
+    looked = {"pairs": len(near), "across_parts": len(across), "images": images, "cut": cut}
+    plain: dict[str, Any] = {
+        "exact": {"policy": config.exact, **copies},
+        "near": {"policy": config.near, **looked},
+    }
+    plain["ok"] = not any(kind["policy"] == "fail" and kind["across_parts"] for kind in plain.values())
+    return plain
+
+
+def _among_assigned(parts: np.ndarray, duplicates: Duplicates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs with images that are left out taken out: another one of the same picture stands for it."""
+    assigned = np.array([part is not None for part in parts], dtype=bool)
+    first = _first_copy(len(parts), duplicates.exact)
+    stands_for = np.full(len(parts), -1)
+    rows = np.flatnonzero(assigned)[::-1]
+    stands_for[first[rows]] = rows  # the smallest row comes last and stays
+    exact = [pair for rows in _copies(parts, duplicates) for pair in _listed(rows, parts)]
+    near = stands_for[first[duplicates.near]].reshape(-1, 2)
+    there = (near >= 0).all(axis=1)
+    exact_pairs = np.array(exact, dtype=np.int64).reshape(-1, 2)
+    return exact_pairs, np.sort(near[there], axis=1), duplicates.distances[there]
+
+
+def _listed(rows: np.ndarray, parts: np.ndarray) -> Iterable[tuple[int, int]]:
+    """All pairs of the copies of one picture; of very many, the first of each part with each of another, and so on."""
+    if len(rows) <= ALL_PAIRS:
+        return itertools.combinations(rows.tolist(), 2)
+    firsts = {part: row for row, part in zip(rows[::-1].tolist(), parts[rows[::-1]], strict=True)}
+    return [(min(one, row), max(one, row)) for row in rows.tolist() for one in firsts.values() if one < row]
+
+
+def _copies(parts: np.ndarray, duplicates: Duplicates) -> list[np.ndarray]:
+    """The rows of each picture that several images in parts show, sorted."""
+    first = _first_copy(len(parts), duplicates.exact)
+    rows = np.flatnonzero(np.array([part is not None for part in parts], dtype=bool))
+    rows = rows[np.argsort(first[rows], kind="stable")]
+    groups = np.split(rows, np.flatnonzero(np.diff(first[rows])) + 1)
+    return [group for group in groups if len(group) > 1]
+
+
+def _first_copy(count: int, exact: np.ndarray) -> np.ndarray:
+    """(N,) the smallest row that shows the same picture."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(exact)), (exact[:, 0], exact[:, 1])), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    smallest = np.full(count, count)
+    np.minimum.at(smallest, component, np.arange(count))
+    return smallest[component]

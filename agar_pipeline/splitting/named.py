@@ -1,0 +1,136 @@
+"""Parts that somebody named: views of the dataset, a field, or lists in text files."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from agar_pipeline.config import Part, SplitConfig, hash_list
+from agar_pipeline.errors import ConfigError, DatasetError
+from agar_pipeline.splitting.stratify import is_missing
+
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read or drawn."""
+
+    parts: np.ndarray
+    """(N,) objects: a part, or None."""
+    left_out: dict[str, int]
+    """Why images are in no part → how many."""
+    unknown_names: tuple[str, ...] = ()
+
+
+def by_views(views: Mapping[Part, str], images: pd.DataFrame) -> Reading:
+    """The part of each image from which view holds it.
+
+    Raises:
+        DatasetError: an image is in the views of two parts.
+    """
+    held = {part: images[f"view:{view}"].to_numpy(dtype=bool) for part, view in views.items()}
+    parts = _one_part(held, images, {part: f"view {view!r}" for part, view in views.items()})
+    return Reading(parts, _none_of(parts, "in none of " + ", ".join(views.values())))
+
+
+def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> Reading:
+    """The part of each image from the value of a field."""
+    mapping = dict(values) or {part: part for part in get_args(Part)}
+    found = images[f"field:{field}"].to_list()
+    parts = np.array([None if is_missing(value) else mapping.get(str(value)) for value in found], dtype=object)
+    rest = [value for value, part in zip(found, parts, strict=True) if part is None]
+    missing = sum(is_missing(value) for value in rest)
+    left_out = {f"no value of {field!r}": missing} if missing else {}
+    for value, count in sorted(Counter(str(value) for value in rest if not is_missing(value)).items()):
+        left_out[f"{field} is {value!r}, which names no part"] = count
+    return Reading(parts, left_out)
+
+
+def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame) -> Reading:
+    """The part of each image from the list that names it: by path, sample id, file name, or name without its ending.
+
+    Raises:
+        DatasetError: an image is named by the lists of two parts.
+    """
+    rows_of = _rows_by_name(images)
+    held = {part: np.zeros(len(images), dtype=bool) for part in lists}
+    unknown: dict[str, None] = {}
+    for part, names in lists.items():
+        for name in names:
+            rows = rows_of.get(name) or rows_of.get(name.removeprefix("./")) or []
+            if len(rows) == 1:
+                held[part][rows[0]] = True
+            else:
+                unknown[name] = None
+    parts = _one_part(held, images, {part: f"the list of {part}" for part in lists})
+    return Reading(parts, _none_of(parts, "in no list"), tuple(unknown))
+
+
+def _rows_by_name(images: pd.DataFrame) -> dict[str, list[int]]:
+    """Each way to call an image → the rows called so; a path beats an id, an id a file name."""
+    paths, ids = images["path"].to_list(), images["sample_id"].to_list()
+    found: dict[str, list[int]] = {}
+    for names in (
+        paths,
+        ids,
+        [PurePosixPath(path).name for path in paths],
+        [PurePosixPath(path).stem for path in paths],
+    ):
+        rows = defaultdict(list)
+        for row, name in enumerate(names):
+            rows[str(name)].append(row)
+        found = {**rows, **found}
+    return found
+
+
+def read_lists(config: SplitConfig) -> dict[Part, list[str]]:
+    """The lines of the lists, without blank ones and comments.
+
+    Raises:
+        ConfigError: a list is missing, no text, or was edited since the config was read.
+    """
+    lists: dict[Part, list[str]] = {}
+    for part in config.lists:
+        path = config.list_path(part)
+        lists[part] = _read_lines(path, part)
+        if config.list_hashes.get(part, hash_list(path)) != hash_list(path):
+            raise ConfigError(f"split.lists.{part}: {path} was edited just now; try again")
+    return lists
+
+
+def _read_lines(path: Path, part: str) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"split.lists.{part}: {path} cannot be read ({error}): write one path, file name or sample id a line"
+        ) from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("# ")]
+
+
+def _one_part(held: Mapping[Part, np.ndarray], images: pd.DataFrame, called: Mapping[Part, str]) -> np.ndarray:
+    twice = np.sum(list(held.values()), axis=0) > 1
+    if twice.any():
+        row = int(np.flatnonzero(twice)[0])
+        both = [called[part] for part in held if held[part][row]]
+        name = images["path" if "path" in images else "sample_id"].iloc[row]
+        raise DatasetError(
+            f"{int(twice.sum())} images are in two parts of the split: {str(name)!r} is in {' and '.join(both)}\n"
+            "an image can only be in one: mend the tags or lists"
+        )
+    parts = np.full(len(images), None, dtype=object)
+    for part, rows in held.items():
+        parts[rows] = part
+    return parts
+
+
+def _none_of(parts: np.ndarray, reason: str) -> dict[str, int]:
+    count = sum(part is None for part in parts)
+    return {reason: count} if count else {}

@@ -1,0 +1,133 @@
+"""What photos look like: a perceptual hash and a thumbnail of each, from one decoding.
+
+Remembered under the home by the file's sha256: a second look opens no photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agar_pipeline.errors import StorageError
+
+HASH_SIDE = 16
+"""256 bits. Plates look alike (a round dish on a dark ground): of 64 bits most would describe the dish."""
+LOOK_SIDE_PX = 256
+"""A JPEG is decoded at the eighth, quarter or half that is at least this large: 8 ms instead of 40 for 2048 pixels."""
+THUMB_SIDES_PX = (24, 128)
+METHOD = 2
+"""Raise it when a photo would be seen differently: what is remembered is then forgotten."""
+_TOLD_EVERY = 100
+_KEPT_EVERY = 500
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photo, seen small."""
+
+    bits: bytes
+    """pHash, 256 bits; all zero where the photo cannot be decoded (the bbox report names those)."""
+    content: bytes
+    """Hash of all that was seen: pictures with different ones are not the same pixels."""
+    side_px: int
+    """Of the thumbnail; 0 where the photo cannot be decoded."""
+    pixels: bytes
+    """The thumbnail, side × side, gray."""
+
+
+BLANK = Picture(bytes(HASH_SIDE * HASH_SIDE // 8), b"", 0, b"")
+
+
+def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progress: Progress) -> list[Picture]:
+    """Each photo, seen now or remembered.
+
+    Args:
+        paths: One per file.
+        sha256: Of each file.
+        home: Keeps `picture_hashes.sqlite`.
+        progress: Told how many of those that are not remembered were looked at.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    path = home / "picture_hashes.sqlite"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=30)) as memory:
+            known = _recall(memory)
+            new = {digest: place for digest, place in zip(sha256, paths, strict=True) if digest not in known}
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of the GIL
+                seen = zip(new, pool.map(see, new.values()), strict=True)
+                for done, (digest, picture) in enumerate(seen, start=1):
+                    known[digest] = picture
+                    row = (METHOD, digest, *astuple(picture))
+                    memory.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", row)
+                    if done % _TOLD_EVERY == 0 or done == len(new):
+                        progress(done, len(new))
+                    if done % _KEPT_EVERY == 0:
+                        memory.commit()
+            memory.commit()
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be used ({error}): free space, or remove it") from error
+    return [known[digest] for digest in sha256]
+
+
+def _recall(memory: sqlite3.Connection) -> dict[str, Picture]:
+    memory.execute("PRAGMA journal_mode=WAL")
+    memory.execute("DROP TABLE IF EXISTS hashes")  # of an earlier release
+    memory.execute(
+        "CREATE TABLE IF NOT EXISTS pictures (method INT, sha256 TEXT, bits BLOB, content BLOB, side_px INT,"
+        " pixels BLOB, PRIMARY KEY (method, sha256))"
+    )
+    memory.execute("DELETE FROM pictures WHERE method != ?", (METHOD,))
+    rows = memory.execute("SELECT sha256, bits, content, side_px, pixels FROM pictures")
+    return {digest: Picture(*row) for digest, *row in rows}
+
+
+def hash_words(pictures: Sequence[Picture]) -> np.ndarray:
+    """(N, 4) uint64: the hashes, packed."""
+    return np.frombuffer(b"".join(picture.bits for picture in pictures), dtype=np.uint64).reshape(-1, 4)
+
+
+def see(path: Path) -> Picture:
+    """Decode a photo, small."""
+    import imagehash
+
+    gray = look_at(path, LOOK_SIDE_PX)
+    if gray is None:
+        return BLANK
+    bits = np.packbits(imagehash.phash(gray, hash_size=HASH_SIDE).hash).tobytes()
+    content = hashlib.sha256(repr(gray.size).encode() + gray.tobytes()).digest()
+    side_px = int(np.clip(min(gray.size) // 4, *THUMB_SIDES_PX))
+    return Picture(bits, content, side_px, shrink(gray, side_px))
+
+
+def shrink(gray, side_px: int) -> bytes:  # type: ignore[no-untyped-def]  # a PIL image
+    """The picture at side × side pixels."""
+    from PIL import Image
+
+    small: bytes = gray.resize((side_px, side_px), Image.Resampling.LANCZOS).tobytes()
+    return small
+
+
+def look_at(path: Path, side_px: int):  # type: ignore[no-untyped-def]  # PIL is imported late
+    """The photo in gray, upright, no smaller than `side_px` if it is larger; None where it cannot be decoded."""
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image.draft("L", (side_px, side_px))
+            return ImageOps.exif_transpose(image).convert("L")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -1,0 +1,126 @@
+"""An evaluation in FiftyOne: predictions, kinds of errors and count errors on the dataset that it came from.
+
+Here: from an evaluation back to the samples, and the order of the steps. Not here: what is written
+(`fiftyone_io.write_back`) and how FiftyOne is told (`fiftyone_io.run_fields`, in a child). The database is written only
+because somebody asked, and never a field that this did not make.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
+from agar_pipeline.detection.coco import read_coco
+from agar_pipeline.detection.counting import count_annotations
+from agar_pipeline.errors import ArtifactError, DatasetError
+from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.fiftyone_io.settings import database_name
+from agar_pipeline.fiftyone_io.write_back import PlateBoxes, RunFields, find_gone, write_back
+from agar_pipeline.launch import run_child
+from agar_pipeline.lineage import Record, lineage
+from agar_pipeline.store import Store
+
+Log = Callable[[str], None]
+
+_CHILD = "agar_pipeline.fiftyone_io"
+_SHORT = 8
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_run` left in the database."""
+
+    fields: RunFields
+    dataset: str
+    plates: int
+    boxes: int
+    gone: list[str]
+    """Paths of the photos whose samples are not there any more."""
+
+
+def fields_of(record: Record) -> RunFields:
+    """`agar_<experiment>_<fingerprint>`, as a field may be called."""
+    experiment = re.sub(r"\W", "_", str(record.key.experiment), flags=re.ASCII)
+    return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
+
+
+def write_run(store: Store, record: Record, database: str, home: Path, worst: int, log: Log) -> Written:
+    """Write an evaluation onto the dataset of its snapshot, with a saved view of the `worst` plates.
+
+    Raises:
+        ArtifactError: what the evaluation was made from was cleaned away.
+        DatasetError: the dataset, or all of its samples, are gone; or a field of the name is not ours.
+    """
+    snapshot, boxes = _read(store, record)
+    dataset, fields = str(snapshot.dataset()["dataset"]), fields_of(record)
+    with open_database(database, home) as uri, connect(uri) as client:
+        mongo = client[database_name()]
+        document = mongo.datasets.find_one({"name": dataset})
+        if document is None:
+            raise DatasetError(f"dataset {dataset!r} is not in this database any more: see `fiftyone datasets list`")
+        samples = mongo[document["sample_collection_name"]]
+        gone = find_gone(samples, boxes.sample_ids)
+        there = [sample_id for sample_id in boxes.worst() if sample_id not in gone]
+        if not there:
+            raise DatasetError(f"none of the evaluation's {len(gone)} samples is in dataset {dataset!r} any more")
+        request = {"do": "declare_run", "uri": uri, "dataset": dataset, "run": fields.name, "worst": there[:worst]}
+        request["about"] = f"predictions of {record.key.experiment}, evaluation {record.manifest.fingerprint}"
+        run_child(_CHILD, request, log)
+        write_back(samples, fields, boxes)
+    paths = snapshot.images().set_index("sample_id")["path"]
+    names = sorted(str(paths[sample_id]) for sample_id in gone)
+    return Written(fields, dataset, len(there), len(boxes.kinds), names)
+
+
+def open_app(written: Written, database: str, home: Path, log: Log) -> None:
+    """Serve the App on the saved view, until Ctrl-C."""
+    with open_database(database, home) as uri:
+        request = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
+        run_child(_CHILD, request, log)
+
+
+def remove_runs(dataset: str, run: str | None, database: str, home: Path, log: Log) -> list[str]:
+    """Take a run's fields and saved view back, or those of all runs; returns their names."""
+    with open_database(database, home) as uri:
+        reply = run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "run": run}, log)
+    return list(reply["removed"])
+
+
+def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
+    """The evaluation's boxes on the samples of its snapshot."""
+    evaluation = Evaluation.open(record.root)
+    chain = {found.key.asset: found.root for found in lineage(store, evaluation)}
+    if "snapshot" not in chain or "coco_cache" not in chain:
+        raise ArtifactError(f"{record.root} was made from a snapshot or COCO cache that was cleaned away: agar run")
+    snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
+    columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
+    names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+    table = evaluation.matches()
+    order = np.argsort(columns.image_ids, kind="stable")
+    image_ids = columns.image_ids[order]
+    sample_of = snapshot.image_ids().set_index("image_id")["sample_id"]
+    plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
+    kinds = table["kind"].to_numpy(dtype=object)
+    return snapshot, PlateBoxes(
+        sample_ids=[str(sample_id) for sample_id in sample_of.loc[image_ids]],
+        sizes_wh=columns.sizes_wh[order],
+        count_errors=np.bincount(plates[kinds != "missed"], minlength=len(order)) - count_annotations(columns)[order],
+        plates=plates,
+        labels=table["category_id"].map(names).to_numpy(dtype=object),
+        kinds=kinds,
+        scores=table["score"].to_numpy(),
+        boxes_xywh=table[["x", "y", "width", "height"]].to_numpy(),
+    )
+
+
+def dataset_of(record: Record, store: Store) -> str:
+    """The FiftyOne dataset that an evaluation's snapshot was read from."""
+    for found in lineage(store, Evaluation.open(record.root)):
+        if found.key.asset == "snapshot":
+            return str(Snapshot.open(found.root).dataset()["dataset"])
+    raise ArtifactError(f"{record.root} was made from a snapshot that was cleaned away: agar view --remove takes all")

@@ -1,0 +1,75 @@
+"""Two ranks against one, one thread each, on CPU: images a second of the same training, without its validation.
+
+Both train the same steps on the same generated plates with the same global batch; each counts from its fourth step.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.launch import child_main, run_child
+
+ROUNDS = 5
+IMAGES, BATCH, STEPS, WARM_UP, SIZE_PX = 32, 8, 16, 4, 256
+
+
+def main() -> None:
+    from agar_pipeline.plates import generate_plates
+    from tests.coco_home import describe_plates
+
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate_plates(folder / "images", IMAGES + 1, SIZE_PX, 0, None, (5, 20))
+        for part, numbers in {"train": range(1, IMAGES + 1), "val": range(IMAGES + 1, IMAGES + 2)}.items():
+            (folder / f"{part}.json").write_text(json.dumps(describe_plates(folder / "images", numbers, SIZE_PX)))
+        for number in range(ROUNDS):
+            for ranks in (1, 2):
+                request = {"folder": name, "ranks": ranks, "out_dir": f"{name}/{number}-{ranks}"}
+                env = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+                reply = run_child("benchmarks.two_ranks", request, lambda text: None, ranks=ranks, env=env)
+                seconds[ranks].append(reply["seconds"])
+    speed = {ranks: BATCH * (STEPS - WARM_UP) / statistics.median(taken) for ranks, taken in seconds.items()}
+    print(f"two_ranks: one rank {speed[1]:.1f}, two ranks {speed[2]:.1f} images a second (medians of {ROUNDS})")
+    print(f"ratio two_ranks: {speed[2] / speed[1]:.2f} (aim 1.7)", flush=True)
+
+
+def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
+    """One rank: seconds from the end of the warm-up to the last step."""
+    from agar_pipeline.config import load_experiment
+    from agar_pipeline.detection import lightning_module
+    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.training import train
+
+    ends: list[float] = []
+
+    class Timed(lightning_module.DetectorModule):
+        def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+            ends.append(time.perf_counter())
+            super().on_train_batch_start(batch, batch_index)
+
+        def on_train_end(self) -> None:
+            ends.append(time.perf_counter())
+
+    import agar_pipeline.detection.training as training
+
+    training.DetectorModule = Timed  # type: ignore[misc]
+    overrides = [
+        f"trainer.devices={request['ranks']}", "trainer.accelerator=cpu", f"trainer.max_steps={STEPS + 1}",
+        "trainer.val_every_n_epochs=1000", f"data.batch_size={BATCH}", f"data.input_size={SIZE_PX}",
+        "data.num_workers=0",
+    ]  # fmt: skip
+    folder, out_dir = Path(request["folder"]), Path(request["out_dir"])
+    out_dir.mkdir(exist_ok=True)
+    parts = [read_coco(folder / f"{part}.json") for part in ("train", "val")]
+    train(load_experiment("tiny_steps", overrides).training_run, *parts, folder / "images", out_dir, log)
+    return {"seconds": ends[STEPS] - ends[WARM_UP]}
+
+
+if __name__ == "__main__":
+    child_main(train_some)

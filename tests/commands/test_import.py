@@ -1,0 +1,72 @@
+"""`agar import` on real annotated images, through the command and FiftyOne's own child process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, runner
+from tests.fiftyone_io.conftest import stop_keeper
+
+
+@pytest.fixture(scope="module")
+def agar_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    yield folder
+    stop_keeper(folder)
+
+
+@pytest.fixture(scope="module")
+def run(agar_home: Path) -> Run:
+    return runner({"AGAR_HOME": str(agar_home)})
+
+
+def test_real_plates_come_in_with_exactly_their_boxes_and_once(run: Run, shared_data: Path) -> None:
+    command = ["import", "agar", "--images-dir", str(shared_data / "colonies"), "--dataset", "colonies"]
+    first = run("agar", *command)
+    assert first.returncode == 0, first.stderr
+    assert "colonies: 684 images, 12,641 boxes, 9 classes (Blue 374, " in first.stdout
+    assert "684 added, 0 updated, 0 unchanged\nnext: AGAR_PIPELINE=colonies agar run\n" in first.stdout
+    again = run("agar", *command, AGAR_PIPELINE="colonies")
+    assert "0 added, 0 updated, 684 unchanged\nnext: agar run\n" in again.stdout
+
+
+def test_real_blood_smears_come_in_with_exactly_their_boxes_and_once(run: Run, shared_data: Path) -> None:
+    command = ["import", "voc", "--images-dir", str(shared_data / "bccd"), "--dataset", "bccd", "--json"]
+    counts = json.loads(run("agar", *command).stdout)
+    assert (counts["added"], counts["boxes"], counts["problems"]) == (364, 4888, [])
+    assert counts["classes"].keys() == {"RBC", "WBC", "Platelets"}
+    counts = json.loads(run("agar", *command).stdout)
+    assert (counts["added"], counts["updated"], counts["unchanged"]) == (0, 0, 364)
+
+
+def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(
+    run: Run, shared_data: Path, tmp_path: Path
+) -> None:
+    for stem in ("1", "2"):
+        for suffix in (".jpg", ".json"):
+            shutil.copy(shared_data / "colonies" / f"{stem}{suffix}", tmp_path)
+    (tmp_path / "2.json").write_text('{"labels": [')
+    plain = json.loads((tmp_path / "1.json").read_text())
+    plain["labels"][0]["class"] = "blue green"
+    plain["labels"][1]["class"] = "Blu"
+    (tmp_path / "1.json").write_text(json.dumps(plain))
+    done = run("agar", "import", "agar", "--images-dir", str(tmp_path), "--dataset", "colonies")
+    assert done.returncode == 1
+    assert f"broken: {tmp_path}/2.json is not JSON" in done.stderr
+    assert (
+        "note: 1 boxes: label 'Blu', nearest class 'Blue', is not in the class map of configs/pipeline/co"
+        in done.stderr
+    )
+    assert "colonies: 1 images" in done.stdout
+    assert "Blue_green 1" in done.stdout
+
+
+def test_nothing_to_import_names_the_folder_and_what_was_looked_for(run: Run, tmp_path: Path) -> None:
+    done = run("agar", "import", "agar", "--images-dir", str(tmp_path), "--dataset", "x")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path} holds 0 images and 0 JSON files, but no image with a JSON file")
