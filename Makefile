@@ -1,5 +1,7 @@
 # `make demo` and `make test` do all set-up. PYTHON names a Python 3.11.
 PYTHON ?= python3
+# Test files are shared out among this many processes: each mostly waits for children of its own.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -19,7 +21,7 @@ demo: setup
 	$(BIN)/agar demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
