@@ -74,6 +74,16 @@ class DetectorModule(L.LightningModule):
             return torch.optim.SGD(groups, lr=lr, momentum=self.optimizer_config.momentum)
         return torch.optim.AdamW(groups, lr=lr, fused=True if self.device.type == "cpu" else None)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By norm. Lightning does so too, but not for a fused optimizer under autocast, bf16 on a CPU included."""
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         images, targets = batch
         moved = [

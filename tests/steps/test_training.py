@@ -96,6 +96,17 @@ def test_smoke_run_proves_a_round_trip_and_leaves_two_files(
     assert (again / "smoke.json").read_bytes() == (out_dir / "smoke.json").read_bytes()
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_bf16_trains_with_either_optimizer_on_a_cpu_that_has_it(
+    optimizer: str, tmp_path: Path, coco_cache: CocoCache, bbox_report: BboxReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agar_pipeline.detection.devices.has_bf16", lambda: True)
+    config = small(f"optimizer={optimizer}", "trainer.precision=bf16-mixed", "optimizer.clip_norm=1.0").smoke_run
+    out_dir = _empty(tmp_path, "out")
+    smoke_run.build(config, out_dir, print, coco_cache, bbox_report)
+    assert SmokeRun(out_dir).profile()["precision"] == "bf16-mixed"
+
+
 def test_smoke_run_obeys_the_bbox_report(tmp_path: Path, coco_cache: CocoCache) -> None:
     _write(tmp_path / "report.json", {"ok": False, "findings": {}})
     with pytest.raises(GateError, match="refuses"):
