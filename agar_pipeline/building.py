@@ -128,7 +128,7 @@ def _run_in_own_process(
     if trainer is None:
         run_child("agar_pipeline.steps", request, log)
         return
-    c.require_weights(node.config.model)
+    c.require_weights(node.config.model.name, node.config.model.weights)
     if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
         require_ready(trainer, c.agar_home(), log)
     with leased(trainer, c.agar_home(), log) as env:

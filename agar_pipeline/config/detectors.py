@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agar_pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from agar_pipeline.config.experiment import ModelConfig
 
 _IMAGENET = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")
 DETECTORS: dict[str, tuple[str, ...]] = {
@@ -47,14 +43,14 @@ def find_unknown_name(name: str, weights_backbone: str | None = None) -> str | N
     return None
 
 
-def require_weights(model: ModelConfig) -> None:
-    """Raises ConfigError where `model.weights` is neither torchvision's nor a file of this machine."""
-    members = weights_of(model.name)
-    if model.weights is None or model.weights in members or Path(model.weights).expanduser().is_file():
+def require_weights(name: str, weights: str | None) -> None:
+    """Raises ConfigError where a detector's `weights` are neither torchvision's nor a file of this machine."""
+    members = weights_of(name)
+    if weights is None or weights in members or Path(weights).expanduser().is_file():
         return
-    near = difflib.get_close_matches(model.weights, members, n=1)
+    near = difflib.get_close_matches(weights, members, n=1)
     hint = f", did you mean {near[0]}?" if near else ""
     raise ConfigError(
-        f"model.weights {model.weights!r} is neither a file nor weights of {model.name}{hint}\n"
+        f"model.weights {weights!r} is neither a file nor weights of {name}{hint}\n"
         f"give {', '.join([*members, 'a path', 'null'])}"
     )

@@ -9,7 +9,6 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from agar_pipeline.config import ImageChecks
 from agar_pipeline.detection.box_rules import concat_findings
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.file_memory import FactsMemory
+from agar_pipeline.detection.file_memory import FactsMemory, FileFacts
 from agar_pipeline.detection.image_paths import MAX_PIXELS, find_image_file
 from agar_pipeline.detection.image_rules import describe_images
 from agar_pipeline.detection.orientation import displayed_wh, read_orientation
@@ -50,21 +49,6 @@ _UNUSUAL_MODES = {
 }
 Progress = Callable[[int, int], None]
 """Called with files done and files in all."""
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a file's content says, whatever its name; JSON-ready."""
-
-    rule: str = ""
-    """The rule that it breaks by itself, if any."""
-    reason: str = ""
-    format: str = ""
-    mode: str = ""
-    displayed_wh: tuple[int, int] = (0, 0)
-    """0, 0 where it is not known."""
-    orientation: int = 1
-    """EXIF's: 1 is upright."""
 
 
 def check_files(

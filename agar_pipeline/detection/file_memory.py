@@ -9,15 +9,26 @@ import json
 import sqlite3
 import threading
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from agar_pipeline.detection.file_checks import FileFacts
 
 FORMAT = 1
 """Raise it when the same content gives other facts: what is remembered is then forgotten."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file's content says, whatever its name; JSON-ready."""
+
+    rule: str = ""
+    """The rule that it breaks by itself, if any."""
+    reason: str = ""
+    format: str = ""
+    mode: str = ""
+    displayed_wh: tuple[int, int] = (0, 0)
+    """0, 0 where it is not known."""
+    orientation: int = 1
+    """EXIF's: 1 is upright."""
 
 
 class FactsMemory:
@@ -45,8 +56,6 @@ class FactsMemory:
 
     def recall(self, sha256: str, depth: str) -> FileFacts | None:
         """None where this content was not looked at so deeply."""
-        from agar_pipeline.detection.file_checks import FileFacts
-
         text = self._known.get((sha256, depth))
         if text is None:
             return None

@@ -4,6 +4,7 @@
 Not here: starting a training (`launch`), counting devices (`compute`).
 """
 
-from agar_pipeline.preflight.check import Check, check_training, require_ready
+from agar_pipeline.preflight.check import Check
+from agar_pipeline.preflight.readiness import check_training, require_ready
 
 __all__ = ["Check", "check_training", "require_ready"]
