@@ -1,0 +1,144 @@
+"""docs/reference/errors.md holds every message of an error that a user can meet, and no other."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from agar_pipeline import errors
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGE = CHECKOUT / "agar_pipeline"
+PAGE = CHECKOUT / "docs" / "reference" / "errors.md"
+
+OURS = [name for name, found in vars(errors).items() if inspect.isclass(found)]
+SECTION = {
+    **{name: name for name in OURS},
+    "UsageError": "UsageError",
+    "_NotCocoError": "AnnotationError",  # `coco_parse` puts the file's path before it
+    "problems": "AnnotationError",  # `reading.problems.append(…)`: what an import lists
+    "add_problem": "AnnotationError",
+}
+"""What is called with a message → the section of the page that must hold it."""
+WORDED_BY = {
+    ("config/detectors.py", "find_unknown_name"): "ConfigError",
+    ("config/plain.py", "_explain"): "ConfigError",
+    ("detection/image_paths.py", "find_image_file"): "ImageFileError",
+    ("detection/lightning_trainer.py", "explain_memory"): "TrainingError",
+    ("exit_codes.py", "explain_end"): "ComputeError",
+    ("fiftyone_io/database.py", "explain"): "DatabaseError",
+    ("fiftyone_io/yolo_files.py", "_wrong_row"): "AnnotationError",
+}
+"""Functions that word messages for others to raise → the section."""
+WORDLESS = {
+    "ConfigError(f'{where}: ' + '; '.join((_explain(config_type, item) for item in error.errors())))",
+    "ConfigError(unknown)",  # find_unknown_name
+    "ValueError(unknown)",
+    "DatabaseError(explain(error, uri))",
+    "ImageFileError(f'{found.reason}: {found.next_step}')",  # find_image_file
+    "TrainingError(explain_memory(config, conductor.module.batch_names, error))",
+    "TrainingError(f'{error}\\n{kept}')",  # any of the others
+    "PipelineError(f\"{str(event.step_key).replace('__', '/')}: {text}\")",
+}
+"""Errors whose words are found elsewhere: in `WORDED_BY`, or in another error."""
+LEAST_LETTERS = 8
+"""Of fixed words, to tell one message from another."""
+
+
+def fixed_words(node: ast.expr) -> str:
+    """A message with `…` for each value, on one line, without backticks (in Markdown they would end the code)."""
+    if isinstance(node, ast.Constant):
+        text = str(node.value)
+    elif isinstance(node, ast.JoinedStr):
+        text = "".join(fixed_words(part) for part in node.values)
+    elif isinstance(node, ast.BinOp):
+        text = fixed_words(node.left) + fixed_words(node.right)
+    else:
+        text = "…"
+    return re.sub(r"…+", "…", text.replace("`", "").replace("\n", " "))
+
+
+def tells_something(text: str) -> bool:
+    return sum(letter.isalpha() for letter in text) >= LEAST_LETTERS
+
+
+def called_name(call: ast.Call) -> str:
+    """`ConfigError`, `UsageError`, `problems` of `reading.problems.append`, …"""
+    called = call.func
+    if isinstance(called, ast.Attribute) and called.attr == "append":
+        called = called.value
+    return called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+
+
+def section_of(call: ast.Call, module: str) -> str | None:
+    """Of the message that a call makes; None where it makes none, or passes another error's words on."""
+    name = called_name(call)
+    if not call.args or ast.unparse(call.args[0]) == "str(error)":
+        return None
+    if name == "ValueError" and module.startswith("config/"):
+        return "ConfigError"  # pydantic hands it to `from_plain`, which raises one
+    return SECTION.get(name)
+
+
+def sections() -> tuple[dict[str, set[str]], set[str]]:
+    """Section → the messages that the code holds, as `fixed_words`; and the calls that have no words of their own."""
+    found, wordless = defaultdict(set), set()
+    for path in PACKAGE.rglob("*.py"):
+        module = str(path.relative_to(PACKAGE))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and (section := section_of(node, module)):
+                text = fixed_words(node.args[0])
+                if tells_something(text) or called_name(node) == "_NotCocoError":
+                    found[section].add(text)
+                else:
+                    wordless.add(ast.unparse(node))
+            elif isinstance(node, ast.FunctionDef) and (module, node.name) in WORDED_BY:
+                found[WORDED_BY[module, node.name]] |= set(returned(node))
+    return found, wordless
+
+
+def returned(function: ast.FunctionDef) -> Iterator[str]:
+    """The texts that a function returns, or wraps in what it returns."""
+    for each in ast.walk(function):
+        if isinstance(each, ast.Return) and each.value is not None:
+            texts = [each.value, *getattr(each.value, "args", [])]
+            yield from filter(tells_something, (fixed_words(text) for text in texts if isinstance(text, ast.JoinedStr)))
+
+
+def rows() -> dict[str, set[str]]:
+    """Section of the page → the code in the first cells of its tables of messages."""
+    found: dict[str, set[str]] = {}
+    for part in PAGE.read_text().split("\n## ")[1:]:
+        cells = re.findall(r"^\| `([^`]+)` \|", part, re.MULTILINE)
+        assert len(cells) == len(set(cells)), "a row stands twice"
+        found[part.splitlines()[0]] = set(cells)
+    return found
+
+
+def test_each_message_has_a_row_and_each_row_a_message() -> None:
+    """A row holds the beginning of a message; the longest that fits is the message's own."""
+    there, (wanted, wordless) = rows(), sections()
+    assert wordless == WORDLESS, "say where the words of these are: WORDED_BY and WORDLESS"
+    missing, used = [], set()
+    for section, texts in wanted.items():
+        for text in texts:
+            fitting = [row for row in there.get(section, ()) if text.startswith(row)]
+            if fitting:
+                used.add((section, max(fitting, key=len)))
+            else:
+                missing.append(f"{section}: {text}")
+    assert not missing, "add rows with cause and cure to docs/reference/errors.md:\n" + "\n".join(sorted(missing))
+    unused = {(section, row) for section, cells in there.items() for row in cells} - used
+    assert not unused, "no message begins so any more, take these out of docs/reference/errors.md"
+
+
+def test_the_page_begins_with_its_sections_and_their_exit_codes() -> None:
+    listed = {}
+    for line in PAGE.read_text().partition("\n## ")[0].splitlines():
+        listed |= {name: line.rstrip(" |").rpartition(" ")[2] for name in re.findall(r"\[(\w+)\]\(#", line)}
+    codes = {name: str(found.exit_code) for name, found in vars(errors).items() if name in rows()}
+    assert listed == {"UsageError": "2", **codes}
