@@ -137,7 +137,7 @@ def test_each_message_has_a_row_and_each_row_a_message() -> None:
 
 
 def test_the_page_begins_with_its_sections_and_their_exit_codes() -> None:
-    listed = {}
+    listed: dict[str, str] = {}
     for line in PAGE.read_text().partition("\n## ")[0].splitlines():
         listed |= {name: line.rstrip(" |").rpartition(" ")[2] for name in re.findall(r"\[(\w+)\]\(#", line)}
     codes = {name: str(found.exit_code) for name, found in vars(errors).items() if name in rows()}
