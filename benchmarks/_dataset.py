@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,21 @@ CLASSES = ("S.aureus", "B.subtilis", "P.aeruginosa", "E.coli", "C.albicans")
 _LINKS = 20_000
 """Names per file: hard links are quick, and file systems allow 65,000."""
 _BATCH = 1_000
+
+
+@contextmanager
+def temporary_database() -> Iterator[tuple[Path, str]]:
+    """A folder for a while, and the address of the embedded database of the home in it.
+
+    Its mongod outlives the folder by some seconds: what it writes meanwhile must not fail the benchmark.
+    """
+    from agar_pipeline.fiftyone_io.database import open_database
+
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        open_database("embedded", Path(name) / "home") as uri,
+    ):
+        yield Path(name), uri
 
 
 def fill(uri: str, images_dir: Path, name: str, times: int = 1) -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from benchmarks._dataset import BOXES, IMAGES, fill
+from benchmarks._dataset import BOXES, IMAGES, fill, temporary_database
 
 TAKE = """
 import resource, sys, time
@@ -31,15 +29,13 @@ print(seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, i
 
 
 def main() -> None:
-    from agar_pipeline.fiftyone_io.database import open_database
-
     sizes = [int(text) for text in os.environ.get("MEMORY_TIMES", "1,10,100").split(",")]
     peaks, per_image = {}, {}
-    with tempfile.TemporaryDirectory() as folder, open_database("embedded", Path(folder) / "home") as uri:
+    with temporary_database() as (folder, uri):
         for times in sizes:
-            fill(uri, Path(folder) / f"images{times}", f"times{times}", times)
+            fill(uri, folder / f"images{times}", f"times{times}", times)
             time.sleep(1.5)  # files that were changed a moment ago are not remembered yet
-            (Path(folder) / f"out{times}").mkdir()
+            (folder / f"out{times}").mkdir()
             arguments = [uri, f"{folder}/home", f"{folder}/out{times}", f"times{times}"]
             for look in ("files new", "files known"):
                 seconds, cpu_s, peak_mb, idle_mb = _take(arguments)

@@ -5,12 +5,11 @@ All on one database, by turns. Ours is the whole of it: two looks at the data, t
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._dataset import fill
+from benchmarks._dataset import fill, temporary_database
 from benchmarks._timing import by_turns, print_ratio
 
 ROUNDS = 5
@@ -19,14 +18,14 @@ NAME = "agar_shape"
 
 def main() -> None:
     from agar_pipeline.config import SnapshotConfig
-    from agar_pipeline.fiftyone_io.database import connect, open_database
+    from agar_pipeline.fiftyone_io.database import connect
     from agar_pipeline.fiftyone_io.observe import resolver_in_child
     from agar_pipeline.fiftyone_io.read import read_at
 
-    with tempfile.TemporaryDirectory() as folder, open_database("embedded", Path(folder) / "home") as uri:
-        home, out_dir = Path(folder) / "home", Path(folder) / "out"
+    with temporary_database() as (folder, uri):
+        home, out_dir = folder / "home", folder / "out"
         out_dir.mkdir()
-        fill(uri, Path(folder) / "images", NAME)
+        fill(uri, folder / "images", NAME)
         time.sleep(1.5)  # files that were changed a moment ago are not remembered yet
         config, resolve = SnapshotConfig(dataset=NAME, database_notice=False), resolver_in_child(uri)
         dataset = _load(uri)
@@ -37,7 +36,7 @@ def main() -> None:
         with connect(uri) as client:
             samples = client["fiftyone"][dataset._sample_collection_name]
             bare = by_turns(2 * ROUNDS, bare=lambda: list(samples.aggregate(BARE)), ours=snapshot)
-        export = by_turns(ROUNDS, fiftyone=lambda: _export(dataset, Path(folder) / "export"), ours=snapshot)
+        export = by_turns(ROUNDS, fiftyone=lambda: _export(dataset, folder / "export"), ours=snapshot)
     print_ratio("snapshot", export["fiftyone"], export["ours"], aim=25)
     print_ratio("snapshot_bare_read", bare["bare"], bare["ours"], aim=1 / 1.5)
 

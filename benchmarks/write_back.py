@@ -8,14 +8,13 @@ CPU seconds of this process: the database works for both.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bson import ObjectId
 
+from benchmarks._dataset import temporary_database
 from benchmarks._timing import by_turns, print_ratio
 
 ROUNDS = 5
@@ -24,10 +23,10 @@ SIDE = 2048
 
 
 def main() -> None:
-    from agar_pipeline.fiftyone_io.database import connect, open_database
+    from agar_pipeline.fiftyone_io.database import connect
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone
 
-    with tempfile.TemporaryDirectory() as folder, open_database("embedded", Path(folder) / "home") as uri:
+    with temporary_database() as (_, uri):
         fiftyone = import_fiftyone(uri, may_write=True)
         with connect(uri) as client:
             database = client["fiftyone"]

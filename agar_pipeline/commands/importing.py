@@ -73,6 +73,9 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
     _say_names("images of an earlier import are gone from disk; delete their samples or put them back", counts.vanished)
     _say_names("images without annotation left out", counts.images_without_annotation)
     _say_names("annotations without image", counts.annotations_without_image)
+    _say_names(
+        "plates whose colonies_number is not the number of their labels: is something not marked?", counts.miscounted
+    )
     for each in counts.lists:
         _say_names(f"entries of {each['tag']} are uncountable images, left out", each["left_out"])
         _say_names(f"entries of {each['tag']} are no image of this folder", each["unknown"])
@@ -94,12 +97,13 @@ def _say_names(what: str, names: list[str]) -> None:
 
 
 def _next_step(dataset: str, counts: ImportCounts, pipeline: PipelineConfig | None) -> str:
+    from agar_pipeline.export import class_map_of
+
     if pipeline is not None:
         chosen = "" if pipeline.name == pipeline_name() else f"AGAR_PIPELINE={pipeline.name} "
         return f"{chosen}agar run"
-    class_map = ", ".join(
-        f"{json.dumps(label, ensure_ascii=False)}: {i}" for i, label in enumerate(sorted(counts.classes), start=1)
-    )
+    numbered = class_map_of(sorted(counts.classes))  # spellings of one name share an id
+    class_map = ", ".join(f"{json.dumps(label, ensure_ascii=False)}: {i}" for label, i in numbered.items())
     return (
         f"write configs/pipeline/{dataset}.yaml, then AGAR_PIPELINE={dataset} agar run\n"
         f"  snapshot: {{dataset: {json.dumps(dataset, ensure_ascii=False)}}}\n  class_map: {{{class_map}}}"

@@ -15,13 +15,11 @@ from agar_pipeline.fiftyone_io.annotated import (
     ImportSource,
     Progress,
     Reading,
-    by_stem,
-    find_files,
     finite_number,
     image_metadata,
-    pair_by_stem,
     pixels_to_shares,
 )
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
 from agar_pipeline.fiftyone_io.training_lists import FOLDER
 
 
@@ -75,6 +73,7 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path) -> Annotate
             "agar_sample_id": _optional_text(plain.get("sample_id")),
         },
         uncountable=uncountable,
+        miscounted=bool(labels) and plain.get("colonies_number", len(labels)) != len(labels),
     )
 
 

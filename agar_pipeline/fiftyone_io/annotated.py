@@ -1,6 +1,6 @@
 """Images with their boxes as annotation files state them, whatever the format, and what was wrong on the way there.
 
-Here: what the readers of all formats share, namely walking a folder, pairing by name, an image's header. No database.
+Here: what the readers of all formats share. Not here: finding the files (`file_pairs`), the database.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import hashlib
 import json
 import math
 import mimetypes
-import os
-import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +58,8 @@ class AnnotatedImage:
     """Text fields of the sample, by name."""
     uncountable: bool = False
     """Objects are there but not marked: no ground truth for a detector."""
+    miscounted: bool = False
+    """It states another number of objects than it has boxes."""
 
     @cached_property
     def digest(self) -> str:
@@ -78,6 +78,11 @@ class Reading:
     images_without_annotation: list[str] = field(default_factory=list)
     annotations_without_image: list[str] = field(default_factory=list)
 
+    def add_problem(self, problem: str) -> None:
+        """Once, however often a folder is walked."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
     def read_each(self, reads: Sequence[Callable[[], AnnotatedImage]], progress: Progress) -> None:
         """Call one function per image; what cannot be read becomes a problem, the rest is kept."""
         for index, read in enumerate(reads, start=1):
@@ -89,80 +94,6 @@ class Reading:
                 self.problems.append(f"{error.filename} cannot be read: {error.strerror}")
             if index % _EVERY == 0 or index == len(reads):
                 progress(index, len(reads))
-
-
-def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
-    """All regular files with these suffixes below `root`, sorted; links out of it and odd names become problems."""
-    wanted, skipped, found = frozenset(suffixes), frozenset(skip), []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if Path(folder, name) not in skipped)
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix.lower() not in wanted:
-                continue
-            try:
-                _require_utf8(path)
-                _require_inside(path, root)
-            except PipelineError as error:
-                reading.problems.append(str(error))
-            else:
-                found.append(path)
-    return found
-
-
-def pair_by_stem(
-    images: dict[str, list[Path]], annotations: Mapping[str, Path], root: Path, reading: Reading
-) -> list[tuple[Path, Path]]:
-    """Images and annotations of one relative name; what lacks its other half, or has two, goes into the reading.
-
-    `root` is the folder that the user named: what lies below it is listed relative to it.
-    """
-    pairs = []
-    for stem, paths in sorted(images.items()):
-        if stem not in annotations:
-            reading.images_without_annotation += [os.path.relpath(path, root) for path in paths]
-        elif len(paths) > 1:
-            names = " and ".join(path.name for path in paths)
-            reading.problems.append(f"{annotations[stem]} may belong to {names}: keep one image of that name")
-        else:
-            pairs.append((paths[0], annotations[stem]))
-    lonely = [path for stem, path in sorted(annotations.items()) if stem not in images]
-    reading.annotations_without_image += [os.path.relpath(path, root) for path in lonely]
-    return pairs
-
-
-def by_stem(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Files by their names relative to `root`, without suffix."""
-    stems: dict[str, list[Path]] = {}
-    for path in paths:
-        stems.setdefault(relative_stem(path, root), []).append(path)
-    return stems
-
-
-def relative_stem(path: Path, root: Path) -> str:
-    return str(path.relative_to(root).with_suffix(""))
-
-
-def _require_utf8(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise AnnotationError(f"the name of {path!r} is not UTF-8, no database can hold it: rename the file") from None
-
-
-def _require_inside(path: Path, root: Path) -> None:
-    """Raises ImageFileError for a link out of the folder, and for what is no regular file."""
-    try:
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            target = path.resolve(strict=True)
-            if not target.is_relative_to(root.resolve()):
-                raise ImageFileError(f"{path} is a link out of {root}, to {target}: copy the file instead")
-            mode = target.stat().st_mode
-    except (OSError, RuntimeError) as error:
-        raise ImageFileError(f"{path} cannot be reached ({error}): mend or remove the link") from None
-    if not stat.S_ISREG(mode):
-        raise ImageFileError(f"{path} is not a regular file: remove it")
 
 
 def image_metadata(path: Path) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from agar_pipeline.fiftyone_io.annotated import (
     ImportSource,
     Progress,
     Reading,
-    find_files,
     finite_number,
     image_metadata,
     pixels_to_shares,
     plain_attributes,
     require_size,
 )
+from agar_pipeline.fiftyone_io.file_pairs import find_files
 
 _SHOWN = 5
 

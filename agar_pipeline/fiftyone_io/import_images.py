@@ -102,6 +102,7 @@ def import_at(uri: str, source: ImportSource, dataset: str, prepare: Prepare, pr
         problems=[*reading.problems, *membership.problems],
         images_without_annotation=reading.images_without_annotation,
         annotations_without_image=reading.annotations_without_image,
+        miscounted=[image.name for image in reading.images if image.miscounted],
         lists=[asdict(count) for count in membership.counts],
         unknown_labels=_unknown_labels(reading, source.class_map),
     )

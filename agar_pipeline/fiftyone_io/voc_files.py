@@ -17,15 +17,13 @@ from agar_pipeline.fiftyone_io.annotated import (
     ImportSource,
     Progress,
     Reading,
-    by_stem,
-    find_files,
     finite_number,
     image_metadata,
-    pair_by_stem,
     pixels_to_shares,
     plain_attributes,
     require_size,
 )
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

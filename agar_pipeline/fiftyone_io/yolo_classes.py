@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,9 @@ class ClassNames:
     path: Path
 
 
-def find_class_names(images_dir: Path, annotations: Path | None) -> ClassNames:
-    """From the file given, else from the first one in the folder given, the images' folder, or up to two above it.
+def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterable[Path] = ()) -> ClassNames:
+    """From the file given, else from the first one in the folder given, the images' folder, up to two above it, or any
+    folder of the text files (`labels`), where labelImg leaves its `classes.txt`.
 
     Raises:
         DatasetError: there is no such file.
@@ -37,6 +38,16 @@ def find_class_names(images_dir: Path, annotations: Path | None) -> ClassNames:
         folders = [annotations, annotations.parent, *folders]
     path = next(_candidates(folders), None)
     if path is None:
+        beside = {above for path in labels for above in path.parents if above == path.parent or "labels" in above.parts}
+        found = [_read(path) for path in _candidates(sorted(beside))]
+        for other in found[1:]:
+            if other.names != found[0].names:
+                raise AnnotationError(
+                    f"{found[0].path} and {other.path} name the class numbers differently: import each folder by "
+                    "itself, or give the right file with --annotations"
+                )
+        if found:
+            return found[0]
         looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
         raise DatasetError(
             f"no names for YOLO's class numbers: none of {', '.join((*_YAMLS[:1], *_LISTS))} in {looked}\n"
@@ -73,9 +84,10 @@ def _read(path: Path) -> ClassNames:
 
 def _lines(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text("utf-8-sig").rstrip().split("\n")]
     except UnicodeDecodeError:
         raise AnnotationError(f"{path} is not text: give the names of the classes, one a line") from None
-    if not names:
-        raise AnnotationError(f"{path} is empty: write the names of the classes, one a line")
+    if not all(names):
+        where = f"line {names.index('') + 1} is" if any(names) else "it is"
+        raise AnnotationError(f"{path}: {where} empty: write the names of the classes, one a line")
     return names

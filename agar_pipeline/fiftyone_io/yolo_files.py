@@ -17,13 +17,10 @@ from agar_pipeline.fiftyone_io.annotated import (
     ImportSource,
     Progress,
     Reading,
-    by_stem,
-    find_files,
     finite_number,
     image_metadata,
-    pair_by_stem,
-    relative_stem,
 )
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem, relative_stem
 from agar_pipeline.fiftyone_io.yolo_classes import ClassNames, find_class_names
 
 _NOT_LABELS = frozenset({"classes", "train", "val", "valid", "test", "labels", "obj", "readme", "requirements"})
@@ -45,14 +42,15 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     labels_dir = annotations if annotations is not None and annotations.is_dir() else None
     reading = Reading()
     images = by_stem(find_files(images_dir, IMAGE_SUFFIXES, reading), images_dir)
-    pairs = pair_by_stem(images, _find_labels(images_dir, labels_dir, set(images), reading), images_dir, reading)
+    labels = _find_labels(images_dir, labels_dir, set(images), reading)
+    pairs = pair_by_stem(images, labels, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
             f"{images_dir} holds {len(images)} images, and none has a text file of its name beside it, in labels/ "
             "in place of images/, or in --annotations\n"
             "give the folder of the images, and --annotations with the folder of the text files"
         )
-    names = find_class_names(images_dir, annotations)
+    names = find_class_names(images_dir, annotations, [path for _, path in pairs])
     reading.read_each([partial(_read_image, image, path, images_dir, names) for image, path in pairs], progress)
     return reading
 

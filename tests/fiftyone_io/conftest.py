@@ -122,6 +122,7 @@ def agar_label(x: float, y: float, width: float = 20, height: float = 10, label:
 
 def write_plate(folder: Path, name: str, labels: list[Any] | None, count: int | None = None, color: int = 90) -> None:
     """A 100×80 photo, and its annotation."""
+    folder.mkdir(exist_ok=True)
     Image.new("RGB", (100, 80), (color, len(name), 0)).save(folder / f"{name}.jpg")
     plain = {"sample_id": 7, "background": "bright", "colonies_number": len(labels or []) if count is None else count}
     (folder / f"{name}.json").write_text(json.dumps(plain if labels is None else {**plain, "labels": labels}))

@@ -198,12 +198,24 @@ def test_nothing_outside_of_the_folder_is_read(plates: Path, name: str, run_impo
     (plates / "linked.jpg").symlink_to(tmp_path / "outside.jpg")
     shutil.copy(tmp_path / "outside.json", plates / "linked.json")
     os.mkfifo(plates / "pipe.png")
+    write_plate(tmp_path / "more", "7", [agar_label(1, 1)])
+    (plates / "more").symlink_to(tmp_path / "more")
+    (plates / "itself").symlink_to(plates)
     counts = run_import(plates, name)
     assert [problem.split(" is ", 1)[1].split(":")[0].split(",")[0] for problem in counts.problems] == [
         f"a link out of {plates}",
+        f"a link out of {plates}",
         "not a regular file",
-    ]
+    ], "a linked folder is named once, not passed over in silence"
     assert counts.added == 6
+
+
+def test_plates_with_fewer_labels_than_colonies_are_imported_and_named(
+    plates: Path, name: str, run_import: Import
+) -> None:
+    write_plate(plates, "half", [agar_label(1, 1)], count=40)
+    counts = run_import(plates, name)
+    assert (counts.added, counts.miscounted) == (7, ["half.jpg"])
 
 
 def test_two_images_that_share_an_annotation_are_named(plates: Path, name: str, run_import: Import) -> None:

@@ -271,6 +271,17 @@ def test_the_plain_layouts_import_too(tmp_path: Path, run_import: Import) -> Non
     assert run_import("voc", voc / "JPEGImages").boxes == 3
     yolo = make_yolo(tmp_path / "yolo")
     assert run_import("yolo", yolo / "images").boxes == 3
+    (yolo / "data.yaml").rename(tmp_path / "put-away.yaml")
+    (yolo / "labels" / "classes.txt").write_text("\n".join(LABELS))  # as labelImg does
+    assert run_import("yolo", yolo / "images").unchanged == 3
+    (yolo / "labels" / "a" / "classes.txt").write_text("\n".join(reversed(LABELS)))
+    with pytest.raises(AnnotationError, match="name the class numbers differently"):
+        run_import("yolo", yolo / "images")
+    (yolo / "labels" / "a" / "classes.txt").write_text("\n\n".join(LABELS))
+    with pytest.raises(AnnotationError, match="line 2 is empty"):
+        run_import("yolo", yolo / "images", yolo / "labels" / "a" / "classes.txt")
+    (tmp_path / "put-away.yaml").rename(yolo / "data.yaml")
+    (yolo / "labels" / "a" / "classes.txt").unlink()
     shutil.move(yolo / "labels", tmp_path / "elsewhere")
     shutil.copy(yolo / "data.yaml", tmp_path / "elsewhere" / "data.yaml")
     assert run_import("yolo", yolo / "images", tmp_path / "elsewhere").unchanged == 3
