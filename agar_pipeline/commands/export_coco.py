@@ -10,6 +10,7 @@ import click
 from agar_pipeline.commands.several_values import SeveralValues
 
 _MEDIA = ("reference", "link", "copy", "resize")
+_EXIF = ("displayed", "stored", "refuse")
 _METHODS = ("random", "hash", "tags", "field", "lists")
 
 
@@ -33,6 +34,7 @@ _METHODS = ("random", "hash", "tags", "field", "lists")
 @click.option("--stratify-by", help="random, hash: class, or field:PATH.")
 @click.option("--view", help="Only these samples: tag:NAME, field:PATH=VALUE or saved:NAME.")
 @click.option("--label-field", help="Field of type Detections; default: as the pipeline file says.")
+@click.option("--exif", type=click.Choice(_EXIF), help="What boxes of EXIF-turned photos were drawn on.")
 @click.option("--classes", multiple=True, help="Names in order of their ids; default: the dataset's labels, sorted.")
 @click.option("--media", type=click.Choice(_MEDIA), default="reference", help="Take the photos along, and how.")
 @click.option("--max-side", type=int, help="--media resize: longer side of the copies, pixels.")

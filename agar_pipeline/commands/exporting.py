@@ -25,6 +25,12 @@ _ON_THE_COMMAND_LINE = {
     "lines of split.lists name": "lines of the lists name",
     ", or set split.unknown_names: ignore": "",
     "set split.group_duplicates: true, or split.leakage.": "give --group-by duplicates, or allow split.leakage.",
+    "set snapshot.exif to what their boxes were drawn on, displayed or stored;": "give --exif displayed or stored,"
+    " whichever their boxes were drawn on;",
+    "set snapshot.exif: stored": "give --exif stored",
+    "correct snapshot.view": "correct --view",
+    "(snapshot.label_field)": "(--label-field)",
+    "correct snapshot.dataset": "correct --dataset",
     "set media: reference in the pipeline file": "give --media reference",
     "media: resize needs max_side": "--media resize needs --max-side",
 }
@@ -43,8 +49,8 @@ def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
     pipeline = pipeline_of(given["dataset"])
     plain: dict[str, Any] = {"dataset": given["dataset"], "database": load_pipeline().snapshot.database}
     if pipeline is not None:
-        plain |= {name: getattr(pipeline.snapshot, name) for name in ("database", "label_field", "images_dir")}
-    plain |= {name: given[name] for name in ("database", "label_field", "view") if given[name] is not None}
+        plain |= {name: getattr(pipeline.snapshot, name) for name in ("database", "label_field", "images_dir", "exif")}
+    plain |= {name: given[name] for name in ("database", "label_field", "view", "exif") if given[name] is not None}
     return from_plain(SnapshotConfig, plain, where=_WHERE)
 
 

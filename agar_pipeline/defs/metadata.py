@@ -167,4 +167,6 @@ def _read_rows(path: Path, columns: list[str]) -> list[dict[str, Any]]:
 
 
 def _table(columns: tuple[str, ...], rows: Any) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table([dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows])
+    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    columns_of_none = dg.TableSchema([dg.TableColumn(name) for name in columns])  # Dagster reads them off the first row
+    return dg.MetadataValue.table(records, schema=None if records else columns_of_none)

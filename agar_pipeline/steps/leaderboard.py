@@ -27,16 +27,23 @@ def build(
     out_dir: Path,
     log: Callable[[str], None],
     coco_cache: CocoCache,
-    evaluation: Mapping[str, Evaluation],
+    evaluation: Mapping[str, Evaluation] | None = None,
 ) -> None:
-    """Write leaderboard.parquet and report.html, the best map first; `evaluation` has one of each experiment."""
+    """Write leaderboard.parquet and report.html, the best map first.
+
+    `evaluation` has one of each experiment; None where the pipeline file lists no experiment.
+    """
     from agar_pipeline.reports.leaderboard_page import write_leaderboard_page
 
+    evaluation = evaluation or {}
     table = rank({name: evaluation[name].metrics() for name in config.experiments})
     table = judge(table, differences(table, coco_cache, evaluation))
     table.to_parquet(out_dir / "leaderboard.parquet", index=False)
     write_leaderboard_page(out_dir / "report.html", table)
-    log("\n".join(f"{row.experiment}: map {row.map}, map_50 {row.map_50}, {row.verdict}" for row in table.itertuples()))
+    log(
+        "\n".join(f"{row.experiment}: map {row.map}, map_50 {row.map_50}, {row.verdict}" for row in table.itertuples())
+        or "no experiments"
+    )
 
 
 def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from agar_pipeline.commands import agar
+from agar_pipeline.commands.exporting import snapshot_config
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.splitting.draw import draw_hash
 from agar_pipeline.store import Key, Store
@@ -128,8 +129,10 @@ def test_the_plan_names_another_split_method_and_the_run_follows_it(made_home: P
     text = small.read_text().replace("{dataset: small}", "{dataset: plates}")
     before = next(line for line in text.splitlines() if line.startswith("split: "))
     run = runner({"AGAR_HOME": str(made_home), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "small"})
+    small.write_text(text.replace("experiments: [small, other]", "experiments: []"))
+    done = run("agar", "run")
+    assert done.returncode == 0, f"a pipeline without experiments ends with its data: {done.stderr}"
     small.write_text(text)
-    assert run("agar", "run", *DATA).returncode == 0
     seed = next(seed for seed in range(9) if apart(seed))
     small.write_text(text.replace(before, f"split: {HASH}{seed}}}"))
     assert "split.method random → hash" in run("agar", "plan").stdout
@@ -173,7 +176,10 @@ def test_parts_come_from_lists_and_only_the_asked_classes_are_kept(export: Expor
     ("arguments", "words"),
     [
         (["--train-view", "tag:train", "--val-view", "tag:nope"], ["'tag:nope'", "train (6)", "ground_truth"]),
-        (["--view", "tag:nope"], ["holds 0 samples", "tags: train (6), val (3)", "label fields: ground_truth"]),
+        (
+            ["--view", "tag:nope"],
+            ["holds 0 samples: correct --view", "tags: train (6), val (3)", "label fields: ground_truth"],
+        ),
         (["--label-field", "metadata"], ["is of type ImageMetadata", "ground_truth (Detections)"]),
         (["--fractions", "0.6", "0.2"], ["sum to 0.8"]),
         (["--media", "resize"], ["--media resize needs --max-side"]),
@@ -186,6 +192,18 @@ def test_what_cannot_be_exported_says_what_there_is(arguments: list[str], words:
     assert isinstance(done.exception, PipelineError)
     assert all(word in str(done.exception) for word in words), done.exception
     assert len(str(done.exception).splitlines()) <= 3
+
+
+def test_what_boxes_were_drawn_on_follows_the_pipeline_file_unless_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = copy_configs(tmp_path / "configs")
+    (configs / "pipeline" / "turned.yaml").write_text("snapshot: {dataset: turned, exif: stored}\nclass_map: {a: 1}\n")
+    monkeypatch.setenv("AGAR_CONFIGS", str(configs))
+    unsaid = dict.fromkeys(("database", "label_field", "view", "exif"))
+    assert snapshot_config({**unsaid, "dataset": "turned"}).exif == "stored"
+    assert snapshot_config({**unsaid, "dataset": "turned", "exif": "refuse"}).exif == "refuse"
+    assert snapshot_config({**unsaid, "dataset": "other"}).exif == "displayed"
 
 
 def test_a_folder_with_other_files_is_left_alone(export: Export, tmp_path: Path) -> None:
