@@ -41,6 +41,7 @@ WORDLESS = {
     "DatabaseError(explain(error, uri))",
     "ImageFileError(f'{found.reason}: {found.next_step}')",  # find_image_file
     "TrainingError(explain_memory(config, conductor.module.batch_names, error))",
+    "self.problems.append(problem)",  # Reading.add_problem
     "TrainingError(f'{error}\\n{kept}')",  # any of the others
     "PipelineError(f\"{str(event.step_key).replace('__', '/')}: {text}\")",
 }
