@@ -1,7 +1,7 @@
 """COCO's JSON to plain columns; anything that is not what a COCO file must hold is refused with its place.
 
-Here: reading one file, strictly: nothing is rounded, guessed or taken for something else. Not here: what the columns
-mean (`coco`), whether they agree with each other (`box_rules`, `image_rules`).
+Here: reading one file of annotations or of results, strictly: nothing is rounded, guessed or taken for something else.
+Not here: what the columns mean (`coco`), whether they agree with each other (`box_rules`, `image_rules`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import orjson
 from agar_pipeline.errors import AnnotationError
 
 ID_LIMIT = 2**63
+FARTHEST_PX = 1e9
+"""No photo is as large; squares of what is beyond overflow somewhere."""
 _MANY = 80
 
 
@@ -32,6 +34,30 @@ def parse_columns(path: Path) -> dict[str, Any]:
         return _columns(plain)
     except _NotCocoError as error:
         raise AnnotationError(f"{path} is not a COCO annotation file: {error}") from error
+
+
+def parse_results(path: Path) -> dict[str, Any]:
+    """The columns of `detections.Detections`, from a list in COCO's results format.
+
+    Raises:
+        AnnotationError: not JSON; a key is missing or of another type; a score outside 0 to 1; a box of which a number
+            is not finite, or of negative width or height.
+    """
+    rows = _load(Path(path))
+    try:
+        if not isinstance(rows, list):
+            raise _NotCocoError(f"it holds a {type(rows).__name__}, not a list")
+        _require_all(rows, lambda row: type(row) is dict, "results", "not an object")
+        return {
+            "image_ids": _integers(rows, "results", "image_id"),
+            "category_ids": _integers(rows, "results", "category_id"),
+            "boxes_xywh": _result_boxes(_column(rows, "results", "bbox")),
+            "scores": _scores(_column(rows, "results", "score")),
+        }
+    except _NotCocoError as error:
+        raise AnnotationError(
+            f"{path} is not in COCO results format, a list of image_id, category_id, bbox and score: {error}"
+        ) from error
 
 
 class _NotCocoError(Exception):
@@ -71,7 +97,7 @@ def _columns(plain: Any) -> dict[str, Any]:
         "annotation_ids": _integers(annotations, "annotations", "id"),
         "annotation_image_ids": _integers(annotations, "annotations", "image_id"),
         "annotation_category_ids": _integers(annotations, "annotations", "category_id"),
-        "boxes_xywh": _boxes(_column(annotations, "annotations", "bbox")),
+        "boxes_xywh": _boxes(_column(annotations, "annotations", "bbox"), "annotations"),
         "iscrowd": _crowds([row.get("iscrowd", 0) for row in annotations]),
         "category_ids": _integers(categories, "categories", "id"),
         "class_names": tuple(_texts(categories, "categories", "name")),
@@ -139,18 +165,37 @@ def _is_unicode(text: str) -> bool:
         return False
 
 
-def _boxes(boxes: list[Any]) -> np.ndarray:
+def _boxes(boxes: list[Any], name: str) -> np.ndarray:
     """(M, 4) float64; null, which stands for a number that is not finite, becomes NaN."""
     if not set(map(type, boxes)) <= {list} or not set(map(len, boxes)) <= {4}:
         right = lambda box: type(box) is list and len(box) == 4  # noqa: E731
-        _require_all(boxes, right, "annotations", "not a list of four numbers", "bbox")
+        _require_all(boxes, right, name, "not a list of four numbers", "bbox")
     if not set(map(type, chain.from_iterable(boxes))) <= {int, float, type(None)}:
         right = lambda box: {type(value) for value in box} <= {int, float, type(None)}  # noqa: E731
-        _require_all(boxes, right, "annotations", "not a list of four numbers", "bbox")
+        _require_all(boxes, right, name, "not a list of four numbers", "bbox")
     try:
         return np.array(boxes, dtype=np.float64).reshape(-1, 4)
     except OverflowError:
-        raise _NotCocoError("annotations[…].bbox has a number of more than 300 digits") from None
+        raise _NotCocoError(f"{name}[…].bbox has a number of more than 300 digits") from None
+
+
+def _result_boxes(boxes: list[Any]) -> np.ndarray:
+    """(D, 4) float64, finite; a width or height of 0 is what rounding leaves of a small one."""
+    boxes_xywh = _boxes(boxes, "results")
+    right = (np.abs(boxes_xywh) <= FARTHEST_PX).all(axis=1) & (boxes_xywh[:, 2:] >= 0).all(axis=1)
+    if not right.all():
+        place = int(right.argmin())
+        raise _NotCocoError(
+            f"results[{place}].bbox is {_short(repr(boxes[place]))}, not four finite numbers with sides from 0 on"
+        )
+    return boxes_xywh
+
+
+def _scores(values: list[Any]) -> np.ndarray:
+    """(D,) float64 in [0, 1]."""
+    right = lambda score: type(score) in (int, float) and 0 <= score <= 1  # noqa: E731
+    _require_all(values, right, "results", "not a number from 0 to 1", "score")
+    return np.array(values, dtype=np.float64)
 
 
 def _crowds(values: list[Any]) -> np.ndarray:

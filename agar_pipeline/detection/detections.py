@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
-from agar_pipeline.errors import AnnotationError
+from agar_pipeline.detection.coco_parse import parse_results
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,6 @@ class Detections:
         ]
 
     @classmethod
-    def from_coco(cls, results: list[dict[str, Any]]) -> Detections:
-        """Raises KeyError, TypeError or ValueError where a result lacks a key or has another type."""
-        boxes = np.array([r["bbox"] for r in results], dtype=np.float64).reshape(len(results), 4)
-        scores = np.array([r["score"] for r in results], dtype=np.float64)
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise ValueError("a bbox or score is not finite")
-        image_ids = np.array([r["image_id"] for r in results], dtype=np.int64)
-        return cls(image_ids, np.array([r["category_id"] for r in results], dtype=np.int64), boxes, scores)
-
-    @classmethod
     def concatenate(cls, pieces: Sequence[Detections]) -> Detections:
         if not pieces:
             empty = np.zeros(0, np.int64)
@@ -73,14 +62,6 @@ def read_detections(path: Path) -> Detections:
     """Read a file in COCO's results format.
 
     Raises:
-        AnnotationError: it is missing, not JSON, or not a list of results.
+        AnnotationError: it is missing, or not what it must be; the message says where.
     """
-    try:
-        return Detections.from_coco(orjson.loads(Path(path).read_bytes()))
-    except FileNotFoundError:
-        raise AnnotationError(f"{path} does not exist: give a predictions file") from None
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise AnnotationError(
-            f"{path} is not in COCO results format, a list of image_id, category_id, bbox and score: {what}"
-        ) from error
+    return Detections(**parse_results(path))

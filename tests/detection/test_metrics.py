@@ -3,13 +3,17 @@
 import contextlib
 import dataclasses
 import io
+import json
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.counting import choose_score_threshold, counting_metrics
-from agar_pipeline.detection.detections import Detections
+from agar_pipeline.detection.detections import Detections, read_detections
 from agar_pipeline.detection.metrics import coco_metrics
 from agar_pipeline.errors import AnnotationError
 
@@ -168,11 +172,37 @@ def test_choose_score_threshold_separates_colonies_from_noise() -> None:
     assert counting_metrics(columns, detections, threshold)["mae"] == 0
 
 
-def test_detections_survive_coco_results_format() -> None:
+def test_detections_survive_coco_results_format(tmp_path: Path) -> None:
     detections = noisy(make_columns([5, 9]))
-    again = Detections.from_coco(detections.to_coco())
-    assert len(again) == len(detections)
-    assert sorted(again.scores.tolist()) == pytest.approx(sorted(detections.scores.tolist()))
+    for written in (detections, Detections.concatenate([])):
+        (tmp_path / "predictions.json").write_text(json.dumps(written.to_coco()))
+        again = read_detections(tmp_path / "predictions.json")
+        assert len(again) == len(written)
+        assert sorted(again.scores.tolist()) == pytest.approx(sorted(written.scores.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"score": 2.0}, "results[1].score is 2.0, not a number from 0 to 1"),
+        ({"score": float("nan")}, "results[1].score is nan"),
+        ({"score": True}, "results[1].score is True"),
+        ({"bbox": [float("nan"), 1, 2, 3]}, "results[1].bbox is [nan, 1, 2, 3], not four finite numbers"),
+        ({"bbox": [1, 1, -2, 3]}, "results[1].bbox is [1, 1, -2, 3]"),
+        ({"bbox": [0, 0, 1e300, 1e300]}, "results[1].bbox"),
+        ({"bbox": [1, 2, 3]}, "results[1].bbox is [1, 2, 3], not a list of four numbers"),
+        ({"bbox": ["1", "2", "3", "4"]}, "not a list of four numbers"),
+        ({"image_id": 1.7}, "results[1].image_id is 1.7, not a whole number"),
+        ({"image_id": 2**70}, "results[1].image_id is 1.1805916207174113e+21, not a whole number"),
+        ({"category_id": "1"}, "results[1].category_id is '1', not a whole number"),
+    ],
+    ids=str,
+)
+def test_what_is_no_coco_result_is_refused_with_its_place(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
+    right = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    (tmp_path / "predictions.json").write_text(json.dumps([right, right | wrong]))
+    with pytest.raises(AnnotationError, match=re.escape(said)):
+        read_detections(tmp_path / "predictions.json")
 
 
 def test_sizes_are_those_of_the_photo_where_a_cache_holds_smaller_copies() -> None:
