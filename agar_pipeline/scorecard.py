@@ -6,6 +6,7 @@ Here: predicting, scoring and writing put together. Not here: formulas (`detecti
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """Predict a COCO file's images and write the files of an evaluation; returns the metrics.
 
-    The score threshold is the checkpoint's own, chosen on val, unless another is given.
+    The score threshold is the checkpoint's own, unless another is given: never one chosen on these images.
 
     Raises:
         TrainingError: the model's classes are not those of the COCO file.
@@ -51,7 +52,7 @@ def evaluate_checkpoint(
         detections,
         images_dir,
         out_dir,
-        score_threshold=score_threshold or {"value": predictor.score_threshold, "chosen_on": "val"},
+        score_threshold=score_threshold or predictor.chosen_threshold(),
         pictures=pictures,
         title=title or f"{checkpoint.name} on {coco_json.stem}",
         log=log,
@@ -80,7 +81,7 @@ def evaluate_predictions(
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.detections import read_detections
 
-    if score_threshold is None and coco_json.stem == "test":
+    if score_threshold is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
         raise ConfigError(
             f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good\n"
             "choose it on val, and give it: --score-threshold"

@@ -185,6 +185,11 @@ class Predictor:
         """From which a detection counts as a colony."""
         return DEFAULT_THRESHOLD if self.facts.score_threshold is None else self.facts.score_threshold
 
+    def chosen_threshold(self) -> dict[str, Any]:
+        """`value` and `chosen_on`, as metrics.json has them."""
+        chosen_on = "val" if self.facts.score_threshold is not None else "nothing: no val was scored, this is a default"
+        return {"value": self.score_threshold, "chosen_on": chosen_on}
+
     def read(self, path: Path) -> LoadedPhoto:
         """A photo at the model's scale.
 

@@ -78,8 +78,8 @@ def number(value: Any) -> str:
         return value
     value = float(value)
     if value.is_integer():
-        return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{int(value):,}".replace("-", "\N{MINUS SIGN}")
+    return (f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value: Any) -> str:

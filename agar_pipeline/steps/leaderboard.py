@@ -69,7 +69,7 @@ def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         )
     numbers = [*SCORES, *COUNTS, *COMPARED]
     table = pd.DataFrame(rows, columns=["experiment", "recipe", *numbers]).astype(dict.fromkeys(numbers, "Float64"))
-    table["seed_spread"] = table.groupby("recipe", dropna=False)["map"].transform("std").astype("Float64")
+    table["seed_spread"] = table.groupby("recipe")["map"].transform("std").astype("Float64")
     return table.sort_values(["map", "experiment"], ascending=[False, True], na_position="last", ignore_index=True)
 
 
@@ -99,8 +99,9 @@ def differences(
 def judge(table: pd.DataFrame, deltas: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """The table with each difference to the leader, and a verdict in words.
 
-    A difference is within the noise of plates where its 95 % interval holds 0, and within the noise of seeds where it
-    is smaller than twice the standard error of the difference of both recipes' means, √(s₁²/n₁ + s₂²/n₂).
+    A difference is within the noise of plates where its 95 % interval holds 0, and within the noise of seeds where the
+    means of both recipes differ by no more than twice the standard error of that, √(s₁²/n₁ + s₂²/n₂). A recipe that was
+    trained once is taken to scatter as the others do; where none was trained again, nothing is known of seeds.
     """
     table = table.copy()
     verdicts = []
@@ -121,18 +122,21 @@ def _verdict(table: pd.DataFrame, place: int, delta: Mapping[str, float] | None)
         return "scored on another part"
     if table["recipe"].notna().iloc[place] and table["recipe"].iloc[place] == table["recipe"].iloc[0]:
         return "the leader's recipe, another seed"
-    noise = _seed_noise(table, place)
-    if noise is not None and abs(delta["delta"]) <= 2 * noise:
+    if _within_seed_noise(table, place):
         return "within the noise of seeds"
     return "within the noise of plates" if delta["low"] <= 0 <= delta["high"] else "behind"
 
 
-def _seed_noise(table: pd.DataFrame, place: int) -> float | None:
-    """Standard error of the difference of two recipes' mean map; None where one was trained once."""
-    terms = []
+def _within_seed_noise(table: pd.DataFrame, place: int) -> bool:
+    spreads = table.drop_duplicates("recipe")["seed_spread"].dropna().astype(float)
+    if spreads.empty:
+        return False
+    usual = math.sqrt((spreads**2).mean())
+    means, variance = [], 0.0
     for row in (0, place):
-        spread = table["seed_spread"].iloc[row]
-        if pd.isna(spread):
-            return None
-        terms.append(float(spread) ** 2 / int((table["recipe"] == table["recipe"].iloc[row]).sum()))
-    return math.sqrt(sum(terms))
+        recipe = table["recipe"].iloc[row]
+        trained = table.iloc[[row]] if pd.isna(recipe) else table[table["recipe"] == recipe]
+        maps = trained["map"].dropna().astype(float)
+        means.append(maps.mean())
+        variance += (maps.std() if len(maps) > 1 else usual) ** 2 / len(maps)
+    return abs(means[0] - means[1]) <= 2 * math.sqrt(variance)

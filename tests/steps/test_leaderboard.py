@@ -52,11 +52,33 @@ def test_leaderboard_says_which_differences_are_noise(tmp_path: Path, columns: C
     assert table.loc["nothing", "verdict"] == "behind"
     assert table.loc["good", "delta_high"] < 0
     assert table.loc["good", "seed_spread"] == table.loc["good_again", "seed_spread"] > 0
-    without_leader = {name: of for name, of in evaluations.items() if name != "perfect_half"}
-    leaderboard.build(
-        LeaderboardConfig(tuple(without_leader)), tmp_path, print, CocoCache(tmp_path / "cache"), without_leader
-    )
-    verdicts = pd.read_parquet(tmp_path / "leaderboard.parquet").set_index("experiment")["verdict"].to_dict()
-    assert "within the noise of plates" in verdicts.values()
-    assert "the leader's recipe, another seed" in verdicts.values() or verdicts["like_good"] == "leads"
+    once_each = {name: evaluations[name] for name in ("good", "like_good", "nothing")}
+    leaderboard.build(LeaderboardConfig(tuple(once_each)), tmp_path, print, CocoCache(tmp_path / "cache"), once_each)
+    verdicts = pd.read_parquet(tmp_path / "leaderboard.parquet")["verdict"].tolist()
+    assert verdicts == ["leads", "within the noise of plates", "behind"]
     assert "sortable" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("runs", "verdict"),
+    [
+        pytest.param({"a": [0.50], "b": [0.46]}, "behind", id="no recipe trained again: seeds unknown"),
+        pytest.param({"a": [0.50, 0.46], "b": [0.47, 0.45]}, "within the noise of seeds", id="both trained again"),
+        pytest.param({"a": [0.50], "b": [0.48, 0.44]}, "within the noise of seeds", id="one: the other scatters alike"),
+        pytest.param({"a": [0.50, 0.499], "b": [0.47, 0.469]}, "behind", id="seeds agree"),
+        pytest.param({"a": [0.52, 0.48], "b": [0.491, 0.490]}, "within the noise of seeds", id="a lucky seed leads"),
+    ],
+)
+def test_a_difference_is_held_against_the_spread_of_seeds(runs: dict[str, list[float]], verdict: str) -> None:
+    metrics = {
+        f"{recipe}{seed}": dict.fromkeys(leaderboard.SCORES, value)
+        | {"map": value, "training": {"recipe": recipe, "seed": seed}}
+        for recipe, values in runs.items()
+        for seed, value in enumerate(values)
+    }
+    table = leaderboard.rank(metrics)
+    beyond_plates = {name: {"delta": -0.03, "low": -0.04, "high": -0.02} for name in table["experiment"][1:]}
+    judged = leaderboard.judge(table, beyond_plates).set_index("experiment")
+    assert judged.loc["b0", "verdict"] == verdict
+    if len(runs["a"]) > 1:
+        assert judged.loc["a1", "verdict"] == "the leader's recipe, another seed"
