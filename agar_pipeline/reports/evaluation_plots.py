@@ -66,7 +66,7 @@ def precision_recall(curves: Mapping[str, list[float] | None]) -> str:
     """
     drawn = {name: curve for name, curve in curves.items() if curve}
     with drawing():
-        figure, axes = new_figure(6.4, 4.4)
+        figure, axes = new_figure(4.6, 4.6 + 0.2 * -(-len(drawn) // 3))
         for place, (name, curve) in enumerate(drawn.items()):
             style = "-" if place < len(PALETTE) else "--"
             colour = PALETTE[place % len(PALETTE)]
@@ -75,6 +75,6 @@ def precision_recall(curves: Mapping[str, list[float] | None]) -> str:
         axes.set_ylim(0, 1.03)
         axes.set_aspect("equal")
         if 0 < len(drawn) <= 2 * len(PALETTE):
-            axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)  # curves may be anywhere
+            figure.legend(loc="outside lower center", ncols=3)  # curves may be anywhere
         label_axes(axes, "recall: share of colonies found", "precision: share of boxes that are right")
         return to_svg_uri(figure)
