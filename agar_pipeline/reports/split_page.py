@@ -37,7 +37,7 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
         "ok": leakage["ok"],
         "across": len(across),
         "verdict": _verdict(leakage),
-        "blocking": [f"{plural(leakage[kind]['across_parts'], 'pair')} of images {KINDS[kind]}" for kind in blocking],
+        "blocking": [_count(leakage, kind) for kind in blocking],
         "figures": _figures(summary),
         "left_out": [{"reason": reason, "count": count} for reason, count in summary["left_out"].items()],
         "pairs": [_pictured(row, images_dir) for row in across.head(PICTURED).to_dict("records")],
@@ -49,11 +49,7 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
 
 
 def _verdict(leakage: Mapping[str, Any]) -> str:
-    found = [
-        f"{plural(leakage[kind]['across_parts'], 'pair')} of images that {'are ' if kind == 'exact' else ''}{words}"
-        for kind, words in KINDS.items()
-        if leakage[kind]["across_parts"]
-    ]
+    found = [_count(leakage, kind) for kind in KINDS if leakage[kind]["across_parts"]]
     looked = "" if leakage["near"]["policy"] != "off" else " Pictures that only look the same were not looked for."
     if not found:
         return f"No picture was found in two parts.{looked}"
@@ -93,3 +89,7 @@ def _side(path: Path, name: str, part: str) -> dict[str, str]:
     except ImageFileError as error:
         item["note"] = f"No picture: {error}"
     return item
+
+
+def _count(leakage: Mapping[str, Any], kind: str) -> str:
+    return f"{plural(leakage[kind]['across_parts'], 'pair')} of images that {'are ' * (kind == 'exact')}{KINDS[kind]}"
