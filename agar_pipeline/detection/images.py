@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from agar_pipeline.detection.image_paths import MAX_PIXELS
 from agar_pipeline.detection.orientation import QUARTER_TURNS, displayed_wh, left_to_turn
@@ -59,7 +59,11 @@ def _load(data: bytes, path: Path, max_side: int | None, size_wh: tuple[int, int
 
 def open_checked(data: bytes, path: Path) -> Image.Image:
     """A photo whose pixels are not read yet. Raises ImageFileError where they must not be."""
-    photo = Image.open(io.BytesIO(data))
+    try:
+        photo = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:  # whose own words name an object in memory
+        what = "in no known format" if data else "empty"
+        raise ImageFileError(f"{path} cannot be read as an image ({what}): replace or remove it") from None
     if photo.width * photo.height > MAX_PIXELS:
         raise ImageFileError(f"{path} has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}: remove it")
     if photo.mode == "F":

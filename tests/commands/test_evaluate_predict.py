@@ -111,5 +111,6 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     assert done.returncode == 1
     assert "good.jpg" in done.stdout
     assert {"cut.jpg", "empty.png"} == {name for name in ("cut.jpg", "empty.png", "good.jpg") if name in done.stderr}
+    assert "empty.png cannot be read as an image (empty)" in done.stderr
     nothing = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(tmp_path / "none"))
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)
