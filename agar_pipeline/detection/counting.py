@@ -115,7 +115,9 @@ def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray) -> dict[str, 
         if row["num_images"] and row["r2"] is None:
             reasons[f"per_density.{name}.r2"] = "needs plates with different counts"
     for name, row in metrics["per_class"].items():
-        if row["r2"] is None:
+        if row["mae"] is None:
+            reasons[f"per_class.{name}"] = "no plate"
+        elif row["r2"] is None:
             reasons[f"per_class.{name}.r2"] = "needs plates with different counts"
     if not metrics["empty_plates"]["num_images"]:
         reasons["empty_plates"] = "no plate without a colony"

@@ -123,6 +123,9 @@ def test_figures_of_nothing_are_null_with_a_reason() -> None:
     assert metrics["reasons"]["map"] == "no annotation"
     assert metrics["reasons"]["counting.r2"] == "only one plate"
     assert metrics["counting"]["mae"] == 0.0, "an empty plate, counted as empty"
+    no_plate = score_detections(make_columns([]), Detections.concatenate([])).metrics
+    assert no_plate["counting"]["mae"] is None
+    assert {no_plate["reasons"][key] for key in ("counting.mae", "counting.per_class.class 2")} == {"no plate"}
 
 
 def test_intervals_narrow_with_plates_and_hold_the_figure() -> None:
