@@ -5,7 +5,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types lock bench clean-venv
+.PHONY: setup demo test acceptance lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
 
@@ -26,6 +26,10 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# All faults of the list, in full, with a table and a score; half an hour.
+acceptance: setup
+	$(BIN)/python -m tests.acceptance
 
 types: setup
 	$(BIN)/mypy

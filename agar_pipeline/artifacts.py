@@ -86,16 +86,21 @@ class Split(Artifact):
 
     def require_ok(self) -> None:
         """Raises GateError where pictures are in two parts, and the policy is `fail`."""
+        if refusal := self.refusal():
+            raise GateError(refusal)
+
+    def refusal(self) -> str | None:
+        """Why nothing may be made of these parts, and what to do; None: they share no picture."""
         leakage = self.summary()["leakage"]
         if leakage["ok"]:
-            return
+            return None
         kinds = [kind for kind in ("exact", "near") if leakage[kind]["policy"] == "fail"]
         counted = ", ".join(
             f"{leakage[kind]['across_parts']} {kind}" for kind in kinds if leakage[kind]["across_parts"]
         )
         pairs = self.duplicates()
         worst = pairs[pairs["across_parts"] & pairs["kind"].isin(kinds)].iloc[0]
-        raise GateError(
+        return (
             f"the same pictures are in two parts of the split ({counted} pairs): {worst['path']!r} ({worst['part']}) "
             f"and {worst['other_path']!r} ({worst['other_part']})\n"
             f"look at {self.root / 'report.html'}; remove one of each pair, or set split.group_duplicates: true, "
@@ -170,15 +175,20 @@ class BboxReport(Artifact):
 
     def require_ok(self) -> None:
         """Raises GateError where a rule with the policy `fail` was broken."""
+        if refusal := self.refusal():
+            raise GateError(refusal)
+
+    def refusal(self) -> str | None:
+        """Why training must not start, and what to do; None: no rule with the policy `fail` was broken."""
         plain = self.report()
         if plain["ok"]:
-            return
+            return None
         broken = [
             f"{rule} ({finding['count']})"
             for rule, finding in plain["findings"].items()
             if finding["action"] == "fail" and finding["count"]
         ]
-        raise GateError(
+        return (
             f"the bbox report refuses this data for training: {', '.join(broken)}\n"
             f"look at {self.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
         )

@@ -58,6 +58,16 @@ class TrainingError(PipelineError):
     """Training cannot go on: a loss that is not finite, no images, no memory."""
 
 
+class MissingPackageError(PipelineError):
+    """A package that is needed here is not installed."""
+
+    @staticmethod
+    def of(error: ModuleNotFoundError) -> MissingPackageError:
+        """The same in the words of a user."""
+        package = (error.name or "").partition(".")[0]
+        return MissingPackageError(f"the package {package} is not installed: `make setup`, or pip install {package}")
+
+
 class StoppedError(PipelineError):
     """Somebody asked a training to stop; it says whether it can be gone on with."""
 

@@ -25,7 +25,7 @@ from typing import Any
 from agar_pipeline import errors
 from agar_pipeline.config import agar_home
 from agar_pipeline.disk import clear_storage_errors, find_os_error, path_at_fault, scratch_folder, storage_error
-from agar_pipeline.errors import ComputeError, PipelineError, StoppedError
+from agar_pipeline.errors import ComputeError, MissingPackageError, PipelineError, StoppedError
 from agar_pipeline.exit_codes import RANKS_FILE, explain_end, last_line
 
 Log = Callable[[str], None]
@@ -188,6 +188,10 @@ def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None
         reply = handler(json.loads(request_path.read_text()), log)
     except PipelineError as error:
         _report(folder, {"type": type(error).__name__, "message": str(error)})
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        missing = MissingPackageError.of(error)
+        _report(folder, {"type": type(missing).__name__, "message": str(missing)})
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

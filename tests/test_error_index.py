@@ -25,6 +25,7 @@ SECTION = {
 }
 """What is called with a message → the section of the page that must hold it."""
 WORDED_BY = {
+    ("artifacts.py", "refusal"): "GateError",
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
     ("config/plain.py", "_explain"): "ConfigError",
     ("detection/image_paths.py", "find_image_file"): "ImageFileError",
@@ -35,6 +36,8 @@ WORDED_BY = {
 }
 """Functions that word messages for others to raise → the section."""
 WORDLESS = {
+    "GateError(refusal)",
+    "GateError(check.description or f'{check.asset_key.to_user_string()}: {check.check_name} failed')",
     "ConfigError(f'{where}: ' + '; '.join((_explain(config_type, item) for item in error.errors())))",
     "ConfigError(unknown)",  # find_unknown_name
     "ValueError(unknown)",

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from agar_pipeline.errors import PipelineError
+from agar_pipeline.errors import MissingPackageError, PipelineError
 
 COMMANDS = {
     "demo": "Generated plates, from nothing to a scored detector.",
@@ -89,8 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except PipelineError as error:
-        if "--debug" in given:
+    except (PipelineError, OSError, ModuleNotFoundError) as error:
+        told = _in_words(error)
+        if told is None or "--debug" in given:
             raise
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        click.echo(f"error: {told}", err=True)
+        sys.exit(told.exit_code)
+
+
+def _in_words(error: PipelineError | OSError | ModuleNotFoundError) -> PipelineError | None:
+    """What a user can fix, as a user is told of it: a disk that is full or forbidden, a package that is missing.
+
+    None: it is a bug.
+    """
+    if isinstance(error, PipelineError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return MissingPackageError.of(error)
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.disk import find_os_error, storage_error
+
+    found = find_os_error(error)
+    return None if found is None else storage_error(found, agar_home())

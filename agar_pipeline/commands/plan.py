@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 @click.option("--experiment", help="Only the chain of this experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(experiment: str | None, as_json: bool) -> None:
-    """What would run again, why, and how long it took last. Exit 0: nothing, 10: something."""
+    """What would run again, why, and how long it took last. Exit 0: nothing, 10: something.
+
+    Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
+    """
     from agar_pipeline.chain import load_nodes
     from agar_pipeline.commands.planning import plan_now
     from agar_pipeline.commands.selection import select_keys
@@ -27,11 +30,13 @@ def command(experiment: str | None, as_json: bool) -> None:
     plan, trouble = plan_now(Store(agar_home()), nodes)
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
-        click.echo(json.dumps({"assets": [planned.to_plain() for planned in plan]}, indent=1))
+        plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": trouble}
+        click.echo(json.dumps(plain, indent=1))
     else:
         click.echo("\n".join(map(_line, plan)))
     if trouble:
-        click.echo(f"note: the dataset was not looked at: {trouble}", err=True)
+        click.echo(f"error: the dataset was not looked at, so it may have changed: {trouble}", err=True)
+        raise click.exceptions.Exit(1)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:
             click.echo("next: agar run")

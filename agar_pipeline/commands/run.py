@@ -23,11 +23,14 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> No
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
-    from agar_pipeline.store import Store
+    from agar_pipeline.errors import DatasetError
+    from agar_pipeline.store import Key, Store
 
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
     plan, trouble = plan_now(Store(agar_home()), nodes)
+    if trouble and Key("snapshot") in chosen:
+        raise DatasetError(f"{trouble}\nto go on with the data as it was, name what to run: agar run ASSET…")
     if trouble:
         say(f"note: the dataset was not looked at: {trouble}")
     stale = [planned for planned in plan if planned.key in chosen and planned.state != "fresh"]

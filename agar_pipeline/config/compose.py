@@ -72,13 +72,15 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError, YAMLError
 
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(configs_dir())):
             plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        first_line = str(error).strip().splitlines()[0]
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        place = f" ({error.problem_mark})" if isinstance(error, MarkedYAMLError) else ""
+        first_line = f"{str(error).strip().splitlines()[0]}{place}"
         raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {first_line}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

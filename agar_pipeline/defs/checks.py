@@ -13,7 +13,7 @@ def boxes_are_clean(bbox_report: BboxReport) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=report["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description=None if report["ok"] else f"{broken}: see {bbox_report.root / 'report.html'}",
+        description=bbox_report.refusal(),
         metadata={"broken": dg.MetadataValue.json(broken), "report": dg.MetadataValue.path(bbox_report.root)},
     )
 
@@ -26,6 +26,6 @@ def parts_share_no_picture(split: Split) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=leakage["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{across} pairs across parts: see {split.root / 'report.html'}" if across else None,
+        description=split.refusal() or (f"{across} pairs across parts" if across else None),
         metadata={"pairs_across_parts": dg.MetadataValue.json(across), "report": dg.MetadataValue.path(split.root)},
     )

@@ -10,7 +10,7 @@ from agar_pipeline import errors
 from agar_pipeline.chain import SOURCE
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.run_locks import held_run
-from agar_pipeline.errors import PipelineError
+from agar_pipeline.errors import GateError, PipelineError
 from agar_pipeline.store import Key
 
 PIPELINE_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
@@ -39,6 +39,12 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collec
 
 
 def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
+    """A check that blocked, in its own words; else the step that failed, in those of its error."""
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.blocking:
+                return GateError(check.description or f"{check.asset_key.to_user_string()}: {check.check_name} failed")
     for event in result.all_events:
         if not event.is_step_failure:
             continue

@@ -105,7 +105,12 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist: give a checkpoint of a training_run") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
+    except pickle.UnpicklingError as error:
+        raise ArtifactError(
+            f"{path} is damaged or not a checkpoint of ours: it holds more than plain values, which might run code, "
+            "and is not loaded\ntrain again, or give a checkpoint of a training_run"
+        ) from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(f"{path} is damaged or not a checkpoint ({first_line}): train again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

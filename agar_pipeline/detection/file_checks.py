@@ -133,8 +133,8 @@ def read_facts(path: Path, *, deep: bool) -> FileFacts:
             return FileFacts("oversized_image", f"the file has {size_bytes:,} bytes")
         with Image.open(path) as photo:
             return _facts_of(photo, path, deep)
-    except Image.DecompressionBombError:
-        return FileFacts("oversized_image", "it claims more pixels than any photo has")
+    except Image.DecompressionBombError as error:
+        return FileFacts("oversized_image", f"it claims more pixels than any photo has: {error}")
     except UnidentifiedImageError:
         return FileFacts("unreadable_image", "it is no image, or of an unknown format")
     except MemoryError:

@@ -74,7 +74,12 @@ def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
 def _read_file(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"model.weights {path} is damaged or holds more than plain tensors, which might run code: not loaded\n"
+            "save model.state_dict() with torch.save, and give that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"model.weights {path} is not a state dict of plain tensors: {first_line}") from error
     for key in _CONTAINERS:

@@ -82,6 +82,7 @@ def wanted_parts(config: SplitConfig) -> list[Part]:
         named = set(config.values.values()) or {"train", "val"}
     else:
         named = {part for part, share in config.fractions.items() if share > 0}
+    named |= {"train", "val"}  # what nothing can be trained or judged without; empty, they are refused
     return [part for part in get_args(Part) if part in named]
 
 

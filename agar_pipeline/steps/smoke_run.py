@@ -46,7 +46,7 @@ def build(
     outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, most_boxes=_most_boxes(coco_cache))
     if os.environ.get("RANK", "0") != "0":
         return
-    metrics = _check_round_trip(outcome, scratch, few, coco_cache.images_dir)
+    metrics = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
     shutil.rmtree(scratch)
     with ranks.alone():
         profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir)
@@ -74,7 +74,9 @@ def _most_boxes(coco_cache: CocoCache) -> int:
     return int(max(np.diff(starts).max(initial=1) for starts in parts))
 
 
-def _check_round_trip(outcome: TrainingOutcome, scratch: Path, few: CocoColumns, images_dir: Path) -> dict[str, Any]:
+def _check_round_trip(
+    outcome: TrainingOutcome, scratch: Path, few: CocoColumns, images_dir: Path, lr: float
+) -> dict[str, Any]:
     """Metrics of the model as loaded from its checkpoint, which must see what it saw before it was saved."""
     import numpy as np
 
@@ -89,7 +91,12 @@ def _check_round_trip(outcome: TrainingOutcome, scratch: Path, few: CocoColumns,
         predictor.predict(few, images_dir, num_workers=0, cap_may_rise=False) for predictor in (before, after)
     )
     same = len(seen) == len(seen_again) and np.allclose(seen.boxes_xywh, seen_again.boxes_xywh, atol=0.01)
-    if not same or not len(seen):
+    if not len(seen):
+        raise TrainingError(
+            "after its first step the model finds nothing at all, not even with a score of 0: its weights are no "
+            f"numbers any more\nlower optimizer.lr (now {lr:g})"
+        )
+    if not same:
         raise TrainingError(
             f"the checkpoint predicts {len(seen_again)} boxes, the model that it was saved from {len(seen)}, and they "
             "must be the same: report this bug with the config of the experiment"

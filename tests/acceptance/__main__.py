@@ -1,0 +1,58 @@
+"""`make acceptance`: every case in full, a table, and the score."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from tests.acceptance.cases import CASES
+
+FULL = {"AGAR_ACCEPTANCE": "full", "AGAR_CRASH_ROUNDS": "50", "AGAR_FUZZ_EXAMPLES": "10000"}
+FUZZERS = ("tests/detection/test_coco_fuzz.py", "tests/fiftyone_io/test_import_fuzz.py", "tests/test_config_fuzz.py")
+ENOUGH = 0.95
+
+
+class Scoreboard:
+    """Collects the worst grade of each case, over all its tests."""
+
+    def __init__(self) -> None:
+        self.grades: dict[int, tuple[float, str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == "case":
+                number, grade, reason = value
+                self.grades[number] = min(self.grades.get(number, (2.0, "")), (grade, reason))
+
+    def points(self) -> float:
+        return sum(case.weight * self.grades.get(number, (0.0, ""))[0] for number, case in CASES.items())
+
+    def show(self) -> None:
+        table = Table("case", "what happens", "result", "weight", "points")
+        words = {1.0: "as described", 0.5: "loud, unclear", 0.0: "no", -1.0: "SILENTLY WRONG"}
+        for number, case in CASES.items():
+            grade, reason = self.grades.get(number, (0.0, "not run"))
+            result = words[grade] if grade == 1 else f"{words[grade]}: {reason}"
+            table.add_row(str(number), case.claim, result, str(case.weight), f"{grade * case.weight:g}")
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def main() -> int:
+    os.environ.update({name: os.environ.get(name, value) for name, value in FULL.items()})
+    board = Scoreboard()
+    here = str(Path(__file__).parent)
+    code = pytest.main(["-q", "--numprocesses", "2", "--dist", "loadfile", here, *FUZZERS], plugins=[board])
+    board.show()
+    total = sum(case.weight for case in CASES.values())
+    print(f"score: {board.points():g}/{total}")
+    lost = any(grade < 0 for grade, _ in board.grades.values())
+    return int(board.points() < ENOUGH * total or lost or code not in (0, 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""A home with forty generated plates in the real database, and the real commands, started, stopped and killed there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from agar_pipeline.store import Key, Store
+from tests.acceptance.grading import right
+from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S, copy_configs, edit_samples
+
+FULL = os.environ.get("AGAR_ACCEPTANCE") == "full"
+in_full = pytest.mark.skipif(not FULL, reason="slow, and held in parts by the other tests: `make acceptance`")
+PLATES = 40
+SIZE_PX = 128
+DATA_ASSETS = ("snapshot", "split", "coco_cache", "bbox_report")
+TRAINING_ASSETS = ("small/smoke_run", "small/training_run", "small/evaluation")
+SERVICES = ("mongod", "agar_pipeline.fiftyone_io.keeper")
+"""They outlive their clients on purpose, by seconds."""
+
+
+@dataclass
+class Lab:
+    """A home, the configs it is used with, and the photos beside it."""
+
+    folder: Path
+    versions: dict[str, str] = field(default_factory=dict)
+    """Data versions of an undisturbed run."""
+    seconds: float = 0.0
+    """What that run took."""
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def configs(self) -> Path:
+        return self.folder / "configs"
+
+    @property
+    def plates(self) -> Path:
+        return self.folder / "plates"
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home)
+
+    @property
+    def env(self) -> dict[str, str]:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
+        own = {"AGAR_HOME": str(self.home), "AGAR_CONFIGS": str(self.configs), "AGAR_PIPELINE": "small"}
+        return kept | own | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S}
+
+    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(BIN / "agar"), *arguments],
+            cwd=CHECKOUT,
+            env=self.env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def call(self, *arguments: str, timeout_s: float = 200, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(BIN / "agar"), *arguments],
+            cwd=CHECKOUT,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def run(self, *arguments: str, **env: str) -> str:
+        done = self.call(*arguments, **env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def plan(self, **env: str) -> dict[str, dict[str, Any]]:
+        """Asset → its line of `agar plan`, of those that are not fresh."""
+        assets = json.loads(self.call("plan", "--json", **env).stdout)["assets"]
+        return {asset["asset"]: asset for asset in assets if asset["state"] != "fresh"}
+
+    def open(self, name: str) -> Any:
+        return self.store.open_latest(Key(*reversed(name.split("/"))))
+
+    def read_versions(self, names: tuple[str, ...] = DATA_ASSETS) -> dict[str, str]:
+        return {name: self.open(name).data_version for name in names}
+
+    def require_same(self, names: tuple[str, ...] = DATA_ASSETS) -> None:
+        """Hold what is current to what an undisturbed run made."""
+        found = self.read_versions(names)
+        right(found == {name: self.versions[name] for name in names}, f"other data versions than undisturbed: {found}")
+
+    def published(self) -> list[Path]:
+        return sorted(self.store.published())
+
+    def processes(self) -> list[psutil.Process]:
+        """Those that work for this home, but for the database."""
+        return [process for process in psutil.process_iter() if _works_for(process, self.home)]
+
+    def edit(self, change: Callable[[Any], Any]) -> Any:
+        return edit_samples(self.home, "small", change)
+
+    @contextlib.contextmanager
+    def edited(self, change: Callable[[Any], Any]) -> Iterator[None]:
+        """The dataset with a change, and as it was afterwards."""
+        before = self.edit(lambda samples: list(samples.find()))
+        self.edit(change)
+        try:
+            yield
+        finally:
+            self.edit(lambda samples: (samples.delete_many({}), samples.insert_many(before)))
+
+    @contextlib.contextmanager
+    def pipeline(self, **more: str) -> Iterator[None]:
+        """The pipeline file with other top-level keys, each as YAML; `split: …` replaces the line that is there."""
+        path = self.configs / "pipeline" / "small.yaml"
+        before = path.read_text()
+        text = before
+        for name, value in more.items():
+            text = re.sub(rf"(?m)^{name}:.*\n", "", text) + f"{name}: {value}\n"
+        path.write_text(text)
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+
+def _works_for(process: psutil.Process, home: Path) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE or process.environ().get("AGAR_HOME") != str(home):
+            return False
+        return not any(service in word for word in process.cmdline() for service in SERVICES)
+    except psutil.Error:
+        return False
+
+
+def make_lab(folder: Path) -> Lab:
+    """A lab whose data assets are built."""
+    from agar_pipeline.plates import generate_plates
+
+    lab = Lab(folder)
+    copy_configs(lab.configs)
+    small = lab.configs / "pipeline" / "small.yaml"
+    small.write_text(small.read_text().replace("[small, other]", "[small]"))
+    generate_plates(lab.plates, PLATES, SIZE_PX, seed=5)
+    lab.run("import", "agar", "--images-dir", str(lab.plates), "--dataset", "small")
+    started = time.monotonic()
+    lab.run("run", *DATA_ASSETS)
+    lab.seconds, lab.versions = time.monotonic() - started, lab.read_versions()
+    return lab
+
+
+def copy_home(lab: Lab, folder: Path) -> Lab:
+    """The same artifacts, Dagster's memory of them and the photos in another place, with a database of their own."""
+    skip = shutil.ignore_patterns("server.json", "mongod.lock", "*.sock", "tmp")
+    shutil.copytree(lab.folder, folder, symlinks=True, ignore=skip)
+    return Lab(folder, dict(lab.versions), lab.seconds)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
