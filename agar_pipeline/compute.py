@@ -118,7 +118,8 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
             env = {"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface}
             log(f"{trainer.devices * trainer.num_nodes} processes, which talk over {interface}")
     if not uses_gpus(trainer):
-        yield env
+        hidden = {} if trainer.accelerator == "auto" else {"CUDA_VISIBLE_DEVICES": ""}  # nothing on a GPU by mistake
+        yield {**env, **hidden}
         return
     with contextlib.ExitStack() as stack:
         chosen = _lease_gpus(stack, visible_gpus(), trainer.devices, home, log)

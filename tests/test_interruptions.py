@@ -107,7 +107,7 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     assert "exit code -9 (SIGKILL), killed from outside: most often out of memory" in output
     assert not list((folder / "home" / "artifacts").rglob(".draft-*"))
 
-    second = Training(folder, *WORDS)
+    second = Training(folder, *WORDS, "data.num_workers=2")  # loader processes are asked to stop too, and must not
     second.wait_for(lambda progress: progress["epoch"] >= 4)
     second.process.terminate()
     asked = time.monotonic()

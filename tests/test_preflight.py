@@ -16,6 +16,7 @@ from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.preflight.machine import check_storage
+from agar_pipeline.preflight.ranks import check_ranks
 
 
 def test_launch_check_looks_at_everything_and_starts_as_many_ranks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +41,15 @@ def test_too_many_devices_fail_with_a_fix_and_no_rank_is_started(home: Path) -> 
     assert "→" in answer.output
     with pytest.raises(ComputeError, match="launch-check: devices"):
         require_ready(TrainerConfig(max_steps=1, devices=int(many), accelerator="cpu"), home, print)
+
+
+def test_a_gpu_that_torch_cannot_use_fails_rather_than_train_on_the_cpu(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    checks = {check.name: check for check in check_ranks(TrainerConfig(max_steps=1), home, print)}
+    assert checks["ranks"].level == "FAIL"
+    assert "there are CUDA devices, but torch" in checks["ranks"].found
 
 
 def test_a_file_system_without_locks_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

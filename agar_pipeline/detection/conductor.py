@@ -21,7 +21,7 @@ from agar_pipeline.detection.lightning_module import DetectorModule
 from agar_pipeline.detection.model import Detector
 from agar_pipeline.detection.resume import ResumePoints, random_state, restore_random_state
 from agar_pipeline.detection.sampling import TrainBatches
-from agar_pipeline.detection.schedule import Progress
+from agar_pipeline.detection.schedule import Progress, say_duration
 from agar_pipeline.detection.stopping import StopRequest
 from agar_pipeline.detection.tracking import MetricsLog
 from agar_pipeline.detection.validation import Validation
@@ -186,10 +186,10 @@ class Conductor(L.Callback):
         self._told_at = time.monotonic()
         if not trainer.is_global_zero:
             return
-        words = [f"epoch {self.progress.last_epoch}", f"step {self.progress.step}"]
+        words = [f"epoch {self.progress.last_epoch}", f"step {self.progress.step:,}{self.progress.steps_in_all}"]
         words.append(f"loss {self.module.losses['loss']:.2f}")
         last = self.validation.last
         if last is not None and last.metrics["map_50"] is not None:
             words.append(f"val map_50 {last.metrics['map_50']:.2f}")
-        words.append(f"{self.progress.left_s:.0f} s left")
+        words.append(f"{say_duration(self.progress.left_s)} left")
         self.tell(" · ".join(words))

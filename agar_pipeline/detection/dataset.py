@@ -20,7 +20,7 @@ from agar_pipeline.config import DataConfig
 from agar_pipeline.detection.augmentation import augment_image, crop_boxes
 from agar_pipeline.detection.boxes import xywh_to_model_xyxy
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.devices import keep_freed_memory
+from agar_pipeline.detection.devices import allow_open_files, keep_freed_memory
 from agar_pipeline.detection.image_paths import safe_image_path
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
@@ -202,6 +202,14 @@ def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: in
     return asked or int(np.clip(room / (3 * side**2 * batch_size), 1, 4))
 
 
+def _outlive_signals(worker: int) -> None:
+    """Who asks a training to stop asks its whole group; a loader that obeyed at once would fail the last step.
+
+    In a group of its own it hears its trainer alone, and ends within five seconds of it.
+    """
+    os.setpgrp()
+
+
 def build_loader(
     dataset: DetectionDataset,
     batches: PlainBatches | TrainBatches,
@@ -220,6 +228,8 @@ def build_loader(
         prefetch: Batches that each of them holds ready; None: chosen from the machine.
     """
     keep_freed_memory()
+    if num_workers:
+        allow_open_files()
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -227,6 +237,7 @@ def build_loader(
         collate_fn=collate,
         persistent_workers=num_workers > 0,
         multiprocessing_context="fork" if num_workers > 0 else None,
+        worker_init_fn=_outlive_signals,
         pin_memory=pin_memory,
         prefetch_factor=choose_prefetch(prefetch, dataset, batches.batch_size, num_workers),
         generator=torch.Generator().manual_seed(dataset.seed),  # else it draws from the model's

@@ -78,10 +78,10 @@ def fit(trainer: L.Trainer, conductor: Conductor, loader: DataLoader, config: Tr
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it tells of memory; the CPU's allocator has no type of its own for that."""
+    """Whether it tells of memory; the CPU's allocator, cuBLAS, cuDNN and NCCL have no type of their own for that."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory", "ALLOC_FAILED")
     return any(word in str(error) for word in words)
 
 

@@ -64,6 +64,11 @@ class Progress:
         by_pace = self.elapsed_s * (1 / self.fraction - 1) if self.fraction else math.inf
         return max(0.0, min(by_pace, (self.limits.max_seconds or math.inf) - self.elapsed_s))
 
+    @property
+    def steps_in_all(self) -> str:
+        """` of 2,600` where it is known; a time budget has no number of steps."""
+        return "" if math.isinf(self.max_steps) else f" of {self.max_steps:,}"
+
     def state(self) -> dict[str, Any]:
         """Plain values to go on from."""
         return {"step": self.step, "epoch": self.epoch, "batch": self.batch, "elapsed_s": self.elapsed_s}
@@ -73,6 +78,14 @@ class Progress:
         self.step, self.epoch, self.batch = (int(state[name]) for name in ("step", "epoch", "batch"))
         self._before_s = float(state["elapsed_s"])
         self._measure(self._before_s)
+
+
+def say_duration(seconds: float) -> str:
+    """`50 s`, `9 min 10 s`, `2 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def rate_factor(optimizer: OptimizerConfig, progress: Progress) -> float:

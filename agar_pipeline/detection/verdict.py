@@ -15,6 +15,7 @@ from typing import Any
 
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.detection.profile import PARTS, StepProfile
+from agar_pipeline.detection.schedule import say_duration
 
 WAITING_SHARE = 0.2
 """A step that waits for less of its time is bound by computing."""
@@ -112,12 +113,9 @@ def forecast(
 
 def say_forecast(plain: dict[str, Any]) -> str:
     """One line of the forecast."""
-    hours, rest = divmod(round(plain["seconds"]), 3600)
-    duration = (
-        f"{hours} h {rest // 60} min" if hours else (f"{rest // 60} min {rest % 60} s" if rest >= 60 else f"{rest} s")
-    )
     return (
-        f"the whole training: about {duration} for {plain['steps']:,} steps ({plain['epochs']:g} epochs), "
+        f"the whole training: about {say_duration(plain['seconds'])} for {plain['steps']:,} steps "
+        f"({plain['epochs']:g} epochs), "
         f"{plain['disk_bytes'] / 1e6:,.0f} MB of disk, {plain['peak_memory_bytes'] / 1e9:.1f} GB of memory at the peak"
     )
 

@@ -39,7 +39,10 @@ def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) 
 
 
 def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None) -> Iterator[Check]:
-    if reply["world_size"] != trainer.devices:
+    if compute.uses_gpus(trainer) and not reply["device"].startswith("cuda"):
+        fix = "install a torch that was built for this driver, or set trainer.accelerator=cpu"
+        yield Check("ranks", "FAIL", f"there are CUDA devices, but torch {reply['torch']} cannot use them", fix)
+    elif reply["world_size"] != trainer.devices:
         fix = "start through `agar`, not through another launcher"
         yield Check("ranks", "FAIL", f"world size is {reply['world_size']}, {trainer.devices} was asked for", fix)
     elif not reply["sum_is_right"]:
@@ -82,6 +85,7 @@ def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
         "backend": backend,
         "seconds": seconds,
         "sum_is_right": right,
+        "torch": torch.__version__,
     }
     if dist.is_initialized():
         dist.destroy_process_group()
