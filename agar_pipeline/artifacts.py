@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from agar_pipeline.config.places import images_dir_now
 from agar_pipeline.errors import GateError
 from agar_pipeline.published import MANIFEST as MANIFEST
+from agar_pipeline.published import PICTURES as PICTURES
 from agar_pipeline.published import Artifact as Artifact
 from agar_pipeline.published import Manifest as Manifest
 
@@ -169,6 +170,7 @@ class BboxReport(Artifact):
     inputs: ClassVar = ("coco_cache",)
     files: ClassVar = ("report.json", "findings.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
+    derived: ClassVar = (PICTURES,)
 
     def report(self) -> dict[str, Any]:
         return self._json("report.json")
@@ -229,7 +231,7 @@ class TrainingRun(Artifact):
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)
-    derived: ClassVar = ("tensorboard/*",)
+    derived: ClassVar = ("tensorboard/*", PICTURES)
     in_experiment: ClassVar = True
 
     @property
@@ -255,6 +257,7 @@ class Evaluation(Artifact):
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
+    derived: ClassVar = (PICTURES,)
     in_experiment: ClassVar = True
 
     def metrics(self) -> dict[str, Any]:

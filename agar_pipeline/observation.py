@@ -26,17 +26,20 @@ _MEMORY = Path("dagster/records.json")
 
 def explain_source(config: SnapshotConfig, latest: Path, source_version: str) -> tuple[list[str], Content]:
     """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
-    from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
-
     with scratch_folder(agar_home(), "plan-") as folder:
         STEPS["snapshot"].build(config, folder, lambda text: None, just_observed=source_version)
         taken = [file for file in describe_files(folder) if file["path"] in Snapshot.files]
         content = Content.of_files(Snapshot, taken)
-        before, after = Snapshot(latest), Snapshot(folder)
-        diff = diff_tables(
-            SnapshotTables(before.images(), before.boxes()), SnapshotTables(after.images(), after.boxes())
-        )
-    return summarize(diff) or ["the dataset changed, but nothing that the snapshot holds"], content
+        changes = explain_change(Snapshot(latest), Snapshot(folder))
+    return changes or ["the dataset changed, but nothing that the snapshot holds"], content
+
+
+def explain_change(before: Snapshot, after: Snapshot) -> list[str]:
+    """What differs between two snapshots, one phrase per kind of change; nothing where they hold the same."""
+    from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
+
+    tables = [SnapshotTables(snapshot.images(), snapshot.boxes()) for snapshot in (before, after)]
+    return summarize(diff_tables(*tables))
 
 
 def recall_records(home: Path) -> dict[Key, Record] | None:

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 from agar_pipeline.errors import ArtifactError
 
 MANIFEST = "manifest.json"
+PICTURES = "pictures.json"
+"""Title → data URI: what the web UI shows of an artifact, drawn once, where it is built."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class Artifact:
     @property
     def data_version(self) -> str:
         return self.manifest.data_version
+
+    def pictures(self) -> dict[str, str]:
+        """Title → data URI; none in an artifact that was built without."""
+        return self._json(PICTURES) if (self.root / PICTURES).exists() else {}
 
     def _json(self, name: str) -> dict[str, Any]:
         return json.loads((self.root / name).read_text())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.errors import ConfigError, TrainingError
+from agar_pipeline.published import PICTURES
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.coco import CocoColumns
@@ -145,7 +146,8 @@ def write_evaluation(
     (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))
     table = matches_table(columns, scored.counted, scored.matches)
     table.to_parquet(out_dir / "matches.parquet", index=False)
-    write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures)
+    shown_in_ui = write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures)
+    (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
     shown = "undefined" if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
     log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
     return metrics

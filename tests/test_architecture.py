@@ -59,7 +59,7 @@ ALLOWED = {
     "photo_history": {"artifacts", "errors", "lineage", "store"},
     "reports": {"config", "detection", "errors", "snapshot_diff"},
     "fiftyone_io": {"config", "errors", "launch", "detection", "progress"},
-    "scorecard": {"detection", "errors", "reports"},
+    "scorecard": {"detection", "errors", "published", "reports"},
     "steps": {"artifacts", "config", "detection", "errors", "fiftyone_io", "launch", "media", "progress", "reports"}
     | {"scorecard", "splitting"},
     "chain": {"artifacts", "config", "errors", "store"},

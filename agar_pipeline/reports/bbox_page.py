@@ -33,8 +33,8 @@ FINDING_COLUMNS = [
 
 def write_bbox_page(
     path: Path, report: dict[str, Any], findings: pd.DataFrame, parts: dict[str, CocoColumns], images_dir: Path
-) -> None:
-    """Write the page of a bbox report.
+) -> dict[str, str]:
+    """Write the page of a bbox report; returns its plots, title → data URI.
 
     Args:
         path: The HTML file.
@@ -45,6 +45,7 @@ def write_bbox_page(
         images_dir: What `file_name` is relative to.
     """
     findings = findings.reindex(columns=FINDING_COLUMNS).reset_index(drop=True)
+    drawn = _plots(report, {name: part.in_photo_pixels() for name, part in parts.items()})
     rules = [_rule(name, entry) for name, entry in report.get("findings", {}).items()]
     rules.sort(key=lambda rule: (rule["count"] == 0, SEVERITY.get(rule["action"], len(SEVERITY)), -rule["count"]))
     blocking = [rule for rule in rules if rule["action"] == "fail" and rule["count"]]
@@ -60,12 +61,13 @@ def write_bbox_page(
         "clean": [rule["title"].lower() for rule in rules if not rule["count"] and rule["name"] not in _unseen(report)],
         "files_words": _files_words(report),
         "pictures": [picture_of_finding(row, parts, images_dir) for row in worst_findings(findings, parts, PICTURES)],
-        "plots": _plots(report, {name: part.in_photo_pixels() for name, part in parts.items()}),
+        "plots": drawn,
         "balance": describe_balance({name: part.in_photo_pixels() for name, part in parts.items()}),
         "rows": _rows(findings),
         "total": len(findings),
     }
     write_page(path, "bbox.html.j2", values)
+    return {plot["title"]: plot["uri"] for plot in drawn}
 
 
 def _unseen(report: Mapping[str, Any]) -> frozenset[str]:

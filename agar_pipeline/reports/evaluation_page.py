@@ -16,16 +16,17 @@ from agar_pipeline.detection.scoring import Scored
 from agar_pipeline.reports import evaluation_plots, plots
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
 from agar_pipeline.reports.plate_counts import PlateCount, choose_plates, count_plates
-from agar_pipeline.reports.plate_pictures import draw_plate
+from agar_pipeline.reports.plate_pictures import draw_plate, row_of_plates
 from agar_pipeline.reports.published import PUBLISHED, compare_protocol
 from agar_pipeline.reports.render import is_null, number, percent, plural, signed, write_page
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
+PLATES_IN_A_ROW = 4
 COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me", "r2")
 
 
-def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: str, pictures: int) -> None:
-    """Write the page of an evaluation.
+def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: str, pictures: int) -> dict[str, str]:
+    """Write the page of an evaluation; returns what the web UI shows of it, title → data URI.
 
     Args:
         path: The HTML file.
@@ -38,6 +39,8 @@ def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: s
     reasons: dict[str, str] = metrics["reasons"]
     plates = count_plates(scored)
     worst, ordinary = choose_plates(plates, pictures)
+    count_plots = _count_plots(plates, counting)
+    recall_plot = evaluation_plots.precision_recall(metrics["precision_recall"]) if metrics["num_annotations"] else ""
     comparable, protocol = compare_protocol(scored.columns.class_names, metrics["num_images"])
     values = {
         "title": title,
@@ -49,10 +52,8 @@ def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: s
         "class_table": _table(_by_class(metrics), ("per_class", "counting.per_class"), reasons),
         "density_table": _table(counting["per_density"], ("counting.per_density",), reasons),
         "empty_plates": _empty_plates_words(counting["empty_plates"]),
-        "count_plots": _count_plots(plates, counting),
-        "recall_plot": evaluation_plots.precision_recall(metrics["precision_recall"])
-        if metrics["num_annotations"]
-        else "",
+        "count_plots": count_plots,
+        "recall_plot": recall_plot,
         "confusion": _confusion(metrics["confusion"]),
         "errors": _errors(metrics["errors"]),
         "threshold_words": _threshold_words(metrics, scored.score_threshold),
@@ -65,6 +66,9 @@ def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: s
         "own_mae": counting["mae"],
     }
     write_page(path, "evaluation.html.j2", values)
+    row = {"Worst plates": row_of_plates(worst[:PLATES_IN_A_ROW], images_dir)}
+    shown = row | {count_plots[0]["title"]: count_plots[0]["uri"], "Precision over recall": recall_plot}
+    return {title: uri for title, uri in shown.items() if uri}
 
 
 def _headline(counting: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

@@ -184,13 +184,12 @@ def picture_with_boxes(
 
 
 def picture_strip(
-    items: Sequence[tuple[Path, *tuple[BoxLayer | np.ndarray, ...]]], height_px: int = 220, max_bytes: int = 150_000
+    items: Sequence[tuple[Path, Sequence[BoxLayer]]], height_px: int = 220, max_bytes: int = 150_000
 ) -> str:
     """Photos side by side with their boxes, as one JPEG data URI for a line of Markdown.
 
     Args:
-        items: Each a path and its boxes. A bare (N, 4) `boxes_xywh` array takes the kind of its place: truth first,
-            then prediction.
+        items: Each a path and its boxes.
         height_px: Height of the strip.
         max_bytes: Longest URI.
 
@@ -199,14 +198,7 @@ def picture_strip(
     """
     if not items:
         return ""
-    kinds: tuple[Kind, ...] = ("truth", "prediction")
-    tiles = []
-    for path, *boxes in items:
-        layers = [
-            layer if isinstance(layer, BoxLayer) else BoxLayer(layer, kind)
-            for layer, kind in zip(boxes, kinds, strict=False)
-        ]
-        tiles.append(_tile(Path(path), layers, height_px))
+    tiles = [_tile(path, layers, height_px) for path, layers in items]
     gap_px = 4
     strip = Image.new("RGB", (sum(tile.width + gap_px for tile in tiles) - gap_px, height_px), "white")
     left = 0

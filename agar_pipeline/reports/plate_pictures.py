@@ -5,15 +5,17 @@ Here: drawing for the evaluation page. Not here: choosing plates (`plate_counts`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.metric_words import KIND_WORDS
-from agar_pipeline.reports.pictures import BoxLayer, Kind, draw_boxes, open_photo, to_data_uri
+from agar_pipeline.reports.pictures import BoxLayer, Kind, draw_boxes, open_photo, picture_strip, to_data_uri
 from agar_pipeline.reports.plate_counts import PlateCount
 
 SIDE_PX, BYTES = 600, 150_000
+ROW_HEIGHT_PX = 300
 CROWDED, CROWDED_SIDE_PX, CROWDED_BYTES = 80, 1200, 450_000
 """A plate of more boxes than this is drawn larger, or its boxes could not be told apart."""
 TRUTH_COLOURS: dict[str, Kind] = {"true_positive": "truth", "missed": "wrong"}
@@ -43,6 +45,18 @@ def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
         "truth_uri": to_data_uri(draw_boxes(photo, scale, truth), most_bytes),
         "predicted_uri": to_data_uri(draw_boxes(photo, scale, predicted), most_bytes),
     }
+
+
+def row_of_plates(plates: Sequence[PlateCount], images_dir: Path) -> str:
+    """Plates side by side as one data URI, annotated and predicted boxes over each other; empty without plates."""
+    items = [
+        (
+            Path(images_dir) / plate.file_name,
+            _layers(plate.annotations_xywh, TRUTH_COLOURS) + _layers(plate.detections_xywh, PREDICTION_COLOURS),
+        )
+        for plate in plates
+    ]
+    return picture_strip(items, ROW_HEIGHT_PX, BYTES)
 
 
 def _layers(boxes_by_kind: Any, colours: dict[str, Kind]) -> list[BoxLayer]:

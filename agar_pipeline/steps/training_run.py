@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.artifacts import CocoCache, SmokeRun, TrainingRun
+from agar_pipeline.artifacts import PICTURES, CocoCache, SmokeRun, TrainingRun
 from agar_pipeline.config import TrainingConfig, fingerprinted
 from agar_pipeline.errors import TrainingError
 
@@ -22,7 +22,7 @@ def build(
     smoke_run: SmokeRun,
     work_dir: Path | None = None,
 ) -> None:
-    """Write `checkpoints/best.ckpt`, `checkpoints/last.ckpt`, `metrics.csv` and `experiment.json`.
+    """Write `checkpoints/best.ckpt`, `checkpoints/last.ckpt`, `metrics.csv`, `experiment.json` and a plot of the log.
 
     Under torchrun every rank comes here, and only rank 0 writes. What is needed to go on after an interruption is kept
     in `work_dir`, if one is given.
@@ -35,6 +35,7 @@ def build(
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.resume import ResumePoints
     from agar_pipeline.detection.training import train
+    from agar_pipeline.reports.training_plots import draw_curves
 
     points = None if work_dir is None else ResumePoints(work_dir, identify(config, coco_cache))
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
@@ -56,6 +57,7 @@ def build(
         "seconds": {"train": round(outcome.train_seconds, 1), "validation": round(outcome.validation_seconds, 1)},
     }
     (out_dir / "experiment.json").write_text(json.dumps(experiment, indent=2))
+    (out_dir / PICTURES).write_text(json.dumps({"Loss and mAP": draw_curves(out_dir / "metrics.csv")}))
 
 
 def identify(config: TrainingConfig, coco_cache: CocoCache) -> dict[str, Any]:

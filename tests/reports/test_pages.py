@@ -227,7 +227,7 @@ def test_pictures_keep_to_their_size_even_of_noise(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     boxes_xywh = np.array([[10.0, 10, 300, 300]])
     assert len(picture_with_boxes(tmp_path / "noise.png", [BoxLayer(boxes_xywh, "truth")], max_side_px=1600)) <= 200_000
-    strip = picture_strip([(tmp_path / "noise.png", boxes_xywh, boxes_xywh), (tmp_path / "gone.png",)] * 5)
+    strip = picture_strip([(tmp_path / "noise.png", [BoxLayer(boxes_xywh, "truth")]), (tmp_path / "gone.png", [])] * 5)
     assert len(strip) <= 150_000
     assert Image.open(io.BytesIO(base64.b64decode(strip.split(",")[1]))).format == "JPEG"
     with pytest.raises(ImageFileError, match=r"gone\.png"):
