@@ -8,6 +8,7 @@ from agar_pipeline.defs.artifact_io import ArtifactIOManager
 from agar_pipeline.defs.assets import data_assets, experiment_assets, leaderboard_asset
 from agar_pipeline.defs.checks import boxes_are_clean, parts_share_no_picture
 from agar_pipeline.defs.console import agar_console
+from agar_pipeline.defs.jobs import chain_jobs
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.sensors import dataset_sensor
 from agar_pipeline.defs.source import fiftyone_dataset
@@ -27,6 +28,7 @@ def assemble() -> dg.Definitions:
             leaderboard_asset(store, nodes),
         ],
         asset_checks=[boxes_are_clean, parts_share_no_picture],
+        jobs=chain_jobs(nodes),
         sensors=[dataset_sensor(store, nodes, pipeline.auto_refresh)],
         resources={"compute": Compute(), "io_manager": ArtifactIOManager(store, nodes)},
         executor=dg.in_process_executor,

@@ -1,6 +1,7 @@
 """The assets: each a signature, one call, and metadata."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -8,13 +9,16 @@ import dagster as dg
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, Snapshot, Split, TrainingRun
 from agar_pipeline.building import build_node, build_snapshot
 from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.config import configs_dir, pipeline_name
 from agar_pipeline.defs.artifact_io import note_built, to_asset_key
-from agar_pipeline.defs.metadata import describe
+from agar_pipeline.defs.metadata import changes_since, describe
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.source import observe
+from agar_pipeline.defs.tables import balance_of_parts
 from agar_pipeline.store import Built, Key, Store
 
 DATA_GROUP = "data"
+PROGRESS_TAG = "agar/progress"
 
 
 def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefinition]:
@@ -24,12 +28,16 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """Images and boxes of the FiftyOne dataset, frozen as Parquet."""
         node = nodes[Key("snapshot")]
-        return _result(context, node, build_snapshot(store, node, lambda: observe(context, node), context.log.info))
+        before = store.latest(node.key)
+        built = build_snapshot(store, node, lambda: observe(context, node), context.log.info)
+        return _result(context, node, built, changes_since(before, built.artifact))
 
     @dg.asset(**_spec(nodes, "split", {"parquet"}))
     def split(context: dg.AssetExecutionContext, snapshot: Snapshot) -> dg.MaterializeResult:
         """Which part each image is in: train, val, perhaps test."""
-        return _build(context, store, nodes, "split", snapshot=snapshot)
+        node = nodes[Key("split")]
+        built = build_node(store, node, {Key("snapshot"): snapshot}, context.log.info)
+        return _result(context, node, built, balance_of_parts(snapshot, built.artifact))
 
     @dg.asset(**_spec(nodes, "coco_cache", {"json"}))
     def coco_cache(context: dg.AssetExecutionContext, snapshot: Snapshot, split: Split) -> dg.MaterializeResult:
@@ -62,7 +70,8 @@ def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) 
     def training_run(
         context: dg.AssetExecutionContext, compute: Compute, coco_cache: CocoCache, smoke_run: SmokeRun
     ) -> dg.MaterializeResult:
-        """The detector, trained by Lightning from the COCO cache alone."""
+        """The detector, trained by Lightning from the COCO cache alone. While it runs, its log and the run's tag
+        `agar/progress` say how far it is."""
         inputs = {"coco_cache": coco_cache, "smoke_run": smoke_run}
         return _build(context, store, nodes, "training_run", experiment, compute, **inputs)
 
@@ -96,12 +105,17 @@ def leaderboard_asset(store: Store, nodes: Mapping[Key, Node]) -> dg.AssetsDefin
 
 def _spec(nodes: Mapping[Key, Node], asset: str, kinds: set[str], experiment: str | None = None) -> dict[str, Any]:
     node = nodes[Key(asset, experiment)]
+    config_file = f"experiment/{experiment}.yaml" if experiment else f"pipeline/{pipeline_name()}.yaml"
     return {
         "key": to_asset_key(node.key),
         "code_version": node.code_version,
         "group_name": experiment or DATA_GROUP,
         "kinds": kinds,
-        "metadata": {"config": dg.MetadataValue.json(node.recorded_config)},
+        "owners": [f"team:{config_file}"],
+        "metadata": {
+            "config": dg.MetadataValue.json(node.recorded_config),
+            "config_file": dg.MetadataValue.path(configs_dir() / config_file),
+        },
     }
 
 
@@ -118,9 +132,19 @@ def _build(
     if compute is not None:
         node = Node(node.key, compute.applied_to(node.config), node.inputs)
     by_key = {key: inputs[key.asset] for key in node.inputs}
-    return _result(context, node, build_node(store, node, by_key, context.log.info))
+    return _result(context, node, build_node(store, node, by_key, partial(_log, context)))
 
 
-def _result(context: dg.AssetExecutionContext, node: Node, built: Built) -> dg.MaterializeResult:
+def _log(context: dg.AssetExecutionContext, text: str) -> None:
+    """Into the run's log; how far a training is also onto the run, where the list of runs shows it."""
+    context.log.info(text)
+    if text.startswith("epoch "):
+        context.instance.add_run_tags(context.run_id, {PROGRESS_TAG: text})
+
+
+def _result(
+    context: dg.AssetExecutionContext, node: Node, built: Built, more: Mapping[str, Any] | None = None
+) -> dg.MaterializeResult:
     note_built(context.run_id, node.key, built.artifact.root)
-    return dg.MaterializeResult(data_version=dg.DataVersion(built.artifact.data_version), metadata=describe(built))
+    metadata = {**(more or {}), **describe(built)}
+    return dg.MaterializeResult(data_version=dg.DataVersion(built.artifact.data_version), metadata=metadata)

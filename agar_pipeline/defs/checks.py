@@ -3,18 +3,22 @@
 import dagster as dg
 
 from agar_pipeline.artifacts import BboxReport, Split
+from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 
 
 @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
 def boxes_are_clean(bbox_report: BboxReport) -> dg.AssetCheckResult:
     """Stops smoke and training in this run; `chain` asks for the stored verdict in every later one."""
     report = bbox_report.report()
-    broken = {rule: f["count"] for rule, f in report["findings"].items() if f["action"] == "fail" and f["count"]}
     return dg.AssetCheckResult(
         passed=report["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
         description=bbox_report.refusal(),
-        metadata={"broken": dg.MetadataValue.json(broken), "report": dg.MetadataValue.path(bbox_report.root)},
+        metadata={
+            "findings_per_rule": findings_per_rule(report),
+            "findings": findings_table(bbox_report),
+            "report": dg.MetadataValue.path(bbox_report.root / "report.html"),
+        },
     )
 
 
@@ -27,5 +31,9 @@ def parts_share_no_picture(split: Split) -> dg.AssetCheckResult:
         passed=leakage["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
         description=split.refusal() or (f"{across} pairs across parts" if across else None),
-        metadata={"pairs_across_parts": dg.MetadataValue.json(across), "report": dg.MetadataValue.path(split.root)},
+        metadata={
+            "pairs_across_parts": sum(across.values()),
+            "pairs": pairs_table(split),
+            "report": dg.MetadataValue.path(split.root / "report.html"),
+        },
     )

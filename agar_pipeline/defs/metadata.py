@@ -1,6 +1,7 @@
-"""What a person wants to see of a materialization: counts, a small table, a picture, links to the files.
+"""What a person wants to see of a materialization: counts, a small table, a picture, paths of the files.
 
-Tables are read without pandas, whose import would be most of the time of a run in which nothing changed.
+A browser opens no file from a page that came over HTTP, so pages are given as paths, which the UI copies. Pictures
+were drawn where the artifact was built.
 """
 
 import csv
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.artifacts import (
+    Artifact,
     BboxReport,
     CocoCache,
     Evaluation,
@@ -21,19 +23,23 @@ from agar_pipeline.artifacts import (
     TrainingRun,
 )
 from agar_pipeline.defs.artifact_io import PATH_METADATA
+from agar_pipeline.defs.tables import class_balance, digits, findings_per_rule, read_columns, table
+from agar_pipeline.observation import explain_change
 from agar_pipeline.store import Built
 
 
 def describe(built: Built) -> dict[str, Any]:
-    """Metadata of one artifact; numbers stay numbers, so that Dagster plots them over time."""
+    """Metadata of one artifact, the answers first; numbers stay numbers, so that Dagster plots them over time."""
     artifact = built.artifact
+    answers = DESCRIPTIONS[artifact.asset](artifact)
     return {
+        **{name: round(value, 4) if isinstance(value, float) else value for name, value in answers.items()},
+        **_pictures(artifact),
         "cached": built.cached,
         "why": built.why,
+        "seconds": artifact.manifest.seconds,
         PATH_METADATA: dg.MetadataValue.path(artifact.root),
         "fingerprint": artifact.manifest.fingerprint,
-        "seconds": artifact.manifest.seconds,
-        **DESCRIPTIONS[artifact.asset](artifact),
     }
 
 
@@ -42,23 +48,42 @@ def _snapshot(artifact: Snapshot) -> dict[str, Any]:
     return {
         "images": dataset["images"],
         "boxes": dataset["boxes"],
-        "labels": _table(("label", "boxes"), dataset["labels"].items()),
+        "labels": len(dataset["labels"]),
+        "boxes_per_label": table(("label", "boxes"), dataset["labels"].items()),
         "images_dir": dg.MetadataValue.path(dataset["images_dir"]),
     }
 
 
+def _pictures(artifact: Artifact) -> dict[str, Any]:
+    """All in one entry, since the UI shows each behind a click."""
+    shown = "\n\n".join(f"#### {title}\n\n![{title}]({uri})" for title, uri in artifact.pictures().items())
+    return {"pictures": dg.MetadataValue.md(shown)} if shown else {}
+
+
+def changes_since(before: Path | None, snapshot: Snapshot) -> dict[str, Any]:
+    """What differs from the snapshot that was the latest until now."""
+    if before is None:
+        return {"changes": "the first snapshot of this home"}
+    if before == snapshot.root:
+        return {"changes": "none since the last snapshot"}
+    changes = explain_change(Snapshot(before), snapshot)
+    shown = "\n".join(f"- {change}" for change in changes)
+    return {"changes": dg.MetadataValue.md(shown) if changes else "none in images and boxes"}
+
+
 def _split(artifact: Split) -> dict[str, Any]:
     summary = artifact.summary()
+    images = max(sum(summary["parts"].values()), 1)
     leakage = summary["leakage"]
     return {
         **{f"{part}_images": count for part, count in summary["parts"].items()},
-        "parts": _table(("part", "images"), summary["parts"].items()),
+        **{f"{part}_share": count / images for part, count in summary["parts"].items()},
         "left_out": sum(summary["left_out"].values()),
         "exact_duplicates": leakage["exact"]["pairs"],
         "near_duplicates": leakage["near"]["pairs"],
         "exact_duplicates_across_parts": leakage["exact"]["across_parts"],
         "near_duplicates_across_parts": leakage["near"]["across_parts"],
-        "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
+        "report": _page(artifact),
     }
 
 
@@ -69,7 +94,7 @@ def _coco_cache(artifact: CocoCache) -> dict[str, Any]:
     return {
         "images": sum(row[1] for row in rows),
         "annotations": sum(row[2] for row in rows),
-        "parts": _table(("part", "images", "annotations"), rows),
+        "parts": table(("part", "images", "annotations"), rows),
         "images_dir": dg.MetadataValue.path(artifact.images_dir),
         **{f"media_{name}" if name != "kind" else "media": value for name, value in media.items() if value is not None},
     }
@@ -77,51 +102,51 @@ def _coco_cache(artifact: CocoCache) -> dict[str, Any]:
 
 def _bbox_report(artifact: BboxReport) -> dict[str, Any]:
     report = artifact.report()
-    rows = [(rule, f["count"], f["action"]) for rule, f in report["findings"].items()]
     return {
         "ok": report["ok"],
+        "images": report["images"],
         "annotations": report["annotations"],
         "annotations_dropped": report["annotations_dropped"],
         "out_of_bounds_ratio": float(report["out_of_bounds_ratio"]),
-        "findings": _table(("rule", "count", "policy"), rows),
-        **(_balance(report["balance"]) if "balance" in report else {}),
-        "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
-    }
-
-
-def _balance(balance: dict[str, Any]) -> dict[str, Any]:
-    """How alike the parts are: the share of each class in each, and the largest distance between any two."""
-    parts = balance["parts"]
-    names = sorted({name for part in parts.values() for name in part["class_shares"]})
-    shares = [(name, *(part["class_shares"].get(name) for part in parts.values())) for name in names]
-    rows = [(row[0], *("" if share is None else f"{share:.1%}" for share in row[1:])) for row in shares]
-    drift = balance["largest_drift"]
-    return {
-        "class_balance": _table(("class", *parts), rows),
-        **({} if drift is None else {"largest_drift": float(drift)}),
+        "findings": sum(finding["count"] for finding in report["findings"].values()),
+        "rules_broken": sum(finding["count"] > 0 for finding in report["findings"].values()),
+        "findings_per_rule": findings_per_rule(report, only_broken=True),
+        **(class_balance(report["balance"]) if "balance" in report else {}),
+        "report": _page(artifact),
     }
 
 
 def _smoke_run(artifact: SmokeRun) -> dict[str, Any]:
     profile = artifact.profile()
-    chart = "\n".join(profile["chart"])
+    forecast = profile["forecast"]
+    seconds = profile["measured"]["seconds"]
+    total = sum(seconds.values())
+    parts = [
+        (part, "█" * round(20 * s / total) or "▏", f"{1e3 * s:.1f}", f"{s / total:.0%}") for part, s in seconds.items()
+    ]
     return {
         "verdict": profile["verdict"],
-        "step": dg.MetadataValue.md(f"```\n{chart}\n```"),
+        "profile_of_a_step": table(("part", "bar", "ms", "share"), parts),
         "step_seconds": float(profile["step_seconds"]),
-        "forecast": profile["forecast"]["sentence"],
-        "smoke": dg.MetadataValue.json(artifact.smoke()),
-        "profile": dg.MetadataValue.json(profile),
+        "forecast": forecast["sentence"],
+        **{f"forecast_{name}": forecast[name] for name in ("seconds", "steps", "disk_bytes", "peak_memory_bytes")},
     }
 
 
 def _training_run(artifact: TrainingRun) -> dict[str, Any]:
     with (artifact.root / "metrics.csv").open(newline="") as log:
         last = {name: float(text) for row in csv.DictReader(log) for name, text in row.items() if text}
+    best = artifact.experiment()["best"]
+    scores = {name: value for name, value in last.items() if name.startswith("val")}
+    losses = {name: value for name, value in last.items() if name.startswith("train")}
     return {
+        **scores,
+        **losses,
+        "epochs": int(last["epoch"]),
+        "steps": int(last["step"]),
+        "best_epoch": best["epoch"],
+        "best_step": best["step"],
         "checkpoint": dg.MetadataValue.path(artifact.best_checkpoint),
-        "last": dg.MetadataValue.json(last),
-        **{name.replace("/", "_"): value for name, value in last.items() if name.startswith(("val", "train"))},
     }
 
 
@@ -129,22 +154,26 @@ def _evaluation(artifact: Evaluation) -> dict[str, Any]:
     metrics = artifact.metrics()
     figures = {name: metrics[name] for name in ("map", "map_50", "map_75", "mar_max") if metrics[name] is not None}
     counting = {name: value for name, value in (metrics.get("counting") or {}).items() if isinstance(value, float)}
-    rows = [(name, str(of.get("map")), str(of.get("map_50"))) for name, of in metrics["per_class"].items()]
+    rows = [(name, digits(of.get("map")), digits(of.get("map_50"))) for name, of in metrics["per_class"].items()]
     return {
         **figures,
         **counting,
         "images": metrics["num_images"],
-        "per_class": _table(("class", "map", "map_50"), rows),
-        "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
+        "per_class": table(("class", "map", "map_50"), rows),
+        "report": _page(artifact),
     }
 
 
 def _leaderboard(artifact: Leaderboard) -> dict[str, Any]:
-    columns = ("experiment", "map", "map_50", "mae")
-    rows = _read_rows(artifact.root / "leaderboard.parquet", list(columns))
+    numbers = ("map", "map_low", "map_high", "map_50", "mae")
+    rows = list(read_columns(artifact.root / "leaderboard.parquet", "experiment", "verdict", *numbers))
+    best = {"best_experiment": rows[0][0], "best_map": rows[0][2]} if rows and rows[0][2] is not None else {}
+    cells = [(experiment, verdict, *map(digits, values)) for experiment, verdict, *values in rows]
     return {
-        "leaderboard": _table(columns, [[str(row[name]) for name in columns] for row in rows]),
-        "report": dg.MetadataValue.url(f"file://{artifact.root / 'report.html'}"),
+        **best,
+        "experiments": len(rows),
+        "leaderboard": table(("experiment", "verdict", *numbers), cells),
+        "report": _page(artifact),
     }
 
 
@@ -160,13 +189,5 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def _read_rows(path: Path, columns: list[str]) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(path).read(columns).to_pylist()
-
-
-def _table(columns: tuple[str, ...], rows: Any) -> dg.TableMetadataValue:
-    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
-    columns_of_none = dg.TableSchema([dg.TableColumn(name) for name in columns])  # Dagster reads them off the first row
-    return dg.MetadataValue.table(records, schema=None if records else columns_of_none)
+def _page(artifact: Artifact) -> dg.PathMetadataValue:
+    return dg.MetadataValue.path(artifact.root / "report.html")

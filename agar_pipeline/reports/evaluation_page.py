@@ -22,6 +22,7 @@ from agar_pipeline.reports.render import is_null, number, percent, plural, signe
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
 PLATES_IN_A_ROW = 4
+WORST_ROW = "Worst plates: dashed annotated, solid predicted, red missed or nothing there"
 COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me", "r2")
 
 
@@ -66,7 +67,7 @@ def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: s
         "own_mae": counting["mae"],
     }
     write_page(path, "evaluation.html.j2", values)
-    row = {"Worst plates": row_of_plates(worst[:PLATES_IN_A_ROW], images_dir)}
+    row = {WORST_ROW: row_of_plates(worst[:PLATES_IN_A_ROW], images_dir)}
     shown = row | {count_plots[0]["title"]: count_plots[0]["uri"], "Precision over recall": recall_plot}
     return {title: uri for title, uri in shown.items() if uri}
 

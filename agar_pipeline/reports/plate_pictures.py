@@ -15,7 +15,7 @@ from agar_pipeline.reports.pictures import BoxLayer, Kind, draw_boxes, open_phot
 from agar_pipeline.reports.plate_counts import PlateCount
 
 SIDE_PX, BYTES = 600, 150_000
-ROW_HEIGHT_PX = 300
+ROW_HEIGHT_PX = 285
 CROWDED, CROWDED_SIDE_PX, CROWDED_BYTES = 80, 1200, 450_000
 """A plate of more boxes than this is drawn larger, or its boxes could not be told apart."""
 TRUTH_COLOURS: dict[str, Kind] = {"true_positive": "truth", "missed": "wrong"}

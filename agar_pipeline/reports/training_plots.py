@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agar_pipeline.reports.plots import PALETTE, drawing, label_axes, new_figure, to_svg_uri
 
-SCORES = {"val_map_50": "mAP@50 on val", "val_map": "mAP on val"}
+SCORES = {"val_map_50": "mAP@50 on val", "val_map_50_95": "mAP on val"}
 
 
 def draw_curves(metrics_csv: Path) -> str:

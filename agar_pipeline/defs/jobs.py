@@ -1,0 +1,35 @@
+"""Jobs: how far down the chain a run goes. Each covers all experiments of the pipeline."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+
+from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.resources import COMPUTE_FIELDS
+from agar_pipeline.store import Key
+
+DATA = ("snapshot", "split", "coco_cache", "bbox_report")
+JOBS = {
+    "data": (DATA, "The dataset, frozen, divided, written as COCO and checked. Needs no GPU."),
+    "smoke": ((*DATA, "smoke_run"), "The data, and one step of every experiment: would training work, how long?"),
+    "train": ((*DATA, "smoke_run", "training_run"), "All that leads to trained detectors."),
+    "full": ((*DATA, "smoke_run", "training_run", "evaluation", "leaderboard"), "The whole chain."),
+}
+"""Name → its assets, and what it is for."""
+SHOWN_CONFIG = {"resources": {"compute": {"config": dict.fromkeys(COMPUTE_FIELDS)}}}
+"""What the launchpad opens with: every field of `compute`, as the experiment says. The UI explains each beside it."""
+
+
+def chain_jobs(keys: Iterable[Key]) -> list[Any]:
+    """data, smoke, train, full."""
+    keys = list(keys)
+    return [
+        dg.define_asset_job(
+            name,
+            selection=[to_asset_key(key) for key in keys if key.asset in assets],
+            description=description,
+            config=None if name == "data" else SHOWN_CONFIG,
+        )
+        for name, (assets, description) in JOBS.items()
+    ]

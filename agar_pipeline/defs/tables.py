@@ -1,0 +1,83 @@
+"""Tables that the web UI shows of artifacts, and how they are read: without pandas, whose import would be most of the
+time of a run in which nothing changed.
+
+Here: rows and cells. Not here: which asset shows which (`metadata`, `checks`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from agar_pipeline.artifacts import BboxReport, Snapshot, Split
+
+LISTED = 50
+"""Rows of a table in the UI; the page and the Parquet file have all."""
+
+
+def balance_of_parts(snapshot: Snapshot, split: Split) -> dict[str, Any]:
+    """The boxes of each label in each part, as shares of the part's: what a good split makes alike."""
+    part_of = dict(read_columns(split.root / "split.parquet", "image_id", "part"))
+    boxes = read_columns(snapshot.root / "boxes.parquet", "image_id", "label")
+    counts = Counter((label, part_of[image_id]) for image_id, label in boxes if image_id in part_of)
+    parts = list(split.summary()["parts"])
+    totals = {part: sum(count for (_, of), count in counts.items() if of == part) for part in parts}
+    rows = [
+        (str(label), *(f"{counts[label, part]:,} ({counts[label, part] / max(totals[part], 1):.1%})" for part in parts))
+        for label in sorted({label for label, _ in counts}, key=str)
+    ]
+    return {"balance": table(("label", *parts), rows), **{f"{part}_boxes": count for part, count in totals.items()}}
+
+
+def findings_per_rule(report: dict[str, Any], only_broken: bool = False) -> dg.TableMetadataValue:
+    """How often each rule is broken, and what the pipeline file's box_policy does about it; broken ones first."""
+    found = sorted(report["findings"].items(), key=lambda item: -item[1]["count"])
+    found = [(rule, of) for rule, of in found if of["count"] or not only_broken]
+    return table(("rule", "count", "policy"), [(rule, of["count"], of["action"]) for rule, of in found])
+
+
+def findings_table(artifact: BboxReport) -> dg.TableMetadataValue:
+    """The first findings, one row each; those that stop training first."""
+    columns = ("rule", "part", "file_name", "annotation_id", "value", "action")
+    rows = sorted(read_columns(artifact.root / "findings.parquet", *columns), key=lambda row: row[-1] != "fail")
+    return table(columns, [["–" if cell is None else str(cell) for cell in row] for row in rows[:LISTED]])
+
+
+def pairs_table(artifact: Split) -> dg.TableMetadataValue:
+    """The first pairs of pictures that lie in two parts."""
+    columns = ("kind", "path", "part", "other_path", "other_part")
+    rows = read_columns(artifact.root / "duplicates.parquet", "across_parts", *columns)
+    return table(columns, [row for across, *row in rows if across][:LISTED])
+
+
+def class_balance(balance: dict[str, Any]) -> dict[str, Any]:
+    """How alike the parts are: the share of each class in each, and the largest distance between any two."""
+    parts = balance["parts"]
+    names = sorted({name for part in parts.values() for name in part["class_shares"]})
+    shares = [(name, *(part["class_shares"].get(name) for part in parts.values())) for name in names]
+    rows = [(row[0], *("" if share is None else f"{share:.1%}" for share in row[1:])) for row in shares]
+    drift = balance["largest_drift"]
+    return {
+        "class_balance": table(("class", *parts), rows),
+        **({} if drift is None else {"largest_drift": float(drift)}),
+    }
+
+
+def read_columns(path: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a Parquet file, as tuples of these columns."""
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(path).read(list(columns))
+    return zip(*(table[name].to_pylist() for name in columns), strict=True)
+
+
+def digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def table(columns: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> dg.TableMetadataValue:
+    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    schema = None if records else dg.TableSchema([dg.TableColumn(name) for name in columns])
+    return dg.MetadataValue.table(records, schema)
