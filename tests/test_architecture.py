@@ -71,7 +71,18 @@ ALLOWED = {
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
     "observation": {"artifacts", "config", "disk", "plan", "snapshot_diff", "steps", "store"},
     "export": {"building", "artifacts", "chain", "config", "disk", "errors", "fiftyone_io", "store"},
-    "defs": {"building", "artifacts", "chain", "config", "errors", "fiftyone_io", "observation", "plan", "store"},
+    "defs": {
+        "building",
+        "artifacts",
+        "chain",
+        "compute",
+        "config",
+        "errors",
+        "fiftyone_io",
+        "observation",
+        "plan",
+        "store",
+    },
     "definitions": {"chain", "config", "defs", "store"},
 }
 """Data flows one way: a room imports what stands left of it. `commands` may import anything but `steps`."""

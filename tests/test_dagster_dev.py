@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,8 @@ import psutil
 import pytest
 
 from agar_pipeline.store import Key, Store
-from tests.conftest import BIN, CHECKOUT, copy_configs, edit_samples, move_first_box, runner
+from tests.conftest import CHECKOUT, edit_samples, move_first_box
+from tests.dagster_server import serve, trainers, wait_for
 
 Query = Callable[..., Any]
 
@@ -35,60 +32,8 @@ mutation ($assets: [AssetKeyInput!]!) {
 
 @pytest.fixture(scope="module")
 def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Query, int, Path]]:
-    """A real web server on a free port, on a small dataset in a home of its own."""
-    from agar_pipeline.plates import generate_plates
-
-    folder = tmp_path_factory.mktemp("dev")
-    generate_plates(folder / "plates", 12, size_px=128, seed=5)
-    environment = {
-        "AGAR_HOME": str(folder / "home"),
-        "AGAR_CONFIGS": str(copy_configs(folder / "configs")),
-        "AGAR_PIPELINE": "small",
-    }
-    run = runner(environment)
-    assert run("agar", "import", "agar", "--images-dir", str(folder / "plates"), "--dataset", "small").returncode == 0
-    exports = run("agar", "env").stdout.splitlines()
-    environment |= dict(line.removeprefix("export ").split("=", 1) for line in exports)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "dev.log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(BIN / "dagster"), "dev", "-p", str(port)],
-            cwd=CHECKOUT,
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-    def query(text: str, **variables: Any) -> Any:
-        body = json.dumps({"query": text, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/graphql", data=body, headers={"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["data"]
-
-    try:
-        wait_for(lambda: _answers(query), 120, lambda: (folder / "dev.log").read_text()[-3000:])
-        yield query, port, folder / "home"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
-
-
-def _answers(query: Query) -> bool:
-    try:
-        return bool(query("{ version }"))
-    except OSError:
-        return False
-
-
-def wait_for(done: Callable[[], bool], timeout_s: float, explain: Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, explain()
-        time.sleep(0.5)
+    with serve(tmp_path_factory.mktemp("dev")) as server:
+        yield server.query, server.port, server.home
 
 
 def test_the_graph_is_served_on_this_machine_only(dagster_dev: tuple[Query, int, Path]) -> None:
@@ -164,18 +109,6 @@ def _terminate_training(query: Query, home: Path) -> None:
     assert max(path.stat().st_mtime_ns for path in work.glob("*/[ab].json")) > before, "a last point was written"
     assert not list((home / "artifacts" / "other").glob("training_run/.draft-*"))
     assert Store(home).latest(Key("training_run", "other")) is None
-
-
-def trainers(home: Path) -> list[list[str]]:
-    """Command lines of the steps that run for this home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("AGAR_HOME") == str(home) and "agar_pipeline.steps" in process.cmdline():
-                found.append(process.cmdline())
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_the_sensor_notices_an_edit_and_refreshes_the_data_assets(dagster_dev: tuple[Query, int, Path]) -> None:

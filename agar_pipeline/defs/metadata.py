@@ -142,8 +142,8 @@ def _training_run(artifact: TrainingRun) -> dict[str, Any]:
     return {
         **scores,
         **losses,
-        "epochs": int(last["epoch"]),
-        "steps": int(last["step"]),
+        "last_epoch": int(last["epoch"]),
+        "last_step": int(last["step"]),
         "best_epoch": best["epoch"],
         "best_step": best["step"],
         "checkpoint": dg.MetadataValue.path(artifact.best_checkpoint),

@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from agar_pipeline.config import from_plain, to_plain
+from agar_pipeline.compute import require_devices
+from agar_pipeline.config import TrainerConfig, from_plain, to_plain
 
 COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "precision", "socket_ifname")
 
@@ -24,9 +25,18 @@ class Compute(dg.ConfigurableResource):
     socket_ifname: str | None = Field(default=None, description="Network interface for NCCL and gloo, as in `ip link`")
 
     def applied_to(self, config: Any) -> Any:
-        """The step's config with this compute in place of the experiment's, checked."""
+        """The step's config with this compute in place of the experiment's, checked.
+
+        Raises:
+            ComputeError: more devices are asked for than this machine has.
+            ConfigError: what results makes no sense.
+        """
         given = {name: getattr(self, name) for name in COMPUTE_FIELDS if getattr(self, name) is not None}
         plain = to_plain(config)
         place = plain.get("trainer", plain)
         place.update({name: value for name, value in given.items() if name in place})
+        if (
+            "devices" in given and "trainer" in plain
+        ):  # before the batch size is held against devices that are not there
+            require_devices(from_plain(TrainerConfig, place, where="resource compute"))
         return from_plain(type(config), plain, where="resource compute")
