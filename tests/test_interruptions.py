@@ -23,14 +23,14 @@ from tests.coco_home import make_home
 from tests.conftest import BIN, CHECKOUT, Run
 
 WORDS = (
-    "experiment=small", "data.input_size=96", "data.batch_size=2", "trainer.max_steps=null", "trainer.max_epochs=6",
+    "experiment=small", "data.input_size=96", "data.batch_size=2", "trainer.max_steps=null", "trainer.max_epochs=16",
     "trainer.log_every_n_steps=1", "optimizer.ema_decay=0.9", "optimizer.schedule=step", "model.score_floor=0",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
-    """Six epochs of a small training, in one piece."""
+    """Sixteen epochs of a small training, in one piece: on a slow disk points are rare."""
     folder = tmp_path_factory.mktemp("undisturbed")
     run, home = make_home(folder)
     done = run("agar", "train", *WORDS)
@@ -96,6 +96,13 @@ def copy_lab(source: Path, target: Path) -> Path:
     return target
 
 
+def gone_on_from(output: str) -> int:
+    """The epoch."""
+    found = re.search(r"going on from epoch (\d+), step \d+", output)
+    assert found, output
+    return int(found[1])
+
+
 def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tuple[Run, Path], tmp_path: Path) -> None:
     _, home = undisturbed
     folder = copy_lab(home, tmp_path / "lab")
@@ -114,13 +121,13 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     code, output = second.ends()
     assert time.monotonic() - asked < 30
     assert code == 130
-    assert re.search(r"going on from epoch [23], step \d+", output)
-    assert re.search(r"asked to stop, at epoch \d, step \d+: run it again and it goes on from there", output)
+    assert gone_on_from(output) >= 2
+    assert re.search(r"asked to stop, at epoch \d+, step \d+: run it again and it goes on from there", output)
     assert not processes_of(folder / "home")
 
     code, output = Training(folder, *WORDS).ends()
     assert code == 0, output
-    assert re.search(r"going on from epoch [45]", output)
+    assert gone_on_from(output) >= 4
     ours, theirs = training_root(folder / "home"), training_root(home)
     for name in ("metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), f"{name} differs"
