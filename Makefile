@@ -5,7 +5,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test acceptance lint types lock bench clean-venv
+.PHONY: setup demo test acceptance docs lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
 
@@ -30,6 +30,10 @@ lint: setup
 # All faults of the list, in full, with a table and a score; half an hour.
 acceptance: setup
 	$(BIN)/python -m tests.acceptance
+
+# The documents as plain HTML, in .agar/docs; they need no network.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 types: setup
 	$(BIN)/mypy
