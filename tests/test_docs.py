@@ -61,7 +61,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
         (folder / given).symlink_to(folder / "home" / "artifacts" / made)
     env = {n: v for n, v in os.environ.items() if not n.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
     env |= {"AGAR_HOME": str(folder / "home"), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "mine"}
-    yield folder, env | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "PATH": f"{BIN}{os.pathsep}{env['PATH']}"}
+    return folder, env | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "PATH": f"{BIN}{os.pathsep}{env['PATH']}"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(not b.reason for b in blocks(page))], ids=name)
