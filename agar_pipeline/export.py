@@ -22,7 +22,7 @@ from agar_pipeline.config import PipelineConfig, SnapshotConfig, Spellings, Spli
 from agar_pipeline.config.media import Media, check_media
 from agar_pipeline.disk import clear_storage_errors
 from agar_pipeline.errors import ConfigError, StorageError
-from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.sources import observe_source
 from agar_pipeline.store import Key, Store
 
 _DATASET, _COCO, _IMAGES = "dataset.json", "coco", "images"
@@ -95,7 +95,7 @@ def export_coco(
     store = Store(home)
     node = pipeline_nodes(pipeline, {})[Key("snapshot")]
     taken: Snapshot = build_snapshot(
-        store, node, lambda: observe_dataset(node.config, home).version, log, repoint=False
+        store, node, lambda: observe_source(node.config, home).version, log, repoint=False
     ).artifact
     labels = taken.dataset()["labels"]
     class_map = class_map_of(classes or sorted(labels))

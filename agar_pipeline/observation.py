@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import Snapshot
-from agar_pipeline.config import SnapshotConfig, agar_home
+from agar_pipeline.config import SnapshotSource, agar_home
 from agar_pipeline.disk import scratch_folder
 from agar_pipeline.plan import Record
 from agar_pipeline.steps import STEPS
@@ -24,7 +24,7 @@ _EVENT_LOG = Path("dagster/storage/history/runs")
 _MEMORY = Path("dagster/records.json")
 
 
-def explain_source(config: SnapshotConfig, latest: Path, source_version: str) -> tuple[list[str], Content]:
+def explain_source(config: SnapshotSource, latest: Path, source_version: str) -> tuple[list[str], Content]:
     """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
     with scratch_folder(agar_home(), "plan-") as folder:
         STEPS["snapshot"].build(config, folder, lambda text: None, just_observed=source_version)

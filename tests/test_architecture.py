@@ -58,10 +58,13 @@ ALLOWED = {
     "lineage": {"artifacts", "errors", "store"},
     "photo_history": {"artifacts", "errors", "lineage", "store"},
     "reports": {"config", "detection", "errors", "snapshot_diff"},
-    "fiftyone_io": {"config", "errors", "launch", "detection", "progress"},
+    "snapshot_files": {"config", "errors", "detection"},
+    "coco_folder": {"config", "errors", "detection", "progress", "snapshot_files"},
+    "fiftyone_io": {"config", "errors", "launch", "detection", "progress", "snapshot_files"},
+    "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
-    "steps": {"artifacts", "config", "detection", "errors", "fiftyone_io", "launch", "media", "progress", "reports"}
-    | {"scorecard", "splitting"},
+    "steps": {"artifacts", "config", "detection", "errors", "launch", "media", "progress", "reports"}
+    | {"scorecard", "sources", "splitting"},
     "chain": {"artifacts", "config", "errors", "store"},
     "gates": {"artifacts", "errors", "store"},
     "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "preflight"}
@@ -70,7 +73,7 @@ ALLOWED = {
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
     "observation": {"artifacts", "config", "disk", "plan", "snapshot_diff", "steps", "store"},
-    "export": {"building", "artifacts", "chain", "config", "disk", "errors", "fiftyone_io", "store"},
+    "export": {"building", "artifacts", "chain", "config", "disk", "errors", "sources", "store"},
     "defs": {
         "building",
         "artifacts",
@@ -78,9 +81,9 @@ ALLOWED = {
         "compute",
         "config",
         "errors",
-        "fiftyone_io",
         "observation",
         "plan",
+        "sources",
         "store",
     },
     "definitions": {"chain", "config", "defs", "store"},

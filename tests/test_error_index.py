@@ -29,6 +29,7 @@ WORDED_BY = {
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
     ("config/plain.py", "_explain"): "ConfigError",
     ("detection/image_paths.py", "find_image_file"): "ImageFileError",
+    ("detection/image_paths.py", "unsafe_name"): "ImageFileError",
     ("detection/lightning_trainer.py", "explain_memory"): "TrainingError",
     ("exit_codes.py", "explain_end"): "ComputeError",
     ("fiftyone_io/database.py", "explain"): "DatabaseError",
@@ -38,7 +39,7 @@ WORDED_BY = {
 WORDLESS = {
     "GateError(refusal)",
     "GateError(check.description or f'{check.asset_key.to_user_string()}: {check.check_name} failed')",
-    "ConfigError(f'{where}: ' + '; '.join((_explain(config_type, item) for item in error.errors())))",
+    "ConfigError(f'{where}: ' + '; '.join((_explain(config_type, item) for item in wrong)))",
     "ConfigError(unknown)",  # find_unknown_name
     "ValueError(unknown)",
     "DatabaseError(explain(error, uri))",

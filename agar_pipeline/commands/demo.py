@@ -44,7 +44,7 @@ def prepare_dataset(home: Path) -> None:
 
     folder, receipt = home / "demo" / "plates", home / "demo" / "imported"
     written = generate_plates(folder, PLATES, size_px=SIZE_PX, seed=SEED)
-    config = load_pipeline("demo").snapshot
+    config = load_pipeline("demo").fiftyone_snapshot
     if not written and receipt.exists():
         try:
             if observe_dataset(config, home).version == receipt.read_text():

@@ -47,9 +47,10 @@ def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str,
 def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
     """What to read: as the pipeline file of the dataset says, where there is one and no option says otherwise."""
     pipeline = pipeline_of(given["dataset"])
-    plain: dict[str, Any] = {"dataset": given["dataset"], "database": load_pipeline().snapshot.database}
+    plain: dict[str, Any] = {"dataset": given["dataset"], "database": load_pipeline().database}
     if pipeline is not None:
-        plain |= {name: getattr(pipeline.snapshot, name) for name in ("database", "label_field", "images_dir", "exif")}
+        names = ("database", "label_field", "images_dir", "exif")
+        plain |= {name: getattr(pipeline.fiftyone_snapshot, name) for name in names}
     plain |= {name: given[name] for name in ("database", "label_field", "view", "exif") if given[name] is not None}
     return from_plain(SnapshotConfig, plain, where=_WHERE)
 

@@ -40,7 +40,7 @@ def import_and_report(
         str(training_lists) if training_lists else None,
         pipeline.class_map if pipeline else {},
     )
-    database = database or (pipeline or load_pipeline()).snapshot.database
+    database = database or (pipeline or load_pipeline()).database
     with progress_bar("importing") as progress:
         counts = import_images(source, dataset, database, agar_home(), say, progress)
     _say_what_was_left_out(counts, pipeline)

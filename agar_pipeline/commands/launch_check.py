@@ -18,7 +18,7 @@ def command(devices: int, accelerator: str, interface: str | None, as_json: bool
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import TrainerConfig, agar_home, from_plain, load_pipeline
     from agar_pipeline.preflight import Check, check_training
-    from agar_pipeline.preflight.services import check_database
+    from agar_pipeline.preflight.services import check_source
 
     plain = {"max_steps": 1, "devices": devices, "accelerator": accelerator, "socket_ifname": interface}
     trainer = from_plain(TrainerConfig, plain, where="agar launch-check")
@@ -34,7 +34,7 @@ def command(devices: int, accelerator: str, interface: str | None, as_json: bool
 
     for check in check_training(trainer, agar_home(), lambda text: None if as_json else say(text)):
         show(check)
-    show(check_database(load_pipeline().snapshot.database, agar_home()))
+    show(check_source(load_pipeline().snapshot, agar_home()))
     failed = [check.name for check in found if check.level == "FAIL"]
     if as_json:
         checks = [dataclasses.asdict(check) for check in found]

@@ -8,9 +8,9 @@ from functools import partial
 from agar_pipeline.chain import Node
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.observe import observe_dataset
 from agar_pipeline.observation import explain_source, recall_records, remember_records, state_of_log
 from agar_pipeline.plan import PlannedAsset, Record, Seen, make_plan
+from agar_pipeline.sources import observe_source
 from agar_pipeline.store import Key, Store
 
 
@@ -19,7 +19,7 @@ def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset
     config = nodes[Key("snapshot")].config
     version, trouble = None, None
     try:
-        version = observe_dataset(config, agar_home()).version
+        version = observe_source(config, agar_home()).version
     except PipelineError as error:
         trouble = str(error)
     return make_plan(store, nodes, Seen(version, dagster_records(nodes), partial(explain_source, config))), trouble

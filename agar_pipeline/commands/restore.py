@@ -17,11 +17,12 @@ def command(snapshot: str, dataset: str, database: str | None, label_field: str 
     """
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.fiftyone_io.restore import restore_snapshot
     from agar_pipeline.lineage import find_snapshot
     from agar_pipeline.store import Store
 
-    config = load_pipeline().snapshot
+    config = load_pipeline().fiftyone_snapshot
+    from agar_pipeline.fiftyone_io.restore import restore_snapshot
+
     database, label_field = database or config.database, label_field or config.label_field
     found = find_snapshot(Store(agar_home()), snapshot)
     counts = restore_snapshot(found.root, dataset, label_field, database, agar_home(), say)

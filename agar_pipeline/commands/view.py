@@ -28,9 +28,10 @@ def command(experiment: str | None, word: str | None, plates: int, no_app: bool,
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
+
+    store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
     from agar_pipeline.viewing import dataset_of, fields_of, open_app, remove_runs, write_run
 
-    store, source = Store(agar_home()), load_pipeline().snapshot
     if remove:
         record = _find(store, experiment or word) if experiment or word else None
         dataset = dataset_of(record, store) if record else source.dataset

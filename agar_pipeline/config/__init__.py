@@ -41,10 +41,8 @@ from agar_pipeline.config.pipeline import (
     AutoRefresh,
     BboxReportConfig,
     CocoCacheConfig,
-    ExifPolicy,
     LeaderboardConfig,
     PipelineConfig,
-    SnapshotConfig,
 )
 from agar_pipeline.config.places import (
     CHECKOUT,
@@ -58,9 +56,11 @@ from agar_pipeline.config.plain import (
     from_plain,
     to_plain,
 )
+from agar_pipeline.config.snapshot import CocoSnapshotConfig, ExifPolicy, SnapshotConfig, SnapshotSource
 from agar_pipeline.config.split import (
     DRAWN,
     FRACTIONS,
+    GIVEN_PART,
     LeakageConfig,
     LeakagePolicy,
     Part,
@@ -77,6 +77,7 @@ __all__ = [
     "DETECTORS",
     "DRAWN",
     "FRACTIONS",
+    "GIVEN_PART",
     "MENDING",
     "Accelerator",
     "Action",
@@ -84,6 +85,7 @@ __all__ = [
     "BboxReportConfig",
     "BoxRule",
     "CocoCacheConfig",
+    "CocoSnapshotConfig",
     "DataConfig",
     "EvaluationConfig",
     "ExifPolicy",
@@ -98,6 +100,7 @@ __all__ = [
     "PipelineConfig",
     "Precision",
     "SnapshotConfig",
+    "SnapshotSource",
     "Spellings",
     "SplitConfig",
     "SplitMethod",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.config.composed import recall, remember
 from agar_pipeline.config.experiment import ExperimentConfig
 from agar_pipeline.config.pipeline import PipelineConfig
 from agar_pipeline.config.places import configs_dir, pipeline_name
 from agar_pipeline.config.plain import from_plain
+from agar_pipeline.config.snapshot import CocoSnapshotConfig
 from agar_pipeline.config.words import check_word, is_sweep, require_choice
 from agar_pipeline.errors import ConfigError
 
@@ -19,7 +21,12 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
     name = name or pipeline_name()
     require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file")
     plain = _compose(f"pipeline/{name}", [])["pipeline"]
-    return from_plain(PipelineConfig, {"name": name, **plain}, where=f"configs/pipeline/{name}.yaml")
+    where = f"configs/pipeline/{name}.yaml"
+    snapshot = plain.get("snapshot")
+    if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
+        files = from_plain(CocoSnapshotConfig, snapshot, where=f"{where}: snapshot").file_paths()
+        plain = {**plain, "class_map": class_map_of_files(files.values())}
+    return from_plain(PipelineConfig, {"name": name, **plain}, where=where)
 
 
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
@@ -19,47 +19,13 @@ from agar_pipeline.config.box_policy import (
 from agar_pipeline.config.class_map import Spellings, refuse_ambiguous_spellings
 from agar_pipeline.config.media import MaxSide, Media, check_media
 from agar_pipeline.config.plain import STRICT
-from agar_pipeline.config.split import SplitConfig, resolved_split
+from agar_pipeline.config.snapshot import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
+from agar_pipeline.config.split import GIVEN_PART, SplitConfig, resolved_split
+from agar_pipeline.errors import ConfigError
 
 AutoRefresh = Literal[False, True, "train"]
 BoxSide = Annotated[float, Field(ge=0, le=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
-ExifPolicy = Literal["displayed", "stored", "refuse"]
-
-
-@dataclass(frozen=True, config=STRICT)
-class SnapshotConfig:
-    """Which FiftyOne samples, and which of their boxes, make the data."""
-
-    not_fingerprinted: ClassVar = {"database", "images_dir", "database_notice"}
-
-    dataset: str
-    """Name of the FiftyOne dataset."""
-    database: str = "embedded"
-    """`embedded`: our own mongod under the home; `fiftyone`: as the user's own FiftyOne is set up; or mongodb://…"""
-    label_field: str = "ground_truth"
-    """Field of type Detections; dots reach into embedded documents."""
-    view: str | None = None
-    """null: all samples; `tag:NAME`; `field:PATH=VALUE`; `saved:NAME` for a view saved in FiftyOne."""
-    images_dir: str | None = None
-    """Folder that the images' paths are relative to; null: the deepest folder that holds them all."""
-    exif: ExifPolicy = "displayed"
-    """What the boxes of a photo with an EXIF rotation were drawn on: `displayed`, the photo as the FiftyOne App and
-    every viewer turn it; `stored`, its pixels as they lie in the file; `refuse`: such a photo is an error."""
-    database_notice: bool = True
-    """Say it, in one line, when FiftyOne would warn about the database's version."""
-    image_columns: tuple[str, ...] = ()
-    """What `image_ids.parquet` holds of each image beside its ids: `path`, `sha256`, `labels`, `field:PATH`,
-    `view:SPEC` (whether a view holds it). The pipeline fills it with what the split reads, and with nothing else."""
-
-    @field_validator("image_columns")
-    @classmethod
-    def _check_image_columns(cls, image_columns: tuple[str, ...]) -> tuple[str, ...]:
-        for name in image_columns:
-            kind, _, value = name.partition(":")
-            if name not in ("path", "sha256", "labels") and not (kind in ("field", "view") and value):
-                raise ValueError(f"{name!r} is none of path, sha256, labels, field:PATH, view:SPEC")
-        return tuple(sorted(set(image_columns)))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,14 +81,22 @@ class BboxReportConfig:
     max_missing_share: Share = 0.01
 
 
+def _default_split(before: dict[str, Any]) -> SplitConfig:
+    """Of a pipeline file that says nothing of the split, from what it says of the snapshot."""
+    return SplitConfig(method="given" if isinstance(before.get("snapshot"), CocoSnapshotConfig) else "random")
+
+
 @dataclass(frozen=True, config=STRICT)
 class PipelineConfig:
     """What a lab runs: `configs/pipeline/<name>.yaml`."""
 
     name: str
-    snapshot: SnapshotConfig
+    snapshot: SnapshotSource
+    """A FiftyOne dataset, or COCO files where it says `source: coco`."""
     class_map: dict[str, int]
-    split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+    """See `CocoCacheConfig.class_map`. COCO files may do without: their categories, in the order of their ids."""
+    split: SplitConfig = Field(default_factory=_default_split)
+    """Left out: `random`; of COCO files `given`, the parts that they are."""
     box_policy: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
     """What a broken rule leads to, where the default of `config.box_policy` does not suit."""
     min_box_side_px: BoxSide = 2.0
@@ -148,13 +122,45 @@ class PipelineConfig:
         if len(set(self.experiments)) != len(self.experiments):
             raise ValueError(f"experiments {list(self.experiments)} names one twice")
         self.coco_cache  # noqa: B018 - checks the class map
+        self._check_split()
         return self
 
+    def _check_split(self) -> None:
+        """Raises ValueError where the split reads what the source does not have."""
+        read = [name for name in self.full_snapshot.image_columns if name.startswith(("view:", "field:"))]
+        missing = [name for name in read if name != GIVEN_PART]
+        if self.snapshot.source == "coco" and missing:
+            raise ValueError(
+                f"the split reads {missing[0]!r}, but COCO files have no views and no fields: "
+                "set split.method to given, random, hash or lists"
+            )
+        if self.snapshot.source == "fiftyone" and self.split.method == "given":
+            raise ValueError("split.method given is for COCO files, which are the parts: see snapshot.source")
+
     @property
-    def full_snapshot(self) -> SnapshotConfig:
+    def full_snapshot(self) -> SnapshotConfig | CocoSnapshotConfig:
         """The snapshot with the columns that the split reads."""
         columns = (*self.snapshot.image_columns, *self.split.image_columns)
         return dataclasses.replace(self.snapshot, image_columns=columns)
+
+    @property
+    def fiftyone_snapshot(self) -> SnapshotConfig:
+        """The snapshot, for what only FiftyOne can do.
+
+        Raises:
+            ConfigError: the data is COCO files.
+        """
+        if isinstance(self.snapshot, SnapshotConfig):
+            return self.snapshot
+        raise ConfigError(
+            f"pipeline {self.name!r} reads COCO files, there is no FiftyOne dataset behind it\n"
+            "choose a pipeline that reads one: AGAR_PIPELINE=…"
+        )
+
+    @property
+    def database(self) -> str:
+        """The FiftyOne database that commands mean; our own where the data is COCO files."""
+        return self.snapshot.database if isinstance(self.snapshot, SnapshotConfig) else "embedded"
 
     @property
     def full_split(self) -> SplitConfig:

@@ -14,6 +14,8 @@ from agar_pipeline.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid")
 T = TypeVar("T")
+_NOT_CALLED = "default_factory_not_called"
+"""Of a default that depends on a value that is wrong itself, and named already."""
 
 
 def to_plain(config: Any) -> dict[str, Any]:
@@ -46,11 +48,12 @@ def from_plain(config_type: type[T], plain: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(config_type).validate_python(plain)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item) for item in error.errors())) from error
+        wrong = [item for item in error.errors() if item["type"] != _NOT_CALLED]
+        raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item) for item in wrong)) from error
 
 
 def _explain(config_type: type, item: Mapping[str, Any]) -> str:
-    path = ".".join(str(step) for step in item["loc"])
+    path = ".".join(str(step) for step in item["loc"] if not str(step).endswith("SnapshotConfig"))  # of a union
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "unexpected_keyword_argument":
         return f"unknown key {path}{nearest_key(path, known_keys(config_type))}"

@@ -16,11 +16,13 @@ from agar_pipeline.config.places import configs_dir
 from agar_pipeline.config.plain import STRICT
 
 Part = Literal["train", "val", "test"]
-SplitMethod = Literal["random", "hash", "tags", "field", "lists"]
+SplitMethod = Literal["random", "hash", "tags", "field", "lists", "given"]
 LeakagePolicy = Literal["fail", "warn", "off"]
 FRACTIONS: dict[Part, float] = {"train": 0.8, "val": 0.2}
 DRAWN = ("random", "hash")
 """Methods that draw parts by `fractions`; the others read them from the dataset or from files."""
+GIVEN_PART = "field:part"
+"""What `SnapshotConfig.image_columns` calls the part whose COCO file lists an image."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -48,7 +50,8 @@ class SplitConfig:
     method: SplitMethod = "random"
     """`random`: a seeded shuffle of the sorted sample ids, exact in size. `hash`: each image's part follows from a hash
     of its own group key, so that adding images never moves an old one. `tags`: a view per part. `field`: the value of
-    a field names the part. `lists`: a text file per part."""
+    a field names the part. `lists`: a text file per part. `given`: the part whose COCO file lists the image, for
+    `snapshot.source: coco`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of the shuffle; salts the hash. For `random` and `hash`."""
     fractions: dict[Part, Annotated[float, Field(ge=0, le=1)]] = dataclasses.field(
@@ -125,6 +128,7 @@ class SplitConfig:
         columns += [by for by in (self.stratify_by, self.group_by) if by and by.startswith("field:")]
         columns += ["labels"] if self.stratify_by == "class" else []
         columns += ["path"] if self.method == "lists" else []
+        columns += [GIVEN_PART] if self.method == "given" else []
         if self.looks_at_pictures or self.leakage.exact != "off":
             columns += ["path", "sha256"]
         return tuple(sorted(set(columns)))

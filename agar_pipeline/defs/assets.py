@@ -24,9 +24,11 @@ PROGRESS_TAG = "agar/progress"
 def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefinition]:
     """snapshot, split, coco_cache, bbox_report."""
 
-    @dg.asset(**_spec(nodes, "snapshot", {"fiftyone", "parquet"}), deps=[dg.AssetKey(SOURCE.asset)])
+    source = nodes[Key("snapshot")].config.source
+
+    @dg.asset(**_spec(nodes, "snapshot", {source, "parquet"}), deps=[dg.AssetKey(SOURCE.asset)])
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        """Images and boxes of the FiftyOne dataset, frozen as Parquet."""
+        """Images and boxes of the dataset, frozen as Parquet."""
         node = nodes[Key("snapshot")]
         before = store.latest(node.key)
         built = build_snapshot(store, node, lambda: observe(context, node), context.log.info)

@@ -9,16 +9,15 @@ from pathlib import Path
 import dagster as dg
 
 from agar_pipeline.chain import SOURCE, Node
-from agar_pipeline.config import AutoRefresh, SnapshotConfig, agar_home
+from agar_pipeline.config import AutoRefresh, SnapshotSource, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.instance import read_records
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.fiftyone_io.observe import observe_dataset
 from agar_pipeline.observation import explain_source
 from agar_pipeline.plan import PlannedAsset, Seen, make_plan
+from agar_pipeline.sources import hold_source, observe_source
 from agar_pipeline.store import Key, Store
 
 IN_FLIGHT = [
@@ -34,7 +33,7 @@ _held = contextlib.ExitStack()
 
 def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
     """A sensor that observes the dataset and, where the pipeline file says `auto_refresh`, launches what is stale."""
-    config: SnapshotConfig = nodes[Key("snapshot")].config
+    config: SnapshotSource = nodes[Key("snapshot")].config
 
     @dg.sensor(
         name="dataset_changed",
@@ -61,11 +60,11 @@ def _do_not_look(latest: Path, source_version: str) -> tuple[list[str], None]:
     return ["the dataset changed"], None
 
 
-def _observe(instance: dg.DagsterInstance, config: SnapshotConfig) -> str:
+def _observe(instance: dg.DagsterInstance, config: SnapshotSource) -> str:
     """The dataset's version now; recorded only where Dagster does not know it yet."""
     _held.close()
-    _held.enter_context(open_database(config.database, agar_home()))
-    seen = observe_dataset(config, agar_home())
+    _held.enter_context(hold_source(config, agar_home()))
+    seen = observe_source(config, agar_home())
     known = instance.get_latest_data_version_record(dg.AssetKey(SOURCE.asset))
     tags = known.asset_observation.tags if known and known.asset_observation else {}
     if tags.get("dagster/data_version") != seen.version:

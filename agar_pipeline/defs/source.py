@@ -1,13 +1,13 @@
-"""The FiftyOne dataset as Dagster sees it: a source whose version is observed, never built."""
+"""The dataset, in FiftyOne or in COCO files, as Dagster sees it: a source whose version is observed, never built."""
 
 import warnings
 
 import dagster as dg
 
 from agar_pipeline.chain import SOURCE, Node
-from agar_pipeline.config import agar_home
+from agar_pipeline.config import agar_home, to_plain
 from agar_pipeline.defs.run_locks import keep_run
-from agar_pipeline.fiftyone_io.observe import Observation, observe_dataset
+from agar_pipeline.sources import Observation, observe_source
 
 
 def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
@@ -18,11 +18,11 @@ def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
     @dg.observable_source_asset(
         name=SOURCE.asset,
         group_name="data",
-        description=f"FiftyOne dataset `{config.dataset}`, field `{config.label_field}`, database `{config.database}`.",
-        metadata={"dataset": config.dataset, "database": config.database, "view": str(config.view)},
+        description=f"{config.describe()}.",
+        metadata={name: str(value) for name, value in to_plain(config).items()},
     )
     def fiftyone_dataset(context: dg.OpExecutionContext) -> dg.ObserveResult:
-        seen = observe_dataset(config, agar_home())
+        seen = observe_source(config, agar_home())
         context.log.info(f"{seen.samples} samples, {seen.boxes} boxes")
         return dg.ObserveResult(
             data_version=dg.DataVersion(seen.version), metadata={"samples": seen.samples, "boxes": seen.boxes}
@@ -49,7 +49,7 @@ def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
         The observed data version.
     """
     keep_run(context.run_id)
-    seen = observe_dataset(snapshot_node.config, agar_home())
+    seen = observe_source(snapshot_node.config, agar_home())
     record_observation(context.instance, seen)
     # Dagster looked the inputs' versions up before this step began, so the one just observed is not among them yet.
     context.get_step_execution_context().fetch_external_input_asset_version_info()

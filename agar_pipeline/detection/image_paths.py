@@ -28,11 +28,8 @@ class ImageFile:
 
 def find_image_file(images_dir: Path, file_name: str) -> ImageFile:
     """The regular file inside `images_dir`, symbolic links followed, that a COCO file's `file_name` stands for."""
-    shown = f"file_name {file_name!r}"
-    if "\0" in file_name or not file_name:
-        return _unsafe(f"{shown} is no file name", "mend it in the COCO file")
-    if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
-        return _unsafe(f"{shown} must be relative to {images_dir} and stay inside it", "mend it in the COCO file")
+    if reason := unsafe_name(images_dir, file_name):
+        return _unsafe(reason, "mend it in the COCO file")
     root = Path(images_dir).resolve()
     try:
         path = (root / file_name).resolve()
@@ -48,6 +45,15 @@ def find_image_file(images_dir: Path, file_name: str) -> ImageFile:
     if not stat.S_ISREG(mode):
         return _unsafe(f"{path} is not a regular file", "remove the image from the COCO file")
     return ImageFile(path)
+
+
+def unsafe_name(images_dir: Path, file_name: str) -> str:
+    """Why a `file_name` may not even be looked up; empty where it may."""
+    if "\0" in file_name or not file_name:
+        return f"file_name {file_name!r} is no file name"
+    if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
+        return f"file_name {file_name!r} must be relative to {images_dir} and stay inside it"
+    return ""
 
 
 def _unsafe(reason: str, next_step: str) -> ImageFile:

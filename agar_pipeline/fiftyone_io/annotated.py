@@ -104,7 +104,7 @@ def image_metadata(path: Path) -> dict[str, Any]:
     """
     from PIL import Image
 
-    from agar_pipeline.fiftyone_io.file_hashes import displayed_size
+    from agar_pipeline.snapshot_files.file_hashes import displayed_size
 
     width, height = displayed_size(str(path))
     if not width or not height:

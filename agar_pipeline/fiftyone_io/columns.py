@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import bson
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 from agar_pipeline.errors import DatasetError, DatasetMovedError
 from agar_pipeline.fiftyone_io import bson_bytes as raw
 from agar_pipeline.fiftyone_io.source import ResolvedSource
+from agar_pipeline.snapshot_files.columns import Boxes, Columns
 
 _NOT_CONTENT = ("_id", "_cls", "mask", "mask_path", "instance")
 """Of a detection: random ids, its Python class, pixels that no step reads."""
@@ -26,35 +26,6 @@ _MOST_LAYOUTS = 30
 """Orders and kinds of keys that the detections of a batch may have before the rest is read one by one."""
 _FOUR_NUMBERS = bson.encode({"0": 0.0, "1": 0.0, "2": 0.0, "3": 0.0})
 _NUMBERS_AT = (7, 18, 29, 40)
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """B detections, column by column."""
-
-    labels: pa.Array
-    """(B,) strings; null where there is none."""
-    boxes_rel_xywh: np.ndarray
-    """(B, 4) float64, unchecked; NaN where no number is stored."""
-    iscrowd: np.ndarray
-    """(B,) bool."""
-    attributes: pa.Array
-    """(B,) JSON with sorted keys; null where there is nothing else."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """A batch of S samples with B boxes."""
-
-    sample_ids: pa.Array
-    """(S,) strings of 24 hexadecimal digits."""
-    paths: pa.Array
-    """(S,) strings, relative to the images' folder."""
-    sizes_wh: np.ndarray
-    """(S, 2) float64 from FiftyOne's metadata; NaN where there is none."""
-    boxes_per_sample: np.ndarray
-    """(S,) int64."""
-    boxes: Boxes
 
 
 def decode(batch: bytes, source: ResolvedSource, root: str) -> Columns:

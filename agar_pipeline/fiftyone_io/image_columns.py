@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +17,9 @@ from pymongo.database import Database
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.source import Resolve, ResolvedSource, dataset_document, resolved_source, shorten
+from agar_pipeline.snapshot_files.image_ids import ImageColumns
 
 _SCALARS = {"StringField": "text", "BooleanField": "bool", "IntField": "int", "FloatField": "float"}
-
-
-@dataclass(frozen=True)
-class ImageColumns:
-    """Columns aligned with the samples of the source, in order of their ids."""
-
-    values: dict[str, list[Any]]
-    """`field:PATH` → text or None; `view:SPEC` → bool."""
-    tags_digest: str
-    """Of the tags of all samples, read or not."""
-
-    def version(self, content_version: str) -> str:
-        """The version of the content together with columns and tags.
-
-        A tag that nobody reads makes another version of the dataset, and no other snapshot: it is looked at again, and
-        the chain stops there.
-        """
-        plain = json.dumps([content_version, self.values, self.tags_digest], sort_keys=True)
-        return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def column_stages(config: SnapshotConfig, database: Database, home: Path, resolve: Resolve) -> dict[str, list[Any]]:
@@ -80,40 +60,12 @@ def read_image_columns(samples: Collection, source: ResolvedSource, stages: Mapp
     return ImageColumns(values, tags.hexdigest())
 
 
-def write_image_ids(config: SnapshotConfig, out_dir: Path, columns: ImageColumns) -> None:
-    """Write `image_ids.parquet`: the ids, and of the rest exactly the columns that were asked for."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    own = [name for name in config.image_columns if name in ("path", "sha256")]
-    table = pq.read_table(out_dir / "images.parquet", columns=["image_id", "sample_id", *own])
-    if "labels" in config.image_columns:
-        table = table.append_column("labels", _labels_per_image(out_dir, table["image_id"]))
-    for name, values in columns.values.items():
-        kind = pa.string() if name.startswith("field:") else pa.bool_()
-        table = table.append_column(name, pa.array(values, kind))
-    pq.write_table(table, out_dir / "image_ids.parquet")
-
-
 def describe_samples(config: SnapshotConfig, database: Database) -> dict[str, Any]:
     """The tags with their counts, and the fields: what a split could name."""
     document = dataset_document(config, database)
     counts = database[document["sample_collection_name"]].aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
     return {"tags": {str(row["_id"]): row["count"] for row in counts}, "fields": fields}
-
-
-def _labels_per_image(out_dir: Path, image_ids: Any) -> Any:
-    """The labels that each image has boxes of, sorted, each once."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    labels: dict[int, list[str]] = {image_id: [] for image_id in image_ids.to_pylist()}
-    boxes = pq.read_table(out_dir / "boxes.parquet", columns=["image_id", "label"])
-    pairs = boxes.drop_null().group_by(["image_id", "label"]).aggregate([]).sort_by([("label", "ascending")])
-    for image_id, label in zip(pairs["image_id"].to_pylist(), pairs["label"].to_pylist(), strict=True):
-        labels[image_id].append(label)
-    return pa.array(list(labels.values()), pa.list_(pa.string()))
 
 
 def _field_path(config: SnapshotConfig, document: Mapping[str, Any], path: str) -> str:

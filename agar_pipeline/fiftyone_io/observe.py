@@ -15,12 +15,9 @@ from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig, to_plain
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.columns import Columns, decode, decode_paths
-from agar_pipeline.fiftyone_io.content_hash import ContentHash
+from agar_pipeline.fiftyone_io.columns import decode, decode_paths
 from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
-from agar_pipeline.fiftyone_io.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.fiftyone_io.image_columns import (
-    ImageColumns,
     column_stages,
     describe_samples,
     read_image_columns,
@@ -30,6 +27,10 @@ from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.source import Resolve, ResolvedSource, explain_empty, resolved_source
 from agar_pipeline.launch import run_child
 from agar_pipeline.progress import progress_bar
+from agar_pipeline.snapshot_files.columns import Columns
+from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
+from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
+from agar_pipeline.snapshot_files.image_ids import ImageColumns
 
 CHILD = "agar_pipeline.fiftyone_io"
 Log = Callable[[str], None]
@@ -37,18 +38,6 @@ Log = Callable[[str], None]
 
 def _no_log(text: str) -> None:
     del text
-
-
-@dataclass(frozen=True)
-class Observation:
-    """The state of a dataset or view."""
-
-    version: str
-    """Hash of samples, boxes and image files; free of times, hosts, absolute paths and label ids."""
-    samples: int
-    boxes: int
-    notice: str | None
-    """What FiftyOne would warn about, in one line; it blocks nothing."""
 
 
 @dataclass(frozen=True)

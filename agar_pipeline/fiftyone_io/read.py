@@ -9,13 +9,13 @@ from pathlib import Path
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError, DatasetMovedError
-from agar_pipeline.fiftyone_io.content_hash import ContentHash
 from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.fiftyone_io.image_columns import write_image_ids
-from agar_pipeline.fiftyone_io.image_sizes import ImageSizes
 from agar_pipeline.fiftyone_io.observe import Look, OpenSource, look_again, look_through, open_source, resolver_in_child
 from agar_pipeline.fiftyone_io.source import Resolve
-from agar_pipeline.fiftyone_io.tables import (
+from agar_pipeline.snapshot_files.content_hash import ContentHash
+from agar_pipeline.snapshot_files.image_ids import write_image_ids
+from agar_pipeline.snapshot_files.image_sizes import ImageSizes
+from agar_pipeline.snapshot_files.tables import (
     BOXES_SCHEMA,
     IMAGES_SCHEMA,
     LabelCounts,
@@ -72,7 +72,7 @@ def read_at(
                 columns = opened.image_columns()
                 version = columns.version(content_version)
                 if version == just_observed or (look == look_again(opened) and columns == opened.image_columns()):
-                    write_image_ids(config, out_dir, columns)
+                    write_image_ids(config.image_columns, out_dir, columns)
                     return version
         log(f"the dataset changed while it was read (attempt {attempt} of {ATTEMPTS})")
     raise DatasetError(
@@ -97,7 +97,7 @@ def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path
         for columns, files in look_through(opened, home, content, look, log):
             sizes_wh = sizes.settle(columns, files)
             images_file.write(images_table(columns, files, sizes_wh, images + 1))
-            boxes_file.write(boxes_table(columns, sizes.turn(columns, files), sizes_wh, images + 1, boxes + 1))
+            boxes_file.write(boxes_table(columns, sizes.place(columns, files, sizes_wh), images + 1, boxes + 1))
             labels.add(columns.boxes.labels)
             images, boxes = content.samples, content.boxes
     sizes.judge(log)

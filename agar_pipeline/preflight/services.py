@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.preflight.check import Check
 
 
-def check_database(database: str, home: Path) -> Check:
-    """Whether it answers, and which version it is."""
+def check_source(config: SnapshotSource, home: Path) -> Check:
+    """Whether the database answers, and which version it is; COCO files need none."""
+    if isinstance(config, CocoSnapshotConfig):
+        return Check("database", "OK", f"not needed: the data is {config.describe()}")
     fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"
     try:
         from agar_pipeline.fiftyone_io.database import connect, mask, open_database
 
-        with open_database(database, home) as uri, connect(uri) as client:
+        with open_database(config.database, home) as uri, connect(uri) as client:
             version = client.server_info()["version"]
     except ImportError as error:
         return Check("database", "WARN", f"not looked at: {error}", "pip install --no-deps -r requirements.lock")

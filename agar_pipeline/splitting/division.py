@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from agar_pipeline.config import Part, SplitConfig
+from agar_pipeline.config import GIVEN_PART, Part, SplitConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.splitting.draw import draw_hash, draw_random
 from agar_pipeline.splitting.groups import group_keys
@@ -66,7 +66,8 @@ def divide(
         raise _unassigned(config, images, reading, there)
     if config.unknown_names == "fail" and reading.unknown_names:
         raise _unknown(reading.unknown_names)
-    counts = {part: int((reading.parts == part).sum()) for part in wanted_parts(config)}
+    wanted, sizes = wanted_parts(config), {part: int((reading.parts == part).sum()) for part in get_args(Part)}
+    counts = {part: size for part, size in sizes.items() if size or part in wanted}
     _require_no_empty_part(config, counts, len(images), groups, there)
     return Division(reading.parts, counts, reading.left_out, reading.unknown_names, groups)
 
@@ -78,7 +79,7 @@ def wanted_parts(config: SplitConfig) -> list[Part]:
         named = set(config.views)
     elif config.method == "lists":
         named = set(config.lists)
-    elif config.method == "field":
+    elif config.method in ("field", "given"):
         named = set(config.values.values()) or {"train", "val"}
     else:
         named = {part for part, share in config.fractions.items() if share > 0}
@@ -111,6 +112,8 @@ def _read(config: SplitConfig, images: pd.DataFrame, lists: Mapping[Part, Sequen
         return by_views(config.views, images)
     if config.method == "field":
         return by_field(str(config.field), config.values, images)
+    if config.method == "given":
+        return by_field(GIVEN_PART.removeprefix("field:"), {}, images)
     return by_lists(lists, images)
 
 
@@ -150,6 +153,7 @@ def _require_no_empty_part(
         "tags": f"view {config.views.get(empty)!r}",
         "field": f"field {config.field!r}",
         "lists": f"list {config.lists.get(empty)!r}",
+        "given": "snapshot.files",
     }[config.method]
     raise DatasetError(
         f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it\n"

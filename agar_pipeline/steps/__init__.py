@@ -20,9 +20,9 @@ class Step:
     """How one asset is built."""
 
     asset: str
-    config_type: type
+    config_type: Any
     own_process: bool
-    """True where FiftyOne or torch is needed."""
+    """True where FiftyOne or torch may be needed."""
     resumable: bool = False
     """True where `build` takes a `work_dir` that outlives an interruption."""
     reuses: bool = False
@@ -36,7 +36,7 @@ class Step:
 STEPS: dict[str, Step] = {
     step.asset: step
     for step in (
-        Step("snapshot", config.SnapshotConfig, own_process=True),
+        Step("snapshot", config.SnapshotSource, own_process=True),
         Step("split", config.SplitConfig, own_process=False),
         Step("coco_cache", config.CocoCacheConfig, own_process=False, reuses=True),
         Step("bbox_report", config.BboxReportConfig, own_process=False),

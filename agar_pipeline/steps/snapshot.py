@@ -1,4 +1,4 @@
-"""`snapshot`: the images and boxes of a FiftyOne dataset or view, frozen into Parquet."""
+"""`snapshot`: the images and boxes of a FiftyOne dataset or view, or of COCO files, frozen into Parquet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from agar_pipeline.config import SnapshotConfig, agar_home
+from agar_pipeline.config import SnapshotSource, agar_home
+from agar_pipeline.sources import read_source
 
 
 def build(
-    config: SnapshotConfig,
+    config: SnapshotSource,
     out_dir: Path,
     log: Callable[[str], None],
     home: Path | None = None,
@@ -19,10 +20,8 @@ def build(
     """Write a snapshot's files into `out_dir`; `home` holds the embedded database.
 
     Raises:
-        DatabaseError, DatasetError, ImageFileError: see `agar_pipeline.fiftyone_io.read.read_snapshot`.
+        PipelineError: see `read_snapshot` and `read_folder`.
     """
-    from agar_pipeline.fiftyone_io.read import read_snapshot
-
-    version = read_snapshot(config, home or agar_home(), out_dir, log, just_observed)
+    version = read_source(config, home or agar_home(), out_dir, log, just_observed)
     path = out_dir / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "source_version": version}, indent=1))

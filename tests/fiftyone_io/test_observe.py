@@ -13,7 +13,8 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io import source
 from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.observe import Observation, observe_at, observe_dataset
+from agar_pipeline.fiftyone_io.observe import observe_at, observe_dataset
+from agar_pipeline.snapshot_files.content_hash import Observation
 from tests.fiftyone_io.conftest import collection_of, resolver
 
 Edit = Callable[[Any, Path], object]

@@ -22,9 +22,10 @@ from agar_pipeline.detection.dataset import DetectionDataset
 from agar_pipeline.errors import DatabaseError, DatasetError, ImageFileError
 from agar_pipeline.fiftyone_io import columns as columns_module
 from agar_pipeline.fiftyone_io import database as database_module
-from agar_pipeline.fiftyone_io import observe, query, read, tables
+from agar_pipeline.fiftyone_io import observe, query, read
 from agar_pipeline.fiftyone_io.import_agar import import_agar
 from agar_pipeline.fiftyone_io.observe import observe_at
+from agar_pipeline.snapshot_files import tables
 from tests.fiftyone_io.conftest import COLONIES, collection_of, resolver, server
 
 

@@ -1,7 +1,7 @@
 """Which size an image has, and what its boxes are relative to where EXIF data turns it.
 
-The file's header is the truth, FiftyOne's metadata stands in for it. Sizes and boxes leave here as of the photo as
-displayed, which is how every loader shows it.
+The file's header is the truth, FiftyOne's metadata stands in for it; pixels of a COCO file go with the size that it
+declares. Sizes and boxes leave here as of the photo as displayed, which is how every loader shows it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from agar_pipeline.config import ExifPolicy
-from agar_pipeline.detection.boxes import turn_rel_xywh
+from agar_pipeline.detection.boxes import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.fiftyone_io.columns import Columns
-from agar_pipeline.fiftyone_io.file_hashes import FileHashes
+from agar_pipeline.snapshot_files.columns import Columns
+from agar_pipeline.snapshot_files.file_hashes import FileHashes
 
 _SHOWN = 3
 
@@ -39,12 +39,13 @@ class _Noted:
 class ImageSizes:
     """Settles the sizes of batch after batch, then judges what came up."""
 
-    def __init__(self, exif: ExifPolicy) -> None:
-        self._exif = exif
+    def __init__(self, exif: ExifPolicy, declared_by: str = "FiftyOne's metadata", *, in_pixels: bool = False) -> None:
+        """`in_pixels`: the boxes are, so a size that the source declares counts; `image_size_mismatch` judges it."""
+        self._exif, self._declared_by, self._in_pixels = exif, declared_by, in_pixels
         self._absent, self._unknown, self._differing, self._turned, self._contrary = (_Noted() for _ in range(5))
 
     def settle(self, columns: Columns, files: FileHashes) -> np.ndarray:
-        """(S, 2) int64 displayed sizes; 0, 0 where neither the file nor FiftyOne knows."""
+        """(S, 2) int64 displayed sizes; 0, 0 where neither the file nor the source knows."""
         in_file_known = np.all(files.sizes_wh > 0, axis=1)
         in_metadata_known = np.all(columns.sizes_wh > 0, axis=1)  # NaN is not
         metadata = np.where(in_metadata_known[:, None], columns.sizes_wh, 0).astype(np.int64)
@@ -54,12 +55,24 @@ class ImageSizes:
         contrary &= files.sizes_wh[:, 0] != files.sizes_wh[:, 1]
         self._absent.add(columns.paths, files.size_bytes < 0)
         self._unknown.add(columns.paths, (files.size_bytes >= 0) & ~in_file_known & ~in_metadata_known)
-        self._differing.add(columns.paths, both & ~contrary & np.any(files.sizes_wh != metadata, axis=1))
+        differing = both & ~contrary & np.any(files.sizes_wh != metadata, axis=1)
+        self._differing.add(columns.paths, differing)
         self._turned.add(columns.paths, files.orientations != 1)
         self._contrary.add(columns.paths, contrary)
-        return np.where(in_file_known[:, None], files.sizes_wh, metadata)
+        file_counts = in_file_known & ~differing if self._in_pixels else in_file_known
+        return np.where(file_counts[:, None], files.sizes_wh, metadata)
 
-    def turn(self, columns: Columns, files: FileHashes) -> np.ndarray:
+    def place(self, columns: Columns, files: FileHashes, sizes_wh: np.ndarray) -> np.ndarray:
+        """(B, 4) boxes in pixels of the displayed photo; NaN where they are shares, and its size is not known."""
+        per_sample, as_written = columns.boxes_per_sample, columns.boxes.boxes_xywh
+        sizes_of_boxes = np.repeat(np.where(sizes_wh > 0, sizes_wh, np.nan), per_sample, axis=0)
+        scaled = rel_xywh_to_xywh(self._turn(columns, files), sizes_of_boxes)
+        if as_written is None:
+            return scaled
+        turned = np.repeat(files.orientations != 1, per_sample) & (self._exif == "stored")
+        return np.where(turned[:, None], scaled, as_written)
+
+    def _turn(self, columns: Columns, files: FileHashes) -> np.ndarray:
         """(B, 4) boxes as shares of the displayed photo."""
         boxes = columns.boxes.boxes_rel_xywh
         if self._exif != "stored" or (files.orientations == 1).all():
@@ -70,7 +83,7 @@ class ImageSizes:
         """Say what was met, or refuse it.
 
         Raises:
-            ImageFileError: photos are turned by EXIF, and that is refused or contradicts FiftyOne's metadata.
+            ImageFileError: photos are turned by EXIF, and that is refused or contradicts the declared sizes.
         """
         if self._turned.count and self._exif == "refuse":
             raise ImageFileError(
@@ -79,9 +92,9 @@ class ImageSizes:
             )
         if self._contrary.count and self._exif == "displayed":
             raise ImageFileError(
-                f"{self._contrary.count} photos lie on their side by EXIF, but FiftyOne's metadata has their size as "
+                f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as "
                 f"stored: {self._contrary.names()}\ntheir boxes may be turned against them: set snapshot.exif: stored "
-                "if the boxes were drawn so, else compute the metadata again"
+                "if the boxes were drawn so, else mend the sizes there"
             )
         if self._turned.count:
             log(
@@ -90,8 +103,8 @@ class ImageSizes:
             )
         if self._differing.count:
             log(
-                f"{self._differing.count} images are of another size than FiftyOne's metadata says: "
-                "the size in the file counts"
+                f"{self._differing.count} images are of another size than {self._declared_by} says: "
+                + (f"{self._differing.names()}" if self._in_pixels else "the size in the file counts")
             )
         if self._absent.count:
             log(f"{self._absent.count} image files are missing or cannot be opened: {self._absent.names()}")

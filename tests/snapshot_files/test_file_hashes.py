@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agar_pipeline.fiftyone_io import file_hashes
-from agar_pipeline.fiftyone_io.file_hashes import displayed_size, hash_files
+from agar_pipeline.snapshot_files import file_hashes
+from agar_pipeline.snapshot_files.file_hashes import displayed_size, hash_files
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_several_processes_hash_at_once(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / f"{number}.bin").write_bytes(os.urandom(1000))
     code = (
-        "import sys; from pathlib import Path; from agar_pipeline.fiftyone_io.file_hashes import hash_files;"
+        "import sys; from pathlib import Path; from agar_pipeline.snapshot_files.file_hashes import hash_files;"
         "folder = Path(sys.argv[1]);"
         "print(hash_files(sorted(map(str, folder.glob('*.bin'))), folder / 'home').sha256)"
     )

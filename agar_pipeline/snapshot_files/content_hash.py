@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from agar_pipeline.fiftyone_io.columns import Columns
+from agar_pipeline.snapshot_files.columns import Columns
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The state of a dataset or view."""
+
+    version: str
+    """Hash of samples, boxes and image files; free of times, hosts, absolute paths and label ids."""
+    samples: int
+    boxes: int
+    notice: str | None = None
+    """What FiftyOne would warn about, in one line; it blocks nothing."""
 
 
 @dataclass
@@ -33,7 +45,9 @@ class ContentHash:
             self._add_texts(name, getattr(columns.boxes, name))
         self._add("sizes", columns.sizes_wh)
         self._add("counts", columns.boxes_per_sample)
-        self._add("boxes", columns.boxes.boxes_rel_xywh)
+        self._add(
+            "boxes", columns.boxes.boxes_rel_xywh if columns.boxes.boxes_xywh is None else columns.boxes.boxes_xywh
+        )
         self._add("iscrowd", columns.boxes.iscrowd)
         self._add("files", "".join(f"{sha256}\n" for sha256 in sha256_of_files).encode())
 

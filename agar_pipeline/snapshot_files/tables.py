@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agar_pipeline.detection.boxes import rel_xywh_to_xywh
-from agar_pipeline.fiftyone_io.columns import Columns
-from agar_pipeline.fiftyone_io.file_hashes import FileHashes
+from agar_pipeline.snapshot_files.columns import Columns
+from agar_pipeline.snapshot_files.file_hashes import FileHashes
 
 ROW_GROUP = 25_000
-"""A fixed number of rows: where the database cuts its batches must not change a byte."""
+"""A fixed number of rows: where a source cuts its batches must not change a byte."""
 IMAGES_SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -64,14 +63,10 @@ def images_table(columns: Columns, files: FileHashes, sizes_wh: np.ndarray, firs
     )
 
 
-def boxes_table(
-    columns: Columns, boxes_rel_xywh: np.ndarray, sizes_wh: np.ndarray, first_image_id: int, first_box_id: int
-) -> pa.Table:
-    """One row per box, in pixels; NaN where the size of its image is not known."""
+def boxes_table(columns: Columns, boxes_xywh: np.ndarray, first_image_id: int, first_box_id: int) -> pa.Table:
+    """One row per box, in pixels of the displayed photo."""
     per_sample = columns.boxes_per_sample
     image_ids = np.repeat(np.arange(first_image_id, first_image_id + len(per_sample), dtype=np.int64), per_sample)
-    sizes_of_boxes = np.repeat(np.where(sizes_wh > 0, sizes_wh, np.nan), per_sample, axis=0)
-    boxes_xywh = rel_xywh_to_xywh(boxes_rel_xywh, sizes_of_boxes)
     return pa.table(
         [
             np.arange(first_box_id, first_box_id + len(image_ids), dtype=np.int64),

@@ -1,0 +1,52 @@
+"""The class map that COCO files bring along: their categories, numbered 1…K in the order of their ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import orjson
+
+from agar_pipeline.errors import ConfigError
+
+
+def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:
+    """One class map over all files, so that a class absent from one of them shifts no id.
+
+    Raises:
+        ConfigError: a file cannot be read, or the files do not agree on what an id or a name means.
+    """
+    found: set[tuple[int, str]] = set()
+    for path in paths:
+        found.update(_read_categories(path))
+    by_id: dict[int, str] = {}
+    id_of: dict[str, int] = {}
+    for category_id, name in sorted(found):
+        other_name, other_id = by_id.setdefault(category_id, name), id_of.setdefault(name, category_id)
+        if other_name != name or other_id != category_id:
+            raise ConfigError(
+                f"the COCO files do not agree: category {category_id} is {name!r}, but "
+                + (f"also {other_name!r}" if other_name != name else f"{name!r} is also category {other_id}")
+                + "\nmend them, or write a class_map of names in the pipeline file"
+            )
+    return {name: number for number, (_, name) in enumerate(sorted(found), start=1)}
+
+
+def _read_categories(path: Path) -> list[tuple[int, str]]:
+    try:
+        content = path.read_bytes()
+        try:
+            plain = orjson.loads(content)
+        except ValueError:  # orjson refuses NaN and a byte order mark, which other exporters write
+            plain = json.loads(content.decode("utf-8-sig"))
+        pairs = [(row["id"], row["name"]) for row in plain["categories"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"the class map cannot be taken from {path}: {type(error).__name__}: {str(error)[:80]}\n"
+            "correct snapshot.files, mend the file, or write a class_map in the pipeline file"
+        ) from error
+    for category_id, name in pairs:
+        if type(category_id) is not int or type(name) is not str:
+            raise ConfigError(f"{path}: category {category_id!r} {name!r} must have a whole number and a name: mend it")
+    return pairs
