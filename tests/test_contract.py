@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,6 +52,23 @@ def test_a_reader_that_has_seen_enough_ends_a_command_quietly() -> None:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     assert process.wait() == 128 + signal.SIGPIPE
+
+
+def test_colours_are_for_terminals_and_off_with_no_color(tmp_path: Path) -> None:
+    for given, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        env |= {"AGAR_HOME": str(tmp_path), **given}
+        master, terminal = os.openpty()
+        done = subprocess.Popen([str(BIN / "agar"), "launch-check"], cwd=CHECKOUT, env=env, stdout=terminal, text=True)
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal that nobody writes to any more ends
+            while chunk := os.read(master, 4096):
+                shown += chunk
+        os.close(master)
+        assert done.wait() in (0, 1)
+        assert b"OK" in shown
+        assert (b"\x1b[3" in shown) is coloured, shown
 
 
 def test_train_prints_the_composed_config() -> None:

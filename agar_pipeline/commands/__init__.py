@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(100_000)  # imports make many objects and no garbage: a plan ends a tenth sooner
     try:
-        sys.exit(agar.main(given, prog_name="agar", standalone_mode=False))
+        color = False if os.environ.get("NO_COLOR") else None
+        sys.exit(agar.main(given, prog_name="agar", standalone_mode=False, color=color))
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(130)

@@ -55,6 +55,7 @@ def command(yes: bool, keep: tuple[str, ...], release: tuple[str, ...], as_json:
     for item in in_use:
         click.echo(f"kept, in use by a running process: {item.path}")
     click.echo(f"{len(dropped)} dropped, {show_bytes(sum(item.size_bytes for item in dropped))} freed")
+    click.echo("next: agar verify")
 
 
 def to_plain(found: Sequence[Droppable], dropped: Sequence[Droppable], in_use: Sequence[Droppable]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def _print_comparison(answer: dict[str, Any]) -> None:
         click.echo(f"{what}:" + ("" if answer[what] else " the same"))
         click.echo("".join(f"  {line}\n" for line in answer[what]), nl=False)
     click.echo(_verdict(answer["difference"]))
+    click.echo(f"next: agar view --run {answer['b']['evaluation'][:8]}")
 
 
 def _verdict(difference: dict[str, Any] | None) -> str:

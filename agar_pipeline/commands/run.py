@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.store import Key
 
 
 @click.command("run", epilog="Example: agar run --experiment demo")
@@ -13,11 +19,19 @@ def command(assets: tuple[str, ...], experiment: str | None) -> None:
 
     ASSETS limits it to the named ones, as `agar plan` names them.
     """
-    run_stale(assets, experiment)
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.store import Store
+
+    ran, store = run_stale(assets, experiment), Store(agar_home())
+    pages = [store.open_latest(key).root / "report.html" for key in ran]
+    for page in filter(Path.is_file, pages):
+        say(f"look at {page}")
+    say("next: agar compare" if any(key.asset == "evaluation" for key in ran) else "next: agar plan")
 
 
-def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> None:
-    """Plan, then materialize what is not fresh of the chosen assets."""
+def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
+    """Plan, then materialize what is not fresh of the chosen assets; those are returned."""
     from agar_pipeline.chain import load_nodes
     from agar_pipeline.commands.planning import dagster_records, plan_now
     from agar_pipeline.commands.selection import select_keys
@@ -36,7 +50,7 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> No
     stale = [planned for planned in plan if planned.key in chosen and planned.state != "fresh"]
     if not stale:
         click.echo("nothing to do: all is current")
-        return
+        return []
     from agar_pipeline.definitions import defs
     from agar_pipeline.defs.instance import open_instance
     from agar_pipeline.defs.run import materialize
@@ -46,3 +60,4 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> No
     with open_instance() as instance:
         materialize(defs, instance, [planned.key for planned in stale])
     dagster_records(nodes)  # reads them now, so that the next plan need not
+    return [planned.key for planned in stale]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
+from agar_pipeline.commands.terminal import say
 from agar_pipeline.errors import PipelineError, StoppedError
 
 
@@ -35,11 +36,11 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None) -> None:
         return
     built = build_from_cache(experiment, "training_run", as_configured=as_configured)
     click.echo(f"{'cached: ' if built.cached else ''}{built.artifact.best_checkpoint}")
+    say(f"next: agar predict --checkpoint {built.artifact.best_checkpoint} photos/ --out-dir counted")
 
 
 def train_all(words: tuple[str, ...], cfg: str | None) -> None:
     """Each combination is an artifact of its own; one that fails does not keep the others from being trained."""
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import spread
 
     runs, failed = spread(words), 0

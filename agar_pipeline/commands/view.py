@@ -38,6 +38,7 @@ def command(experiment: str | None, word: str | None, plates: int, no_app: bool,
         run = fields_of(record).name if record else None
         removed = remove_runs(dataset, run, source.database, store.home, say)
         click.echo(f"{dataset}: removed {', '.join(removed) or 'nothing, there was nothing of agar view'}")
+        say("next: agar plan")
         return
     written = write_run(store, _find(store, experiment or word), source.database, store.home, plates, say)
     if written.gone:
