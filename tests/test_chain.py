@@ -333,13 +333,13 @@ def test_compute_is_taken_from_config_json_and_two_ranks_train(small: tuple[Run,
     run, home, configs = small
     experiment = configs / "experiment" / "small.yaml"
     original = experiment.read_text()
-    refused = json.dumps({"resources": {"compute": {"config": {"devices": 3}}}})
+    refused = json.dumps({"resources": {"compute": {"config": {"devices": 4096, "accelerator": "cpu"}}}})
     two = json.dumps({"resources": {"compute": {"config": {"devices": 2, "accelerator": "cpu"}}}})
     try:
         experiment.write_text(original.replace("max_steps: 3", "max_steps: 2"))
         code, output = materialize(run, 'key:"small/training_run"', "--config-json", refused)
         assert code == 1
-        assert "data.batch_size 2 is global and must divide" in output
+        assert "trainer.devices=4096 on cpu, but this machine has" in output
         code, output = materialize(run, 'key:"small/training_run"', "--config-json", two)
         assert code == 0, output[-3000:]
     finally:

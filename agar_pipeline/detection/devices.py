@@ -51,8 +51,7 @@ class Site:
         precision = resolve_precision(config.trainer.precision, accelerator)
         if precision != config.trainer.precision:
             log(f"precision {config.trainer.precision} is not in this hardware: {precision}")
-        named = torch.cuda.get_device_name(world.local_rank) if accelerator == "cuda" else accelerator
-        log(f"{world.size} process{'es' if world.size > 1 else ''} on {named}, {precision}")
+        log(f"{world.size} process{'es' if world.size > 1 else ''} on {accelerator}, {precision}")
         return cls(world, accelerator, precision)
 
 

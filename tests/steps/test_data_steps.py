@@ -243,7 +243,7 @@ def test_dagster_shows_how_alike_the_parts_are(tmp_path: Path) -> None:
     assert shown["largest_drift"] == balance["largest_drift"] > 0
     split = Split.open(cache.root.parents[1] / "split" / "latest")
     shown = describe(Built(split, False, ""))
-    assert [(row.data["part"], row.data["images"]) for row in shown["parts"].records] == [("train", 8), ("val", 2)]
+    assert [shown[name] for name in ("train_images", "val_images", "train_share", "val_share")] == [8, 2, 0.8, 0.2]
     assert (shown["left_out"], shown["exact_duplicates"]) == (0, 0)
 
 
