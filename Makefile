@@ -5,7 +5,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test acceptance docs lint types lock bench clean-venv
+.PHONY: setup setup-cluster demo test test-cluster acceptance docs lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
 
@@ -17,11 +17,23 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip check
 	touch $@
 
+# More than one machine: Ray, Postgres for Dagster, S3. A superset of the other lock.
+setup-cluster: setup $(VENV)/.installed-cluster
+
+$(VENV)/.installed-cluster: requirements-cluster.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-cluster.lock
+	$(BIN)/python -m pip check
+	touch $@
+
 demo: setup
 	$(BIN)/agar demo
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/cluster
+
+# A Ray cluster, a shared store and a Postgres server on this machine; not part of `make test`.
+test-cluster: setup-cluster
+	$(BIN)/python -m pytest tests/cluster
 
 lint: setup
 	$(BIN)/ruff check .
@@ -40,7 +52,9 @@ types: setup
 
 # Resolve everything, extras included, once and together. Needs uv.
 lock:
-	uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --python-version 3.11.7 --no-header --no-annotate -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra cluster --python-version 3.11.7 --no-header --no-annotate \
+	  --constraint requirements.lock -o requirements-cluster.lock
 
 clean-venv:
 	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""More than one machine, on this one; run by `make test-cluster`."""
