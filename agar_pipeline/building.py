@@ -20,6 +20,7 @@ from agar_pipeline.compute import leased, torchrun_args
 from agar_pipeline.errors import ConfigError, DatasetMovedError
 from agar_pipeline.gates import pass_gates
 from agar_pipeline.launch import run_child
+from agar_pipeline.partitions import launched_by
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Built, Content, Key, KnownFiles, Store
@@ -36,6 +37,7 @@ def build_node(
     *,
     source_version: str | None = None,
     repoint: bool = True,
+    launcher: c.Launcher = "torchrun",
 ) -> Built:
     """Build one asset, or find it built.
 
@@ -46,6 +48,7 @@ def build_node(
         log: Told about the progress.
         source_version: Of the FiftyOne dataset; for the snapshot only.
         repoint: See `Store.build`.
+        launcher: Where work on many photos is done; a training's ranks are where its own config says.
 
     Raises:
         GateError: training was asked for data that the bbox report refuses, or anything for a split that leaks.
@@ -64,10 +67,11 @@ def build_node(
     def write(out_dir: Path) -> KnownFiles | None:
         named, known = _by_name(node, inputs), None
         if step.own_process:
-            _run_in_own_process(node, named, out_dir, log, work_dir(out_dir))
+            _run_in_own_process(node, named, out_dir, log, work_dir(out_dir), launcher)
         else:
             earlier = {"earlier": store.roots(node.key)} if step.reuses else {}
-            known = step.build(node.config, out_dir, log, **named, **earlier)
+            with launched_by(launcher):
+                known = step.build(node.config, out_dir, log, **named, **earlier)
         if source_version is not None:
             _require_version(out_dir, source_version)
         if node.recorded_config != recorded:
@@ -82,19 +86,31 @@ def build_node(
 
 
 def build_snapshot(
-    store: Store, node: Node, observe: Callable[[], str], log: Callable[[str], None], *, repoint: bool = True
+    store: Store,
+    node: Node,
+    observe: Callable[[], str],
+    log: Callable[[str], None],
+    *,
+    repoint: bool = True,
+    launcher: c.Launcher = "torchrun",
 ) -> Built:
     """Build the snapshot of what `observe` sees; again where the dataset moved between looking and reading.
 
     Raises:
         DatasetMovedError: it moved each time.
     """
+
+    def build() -> Built:
+        with launched_by(launcher):
+            version = observe()
+        return build_node(store, node, {}, log, source_version=version, repoint=repoint, launcher=launcher)
+
     for _ in range(READ_ATTEMPTS - 1):
         try:
-            return build_node(store, node, {}, log, source_version=observe(), repoint=repoint)
+            return build()
         except DatasetMovedError as moved:
             log(f"{moved}: once more")
-    return build_node(store, node, {}, log, source_version=observe(), repoint=repoint)
+    return build()
 
 
 def _require_version(out_dir: Path, source_version: str) -> None:
@@ -115,7 +131,12 @@ def _by_name(node: Node, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
 
 
 def _run_in_own_process(
-    node: Node, inputs: Mapping[str, Artifact], out_dir: Path, log: Callable[[str], None], work_dir: Path | None
+    node: Node,
+    inputs: Mapping[str, Artifact],
+    out_dir: Path,
+    log: Callable[[str], None],
+    work_dir: Path | None,
+    launcher: c.Launcher,
 ) -> None:
     request = {
         "asset": node.key.asset,
@@ -123,12 +144,16 @@ def _run_in_own_process(
         "inputs": {name: str(artifact.root) for name, artifact in inputs.items()},
         "out_dir": str(out_dir),
         "work_dir": None if work_dir is None else str(work_dir),
+        "launcher": launcher,
     }
     trainer = getattr(node.config, "trainer", None)
     if trainer is None:
         run_child("agar_pipeline.steps", request, log)
         return
     c.require_weights(node.config.model.name, node.config.model.weights)
+    if trainer.launcher == "ray":
+        run_child("agar_pipeline.cluster", {**request, "handler": "agar_pipeline.steps.__main__"}, log)
+        return
     if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
         require_ready(trainer, c.agar_home(), log)
     with leased(trainer, c.agar_home(), log) as env:

@@ -40,7 +40,9 @@ def uses_gpus(trainer: TrainerConfig) -> bool:
 
 
 def require_devices(trainer: TrainerConfig) -> None:
-    """Raises ComputeError where more devices are asked for than there are."""
+    """Raises ComputeError where more devices are asked for than there are; a Ray cluster's are counted there."""
+    if trainer.launcher == "ray":
+        return
     gpus, cores = visible_gpus(), count_cores()
     if uses_gpus(trainer) and len(gpus) < trainer.devices:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -88,6 +90,16 @@ def find_interface(num_nodes: int = 1) -> str | None:
         return next(iter(loopbacks), None)
     real = [name for name in up if name not in loopbacks and not _CONTAINER_INTERFACE.match(name)]
     return max(real, key=lambda name: stats[name].speed, default=None)
+
+
+def find_interface_of(address: str) -> str | None:
+    """The network interface that has this address."""
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(found.address == address for found in addresses):
+            return name
+    return None
 
 
 def check_interface(name: str) -> None:

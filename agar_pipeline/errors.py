@@ -65,7 +65,8 @@ class MissingPackageError(PipelineError):
     def of(error: ModuleNotFoundError) -> MissingPackageError:
         """The same in the words of a user."""
         package = (error.name or "").partition(".")[0]
-        return MissingPackageError(f"the package {package} is not installed: `make setup`, or pip install {package}")
+        setup = "setup-cluster" if package == "ray" else "setup"
+        return MissingPackageError(f"the package {package} is not installed: `make {setup}`, or pip install {package}")
 
 
 class StoppedError(PipelineError):

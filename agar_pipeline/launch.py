@@ -34,8 +34,11 @@ STOP_S = 25.0
 """Seconds between the polite and the rude signal: a step ends, and a point to go on from is written."""
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
-_CHILD_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+PARENT_PID = "AGAR_PARENT_PID"
+CHILD_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """PASSIVE: a thread that waits for another yields its core; spinning made a step eight times as long on a busy one."""
+ERROR_FILE = "error.json"
+"""In a request's folder: why a child gave up, in words for the user."""
 _RESERVE_BYTES = 16_384
 """Room for a child's last words on a full disk."""
 
@@ -80,7 +83,7 @@ def run_child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, **_CHILD_ENV, "AGAR_PARENT_PID": str(os.getpid()), **(env or {})},
+                env={**os.environ, **CHILD_ENV, PARENT_PID: str(os.getpid()), **(env or {})},
             )
         messages = _Messages(folder / "messages", log)
         try:
@@ -102,11 +105,12 @@ def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         if process.poll() is None:
-            _signal_group(process, signal.SIGTERM)
+            process.terminate()  # who started others asks them: torchrun its ranks, a driver Ray's workers
             try:
                 process.wait(STOP_S)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                _signal_group(process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
@@ -122,11 +126,6 @@ def _interrupted_by_sigterm() -> Any:
         raise KeyboardInterrupt
 
     return signal.signal(signal.SIGTERM, interrupt)
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
 
 
 class _Messages:
@@ -150,7 +149,7 @@ class _Messages:
 
 
 def _read_error(folder: Path) -> dict[str, Any]:
-    path = folder / "error.json"
+    path = folder / ERROR_FILE
     return json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -170,22 +169,20 @@ def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
 
 
 def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None:
-    """The main program of a child: read the request, run the handler, leave a reply or an error behind.
-
-    Under torchrun every rank comes here; only rank 0 logs and replies, every rank may report an error.
-    """
+    """The main program of a child: read the request, run the handler, leave a reply or an error behind."""
     die_with_parent()
-    request_path = Path(sys.argv[1])
-    folder = request_path.parent
-    first = os.environ.get("RANK", "0") == "0"
+    answer_request(handler, Path(sys.argv[1]))
 
-    def log(text: str) -> None:
-        if first:
-            with (folder / "messages").open("a") as stream:
-                stream.write(json.dumps(text) + "\n")
 
+def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], path: Path) -> None:
+    """Every rank of several comes here; only rank 0 logs and replies, every rank may report an error.
+
+    Raises:
+        SystemExit: the handler failed; what it failed with is left behind for the parent, if a user can mend it.
+    """
+    folder, first = path.parent, os.environ.get("RANK", "0") == "0"
     try:
-        reply = handler(json.loads(request_path.read_text()), log)
+        reply = handler(json.loads(path.read_text()), message_log(folder) if first else lambda text: None)
     except PipelineError as error:
         _report(folder, {"type": type(error).__name__, "message": str(error)})
         sys.exit(1)
@@ -199,18 +196,35 @@ def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None
         found = find_os_error(error)
         if found is None:
             raise
-        path = path_at_fault(found)
-        _report(folder, {"errno": found.errno, "message": found.strerror, "path": None if path is None else str(path)})
+        fault = path_at_fault(found)
+        place = None if fault is None else str(fault)
+        _report(folder, {"errno": found.errno, "message": found.strerror, "path": place})
         sys.exit(1)
     if first:
         _write_once(folder / "reply.json", reply)
+
+
+def child_env() -> dict[str, str]:
+    """What a worker that somebody else starts needs of this process's environment."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith("AGAR_") and name != PARENT_PID}
+    return {**ours, **CHILD_ENV, "AGAR_HOME": str(agar_home())}
+
+
+def message_log(folder: Path) -> Log:
+    """Lines for the parent, who looks for them in the request's folder."""
+
+    def log(text: str) -> None:
+        with (folder / "messages").open("a") as stream:
+            stream.write(json.dumps(text) + "\n")
+
+    return log
 
 
 def _report(folder: Path, plain: dict[str, Any]) -> None:
     """Leave the error that is being handled behind for the parent, even on a full disk."""
     (folder / "reserve").unlink(missing_ok=True)
     traceback.print_exc()
-    _write_once(folder / "error.json", plain)
+    _write_once(folder / ERROR_FILE, plain)
 
 
 def _write_once(path: Path, plain: dict[str, Any]) -> None:
@@ -226,7 +240,7 @@ def die_with_parent() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = os.environ.get("AGAR_PARENT_PID")
+    parent = os.environ.get(PARENT_PID)
     if parent is not None and os.getppid() != int(parent):  # it died before we asked
         sys.exit("the parent process is gone")
 
@@ -237,7 +251,7 @@ def main() -> None:
     torchrun says how each rank ended; that is left behind for the parent.
     """
     die_with_parent()
-    os.environ["AGAR_PARENT_PID"] = str(os.getpid())
+    os.environ[PARENT_PID] = str(os.getpid())
     del sys.argv[0]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -48,27 +48,29 @@ ALLOWED = {
     "exit_codes": set(),
     "launch": {"config", "disk", "errors", "exit_codes"},
     "compute": {"config", "disk", "errors"},
+    "cluster": {"compute", "config", "disk", "errors", "launch"},
+    "partitions": {"cluster", "compute", "config"},
     "preflight": {"compute", "config", "disk", "errors", "fiftyone_io", "launch"},
     "store": {"artifacts", "disk", "errors"},
-    "detection": {"config", "disk", "errors"},
-    "splitting": {"config", "errors"},
-    "media": {"artifacts", "detection", "disk", "errors", "progress"},
+    "detection": {"config", "disk", "errors", "partitions"},
+    "splitting": {"config", "errors", "partitions"},
+    "media": {"artifacts", "detection", "disk", "errors", "partitions", "progress"},
     "box_pairing": set(),
     "snapshot_diff": {"box_pairing", "errors"},
     "lineage": {"artifacts", "errors", "store"},
     "photo_history": {"artifacts", "errors", "lineage", "store"},
     "reports": {"config", "detection", "errors", "snapshot_diff"},
-    "snapshot_files": {"config", "errors", "detection"},
+    "snapshot_files": {"config", "errors", "detection", "partitions"},
     "coco_folder": {"config", "errors", "detection", "progress", "snapshot_files"},
     "fiftyone_io": {"config", "errors", "launch", "detection", "progress", "snapshot_files"},
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
-    "steps": {"artifacts", "config", "detection", "errors", "launch", "media", "progress", "reports"}
-    | {"scorecard", "sources", "splitting"},
+    "steps": {"artifacts", "config", "detection", "errors", "launch", "media", "partitions", "progress"}
+    | {"reports", "scorecard", "sources", "splitting"},
     "chain": {"artifacts", "config", "errors", "store"},
     "gates": {"artifacts", "errors", "store"},
-    "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "preflight"}
-    | {"steps", "store"},
+    "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "partitions"}
+    | {"preflight", "steps", "store"},
     "plan": {"artifacts", "chain", "errors", "store"},
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
@@ -104,7 +106,12 @@ def test_no_step_imports_another(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("library", "homes"),
-    [("dagster", ("defs", "definitions")), ("hydra", ("config",)), ("fiftyone", ("fiftyone_io",))],
+    [
+        ("dagster", ("defs", "definitions")),
+        ("hydra", ("config",)),
+        ("fiftyone", ("fiftyone_io",)),
+        ("ray", ("cluster",)),
+    ],
 )
 def test_each_heavy_library_has_one_home(library: str, homes: tuple[str, ...]) -> None:
     users = {room(path) for path in MODULES if any(name.split(".")[0] == library for name in imported(path))}

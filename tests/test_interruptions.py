@@ -46,11 +46,11 @@ def training_root(home: Path) -> Path:
 class Training:
     """`agar train`, running."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, **more: str) -> None:
         self.home = folder / "home"
         self.started_ns = time.time_ns()
         env = {k: v for k, v in os.environ.items() if not k.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
-        env |= {"AGAR_HOME": str(self.home), "AGAR_CONFIGS": str(folder / "configs")}
+        env |= {"AGAR_HOME": str(self.home), "AGAR_CONFIGS": str(folder / "configs"), **more}
         self.process = subprocess.Popen(
             [str(BIN / "agar"), "train", *words], cwd=CHECKOUT, env=env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

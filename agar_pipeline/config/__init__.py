@@ -30,6 +30,7 @@ from agar_pipeline.config.experiment import (
     DataConfig,
     EvaluationConfig,
     ExperimentConfig,
+    Launcher,
     ModelConfig,
     OptimizerConfig,
     Precision,
@@ -50,6 +51,7 @@ from agar_pipeline.config.places import (
     configs_dir,
     database_idle_s,
     pipeline_name,
+    stop_file,
 )
 from agar_pipeline.config.plain import (
     fingerprinted,
@@ -91,6 +93,7 @@ __all__ = [
     "ExifPolicy",
     "ExperimentConfig",
     "ImageChecks",
+    "Launcher",
     "LeaderboardConfig",
     "LeakageConfig",
     "LeakagePolicy",
@@ -122,6 +125,7 @@ __all__ = [
     "require_weights",
     "rules_allowing",
     "spread",
+    "stop_file",
     "to_plain",
     "weights_of",
 ]

@@ -132,6 +132,7 @@ class OptimizerConfig:
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Launcher = Literal["torchrun", "ray"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -142,6 +143,7 @@ class TrainerConfig:
         "accelerator",
         "devices",
         "num_nodes",
+        "launcher",
         "socket_ifname",
         "log_every_n_steps",
         "logger",
@@ -160,6 +162,8 @@ class TrainerConfig:
     devices: Annotated[int, Field(ge=1)] = 1
     """Processes per node, one per GPU. Whatever the machine has, the default is one."""
     num_nodes: Annotated[int, Field(ge=1)] = 1
+    launcher: Launcher = "torchrun"
+    """Who starts the processes: torchrun on each machine, or Ray Train on a cluster (`make setup-cluster`)."""
     socket_ifname: str | None = None
     """Network interface for NCCL and gloo; null: the loopback on one machine, else one that is up, which is named."""
     log_every_n_steps: Annotated[int, Field(ge=1)] = 10

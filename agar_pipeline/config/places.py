@@ -32,6 +32,12 @@ def database_idle_s() -> float:
     return float(os.environ.get("AGAR_DATABASE_IDLE_S") or 180)
 
 
+def stop_file() -> Path | None:
+    """`AGAR_STOP_FILE`: appears when a training whose processes nobody can signal shall stop."""
+    named = os.environ.get("AGAR_STOP_FILE")
+    return Path(named) if named else None
+
+
 def pipeline_name() -> str:
     """`AGAR_PIPELINE`, else `demo`."""
     return os.environ.get("AGAR_PIPELINE") or "demo"

@@ -27,29 +27,33 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
     source = nodes[Key("snapshot")].config.source
 
     @dg.asset(**_spec(nodes, "snapshot", {source, "parquet"}), deps=[dg.AssetKey(SOURCE.asset)])
-    def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def snapshot(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
         """Images and boxes of the dataset, frozen as Parquet."""
         node = nodes[Key("snapshot")]
         before = store.latest(node.key)
-        built = build_snapshot(store, node, lambda: observe(context, node), context.log.info)
+        look, log = partial(observe, context, node), context.log.info
+        built = build_snapshot(store, node, look, log, launcher=compute.data_launcher)
         return _result(context, node, built, changes_since(before, built.artifact))
 
     @dg.asset(**_spec(nodes, "split", {"parquet"}))
-    def split(context: dg.AssetExecutionContext, snapshot: Snapshot) -> dg.MaterializeResult:
+    def split(context: dg.AssetExecutionContext, compute: Compute, snapshot: Snapshot) -> dg.MaterializeResult:
         """Which part each image is in: train, val, perhaps test."""
         node = nodes[Key("split")]
-        built = build_node(store, node, {Key("snapshot"): snapshot}, context.log.info)
+        inputs, launcher = {Key("snapshot"): snapshot}, compute.data_launcher
+        built = build_node(store, node, inputs, context.log.info, launcher=launcher)
         return _result(context, node, built, balance_of_parts(snapshot, built.artifact))
 
     @dg.asset(**_spec(nodes, "coco_cache", {"json"}))
-    def coco_cache(context: dg.AssetExecutionContext, snapshot: Snapshot, split: Split) -> dg.MaterializeResult:
+    def coco_cache(
+        context: dg.AssetExecutionContext, compute: Compute, snapshot: Snapshot, split: Split
+    ) -> dg.MaterializeResult:
         """Plain COCO files. From here on nothing touches FiftyOne or its database."""
-        return _build(context, store, nodes, "coco_cache", snapshot=snapshot, split=split)
+        return _build(context, store, nodes, "coco_cache", compute=compute, snapshot=snapshot, split=split)
 
     @dg.asset(**_spec(nodes, "bbox_report", {"html"}))
-    def bbox_report(context: dg.AssetExecutionContext, coco_cache: CocoCache) -> dg.MaterializeResult:
+    def bbox_report(context: dg.AssetExecutionContext, compute: Compute, coco_cache: CocoCache) -> dg.MaterializeResult:
         """Every box against every rule, and the verdict that lets training start."""
-        return _build(context, store, nodes, "bbox_report", coco_cache=coco_cache)
+        return _build(context, store, nodes, "bbox_report", compute=compute, coco_cache=coco_cache)
 
     return [snapshot, split, coco_cache, bbox_report]
 
@@ -64,7 +68,7 @@ def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) 
     ) -> dg.MaterializeResult:
         """One batch, one step, one checkpoint, one evaluation: what would break training breaks here, in seconds."""
         inputs = {"coco_cache": coco_cache, "bbox_report": bbox_report}
-        return _build(context, store, nodes, "smoke_run", experiment, compute, **inputs)
+        return _build(context, store, nodes, "smoke_run", experiment, compute=compute, **inputs)
 
     @dg.asset(
         **_spec(nodes, "training_run", {"torch"}, experiment), pool="gpu", ins={"smoke_run": dg.AssetIn(smoke_key)}
@@ -75,7 +79,7 @@ def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) 
         """The detector, trained by Lightning from the COCO cache alone. While it runs, its log and the run's tag
         `agar/progress` say how far it is."""
         inputs = {"coco_cache": coco_cache, "smoke_run": smoke_run}
-        return _build(context, store, nodes, "training_run", experiment, compute, **inputs)
+        return _build(context, store, nodes, "training_run", experiment, compute=compute, **inputs)
 
     @dg.asset(
         **_spec(nodes, "evaluation", {"html"}, experiment), pool="gpu", ins={"training_run": dg.AssetIn(training_key)}
@@ -85,7 +89,7 @@ def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) 
     ) -> dg.MaterializeResult:
         """mAP and counts of the best checkpoint, with pictures of what it saw."""
         inputs = {"coco_cache": coco_cache, "training_run": training_run}
-        return _build(context, store, nodes, "evaluation", experiment, compute, **inputs)
+        return _build(context, store, nodes, "evaluation", experiment, compute=compute, **inputs)
 
     return [smoke_run, training_run, evaluation]
 
@@ -127,14 +131,15 @@ def _build(
     nodes: Mapping[Key, Node],
     asset: str,
     experiment: str | None = None,
-    compute: Compute | None = None,
+    *,
+    compute: Compute,
     **inputs: Any,
 ) -> dg.MaterializeResult:
     node = nodes[Key(asset, experiment)]
-    if compute is not None:
+    if experiment is not None:
         node = Node(node.key, compute.applied_to(node.config), node.inputs)
-    by_key = {key: inputs[key.asset] for key in node.inputs}
-    return _result(context, node, build_node(store, node, by_key, partial(_log, context)))
+    by_key, launcher = {key: inputs[key.asset] for key in node.inputs}, compute.data_launcher
+    return _result(context, node, build_node(store, node, by_key, partial(_log, context), launcher=launcher))
 
 
 def _log(context: dg.AssetExecutionContext, text: str) -> None:

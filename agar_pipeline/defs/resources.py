@@ -1,28 +1,47 @@
 """What a run may be given: the compute it may use. Everything else comes from the config files."""
 
-from typing import Any
+from typing import Any, cast, get_args
 
 import dagster as dg
 from pydantic import Field
 
 from agar_pipeline.compute import require_devices
-from agar_pipeline.config import TrainerConfig, from_plain, to_plain
+from agar_pipeline.config import Launcher, TrainerConfig, from_plain, to_plain
+from agar_pipeline.errors import ConfigError
 
-COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "precision", "socket_ifname")
+COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "launcher", "precision", "socket_ifname")
 
 
 class Compute(dg.ConfigurableResource):
-    """Devices for smoke, training and evaluation. What is left null is as the experiment says; its default is one."""
+    """Devices for smoke, training and evaluation, and who starts what runs on several machines.
+
+    What is left null is as the experiment says; its default is one device of this machine.
+    """
 
     accelerator: str | None = Field(default=None, description="auto, cpu, cuda or mps; null: the experiment's")
     devices: int | None = Field(
         default=None, description="Processes per node, one per GPU; null: the experiment's, which is 1 by default"
     )
     num_nodes: int | None = Field(default=None, description="Machines; null: the experiment's")
+    launcher: str | None = Field(
+        default=None,
+        description="torchrun, or ray: training, and work on many photos, on a Ray cluster; null: the experiment's",
+    )
     precision: str | None = Field(
         default=None, description="32-true, bf16-mixed or 16-mixed; null: the experiment's. Part of the fingerprint."
     )
     socket_ifname: str | None = Field(default=None, description="Network interface for NCCL and gloo, as in `ip link`")
+
+    @property
+    def data_launcher(self) -> Launcher:
+        """Where work on many photos is done.
+
+        Raises:
+            ConfigError: no such launcher.
+        """
+        if self.launcher not in (None, *get_args(Launcher)):
+            raise ConfigError(f"resource compute: launcher {self.launcher!r} is neither torchrun nor ray")
+        return cast(Launcher, self.launcher or "torchrun")
 
     def applied_to(self, config: Any) -> Any:
         """The step's config with this compute in place of the experiment's, checked.

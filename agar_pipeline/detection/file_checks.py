@@ -5,10 +5,10 @@ Here: looking and finding. Not here: judging (`box_policy`), loading for a model
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from agar_pipeline.detection.file_memory import FactsMemory, FileFacts
 from agar_pipeline.detection.image_paths import MAX_PIXELS, find_image_file
 from agar_pipeline.detection.image_rules import describe_images
 from agar_pipeline.detection.orientation import displayed_wh, read_orientation
+from agar_pipeline.partitions import open_pool
 
 MAX_FILE_BYTES = 2_000_000_000
 SHA256_DIGITS = 64
@@ -62,7 +63,7 @@ def check_files(
     progress: Progress = lambda done, total: None,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Look at the files of all images, in threads: decoding lets go of the GIL.
+    """Look at the files of all images.
 
     Args:
         columns: Which images, and which sizes they should have.
@@ -72,29 +73,27 @@ def check_files(
         hashes: sha256 and size in bytes of each image, if known: a file of this size is taken for the same content.
         memory: What was seen in contents of known hash before; looked up and filled.
         progress: Told now and then.
-        threads: None: one per processor.
+        threads: See `open_pool`.
 
     Returns:
         One row per finding, in the order of the images; an image may have several.
     """
     names = columns.file_names.tolist()
     sizes_wh = [(int(width), int(height)) for width, height in columns.sizes_wh.tolist()]
-    known = hashes if hashes is not None and memory is not None else [("", -1)] * len(names)
+    known: Sequence[tuple[str, int] | None] = hashes or [None] * len(names)
+    asked = (_Asked.of(name, depth, row_hash, memory) for name, row_hash in zip(names, known, strict=True))
     found: list[tuple[int, str, str]] = []
-
-    def look(item: tuple[str, tuple[str, int]]) -> tuple[str, str] | FileFacts | None:
-        return _look(Path(images_dir), item[0], depth, item[1], memory)
-
-    with warnings.catch_warnings():  # PIL warns at 89 million pixels; the limit here is ours
-        warnings.simplefilter("ignore")
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            for row, seen in enumerate(pool.map(look, zip(names, known, strict=True))):
-                if isinstance(seen, tuple):
-                    found.append((row, *seen))
-                elif seen is not None:
-                    found += [(row, *finding) for finding in judge_file(names[row], sizes_wh[row], seen)]
-                if row % 64 == 63 or row + 1 == len(names):
-                    progress(row + 1, len(names))
+    with warnings.catch_warnings(), open_pool(threads) as pool:
+        warnings.simplefilter("ignore")  # PIL warns at 89 million pixels; the limit here is ours
+        for row, (seen, sha256) in enumerate(pool.map(partial(_look, Path(images_dir), depth), asked)):
+            if isinstance(seen, tuple):
+                found.append((row, *seen))
+            elif seen is not None:
+                found += [(row, *finding) for finding in judge_file(names[row], sizes_wh[row], seen)]
+                if memory is not None and sha256 is not None:
+                    memory.remember(sha256, depth, seen)
+            if row % 64 == 63 or row + 1 == len(names):
+                progress(row + 1, len(names))
     if memory is not None:
         memory.save()
     return concat_findings(
@@ -107,20 +106,38 @@ def check_files(
     )
 
 
-def _look(
-    images_dir: Path, file_name: str, depth: ImageChecks, known: tuple[str, int], memory: FactsMemory | None
-) -> tuple[str, str] | FileFacts | None:
-    """The rule that finding the file breaks, and why; or what is in the file; or None where nobody asks."""
-    file = find_image_file(images_dir, file_name)
+@dataclass(frozen=True)
+class _Asked:
+    """An image whose file is to be looked at."""
+
+    file_name: str
+    sha256: str | None = None
+    size_bytes: int = -1
+    """Of the content that has this hash."""
+    facts: FileFacts | None = None
+    """Remembered of it."""
+
+    @classmethod
+    def of(cls, name: str, depth: ImageChecks, known: tuple[str, int] | None, memory: FactsMemory | None) -> _Asked:
+        if memory is None or known is None or not isinstance(known[0], str) or len(known[0]) != SHA256_DIGITS:
+            return cls(name)  # the hash is null where the snapshot found no file
+        return cls(name, *known, memory.recall(known[0], depth))
+
+
+def _look(images_dir: Path, depth: ImageChecks, asked: _Asked) -> tuple[tuple[str, str] | FileFacts | None, str | None]:
+    """What is found: the rule that finding the file breaks, and why; or what is in the file; or None: nobody asks.
+
+    And the hash under which that is to be remembered, if it is new and the hash is known.
+    """
+    file = find_image_file(images_dir, asked.file_name)
     if file.path is None:
-        return file.rule, file.reason
+        return (file.rule, file.reason), None
     if depth == "skip":
-        return None
-    sha256, size_bytes = known
-    is_hash = isinstance(sha256, str) and len(sha256) == SHA256_DIGITS  # null where the snapshot found no file
-    if memory is None or not is_hash or file.path.stat().st_size != size_bytes:
-        return read_facts(file.path, deep=depth == "decode")
-    return memory.recall(sha256, depth) or memory.remember(sha256, depth, read_facts(file.path, deep=depth == "decode"))
+        return None, None
+    is_known = asked.sha256 is not None and file.path.stat().st_size == asked.size_bytes
+    if is_known and asked.facts is not None:
+        return asked.facts, None
+    return read_facts(file.path, deep=depth == "decode"), asked.sha256 if is_known else None
 
 
 def read_facts(path: Path, *, deep: bool) -> FileFacts:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ class FactsMemory:
     """Facts by sha256 and depth. One that cannot be read or written is as good as an empty one."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock = Path(path), threading.Lock()
+        self._path = Path(path)
         self._known: dict[tuple[str, str], str] = {}
         self._fresh: dict[tuple[str, str], str] = {}
         try:
@@ -62,12 +61,10 @@ class FactsMemory:
         plain = json.loads(text)
         return FileFacts(**{**plain, "displayed_wh": tuple(plain["displayed_wh"])})
 
-    def remember(self, sha256: str, depth: str, facts: FileFacts) -> FileFacts:
-        """Kept until `save`; returns the facts. Those that may be the moment's fault are not kept."""
+    def remember(self, sha256: str, depth: str, facts: FileFacts) -> None:
+        """Keep them until `save`, unless they may be the moment's fault."""
         if facts.rule != "unreadable_image" or facts.displayed_wh != (0, 0):
-            with self._lock:
-                self._fresh[sha256, depth] = json.dumps(asdict(facts))
-        return facts
+            self._fresh[sha256, depth] = json.dumps(asdict(facts))
 
     def save(self) -> None:
         """Write what is new."""

@@ -27,7 +27,7 @@ def silence_lightning() -> None:
 
 
 def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L.Trainer:
-    """For the ranks that torchrun started, and no others."""
+    """For the ranks that torchrun or Ray started, and no others."""
     world = site.world
     strategy: Any = "auto"
     if world.size > 1:
@@ -35,7 +35,7 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
     trainer = L.Trainer(
         accelerator=site.accelerator,
         devices=world.local_size,
-        num_nodes=config.trainer.num_nodes,
+        num_nodes=world.size // world.local_size,  # of Ray's nodes several may be one machine
         strategy=strategy,
         precision=site.precision,
         max_epochs=-1,
@@ -49,7 +49,7 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
         limit_val_batches=0,
     )
     if trainer.world_size != world.size:
-        raise ComputeError(f"Lightning made a world of {trainer.world_size} processes, torchrun started {world.size}")
+        raise ComputeError(f"Lightning made a world of {trainer.world_size} processes, {world.size} were started")
     return trainer
 
 

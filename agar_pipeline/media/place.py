@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from agar_pipeline.detection.image_paths import safe_image_path
@@ -21,10 +21,12 @@ from agar_pipeline.media.earlier import KnownFile, Origin
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 from agar_pipeline.media.room import forecast_bytes, require_room
 from agar_pipeline.media.shrink import shrink
+from agar_pipeline.partitions import open_pool
 from agar_pipeline.progress import Progress
 
 _PROBES = 8
 _SHOWN = 3
+_Fault = ImageFileError | DatasetError
 
 
 def place_photos(
@@ -113,38 +115,43 @@ def _make_all(
     done: Callable[[int], None],
 ) -> None:
     links = media == "link" and _can_link(missing, source_dir, out_dir)
-    faults: list[ImageFileError | DatasetError] = []
-
-    def make(photo: Photo) -> None:
-        try:
-            source, path = safe_image_path(source_dir, photo.name), out_dir / photo.name
-            if links and link_or_copy(source, path):
-                placed.files[photo.name] = _describe_linked(photo, path, earlier.get(photo.origin(media)))
-            else:
-                placed.files[photo.name] = _write(photo, source, path, media)
-        except (ImageFileError, DatasetError) as error:
-            faults.append(error)
-
+    faults: list[_Fault] = []
     probes = missing[:: max(1, len(missing) // _PROBES)][:_PROBES] if media == "resize" else []
     rest = [photo for photo in missing if photo not in set(probes)]
-    with ThreadPoolExecutor(_threads()) as pool:
-        try:
-            list(pool.map(make, probes))
-            require_room(0 if links else forecast_bytes(rest, probes, placed, media), len(rest), media, out_dir)
-            for _ in pool.map(make, rest):
-                done(len(placed.files))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    make = partial(_make, source_dir, out_dir, media, links)
+
+    def make_some(photos: Sequence[Photo]) -> None:
+        with_known = ((photo, earlier.get(photo.origin(media)) if links else None) for photo in photos)
+        for photo, made in zip(photos, pool.map(make, with_known), strict=True):
+            if isinstance(made, KnownFile):
+                placed.files[photo.name] = made
+            else:
+                faults.append(made)
+            done(len(placed.files))
+
+    with open_pool() as pool:
+        make_some(probes)
+        require_room(0 if links else forecast_bytes(rest, probes, placed, media), len(rest), media, out_dir)
+        make_some(rest)
     _raise_faults(faults, len(missing))
     placed.made += len(missing)
     if media == "link":
         placed.not_linked = sum((out_dir / photo.name).lstat().st_nlink == 1 for photo in missing)
 
 
-def _threads() -> int:
-    """Decoding, resizing, hashing and writing let go of the GIL."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _make(
+    source_dir: Path, out_dir: Path, media: OWN_MEDIA, links: bool, wanted: tuple[Photo, KnownFile | None]
+) -> KnownFile | _Fault:
+    """Make the file of one photo, or say why not; the second is what is known of it where it is linked."""
+    photo, known = wanted
+    try:
+        source, path = safe_image_path(source_dir, photo.name), out_dir / photo.name
+        path.unlink(missing_ok=True)  # half made where another worker died
+        if links and link_or_copy(source, path):
+            return _describe_linked(photo, path, known)
+        return _write(photo, source, path, media)
+    except (ImageFileError, DatasetError) as error:
+        return error
 
 
 def _can_link(missing: Sequence[Photo], source_dir: Path, out_dir: Path) -> bool:
@@ -181,7 +188,7 @@ def _describe_linked(photo: Photo, path: Path, known: KnownFile | None) -> Known
     return KnownFile(path, photo.size_bytes, mtime_ns, sha256)
 
 
-def _raise_faults(faults: Sequence[ImageFileError | DatasetError], photos: int) -> None:
+def _raise_faults(faults: Sequence[_Fault], photos: int) -> None:
     if not faults:
         return
     changed = [fault for fault in faults if isinstance(fault, DatasetError)]

@@ -16,7 +16,6 @@ import stat
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from types import TracebackType
 import numpy as np
 
 from agar_pipeline.errors import StorageError
+from agar_pipeline.partitions import open_pool
 
 _WHOLE_BYTES = 64_000_000
 _SETTLED_NS = 1_000_000_000
@@ -71,7 +71,7 @@ class FileMemory:
     ) -> None:
         """`on_read`: told after each file how many `look_up` has really read so far."""
         self._path = home / "file_hashes.sqlite"
-        self._pool, self._on_read = ThreadPoolExecutor(threads or os.cpu_count()), on_read
+        self._threads, self._on_read, self._stack = threads, on_read, contextlib.ExitStack()
         self.files_read = 0
         """Files that were really read, not only remembered."""
 
@@ -86,12 +86,13 @@ class FileMemory:
                 "CREATE TABLE IF NOT EXISTS photos (path TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT,"
                 " inode INT, sha256 TEXT, width INT, height INT, orientation INT) WITHOUT ROWID"
             )
+        self._pool = self._stack.enter_context(open_pool(self._threads))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._stack.close()
         with contextlib.suppress(sqlite3.Error):
             self._memory.commit()
         self._memory.close()
@@ -137,7 +138,7 @@ class FileMemory:
         return records
 
     def _hash_all(self, paths: Sequence[str]) -> dict[str, _Record]:
-        """Hash in threads (hashing lets go of the GIL) and remember what had settled, now and then for good."""
+        """Hash, and remember what had settled, now and then for good."""
         now_ns, kept_at = time.time_ns(), time.monotonic()
         fresh: dict[str, _Record] = {}
         self.files_read += len(paths)

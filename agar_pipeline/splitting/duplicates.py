@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from agar_pipeline.config import SplitConfig
+from agar_pipeline.partitions import open_pool
 from agar_pipeline.splitting.looks import compare_looks
 from agar_pipeline.splitting.picture_hashes import Progress, hash_words, see_pictures
 
@@ -118,7 +117,7 @@ def nearest_hashes(hashes: np.ndarray, threshold: int) -> tuple[np.ndarray, np.n
 def _same_pixels(paths: Sequence[Path], pairs: np.ndarray) -> set[tuple[int, int]]:
     """Of pairs whose small looks are identical: those whose whole pictures are."""
     rows = np.unique(pairs).tolist()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with open_pool() as pool:
         digests = dict(zip(rows, pool.map(_hash_pixels, (paths[row] for row in rows)), strict=True))
     return {(one, two) for one, two in pairs.tolist() if digests[one] == digests[two]}
 

@@ -6,11 +6,9 @@ Remembered under the home by the file's sha256: a second look opens no photo.
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from agar_pipeline.errors import StorageError
+from agar_pipeline.partitions import open_pool
 
 HASH_SIDE = 16
 """256 bits. Plates look alike (a round dish on a dark ground): of 64 bits most would describe the dish."""
@@ -66,7 +65,7 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
         with closing(sqlite3.connect(path, timeout=30)) as memory:
             known = _recall(memory)
             new = {digest: place for digest, place in zip(sha256, paths, strict=True) if digest not in known}
-            with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of the GIL
+            with open_pool() as pool:
                 seen = zip(new, pool.map(see, new.values()), strict=True)
                 for done, (digest, picture) in enumerate(seen, start=1):
                     known[digest] = picture

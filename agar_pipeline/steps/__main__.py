@@ -9,6 +9,7 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.config import from_plain
 from agar_pipeline.launch import child_main
+from agar_pipeline.partitions import launched_by
 from agar_pipeline.steps import STEPS
 
 
@@ -17,7 +18,8 @@ def main(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     config: Any = from_plain(step.config_type, request["config"], where=step.asset)
     inputs = {name: ARTIFACTS[name].open(Path(root)) for name, root in request["inputs"].items()}
     work = {"work_dir": Path(request["work_dir"])} if request.get("work_dir") else {}
-    step.build(config, Path(request["out_dir"]), log, **inputs, **work)
+    with launched_by(request["launcher"]):
+        step.build(config, Path(request["out_dir"]), log, **inputs, **work)
     return {}
 
 

@@ -1,0 +1,109 @@
+"""Joining the Ray cluster that RAY_ADDRESS names, or starting one of this machine alone, and leaving it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agar_pipeline.compute import count_cores, find_interface_of, visible_gpus
+from agar_pipeline.errors import ComputeError, MissingPackageError
+
+OBJECT_STORE_BYTES = 200_000_000
+"""Of a cluster of this machine: what tasks are given and return is small, photos are read where they lie."""
+ANSWER_S = 10.0
+_LONGEST_FOLDER = 40
+"""Characters: Ray's sockets lie some 65 below, and 107 are all that a socket's path may have."""
+_ON_ONE_MACHINE = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Nobody else may send work, and all ports are on the loopback: so Ray names a cluster that cannot have more nodes."""
+
+
+def cluster_address() -> str | None:
+    """`RAY_ADDRESS`, as Ray's own tools read it; None: a cluster of this machine."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
+@contextlib.contextmanager
+def joined(env: Mapping[str, str], *, show_output: bool) -> Iterator[None]:
+    """Be a driver on the cluster for the length of the block. Ray is told to report nothing to anybody.
+
+    Args:
+        env: Of the workers, beside what Ray gives them.
+        show_output: What workers print comes out of this process.
+
+    Raises:
+        ComputeError: no cluster answers.
+        MissingPackageError: Ray is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = cluster_address()
+    if address is None:
+        os.environ.update({"RAY_AUTH_TOKEN": secrets.token_hex(32), **_ON_ONE_MACHINE})  # before Ray is loaded
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingPackageError.of(error) from error
+    options: dict[str, Any] = {
+        "address": address or "local",
+        "log_to_driver": show_output,
+        "logging_level": "WARNING",
+        "runtime_env": {"env_vars": dict(env), "worker_process_setup_hook": talk_over_own_interface},
+    }
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            options |= {"num_cpus": count_cores(), "num_gpus": len(visible_gpus()), "include_dashboard": False}
+            options |= {"object_store_memory": OBJECT_STORE_BYTES, "_temp_dir": stack.enter_context(_short_folder())}
+        stack.callback(ray.shutdown)
+        with _own_handlers():
+            try:
+                _require_answer(address)
+                ray.init(**options)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise ComputeError(
+                    f"no Ray cluster can be joined at {options['address']}: {str(error).strip().splitlines()[0]}\n"
+                    "see `ray status`; RAY_ADDRESS names the cluster, without it one of this machine is started"
+                ) from error
+        yield
+
+
+def _require_answer(address: str | None) -> None:
+    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; it is handed back."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _short_folder() -> Iterator[str]:
+    """For Ray's sockets and logs; in /tmp where the usual place has too long a path."""
+    place = None if len(tempfile.gettempdir()) + len("/agar-ray-12345678") <= _LONGEST_FOLDER else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="agar-ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def talk_over_own_interface() -> None:
+    """In each worker: gloo and NCCL use the interface by which Ray reaches this node, unless told of another."""
+    import ray
+
+    interface = find_interface_of(ray.util.get_node_ip_address())
+    if interface is not None:
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, interface)

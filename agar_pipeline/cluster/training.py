@@ -1,0 +1,143 @@
+"""The ranks of one training under Ray Train: the same handler that torchrun's ranks run, with the same environment.
+
+The home is shared by all nodes: what rank 0 says, answers and fails with comes back through the request's folder, and
+what a restarted training goes on from lies in its work folder. Here: placing, restarting, stopping. Not here: training.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from agar_pipeline import disk
+from agar_pipeline.cluster.connection import cluster_address, joined
+from agar_pipeline.config import TrainerConfig, from_plain
+from agar_pipeline.errors import ComputeError
+from agar_pipeline.launch import ERROR_FILE, answer_request, child_env, message_log
+
+Log = Callable[[str], None]
+
+MAX_RESTARTS = 3
+"""After deaths of workers; an error that a rank can explain would only come again."""
+
+
+def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    """The driver: place the ranks, wait for them, have Ray start them again where one died.
+
+    Args:
+        request: What the ranks are given; `handler` names the module whose `main` takes it.
+        log: Told what becomes of the ranks.
+
+    Raises:
+        ComputeError: the cluster cannot be joined or is too small, or ranks died too often.
+    """
+    path = Path(sys.argv[1])
+    trainer: TrainerConfig = from_plain(TrainerConfig, request["config"]["trainer"], where="trainer")
+    stop_file = path.parent / "stop"
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    with joined(_ranks_env(trainer, stop_file), show_output=True):
+        signal.signal(signal.SIGTERM, _asking_by(stop_file))
+        scaling, words = _place(trainer)
+        log(words)
+        _fit(path, scaling)
+    return {}
+
+
+def _ranks_env(trainer: TrainerConfig, stop_file: Path) -> dict[str, str]:
+    """As torchrun's ranks have it. Lightning takes a world that somebody else made if torchrun's name is there."""
+    env = {**child_env(), "AGAR_STOP_FILE": str(stop_file), "TORCHELASTIC_RUN_ID": "ray"}
+    if trainer.socket_ifname is not None:
+        env |= {"GLOO_SOCKET_IFNAME": trainer.socket_ifname, "NCCL_SOCKET_IFNAME": trainer.socket_ifname}
+    return env
+
+
+def _asking_by(stop_file: Path) -> Callable[[int, FrameType | None], None]:
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop_file.touch()  # the ranks look after each step, and end together
+
+    return ask
+
+
+def _place(trainer: TrainerConfig) -> tuple[Any, str]:
+    """How many workers where, for Ray; and in words.
+
+    Raises:
+        ComputeError: the cluster has too few nodes that are large enough; Ray would wait for more, for ever.
+    """
+    import ray.train
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    has_gpus = any(resources.get("GPU") for resources in nodes)
+    kind = "GPU" if trainer.accelerator == "cuda" or (trainer.accelerator == "auto" and has_gpus) else "CPU"
+    fitting = sum(resources.get(kind, 0) >= trainer.devices for resources in nodes)
+    where = cluster_address() or "of this machine"
+    if fitting < trainer.num_nodes:
+        sizes = ", ".join(f"{resources.get(kind, 0):g}" for resources in nodes)
+        raise ComputeError(
+            f"trainer.num_nodes={trainer.num_nodes} of trainer.devices={trainer.devices} asked for, but the Ray "
+            f"cluster {where} has nodes of {sizes} {kind}(s)\nlower them, or add nodes: see `ray status`"
+        )
+    count = trainer.num_nodes * trainer.devices
+    spread = "STRICT_SPREAD" if trainer.devices == 1 else "SPREAD"
+    scaling = ray.train.ScalingConfig(
+        num_workers=count,
+        use_gpu=kind == "GPU",
+        placement_strategy="STRICT_PACK" if trainer.num_nodes == 1 else spread,
+    )
+    return scaling, f"{count} Ray worker(s) on {trainer.num_nodes} node(s) of the cluster {where}, a {kind} each"
+
+
+def _fit(request_path: Path, scaling: Any) -> None:
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    class Watch(ray.train.UserCallback):
+        """Runs beside the driver: lets Ray start dead workers again, but not repeat what a rank gave up with words."""
+
+        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+            if (request_path.parent / ERROR_FILE).exists():
+                raise RuntimeError("a rank said why it ended")
+            ended = "; ".join(f"rank {rank}: {_last_line(error)}" for rank, error in sorted(worker_exceptions.items()))
+            message_log(request_path.parent)(
+                f"Ray starts all ranks again, from the last point of the training ({ended})"
+            )
+
+    trainer = TorchTrainer(
+        run_rank,
+        train_loop_config={"request": str(request_path)},
+        scaling_config=scaling,
+        run_config=ray.train.RunConfig(
+            name="ranks",
+            storage_path=str(request_path.parent / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=MAX_RESTARTS),
+            callbacks=[Watch()],
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:  # where a rank left words of its own, those are told
+        raise ComputeError(f"training on Ray ended after {MAX_RESTARTS} restarts: {_last_line(error)}") from error
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()[:200]
+
+
+def run_rank(given: dict[str, str]) -> None:
+    """In each of Ray's workers; RANK, WORLD_SIZE and the others are in the environment, as torchrun sets them."""
+    path = Path(given["request"])
+    request = json.loads(path.read_text())
+    if os.environ["RANK"] == "0":
+        for begun in Path(request["out_dir"]).iterdir():  # by a rank that died
+            disk.remove(begun)
+    try:
+        answer_request(importlib.import_module(request["handler"]).main, path)
+    except SystemExit as ended:
+        raise RuntimeError(f"rank {os.environ['RANK']} ended with exit code {ended.code}") from ended
