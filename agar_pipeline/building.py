@@ -70,7 +70,7 @@ def build_node(
             _run_in_own_process(node, named, out_dir, log, work_dir(out_dir), launcher)
         else:
             earlier = {"earlier": store.roots(node.key)} if step.reuses else {}
-            with launched_by(launcher):
+            with launched_by(launcher, log):
                 known = step.build(node.config, out_dir, log, **named, **earlier)
         if source_version is not None:
             _require_version(out_dir, source_version)
@@ -101,7 +101,7 @@ def build_snapshot(
     """
 
     def build() -> Built:
-        with launched_by(launcher):
+        with launched_by(launcher, log):
             version = observe()
         return build_node(store, node, {}, log, source_version=version, repoint=repoint, launcher=launcher)
 

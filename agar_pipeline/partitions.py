@@ -49,14 +49,14 @@ _launched: ContextVar[Pool | None] = ContextVar("launched", default=None)
 
 
 @contextlib.contextmanager
-def launched_by(launcher: Launcher) -> Iterator[None]:
+def launched_by(launcher: Launcher, log: Callable[[str], None]) -> Iterator[None]:
     """What `open_pool` opens within the block; a cluster is joined once, and only if there is something to do."""
     if launcher != "ray":
         yield
         return
     from agar_pipeline.cluster.tasks import RayTasks
 
-    with RayTasks() as tasks:
+    with RayTasks(log) as tasks:
         token = _launched.set(tasks)
         try:
             yield

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from agar_pipeline.cluster.connection import joined
+from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.launch import child_env
 
@@ -24,8 +24,8 @@ WAITING_PER_CPU = 2
 class RayTasks:
     """To be used in a `with` block, which joins the cluster when something is first to be done there."""
 
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log, self._stack = log, contextlib.ExitStack()
         self._run: Any = None
         self._waiting = 0
 
@@ -63,7 +63,11 @@ class RayTasks:
         import ray
 
         self._run = ray.remote(run_partition)
-        self._waiting = WAITING_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        self._waiting = WAITING_PER_CPU * max(1, cpus)
+        self._log(
+            f"work on many photos is done by the Ray cluster {cluster_address() or 'of this machine'}, {cpus} CPUs"
+        )
 
 
 def run_partition(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

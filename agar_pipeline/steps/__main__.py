@@ -18,7 +18,7 @@ def main(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     config: Any = from_plain(step.config_type, request["config"], where=step.asset)
     inputs = {name: ARTIFACTS[name].open(Path(root)) for name, root in request["inputs"].items()}
     work = {"work_dir": Path(request["work_dir"])} if request.get("work_dir") else {}
-    with launched_by(request["launcher"]):
+    with launched_by(request["launcher"], log):
         step.build(config, Path(request["out_dir"]), log, **inputs, **work)
     return {}
 

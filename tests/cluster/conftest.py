@@ -47,11 +47,11 @@ def _node(arguments: list[str], env: dict[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        node.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            node.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(node.pid, signal.SIGKILL)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                node.wait(5)
 
 
 def _wait_for_nodes(address: str, count: int, env: dict[str, str]) -> None:

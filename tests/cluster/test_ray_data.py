@@ -50,14 +50,14 @@ def process_id(item: int) -> tuple[int, int]:
 
 
 def test_partitions_are_done_by_others_and_come_in_order() -> None:
-    with launched_by("ray"), open_pool() as pool:
+    with launched_by("ray", print), open_pool() as pool:
         found = list(pool.map(process_id, iter(range(1000))))
     assert [item for item, _ in found] == list(range(1000))
     assert os.getpid() not in {process for _, process in found}
 
 
 def test_what_a_function_raises_is_raised_here() -> None:
-    with launched_by("ray"), open_pool() as pool, pytest.raises(FileNotFoundError) as caught:
+    with launched_by("ray", print), open_pool() as pool, pytest.raises(FileNotFoundError) as caught:
         list(pool.map(os.stat, ["/nowhere"]))
     assert caught.value.filename == "/nowhere"
 
@@ -110,6 +110,6 @@ def test_hashes_checks_looks_and_copies_are_the_same(photos: list[Path], tmp_pat
 
     works = (hash_all, check, look, pair, shrink)
     here = [work("here") for work in works]
-    with launched_by("ray"):
+    with launched_by("ray", print):
         for work, expected in zip(works, here, strict=True):
             assert work("there") == expected, work.__name__
