@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.launch import child_main, run_child
+from agar_pipeline.child import child_main
+from agar_pipeline.launch import run_child
 
 ROUNDS = 5
 IMAGES, BATCH, STEPS, WARM_UP, SIZE_PX = 32, 8, 16, 4, 256

@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_the_old_state_and_tells_bytes_needed_and_free(small_
 
 CHILD = """
 from pathlib import Path
-from agar_pipeline.launch import child_main
+from agar_pipeline.child import child_main
 
 def handler(request, log):
     try:

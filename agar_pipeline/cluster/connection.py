@@ -10,9 +10,12 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from agar_pipeline.compute import count_cores, find_interface_of, visible_gpus
+from agar_pipeline.config import agar_home
+from agar_pipeline.disk import scratch_folder
 from agar_pipeline.errors import ComputeError, MissingPackageError
 
 OBJECT_STORE_BYTES = 200_000_000
@@ -93,10 +96,14 @@ def _own_handlers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _short_folder() -> Iterator[str]:
-    """For Ray's sockets and logs; in /tmp where the usual place has too long a path."""
-    place = None if len(tempfile.gettempdir()) + len("/agar-ray-12345678") <= _LONGEST_FOLDER else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="agar-ray-", dir=place, ignore_cleanup_errors=True) as folder:
-        yield folder
+    """For Ray's sockets and logs: in the home, behind a link where its path is too long for a socket."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder(agar_home(), "ray-"))
+        if len(str(folder)) > _LONGEST_FOLDER:
+            link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agar-", dir="/tmp"))) / "ray"
+            link.symlink_to(folder)
+            folder = link
+        yield str(folder)
 
 
 def talk_over_own_interface() -> None:

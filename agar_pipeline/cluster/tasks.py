@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
+from agar_pipeline.child import child_env
 from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.launch import child_env
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

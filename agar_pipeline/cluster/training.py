@@ -17,10 +17,10 @@ from types import FrameType
 from typing import Any
 
 from agar_pipeline import disk
+from agar_pipeline.child import ERROR_FILE, answer_request, child_env, message_log
 from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.config import TrainerConfig, from_plain
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.launch import ERROR_FILE, answer_request, child_env, message_log
 
 Log = Callable[[str], None]
 

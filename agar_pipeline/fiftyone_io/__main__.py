@@ -1,4 +1,4 @@
-"""The child process in which FiftyOne is imported: one request, one reply (see `agar_pipeline.launch`)."""
+"""The child process in which FiftyOne is imported: one request, one reply (see `agar_pipeline.child`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from agar_pipeline.child import child_main
 from agar_pipeline.config import SnapshotConfig, from_plain
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD
 from agar_pipeline.fiftyone_io.write_back import RunFields
-from agar_pipeline.launch import child_main
 
 Log = Callable[[str], None]
 

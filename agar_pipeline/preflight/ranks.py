@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline import compute
+from agar_pipeline.child import child_main
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.launch import child_main, run_child
+from agar_pipeline.launch import run_child
 from agar_pipeline.preflight.check import Check
 
 FREE_SHARE = 0.5

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.child import child_main
 from agar_pipeline.config import from_plain
-from agar_pipeline.launch import child_main
 from agar_pipeline.partitions import launched_by
 from agar_pipeline.steps import STEPS
 

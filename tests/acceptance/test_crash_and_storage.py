@@ -100,7 +100,7 @@ run_child("two_ranks_that_stay", {"marks": sys.argv[1]}, print, ranks=2)
 """
 STAY = """
 import os, pathlib, time
-from agar_pipeline.launch import child_main
+from agar_pipeline.child import child_main
 
 def stay(request, log):
     pathlib.Path(request["marks"], os.environ["RANK"]).touch()

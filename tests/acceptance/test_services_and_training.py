@@ -176,7 +176,7 @@ def test_case_42_a_loss_that_is_not_a_number_stops_at_once_and_names_the_images(
 
 SEGFAULT = """
 import os, signal, time
-from agar_pipeline.launch import child_main
+from agar_pipeline.child import child_main
 
 def crash(request, log):
     if os.environ["RANK"] == "1":
