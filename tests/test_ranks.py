@@ -129,6 +129,14 @@ def test_what_cannot_be_trained_is_refused_before_torch_is_loaded(
     assert len(done.stderr.strip().splitlines()) <= 3
 
 
+def test_ray_is_an_extra_that_its_absence_names(lab: tuple[Run, Path], tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(name='ray')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = lab[0]("agar", "smoke", *SAME, "seed=5", "trainer.launcher=ray", PYTHONPATH=path)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: the package ray is not installed: `make setup-cluster`, or pip install ray"
+
+
 def test_two_gpus_in_the_machine_are_no_reason_to_use_two(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -63,6 +63,15 @@ def test_a_cluster_that_is_too_small_or_absent_is_refused(lab: tuple[Run, Path],
     assert len(absent.stderr.strip().splitlines()) <= 3
 
 
+def test_what_a_rank_can_explain_is_not_tried_again(lab: tuple[Run, Path], ray_cluster: dict[str, str]) -> None:
+    run, _ = lab
+    wild = ("optimizer.lr=1e30", "optimizer.warmup_steps=0", "optimizer.clip_norm=null")
+    done = run("agar", "smoke", *SAME, *wild, *ON_RAY, **ray_cluster)
+    assert done.returncode == 1
+    assert "its weights are no numbers any more" in done.stderr
+    assert "Ray starts all ranks again" not in done.stderr
+
+
 def test_a_training_that_is_asked_to_stop_does_on_all_nodes(lab: tuple[Run, Path], ray_cluster: dict[str, str]) -> None:
     _, home = lab
     words = ("trainer.max_steps=null", "trainer.max_epochs=500", "trainer.val_every_n_epochs=100", "seed=3")
