@@ -4,9 +4,8 @@ import dagster as dg
 
 from agar_pipeline.chain import load_nodes
 from agar_pipeline.config import agar_home, load_pipeline
-from agar_pipeline.defs.artifact_io import ArtifactIOManager
 from agar_pipeline.defs.assets import data_assets, experiment_assets, leaderboard_asset
-from agar_pipeline.defs.checks import boxes_are_clean, parts_share_no_picture
+from agar_pipeline.defs.checks import data_checks
 from agar_pipeline.defs.console import agar_console
 from agar_pipeline.defs.jobs import chain_jobs
 from agar_pipeline.defs.resources import Compute
@@ -27,10 +26,10 @@ def assemble() -> dg.Definitions:
             *(asset for name in experiments for asset in experiment_assets(store, nodes, name)),
             leaderboard_asset(store, nodes),
         ],
-        asset_checks=[boxes_are_clean, parts_share_no_picture],
+        asset_checks=data_checks(store, nodes),
         jobs=chain_jobs(nodes),
         sensors=[dataset_sensor(store, nodes, pipeline.auto_refresh)],
-        resources={"compute": Compute(), "io_manager": ArtifactIOManager(store, nodes)},
+        resources={"compute": Compute()},
         executor=dg.in_process_executor,
         loggers={"console": dg.colored_console_logger, "agar": agar_console},
     )

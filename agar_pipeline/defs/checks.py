@@ -1,14 +1,33 @@
 """Asset checks: verdicts that stop what comes after them."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from agar_pipeline.artifacts import BboxReport, Split
+from agar_pipeline.chain import Node
+from agar_pipeline.defs.artifact_io import open_current
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
+from agar_pipeline.store import Key, Store
 
 
-@dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
-def boxes_are_clean(bbox_report: BboxReport) -> dg.AssetCheckResult:
-    """Stops smoke and training in this run; `chain` asks for the stored verdict in every later one."""
+def data_checks(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetChecksDefinition]:
+    """boxes_are_clean, parts_share_no_picture: they stop this run; `gates` asks for the verdict in every later one."""
+
+    @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
+    def boxes_are_clean(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        return judge_boxes(open_current(context, store, nodes, Key("bbox_report")))
+
+    @dg.asset_check(
+        asset="split", blocking=True, description="No picture is in two parts, as far as split.leakage says."
+    )
+    def parts_share_no_picture(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        return judge_parts(open_current(context, store, nodes, Key("split")))
+
+    return [boxes_are_clean, parts_share_no_picture]
+
+
+def judge_boxes(bbox_report: BboxReport) -> dg.AssetCheckResult:
     report = bbox_report.report()
     return dg.AssetCheckResult(
         passed=report["ok"],
@@ -22,9 +41,7 @@ def boxes_are_clean(bbox_report: BboxReport) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset="split", blocking=True, description="No picture is in two parts, as far as split.leakage says.")
-def parts_share_no_picture(split: Split) -> dg.AssetCheckResult:
-    """Stops the COCO cache in this run; `chain` asks for the stored verdict in every later one."""
+def judge_parts(split: Split) -> dg.AssetCheckResult:
     leakage = split.summary()["leakage"]
     across = {kind: leakage[kind]["across_parts"] for kind in ("exact", "near") if leakage[kind]["across_parts"]}
     return dg.AssetCheckResult(
