@@ -14,6 +14,7 @@ from agar_pipeline.artifacts import Manifest
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
+from agar_pipeline.store.upkeep import was_set_aside
 
 State = Literal["fresh", "stale", "missing", "corrupt"]
 
@@ -92,7 +93,7 @@ def _judge(
         return PlannedAsset(node.key, state, reasons, latest, seconds)
 
     if latest is None:
-        return line("missing", "never built"), None
+        return line("missing", "set aside as damaged" if was_set_aside(store, node.key) else "never built"), None
     if manifest is None:
         return line("corrupt", *find_faults(latest)), None
     own = Content.of(manifest)

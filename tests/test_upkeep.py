@@ -23,7 +23,7 @@ from agar_pipeline.commands import agar
 from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.launch import run_child
 from agar_pipeline.store import Content, Key, Store, find_faults
-from agar_pipeline.store.upkeep import drop, find_droppable, find_kept, keep
+from agar_pipeline.store.upkeep import drop, find_droppable, find_kept, keep, was_set_aside
 
 SPLIT, REPORT = Key("split"), Key("bbox_report")
 SNAPSHOT = Content("snapshot-1", {"image_ids.parquet": "x"})
@@ -91,6 +91,8 @@ def test_verify_quarantines_what_is_bad_and_says_what_is_built_again(home: Path)
     assert len(list((home / "quarantine").iterdir())) == 2
     assert not (store.folder(SPLIT) / "latest").is_symlink(), "no link that leads nowhere stays"
     assert call("verify")[0] == 0
+    assert was_set_aside(store, SPLIT)
+    assert not was_set_aside(store, REPORT)
     assert find_faults(build_split(store, 1)) == []
 
 

@@ -94,6 +94,11 @@ def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
             yield BadArtifact(key, root, tuple(faults), current, store.quarantine(root) if is_free else None)
 
 
+def was_set_aside(store: Store, key: Key) -> bool:
+    """Whether an artifact of this asset lies in quarantine."""
+    return any((store.home / "quarantine").glob(f"{'-'.join(key.parts)}-[0-9a-f]*"))
+
+
 def _unlink_dangling(store: Store, key: Key) -> bool:
     link = store.folder(key) / "latest"
     if not link.is_symlink() or link.exists():
