@@ -20,8 +20,10 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
     """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
     name = name or pipeline_name()
     require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file")
-    plain = _compose(f"pipeline/{name}", [])["pipeline"]
     where = f"configs/pipeline/{name}.yaml"
+    plain = _compose(f"pipeline/{name}", []).get("pipeline")
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{where} holds no settings: `snapshot:` and `class_map:` at least, see configs/pipeline/")
     snapshot = plain.get("snapshot")
     if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
         files = from_plain(CocoSnapshotConfig, snapshot, where=f"{where}: snapshot").file_paths()
@@ -76,18 +78,16 @@ def _compose(config_name: str, overrides: list[str]) -> dict[str, Any]:
 def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import MarkedYAMLError, YAMLError
+    from yaml import MarkedYAMLError
 
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(configs_dir())):
             plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        place = f" ({error.problem_mark})" if isinstance(error, MarkedYAMLError) else ""
-        first_line = f"{str(error).strip().splitlines()[0]}{place}"
-        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {first_line}") from error
+    except Exception as error:  # of a file that is no config, Hydra raises whatever its parsers happen to raise
+        place = f" ({' '.join(str(error.problem_mark).split())})" if isinstance(error, MarkedYAMLError) else ""
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}{place}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -46,14 +46,30 @@ def from_plain(config_type: type[T], plain: Mapping[str, Any], where: str) -> T:
         ConfigError: names the key, the value, `where` it stands, and the nearest known key.
     """
     try:
-        return TypeAdapter(config_type).validate_python(plain)
+        config = TypeAdapter(config_type).validate_python(plain)
     except ValidationError as error:
         wrong = [item for item in error.errors() if item["type"] != _NOT_CALLED]
         raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item) for item in wrong)) from error
+    for path, value in _booleans_become_numbers(plain, to_plain(config)):
+        raise ConfigError(f"{where}: {path} = {value}: a number is due, not true or false")
+    return config
+
+
+def _booleans_become_numbers(said: Any, kept: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Where `batch_size: yes` would quietly mean 1."""
+    if isinstance(said, bool) and not isinstance(kept, bool):
+        yield path, said
+    elif isinstance(said, Mapping):
+        for key in said.keys() & kept.keys():
+            yield from _booleans_become_numbers(said[key], kept[key], f"{path}.{key}".lstrip("."))
+    elif isinstance(said, list | tuple):
+        for index, (one, other) in enumerate(zip(said, kept, strict=True)):
+            yield from _booleans_become_numbers(one, other, f"{path}[{index}]")
 
 
 def _explain(config_type: type, item: Mapping[str, Any]) -> str:
-    path = ".".join(str(step) for step in item["loc"] if not str(step).endswith("SnapshotConfig"))  # of a union
+    steps = [str(step) for step in item["loc"] if not str(step).endswith("SnapshotConfig")]  # of a union
+    path = ".".join(step if step.isprintable() else repr(step) for step in steps)
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "unexpected_keyword_argument":
         return f"unknown key {path}{nearest_key(path, known_keys(config_type))}"
@@ -72,7 +88,10 @@ def nearest_key(path: str, known: Sequence[str]) -> str:
     near = elsewhere or difflib.get_close_matches(path, known, n=1, cutoff=0.4)
     if not near:
         near = [key for key in known if difflib.get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
-    return f", did you mean {' or '.join(near[:3])}?" if near else f"; known: {', '.join(known)}"
+    if near:
+        return f", did you mean {' or '.join(near[:3])}?"
+    beside = [key for key in known if key.rpartition(".")[0] == path.rpartition(".")[0]]
+    return f"; known: {', '.join(dict.fromkeys(beside or known))}"
 
 
 def known_keys(config_type: type, prefix: str = "") -> list[str]:

@@ -41,6 +41,8 @@ def check_word(word: str) -> None:
     Raises:
         ConfigError: in one or two lines.
     """
+    if not word.isprintable():
+        raise ConfigError(f"{word!r} holds characters that nobody can see: write it anew")
     key, equals, value = word.partition("=")
     key = key.lstrip("+~").partition("@")[0]
     if not equals and not word.startswith("~"):
