@@ -96,7 +96,8 @@ def require_kept(said: Any, kept: Any, where: str = "") -> None:
             float(said) == kept
         ), where
     else:
-        assert said == kept and isinstance(said, bool) <= isinstance(kept, bool), f"{where}: {said!r} became {kept!r}"
+        assert said == kept, f"{where}: {said!r} became {kept!r}"
+        assert isinstance(kept, bool) or not isinstance(said, bool), f"{where}: {said!r} became {kept!r}"
 
 
 def require_words(error: ConfigError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ from agar_pipeline.fiftyone_io.import_plan import sample_fields
 from tests.fiftyone_io.test_import_formats import photo, rows, xml
 
 pytestmark = pytest.mark.usefixtures("parsers")
-SMALL = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = int(os.environ.get("AGAR_FUZZ_EXAMPLES", "60"))
+"""Of the AGAR reader; the others get a tenth. Set AGAR_FUZZ_EXAMPLES=10000 for a long run."""
+SMALL = settings(
+    max_examples=max(60, EXAMPLES // 10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([0, -1, 5, 10**30, 0.5]))
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=8), st.just("\ud800"), st.just("a\0b"))
 JSON = st.recursive(
@@ -76,7 +81,7 @@ def as_json(plain: Any) -> bytes:
     return json.dumps(plain).encode()
 
 
-@SMALL
+@settings(SMALL, max_examples=EXAMPLES)
 @given(
     content=st.one_of(
         st.builds(as_json, edited({"labels": [GOOD_LABEL], "colonies_number": 1})),
