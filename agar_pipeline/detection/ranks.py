@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import nn
 
 _is_alone = False
@@ -78,20 +79,39 @@ def weigh(count: float) -> float:
     return max(1.0, count) * world_size() / max(1.0, float(total))
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over all ranks, whose gradient is the sum over all ranks."""
+class _Normalise(torch.autograd.Function):
+    """BatchNorm by given statistics, whose gradient knows that they came from the images of all ranks."""
 
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+    def forward(
+        ctx: Any,
+        images: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        mean: torch.Tensor,
+        variance: torch.Tensor,
+        count: torch.Tensor,
+        eps: float,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(images, weight, mean, variance, count)
+        ctx.eps = eps
+        return F.batch_norm(images, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167, section 3; its two sums are taken over all ranks."""
+        images, weight, mean, variance, count = ctx.saved_tensors
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, images, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
+        )
+        sums = torch.cat([of_weight, of_bias])
+        dist.all_reduce(sums)
+        mean_of_weight, mean_of_bias = (sums / count).chunk(2)
+        per_gradient = weight * torch.rsqrt(variance + ctx.eps)
+        per_image = -weight * mean_of_weight / (variance + ctx.eps)
+        offset = -per_gradient * mean_of_bias - per_image * mean
+        a, b, c = (values.to(images.dtype)[None, :, None, None] for values in (per_gradient, per_image, offset))
+        return torch.addcmul(c, images, b).addcmul_(gradient, a), of_weight, of_bias, None, None, None, None
 
 
 class GlooBatchNorm(nn.BatchNorm2d):
@@ -100,20 +120,19 @@ class GlooBatchNorm(nn.BatchNorm2d):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if not self.training or world_size() == 1:
             return super().forward(images)
-        floats = images.float()
-        count = floats.new_tensor([images.numel() / images.shape[1]])
-        total = _Sum.apply(torch.cat([floats.sum((0, 2, 3)), floats.square().sum((0, 2, 3)), count]))
-        mean, mean_square = (total[:-1] / total[-1]).chunk(2)
-        variance = (mean_square - mean.square()).clamp_min(0)
         with torch.no_grad():
             assert self.num_batches_tracked is not None
+            own_mean, own_variance = torch.batch_norm_update_stats(images.float(), None, None, 0.0)
+            own_count = own_mean.new_tensor([images.numel() / images.shape[1]])
+            total = torch.cat([own_mean, own_variance + own_mean.square(), torch.ones_like(own_count)]) * own_count
+            dist.all_reduce(total)
+            count = total[-1]
+            mean, mean_square = (total[:-1] / count).chunk(2)
+            variance = (mean_square - mean.square()).clamp_min(0)
             self.num_batches_tracked.add_(1)
-            unbiased = variance * (total[-1] / (total[-1] - 1))
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr,arg-type]
-            self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr,arg-type]
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return torch.addcmul(shift[None, :, None, None], floats, scale[None, :, None, None]).to(images.dtype)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)  # type: ignore[union-attr,arg-type]
+        return _Normalise.apply(images, self.weight, self.bias, mean, variance, count, self.eps)
 
 
 def synchronize_batch_norm(model: nn.Module, accelerator: str) -> nn.Module:
