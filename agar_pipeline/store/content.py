@@ -102,16 +102,36 @@ def _versions() -> dict[str, str]:
 def find_faults(root: Path, *, thorough: bool = False) -> list[str]:
     """Everything that is wrong with a published folder: files altered, missing or too many, a manifest not its own.
 
-    Photos are hashed only where their size or mtime is another, unless `thorough`; all other files always.
+    Photos are hashed only where their size or mtime is another, unless `thorough`; all other files always, once in a
+    process for as long as nobody touches them.
     """
     try:
-        return list(_faults(root, Manifest.read(root), thorough))
+        stamps = _stamps(root)
+        if not thorough and _found_sound.get(root) == stamps:
+            return []
+        faults = list(_faults(root, Manifest.read(root), thorough))
+        if not faults:
+            _found_sound[root] = stamps
+        return faults
     except ArtifactError as error:
         return [str(error)]
     except OSError as error:
         return [f"{error.filename or root} cannot be read: {error.strerror}"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         return [f"{root.name}/{MANIFEST} was altered on disk: {error!r}"]
+
+
+_found_sound: dict[Path, list[tuple[Any, ...]]] = {}
+"""Folder → what its files looked like before they were found as they were written, by this process. Their ctimes are
+among it, which no program can set back."""
+
+
+def _stamps(root: Path) -> list[tuple[Any, ...]]:
+    return [
+        (name, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+        for name in _file_names(root)
+        for file in [os.lstat(f"{root}/{name}")]
+    ]
 
 
 def _faults(root: Path, manifest: Manifest, thorough: bool) -> Iterable[str]:
@@ -143,6 +163,8 @@ def describe_files(root: Path, known: KnownFiles | None = None) -> list[dict[str
     """
     known, found, unknown = known or {}, {}, []
     for name in _file_names(root):
+        if name == MANIFEST:
+            continue
         file, before = os.lstat(f"{root}/{name}"), known.get(name)
         found[name] = {"path": name, "size_bytes": file.st_size}
         if before is not None and (before["size_bytes"], before["mtime_ns"]) == (file.st_size, file.st_mtime_ns):
@@ -159,7 +181,7 @@ def _file_names(root: Path) -> list[str]:
     """Relative to the folder, sorted; without Path objects, as there may be thousands of photos."""
     cut = len(f"{root}/")
     names = [f"{folder}/{name}"[cut:] for folder, _, files in os.walk(root) for name in files]
-    return sorted(name for name in names if name != MANIFEST)
+    return sorted(names)
 
 
 def _sha256(path: Path) -> str:
