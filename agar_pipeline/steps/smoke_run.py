@@ -93,8 +93,8 @@ def _check_round_trip(
     same = len(seen) == len(seen_again) and np.allclose(seen.boxes_xywh, seen_again.boxes_xywh, atol=0.01)
     if not len(seen):
         raise TrainingError(
-            "after its first step the model finds nothing at all, not even with a score of 0: its weights are no "
-            f"numbers any more\nlower optimizer.lr (now {lr:g})"
+            "after its first step the model finds nothing at all, not even with a score of 0: the step was too far\n"
+            f"lower optimizer.lr (now {lr:g})"
         )
     if not same:
         raise TrainingError(

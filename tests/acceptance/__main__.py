@@ -1,4 +1,7 @@
-"""`make acceptance`: every case in full, a table, and the score."""
+"""`make acceptance`: every case in full, a table, and the score.
+
+Some of them: `python -m tests.acceptance -k 'case_41 or case_42'`.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ def main() -> int:
     os.environ.update({name: os.environ.get(name, value) for name, value in FULL.items()})
     board = Scoreboard()
     here = str(Path(__file__).parent)
-    code = pytest.main(["-q", "--numprocesses", "2", "--dist", "loadfile", here, *FUZZERS], plugins=[board])
+    options = ["-v", "--timeout", "1800", "--numprocesses", "2", "--dist", "loadfile"]
+    code = pytest.main([*options, here, *FUZZERS, *sys.argv[1:]], plugins=[board])
     board.show()
     total = sum(case.weight for case in CASES.values())
     print(f"score: {board.points():g}/{total}")

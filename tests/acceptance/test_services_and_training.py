@@ -170,7 +170,8 @@ def test_case_42_a_loss_that_is_not_a_number_stops_at_once_and_names_the_images(
     words = (*SMALL, "seed=42", "trainer.max_steps=null", "trainer.max_epochs=9", "trainer.log_every_n_steps=1")
     done = lab.call("train", *words, "optimizer.lr=1e30", "optimizer.clip_norm=null", "optimizer.warmup_steps=0")
     refused(done, "lower optimizer.lr")  # the smoke step before it finds it
-    done = lab.call("train", *words, "optimizer.lr=3", "optimizer.clip_norm=null", "optimizer.warmup_steps=0")
+    rising = ("optimizer=sgd", "optimizer.lr=1e4", "optimizer.warmup_steps=100000")  # fine at first, then far too much
+    done = lab.call("train", *words, *rising, "optimizer.clip_norm=null")
     refused(done, "the loss is", ".jpg", "lower optimizer.lr")
 
 
