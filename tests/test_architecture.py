@@ -83,6 +83,7 @@ ALLOWED = {
         "chain",
         "compute",
         "config",
+        "disk",
         "errors",
         "observation",
         "plan",

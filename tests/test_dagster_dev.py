@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,20 @@ def test_a_run_launched_in_the_ui_makes_its_assets_fresh(
     assert {"/".join(n["assetKey"]["path"]): n["staleStatus"] for n in nodes if n["assetKey"]["path"][0] in data} == (
         dict.fromkeys(data, "FRESH")
     )
+
+
+def test_a_report_opens_from_the_link_that_the_ui_shows(dagster_dev: tuple[Query, int, Path]) -> None:
+    query, port, home = dagster_dev
+    for name in ("split", "bbox_report"):
+        page = Store(home).open_latest(Key(name)).root / "report.html"
+        links = "metadataEntries { label ... on UrlMetadataEntry { url } }"
+        (node,) = query(
+            f'{{ assetNodes(assetKeys: [{{path: ["{name}"]}}]) {{ assetMaterializations(limit: 1) {{ {links} }} }} }}'
+        )["assetNodes"]
+        entries = {entry["label"]: entry.get("url") for entry in node["assetMaterializations"][0]["metadataEntries"]}
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{entries['open_report']}", timeout=30) as answer:
+            assert answer.read() == page.read_bytes()
+            assert answer.headers["content-type"].startswith("text/html")
 
 
 def test_the_dataset_is_observed_from_the_ui(dagster_dev: tuple[Query, int, Path]) -> None:

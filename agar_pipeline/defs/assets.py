@@ -11,6 +11,7 @@ from agar_pipeline.chain import Node
 from agar_pipeline.config import configs_dir, pipeline_name
 from agar_pipeline.defs.artifact_io import note_built, open_inputs, to_asset_key
 from agar_pipeline.defs.metadata import changes_since, describe
+from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.source import observe
 from agar_pipeline.defs.tables import balance_of_parts
@@ -128,5 +129,5 @@ def _result(
     context: dg.AssetExecutionContext, node: Node, built: Built, more: Mapping[str, Any] | None = None
 ) -> dg.MaterializeResult:
     note_built(context.run_id, node.key, built.artifact.root)
-    metadata = {**(more or {}), **describe(built)}
+    metadata = {**(more or {}), **page_metadata(context.instance, built.artifact), **describe(built)}
     return dg.MaterializeResult(data_version=dg.DataVersion(built.artifact.data_version), metadata=metadata)

@@ -7,6 +7,7 @@ import dagster as dg
 from agar_pipeline.artifacts import BboxReport, Split
 from agar_pipeline.chain import Node
 from agar_pipeline.defs.artifact_io import open_current
+from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 from agar_pipeline.store import Key, Store
 
@@ -16,18 +17,18 @@ def data_checks(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetChecksD
 
     @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
     def boxes_are_clean(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return judge_boxes(open_current(context, store, nodes, Key("bbox_report")))
+        return judge_boxes(context.instance, open_current(context, store, nodes, Key("bbox_report")))
 
     @dg.asset_check(
         asset="split", blocking=True, description="No picture is in two parts, as far as split.leakage says."
     )
     def parts_share_no_picture(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return judge_parts(open_current(context, store, nodes, Key("split")))
+        return judge_parts(context.instance, open_current(context, store, nodes, Key("split")))
 
     return [boxes_are_clean, parts_share_no_picture]
 
 
-def judge_boxes(bbox_report: BboxReport) -> dg.AssetCheckResult:
+def judge_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.AssetCheckResult:
     report = bbox_report.report()
     return dg.AssetCheckResult(
         passed=report["ok"],
@@ -36,12 +37,12 @@ def judge_boxes(bbox_report: BboxReport) -> dg.AssetCheckResult:
         metadata={
             "findings_per_rule": findings_per_rule(report),
             "findings": findings_table(bbox_report),
-            "report": dg.MetadataValue.path(bbox_report.root / "report.html"),
+            **page_metadata(instance, bbox_report),
         },
     )
 
 
-def judge_parts(split: Split) -> dg.AssetCheckResult:
+def judge_parts(instance: dg.DagsterInstance, split: Split) -> dg.AssetCheckResult:
     leakage = split.summary()["leakage"]
     across = {kind: leakage[kind]["across_parts"] for kind in ("exact", "near") if leakage[kind]["across_parts"]}
     return dg.AssetCheckResult(
@@ -51,6 +52,6 @@ def judge_parts(split: Split) -> dg.AssetCheckResult:
         metadata={
             "pairs_across_parts": sum(across.values()),
             "pairs": pairs_table(split),
-            "report": dg.MetadataValue.path(split.root / "report.html"),
+            **page_metadata(instance, split),
         },
     )

@@ -1,7 +1,6 @@
 """What a person wants to see of a materialization: counts, a small table, a picture, paths of the files.
 
-A browser opens no file from a page that came over HTTP, so pages are given as paths, which the UI copies. Pictures
-were drawn where the artifact was built.
+Pictures were drawn where the artifact was built. Links to the pages are in `report_links`.
 """
 
 import csv
@@ -83,7 +82,6 @@ def _split(artifact: Split) -> dict[str, Any]:
         "near_duplicates": leakage["near"]["pairs"],
         "exact_duplicates_across_parts": leakage["exact"]["across_parts"],
         "near_duplicates_across_parts": leakage["near"]["across_parts"],
-        "report": _page(artifact),
     }
 
 
@@ -112,7 +110,6 @@ def _bbox_report(artifact: BboxReport) -> dict[str, Any]:
         "rules_broken": sum(finding["count"] > 0 for finding in report["findings"].values()),
         "findings_per_rule": findings_per_rule(report, only_broken=True),
         **(class_balance(report["balance"]) if "balance" in report else {}),
-        "report": _page(artifact),
     }
 
 
@@ -160,7 +157,6 @@ def _evaluation(artifact: Evaluation) -> dict[str, Any]:
         **counting,
         "images": metrics["num_images"],
         "per_class": table(("class", "map", "map_50"), rows),
-        "report": _page(artifact),
     }
 
 
@@ -173,7 +169,6 @@ def _leaderboard(artifact: Leaderboard) -> dict[str, Any]:
         **best,
         "experiments": len(rows),
         "leaderboard": table(("experiment", "verdict", *numbers), cells),
-        "report": _page(artifact),
     }
 
 
@@ -187,7 +182,3 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "evaluation": _evaluation,
     "leaderboard": _leaderboard,
 }
-
-
-def _page(artifact: Artifact) -> dg.PathMetadataValue:
-    return dg.MetadataValue.path(artifact.root / "report.html")
