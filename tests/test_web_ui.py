@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agar_pipeline.store import Key, Store
 from tests.conftest import edit_samples, move_first_box
 from tests.dagster_server import DagsterDev, serve, trainers, wait_for
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
-    pytest.mark.skipif(not os.environ.get("AGAR_BROWSER"), reason="two minutes on a quiet machine: AGAR_BROWSER=1"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
     pytest.mark.timeout(900),
 ]
@@ -91,6 +90,13 @@ def test_metadata_and_plots_are_read_on_an_asset_page(page: Page) -> None:
     plots = page.locator("img[src^='data:image']")
     api.expect(plots).to_have_count(4)
     assert min(plots.evaluate_all("all => all.map(plot => plot.naturalWidth)")) > 300, "the browser draws them"
+
+
+def test_the_report_is_a_link(server: DagsterDev, page: Page) -> None:
+    page.goto("/assets/bbox_report")
+    address = page.locator("a[href*='/logs/reports/']").first.get_attribute("href")
+    root = Store(server.home).open_latest(Key("bbox_report")).root
+    assert page.request.get(str(address)).body() == (root / "report.html").read_bytes()
 
 
 def test_more_devices_than_there_are_are_refused_in_words(page: Page) -> None:

@@ -23,13 +23,13 @@ def page_metadata(instance: dg.DagsterInstance, artifact: Artifact) -> dict[str,
     page = artifact.root / f"{PAGE}.html"
     if not page.exists():
         return {}
-    shown: dict[str, Any] = {"report": dg.MetadataValue.path(page)}
+    shown: dict[str, Any] = {}
     logs = instance.compute_log_manager
     if isinstance(logs, LocalComputeLogManager):
         name = [FOLDER, artifact.manifest.fingerprint, PAGE]
         _put(page, Path(logs.get_captured_local_path(name, "html")))
         shown["open_report"] = dg.MetadataValue.url(f"/logs/{'/'.join(name)}/html")
-    return shown
+    return {**shown, "report": dg.MetadataValue.path(page)}
 
 
 def _put(page: Path, place: Path) -> None:
