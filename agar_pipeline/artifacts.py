@@ -190,8 +190,11 @@ class BboxReport(Artifact):
             for rule, finding in plain["findings"].items()
             if finding["action"] == "fail" and finding["count"]
         ]
+        findings = self.findings()
+        columns = ["part", "file_name", "annotation_id", "value"]
+        first = ", ".join(map(str, findings[findings["action"] == "fail"].iloc[0][columns].dropna()))
         return (
-            f"the bbox report refuses this data for training: {', '.join(broken)}\n"
+            f"the bbox report refuses this data for training: {', '.join(broken)}; first: {first}\n"
             f"look at {self.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
         )
 

@@ -45,6 +45,7 @@ def evaluate_checkpoint(
     from agar_pipeline.detection.predict import Predictor
 
     columns = read_coco(coco_json)
+    columns.require_images(coco_json)
     predictor = Predictor.load(checkpoint, accelerator)
     _require_classes(checkpoint, predictor, coco_json, columns)
     detections = predictor.predict(columns, images_dir, num_workers, log)
@@ -78,6 +79,7 @@ def evaluate_predictions(
     Raises:
         ConfigError: the threshold would be chosen on test.
         AnnotationError: the predictions are not of this COCO file.
+        DatasetError: it lists no image.
     """
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.detections import read_detections
@@ -87,8 +89,10 @@ def evaluate_predictions(
             f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good\n"
             "choose it on val, and give it: --score-threshold"
         )
+    columns = read_coco(coco_json)
+    columns.require_images(coco_json)
     return write_evaluation(
-        read_coco(coco_json),
+        columns,
         read_detections(predictions),
         images_dir,
         out_dir,

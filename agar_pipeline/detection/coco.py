@@ -17,6 +17,7 @@ import orjson
 from agar_pipeline.detection.coco_parse import parse_columns
 from agar_pipeline.detection.mapped import TextColumn, from_portable, to_portable
 from agar_pipeline.detection.mapped_coco import columns_folder, find_columns, keep_columns, write_columns
+from agar_pipeline.errors import DatasetError
 
 IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh")
 
@@ -101,6 +102,14 @@ class CocoColumns:
     def take_image_columns(self, rows: np.ndarray) -> CocoColumns:
         """The images in these rows, with all annotations: those of other images are left without one."""
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in IMAGE_COLUMNS})
+
+    def require_images(self, path: Path) -> None:
+        """Raises DatasetError where the file, which lies at `path`, lists no image."""
+        if not len(self.image_ids):
+            raise DatasetError(
+                f"{path} lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories): "
+                "export it again, and look at the view or tag that it was made from"
+            )
 
     def take_annotations(self, rows: np.ndarray) -> CocoColumns:
         """The annotations in these rows, with all images and categories."""

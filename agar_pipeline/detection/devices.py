@@ -132,7 +132,8 @@ def allow_open_files() -> None:
 
 
 def fit_threads() -> int:
-    """Use as many threads as pay off right now, and return how many.
+    """Use as many threads as pay off right now, and return how many. The last bits of all sums depend on it, so this is
+    for what is bounded by time, and never the same twice.
 
     A step of two threads takes eight times as long as alone when another process keeps one of the two cores busy:
     OpenMP's threads wait for each other, spinning. `OMP_WAIT_POLICY=PASSIVE`, set before torch is imported, makes

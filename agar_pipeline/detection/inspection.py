@@ -19,7 +19,6 @@ from agar_pipeline.detection.box_rules import MIN_BOX_SIDE_PX
 from agar_pipeline.detection.coco import CocoColumns, parse_coco
 from agar_pipeline.detection.file_checks import check_files
 from agar_pipeline.detection.findings import find_all, judge
-from agar_pipeline.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,8 @@ def inspect_coco(
         DatasetError: it holds no image.
     """
     columns, part = parse_coco(json_path), json_path.stem
+    columns.require_images(json_path)
     total = len(columns.image_ids)
-    if not total:
-        raise DatasetError(
-            f"{json_path} lists 0 images ({len(columns.annotation_ids)} annotations, {len(columns.category_ids)} "
-            "categories): export it again, and look at the view or tag that it was made from"
-        )
     opened = columns
     if sample is not None and sample < total:
         rows = np.sort(np.random.default_rng(seed).choice(total, sample, replace=False))

@@ -16,7 +16,7 @@ from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.counting import DEFAULT_THRESHOLD
 from agar_pipeline.detection.dataset import Batch, DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.devices import autocast, fit_threads, resolve_accelerator, resolve_precision
+from agar_pipeline.detection.devices import autocast, resolve_accelerator, resolve_precision
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.model import Detector
 from agar_pipeline.detection.orientation import displayed_wh
@@ -141,8 +141,6 @@ class Predictor:
             ArtifactError: no checkpoint of ours. ComputeError: no such device.
         """
         accelerator = resolve_accelerator(accelerator)
-        if accelerator == "cpu":
-            fit_threads()
         detector, facts = load_checkpoint(checkpoint)
         if facts.channels_last:
             detector = detector.to(memory_format=torch.channels_last)

@@ -140,7 +140,7 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
     return DatasetError(
         f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: correct snapshot.view\n"
-        f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}\nfields: {shorten(fields)}"
+        f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}"
     )
 
 
