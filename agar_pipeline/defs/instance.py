@@ -27,7 +27,7 @@ compute_logs:
   config: {{base_dir: {home}/dagster/logs}}
 telemetry: {{enabled: false}}
 nux: {{enabled: false}}
-concurrency: {{pools: {{default_limit: 1, granularity: op}}}}
+concurrency: {{pools: {{default_limit: 1, granularity: run}}}}
 """
 
 
