@@ -190,13 +190,19 @@ class BboxReport(Artifact):
             for rule, finding in plain["findings"].items()
             if finding["action"] == "fail" and finding["count"]
         ]
-        findings = self.findings()
-        columns = ["part", "file_name", "annotation_id", "value"]
-        first = ", ".join(map(str, findings[findings["action"] == "fail"].iloc[0][columns].dropna()))
         return (
-            f"the bbox report refuses this data for training: {', '.join(broken)}; first: {first}\n"
+            f"the bbox report refuses this data for training: {', '.join(broken)}{self._first_failing(broken)}\n"
             f"look at {self.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
         )
+
+    def _first_failing(self, broken: list[str]) -> str:
+        """Where it is: part, file, annotation and value of the first finding that stops training."""
+        findings = self.findings() if broken else None
+        failing = None if findings is None else findings[findings["action"] == "fail"]
+        if failing is None or failing.empty:
+            return ""
+        first = failing.iloc[0][["part", "file_name", "annotation_id", "value"]].dropna()
+        return f"; first: {', '.join(map(str, first))}"
 
     def findings(self) -> pd.DataFrame:
         """One row per finding: rule, part, image_id, annotation_id, file_name, value, action."""

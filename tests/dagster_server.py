@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def serve(
             env={**os.environ, **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
         )
     try:
         wait_for(lambda: _answers(server), 120, lambda: (folder / "dev.log").read_text()[-3000:])
