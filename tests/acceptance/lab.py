@@ -23,6 +23,8 @@ from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S, copy_configs, edit_sa
 
 FULL = os.environ.get("AGAR_ACCEPTANCE") == "full"
 in_full = pytest.mark.skipif(not FULL, reason="slow, and held in parts by the other tests: `make acceptance`")
+ROUNDS = int(os.environ.get("AGAR_CRASH_ROUNDS", "3"))
+CHILDREN_DIE_WITHIN_S = 10
 PLATES = 40
 SIZE_PX = 128
 DATA_ASSETS = ("snapshot", "split", "coco_cache", "bbox_report")
@@ -177,3 +179,9 @@ def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.05)
+
+
+def mount(folder: Path, *how: str) -> None:
+    done = subprocess.run(["mount", *how, str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")

@@ -1,235 +1,32 @@
-"""Cases 1 to 15: killed, stopped, full, unreadable, damaged, shared, moved; and nothing is lost."""
+"""Cases 6 to 15: full, unreadable, damaged, shared, moved; and nothing is lost."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import random
 import shutil
-import signal
-import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import torch
 
 from agar_pipeline.preflight.machine import check_storage
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import SilentlyWrong, refused, right
-from tests.acceptance.lab import DATA_ASSETS, FULL, TRAINING_ASSETS, Lab, copy_home, in_full, wait_until
-from tests.conftest import CHECKOUT, move_first_box
-
-ROUNDS = int(os.environ.get("AGAR_CRASH_ROUNDS", "3"))
-CHILDREN_DIE_WITHIN_S = 10
-STOPPED_WITHIN_S = 30
-
-
-def kill_at(lab: Lab, delay_s: float, assets: tuple[str, ...]) -> None:
-    """Kill the orchestrator, and nothing else, so long after its start."""
-    process = lab.start("run", *assets)
-    try:
-        process.wait(delay_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def states_of_runs(lab: Lab) -> set[str]:
-    with sqlite3.connect(lab.home / "dagster" / "storage" / "history" / "runs.db") as storage:
-        return {status for (status,) in storage.execute("select distinct status from runs")}
-
-
-@pytest.mark.parametrize("round_", range(ROUNDS))
-def test_case_01_after_kill_9_at_a_random_instant_the_next_run_ends_well(lab: Lab, round_: int) -> None:
-    shutil.rmtree(lab.home / "artifacts")
-    kill_at(lab, lab.seconds * (round_ + random.Random(round_).random()) / ROUNDS, DATA_ASSETS)
-    published = lab.published()
-    wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "the orchestrator's children end with it")
-    right(lab.published() == published, "an orphan published something")
-    lab.run("run", *DATA_ASSETS)
-    lab.require_same()
-    assert not [path for path in (lab.home / "artifacts").rglob("*") if path.name.startswith((".draft", ".latest"))]
-    assert not list((lab.home / "tmp").glob("child-*"))
-    assert not [fault for root in lab.published() for fault in find_faults(root)]
-    assert states_of_runs(lab) <= {"SUCCESS", "FAILURE"}
-
-
-@in_full
-@pytest.mark.parametrize("round_", range(ROUNDS // 5))
-def test_case_01_a_training_killed_at_a_random_instant_ends_at_the_same_artifacts(trained: Lab, round_: int) -> None:
-    shutil.rmtree(trained.home / "artifacts" / "small")
-    kill_at(trained, 25 * random.Random(round_).random(), TRAINING_ASSETS)
-    wait_until(lambda: not trained.processes(), CHILDREN_DIE_WITHIN_S, "the orchestrator's children end with it")
-    trained.run("run", *TRAINING_ASSETS)
-    trained.require_same(TRAINING_ASSETS)
-
-
-def test_case_02_children_end_with_their_orchestrator_and_its_run_is_shown_as_failed(lab: Lab) -> None:
-    shutil.rmtree(lab.home / "artifacts")
-    process = lab.start("run", *DATA_ASSETS)
-    running = lab.home / "dagster" / "runs"
-    wait_until(lambda: any(running.glob("*.lock")), 60, "the run starts")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "snapshot" in line and "started" in line:
-            break
-    run_id = next(running.glob("*.lock")).stem
-    process.kill()
-    process.wait()
-    published = lab.published()
-    wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "the orchestrator's children end with it")
-    right(lab.published() == published, "an orphan published something")
-    lab.run("run", *DATA_ASSETS)
-    with sqlite3.connect(lab.home / "dagster" / "storage" / "history" / "runs.db") as storage:
-        status = storage.execute("select status from runs where run_id = ?", [run_id]).fetchone()
-    right(status == ("FAILURE",), f"the killed run is shown as {status}")
-    assert not list(running.glob("*.lock"))
-
-
-START_TWO_RANKS = """
-import sys
-from agar_pipeline.launch import run_child
-run_child("two_ranks_that_stay", {"marks": sys.argv[1]}, print, ranks=2)
-"""
-STAY = """
-import os, pathlib, time
-from agar_pipeline.child import child_main
-
-def stay(request, log):
-    pathlib.Path(request["marks"], os.environ["RANK"]).touch()
-    time.sleep(100)
-
-if __name__ == "__main__":
-    child_main(stay)
-"""
-
-
-def test_case_02_all_ranks_end_with_their_orchestrator(tmp_path: Path) -> None:
-    lab = Lab(tmp_path)
-    (tmp_path / "two_ranks_that_stay.py").write_text(STAY)
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", START_TWO_RANKS, str(tmp_path)]
-    process = subprocess.Popen(command, cwd=CHECKOUT, env=lab.env | {"PYTHONPATH": path}, start_new_session=True)
-    wait_until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists(), 60, "both ranks start")
-    assert len(lab.processes()) >= 4, "the orchestrator, torchrun, two ranks"
-    process.kill()
-    process.wait()
-    wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "torchrun and its ranks end with the orchestrator")
-
-
-def test_case_02_a_training_whose_orchestrator_is_killed_ends_with_it_and_goes_on_later(lab: Lab) -> None:
-    experiment = lab.configs / "experiment" / "small.yaml"
-    before = experiment.read_text()
-    experiment.write_text(before.replace("max_steps: 3", "max_steps: null, max_seconds: 6"))
-    try:
-        process = lab.start("run", "--experiment", "small")
-        points = partial(lab.home.glob, "resume/small/training_run/*/[ab].json")
-        wait_until(lambda: process.poll() is not None or any(points()), 90, "a point")
-        assert process.poll() is None, process.communicate()[0]
-        process.kill()
-        published = lab.published()
-        process.communicate()
-        wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "the trainer ends with the orchestrator")
-        right(lab.published() == published, "an orphan published something")
-        assert "of an interrupted training" in lab.run("run", "small/training_run")
-        assert not find_faults(lab.open("small/training_run").root)
-    finally:
-        experiment.write_text(before)
-
-
-def long_training(lab: Lab, *more: str, **env: str) -> subprocess.Popen[str]:
-    """A training that ends only when it is ended, with a point to go on from after each of its short epochs."""
-    words = ("experiment=small", "trainer.max_steps=null", "trainer.max_epochs=5000", "data.input_size=96", *more)
-    return lab.start("train", *words, **env)
-
-
-def points(lab: Lab, since_ns: int = 0) -> list[Path]:
-    found = lab.home.glob("resume/small/training_run/*/[ab].json")
-    return [path for path in found if path.stat().st_mtime_ns > since_ns]
-
-
-def stop(lab: Lab, process: subprocess.Popen[str]) -> str:
-    process.terminate()
-    output, _ = process.communicate(timeout=STOPPED_WITHIN_S + 5)
-    return output
-
-
-@pytest.fixture
-def other_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "other_disk"
-    folder.mkdir()
-    mount(folder, "-t", "tmpfs", "-o", "size=64m", "tmpfs")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def mount(folder: Path, *how: str) -> None:
-    done = subprocess.run(["mount", *how, str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-
-
-@in_full
-def test_case_03_killed_while_checkpoints_are_saved_the_last_good_one_loads(lab: Lab, other_disk: Path) -> None:
-    for round_ in range(ROUNDS // 5 if FULL else 1):
-        since, seed = time.time_ns(), f"seed={round_}"
-        process = long_training(
-            lab, "trainer.val_every_n_epochs=1", "trainer.max_epochs=40", seed, TMPDIR=str(other_disk)
-        )
-        wait_until(lambda since=since: process.poll() is not None or points(lab, since), 90, "a point")  # noqa: B023
-        time.sleep(2 * random.Random(round_).random())
-        process.kill()
-        process.communicate()
-        wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "the trainer ends with its parent")
-        for path in lab.home.glob("resume/small/training_run/*/checkpoints/*.ckpt"):
-            torch.load(path, weights_only=True)
-        assert not list(other_disk.rglob("*.ckpt")), "written in their own folder, not moved across disks"
-        process = long_training(lab, "trainer.val_every_n_epochs=1", "trainer.max_epochs=40", seed)
-        output, _ = process.communicate(timeout=180)
-        assert process.returncode == 0, output
-        assert "going on from epoch" in output
-
-
-@in_full
-def test_case_04_a_training_that_is_asked_to_stop_can_be_gone_on_with(lab: Lab) -> None:
-    since = time.time_ns()
-    process = long_training(lab, "seed=104")
-    wait_until(lambda: process.poll() is not None or points(lab, since), 90, "a point")
-    asked = time.monotonic()
-    output = stop(lab, process)
-    assert time.monotonic() - asked < STOPPED_WITHIN_S
-    assert process.returncode == 130
-    assert "run it again and it goes on from there" in output
-    assert not lab.processes()
-    assert not list(lab.home.rglob(".draft-*"))
-    again = long_training(lab, "seed=104")
-    wait_until(lambda: again.poll() is not None or points(lab, time.time_ns() - 10**9), 90, "a point")
-    assert "going on from epoch" in stop(lab, again)
-
-
-@in_full
-def test_case_05_the_second_ctrl_c_is_immediate(lab: Lab) -> None:
-    key, since = Key("training_run", "small"), time.time_ns()
-    before = lab.store.roots(key)
-    process = long_training(lab, "seed=105")
-    wait_until(lambda: process.poll() is not None or points(lab, since), 90, "a point")
-    os.kill(process.pid, signal.SIGINT)
-    time.sleep(0.3)
-    os.kill(process.pid, signal.SIGINT)
-    asked = time.monotonic()
-    process.communicate(timeout=STOPPED_WITHIN_S)
-    assert time.monotonic() - asked < 3
-    assert process.returncode == 130
-    wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "its children end")
-    right(lab.store.roots(key) == before, "half a training was published")
-
+from tests.acceptance.lab import (
+    DATA_ASSETS,
+    FULL,
+    TRAINING_ASSETS,
+    Lab,
+    copy_home,
+    in_full,
+    mount,
+)
+from tests.conftest import move_first_box
 
 FULL_DISKS = [*DATA_ASSETS, *TRAINING_ASSETS, "leaderboard"] if FULL else ["split", "bbox_report"]
 
