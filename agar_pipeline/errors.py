@@ -65,7 +65,7 @@ class MissingPackageError(PipelineError):
     def of(error: ModuleNotFoundError) -> MissingPackageError:
         """The same in the words of a user."""
         package = (error.name or "").partition(".")[0]
-        setup = "setup-cluster" if package == "ray" else "setup"
+        setup = "setup-cluster" if package in ("ray", "dagster_postgres") else "setup"
         return MissingPackageError(f"the package {package} is not installed: `make {setup}`, or pip install {package}")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import Snapshot
-from agar_pipeline.config import SnapshotSource, agar_home
+from agar_pipeline.config import SnapshotSource, agar_home, dagster_postgres_url
 from agar_pipeline.disk import scratch_folder
 from agar_pipeline.plan import Record
 from agar_pipeline.steps import STEPS
@@ -43,7 +43,12 @@ def explain_change(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def recall_records(home: Path) -> dict[Key, Record] | None:
-    """What Dagster remembers of each asset, or None where its event log has changed since that was written down."""
+    """What Dagster remembers of each asset, or None where its event log has changed since that was written down.
+
+    A log that is in Postgres is always asked itself.
+    """
+    if dagster_postgres_url() is not None:
+        return None
     try:
         plain = json.loads((home / _MEMORY).read_text())
         if plain["log"] != state_of_log(home):
@@ -55,6 +60,8 @@ def recall_records(home: Path) -> dict[Key, Record] | None:
 
 def remember_records(home: Path, records: Mapping[Key, Record], state_before: Any) -> None:
     """Write down what was read from the event log, whose state was `state_before` when the reading began."""
+    if dagster_postgres_url() is not None:
+        return
     plain = {
         "log": state_before,
         "records": [[[key.asset, key.experiment], dataclasses.asdict(record)] for key, record in records.items()],
@@ -65,7 +72,11 @@ def remember_records(home: Path, records: Mapping[Key, Record], state_before: An
 
 
 def state_of_log(home: Path) -> list[list[Any]]:
-    """Name, size, times and inode of each file of the event log; the shared memory of its readers is not content."""
+    """Name, size, times and inode of each file of the event log, and of the file that says where it is.
+
+    The shared memory of its readers is not content.
+    """
     files = sorted(path for path in (home / _EVENT_LOG).glob("index.db*") if path.suffix != ".db-shm")
+    files += (home / "dagster").glob("dagster.yaml")
     stats = [(path.name, path.stat()) for path in files]
     return [[name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for name, stat in stats]

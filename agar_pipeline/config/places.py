@@ -41,3 +41,18 @@ def stop_file() -> Path | None:
 def pipeline_name() -> str:
     """`AGAR_PIPELINE`, else `demo`."""
     return os.environ.get("AGAR_PIPELINE") or "demo"
+
+
+def dagster_postgres_url() -> str | None:
+    """`AGAR_DAGSTER_POSTGRES_URL`: the Postgres server that holds Dagster's history; None: files in the home do."""
+    return os.environ.get("AGAR_DAGSTER_POSTGRES_URL")
+
+
+def max_runs() -> str | None:
+    """`AGAR_MAX_RUNS`: how many queued runs Dagster's daemon lets go at once; None: as many as Dagster thinks."""
+    return os.environ.get("AGAR_MAX_RUNS")
+
+
+def gpus_per_run() -> str | None:
+    """`AGAR_GPUS_PER_RUN`: what a run that trains asks Kubernetes for; None: nothing."""
+    return os.environ.get("AGAR_GPUS_PER_RUN")

@@ -2,21 +2,23 @@
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
 
-from agar_pipeline.config import agar_home
+from agar_pipeline.config import agar_home, dagster_postgres_url, max_runs
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.run_locks import fail_dead_runs
+from agar_pipeline.errors import ConfigError, MissingPackageError
 from agar_pipeline.plan import Record
 from agar_pipeline.store import Key
 
 _INPUT_PREFIX = "dagster/input_data_version/"
 _YAML = """\
 # Written by agar: the storage that dagster.yaml of the checkout names, for a home that may lie elsewhere.
-storage: {{sqlite: {{base_dir: {home}/dagster/storage}}}}
+storage: {storage}
 local_artifact_storage:
   module: dagster._core.storage.root
   class: LocalArtifactStorage
@@ -27,22 +29,59 @@ compute_logs:
   config: {{base_dir: {home}/dagster/logs}}
 telemetry: {{enabled: false}}
 nux: {{enabled: false}}
-concurrency: {{pools: {{default_limit: 1, granularity: run}}}}
+concurrency: {{runs: {runs}, pools: {{default_limit: 1, granularity: run}}}}
 """
+_POSTGRES = "{postgres: {postgres_url: {env: AGAR_DAGSTER_POSTGRES_URL}}}"
+"""The address has a password in it: it stays in the environment."""
+_ADDRESS = "AGAR_DAGSTER_POSTGRES_URL=postgresql+psycopg2://USER:PASSWORD@HOST/NAME"
+"""With its driver: SQLAlchemy takes another one by default, which dagster-postgres does not bring."""
 
 
 def dagster_home() -> Path:
-    """Write the home's dagster.yaml where it is not there yet, and point Dagster to it."""
+    """Write the home's dagster.yaml where it is not there yet, and point Dagster to it.
+
+    Raises:
+        ConfigError: the home's history is in Postgres, and no address is given; or `AGAR_MAX_RUNS` makes no sense.
+        MissingPackageError: an address is given, without the package for it.
+    """
     folder = agar_home() / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    text = _YAML.format(home=agar_home())
     path = folder / "dagster.yaml"
-    if not path.exists() or path.read_text() != text:
+    there = path.read_text() if path.exists() else ""
+    text = _YAML.format(home=agar_home(), storage=_storage(there), runs=_runs())
+    if there != text:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
         draft.replace(path)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
+
+
+def _storage(there: str) -> str:
+    """Where the history is; `there` is the dagster.yaml that the home has. A home does not fall back to SQLite."""
+    url = dagster_postgres_url()
+    if url is not None:
+        if not url.startswith("postgresql+psycopg2://"):
+            raise ConfigError(f"AGAR_DAGSTER_POSTGRES_URL begins with {url.partition('://')[0]}: set {_ADDRESS}")
+        if find_spec("dagster_postgres") is None:
+            raise MissingPackageError.of(ModuleNotFoundError(name="dagster_postgres"))
+        return _POSTGRES
+    if _POSTGRES in there:
+        raise ConfigError(
+            f"{agar_home()} has its Dagster history in Postgres: set {_ADDRESS}, "
+            "or delete dagster/dagster.yaml there to begin a new history without it"
+        )
+    return f"{{sqlite: {{base_dir: {agar_home()}/dagster/storage}}}}"
+
+
+def _runs() -> str:
+    """Limits of the run queue."""
+    limit = max_runs()
+    if limit is None:
+        return "{}"
+    if not limit.isdecimal() or int(limit) < 1:
+        raise ConfigError(f"AGAR_MAX_RUNS={limit} must be a whole number, 1 or more")
+    return f"{{max_concurrent_runs: {int(limit)}}}"
 
 
 def open_instance() -> dg.DagsterInstance:

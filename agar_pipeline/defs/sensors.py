@@ -12,6 +12,7 @@ from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import AutoRefresh, SnapshotSource, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.instance import read_records
+from agar_pipeline.defs.jobs import gpu_tags
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
@@ -90,4 +91,12 @@ def _decide(
     if context.cursor == state:
         return dg.SkipReason(f"stale: {names}; launched before for this very state: look at that run")
     context.update_cursor(state)
-    return dg.RunRequest(asset_selection=[to_asset_key(key) for key in wanted], tags={"agar/launched_by": "sensor"})
+    tags = {"agar/launched_by": "sensor", **_gpu_tags(wanted)}
+    return dg.RunRequest(asset_selection=[to_asset_key(key) for key in wanted], tags=tags)
+
+
+def _gpu_tags(wanted: list[Key]) -> dict[str, str]:
+    """Of a run of these assets, as the jobs have them; a request's tags are text."""
+    if all(key.experiment is None for key in wanted):
+        return {}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in gpu_tags().items()}

@@ -1,0 +1,59 @@
+"""The files of deploy/, as far as that goes without a Docker daemon and Kubernetes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from tests.conftest import CHECKOUT
+
+DEPLOY = CHECKOUT / "deploy"
+ENV = {"POSTGRES_PASSWORD": "secret1", "AGAR_PHOTOS": "/data/photos", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def compose() -> list[str]:
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    plugin = ["docker", "compose"]
+    if shutil.which("docker") and subprocess.run([*plugin, "version"], capture_output=True).returncode == 0:
+        return plugin
+    pytest.skip("neither docker-compose nor docker's compose plugin is here")
+
+
+def test_compose_accepts_the_files_and_wants_a_password() -> None:
+    command = [*compose(), *(f"--file={DEPLOY / name}" for name in ("compose.yaml", "compose.gpu.yaml")), "config"]
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services.keys() == {"postgres", "code", "webserver", "daemon"}
+    assert "gpu" in str(services["code"]["deploy"])
+    assert "127.0.0.1" in str(services["webserver"]["ports"])
+    assert [name for name, service in services.items() if "ports" in service] == ["webserver"]
+    nameless = subprocess.run(command, env=ENV | {"POSTGRES_PASSWORD": ""}, capture_output=True, text=True)
+    assert nameless.returncode != 0
+    assert "letters and digits" in nameless.stderr
+
+
+def test_each_variable_of_ours_is_one_that_is_read() -> None:
+    read = (CHECKOUT / "agar_pipeline" / "config" / "places.py").read_text()
+    for path in (DEPLOY / "compose.yaml", DEPLOY / "values.yaml", DEPLOY / "Dockerfile"):
+        for name in set(re.findall(r"\bAGAR_\w+", path.read_text())) - {"AGAR_PHOTOS"}:
+            assert f'"{name}"' in read, f"{path.name} sets {name}, which nothing reads"
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    lock = (CHECKOUT / "requirements-cluster.lock").read_text()
+    dagster = re.search(r"^dagster==1\.(\S+)$", lock, re.MULTILINE)
+    assert dagster is not None
+    assert f"--version 1.{dagster[1]} " in (DEPLOY / "values.yaml").read_text()
+    postgres = re.search(r"^dagster-postgres==(\S+)$", lock, re.MULTILINE)
+    assert postgres is not None
+    assert f"dagster-k8s=={postgres[1]} " in (DEPLOY / "Dockerfile").read_text(), "Dagster releases them together"
+    release = re.search(r'^version = "(\S+)"', (CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert release is not None
+    deployment = yaml.safe_load((DEPLOY / "values.yaml").read_text())["dagster-user-deployments"]["deployments"][0]
+    assert deployment["image"]["tag"] == release[1]
