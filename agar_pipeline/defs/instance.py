@@ -29,7 +29,7 @@ compute_logs:
   config: {{base_dir: {home}/dagster/logs}}
 telemetry: {{enabled: false}}
 nux: {{enabled: false}}
-concurrency: {{runs: {runs}, pools: {{default_limit: 1, granularity: run}}}}
+concurrency: {{{runs}pools: {{default_limit: 1, granularity: run}}}}
 """
 _POSTGRES = "{postgres: {postgres_url: {env: AGAR_DAGSTER_POSTGRES_URL}}}"
 """The address has a password in it: it stays in the environment."""
@@ -78,10 +78,10 @@ def _runs() -> str:
     """Limits of the run queue."""
     limit = max_runs()
     if limit is None:
-        return "{}"
+        return ""
     if not limit.isdecimal() or int(limit) < 1:
         raise ConfigError(f"AGAR_MAX_RUNS={limit} must be a whole number, 1 or more")
-    return f"{{max_concurrent_runs: {int(limit)}}}"
+    return f"runs: {{max_concurrent_runs: {int(limit)}}}, "
 
 
 def open_instance() -> dg.DagsterInstance:
