@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ import subprocess
 import pytest
 import yaml
 
+from agar_pipeline.defs.jobs import chain_jobs, gpu_tags
+from agar_pipeline.errors import ConfigError
+from agar_pipeline.store import Key
 from tests.conftest import CHECKOUT
 
 DEPLOY = CHECKOUT / "deploy"
@@ -57,3 +61,18 @@ def test_versions_are_those_that_are_installed() -> None:
     assert release is not None
     deployment = yaml.safe_load((DEPLOY / "values.yaml").read_text())["dagster-user-deployments"]["deployments"][0]
     assert deployment["image"]["tag"] == release[1]
+
+
+def test_runs_that_train_are_tagged_and_ask_kubernetes_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu_tags() == {"agar/gpu": "true"}
+    monkeypatch.setenv("AGAR_GPUS_PER_RUN", "2")
+    data, train = chain_jobs([Key("snapshot"), Key("training_run", "small")])[0:3:2]
+    assert data.tags == {}
+    assert json.loads(train.tags["dagster-k8s/config"]) == {
+        "container_config": {"resources": {"limits": {"nvidia.com/gpu": 2}}}
+    }
+    limits = yaml.safe_load((DEPLOY / "values.yaml").read_text())["concurrency"]["runs"]["tagConcurrencyLimits"]
+    assert limits[0]["key"] in train.tags
+    monkeypatch.setenv("AGAR_GPUS_PER_RUN", "all")
+    with pytest.raises(ConfigError, match="AGAR_GPUS_PER_RUN=all must be a whole number"):
+        gpu_tags()
