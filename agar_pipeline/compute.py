@@ -58,8 +58,8 @@ def require_devices(trainer: TrainerConfig) -> None:
         )
     if trainer.num_nodes > 1 and "AGAR_RENDEZVOUS" not in os.environ:
         raise ComputeError(
-            f"trainer.num_nodes={trainer.num_nodes}: set AGAR_RENDEZVOUS=HOST:PORT, the same on each machine, "
-            "and start the same command there"
+            f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun: set trainer.launcher=ray, "
+            "which starts the processes on each machine (docs/how-to/ray.md)"
         )
 
 

@@ -43,15 +43,10 @@ def explain_change(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def recall_records(home: Path) -> dict[Key, Record] | None:
-    """What Dagster remembers of each asset, or None where its event log has changed since that was written down.
-
-    A log that is in Postgres is always asked itself.
-    """
-    if dagster_postgres_url() is not None:
-        return None
+    """What Dagster remembers of each asset, or None where its event log has changed since that was written down."""
     try:
         plain = json.loads((home / _MEMORY).read_text())
-        if plain["log"] != state_of_log(home):
+        if (state := state_of_log(home)) is None or plain["log"] != state:
             return None
         return {Key(*key): Record(**record) for key, record in plain["records"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -60,7 +55,7 @@ def recall_records(home: Path) -> dict[Key, Record] | None:
 
 def remember_records(home: Path, records: Mapping[Key, Record], state_before: Any) -> None:
     """Write down what was read from the event log, whose state was `state_before` when the reading began."""
-    if dagster_postgres_url() is not None:
+    if state_before is None:
         return
     plain = {
         "log": state_before,
@@ -71,11 +66,13 @@ def remember_records(home: Path, records: Mapping[Key, Record], state_before: An
     draft.replace(home / _MEMORY)
 
 
-def state_of_log(home: Path) -> list[list[Any]]:
+def state_of_log(home: Path) -> list[list[Any]] | None:
     """Name, size, times and inode of each file of the event log, and of the file that says where it is.
 
-    The shared memory of its readers is not content.
+    The shared memory of its readers is not content. None where the log is in Postgres, which is asked each time.
     """
+    if dagster_postgres_url() is not None:
+        return None
     files = sorted(path for path in (home / _EVENT_LOG).glob("index.db*") if path.suffix != ".db-shm")
     files += (home / "dagster").glob("dagster.yaml")
     stats = [(path.name, path.stat()) for path in files]

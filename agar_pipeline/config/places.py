@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agar_pipeline.errors import ConfigError
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -48,11 +50,20 @@ def dagster_postgres_url() -> str | None:
     return os.environ.get("AGAR_DAGSTER_POSTGRES_URL")
 
 
-def max_runs() -> str | None:
+def max_runs() -> int | None:
     """`AGAR_MAX_RUNS`: how many queued runs Dagster's daemon lets go at once; None: as many as Dagster thinks."""
-    return os.environ.get("AGAR_MAX_RUNS")
+    return _count("AGAR_MAX_RUNS")
 
 
-def gpus_per_run() -> str | None:
+def gpus_per_run() -> int | None:
     """`AGAR_GPUS_PER_RUN`: what a run that trains asks Kubernetes for; None: nothing."""
-    return os.environ.get("AGAR_GPUS_PER_RUN")
+    return _count("AGAR_GPUS_PER_RUN")
+
+
+def _count(name: str) -> int | None:
+    text = os.environ.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{name}={text} must be a whole number, 1 or more")
+    return int(text)

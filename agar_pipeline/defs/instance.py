@@ -48,7 +48,8 @@ def dagster_home() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "dagster.yaml"
     there = path.read_text() if path.exists() else ""
-    text = _YAML.format(home=agar_home(), storage=_storage(there), runs=_runs())
+    runs = "" if (limit := max_runs()) is None else f"runs: {{max_concurrent_runs: {limit}}}, "
+    text = _YAML.format(home=agar_home(), storage=_storage(there), runs=runs)
     if there != text:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
@@ -72,16 +73,6 @@ def _storage(there: str) -> str:
             "or delete dagster/dagster.yaml there to begin a new history without it"
         )
     return f"{{sqlite: {{base_dir: {agar_home()}/dagster/storage}}}}"
-
-
-def _runs() -> str:
-    """Limits of the run queue."""
-    limit = max_runs()
-    if limit is None:
-        return ""
-    if not limit.isdecimal() or int(limit) < 1:
-        raise ConfigError(f"AGAR_MAX_RUNS={limit} must be a whole number, 1 or more")
-    return f"runs: {{max_concurrent_runs: {int(limit)}}}, "
 
 
 def open_instance() -> dg.DagsterInstance:

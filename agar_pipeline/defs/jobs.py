@@ -8,7 +8,6 @@ import dagster as dg
 from agar_pipeline.config import gpus_per_run
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.resources import COMPUTE_FIELDS
-from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key
 
 DATA = ("snapshot", "split", "coco_cache", "bbox_report")
@@ -21,23 +20,15 @@ JOBS = {
 """Name → its assets, and what it is for."""
 SHOWN_CONFIG = {"resources": {"compute": {"config": dict.fromkeys(COMPUTE_FIELDS)}}}
 """What the launchpad opens with: every field of `compute`, as the experiment says. The UI explains each beside it."""
-
-
 GPU_TAG = "agar/gpu"
 
 
 def gpu_tags() -> dict[str, Any]:
-    """Of a run that trains or evaluates: for limits on the queue, and for Kubernetes, which gives its pod the devices.
-
-    Raises:
-        ConfigError: `AGAR_GPUS_PER_RUN` is no number.
-    """
+    """Of a run that trains or evaluates: for limits on the queue, and for Kubernetes, which gives its pod devices."""
     count = gpus_per_run()
     if count is None:
         return {GPU_TAG: "true"}
-    if not count.isdecimal() or int(count) < 1:
-        raise ConfigError(f"AGAR_GPUS_PER_RUN={count} must be a whole number, 1 or more")
-    limits = {"resources": {"limits": {"nvidia.com/gpu": int(count)}}}
+    limits = {"resources": {"limits": {"nvidia.com/gpu": count}}}
     return {GPU_TAG: "true", "dagster-k8s/config": {"container_config": limits}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -22,7 +23,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def trained(lab: Lab) -> Lab:
     """The same, with a training of three steps, evaluated."""
+    started = time.monotonic()
     lab.run("run")
+    lab.training_seconds = time.monotonic() - started
     lab.versions |= lab.read_versions(TRAINING_ASSETS)
     return lab
 

@@ -42,6 +42,8 @@ class Lab:
     """Data versions of an undisturbed run."""
     seconds: float = 0.0
     """What that run took."""
+    training_seconds: float = 0.0
+    """What smoke run, training and evaluation took."""
 
     @property
     def home(self) -> Path:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +13,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.cluster.processes import free_port, running
 from tests.conftest import BIN
 
 
@@ -23,9 +22,7 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     """The environment that leads there."""
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed: make setup-cluster")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
@@ -44,14 +41,8 @@ def _node(arguments: list[str], env: dict[str, str]) -> Iterator[None]:
         [str(BIN / "ray"), "start", *arguments, *size], env=os.environ | env, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    try:
+    with running(node, patience_s=5):
         yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(node.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                node.wait(5)
 
 
 def _wait_for_nodes(address: str, count: int, env: dict[str, str]) -> None:

@@ -7,8 +7,6 @@ import json
 import os
 import pwd
 import re
-import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cluster.processes import free_port, running
 from tests.cluster.test_ray_dagster import DATA, prepare
 from tests.conftest import BIN, CHECKOUT, Run, runner
 
@@ -61,12 +60,6 @@ class Server:
 
     def stop(self) -> None:
         self._call("pg_ctl", "--pgdata=data", "--wait", "--mode=fast", "stop")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -158,14 +151,8 @@ def service(name: str, env: dict[str, str], swaps: dict[str, str]) -> Iterator[N
             [str(CHECKOUT / "deploy" / "entrypoint.sh"), *command], env={"HOME": "/tmp", "PATH": path, **env},
             cwd=CHECKOUT, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    try:
+    with running(process, patience_s=15):
         yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(15)
 
 
 def ask(port: int, query: str) -> dict:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from agar_pipeline.store import Key, Store
-from tests.cluster.test_postgres import free_port
+from tests.cluster.processes import free_port
 from tests.coco_home import make_home
 from tests.conftest import BIN, CHECKOUT
 from tests.test_ranks import SAME, losses
