@@ -41,7 +41,10 @@ def build(
     table.to_parquet(out_dir / "leaderboard.parquet", index=False)
     write_leaderboard_page(out_dir / "report.html", table)
     log(
-        "\n".join(f"{row.experiment}: map {row.map}, map_50 {row.map_50}, {row.verdict}" for row in table.itertuples())
+        "\n".join(
+            f"{row.experiment}: map {row.map}, map_50 {row.map_50}, {row.verdict}"
+            for row in table.round(3).itertuples()
+        )
         or "no experiments"
     )
 
