@@ -47,7 +47,7 @@ class GateError(PipelineError):
 
 
 class StorageError(PipelineError):
-    """The home cannot be written: disk full, no permission, read-only."""
+    """The home cannot be written: disk full, no permission, read-only; or the shared store not be reached."""
 
 
 class ComputeError(PipelineError):
@@ -65,7 +65,7 @@ class MissingPackageError(PipelineError):
     def of(error: ModuleNotFoundError) -> MissingPackageError:
         """The same in the words of a user."""
         package = (error.name or "").partition(".")[0]
-        setup = "setup-cluster" if package in ("ray", "dagster_postgres") else "setup"
+        setup = "setup-cluster" if package in ("ray", "dagster_postgres", "s3fs") else "setup"
         return MissingPackageError(f"the package {package} is not installed: `make {setup}`, or pip install {package}")
 
 

@@ -40,11 +40,11 @@ def _require_verdict(store: Store, inputs: Mapping[Key, Artifact]) -> None:
     """Refuse data whose newest stored verdict is bad, whichever run found it."""
     coco_cache = inputs[Key("coco_cache")]
     assert isinstance(coco_cache, CocoCache)
-    if (root := store.latest(Key("split"))) is not None:
+    if (root := store.find_latest(Key("split"))) is not None:
         split = Split.open(root)
         if Content.of(split.manifest).read_by(CocoCache, "split") == coco_cache.manifest.reads.get("split"):
             split.require_ok()
-    root = store.latest(Key("bbox_report"))
+    root = store.find_latest(Key("bbox_report"))
     if root is None:
         return
     report = BboxReport.open(root)

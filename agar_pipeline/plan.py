@@ -5,6 +5,7 @@ Here: comparing. Not here: running (`defs.run`), or asking Dagster or the databa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ class PlannedAsset:
     reasons: tuple[str, ...]
     path: Path | None
     last_seconds: float | None
+    elsewhere: bool = False
+    """The shared store has it, this home does not: nothing to compute, but to fetch where it is wanted."""
 
     def to_plain(self) -> dict[str, Any]:
         return {
@@ -93,23 +96,22 @@ def _judge(
         return PlannedAsset(node.key, state, reasons, latest, seconds)
 
     if latest is None:
-        return line("missing", "set aside as damaged" if was_set_aside(store, node.key) else "never built"), None
+        return _judge_shared(store, node, seen, contents)
     if manifest is None:
         return line("corrupt", *find_faults(latest)), None
     own = Content.of(manifest)
-    waiting = [str(key) for key in node.inputs if key != SOURCE and key not in contents]
+    waiting = _waiting(node, contents)
     if waiting:
         return line("stale", *_config_reasons(node, manifest), f"comes after {', '.join(waiting)}"), None
-    inputs = {str(key): contents[key] for key in node.inputs if key != SOURCE}
-    if SOURCE in node.inputs:
-        inputs[str(SOURCE)] = Content(seen.source_version or manifest.inputs.get(str(SOURCE), ""), {})
-    reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
-    expected = fingerprint(node.key.asset, node.key.kind.code_version, node.recorded_config, reads)
+    inputs = _inputs(node, contents, seen, manifest)
+    reads, expected = _expect(node, inputs)
     if expected != manifest.fingerprint:
+        reasons = [*_config_reasons(node, manifest), *_changed(manifest, reads)]
         built = store.folder(node.key) / expected
         if built.exists() and (found := _manifest(built)):
-            reasons = [*_config_reasons(node, manifest), *_changed(manifest, reads)]
             return line("stale", *reasons, "built before, nothing to compute"), Content.of(found)
+        if found := _look(store, node.key, expected):
+            return line("stale", *reasons, f"in {store.shared}, nothing to compute"), Content.of(found)
         return _explain(node, manifest, reads, latest, seen, line)
     faults = find_faults(latest)
     if faults:
@@ -117,7 +119,53 @@ def _judge(
     versions = {name: content.data_version for name, content in inputs.items()}
     if seen.records.get(node.key) != Record(node.code_version, manifest.data_version, versions):
         return line("stale", "nothing to compute, only to record in Dagster"), own
+    if store.shared and not _look(store, node.key, expected) and not store.shared.trouble:
+        return line("stale", f"nothing to compute, only to put into {store.shared}"), own
     return line("fresh"), own
+
+
+def _judge_shared(
+    store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
+) -> tuple[PlannedAsset, Content | None]:
+    """The line of a node that this home has nothing of: the shared store may hold what would be built."""
+    why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
+    if shared is not None and not _waiting(node, contents):
+        last = shared.look(node.key, None) if SOURCE in node.inputs and seen.source_version is None else None
+        _, expected = _expect(node, _inputs(node, contents, seen, last))
+        try:
+            found = shared.look(node.key, expected)
+        except ArtifactError as error:
+            return PlannedAsset(node.key, "corrupt", (str(error).splitlines()[0],), None, None), None
+        if found:
+            reasons = (f"in {shared}, fetched where it is used",)
+            return PlannedAsset(node.key, "fresh", reasons, None, found.seconds, elsewhere=True), Content.of(found)
+    return PlannedAsset(node.key, "missing", (why,), None, None), None
+
+
+def _look(store: Store, key: Key, name: str) -> Manifest | None:
+    """What the shared store holds and may be used."""
+    with contextlib.suppress(ArtifactError):
+        return store.shared.look(key, name) if store.shared else None
+    return None
+
+
+def _waiting(node: Node, contents: Mapping[Key, Content]) -> list[str]:
+    return [str(key) for key in node.inputs if key != SOURCE and key not in contents]
+
+
+def _inputs(node: Node, contents: Mapping[Key, Content], seen: Seen, manifest: Manifest | None) -> dict[str, Content]:
+    """Content of each input by name; of a dataset that could not be looked at, what the manifest was made from."""
+    inputs = {str(key): contents[key] for key in node.inputs if key != SOURCE}
+    if SOURCE in node.inputs:
+        known = manifest.inputs.get(str(SOURCE), "") if manifest else ""
+        inputs[str(SOURCE)] = Content(seen.source_version or known, {})
+    return inputs
+
+
+def _expect(node: Node, inputs: Mapping[str, Content]) -> tuple[dict[str, str], str]:
+    """What the step would read, and the fingerprint that it would build to."""
+    reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
+    return reads, fingerprint(node.key.asset, node.key.kind.code_version, node.recorded_config, reads)
 
 
 def _explain(

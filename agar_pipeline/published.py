@@ -52,12 +52,17 @@ class Manifest:
         """Raises ArtifactError where there is no manifest, or one that is not whole."""
         path = folder / MANIFEST
         try:
-            plain = json.loads(path.read_text())
-            return cls(**{**plain, "files": tuple(plain["files"])})
+            return cls.parse(path.read_bytes())
         except FileNotFoundError:
             raise ArtifactError(f"{folder} holds no artifact: it has no {MANIFEST}; materialize it") from None
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{path} is damaged ({error}); materialize the asset again") from error
+
+    @classmethod
+    def parse(cls, text: bytes) -> Manifest:
+        """Raises ValueError, TypeError or KeyError where it is not whole."""
+        plain = json.loads(text)
+        return cls(**{**plain, "files": tuple(plain["files"])})
 
 
 @dataclass(frozen=True)

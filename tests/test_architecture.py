@@ -15,7 +15,7 @@ from agar_pipeline.steps import STEPS
 CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGE = CHECKOUT / "agar_pipeline"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-HEAVY = ("torch", "lightning", "fiftyone", "torchvision", "matplotlib")
+HEAVY = ("torch", "lightning", "fiftyone", "torchvision", "matplotlib", "s3fs")
 
 
 def imported(path: Path) -> set[str]:
@@ -52,7 +52,7 @@ ALLOWED = {
     "cluster": {"child", "compute", "config", "disk", "errors"},
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "launch"},
-    "store": {"artifacts", "disk", "errors"},
+    "store": {"artifacts", "config", "disk", "errors"},
     "detection": {"config", "disk", "errors", "partitions"},
     "splitting": {"config", "errors", "partitions"},
     "media": {"artifacts", "detection", "disk", "errors", "partitions", "progress"},
@@ -113,6 +113,7 @@ def test_no_step_imports_another(path: Path) -> None:
         ("hydra", ("config",)),
         ("fiftyone", ("fiftyone_io",)),
         ("ray", ("cluster",)),
+        ("fsspec", ("store",)),
     ],
 )
 def test_each_heavy_library_has_one_home(library: str, homes: tuple[str, ...]) -> None:

@@ -20,20 +20,23 @@ def command(experiment: str | None, as_json: bool) -> None:
     Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
     """
     from agar_pipeline.chain import load_nodes
-    from agar_pipeline.commands.planning import plan_now
+    from agar_pipeline.commands.planning import plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
 
     nodes = load_nodes()
     chosen = select_keys(nodes, (), experiment)
-    plan, trouble = plan_now(Store(agar_home()), nodes)
+    store = Store(agar_home())
+    plan, trouble = plan_now(store, nodes)
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
         plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": trouble}
         click.echo(json.dumps(plain, indent=1))
     else:
         click.echo("\n".join(map(_line, plan)))
+    if note := shared_trouble(store):
+        click.echo(note, err=True)
     if trouble:
         click.echo(f"error: the dataset was not looked at, so it may have changed: {trouble}", err=True)
         raise click.exceptions.Exit(1)

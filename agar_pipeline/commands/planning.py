@@ -25,6 +25,12 @@ def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset
     return make_plan(store, nodes, Seen(version, dagster_records(nodes), partial(explain_source, config))), trouble
 
 
+def shared_trouble(store: Store) -> str | None:
+    """A note on a shared store that could not be used; None where it could, or there is none."""
+    trouble = store.shared.trouble if store.shared else None
+    return f"note: {trouble.splitlines()[0]}; the plan is of what is here" if trouble else None
+
+
 def dagster_records(nodes: Mapping[Key, Node]) -> dict[Key, Record]:
     """What Dagster remembers of these assets; its storage is opened only where it changed since the last time."""
     known = recall_records(agar_home())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def command(assets: tuple[str, ...], experiment: str | None) -> None:
     """Materialize what is stale, in one Dagster run; none where all is current.
 
-    ASSETS limits it to the named ones, as `agar plan` names them.
+    ASSETS limits it to the named ones, as `agar plan` names them. What a shared store (AGAR_STORE) has is fetched.
     """
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
@@ -33,7 +33,7 @@ def command(assets: tuple[str, ...], experiment: str | None) -> None:
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
     """Plan, then materialize what is not fresh of the chosen assets; those are returned."""
     from agar_pipeline.chain import load_nodes
-    from agar_pipeline.commands.planning import dagster_records, plan_now
+    from agar_pipeline.commands.planning import dagster_records, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
@@ -42,12 +42,15 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
 
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
-    plan, trouble = plan_now(Store(agar_home()), nodes)
+    store = Store(agar_home())
+    plan, trouble = plan_now(store, nodes)
+    if note := shared_trouble(store):
+        say(note)
     if trouble and Key("snapshot") in chosen:
         raise DatasetError(f"{trouble}\nto go on with the data as it was, name what to run: agar run ASSET…")
     if trouble:
         say(f"note: the dataset was not looked at: {trouble}")
-    stale = [planned for planned in plan if planned.key in chosen and planned.state != "fresh"]
+    stale = [planned for planned in plan if planned.key in chosen and (planned.state != "fresh" or planned.elsewhere)]
     if not stale:
         click.echo("nothing to do: all is current")
         return []

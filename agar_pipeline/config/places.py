@@ -15,6 +15,11 @@ def agar_home() -> Path:
     return Path(os.environ.get("AGAR_HOME") or CHECKOUT / ".agar").expanduser().absolute()
 
 
+def store_url() -> str | None:
+    """`AGAR_STORE`: the fsspec address of a store that several homes share; None: the home keeps to itself."""
+    return os.environ.get("AGAR_STORE") or None
+
+
 def configs_dir() -> Path:
     """The folder of the config groups: `AGAR_CONFIGS`, else `configs/` in the checkout."""
     return Path(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").expanduser().absolute()

@@ -1,11 +1,14 @@
 """Content-addressed folders: a published artifact is complete and verified, or absent.
 
 `content`: hashes, and what is wrong with a folder. `folders`: publishing by rename, `latest`, one writer per key.
+`shared`: a store of several homes, which are its caches; `sharing`: what goes there and comes from there;
+`remote_files`: the file system that it is on.
 `upkeep`: verifying everything, dropping what nobody refers to. `unfinished`: what an interrupted builder left.
 Not here: what the files mean (`artifacts`).
 """
 
 from agar_pipeline.store.content import Content, KnownFiles, describe_files, find_faults, fingerprint
-from agar_pipeline.store.folders import Built, Key, Store
+from agar_pipeline.store.folders import Store
+from agar_pipeline.store.key import Built, Key
 
 __all__ = ["Built", "Content", "Key", "KnownFiles", "Store", "describe_files", "find_faults", "fingerprint"]

@@ -143,13 +143,21 @@ def _faults(root: Path, manifest: Manifest, thorough: bool) -> Iterable[str]:
     for name in sorted(wanted.keys() & found.keys()):
         if wanted[name] != found[name]:
             yield f"{root.name}/{name} was altered on disk"
+    fault = find_lie(manifest, root.name, files_fit=found == wanted)
+    if fault:
+        yield f"{root.name}/{MANIFEST} was altered on disk: {fault}"
+
+
+def find_lie(manifest: Manifest, name: str, *, files_fit: bool = True) -> str | None:
+    """What in a manifest contradicts itself, or the fingerprint that it is filed under."""
     own = fingerprint(manifest.asset, manifest.code_version, manifest.config, manifest.reads)
-    if own != manifest.fingerprint or own != root.name:
-        yield f"{root.name}/{MANIFEST} was altered on disk: its fingerprint should be {own}"
-    elif found == wanted and Content.of(manifest).data_version != manifest.data_version:
-        yield f"{root.name}/{MANIFEST} was altered on disk: its data version does not fit its files"
-    elif manifest.checksum != manifest.own_checksum():
-        yield f"{root.name}/{MANIFEST} was altered on disk: its checksum should be {manifest.own_checksum()}"
+    if own != manifest.fingerprint or own != name:
+        return f"its fingerprint should be {own}"
+    if files_fit and Content.of(manifest).data_version != manifest.data_version:
+        return "its data version does not fit its files"
+    if manifest.checksum != manifest.own_checksum():
+        return f"its checksum should be {manifest.own_checksum()}"
+    return None
 
 
 def _without_mtime(file: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +180,7 @@ def describe_files(root: Path, known: KnownFiles | None = None) -> list[dict[str
         else:
             unknown.append(name)
     with ThreadPoolExecutor() as pool:
-        for name, sha256 in zip(unknown, pool.map(lambda name: _sha256(root / name), unknown), strict=True):
+        for name, sha256 in zip(unknown, pool.map(lambda name: sha256_of(root / name), unknown), strict=True):
             found[name]["sha256"] = sha256
     return list(found.values())
 
@@ -184,6 +192,6 @@ def _file_names(root: Path) -> list[str]:
     return sorted(names)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

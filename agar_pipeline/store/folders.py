@@ -9,56 +9,29 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from agar_pipeline import disk
-from agar_pipeline.artifacts import ARTIFACTS, MANIFEST, Artifact
+from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
+from agar_pipeline.config.places import store_url
 from agar_pipeline.errors import ArtifactError, StorageError
-from agar_pipeline.store.content import Content, KnownFiles, find_faults, fingerprint, make_manifest
-
-Log = Callable[[str], None]
-Write = Callable[[Path], KnownFiles | None]
-"""Fills an empty folder; may say what it knows of files, so that they need not be hashed."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """Names an asset; `experiment` where it belongs to one."""
-
-    asset: str
-    experiment: str | None = None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return (self.experiment, self.asset) if self.experiment else (self.asset,)
-
-    @property
-    def kind(self) -> type[Artifact]:
-        return ARTIFACTS[self.asset]
-
-    def __str__(self) -> str:
-        return "/".join(self.parts)
-
-
-@dataclass(frozen=True)
-class Built:
-    """An artifact, and whether it was there already."""
-
-    artifact: Any
-    cached: bool
-    why: str
-    """Why it was built, or that nothing changed."""
+from agar_pipeline.store import sharing
+from agar_pipeline.store.content import Content, find_faults, fingerprint, make_manifest
+from agar_pipeline.store.key import Built, Key, Log, Write, folders_in, use_lock, writer_lock
+from agar_pipeline.store.shared import SharedStore
 
 
 class Store:
-    """The artifacts of one home."""
+    """The artifacts of one home, and the store that it shares with others, if any."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.artifacts = home / "artifacts"
+        url = store_url()
+        self.shared = SharedStore(url) if url else None
 
     def folder(self, key: Key) -> Path:
         return self.artifacts.joinpath(*key.parts)
@@ -68,13 +41,33 @@ class Store:
         link = self.folder(key) / "latest"
         return link.resolve() if link.exists() else None
 
+    def find_latest(self, key: Key) -> Path | None:
+        """As `latest`; where this home has none, the one of the shared store is fetched.
+
+        Raises:
+            ArtifactError: it is damaged there.
+            StorageError: the shared store cannot be reached, or the home not be written.
+        """
+        root = self.latest(key)
+        name = self.shared.latest(key) if root is None and self.shared else None
+        if name is None:
+            return root
+        root = self.folder(key) / name
+        with disk.clear_storage_errors(self.folder(key)):
+            self.folder(key).mkdir(parents=True, exist_ok=True)
+            with disk.locked(writer_lock(root)):
+                if root.exists() or sharing.fetch(self, key, root):
+                    self._repoint(key, name)
+        return self.latest(key)
+
     def open_latest(self, key: Key) -> Any:
         """Open the current artifact of an asset, verified.
 
         Raises:
             ArtifactError: there is none, or it is damaged.
+            StorageError: see `find_latest`.
         """
-        root = self.latest(key)
+        root = self.find_latest(key)
         if root is None:
             raise ArtifactError(f"{key} was never built in {self.home}: run `agar run {key}`")
         faults = find_faults(root)
@@ -93,7 +86,7 @@ class Store:
         repoint: bool = True,
         uses: Collection[Path] = (),
     ) -> Built:
-        """Return the artifact of these inputs, writing it first unless it is there and whole.
+        """Return the artifact of these inputs, writing it first unless it is whole, here or in the shared store.
 
         Args:
             key: Which asset.
@@ -123,11 +116,14 @@ class Store:
             if faults and root.exists():
                 log(f"{key}: {faults[0]}; set aside, building again")
                 self.quarantine(root)
-            if faults:
+            came = sharing.bring(self, key, root, log) if faults else sharing.Came(False)
+            if faults and not came.fetched:
                 self._publish(key, root, config, inputs, write)
             if repoint:
                 self._repoint(key, name)
-        return Built(key.kind.open(root), cached=not faults, why=faults[0] if faults else "nothing changed")
+            sharing.share(self, key, root, log, replace=came.damaged, repoint=repoint)
+        why = "nothing changed" if not faults else f"fetched from {self.shared}" if came.fetched else faults[0]
+        return Built(key.kind.open(root), cached=not faults or came.fetched, why=why)
 
     @contextlib.contextmanager
     def _in_use(self, root: Path) -> Iterator[None]:
@@ -147,7 +143,7 @@ class Store:
         inputs: Mapping[str, Content],
         write: Write,
     ) -> None:
-        with self._draft(key, root) as draft:
+        with self.draft(key, root) as draft:
             started = time.monotonic()
             known = write(draft)
             missing = [name for name in key.kind.files if not (draft / name).is_file()]
@@ -155,16 +151,20 @@ class Store:
                 raise ArtifactError(f"{key} did not write {', '.join(missing)}: a bug, please report it")
             seconds = round(time.monotonic() - started, 3)
             manifest = make_manifest(key.kind, draft, config, inputs, seconds, known)
-            disk.sync_tree(draft)
-            path = draft / MANIFEST
-            path.write_text(json.dumps(asdict(manifest), indent=1))
-            disk.sync(path)
-            disk.sync(draft)
-            draft.rename(root)
-            disk.sync(root.parent)
+            self.publish_draft(draft, root, json.dumps(asdict(manifest), indent=1).encode())
+
+    def publish_draft(self, draft: Path, root: Path, manifest: bytes) -> None:
+        """The files of a draft are there for good before its manifest is, and that before its name."""
+        disk.sync_tree(draft)
+        path = draft / MANIFEST
+        path.write_bytes(manifest)
+        disk.sync(path)
+        disk.sync(draft)
+        draft.rename(root)
+        disk.sync(root.parent)
 
     @contextlib.contextmanager
-    def _draft(self, key: Key, root: Path) -> Iterator[Path]:
+    def draft(self, key: Key, root: Path) -> Iterator[Path]:
         """A folder to write to, gone again after any failure; a full disk is told with what was written until then."""
         draft = root.with_name(f".draft-{root.name}")
         disk.remove(draft)  # we are the writer: whoever left one is gone
@@ -206,14 +206,14 @@ class Store:
 
     def assets(self) -> list[Key]:
         """Every asset that has a folder."""
-        top = _folders(self.artifacts)
+        top = folders_in(self.artifacts)
         own = [Key(path.name) for path in top if path.name in ARTIFACTS]
-        inner = [Key(sub.name, path.name) for path in top if path.name not in ARTIFACTS for sub in _folders(path)]
+        inner = [Key(sub.name, path.name) for path in top if path.name not in ARTIFACTS for sub in folders_in(path)]
         return own + [key for key in inner if key.asset in ARTIFACTS]
 
     def roots(self, key: Key) -> list[Path]:
         """The published folders of an asset, whole or not."""
-        return [path for path in _folders(self.folder(key)) if not path.is_symlink()]
+        return [path for path in folders_in(self.folder(key)) if not path.is_symlink()]
 
     def published(self) -> Iterator[Path]:
         """Every published folder."""
@@ -230,19 +230,3 @@ class Store:
                         disk.remove(dead)
                         swept.append(dead)
         return swept
-
-
-def writer_lock(root: Path) -> Path:
-    """Held exclusively by whoever builds, quarantines or drops an artifact."""
-    return root.with_name(f".{root.name}.lock")
-
-
-def use_lock(root: Path) -> Path:
-    """Held shared by whoever reads an artifact, exclusively by whoever drops it."""
-    return root.with_name(f".{root.name}.use")
-
-
-def _folders(parent: Path) -> list[Path]:
-    if not parent.is_dir():
-        return []
-    return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] != "." and path.name != "latest")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS
-from agar_pipeline.store.folders import Key, Store, writer_lock
+from agar_pipeline.store.folders import Store
+from agar_pipeline.store.key import Key, writer_lock
 
 
 def work_folder(store: Store, key: Key, fingerprint: str) -> Path:

@@ -11,7 +11,8 @@ from agar_pipeline import disk
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store.content import find_faults
-from agar_pipeline.store.folders import Key, Store, use_lock, writer_lock
+from agar_pipeline.store.folders import Store
+from agar_pipeline.store.key import Key, use_lock, writer_lock
 from agar_pipeline.store.unfinished import drop_work, unfinished
 
 Progress = Callable[[int, int], None]

@@ -1,0 +1,160 @@
+"""A store that several homes share; each home is a cache of it.
+
+    artifacts/<key>/<fingerprint>.json   the manifest, written last and only where there is none
+    artifacts/<key>/latest               the fingerprint that some home's `latest` came to lead to last
+    objects/<2 digits>/<sha256>          the bytes of files, by what they hold
+
+Files are named by their content, so that two machines that publish at once cannot mix theirs: whichever manifest is
+first stays, and names its own. Not here: how a file system is spoken to (`remote_files`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from agar_pipeline.artifacts import MANIFEST, Manifest
+from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.store.content import find_lie, sha256_of
+from agar_pipeline.store.key import Key
+from agar_pipeline.store.remote_files import RemoteFiles
+
+_AT_ONCE = 16
+
+
+class SharedStore:
+    """Artifacts of all homes that name this address."""
+
+    def __init__(self, url: str) -> None:
+        self.files = RemoteFiles(url)
+
+    def __str__(self) -> str:
+        return str(self.files)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it could not be used when it was last asked."""
+        return self.files.trouble
+
+    def find(self, key: Key, name: str) -> tuple[Manifest, bytes] | None:
+        """The manifest of an artifact, also as it is stored; None where it was never published.
+
+        Raises:
+            ArtifactError: it is not whole, lies, or leads out of its folder.
+            StorageError: the store cannot be reached.
+        """
+        text = self.files.read(_manifest_path(key, name))
+        if text is None:
+            return None
+        manifest: Manifest | None = None
+        try:
+            manifest = Manifest.parse(text)
+            outside = [f"{file['path']!r} leads out of it" for file in manifest.files if not _is_inside(file["path"])]
+            lie = next(iter(outside), None) or find_lie(manifest, name)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            lie = repr(error)
+        if manifest is None or lie:
+            raise self._damaged(key, f"{_manifest_path(key, name)}: {lie}")
+        return manifest, text
+
+    def look(self, key: Key, name: str | None) -> Manifest | None:
+        """As `find`, for a plan: a store that cannot be reached holds nothing, and `trouble` says why.
+
+        Without a name that of `latest`.
+        """
+        with contextlib.suppress(StorageError):
+            name = name or self.latest(key)
+            found = self.find(key, name) if name else None
+            return found[0] if found else None
+        return None
+
+    def latest(self, key: Key) -> str | None:
+        """The fingerprint that was current where it was written last."""
+        text = self.files.read(_latest_path(key))
+        return text.decode() if text is not None and re.fullmatch(rb"[0-9a-f]{32}", text) else None
+
+    def point(self, key: Key, name: str) -> None:
+        """Make an artifact the `latest`; the last writer wins."""
+        if self.latest(key) != name:
+            self.files.write(_latest_path(key), name.encode())
+
+    def fetch_files(self, key: Key, manifest: Manifest, draft: Path) -> None:
+        """Copy an artifact's files into an empty folder, each compared with its hash.
+
+        Raises:
+            ArtifactError: one is missing, or is not what its name says.
+            StorageError: the store cannot be reached.
+        """
+
+        def fetch(file: Mapping[str, Any]) -> None:
+            path, name = draft / file["path"], _object_path(file["sha256"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.files.download(name, path):
+                raise self._damaged(key, f"{name} is missing")
+            if sha256_of(path) != file["sha256"]:
+                raise self._damaged(key, f"{name} is not what its name says")
+            if "mtime_ns" in file:  # a photo: not hashed again for as long as it is as it was
+                os.utime(path, ns=(file["mtime_ns"], file["mtime_ns"]))
+                path.chmod(0o444)
+
+        _for_all(fetch, manifest.files)
+
+    def publish(self, key: Key, root: Path, *, replace: bool = False) -> bool:
+        """Upload a published folder, its manifest last; returns whether it is this one that counts now.
+
+        Args:
+            key: Which asset.
+            root: A whole artifact.
+            replace: What is there is damaged.
+
+        Raises:
+            StorageError: the store cannot be reached or written.
+        """
+        path, text = _manifest_path(key, root.name), (root / MANIFEST).read_bytes()
+
+        def upload(file: Mapping[str, Any]) -> None:
+            name = _object_path(file["sha256"])
+            if replace or self.files.size_bytes(name) != file["size_bytes"]:
+                self.files.upload(root / file["path"], name)
+
+        _for_all(upload, {file["sha256"]: file for file in Manifest.parse(text).files}.values())
+        if replace:
+            self.files.write(path, text)
+            return True
+        return self.files.create(path, text)
+
+    def _damaged(self, key: Key, fault: str) -> ArtifactError:
+        return ArtifactError(f"{key} in {self} is damaged: {fault}\nrun `agar run {key}`: it is built again")
+
+
+def _for_all(work: Callable[[Mapping[str, Any]], None], files: Iterable[Mapping[str, Any]]) -> None:
+    """Once for each file, several at a time; the first error ends it."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            for _ in pool.map(work, files):
+                pass
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _manifest_path(key: Key, name: str) -> str:
+    return f"artifacts/{key}/{name}.json"
+
+
+def _latest_path(key: Key) -> str:
+    return f"artifacts/{key}/latest"
+
+
+def _object_path(sha256: str) -> str:
+    return f"objects/{sha256[:2]}/{sha256}"
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

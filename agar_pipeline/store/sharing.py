@@ -1,0 +1,88 @@
+"""Between a home and the store that it shares: what is there is fetched in place of being built, and the other way.
+
+A store that cannot be reached stops no work: what is missing there goes there in a later run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agar_pipeline import disk
+from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.store.key import Key, Log
+
+if TYPE_CHECKING:
+    from agar_pipeline.store.folders import Store
+
+
+@dataclass(frozen=True)
+class Came:
+    """What asking the shared store for an artifact led to."""
+
+    fetched: bool
+    damaged: bool = False
+    """It is there, but must not be used: the next publication replaces it."""
+
+
+def fetch(store: Store, key: Key, root: Path) -> bool:
+    """Whether an artifact came from the shared store: verified, and published here by rename.
+
+    The caller holds its writer lock, and `root` does not exist.
+
+    Raises:
+        ArtifactError: it is damaged there.
+        StorageError: the shared store cannot be reached, or the home not be written.
+    """
+    shared = store.shared
+    found = shared.find(key, root.name) if shared else None
+    if shared is None or found is None:
+        return False
+    manifest, text = found
+    with store.draft(key, root) as draft:
+        shared.fetch_files(key, manifest, draft)
+        store.publish_draft(draft, root, text)
+    return True
+
+
+def bring(store: Store, key: Key, root: Path, log: Log) -> Came:
+    """As `fetch`; trouble is told, and the artifact is built."""
+    if store.shared is None:
+        return Came(False)
+    try:
+        if not fetch(store, key, root):
+            return Came(False)
+    except ArtifactError as error:
+        log(f"{_first_line(error)}; it is built again here, and replaced there")
+        return Came(False, damaged=True)
+    except StorageError as error:
+        if store.shared.trouble is None:
+            raise  # of the home
+        log(f"{_first_line(error)}; going on without it")
+        return Came(False)
+    log(f"{key}: fetched from {store.shared}, {disk.show_bytes(disk.size_bytes(root))}")
+    return Came(True)
+
+
+def share(store: Store, key: Key, root: Path, log: Log, *, replace: bool, repoint: bool) -> None:
+    """Publish an artifact of this home in the shared store, unless it is there, and make it the `latest` there."""
+    shared = store.shared
+    if shared is None:
+        return
+    try:
+        there = None
+        with contextlib.suppress(ArtifactError):
+            there = None if replace else shared.find(key, root.name)
+        if there is None:
+            first = shared.publish(key, root, replace=replace)
+            log(f"{key}: published in {shared}" if first else f"{key}: another machine published it in {shared} first")
+        if repoint:
+            shared.point(key, root.name)
+    except (StorageError, OSError) as error:  # the disk of a store that is a folder may be full
+        log(f"{key} is not in the shared store yet: {_first_line(error)}; a later `agar run` puts it there")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
