@@ -16,7 +16,7 @@ from agar_pipeline import config as c
 from agar_pipeline import disk
 from agar_pipeline.artifacts import Artifact
 from agar_pipeline.chain import SOURCE, Node
-from agar_pipeline.compute import leased, torchrun_args
+from agar_pipeline.compute import leased
 from agar_pipeline.errors import ConfigError, DatasetMovedError
 from agar_pipeline.gates import pass_gates
 from agar_pipeline.launch import run_child
@@ -157,5 +157,4 @@ def _run_in_own_process(
     if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
         require_ready(trainer, c.agar_home(), log)
     with leased(trainer, c.agar_home(), log) as env:
-        ranks = torchrun_args(trainer)
-        run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, torchrun_args=ranks, env=env)
+        run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, env=env)

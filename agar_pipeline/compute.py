@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
 
 Log = Callable[[str], None]
-_CONTAINER_INTERFACE = re.compile(r"^(docker|br-|veth|virbr|cni|flannel|cali|podman|lxc|tun|tap)")
 
 
 def count_cores() -> int:
@@ -56,40 +54,16 @@ def require_devices(trainer: TrainerConfig) -> None:
             f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s): "
             f"lower trainer.devices, one process needs one core at least"
         )
-    if trainer.num_nodes > 1 and "AGAR_RENDEZVOUS" not in os.environ:
+    if trainer.num_nodes > 1:
         raise ComputeError(
             f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun: set trainer.launcher=ray, "
             "which starts the processes on each machine (docs/how-to/ray.md)"
         )
 
 
-def torchrun_args(trainer: TrainerConfig) -> tuple[str, ...]:
-    """How the processes of several machines find each other; none on one machine."""
-    if trainer.num_nodes == 1:
-        return ()
-    address = os.environ["AGAR_RENDEZVOUS"]
-    return (f"--nnodes={trainer.num_nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={address}", "--rdzv-id=agar")
-
-
-def find_interface(num_nodes: int = 1) -> str | None:
-    """The network interface that ranks should talk over.
-
-    On one machine that is the loopback. Between machines: one that is up, has an address, and belongs to no container;
-    the fastest of them. None where there is none.
-    """
-    import psutil
-
-    stats, addresses = psutil.net_if_stats(), psutil.net_if_addrs()
-
-    def has_address(name: str) -> bool:
-        return any(address.family in (socket.AF_INET, socket.AF_INET6) for address in addresses.get(name, ()))
-
-    up = [name for name in sorted(stats) if stats[name].isup and has_address(name)]
-    loopbacks = [name for name in up if any(a.address in ("127.0.0.1", "::1") for a in addresses[name])]
-    if num_nodes == 1:
-        return next(iter(loopbacks), None)
-    real = [name for name in up if name not in loopbacks and not _CONTAINER_INTERFACE.match(name)]
-    return max(real, key=lambda name: stats[name].speed, default=None)
+def find_loopback() -> str | None:
+    """The network interface over which the ranks of one machine talk; None where there is none."""
+    return find_interface_of("127.0.0.1") or find_interface_of("::1")
 
 
 def find_interface_of(address: str) -> str | None:
@@ -123,12 +97,12 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
     """
     require_devices(trainer)
     env: dict[str, str] = {}
-    if trainer.devices * trainer.num_nodes > 1:
-        interface = trainer.socket_ifname or find_interface(trainer.num_nodes)
+    if trainer.devices > 1:
+        interface = trainer.socket_ifname or find_loopback()
         if interface is not None:
             check_interface(interface)
             env = {"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface}
-            log(f"{trainer.devices * trainer.num_nodes} processes, which talk over {interface}")
+            log(f"{trainer.devices} processes, which talk over {interface}")
     if not uses_gpus(trainer):
         hidden = {} if trainer.accelerator == "auto" else {"CUDA_VISIBLE_DEVICES": ""}  # nothing on a GPU by mistake
         yield {**env, **hidden}

@@ -39,7 +39,6 @@ def run_child(
     log: Log,
     *,
     ranks: int = 1,
-    torchrun_args: tuple[str, ...] = (),
     env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run `python -m module` in a session of its own and return what its handler returned.
@@ -48,8 +47,7 @@ def run_child(
         module: Runs `child_main(handler)` as its main program.
         request: JSON-ready; handed to the handler.
         log: Called with each line that the child logs, as it comes.
-        ranks: Processes on this node; more than one are started by torchrun.
-        torchrun_args: Rendezvous options for torchrun; `--standalone` where there are none.
+        ranks: Processes; more than one are started by torchrun.
         env: Added to this process's environment.
 
     Raises:
@@ -62,9 +60,9 @@ def run_child(
         (folder / RESERVE_FILE).write_bytes(bytes(_RESERVE_BYTES))
         (folder / MESSAGES_FILE).touch()
         command = [sys.executable, "-m"]
-        if ranks > 1 or torchrun_args:
-            command += ["agar_pipeline.child", "torch.distributed.run", *(torchrun_args or ("--standalone",))]
-            command += [f"--nproc-per-node={ranks}", "-m"]
+        if ranks > 1:
+            command += ["agar_pipeline.child", "torch.distributed.run"]
+            command += ["--standalone", f"--nproc-per-node={ranks}", "-m"]
         command += [module, str(folder / "request.json")]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(

@@ -29,7 +29,7 @@ def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) 
     try:
         compute.require_devices(trainer)
         yield Check("devices", "OK", f"{visible}; {asked}")
-        interface = trainer.socket_ifname or compute.find_interface(trainer.num_nodes)
+        interface = trainer.socket_ifname or compute.find_loopback()
         with compute.leased(trainer, home, log) as env:
             reply = run_child("agar_pipeline.preflight.ranks", {}, log, ranks=trainer.devices, env=env)
     except ComputeError as error:
