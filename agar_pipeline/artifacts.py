@@ -1,7 +1,7 @@
 """What each step leaves on disk, as typed folders, in the order of the chain.
 
 Here: which files an artifact has, how they are opened, which version of the code writes them.
-Not here: how they are computed (`steps`), or how they are published and verified (`store`).
+Not here: how they are computed (`steps`), published and verified (`store`), or what they forbid (`verdicts`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agar_pipeline.config.places import images_dir_now
-from agar_pipeline.errors import GateError
 from agar_pipeline.published import MANIFEST as MANIFEST
 from agar_pipeline.published import PICTURES as PICTURES
 from agar_pipeline.published import Artifact as Artifact
@@ -85,29 +84,6 @@ class Split(Artifact):
 
         return pd.read_parquet(self.root / "duplicates.parquet")
 
-    def require_ok(self) -> None:
-        """Raises GateError where pictures are in two parts, and the policy is `fail`."""
-        if refusal := self.refusal():
-            raise GateError(refusal)
-
-    def refusal(self) -> str | None:
-        """Why nothing may be made of these parts, and what to do; None: they share no picture."""
-        leakage = self.summary()["leakage"]
-        if leakage["ok"]:
-            return None
-        kinds = [kind for kind in ("exact", "near") if leakage[kind]["policy"] == "fail"]
-        counted = ", ".join(
-            f"{leakage[kind]['across_parts']} {kind}" for kind in kinds if leakage[kind]["across_parts"]
-        )
-        pairs = self.duplicates()
-        worst = pairs[pairs["across_parts"] & pairs["kind"].isin(kinds)].iloc[0]
-        return (
-            f"the same pictures are in two parts of the split ({counted} pairs): {worst['path']!r} ({worst['part']}) "
-            f"and {worst['other_path']!r} ({worst['other_part']})\n"
-            f"look at {self.root / 'report.html'}; remove one of each pair, or set split.group_duplicates: true, "
-            f"or split.leakage.{worst['kind']}: warn"
-        )
-
 
 @dataclass(frozen=True)
 class CocoCache(Artifact):
@@ -174,35 +150,6 @@ class BboxReport(Artifact):
 
     def report(self) -> dict[str, Any]:
         return self._json("report.json")
-
-    def require_ok(self) -> None:
-        """Raises GateError where a rule with the policy `fail` was broken."""
-        if refusal := self.refusal():
-            raise GateError(refusal)
-
-    def refusal(self) -> str | None:
-        """Why training must not start, and what to do; None: no rule with the policy `fail` was broken."""
-        plain = self.report()
-        if plain["ok"]:
-            return None
-        broken = [
-            f"{rule} ({finding['count']})"
-            for rule, finding in plain["findings"].items()
-            if finding["action"] == "fail" and finding["count"]
-        ]
-        return (
-            f"the bbox report refuses this data for training: {', '.join(broken)}{self._first_failing(broken)}\n"
-            f"look at {self.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
-        )
-
-    def _first_failing(self, broken: list[str]) -> str:
-        """Where it is: part, file, annotation and value of the first finding that stops training."""
-        findings = self.findings() if broken else None
-        failing = None if findings is None else findings[findings["action"] == "fail"]
-        if failing is None or failing.empty:
-            return ""
-        first = failing.iloc[0][["part", "file_name", "annotation_id", "value"]].dropna()
-        return f"; first: {', '.join(map(str, first))}"
 
     def findings(self) -> pd.DataFrame:
         """One row per finding: rule, part, image_id, annotation_id, file_name, value, action."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from agar_pipeline.artifacts import Artifact, BboxReport, CocoCache, SmokeRun, Split
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store
+from agar_pipeline.verdicts import refusal_of_boxes, refusal_of_split, require
 
 
 def pass_gates(store: Store, asset: str, inputs: Mapping[Key, Artifact]) -> None:
@@ -33,7 +34,7 @@ def _require_split(store: Store, inputs: Mapping[Key, Artifact]) -> None:
     """A COCO cache is made of parts that share no picture."""
     split = inputs[Key("split")]
     assert isinstance(split, Split)
-    split.require_ok()
+    require(refusal_of_split(split))
 
 
 def _require_verdict(store: Store, inputs: Mapping[Key, Artifact]) -> None:
@@ -43,13 +44,13 @@ def _require_verdict(store: Store, inputs: Mapping[Key, Artifact]) -> None:
     if (root := store.find_latest(Key("split"))) is not None:
         split = Split.open(root)
         if Content.of(split.manifest).read_by(CocoCache, "split") == coco_cache.manifest.reads.get("split"):
-            split.require_ok()
+            require(refusal_of_split(split))
     root = store.find_latest(Key("bbox_report"))
     if root is None:
         return
     report = BboxReport.open(root)
     if report.manifest.inputs.get("coco_cache") == coco_cache.data_version:
-        report.require_ok()
+        require(refusal_of_boxes(report))
 
 
 GATES: dict[str, tuple[Callable[[Store, Mapping[Key, Artifact]], None], ...]] = {

@@ -42,6 +42,7 @@ ALLOWED = {
     "config": {"errors"},
     "published": {"errors"},
     "artifacts": {"config", "errors", "published"},
+    "verdicts": {"artifacts", "errors"},
     "plates": {"plate_paint", "colony_paint"},
     "disk": {"errors"},
     "progress": set(),
@@ -67,9 +68,9 @@ ALLOWED = {
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
     "steps": {"artifacts", "child", "config", "detection", "errors", "launch", "media", "partitions", "progress"}
-    | {"reports", "scorecard", "sources", "splitting"},
+    | {"reports", "scorecard", "sources", "splitting", "verdicts"},
     "chain": {"artifacts", "config", "errors", "store"},
-    "gates": {"artifacts", "errors", "store"},
+    "gates": {"artifacts", "errors", "store", "verdicts"},
     "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "partitions"}
     | {"preflight", "steps", "store"},
     "plan": {"artifacts", "chain", "errors", "store"},
@@ -89,6 +90,7 @@ ALLOWED = {
         "plan",
         "sources",
         "store",
+        "verdicts",
     },
     "definitions": {"chain", "config", "defs", "store"},
 }

@@ -25,7 +25,8 @@ SECTION = {
 }
 """What is called with a message → the section of the page that must hold it."""
 WORDED_BY = {
-    ("artifacts.py", "refusal"): "GateError",
+    ("verdicts.py", "refusal_of_boxes"): "GateError",
+    ("verdicts.py", "refusal_of_split"): "GateError",
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
     ("config/plain.py", "_explain"): "ConfigError",
     ("detection/image_paths.py", "find_image_file"): "ImageFileError",

@@ -10,6 +10,7 @@ from agar_pipeline.defs.artifact_io import open_current
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 from agar_pipeline.store import Key, Store
+from agar_pipeline.verdicts import refusal_of_boxes, refusal_of_split
 
 
 def data_checks(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetChecksDefinition]:
@@ -33,7 +34,7 @@ def judge_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.Ass
     return dg.AssetCheckResult(
         passed=report["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description=bbox_report.refusal(),
+        description=refusal_of_boxes(bbox_report),
         metadata={
             "findings_per_rule": findings_per_rule(report),
             "findings": findings_table(bbox_report),
@@ -48,7 +49,7 @@ def judge_parts(instance: dg.DagsterInstance, split: Split) -> dg.AssetCheckResu
     return dg.AssetCheckResult(
         passed=leakage["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description=split.refusal() or (f"{across} pairs across parts" if across else None),
+        description=refusal_of_split(split) or (f"{across} pairs across parts" if across else None),
         metadata={
             "pairs_across_parts": sum(across.values()),
             "pairs": pairs_table(split),

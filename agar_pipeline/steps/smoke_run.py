@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agar_pipeline.artifacts import BboxReport, CocoCache
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.verdicts import refusal_of_boxes, require
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.coco import CocoColumns
@@ -33,7 +34,7 @@ def build(
         GateError: the bbox report refuses the data.
         PipelineError: whatever stops a training.
     """
-    bbox_report.require_ok()
+    require(refusal_of_boxes(bbox_report))
     from agar_pipeline.detection import ranks
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.fitting import fit_config

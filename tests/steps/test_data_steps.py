@@ -28,6 +28,7 @@ from agar_pipeline.config import (
 from agar_pipeline.errors import ArtifactError, ConfigError, DatasetError, GateError
 from agar_pipeline.steps import bbox_report, coco_cache, split
 from agar_pipeline.store import Built, Content, Key, Store
+from agar_pipeline.verdicts import refusal_of_boxes, require
 
 CLASS_MAP = {"S.aureus": 1, "S. aureus": 1, "E.coli": 2, "C.albicans": 3}
 GOOD_BOXES = [(1, "S.aureus", 10, 10, 20, 20), (1, "S. aureus", 50, 50, 8, 8), (2, "E.coli", 0, 0, 100, 80)]
@@ -163,7 +164,7 @@ def test_each_box_rule_is_listed_and_its_policy_applied(tmp_path: Path, action: 
     assert plain["ok"] == (action != "fail")
     if action == "fail":
         with pytest.raises(GateError, match=r"non_finite_box \(1\), degenerate_box \(1\)"):
-            report.require_ok()
+            require(refusal_of_boxes(report))
     for part in cache.parts():
         json.loads(cache.json_path(part).read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
 

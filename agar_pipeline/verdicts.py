@@ -1,0 +1,58 @@
+"""What a split and a bbox report forbid, in words: stored with them, and asked again by whoever builds on them.
+
+Here: reading the verdict. Not here: when it is asked (`gates`), or how it is found (`splitting`, `detection`).
+"""
+
+from __future__ import annotations
+
+from agar_pipeline.artifacts import BboxReport, Split
+from agar_pipeline.errors import GateError
+
+
+def require(refusal: str | None) -> None:
+    """Raises GateError where there is a refusal."""
+    if refusal:
+        raise GateError(refusal)
+
+
+def refusal_of_split(split: Split) -> str | None:
+    """Why nothing may be made of these parts, and what to do; None: they share no picture, or may."""
+    leakage = split.summary()["leakage"]
+    if leakage["ok"]:
+        return None
+    kinds = [kind for kind in ("exact", "near") if leakage[kind]["policy"] == "fail"]
+    counted = ", ".join(f"{leakage[kind]['across_parts']} {kind}" for kind in kinds if leakage[kind]["across_parts"])
+    pairs = split.duplicates()
+    worst = pairs[pairs["across_parts"] & pairs["kind"].isin(kinds)].iloc[0]
+    return (
+        f"the same pictures are in two parts of the split ({counted} pairs): {worst['path']!r} ({worst['part']}) "
+        f"and {worst['other_path']!r} ({worst['other_part']})\n"
+        f"look at {split.root / 'report.html'}; remove one of each pair, or set split.group_duplicates: true, "
+        f"or split.leakage.{worst['kind']}: warn"
+    )
+
+
+def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
+    """Why training must not start, and what to do; None: no rule with the policy `fail` was broken."""
+    plain = bbox_report.report()
+    if plain["ok"]:
+        return None
+    broken = [
+        f"{rule} ({finding['count']})"
+        for rule, finding in plain["findings"].items()
+        if finding["action"] == "fail" and finding["count"]
+    ]
+    return (
+        f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}\n"
+        f"look at {bbox_report.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
+    )
+
+
+def _first_failing(bbox_report: BboxReport, broken: list[str]) -> str:
+    """Where it is: part, file, annotation and value of the first finding that stops training."""
+    findings = bbox_report.findings() if broken else None
+    failing = None if findings is None else findings[findings["action"] == "fail"]
+    if failing is None or failing.empty:
+        return ""
+    first = failing.iloc[0][["part", "file_name", "annotation_id", "value"]].dropna()
+    return f"; first: {', '.join(map(str, first))}"
