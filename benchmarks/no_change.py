@@ -1,6 +1,6 @@
 """Nothing changed: `agar run` and `dagster asset materialize --select '*'` against a Dagster project that does nothing.
 
-The do-nothing project has as many assets as ours, in a chain, and the same executor and storage.
+The do-nothing project has as many assets and checks as ours, in a chain, and the same executor and storage.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ def nothing(name, dep):
     return asset
 
 
-@dg.asset_check(asset="asset_3", blocking=True)
-def check():
-    return dg.AssetCheckResult(passed=True)
+def passes(asset):
+    @dg.asset_check(asset=asset, name="check", blocking=True)
+    def check():
+        return dg.AssetCheckResult(passed=True)
+
+    return check
 
 
 assets = [nothing(name, dep) for name, dep in zip(names, [None, *names])]
-defs = dg.Definitions(assets, asset_checks=[check], executor=dg.in_process_executor)
+defs = dg.Definitions(assets, asset_checks=[passes("asset_1"), passes("asset_3")], executor=dg.in_process_executor)
 """
 
 
