@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Generator, Iterator
 
@@ -10,6 +12,9 @@ import pytest
 
 from tests.acceptance.grading import SilentlyWrong, Unclear, case_of
 from tests.acceptance.lab import TRAINING_ASSETS, Lab, make_lab
+
+if threading.current_thread() is threading.main_thread():  # a shell's background jobs ignore Ctrl-C, as would children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
