@@ -42,8 +42,8 @@ class Lab:
     """Data versions of an undisturbed run."""
     seconds: float = 0.0
     """What that run took."""
-    training_seconds: float = 0.0
-    """What smoke run, training and evaluation took."""
+    training_seconds: dict[str, float] = field(default_factory=dict)
+    """What smoke run, training and evaluation took, each in a run of its own."""
 
     @property
     def home(self) -> Path:

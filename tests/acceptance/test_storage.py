@@ -34,6 +34,7 @@ FULL_DISKS = [*DATA_ASSETS, *TRAINING_ASSETS, "leaderboard"] if FULL else ["spli
 @pytest.fixture
 def full_disk(lab: Lab, asset: str) -> Iterator[Path]:
     """The asset's folder as a disk with hardly any room beside what is there."""
+    lab.run("run", *([] if FULL else DATA_ASSETS))
     folder, aside = lab.store.folder(Key(*reversed(asset.split("/")))), lab.home / "aside"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, aside, symlinks=True)
@@ -53,7 +54,6 @@ def full_disk(lab: Lab, asset: str) -> Iterator[Path]:
 
 @pytest.mark.parametrize("asset", FULL_DISKS)
 def test_case_06_a_full_disk_leaves_the_old_state_and_names_bytes(lab: Lab, asset: str, full_disk: Path) -> None:
-    lab.run("run", *([] if FULL else DATA_ASSETS))
     latest = (full_disk / "latest").resolve()
     everything = [*DATA_ASSETS, *TRAINING_ASSETS, "leaderboard"]
     changed = f"{{method: random, seed: {1 + everything.index(asset)}, fractions: {{train: 0.8, val: 0.2}}}}"
