@@ -214,12 +214,17 @@ def test_another_seed_and_back_again(small: tuple[Run, Path, Path]) -> None:
     pipeline.write_text(original.replace("seed: 0", "seed: 1"))
     plan = run("agar", "plan")
     assert "split.seed 0 → 1" in plan.stdout
-    assert run("agar", "run", *data).returncode == 0
-    assert Store(home).open_latest(Key("split")).data_version != versions[0]
+    done = run("agar", "run", *data, "--json")
+    assert done.returncode == 0
+    materialized = json.loads(done.stdout)["materialized"]
+    assert [made["asset"] for made in materialized] == list(data)
+    assert materialized[0]["data_version"] != versions[0]
+    assert Store(home).open_latest(Key("split")).root == Path(materialized[0]["path"])
     pipeline.write_text(original)
     count = len(list(Store(home).published()))
     assert "nothing to compute" in run("agar", "plan").stdout
     assert run("agar", "run").returncode == 0
+    assert json.loads(run("agar", "run", "--json").stdout) == {"materialized": []}
     assert [Store(home).open_latest(Key(name)).data_version for name in data] == versions
     assert len(list(Store(home).published())) == count, "going back computes nothing"
     assert run("agar", "plan").returncode == 0

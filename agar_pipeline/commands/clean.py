@@ -40,7 +40,7 @@ def command(yes: bool, keep: tuple[str, ...], release: tuple[str, ...], as_json:
     if not as_json:
         for item in found:
             click.echo(f"{item.key or item.path.parent.name!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
-        click.echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop")
+        click.echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop; next: agar plan")
     if not yes and not (found and not as_json and sys.stdin.isatty() and click.confirm("Drop them?")):
         if as_json:
             click.echo(json.dumps(to_plain(found, [], []), indent=1))

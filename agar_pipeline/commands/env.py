@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 
 import click
 
@@ -16,3 +17,5 @@ def command() -> None:
     values = {"AGAR_HOME": agar_home(), "AGAR_PIPELINE": pipeline_name(), "DAGSTER_HOME": dagster_home()}
     for name, value in values.items():
         click.echo(f"export {name}={shlex.quote(str(value))}")
+    if sys.stdout.isatty():  # read by a person, not by a shell
+        click.echo('next: eval "$(agar env)" && dagster dev', err=True)

@@ -41,7 +41,9 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     print_counts(model, counted, as_json)
     if out_dir is not None:
         write_counts(model, counted, out_dir)
-        say(f"pictures, counts.csv and predictions.json are in {out_dir}")
+        say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
+    else:
+        say("next: the same with --out-dir counted draws the boxes")
     unread = [answer for answer in answers if not isinstance(answer, PhotoCount)]
     for error in unread:
         say(f"error: {error}")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from agar_pipeline.artifacts import Artifact
     from agar_pipeline.store import Key
 
 
 @click.command("run", epilog="Example: agar run --experiment demo")
 @click.argument("assets", nargs=-1)
 @click.option("--experiment", help="Only the chain of this experiment.")
-def command(assets: tuple[str, ...], experiment: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was materialized as JSON.")
+def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> None:
     """Materialize what is stale, in one Dagster run; none where all is current.
 
     ASSETS limits it to the named ones, as `agar plan` names them. What a shared store (AGAR_STORE) has is fetched.
@@ -24,10 +27,19 @@ def command(assets: tuple[str, ...], experiment: str | None) -> None:
     from agar_pipeline.store import Store
 
     ran, store = run_stale(assets, experiment), Store(agar_home())
-    pages = [store.open_latest(key).root / "report.html" for key in ran]
-    for page in filter(Path.is_file, pages):
+    artifacts = {str(key): store.open_latest(key) for key in ran}
+    if as_json:
+        plain = [{"asset": asset, "path": str(of.root), **_versions(of)} for asset, of in artifacts.items()]
+        click.echo(json.dumps({"materialized": plain}, indent=1))
+    elif not ran:
+        click.echo("nothing to do: all is current")
+    for page in filter(Path.is_file, (of.root / "report.html" for of in artifacts.values())):
         say(f"look at {page}")
     say("next: agar compare" if any(key.asset == "evaluation" for key in ran) else "next: agar plan")
+
+
+def _versions(artifact: Artifact) -> dict[str, str]:
+    return {"fingerprint": artifact.manifest.fingerprint, "data_version": artifact.data_version}
 
 
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
@@ -52,7 +64,6 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
         say(f"note: the dataset was not looked at: {trouble}")
     stale = [planned for planned in plan if planned.key in chosen and (planned.state != "fresh" or planned.elsewhere)]
     if not stale:
-        click.echo("nothing to do: all is current")
         return []
     from agar_pipeline.definitions import defs
     from agar_pipeline.defs.instance import open_instance

@@ -74,5 +74,5 @@ def show(verdict: Verdict) -> None:
         click.echo(f"{verdict.swept} leftovers of dead processes removed")
     state = "all whole" if verdict.ok else f"{len(verdict.bad) + len(verdict.dangling)} bad"
     click.echo(f"{verdict.checked} artifacts, {show_bytes(verdict.size_bytes)}: {state}")
-    if any(found.current for found in verdict.bad) or verdict.dangling:
-        click.echo("next: agar run")
+    to_build = any(found.current for found in verdict.bad) or verdict.dangling
+    click.echo("next: agar run" if to_build else "next: agar plan")

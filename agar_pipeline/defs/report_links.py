@@ -1,7 +1,7 @@
 """Links to reports that a browser opens from the web UI.
 
 A page that came over HTTP may not open a `file://`. Dagster's own server hands out whatever lies in its folder of logs,
-so the reports are there too: as hard links, one per artifact, until `agar clean` drops it.
+so the reports are there too: as hard links, one per artifact. That of a dropped artifact goes when the next is put in.
 """
 
 from pathlib import Path
