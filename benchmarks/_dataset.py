@@ -39,8 +39,10 @@ def temporary_database() -> Iterator[tuple[Path, str]]:
         yield Path(name), uri
 
 
-def fill(uri: str, images_dir: Path, name: str, times: int = 1) -> None:
-    """Make dataset `name` of `times` × 4,431 samples and 86,476 boxes, and its (tiny) image files.
+def fill(
+    uri: str, images_dir: Path, name: str, images: int = IMAGES, boxes: int = BOXES, *, alike: bool = True
+) -> None:
+    """Make dataset `name` and its (tiny) image files: names of a few files, or where not `alike`, each of its own.
 
     FiftyOne makes the dataset; the samples are written as it writes them, by hand.
     """
@@ -51,13 +53,13 @@ def fill(uri: str, images_dir: Path, name: str, times: int = 1) -> None:
 
     request = {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": []}
     run_child(CHILD, request, lambda line: None)
-    paths = _write_images(images_dir, times * IMAGES)
+    paths = _write_images(images_dir, images, alike)
     with pymongo.MongoClient(uri) as client:
         database = client["fiftyone"]
         document = database["datasets"].find_one({"name": name})
         samples = database[document["sample_collection_name"]]
         batch: list[RawBSONDocument] = []
-        for sample in _samples(paths, times, document["_id"]):
+        for sample in _samples(paths, boxes, document["_id"]):
             batch.append(sample)
             if len(batch) == _BATCH:
                 samples.insert_many(batch)
@@ -66,7 +68,7 @@ def fill(uri: str, images_dir: Path, name: str, times: int = 1) -> None:
             samples.insert_many(batch)
 
 
-def _write_images(images_dir: Path, count: int) -> list[str]:
+def _write_images(images_dir: Path, count: int, alike: bool) -> list[str]:
     from PIL import Image
 
     images_dir.mkdir(parents=True, exist_ok=True)
@@ -76,15 +78,17 @@ def _write_images(images_dir: Path, count: int) -> list[str]:
             Path(path).parent.mkdir(exist_ok=True)
         if number % _LINKS == 0:
             Image.new("1", (SIDE_PX, SIDE_PX), number // _LINKS % 2).save(path)
-            original = path
-        else:
+            original, content = path, Path(path).read_bytes()
+        elif alike:
             os.link(original, path)
+        else:
+            Path(path).write_bytes(content + str(number).encode())  # after a PNG's end anything may stand
     return paths
 
 
-def _samples(paths: list[str], times: int, dataset_id: ObjectId) -> Iterator[RawBSONDocument]:
+def _samples(paths: list[str], boxes_in_all: int, dataset_id: ObjectId) -> Iterator[RawBSONDocument]:
     rng = np.random.default_rng(0)
-    per_image = np.concatenate([_boxes_per_image(rng) for _ in range(times)])
+    per_image = _boxes_per_image(rng, len(paths), boxes_in_all)
     now = datetime(2026, 1, 1)
     for path, count in zip(paths, per_image.tolist(), strict=True):
         sides = rng.uniform(0.01, 0.08, (count, 2))
@@ -93,10 +97,10 @@ def _samples(paths: list[str], times: int, dataset_id: ObjectId) -> Iterator[Raw
         yield RawBSONDocument(encode(_sample(path, boxes, labels, dataset_id, now)))
 
 
-def _boxes_per_image(rng: np.random.Generator) -> np.ndarray:
-    """(4431,) counts that sum to 86,476: most plates have few colonies, some have hundreds."""
-    weights = rng.lognormal(0, 1.2, IMAGES)
-    return rng.multinomial(BOXES, weights / weights.sum())
+def _boxes_per_image(rng: np.random.Generator, images: int, boxes: int) -> np.ndarray:
+    """(N,) counts that sum to `boxes`: most plates have few colonies, some have hundreds."""
+    weights = rng.lognormal(0, 1.2, images)
+    return rng.multinomial(boxes, weights / weights.sum())
 
 
 def _sample(path: str, boxes: list[Any], labels: list[int], dataset_id: ObjectId, now: datetime) -> dict[str, Any]:

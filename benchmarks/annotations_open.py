@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco, write_coco
+from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco
+from agar_pipeline.detection.coco_writer import write_coco
 from benchmarks._timing import by_turns, print_ratio
 
 ROUNDS = 5

@@ -33,7 +33,7 @@ def main() -> None:
     peaks, per_image = {}, {}
     with temporary_database() as (folder, uri):
         for times in sizes:
-            fill(uri, folder / f"images{times}", f"times{times}", times)
+            fill(uri, folder / f"images{times}", f"times{times}", times * IMAGES, times * BOXES)
             time.sleep(1.5)  # files that were changed a moment ago are not remembered yet
             (folder / f"out{times}").mkdir()
             arguments = [uri, f"{folder}/home", f"{folder}/out{times}", f"times{times}"]

@@ -68,7 +68,7 @@ ALLOWED = {
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
     "steps": {"artifacts", "child", "config", "detection", "errors", "launch", "media", "partitions", "progress"}
-    | {"reports", "scorecard", "sources", "splitting", "verdicts"},
+    | {"reports", "scorecard", "snapshot_files", "sources", "splitting", "verdicts"},
     "chain": {"artifacts", "config", "errors", "store"},
     "gates": {"artifacts", "errors", "store", "verdicts"},
     "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "partitions"}

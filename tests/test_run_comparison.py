@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
-from agar_pipeline.detection.coco import write_coco
+from agar_pipeline.detection.coco_writer import write_coco
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.scoring import score_detections
 from agar_pipeline.errors import ArtifactError

@@ -19,16 +19,37 @@ LISTED = 50
 
 def balance_of_parts(snapshot: Snapshot, split: Split) -> dict[str, Any]:
     """The boxes of each label in each part, as shares of the part's: what a good split makes alike."""
-    part_of = dict(read_columns(split.root / "split.parquet", "image_id", "part"))
-    boxes = read_columns(snapshot.root / "boxes.parquet", "image_id", "label")
-    counts = Counter((label, part_of[image_id]) for image_id, label in boxes if image_id in part_of)
     parts = list(split.summary()["parts"])
+    counts = _count_labels(snapshot, split, parts)
     totals = {part: sum(count for (_, of), count in counts.items() if of == part) for part in parts}
     rows = [
         (str(label), *(f"{counts[label, part]:,} ({counts[label, part] / max(totals[part], 1):.1%})" for part in parts))
         for label in sorted({label for label, _ in counts}, key=str)
     ]
     return {"balance": table(("label", *parts), rows), **{f"{part}_boxes": count for part, count in totals.items()}}
+
+
+def _count_labels(snapshot: Snapshot, split: Split, parts: list[str]) -> Counter[tuple[Any, str]]:
+    """(label, part) → boxes, column by column: there may be millions."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    rows = list(read_columns(split.root / "split.parquet", "image_id", "part"))
+    nowhere = len(parts)
+    part_of = np.full(max((image_id for image_id, _ in rows), default=0) + 2, nowhere)
+    for image_id, part in rows:
+        part_of[image_id] = parts.index(part)
+    counts: Counter[tuple[Any, str]] = Counter()
+    with pq.ParquetFile(snapshot.root / "boxes.parquet") as file:
+        for batch in file.iter_batches(1_000_000, columns=["image_id", "label"]):
+            labels = batch["label"].dictionary_encode("encode")
+            of_part = part_of[np.minimum(batch["image_id"].to_numpy(), len(part_of) - 1)]
+            pairs, times = np.unique(labels.indices.to_numpy() * (nowhere + 1) + of_part, return_counts=True)
+            for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
+                label, part_index = divmod(pair, nowhere + 1)
+                if part_index != nowhere:
+                    counts[labels.dictionary[label].as_py(), parts[part_index]] += count
+    return counts
 
 
 def findings_per_rule(report: dict[str, Any], only_broken: bool = False) -> dg.TableMetadataValue:

@@ -22,7 +22,7 @@ from agar_pipeline.detection.box_rules import (
 )
 from agar_pipeline.detection.boxes import xyxy_to_xywh
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.image_rules import find_image_findings
+from agar_pipeline.detection.file_checks import FILE_RULES
 
 CLIPPED: BoxRule = "out_of_bounds_box"
 
@@ -44,7 +44,7 @@ def mend_part(
     part: str,
     actions: Mapping[BoxRule, Action],
     min_box_side_px: float,
-    file_findings: pd.DataFrame,
+    image_findings: pd.DataFrame,
 ) -> Mended:
     """Apply the actions that change annotations.
 
@@ -52,25 +52,26 @@ def mend_part(
     no area left, and is dealt with as such.
 
     Args:
-        columns: One part, as annotated.
+        columns: Images of one part with all their annotations, as annotated.
         part: Its name.
         actions: Rule → `drop_box`, `drop_image` or `clip`; rules that are not named change nothing.
         min_box_side_px: Below it a box is a `small_box`.
-        file_findings: About the files of these images.
+        image_findings: About these images, and their files.
     """
-    beyond = np.flatnonzero(place_boxes(columns).beyond)
-    clipped = clip_boxes(columns, beyond) if actions.get(CLIPPED) == "clip" else columns
-    box_rows = find_box_rows(clipped, min_box_side_px) | {CLIPPED: beyond}
+    box_rows = find_box_rows(columns, min_box_side_px)
+    beyond, clipped = box_rows[CLIPPED], columns
+    if actions.get(CLIPPED) == "clip" and len(beyond):
+        clipped = clip_boxes(columns, beyond)
+        box_rows = find_box_rows(clipped, min_box_side_px) | {CLIPPED: beyond}
     described = [
         describe_rows(columns if rule == CLIPPED else clipped, part, rule, rows)
         for rule, rows in box_rows.items()
         if rule in actions or rule == "unknown_class"
     ]
-    image_findings = concat_findings([find_image_findings(columns, part), file_findings])
     box_kept, image_kept = _kept(columns, box_rows, image_findings, actions)
     findings = concat_findings([*described, image_findings])
     mended = findings["rule"].isin(list(actions)).to_numpy()
-    about_file = findings["rule"].isin(file_findings["rule"].unique())
+    about_file = findings["rule"].isin(FILE_RULES)
     lasting = _is_kept(findings, columns, box_kept, image_kept) & (about_file | (findings["rule"] == "unknown_class"))
     clipped_kept = int(np.count_nonzero(box_kept[beyond])) if clipped is not columns else 0
     kept = clipped.take_annotations(box_kept).take_image_columns(image_kept)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import pandas as pd
 
-from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.coco import PIECE, CocoColumns
 
 BOUNDS_TOLERANCE_PX = 1e-2
 """Relative boxes come back from float64 with errors far below a hundredth of a pixel."""
@@ -39,19 +40,24 @@ def find_box_rows(columns: CocoColumns, min_box_side_px: float = MIN_BOX_SIDE_PX
 
     A box that is not finite has no size or place to judge, one without area none to be out of bounds with.
     """
-    place = place_boxes(columns)
-    unknown_category = ~np.isin(columns.annotation_category_ids, columns.category_ids)
-    masks = {
-        "non_finite_box": ~place.finite,
-        "degenerate_box": place.finite & (place.shorter_side <= 0),
-        "small_box": place.finite & (place.shorter_side > 0) & (place.shorter_side < min_box_side_px),
-        "out_of_bounds_box": place.beyond,
-        "unknown_class": unknown_category,
-        "unknown_image": ~place.image_known,
-        "negative_id": columns.annotation_ids < 0,
-    }
-    rows = {rule: np.flatnonzero(mask) for rule, mask in masks.items()}
-    rows["duplicate_box"] = _duplicate_boxes(columns, place)
+    found: dict[str, list[np.ndarray]] = {}
+    keys = np.empty(len(columns.annotation_ids), np.uint64)
+    for first, piece in zip(count(0, PIECE), columns.pieces(), strict=False):
+        place = place_boxes(piece)
+        masks = {
+            "non_finite_box": ~place.finite,
+            "degenerate_box": place.finite & (place.shorter_side <= 0),
+            "small_box": place.finite & (place.shorter_side > 0) & (place.shorter_side < min_box_side_px),
+            "out_of_bounds_box": place.beyond,
+            "unknown_class": ~np.isin(piece.annotation_category_ids, piece.category_ids),
+            "unknown_image": ~place.image_known,
+            "negative_id": piece.annotation_ids < 0,
+        }
+        for rule, mask in masks.items():
+            found.setdefault(rule, []).append(np.flatnonzero(mask) + first)
+        keys[first : first + PIECE] = _hash_places(piece)
+    rows = {rule: np.concatenate(parts) for rule, parts in found.items()}
+    rows["duplicate_box"] = _duplicate_boxes(columns, keys)
     rows["duplicate_annotation_id"] = repeated(columns.annotation_ids)
     return rows
 
@@ -79,7 +85,7 @@ def place_boxes(columns: CocoColumns) -> BoxPlaces:
     x, y, width, height = (np.ascontiguousarray(columns.boxes_xywh[:, side]) for side in range(4))
     finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(width) & np.isfinite(height)
     shorter_side = np.minimum(width, height)
-    image_rows, image_known = find_image_rows(columns)
+    image_rows, image_known = columns.image_rows()
     sizes = columns.sizes_wh.astype(np.float64) if len(columns.sizes_wh) else np.zeros((1, 2))
     with np.errstate(invalid="ignore", over="ignore"):
         beyond = (x < -BOUNDS_TOLERANCE_PX) | (y < -BOUNDS_TOLERANCE_PX)
@@ -89,42 +95,35 @@ def place_boxes(columns: CocoColumns) -> BoxPlaces:
     return BoxPlaces((x, y, width, height), finite, shorter_side, image_rows, image_known, beyond)
 
 
-def find_image_rows(columns: CocoColumns) -> tuple[np.ndarray, np.ndarray]:
-    """Row of each annotation's image, (M,), and whether there is one, (M,) bool; the row is 0 where there is none."""
-    wanted, ids = columns.annotation_image_ids, columns.image_ids
-    if not len(ids):
-        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
-    sorter = np.argsort(ids, kind="stable")
-    low, high = int(ids[sorter[0]]), int(ids[sorter[-1]])
-    if high - low < 4 * len(ids) + 1024:  # a table of the ids between: ten times as fast as a search
-        table = np.full(high - low + 1, -1, np.int64)
-        table[ids[sorter[::-1]] - low] = sorter[::-1]  # the first of two equal ids stands
-        inside = (wanted >= low) & (wanted <= high)
-        rows = table[np.where(inside, wanted - low, 0)]
-        known = inside & (rows >= 0)
-        return np.where(known, rows, 0), known
-    place = np.minimum(np.searchsorted(ids, wanted, sorter=sorter), len(sorter) - 1)
-    rows = sorter[place]
-    known = ids[rows] == wanted
-    return np.where(known, rows, 0), known
-
-
-def _duplicate_boxes(columns: CocoColumns, place: BoxPlaces) -> np.ndarray:
-    """Rows of boxes of the same class at the same place of the same image as an earlier one.
-
-    All rows are hashed to 64 bits, and only those whose hash comes twice are compared.
-    """
+def _rounded_sides(columns: CocoColumns, rows: np.ndarray | slice) -> list[np.ndarray]:
+    """x, y, width, height of these boxes, equal where two are at the same place."""
+    boxes = columns.boxes_xywh[rows]
     with np.errstate(invalid="ignore", over="ignore"):
-        rounded = [np.rint(side * 10**SAME_PLACE_DECIMALS) + 0.0 for side in place.sides]  # + 0.0: no minus zero
+        return [np.rint(boxes[:, side] * 10**SAME_PLACE_DECIMALS) + 0.0 for side in range(4)]  # + 0.0: no minus zero
+
+
+def _hash_places(columns: CocoColumns) -> np.ndarray:
+    """(M,) uint64, the same for boxes of the same class at the same place of the same image."""
+    rounded = _rounded_sides(columns, slice(None))
     keys = columns.annotation_image_ids.astype(np.uint64)
     for column in [columns.annotation_category_ids.astype(np.uint64), *(side.view(np.uint64) for side in rounded)]:
         keys = (keys ^ (keys >> np.uint64(29)) ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    return keys
+
+
+def _duplicate_boxes(columns: CocoColumns, keys: np.ndarray) -> np.ndarray:
+    """Rows of boxes of the same class at the same place of the same image as an earlier one.
+
+    Only those whose hash comes twice are compared.
+    """
     in_order = np.sort(keys)
     twice = in_order[1:][in_order[1:] == in_order[:-1]]
     if not len(twice):
         return twice.astype(np.int64)
-    rows = np.flatnonzero(np.isin(keys, twice) & place.finite)
-    table = pd.DataFrame({str(number): side[rows] for number, side in enumerate(rounded)})
+    candidates = [np.flatnonzero(np.isin(keys[i : i + PIECE], twice)) + i for i in range(0, len(keys), PIECE)]
+    rows = np.concatenate(candidates)
+    rows = rows[np.isfinite(columns.boxes_xywh[rows]).all(axis=1)]
+    table = pd.DataFrame({str(number): side for number, side in enumerate(_rounded_sides(columns, rows))})
     table["image"], table["category"] = columns.annotation_image_ids[rows], columns.annotation_category_ids[rows]
     return rows[table.duplicated().to_numpy()]
 
@@ -140,15 +139,18 @@ def describe_rows(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) 
     """Findings of one rule, one per row."""
     if not len(rows):
         return pd.DataFrame()
-    image_rows, known = find_image_rows(columns)
-    boxes = columns.boxes_xywh[rows]
+    broken = columns.take_annotations(rows)
+    image_rows, known = broken.image_rows()
+    boxes = broken.boxes_xywh
     return pd.DataFrame(
         {
             "rule": rule,
             "part": part,
             "image_id": columns.annotation_image_ids[rows],
             "annotation_id": columns.annotation_ids[rows],
-            "file_name": [str(columns.file_names[image_rows[row]]) if known[row] else None for row in rows],
+            "file_name": [
+                str(columns.file_names[row]) if there else None for row, there in zip(image_rows, known, strict=True)
+            ],
             "value": _values(columns, rule, rows),
             **{name: boxes[:, i] for i, name in enumerate(("x", "y", "width", "height"))},
         }

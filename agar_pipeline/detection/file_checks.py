@@ -81,7 +81,9 @@ def check_files(
     names = columns.file_names.tolist()
     sizes_wh = [(int(width), int(height)) for width, height in columns.sizes_wh.tolist()]
     known: Sequence[tuple[str, int] | None] = hashes or [None] * len(names)
-    asked = (_Asked.of(name, depth, row_hash, memory) for name, row_hash in zip(names, known, strict=True))
+    if memory is not None:
+        memory.look_up([sha256 for sha256, _ in hashes or () if _is_hash(sha256)], depth)
+    asked = (_Asked.of(name, row_hash, memory) for name, row_hash in zip(names, known, strict=True))
     found: list[tuple[int, str, str]] = []
     with warnings.catch_warnings(), open_pool(threads) as pool:
         warnings.simplefilter("ignore")  # PIL warns at 89 million pixels; the limit here is ours
@@ -118,10 +120,14 @@ class _Asked:
     """Remembered of it."""
 
     @classmethod
-    def of(cls, name: str, depth: ImageChecks, known: tuple[str, int] | None, memory: FactsMemory | None) -> _Asked:
-        if memory is None or known is None or not isinstance(known[0], str) or len(known[0]) != SHA256_DIGITS:
+    def of(cls, name: str, known: tuple[str, int] | None, memory: FactsMemory | None) -> _Asked:
+        if memory is None or known is None or not _is_hash(known[0]):
             return cls(name)  # the hash is null where the snapshot found no file
-        return cls(name, *known, memory.recall(known[0], depth))
+        return cls(name, *known, memory.recall(known[0]))
+
+
+def _is_hash(text: object) -> bool:
+    return isinstance(text, str) and len(text) == SHA256_DIGITS
 
 
 def _look(images_dir: Path, depth: ImageChecks, asked: _Asked) -> tuple[tuple[str, str] | FileFacts | None, str | None]:

@@ -5,8 +5,10 @@ Here: an SQLite file that may be lost at any time. Not here: what is looked for 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,14 +37,19 @@ class FactsMemory:
 
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[str, str] = {}
         self._fresh: dict[tuple[str, str], str] = {}
-        try:
-            with closing(self._connect()) as connection:
-                rows = connection.execute("SELECT sha256, depth, facts FROM facts WHERE format = ?", (FORMAT,))
-                self._known = {(sha256, depth): facts for sha256, depth, facts in rows}
-        except (sqlite3.Error, OSError):
-            pass
+
+    def look_up(self, sha256s: Sequence[str], depth: str) -> None:
+        """Have what is known of these contents at hand, and of no others."""
+        self._known = {}
+        with contextlib.suppress(sqlite3.Error, OSError), closing(self._connect()) as connection:
+            rows = connection.execute(
+                "SELECT sha256, facts FROM json_each(?) AS asked JOIN facts ON facts.sha256 = asked.value"
+                " WHERE depth = ? AND format = ?",
+                (json.dumps(list(sha256s)), depth, FORMAT),
+            )
+            self._known = dict(rows)
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,9 +60,9 @@ class FactsMemory:
         )
         return connection
 
-    def recall(self, sha256: str, depth: str) -> FileFacts | None:
-        """None where this content was not looked at so deeply."""
-        text = self._known.get((sha256, depth))
+    def recall(self, sha256: str) -> FileFacts | None:
+        """Of a content that was looked up; None where it was not looked at so deeply."""
+        text = self._known.get(sha256)
         if text is None:
             return None
         plain = json.loads(text)
@@ -76,5 +83,4 @@ class FactsMemory:
                 )
         except (sqlite3.Error, OSError):
             return
-        self._known |= self._fresh
         self._fresh = {}

@@ -35,7 +35,7 @@ def measure_health(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
 
 
 def _plates(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
-    counts = np.concatenate([np.diff(part.rows_of_images()[1]) for part in parts.values()] or [np.zeros(0)])
+    counts = np.concatenate([part.boxes_per_image() for part in parts.values()] or [np.zeros(0)])
     if not len(counts):
         return {"median": None, "most": None, "empty": 0, "over_300": 0}
     return {
@@ -72,8 +72,9 @@ def _sizes(parts: Mapping[str, CocoColumns], suggested: int | None) -> dict[str,
         return {"photo_side_px": None, "at_input_size": {}, "suggested_input_size": None, "tiles_advised": False}
     photo_side = float(np.median(np.concatenate([part.sizes_wh.max(axis=1) for part in parts.values()])))
     sizes = sorted({*SHOWN_INPUT_SIZES, *([suggested] if suggested else [])})
-    in_photo = np.concatenate([box_shares(part, of_image=False) for part in parts.values()])
     at = {str(size): _at(shares * size) for size in sizes}
+    del shares
+    in_photo = np.concatenate([box_shares(part, of_image=False) for part in parts.values()])
     return {
         "photo_side_px": photo_side,
         "in_photo": _at(in_photo),
@@ -85,6 +86,6 @@ def _sizes(parts: Mapping[str, CocoColumns], suggested: int | None) -> dict[str,
 
 
 def _at(sides_px: np.ndarray) -> dict[str, float]:
-    small, middle = np.quantile(sides_px, [SMALL_QUANTILE, 0.5]).tolist()
     below = float((sides_px < LEAST_MATCHED_PX).mean())
+    small, middle = np.quantile(sides_px, [SMALL_QUANTILE, 0.5], overwrite_input=True).tolist()
     return {"median_px": round(middle, 2), "small_px": round(small, 2), "below_anchor_share": round(below, 4)}

@@ -27,9 +27,13 @@ def choose_input_size(columns: CocoColumns, small_quantile: float = SMALL_QUANTI
 
 def box_shares(columns: CocoColumns, of_image: bool = True) -> np.ndarray:
     """(N,) square roots of the boxes' areas as shares of the image's longer side, or in pixels of the photo."""
-    order, starts = columns.rows_of_images()
-    longer_sides = np.repeat(columns.sizes_wh.max(axis=1), np.diff(starts)) if of_image else 1
-    boxes = columns.boxes_xywh[order]
+    return np.concatenate([_box_shares(piece, of_image) for piece in columns.pieces()])
+
+
+def _box_shares(columns: CocoColumns, of_image: bool) -> np.ndarray:
+    rows, known = columns.image_rows()
+    longer_sides = columns.sizes_wh.max(axis=1)[rows[known]] if of_image else 1
+    sides_wh = columns.boxes_xywh[known, 2:]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        sides = np.sqrt(np.clip(boxes[:, 2], 0, None) * np.clip(boxes[:, 3], 0, None)) / longer_sides
+        sides = np.sqrt(np.clip(sides_wh[:, 0], 0, None) * np.clip(sides_wh[:, 1], 0, None)) / longer_sides
     return sides[np.isfinite(sides) & (sides > 0)]

@@ -21,6 +21,36 @@ def save_array(path: Path, array: np.ndarray) -> None:
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
 
 
+class GrowingArray:
+    """A .npy file that rows are appended to, the same as `save_array` writes of all of them."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._rows = path.open("wb"), 0
+        self._kind: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+
+    def append(self, rows: np.ndarray) -> None:
+        """More rows, of the shape and type of the first ones."""
+        rows = np.ascontiguousarray(rows)
+        if self._kind is None:
+            self._kind = rows.shape[1:], rows.dtype
+            self._write_header()
+        if self._kind != (rows.shape[1:], rows.dtype):
+            raise ValueError(f"rows of {rows.shape[1:]} {rows.dtype}, not of {self._kind}")
+        self._rows += len(rows)
+        self._file.write(rows.data)
+
+    def finish(self) -> None:
+        """Say in the header how many there are: it leaves room for any number."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        shape, dtype = self._kind or ((), np.dtype(np.int64))
+        kind = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, {**kind, "shape": (self._rows, *shape)})
+
+
 def open_array(path: Path) -> np.ndarray:
     """Map a .npy file, read-only.
 

@@ -24,17 +24,9 @@ from agar_pipeline.errors import StorageError
 FORMAT = 1
 """Raised whenever other columns are written than before: older ones are then ignored."""
 SOURCE = "source.json"
-ARRAYS = (
-    "image_ids",
-    "sizes_wh",
-    "original_sizes_wh",
-    "annotation_ids",
-    "annotation_image_ids",
-    "annotation_category_ids",
-    "boxes_xywh",
-    "iscrowd",
-    "category_ids",
-)
+OF_IMAGES = ("image_ids", "sizes_wh", "original_sizes_wh")
+OF_ANNOTATIONS = ("annotation_ids", "annotation_image_ids", "annotation_category_ids", "boxes_xywh", "iscrowd")
+ARRAYS = (*OF_IMAGES, *OF_ANNOTATIONS, "category_ids")
 
 
 _WORTH_KEEPING_BYTES = 1_000_000
@@ -85,7 +77,7 @@ def columns_folder(json_path: Path) -> Path:
 
 
 def write_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> None:
-    """Write the columns of a COCO file that has just been written or read.
+    """Write the columns of a COCO file that has just been read.
 
     Args:
         folder: Made anew; usually `columns_folder(json_path)`.
@@ -94,7 +86,14 @@ def write_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> N
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name in ARRAYS:
+    for name in OF_ANNOTATIONS:
+        save_array(folder / f"{name}.npy", fields[name])
+    finish_columns(folder, json_path, fields)
+
+
+def finish_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> None:
+    """Write all but the columns of the annotations, which are in the folder; see `write_columns`."""
+    for name in (*OF_IMAGES, "category_ids"):
         save_array(folder / f"{name}.npy", fields[name])
     names = TextColumn.of(fields["file_names"])
     save_array(folder / "file_names.utf8.npy", names.utf8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.coco import PIECE, CocoColumns
 
 FEW = 2
 """Values below which a distance of distributions means nothing."""
@@ -54,8 +54,8 @@ def part_drifts(parts: Mapping[str, CocoColumns]) -> dict[str, PartDrift]:
     """
     names = next(iter(parts.values())).class_names if parts else ()
     counts = {part: _class_counts(columns) for part, columns in parts.items()}
-    per_image = {part: np.diff(columns.rows_of_images()[1]) for part, columns in parts.items()}
-    sides = {part: _sides_px(columns) for part, columns in parts.items()}
+    per_image = {part: columns.boxes_per_image() for part, columns in parts.items()}
+    sides = {part: sides_px(columns) for part, columns in parts.items()}
     drifts = {}
     for part in parts:
         others = [name for name in parts if name != part]
@@ -97,10 +97,13 @@ def kolmogorov_smirnov(values: np.ndarray, other_values: np.ndarray) -> float | 
     if min(len(values), len(other_values)) < FEW:
         return None
     values, other_values = np.sort(values), np.sort(other_values)
-    at = np.concatenate([values, other_values])
-    below = np.searchsorted(values, at, side="right") / len(values)
-    other_below = np.searchsorted(other_values, at, side="right") / len(other_values)
-    return float(np.abs(below - other_below).max())
+
+    def distance(at: np.ndarray) -> float:
+        below = np.searchsorted(values, at, side="right") / len(values)
+        other_below = np.searchsorted(other_values, at, side="right") / len(other_values)
+        return float(np.abs(below - other_below).max())
+
+    return max(distance(at[i : i + PIECE]) for at in (values, other_values) for i in range(0, len(at), PIECE))
 
 
 def critical_distance(count: int, other_count: int) -> float | None:
@@ -120,10 +123,14 @@ def _class_counts(columns: CocoColumns) -> np.ndarray:
     )
 
 
-def _sides_px(columns: CocoColumns) -> np.ndarray:
+def sides_px(columns: CocoColumns) -> np.ndarray:
     """Square roots of the areas of the boxes that have one."""
-    areas = columns.boxes_xywh[:, 2] * columns.boxes_xywh[:, 3]
-    return np.sqrt(areas[np.isfinite(areas) & (areas > 0) & (columns.boxes_xywh[:, 2] > 0)])
+
+    def of_piece(boxes_xywh: np.ndarray) -> np.ndarray:
+        areas = boxes_xywh[:, 2] * boxes_xywh[:, 3]
+        return np.sqrt(areas[np.isfinite(areas) & (areas > 0) & (boxes_xywh[:, 2] > 0)])
+
+    return np.concatenate([of_piece(piece.boxes_xywh) for piece in columns.pieces()])
 
 
 def _median(values: np.ndarray) -> float | None:

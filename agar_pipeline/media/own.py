@@ -25,9 +25,8 @@ DONE = {"link": "linked", "copy": "copied", "resize": "resized"}
 
 @dataclass(frozen=True)
 class OwnPhotos:
-    """The photos that a cache holds, and its parts in their pixels."""
+    """The photos that a cache holds."""
 
-    parts: dict[str, CocoColumns]
     known_files: dict[str, dict[str, Any]]
     """Path in the artifact → size_bytes, mtime_ns, sha256, so that nobody needs to read the files again."""
     counts: dict[str, int]
@@ -39,26 +38,23 @@ def take_photos(
     source_dir: Path,
     out_dir: Path,
     media: OWN_MEDIA,
-    max_side: int | None,
     earlier: Sequence[Path],
     log: Callable[[str], None],
 ) -> OwnPhotos:
     """Put the photos of all parts into `out_dir/images` and say in `media.parquet` what each was made from.
 
     Args:
-        parts: In pixels of the photos.
+        parts: Images of each part, of the size that their copies are to have.
         images: image_id, sha256, size_bytes of at least their images, as the snapshot saw them.
         source_dir: What `file_name` is relative to.
         out_dir: Of the artifact.
         media: How.
-        max_side: For `resize`: of the copies, pixels; smaller photos stay as they are.
         earlier: Former caches, whose files are linked to where photo and way are the same.
         log: Told the counts.
 
     Raises:
         DatasetError, ImageFileError, StorageError: see `place_photos`.
     """
-    parts = {part: scale_columns(columns, max_side) for part, columns in parts.items()} if max_side else dict(parts)
     photos = [photo for columns in parts.values() for photo in _photos(columns, images.set_index("image_id"))]
     with progress_bar(f"photos {DONE[media]}", log) as progress:
         placed = place_photos(photos, source_dir, out_dir / IMAGES, media, find_known(earlier), progress)
@@ -68,7 +64,7 @@ def take_photos(
     log(_in_words(placed, media))
     known_files = {f"{IMAGES}/{name}": file.to_manifest() for name, file in placed.files.items()}
     counts = {"size_bytes": placed.size_bytes, "made": placed.made, "reused": placed.reused}
-    return OwnPhotos(parts, known_files, counts)
+    return OwnPhotos(known_files, counts)
 
 
 def scale_columns(columns: CocoColumns, max_side: int) -> CocoColumns:

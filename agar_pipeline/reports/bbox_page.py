@@ -14,6 +14,7 @@ import numpy as np
 from agar_pipeline.config import rules_allowing
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.file_checks import FILE_RULES
+from agar_pipeline.detection.part_balance import sides_px
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.balance_section import describe_balance
 from agar_pipeline.reports.health_words import describe_health
@@ -45,7 +46,8 @@ def write_bbox_page(
         images_dir: What `file_name` is relative to.
     """
     findings = findings.reindex(columns=FINDING_COLUMNS).reset_index(drop=True)
-    drawn = _plots(report, {name: part.in_photo_pixels() for name, part in parts.items()})
+    photos = {name: part.in_photo_pixels() for name, part in parts.items()}
+    drawn = _plots(report, photos)
     rules = [_rule(name, entry) for name, entry in report.get("findings", {}).items()]
     rules.sort(key=lambda rule: (rule["count"] == 0, SEVERITY.get(rule["action"], len(SEVERITY)), -rule["count"]))
     blocking = [rule for rule in rules if rule["action"] == "fail" and rule["count"]]
@@ -62,7 +64,7 @@ def write_bbox_page(
         "files_words": _files_words(report),
         "pictures": [picture_of_finding(row, parts, images_dir) for row in worst_findings(findings, parts, PICTURES)],
         "plots": drawn,
-        "balance": describe_balance({name: part.in_photo_pixels() for name, part in parts.items()}),
+        "balance": describe_balance(photos),
         "rows": _rows(findings),
         "total": len(findings),
     }
@@ -129,7 +131,7 @@ def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
 
 def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> list[dict[str, Any]]:
     images = sum(len(part.image_ids) for part in parts.values()) or report["images"]
-    empty = sum(int((_boxes_per_image(part) == 0).sum()) for part in parts.values())
+    empty = sum(int((part.boxes_per_image() == 0).sum()) for part in parts.values())
     sizes = ", ".join(f"{name} {whole(len(part.image_ids))}" for name, part in parts.items())
     ratio = report.get("out_of_bounds_ratio")
     per_image = f"{number(round(report['annotations'] / max(images, 1), 1))} per image"
@@ -149,17 +151,12 @@ def _count(categories: Any) -> int:
     return int(categories) if isinstance(categories, int) else len(categories)
 
 
-def _boxes_per_image(part: CocoColumns) -> np.ndarray:
-    _, starts = part.rows_of_images()
-    return np.diff(starts)
-
-
 def _plots(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> list[dict[str, str]]:
-    boxes_xywh = np.concatenate([part.boxes_xywh for part in parts.values()] or [np.zeros((0, 4))])
-    areas = boxes_xywh[:, 2] * boxes_xywh[:, 3]
-    sides = np.sqrt(areas[(areas > 0) & (boxes_xywh[:, 2] > 0)])
-    per_image = np.concatenate([_boxes_per_image(part) for part in parts.values()] or [np.zeros(0)])
-    centres = np.concatenate([_centres_rel_xy(part) for part in parts.values()] or [np.zeros((0, 2))])
+    sides = np.concatenate([sides_px(part) for part in parts.values()] or [np.zeros(0)])
+    per_image = np.concatenate([part.boxes_per_image() for part in parts.values()] or [np.zeros(0)])
+    centres = np.zeros((plots.GRID, plots.GRID))
+    for piece in (piece for part in parts.values() for piece in part.pieces()):
+        centres += plots.count_centres(_centres_rel_xy(piece))
     distribution = report.get("category_distribution", {})
     classes = "Boxes of each class in each part."
     if len(distribution) > plots.MANY_BARS:
@@ -185,9 +182,8 @@ def _plots(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> list[
 
 
 def _centres_rel_xy(part: CocoColumns) -> np.ndarray:
-    order, starts = part.rows_of_images()
-    sizes_wh = np.repeat(part.sizes_wh, np.diff(starts), axis=0)
-    boxes_xywh = part.boxes_xywh[order]
+    rows, known = part.image_rows()
+    sizes_wh, boxes_xywh = part.sizes_wh[rows[known]], part.boxes_xywh[known]
     with np.errstate(divide="ignore", invalid="ignore"):
         centres = (boxes_xywh[:, :2] + boxes_xywh[:, 2:] / 2) / sizes_wh
     return centres[np.isfinite(centres).all(axis=1)]

@@ -22,6 +22,7 @@ PALETTE = ("#0f766e", "#c2410c", "#4338ca", "#a16207", "#be185d", "#475569")
 INK, FAINT = "#334155", "#cbd5e1"
 MANY_POINTS = 2_000
 MANY_BARS = 24
+GRID = 40
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "agar_pipeline",
     "svg.fonttype": "none",
@@ -162,16 +163,20 @@ def columns(values: Mapping[str, float | None], x_label: str, y_label: str) -> s
         return to_svg_uri(figure)
 
 
-def heat_map(centres_rel_xy: np.ndarray) -> str:
-    """Where boxes lie, over all images.
+def count_centres(centres_rel_xy: np.ndarray) -> np.ndarray:
+    """(40, 40) how many centres lie in each field of a grid, rows from top to bottom.
 
     Args:
         centres_rel_xy: (N, 2) centres as shares of the image; those outside [0, 1] are left out.
     """
+    x, y = np.asarray(centres_rel_xy, dtype=np.float64).reshape(-1, 2).T
+    return np.histogram2d(y, x, bins=GRID, range=[[0, 1], [0, 1]])[0]
+
+
+def heat_map(counts: np.ndarray) -> str:
+    """Where boxes lie, over all images: the sum of what `count_centres` counted."""
     with drawing():
         figure, axes = new_figure(4.6, 3.9)
-        x, y = np.asarray(centres_rel_xy, dtype=np.float64).reshape(-1, 2).T
-        counts, _, _ = np.histogram2d(y, x, bins=40, range=[[0, 1], [0, 1]])
         image = axes.imshow(counts, extent=(0, 100, 100, 0), cmap="YlGnBu", interpolation="nearest", vmin=0)
         figure.colorbar(image, ax=axes, label="boxes", shrink=0.85)
         label_axes(axes, "from left, % of the width", "from top, % of the height")

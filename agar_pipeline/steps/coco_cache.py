@@ -6,8 +6,10 @@ Not here: photos of its own (`media`), judging what is left (`bbox_report`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,27 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from agar_pipeline.artifacts import Snapshot, Split
 from agar_pipeline.config import CocoCacheConfig, Spellings, agar_home
 from agar_pipeline.detection.box_policy import mend_part
 from agar_pipeline.detection.box_rules import concat_findings
-from agar_pipeline.detection.coco import CocoColumns, write_coco
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.coco_writer import coco_writer, concat_images
 from agar_pipeline.detection.file_checks import check_files
 from agar_pipeline.detection.file_memory import FactsMemory
+from agar_pipeline.detection.image_rules import find_image_findings
 from agar_pipeline.media.earlier import IMAGES
-from agar_pipeline.media.own import take_photos
+from agar_pipeline.media.own import scale_columns, take_photos
+from agar_pipeline.snapshot_files.blocks import read_blocks
 
 UNKNOWN_CATEGORY_ID = 0
+IMAGE_COLUMNS = ["image_id", "path", "width", "height", "size_bytes", "sha256"]
+BOXES_AT_ONCE = 500_000
+"""Memory does not grow with the dataset's boxes, and hardly with its images."""
+BOX_COLUMNS = ["box_id", "image_id", "label", "x", "y", "width", "height", "iscrowd"]
 OF_NO_FILE = {"width": 0, "height": 0, "size_bytes": -1, "sha256": ""}
 """What stands here for what the snapshot does not know: findings say it, policies judge it."""
 LOG_EVERY_S = 10
@@ -58,18 +69,36 @@ def build(
     Returns:
         What is known of the photos without reading them, see `Store.build`.
     """
-    images = snapshot.images().fillna(OF_NO_FILE).astype(dict.fromkeys(("width", "height", "size_bytes"), "int64"))
-    images = images.merge(split.table(), on="image_id", validate="one_to_one")
+    images = pq.read_table(snapshot.root / "images.parquet", columns=IMAGE_COLUMNS)
+    part_of = split.table().set_index("image_id")["part"].reindex(images["image_id"].to_numpy()).to_numpy()
     images_dir = Path(snapshot.dataset()["images_dir"])
-    parts, findings, counts = _mend(config, images, snapshot.boxes(), images_dir, log)
+    memory = FactsMemory(agar_home() / "file_checks.sqlite")
+    with contextlib.ExitStack() as stack:
+        parts = {
+            part: _Part(
+                part,
+                images.take(np.flatnonzero(part_of == part)),
+                images_dir,
+                config,
+                stack.enter_context(coco_writer(out_dir / "coco" / f"{part}.json")),
+                memory,
+                log,
+            )
+            for part in ("train", "val", "test")
+            if (part_of == part).any()
+        }
+        for image_ids, boxes in read_blocks(snapshot.root / "boxes.parquet", BOX_COLUMNS, BOXES_AT_ONCE):
+            for part in parts.values():
+                part.add(image_ids, boxes)
     media: dict[str, Any] = {"kind": config.media, "max_side": config.max_side}
     known_files: dict[str, dict[str, Any]] = {}
     if config.media != "reference":
-        own = take_photos(parts, images, images_dir, out_dir, config.media, config.max_side, earlier, log)
-        parts, known_files, media = own.parts, own.known_files, {**media, **own.counts}
-    for part, columns in parts.items():
-        write_coco(out_dir / "coco" / f"{part}.json", columns)
+        photos = {name: concat_images(part.kept_images) for name, part in parts.items()}
+        own = take_photos(photos, _to_frame(images), images_dir, out_dir, config.media, earlier, log)
+        known_files, media = own.known_files, {**media, **own.counts}
+    findings = concat_findings([found for part in parts.values() for found in part.findings])
     findings.to_parquet(out_dir / "findings.parquet", index=False)
+    counts = {name: {**part.counts, "image_files": config.images} for name, part in parts.items()}
     (out_dir / "mending.json").write_bytes(orjson.dumps(counts, option=orjson.OPT_INDENT_2))
     dataset = {
         **_where(images_dir, out_dir, config.media),
@@ -83,24 +112,56 @@ def build(
     return known_files
 
 
-def _mend(
-    config: CocoCacheConfig, images: pd.DataFrame, boxes: pd.DataFrame, images_dir: Path, log: Callable[[str], None]
-) -> tuple[dict[str, CocoColumns], pd.DataFrame, dict[str, dict[str, Any]]]:
-    """What is left of each part, the findings, and the counts before and after."""
-    memory = FactsMemory(agar_home() / "file_checks.sqlite")
-    parts, found, counts = {}, [], {}
-    for part in [part for part in ("train", "val", "test") if (images["part"] == part).any()]:
-        part_images = images[images["part"] == part]
-        columns, labels = _to_columns(part_images, boxes, config)
-        hashes = list(zip(part_images["sha256"], part_images["size_bytes"], strict=True))
-        progress = _every_few_seconds(log, f"{part}: image files checked ({config.images})")
-        about_files = check_files(
-            columns, part, images_dir, config.images, hashes=hashes, memory=memory, progress=progress
+class _Part:
+    """One COCO file in the making: blocks of the snapshot come in, what is left of them after mending is written."""
+
+    def __init__(
+        self,
+        name: str,
+        images: pa.Table,
+        images_dir: Path,
+        config: CocoCacheConfig,
+        write: Callable[[CocoColumns], None],
+        memory: FactsMemory,
+        log: Callable[[str], None],
+    ) -> None:
+        self._name, self._images, self._images_dir, self._config = name, images, images_dir, config
+        self._write, self._memory = write, memory
+        self._progress = _every_few_seconds(log, f"{name}: image files checked ({config.images})")
+        self._image_ids = images["image_id"].to_numpy()
+        nothing = pd.DataFrame(columns=BOX_COLUMNS)
+        self._about_images = find_image_findings(_to_columns(_to_frame(images), nothing, config)[0], name)
+        self._checked = 0
+        self.findings: list[pd.DataFrame] = []
+        self.counts: Counter[str] = Counter()
+        self.kept_images: list[CocoColumns] = []
+
+    def add(self, image_ids: range, boxes: pd.DataFrame) -> None:
+        """Check, mend and write the images of this part that have these ids; `boxes` are those of all parts."""
+        start, stop = np.searchsorted(self._image_ids, [image_ids.start, image_ids.stop]).tolist()
+        images, config = _to_frame(self._images.slice(start, stop - start)), self._config
+        columns, labels = _to_columns(images, boxes[boxes["image_id"].isin(images["image_id"])], config)
+        about_images = self._about_images[self._about_images["image_id"].isin(columns.image_ids)]
+        about_images = concat_findings([about_images, self._check_files(columns, images)])
+        mended = mend_part(columns, self._name, config.mend, config.min_box_side_px, about_images)
+        kept = scale_columns(mended.columns, config.max_side) if config.max_side else mended.columns
+        self._write(kept)
+        self.findings.append(name_labels(mended.findings, columns, labels, config.spellings))
+        self.counts.update(mended.counts)
+        self.kept_images.append(kept.without_annotations())
+
+    def _check_files(self, columns: CocoColumns, images: pd.DataFrame) -> pd.DataFrame:
+        before, total = self._checked, len(self._images)
+        self._checked += len(images)
+        return check_files(
+            columns,
+            self._name,
+            self._images_dir,
+            self._config.images,
+            hashes=list(zip(images["sha256"], images["size_bytes"], strict=True)),
+            memory=self._memory,
+            progress=lambda done, _: self._progress(before + done, total),
         )
-        mended = mend_part(columns, part, config.mend, config.min_box_side_px, about_files)
-        found.append(name_labels(mended.findings, columns, labels, config.spellings))
-        parts[part], counts[part] = mended.columns, {**mended.counts, "image_files": config.images}
-    return parts, concat_findings(found), counts
 
 
 def _where(images_dir: Path, out_dir: Path, media: str) -> dict[str, str]:
@@ -129,9 +190,13 @@ def _every_few_seconds(log: Callable[[str], None], words: str) -> Callable[[int,
     return progress
 
 
+def _to_frame(images: pa.Table) -> pd.DataFrame:
+    """Some images of a snapshot, complete: text takes three times the memory here."""
+    return images.to_pandas().fillna(OF_NO_FILE).astype(dict.fromkeys(("width", "height", "size_bytes"), "int64"))
+
+
 def _to_columns(images: pd.DataFrame, boxes: pd.DataFrame, config: CocoCacheConfig) -> tuple[CocoColumns, np.ndarray]:
-    """COCO columns of the given images, and the label of each annotation, (M,)."""
-    boxes = boxes[boxes["image_id"].isin(images["image_id"])]
+    """COCO columns of the given images and their boxes, and the label of each annotation, (M,)."""
     category_ids = config.spellings.category_ids(boxes["label"].unique())
     columns = CocoColumns(
         image_ids=images["image_id"].to_numpy(np.int64),

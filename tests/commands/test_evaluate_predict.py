@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.coco import CocoColumns, write_coco
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.coco_writer import write_coco
 from tests.conftest import Run, runner
 
 SIZES_WH = ((96, 64), (80, 80), (64, 96))

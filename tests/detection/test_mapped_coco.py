@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from agar_pipeline.detection import coco, mapped_coco
-from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco, write_coco
+from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco
+from agar_pipeline.detection.coco_writer import write_coco
 from agar_pipeline.detection.mapped import TextColumn
 from agar_pipeline.detection.mapped_coco import columns_folder
 from agar_pipeline.store import Store

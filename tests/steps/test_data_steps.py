@@ -25,6 +25,7 @@ from agar_pipeline.config import (
     SplitConfig,
     from_plain,
 )
+from agar_pipeline.detection import box_rules, coco, coco_writer, part_balance
 from agar_pipeline.errors import ArtifactError, ConfigError, DatasetError, GateError
 from agar_pipeline.steps import bbox_report, coco_cache, split
 from agar_pipeline.store import Built, Content, Key, Store
@@ -43,7 +44,9 @@ def quiet(text: str) -> None:
     """No log."""
 
 
-def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) -> Snapshot:
+def make_snapshot(
+    folder: Path, boxes: list[tuple[Any, ...]], images: int = 10, row_group_size: int | None = None
+) -> Snapshot:
     """A snapshot of 100×80 pictures; `boxes` are (image_id, label, x, y, width, height)."""
     photos = folder / "photos"
     photos.mkdir(parents=True)
@@ -68,7 +71,7 @@ def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) 
         table = pd.DataFrame(boxes, columns=["image_id", "label", "x", "y", "width", "height"])
         table = table.astype(dict.fromkeys(("x", "y", "width", "height"), float)).assign(iscrowd=False, attributes=None)
         table.insert(0, "box_id", np.arange(1, len(table) + 1))
-        table.to_parquet(out_dir / "boxes.parquet")
+        table.to_parquet(out_dir / "boxes.parquet", row_group_size=row_group_size)
         read = ["image_id", "sample_id", "path", "sha256"]
         pd.read_parquet(out_dir / "images.parquet")[read].to_parquet(out_dir / "image_ids.parquet")
         dataset = {"dataset": "x", "images_dir": str(photos), "images": images, "boxes": len(boxes), "labels": {}}
@@ -77,7 +80,9 @@ def make_snapshot(folder: Path, boxes: list[tuple[Any, ...]], images: int = 10) 
     return Store(folder).build(Key("snapshot"), {}, {}, write, quiet).artifact
 
 
-def build_data(folder: Path, boxes: list[tuple[Any, ...]], policy: dict[str, str]) -> tuple[CocoCache, BboxReport]:
+def build_data(
+    folder: Path, boxes: list[tuple[Any, ...]], policy: dict[str, str], row_group_size: int | None = None
+) -> tuple[CocoCache, BboxReport]:
     """The data assets after a hand-made snapshot."""
     pipeline = PipelineConfig(
         name="x",
@@ -86,7 +91,7 @@ def build_data(folder: Path, boxes: list[tuple[Any, ...]], policy: dict[str, str
         box_policy=policy,  # type: ignore[arg-type]
     )
     store = Store(folder)
-    made: dict[Key, Any] = {Key("snapshot"): make_snapshot(folder, boxes)}
+    made: dict[Key, Any] = {Key("snapshot"): make_snapshot(folder, boxes, row_group_size=row_group_size)}
     for asset, config in (
         ("split", pipeline.split),
         ("coco_cache", pipeline.coco_cache),
@@ -139,6 +144,29 @@ BROKEN = {
 """One broken box for each rule, each in a picture with one good box."""
 MATES = [(image, "S.aureus", 10, 10, 20, 20) for image, *_ in BROKEN.values()]
 FIRST_BROKEN_ID = len(GOOD_BOXES) + len(MATES) + 1
+
+
+def test_the_files_are_the_same_however_few_boxes_are_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = sorted([*GOOD_BOXES, *MATES, *BROKEN.values(), *[(9, "E.coli", i, 1, 6, 7) for i in range(9)]])
+    policy = {"non_finite_box": "drop_box", "degenerate_box": "drop_image", "out_of_bounds_box": "clip"}
+    whole, whole_report = build_data(tmp_path / "whole", boxes, policy)
+    monkeypatch.setattr(coco_cache, "BOXES_AT_ONCE", 4)
+    monkeypatch.setattr(coco_writer, "_AT_ONCE", 2)
+    for module in (coco, box_rules, part_balance):
+        monkeypatch.setattr(module, "PIECE", 3)
+    cut, cut_report = build_data(tmp_path / "cut", boxes, policy, row_group_size=2)
+    files = [path for path in whole.root.rglob("*") if path.suffix in {".json", ".npy"} and path.parent != whole.root]
+    assert len(files) > 20
+    for path in files:
+        if path.name != "source.json":  # has the time of the JSON
+            assert path.read_bytes() == (cut.root / path.relative_to(whole.root)).read_bytes(), path
+    assert whole.mending() == cut.mending()
+    assert whole_report.report() == cut_report.report()
+    assert sum(finding["count"] for finding in cut_report.report()["findings"].values()) >= len(BROKEN) - 1
+    tables = [of.findings().sort_values(["rule", "annotation_id"], ignore_index=True) for of in (whole, cut)]
+    pd.testing.assert_frame_equal(*tables)
 
 
 @pytest.mark.parametrize("action", ["fail", "drop_box", "drop_image", "clip", "keep"])

@@ -11,7 +11,8 @@ import pytest
 
 from agar_pipeline.artifacts import CocoCache, Evaluation
 from agar_pipeline.config import LeaderboardConfig
-from agar_pipeline.detection.coco import CocoColumns, write_coco
+from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.coco_writer import write_coco
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.scoring import score_detections
 from agar_pipeline.steps import leaderboard
