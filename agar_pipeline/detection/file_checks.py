@@ -98,12 +98,17 @@ def check_files(
                 progress(row + 1, len(names))
     if memory is not None:
         memory.save()
+    return _describe(columns, part, found)
+
+
+def _describe(columns: CocoColumns, part: str, found: Sequence[tuple[int, str, str]]) -> pd.DataFrame:
+    """Findings from rows of images, rules and values."""
+    by_rule = {rule: [(row, value) for row, name, value in found if name == rule] for rule in FILE_RULES}
     return concat_findings(
         [
-            describe_images(columns, part, rule, np.array(rows), values)
-            for rule in FILE_RULES
-            if (rows := [row for row, name, _ in found if name == rule])
-            and (values := [value for _, name, value in found if name == rule])
+            describe_images(columns, part, rule, np.array([row for row, _ in of_rule]), [value for _, value in of_rule])
+            for rule, of_rule in by_rule.items()
+            if of_rule
         ]
     )
 

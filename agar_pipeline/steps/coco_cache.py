@@ -70,26 +70,8 @@ def build(
         What is known of the photos without reading them, see `Store.build`.
     """
     images = pq.read_table(snapshot.root / "images.parquet", columns=IMAGE_COLUMNS)
-    part_of = split.table().set_index("image_id")["part"].reindex(images["image_id"].to_numpy()).to_numpy()
     images_dir = Path(snapshot.dataset()["images_dir"])
-    memory = FactsMemory(agar_home() / "file_checks.sqlite")
-    with contextlib.ExitStack() as stack:
-        parts = {
-            part: _Part(
-                part,
-                images.take(np.flatnonzero(part_of == part)),
-                images_dir,
-                config,
-                stack.enter_context(coco_writer(out_dir / "coco" / f"{part}.json")),
-                memory,
-                log,
-            )
-            for part in ("train", "val", "test")
-            if (part_of == part).any()
-        }
-        for image_ids, boxes in read_blocks(snapshot.root / "boxes.parquet", BOX_COLUMNS, BOXES_AT_ONCE):
-            for part in parts.values():
-                part.add(image_ids, boxes)
+    parts = _write_parts(config, images, snapshot, split, out_dir, log)
     media: dict[str, Any] = {"kind": config.media, "max_side": config.max_side}
     known_files: dict[str, dict[str, Any]] = {}
     if config.media != "reference":
@@ -110,6 +92,37 @@ def build(
     (out_dir / "dataset.json").write_bytes(orjson.dumps(dataset, option=orjson.OPT_INDENT_2))
     log("; ".join(_in_words(part, count) for part, count in counts.items()))
     return known_files
+
+
+def _write_parts(
+    config: CocoCacheConfig,
+    images: pa.Table,
+    snapshot: Snapshot,
+    split: Split,
+    out_dir: Path,
+    log: Callable[[str], None],
+) -> dict[str, _Part]:
+    """Write the COCO file of each part in one pass over the snapshot's boxes."""
+    part_of = split.table().set_index("image_id")["part"].reindex(images["image_id"].to_numpy()).to_numpy()
+    memory = FactsMemory(agar_home() / "file_checks.sqlite")
+    with contextlib.ExitStack() as stack:
+        parts = {
+            part: _Part(
+                part,
+                images.take(np.flatnonzero(part_of == part)),
+                Path(snapshot.dataset()["images_dir"]),
+                config,
+                stack.enter_context(coco_writer(out_dir / "coco" / f"{part}.json")),
+                memory,
+                log,
+            )
+            for part in ("train", "val", "test")
+            if (part_of == part).any()
+        }
+        for image_ids, boxes in read_blocks(snapshot.root / "boxes.parquet", BOX_COLUMNS, BOXES_AT_ONCE):
+            for part in parts.values():
+                part.add(image_ids, boxes)
+    return parts
 
 
 class _Part:
