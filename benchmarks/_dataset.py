@@ -81,7 +81,7 @@ def _write_images(images_dir: Path, count: int, alike: bool) -> list[str]:
             original, content = path, Path(path).read_bytes()
         elif alike:
             os.link(original, path)
-        else:
+        if not alike:
             Path(path).write_bytes(content + str(number).encode())  # after a PNG's end anything may stand
     return paths
 

@@ -38,14 +38,12 @@ def main() -> None:
     for images in sizes:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             env = _prepare(Path(name), images)
-            measured = {asset: _measure(env, "run", asset) for asset in DATA_ASSETS}
-            measured["agar plan, unchanged"] = _measure(env, "plan", status=10)  # the leaderboard is missing
+            print(f"{images:,} images, {images * BOXES_PER_IMAGE:,} boxes", flush=True)
+            measured = {asset: _measure(env, asset, "run", asset) for asset in DATA_ASSETS}
+            _measure(env, "agar plan, unchanged", "plan", status=10)  # the leaderboard is missing
             if images <= DIFFERENCE_UP_TO:
                 edit_samples(Path(env["AGAR_HOME"]), "scaling", move_first_box)
-                measured["agar plan, a box moved"] = _measure(env, "plan", status=10)
-        print(f"{images:,} images, {images * BOXES_PER_IMAGE:,} boxes")
-        for what, (took_s, peak_mb) in measured.items():
-            print(f"  {what:<23} {took_s:8.1f} s {peak_mb:8.0f} MB", flush=True)
+                _measure(env, "agar plan, a box moved", "plan", status=10)
         steps = [measured[asset] for asset in DATA_ASSETS]
         seconds[images], peaks[images] = sum(step[0] for step in steps), max(step[1] for step in steps)
     least, most = sizes[0], sizes[-1]
@@ -67,8 +65,8 @@ def _prepare(folder: Path, images: int) -> dict[str, str]:
     return {**env, "AGAR_PIPELINE": "scaling", "AGAR_DATABASE_IDLE_S": "30"}
 
 
-def _measure(env: dict[str, str], *arguments: str, status: int = 0) -> tuple[float, float]:
-    """Seconds and peak MB of a command: of itself or the largest process that it waited for, mongod not among them."""
+def _measure(env: dict[str, str], what: str, *arguments: str, status: int = 0) -> tuple[float, float]:
+    """Print and return seconds and peak MB of a command: its own or its largest child's, mongod not among them."""
     started = time.perf_counter()
     process = subprocess.Popen([AGAR, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
@@ -76,7 +74,9 @@ def _measure(env: dict[str, str], *arguments: str, status: int = 0) -> tuple[flo
     _, ended, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(ended) != status:
         sys.exit(f"agar {' '.join(arguments)}: {said}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    took_s, peak_mb = time.perf_counter() - started, usage.ru_maxrss / 1024
+    print(f"  {what:<23} {took_s:8.1f} s {peak_mb:8.0f} MB", flush=True)
+    return took_s, peak_mb
 
 
 if __name__ == "__main__":
