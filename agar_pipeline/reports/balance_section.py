@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.part_balance import PartDrift, part_drifts
+from agar_pipeline.detection.part_balance import PartDrift
 from agar_pipeline.reports.render import number, percent, whole
 
 MANY_CLASSES = 40
 
 
-def describe_balance(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
-    """What `balance.html.j2` shows: a row per part, and a row per class with its share in each part."""
-    drifts = part_drifts(parts)
+def describe_balance(balance: Mapping[str, Any]) -> dict[str, Any]:
+    """What `balance.html.j2` shows: a row per part, and a row per class with its share in each part.
+
+    Args:
+        balance: As `measure_balance` returns it.
+    """
+    drifts = {part: PartDrift(**facts) for part, facts in balance["parts"].items()}
     names = list(next(iter(drifts.values())).class_shares) if drifts else []
     largest = sorted(names, key=lambda name: -max(drift.class_shares[name] or 0 for drift in drifts.values()))
     return {

@@ -64,7 +64,7 @@ def write_bbox_page(
         "files_words": _files_words(report),
         "pictures": [picture_of_finding(row, parts, images_dir) for row in worst_findings(findings, parts, PICTURES)],
         "plots": drawn,
-        "balance": describe_balance(photos),
+        "balance": describe_balance(report["balance"]),
         "rows": _rows(findings),
         "total": len(findings),
     }

@@ -9,7 +9,13 @@ import pytest
 from scipy import stats
 
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.part_balance import critical_distance, kolmogorov_smirnov, part_drifts, total_variation
+from agar_pipeline.detection.part_balance import (
+    critical_distance,
+    kolmogorov_smirnov,
+    measure_balance,
+    part_drifts,
+    total_variation,
+)
 from agar_pipeline.reports.balance_section import describe_balance
 
 
@@ -32,11 +38,11 @@ def columns(boxes_per_image: list[int], category_ids: list[int], side_px: float)
 
 def test_the_distances_are_those_of_scipy_and_of_a_random_split() -> None:
     random = np.random.default_rng(0)
-    one, two = random.poisson(20, 300), random.poisson(23, 80)
+    one, two = np.sort(random.poisson(20, 300)), np.sort(random.poisson(23, 80))
     assert kolmogorov_smirnov(one, two) == pytest.approx(stats.ks_2samp(one, two).statistic)
     assert total_variation(np.array([3, 1]), np.array([1, 1])) == 0.25
     assert total_variation(np.array([0, 0]), np.array([1, 1])) is None
-    drawn = [kolmogorov_smirnov(random.random(300), random.random(80)) or 0 for _ in range(400)]
+    drawn = [kolmogorov_smirnov(np.sort(random.random(300)), np.sort(random.random(80))) or 0 for _ in range(400)]
     assert 0.9 < np.mean(np.array(drawn) < (critical_distance(300, 80) or 0)) < 0.99
 
 
@@ -46,7 +52,7 @@ def test_parts_that_differ_are_told_and_empty_ones_are_null() -> None:
     assert drifts["val"].class_shares == {"<b>round</b>": 1.0, "flat": 0.0}
     assert (drifts["val"].class_distance, drifts["val"].boxes_per_image_distance) == (0.5, 1.0)
     assert (drifts["val"].median_box_side_px, drifts["train"].median_box_side_px) == (20, 10)
-    words = describe_balance({"train": train, "val": val})["verdict"]
+    words = describe_balance(measure_balance({"train": train, "val": val}))["verdict"]
     assert "No box of a class that other parts have: flat in val." in words
     assert "differ more than chance explains: train, val" in words
     nothing = columns([0, 0, 0], [], 1)
