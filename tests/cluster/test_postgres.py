@@ -197,7 +197,11 @@ def test_webserver_daemon_and_code_location_as_compose_starts_them(
     swaps = {"4000": str(code), "3000": str(web), "0.0.0.0": "127.0.0.1"}
     swaps["/app/deploy/workspace.yaml"] = str(tmp_path / "workspace.yaml")
     with service("code", env, swaps), service("webserver", env, swaps), service("daemon", env, swaps):
-        wait_for(web, "{workspaceOrError {... on Workspace {locationEntries {loadStatus name}}}}", "LOADED")
+        wait_for(
+            web,
+            "{workspaceOrError {... on Workspace {locationEntries {locationOrLoadError {__typename}}}}}",
+            '"RepositoryLocation"',  # an error counts as loaded, and is tried again once the server answers
+        )
         wait_for(
             web,
             "{instance {daemonHealth {allDaemonStatuses {daemonType healthy}}}}",
