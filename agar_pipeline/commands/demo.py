@@ -16,6 +16,7 @@ def command() -> None:
     os.environ["AGAR_PIPELINE"] = "demo"
     from agar_pipeline.artifacts import BboxReport, Evaluation
     from agar_pipeline.commands.run import run_stale
+    from agar_pipeline.commands.terminal import as_typed
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Key, Store
 
@@ -30,7 +31,7 @@ def command() -> None:
     click.echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of val")
     click.echo(f"look at   {evaluation.root / 'report.html'}")
     click.echo(f"          {report.root / 'report.html'}")
-    click.echo("next: dagster dev, and open http://127.0.0.1:3000")
+    click.echo(f"next: {as_typed('dagster')} dev, and open http://127.0.0.1:3000")
 
 
 def prepare_dataset(home: Path) -> None:

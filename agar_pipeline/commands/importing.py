@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agar_pipeline.commands.pipelines import pipeline_of
+from agar_pipeline.commands.pipelines import pipeline_named, pipeline_of, write_pipeline
 from agar_pipeline.commands.terminal import progress_bar, say
 from agar_pipeline.config import PipelineConfig, agar_home, load_pipeline, pipeline_name
 
@@ -25,6 +25,7 @@ def import_and_report(
     dataset: str,
     database: str | None,
     as_json: bool,
+    pipeline_file: str | None = None,
     annotations: Path | None = None,
     training_lists: Path | None = None,
 ) -> None:
@@ -32,7 +33,7 @@ def import_and_report(
     from agar_pipeline.fiftyone_io.annotated import ImportSource
     from agar_pipeline.fiftyone_io.import_images import import_images
 
-    pipeline = pipeline_of(dataset)
+    pipeline = pipeline_named(pipeline_file, dataset) if pipeline_file else pipeline_of(dataset)
     source = ImportSource(
         format,
         str(images_dir.resolve()),
@@ -40,9 +41,14 @@ def import_and_report(
         str(training_lists) if training_lists else None,
         pipeline.class_map if pipeline else {},
     )
-    database = database or (pipeline or load_pipeline()).database
+    if database is None:
+        database = pipeline.database if pipeline else "embedded" if pipeline_file else load_pipeline().database
     with progress_bar("importing") as progress:
         counts = import_images(source, dataset, database, agar_home(), say, progress)
+    if pipeline_file and pipeline is None:
+        path = write_pipeline(pipeline_file, dataset, database, counts.classes)
+        say(f"wrote {path}: read it once, it is yours to edit")
+        pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
     if as_json:
         click.echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
@@ -105,6 +111,7 @@ def _next_step(dataset: str, counts: ImportCounts, pipeline: PipelineConfig | No
     numbered = class_map_of(sorted(counts.classes))  # spellings of one name share an id
     class_map = ", ".join(f"{json.dumps(label, ensure_ascii=False)}: {i}" for label, i in numbered.items())
     return (
-        f"write configs/pipeline/{dataset}.yaml, then AGAR_PIPELINE={dataset} agar run\n"
+        f"write configs/pipeline/{dataset}.yaml (or import again with --pipeline {dataset}), "
+        f"then AGAR_PIPELINE={dataset} agar run\n"
         f"  snapshot: {{dataset: {json.dumps(dataset, ensure_ascii=False)}}}\n  class_map: {{{class_map}}}"
     )

@@ -1,9 +1,29 @@
-"""Which pipeline file reads a dataset that a command names."""
+"""Which pipeline file reads a dataset that a command names, and a first one for a dataset that has none."""
 
 from __future__ import annotations
 
-from agar_pipeline.config import PipelineConfig, load_pipeline, names_in, pipeline_name
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from agar_pipeline.config import PipelineConfig, configs_dir, load_pipeline, names_in, pipeline_name
 from agar_pipeline.errors import ConfigError
+
+_FIRST = """\
+# Yours to edit; docs/reference/configuration.md lists every key. `agar plan` checks it.
+snapshot:
+  dataset: {dataset}{database}
+class_map:                # label in FiftyOne: category_id; spellings do not count, two labels may share an id
+{class_map}
+split:
+  method: random          # keep plates of one dish together: group_by, see docs/how-to/split.md
+  seed: 0
+  fractions: {{train: 0.8, val: 0.2}}
+box_policy:
+  degenerate_box: drop_box
+experiments: [{experiment}]{_}# of configs/experiment/; `demo` is two minutes on two cores, `baseline` wants a GPU
+"""
 
 
 def pipeline_of(dataset: str) -> PipelineConfig | None:
@@ -16,3 +36,44 @@ def pipeline_of(dataset: str) -> PipelineConfig | None:
         if pipeline.snapshot.source == "fiftyone" and pipeline.snapshot.dataset == dataset:
             return pipeline
     return None
+
+
+def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
+    """The pipeline file of this name; None where it is still to be written.
+
+    Raises:
+        ConfigError: the name cannot be a file's, or the file reads another dataset.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ConfigError(f"--pipeline {name!r} cannot name a file: use letters, digits, _ and -")
+    if name not in names_in("pipeline"):
+        return None
+    pipeline = load_pipeline(name)
+    if pipeline.snapshot.source != "fiftyone" or pipeline.snapshot.dataset != dataset:
+        raise ConfigError(
+            f"configs/pipeline/{name}.yaml is there and does not read the dataset {dataset!r}\n"
+            "give --pipeline another name, or --dataset the one that it reads"
+        )
+    return pipeline
+
+
+def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]) -> Path:
+    """Write the first pipeline file of a dataset, to be edited; returns its path."""
+    from agar_pipeline.compute import visible_gpus
+    from agar_pipeline.export import class_map_of
+
+    def quoted(text: str) -> str:
+        return json.dumps(text, ensure_ascii=False)  # YAML reads JSON's strings
+
+    path = configs_dir() / "pipeline" / f"{name}.yaml"
+    experiment = "baseline" if visible_gpus() else "demo"
+    text = _FIRST.format(
+        dataset=quoted(dataset),
+        database="" if database == "embedded" else f"\n  database: {quoted(database)}",
+        class_map="\n".join(f"  {quoted(label)}: {i}" for label, i in class_map_of(sorted(labels)).items()),
+        experiment=experiment,
+        _=" " * (max(11 - len(experiment), 1)),
+    )
+    with path.open("x") as file:
+        file.write(text)
+    return path

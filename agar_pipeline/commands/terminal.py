@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import click
 
 from agar_pipeline.progress import progress_bar
 
-__all__ = ["progress_bar", "say"]
+__all__ = ["as_typed", "progress_bar", "say"]
 
 
 def say(text: str) -> None:
     """One line on stderr."""
     click.echo(text, err=True)
+
+
+def as_typed(command: str) -> str:
+    """A command of this environment as it can be typed here: its name where a shell finds it, else its path."""
+    own = Path(sys.executable).parent / command
+    return command if shutil.which(command) == str(own) else os.path.relpath(own)

@@ -36,7 +36,10 @@ def database_idle_s() -> float:
 
     Its start is most of the time of a plan, so it stays for as long as somebody thinks between two commands.
     """
-    return float(os.environ.get("AGAR_DATABASE_IDLE_S") or 180)
+    text = os.environ.get("AGAR_DATABASE_IDLE_S") or "180"
+    if not text.replace(".", "", 1).isdecimal():
+        raise ConfigError(f"AGAR_DATABASE_IDLE_S={text} must be a number of seconds, 0 or more")
+    return float(text)
 
 
 def stop_file() -> Path | None:

@@ -14,7 +14,7 @@ import numpy as np
 from agar_pipeline.config import rules_allowing
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.file_checks import FILE_RULES
-from agar_pipeline.detection.part_balance import sides_px
+from agar_pipeline.detection.part_balance import measure_balance, sides_px
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.balance_section import describe_balance
 from agar_pipeline.reports.health_words import describe_health
@@ -39,7 +39,7 @@ def write_bbox_page(
 
     Args:
         path: The HTML file.
-        report: As in report.json.
+        report: As in report.json; without `balance`, that is measured here.
         findings: One row per finding: rule, part, image_id, annotation_id, file_name, value, action, and the box as
             x, y, width, height in pixels where there is one.
         parts: The COCO files that were checked.
@@ -64,7 +64,7 @@ def write_bbox_page(
         "files_words": _files_words(report),
         "pictures": [picture_of_finding(row, parts, images_dir) for row in worst_findings(findings, parts, PICTURES)],
         "plots": drawn,
-        "balance": describe_balance(report["balance"]),
+        "balance": describe_balance(report["balance"] if "balance" in report else measure_balance(parts)),
         "rows": _rows(findings),
         "total": len(findings),
     }

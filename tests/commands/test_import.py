@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, runner
+from tests.conftest import Run, copy_configs, runner
 from tests.fiftyone_io.conftest import stop_keeper
 
 
@@ -42,6 +42,32 @@ def test_real_blood_smears_come_in_with_exactly_their_boxes_and_once(run: Run, s
     assert counts["classes"].keys() == {"RBC", "WBC", "Platelets"}
     counts = json.loads(run("agar", *command).stdout)
     assert (counts["added"], counts["updated"], counts["unchanged"]) == (0, 0, 364)
+
+
+def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_data: Path, tmp_path: Path) -> None:
+    configs = copy_configs(tmp_path / "configs")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for stem in range(1, 31):
+        for suffix in (".jpg", ".json"):
+            shutil.copy(shared_data / "colonies" / f"{stem}{suffix}", photos)
+    command = ("agar", "import", "agar", "--images-dir", str(photos), "--dataset", "mine: all", "--pipeline", "mine")
+    env = {"AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "mine"}
+    first = run(*command, **env)
+    assert first.returncode == 0, first.stderr
+    assert f"wrote {configs}/pipeline/mine.yaml" in first.stderr
+    assert first.stdout.endswith("next: agar run\n")
+    done = run("agar", "run", "snapshot", "split", "coco_cache", "bbox_report", **env)
+    assert done.returncode == 0, done.stderr
+    edited = (configs / "pipeline" / "mine.yaml").read_text() + "# mine\n"
+    (configs / "pipeline" / "mine.yaml").write_text(edited)
+    again = run(*command, **env)
+    assert "wrote" not in again.stderr
+    assert (configs / "pipeline" / "mine.yaml").read_text() == edited
+    other = run(*command[:-3], "another", *command[-2:], **env)
+    assert (other.returncode, other.stderr.count("\n")) == (2, 2)
+    assert "mine.yaml is there and does not read the dataset 'another'" in other.stderr
+    assert "cannot name a file" in run(*command[:-1], "../x", **env).stderr
 
 
 def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(

@@ -17,7 +17,6 @@ from PIL import Image
 from agar_pipeline.detection.box_rules import concat_findings
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.part_balance import measure_balance
 from agar_pipeline.detection.scoring import score_detections
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.bbox_page import write_bbox_page
@@ -91,7 +90,6 @@ def write_bbox(columns: CocoColumns, images_dir: Path) -> Callable[[Path], None]
         "categories": 2,
         "category_distribution": {EVIL_CLASS: {"val": 2}, "B. subtilis": {"val": 1}},
         "out_of_bounds_ratio": 1 / 3,
-        "balance": measure_balance({"val": columns}),
         "findings": {rule: {"count": 1, "action": action} for rule, action in actions.items()},
         "ok": False,
     }
@@ -195,7 +193,6 @@ def test_pages_can_be_written_without_any_image(images_dir: Path, tmp_path: Path
     names = np.zeros(0, object)
     empty = CocoColumns(ids, names, np.zeros((0, 2), np.int64), ids, ids, ids, boxes, np.zeros(0, bool), ids, ())
     report = {"images": 0, "annotations": 0, "categories": 0, "out_of_bounds_ratio": 0.0, "findings": {}, "ok": True}
-    report["balance"] = measure_balance({"val": empty})
     write_bbox_page(tmp_path / "bbox.html", report, concat_findings([]), {"val": empty}, images_dir)
     nothing = score_detections(empty, Detections.concatenate([]))
     write_evaluation_page(tmp_path / "evaluation.html", nothing, images_dir, "none", 12)
