@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.detection.coco_parse import parse_columns
-from agar_pipeline.detection.mapped import TextColumn, from_portable, to_portable
-from agar_pipeline.detection.mapped_coco import find_columns, keep_columns
+from agar_pipeline.detection.mapped import TextColumn, from_portable, release_pages, to_portable
+from agar_pipeline.detection.mapped_coco import OF_ANNOTATIONS, find_columns, keep_columns
 from agar_pipeline.errors import DatasetError
 
 IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh")
@@ -104,6 +104,8 @@ class CocoColumns:
         """All images with some of the annotations, then with the next: for work whose memory must not grow with M."""
         for first in range(0, max(len(self.annotation_ids), 1), PIECE):
             yield self.take_annotations(slice(first, first + PIECE))
+            for name in OF_ANNOTATIONS:
+                release_pages(getattr(self, name))
 
     def boxes_per_image(self) -> np.ndarray:
         """(N,) int64 annotations of each image."""

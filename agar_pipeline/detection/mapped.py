@@ -5,6 +5,7 @@ Here: one column at a time. Not here: which columns a COCO file has (`coco_colum
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,13 @@ def open_array(path: Path) -> np.ndarray:
     if path.stat().st_size <= _SMALL_BYTES:
         return np.load(path, allow_pickle=False)
     return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)  # np.memmap itself is slow to index
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Count a mapped array no longer as memory of this process; what is wanted again is mapped again."""
+    buffer = array.base.base if isinstance(array.base, np.memmap) else None
+    if isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        buffer.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)
