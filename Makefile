@@ -5,7 +5,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup setup-cluster demo test test-cluster acceptance docs lint types lock bench clean-venv
+.PHONY: setup setup-cluster demo test test-cluster acceptance docs pictures lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
 
@@ -46,6 +46,10 @@ acceptance: setup
 # The documents as plain HTML, in .agar/docs; they need no network.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The README's pictures, from the demo; needs a Chromium.
+pictures: setup
+	$(BIN)/python docs/take_pictures.py
 
 types: setup
 	$(BIN)/mypy

@@ -29,6 +29,9 @@ class Record:
     input_data_versions: Mapping[str, str]
 
 
+_REASONS_TOLD = 4
+
+
 @dataclass(frozen=True)
 class PlannedAsset:
     """One line of the plan."""
@@ -40,6 +43,14 @@ class PlannedAsset:
     last_seconds: float | None
     elsewhere: bool = False
     """The shared store has it, this home does not: nothing to compute, but to fetch where it is wanted."""
+
+    @property
+    def why(self) -> str:
+        """The reasons on one line; the first ones where they are many."""
+        if len(self.reasons) <= _REASONS_TOLD:
+            return "; ".join(self.reasons)
+        rest = len(self.reasons) - _REASONS_TOLD + 1
+        return "; ".join((*self.reasons[: _REASONS_TOLD - 1], f"and {rest} more: agar plan --json lists them"))
 
     def to_plain(self) -> dict[str, Any]:
         return {

@@ -70,7 +70,7 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     from agar_pipeline.defs.run import materialize
 
     for planned in stale:
-        say(f"{planned.key!s:<24} {planned.state:<8} {'; '.join(planned.reasons)}")
+        say(f"{planned.key!s:<24} {planned.state:<8} {planned.why}")
     with open_instance() as instance:
         materialize(defs, instance, [planned.key for planned in stale])
     dagster_records(nodes)  # reads them now, so that the next plan need not

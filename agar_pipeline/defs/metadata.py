@@ -150,13 +150,17 @@ def _training_run(artifact: TrainingRun) -> dict[str, Any]:
 def _evaluation(artifact: Evaluation) -> dict[str, Any]:
     metrics = artifact.metrics()
     figures = {name: metrics[name] for name in ("map", "map_50", "map_75", "mar_max") if metrics[name] is not None}
-    counting = {name: value for name, value in (metrics.get("counting") or {}).items() if isinstance(value, float)}
+    counting = {
+        f"count_{name}": value for name, value in (metrics.get("counting") or {}).items() if isinstance(value, float)
+    }
+    reasons = table(("figure", "why it is null"), metrics["reasons"].items())
     rows = [(name, digits(of.get("map")), digits(of.get("map_50"))) for name, of in metrics["per_class"].items()]
     return {
         **figures,
         **counting,
         "images": metrics["num_images"],
         "per_class": table(("class", "map", "map_50"), rows),
+        **({"not_computed": reasons} if metrics["reasons"] else {}),
     }
 
 

@@ -19,7 +19,7 @@ def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
         name=SOURCE.asset,
         group_name="data",
         description=f"{config.describe()}.",
-        metadata={name: str(value) for name, value in to_plain(config).items()},
+        metadata={name: value for name, value in to_plain(config).items() if value is not None},
     )
     def fiftyone_dataset(context: dg.OpExecutionContext) -> dg.ObserveResult:
         seen = observe_source(config, agar_home())
