@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -16,7 +17,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--out", required=True, type=FILE, help="The ONNX file.")
 @click.option("--images-dir", type=click.Path(file_okay=False, path_type=Path), help="Photos to compare both on.")
 @click.option("--photos", default=8, show_default=True, type=click.IntRange(1), help="Of these, evenly spread.")
-def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print classes and size as JSON.")
+def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, as_json: bool) -> None:
     """A checkpoint as an ONNX file that onnxruntime runs alone, with classes, size and threshold inside.
 
     Both are shown the same photos (without --images-dir: noise); where a detection differs by more than 1e-3, in
@@ -29,5 +31,9 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int) -
     shown = find_photos([images_dir]) if images_dir else []
     shown = shown[:: max(1, len(shown) // photos)][:photos]
     facts = export_model(checkpoint, out, shown, say)
+    if as_json:
+        plain = {"out": str(out), "class_names": list(facts.class_names), "size_bytes": out.stat().st_size}
+        click.echo(json.dumps(plain, indent=1))
+        return
     click.echo(f"{out}: {len(facts.class_names)} classes, {out.stat().st_size / 1e6:.1f} MB")
     click.echo(f"next: agar predict --model {out} photos/")

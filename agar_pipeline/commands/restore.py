@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import click
 
 
@@ -10,7 +13,8 @@ import click
 @click.option("--dataset", required=True, help="Name of the new FiftyOne dataset; it must not hold samples yet.")
 @click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
 @click.option("--label-field", help="Field that gets the boxes; default: as the pipeline file says.")
-def command(snapshot: str, dataset: str, database: str | None, label_field: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def command(snapshot: str, dataset: str, database: str | None, label_field: str | None, as_json: bool) -> None:
     """Put a snapshot back into FiftyOne as a new dataset, whose own snapshot is the same again.
 
     SNAPSHOT is latest, previous, a fingerprint (or its first letters), or a folder.
@@ -31,6 +35,10 @@ def command(snapshot: str, dataset: str, database: str | None, label_field: str 
         say(f"note: {_photos(counts.photos_missing)} not found in {where}: put back what is missing")
     if counts.photos_replaced:
         say(f"note: {_photos(counts.photos_replaced)} replaced since: a snapshot of {dataset} will differ by that")
+    if as_json:
+        plain = {"dataset": dataset, "snapshot": found.manifest.fingerprint, **asdict(counts)}
+        click.echo(json.dumps(plain, indent=1))
+        return
     click.echo(
         f"{dataset}: {counts.images} images and {counts.boxes} boxes of snapshot {found.manifest.fingerprint}, "
         f"boxes in {counts.label_field}"

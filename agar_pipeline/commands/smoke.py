@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
@@ -9,11 +11,16 @@ from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 
 @click.command("smoke", epilog="Example: agar smoke experiment=demo trainer.accelerator=cpu")
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
-def command(words: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was found, and the profile, as JSON.")
+def command(words: tuple[str, ...], as_json: bool) -> None:
     """One batch, one optimizer step, one checkpoint round trip, one evaluation."""
     experiment, as_configured = parse_experiment(words)
     built = build_from_cache(experiment, "smoke_run", as_configured=as_configured)
     profile = built.artifact.profile()
+    if as_json:
+        plain = {**built.artifact.smoke(), "profile": profile, "path": str(built.artifact.root), "cached": built.cached}
+        click.echo(json.dumps(plain, indent=1))
+        return
     for name, value in built.artifact.smoke().items():
         click.echo(f"{name}: {value}")
     for line in (*profile["chart"], profile["verdict"], profile["forecast"]["sentence"], *profile["warnings"]):

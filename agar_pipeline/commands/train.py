@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
@@ -13,18 +15,19 @@ from agar_pipeline.errors import PipelineError, StoppedError
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
 @click.option("--cfg", type=click.Choice(["job"]), help="Print the composed config, and train nothing.")
 @click.option("-m", "--multirun", is_flag=True, help="Train every combination of listed values: seed=0,1,2.")
-def command(words: tuple[str, ...], cfg: str | None, multirun: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each training.")
+def command(words: tuple[str, ...], cfg: str | None, multirun: bool, as_json: bool) -> None:
     """Train from the COCO cache alone, after a smoke run; neither FiftyOne nor Dagster is needed.
 
     A training that was interrupted goes on where it was.
     """
     if multirun:
-        train_all(words, cfg)
+        train_all(words, cfg, as_json)
         return
-    train_one(words, cfg)
+    train_one(words, cfg, as_json)
 
 
-def train_one(words: tuple[str, ...] | list[str], cfg: str | None) -> None:
+def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool) -> None:
     """One training, or its config."""
     experiment, as_configured = parse_experiment(words)
     if cfg:
@@ -35,11 +38,16 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None) -> None:
         click.echo(OmegaConf.to_yaml(OmegaConf.create(to_plain(experiment))), nl=False)
         return
     built = build_from_cache(experiment, "training_run", as_configured=as_configured)
-    click.echo(f"{'cached: ' if built.cached else ''}{built.artifact.best_checkpoint}")
-    say(f"next: agar predict --checkpoint {built.artifact.best_checkpoint} photos/ --out-dir counted")
+    checkpoint = built.artifact.best_checkpoint
+    if as_json:
+        plain = {"experiment": experiment.name, "path": str(built.artifact.root), "checkpoint": str(checkpoint)}
+        click.echo(json.dumps({**plain, "cached": built.cached, "best": built.artifact.experiment()["best"]}))
+        return
+    click.echo(f"{'cached: ' if built.cached else ''}{checkpoint}")
+    say(f"next: agar predict --checkpoint {checkpoint} photos/ --out-dir counted")
 
 
-def train_all(words: tuple[str, ...], cfg: str | None) -> None:
+def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:
     """Each combination is an artifact of its own; one that fails does not keep the others from being trained."""
     from agar_pipeline.config import spread
 
@@ -47,7 +55,7 @@ def train_all(words: tuple[str, ...], cfg: str | None) -> None:
     for number, run in enumerate(runs, start=1):
         say(f"# {number} of {len(runs)}: {' '.join(run)}")
         try:
-            train_one(run, cfg)
+            train_one(run, cfg, as_json)
         except StoppedError:
             raise
         except PipelineError as error:

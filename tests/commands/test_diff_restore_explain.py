@@ -170,6 +170,8 @@ def test_a_restored_snapshot_gives_the_same_snapshot(edited: Edited) -> None:
     assert restored.data_version == edited.before.data_version, "with the tag and the field that a split reads"
     assert restored.image_ids()["view:tag:seen"].sum() == 8
     assert (restored.root / "boxes.parquet").read_bytes() == (edited.before.root / "boxes.parquet").read_bytes()
+    counts = json.loads(edited.run("agar", "restore", fingerprint, "--dataset", "back2", "--json").stdout)
+    assert (counts["images"], counts["boxes"]) == (12, len(edited.before.boxes()))
     refused = edited.run("agar", "restore", fingerprint, "--dataset", "back")
     assert refused.returncode == 1
     assert "exists and holds 12 samples" in refused.stderr

@@ -47,9 +47,9 @@ def test_an_exported_model_finds_what_its_checkpoint_finds_on_real_photos(
     photos = sorted(str(path) for path in (shared_data / "colonies").rglob("*.jpg"))[:300:100]
     out = tmp_path / "sub" / "M.onnx"
     shown = ("--images-dir", str(shared_data / "colonies"), "--photos", "2")
-    done = run("agar", "export-model", "--checkpoint", str(checkpoint), "--out", str(out), *shown)
+    done = run("agar", "export-model", "--checkpoint", str(checkpoint), "--out", str(out), *shown, "--json")
     assert done.returncode == 0, done.stderr
-    assert "agar predict --model" in done.stdout
+    assert json.loads(done.stdout)["size_bytes"] == out.stat().st_size
     counted = [
         run("agar", "predict", *words, *photos, "--json")
         for words in (("--checkpoint", str(checkpoint)), ("--model", str(out)))
