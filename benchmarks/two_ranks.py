@@ -1,6 +1,8 @@
 """Two ranks against one, one thread each, on CPU: images a second of the same training, without its validation.
 
 Both train the same steps on the same generated plates with the same global batch; each counts from its fourth step.
+Once at a size that plates are trained at, and once at a quarter of the pixels, where what ranks tell each other in a
+step weighs more against what they compute.
 """
 
 from __future__ import annotations
@@ -16,28 +18,36 @@ from agar_pipeline.child import child_main
 from agar_pipeline.launch import run_child
 
 ROUNDS = 5
-IMAGES, BATCH, STEPS, WARM_UP, SIZE_PX = 32, 8, 16, 4, 256
+IMAGES, BATCH, STEPS, WARM_UP = 32, 8, 16, 4
+SIZES_PX = {"two_ranks": 512, "two_ranks_small_photos": 256}
 
 
 def main() -> None:
+    for name, size_px in SIZES_PX.items():
+        seconds = _measure(size_px)
+        speed = {ranks: BATCH * (STEPS - WARM_UP) / statistics.median(taken) for ranks, taken in seconds.items()}
+        print(f"{name}: one rank {speed[1]:.1f}, two ranks {speed[2]:.1f} images of {size_px} px a second")
+        print(f"ratio {name}: {speed[2] / speed[1]:.2f} (aim 1.7)", flush=True)
+
+
+def _measure(size_px: int) -> dict[int, list[float]]:
+    """Number of ranks → seconds of each round, by turns."""
     from agar_pipeline.plates import generate_plates
     from tests.coco_home import describe_plates
 
     seconds: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate_plates(folder / "images", IMAGES + 1, SIZE_PX, 0, None, (5, 20))
+        generate_plates(folder / "images", IMAGES + 1, size_px, 0, None, (5, 20))
         for part, numbers in {"train": range(1, IMAGES + 1), "val": range(IMAGES + 1, IMAGES + 2)}.items():
-            (folder / f"{part}.json").write_text(json.dumps(describe_plates(folder / "images", numbers, SIZE_PX)))
+            (folder / f"{part}.json").write_text(json.dumps(describe_plates(folder / "images", numbers, size_px)))
         for number in range(ROUNDS):
             for ranks in (1, 2):
-                request = {"folder": name, "ranks": ranks, "out_dir": f"{name}/{number}-{ranks}"}
+                request = {"folder": name, "ranks": ranks, "size_px": size_px, "out_dir": f"{name}/{number}-{ranks}"}
                 env = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
                 reply = run_child("benchmarks.two_ranks", request, lambda text: None, ranks=ranks, env=env)
                 seconds[ranks].append(reply["seconds"])
-    speed = {ranks: BATCH * (STEPS - WARM_UP) / statistics.median(taken) for ranks, taken in seconds.items()}
-    print(f"two_ranks: one rank {speed[1]:.1f}, two ranks {speed[2]:.1f} images a second (medians of {ROUNDS})")
-    print(f"ratio two_ranks: {speed[2] / speed[1]:.2f} (aim 1.7)", flush=True)
+    return seconds
 
 
 def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
     training.DetectorModule = Timed  # type: ignore[misc]
     overrides = [
         f"trainer.devices={request['ranks']}", "trainer.accelerator=cpu", f"trainer.max_steps={STEPS + 1}",
-        "trainer.val_every_n_epochs=1000", f"data.batch_size={BATCH}", f"data.input_size={SIZE_PX}",
+        "trainer.val_every_n_epochs=1000", f"data.batch_size={BATCH}", f"data.input_size={request['size_px']}",
         "data.num_workers=0",
     ]  # fmt: skip
     folder, out_dir = Path(request["folder"]), Path(request["out_dir"])

@@ -337,7 +337,8 @@ def test_a_fail_rule_stops_the_run_and_every_later_one(small: tuple[Run, Path, P
 def test_smoke_and_train_answer_in_json(small: tuple[Run, Path, Path]) -> None:
     run, home, _ = small
     smoke = json.loads(run("agar", "smoke", "experiment=small", "--json").stdout)
-    assert smoke["ok"] and smoke["cached"] and smoke["profile"]["verdict"]
+    assert (smoke["ok"], smoke["cached"]) == (True, True)
+    assert smoke["profile"]["verdict"]
     trained = json.loads(run("agar", "train", "experiment=small", "--json").stdout)
     assert trained["cached"]
     assert trained["path"] == str(Store(home).latest(Key("training_run", "small")))

@@ -31,7 +31,11 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
     world = site.world
     strategy: Any = "auto"
     if world.size > 1:
-        strategy = DDPStrategy(process_group_backend="nccl" if site.accelerator == "cuda" else "gloo")
+        strategy = DDPStrategy(
+            process_group_backend="nccl" if site.accelerator == "cuda" else "gloo",
+            gradient_as_bucket_view=True,
+            broadcast_buffers=False,  # of BatchNorm, which are alike: see `synchronize_batch_norm`
+        )
     trainer = L.Trainer(
         accelerator=site.accelerator,
         devices=world.local_size,

@@ -104,14 +104,20 @@ class _Normalise(torch.autograd.Function):
         _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, images, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
         )
-        sums = torch.cat([of_weight, of_bias])
-        dist.all_reduce(sums)
+        sums = _sum_over_ranks(torch.cat([of_weight, of_bias]))
         mean_of_weight, mean_of_bias = (sums / count).chunk(2)
         per_gradient = weight * torch.rsqrt(variance + ctx.eps)
         per_image = -weight * mean_of_weight / (variance + ctx.eps)
         offset = -per_gradient * mean_of_bias - per_image * mean
         a, b, c = (values.to(images.dtype)[None, :, None, None] for values in (per_gradient, per_image, offset))
         return torch.addcmul(c, images, b).addcmul_(gradient, a), of_weight, of_bias, None, None, None, None
+
+
+def _sum_over_ranks(numbers: torch.Tensor) -> torch.Tensor:
+    """The sum of a few numbers, the same on every rank: one exchange, where gloo's all_reduce takes two."""
+    of_ranks = [torch.empty_like(numbers) for _ in range(world_size())]
+    dist.all_gather(of_ranks, numbers)
+    return torch.stack(of_ranks).sum(0)
 
 
 class GlooBatchNorm(nn.BatchNorm2d):
@@ -125,7 +131,7 @@ class GlooBatchNorm(nn.BatchNorm2d):
             own_mean, own_variance = torch.batch_norm_update_stats(images.float(), None, None, 0.0)
             own_count = own_mean.new_tensor([images.numel() / images.shape[1]])
             total = torch.cat([own_mean, own_variance + own_mean.square(), torch.ones_like(own_count)]) * own_count
-            dist.all_reduce(total)
+            total = _sum_over_ranks(total)
             count = total[-1]
             mean, mean_square = (total[:-1] / count).chunk(2)
             variance = (mean_square - mean.square()).clamp_min(0)
