@@ -40,11 +40,14 @@ def _count_labels(snapshot: Snapshot, split: Split, parts: list[str]) -> Counter
     for image_id, part in rows:
         part_of[image_id] = parts.index(part)
     counts: Counter[tuple[Any, str]] = Counter()
-    with pq.ParquetFile(snapshot.root / "boxes.parquet") as file:
+    with pq.ParquetFile(snapshot.root / "boxes.parquet", read_dictionary=["label"]) as file:
         for batch in file.iter_batches(1_000_000, columns=["image_id", "label"]):
-            labels = batch["label"].dictionary_encode("encode")
-            of_part = part_of[np.minimum(batch["image_id"].to_numpy(), len(part_of) - 1)]
-            pairs, times = np.unique(labels.indices.to_numpy() * (nowhere + 1) + of_part, return_counts=True)
+            labels = batch["label"]
+            if labels.null_count:
+                labels = labels.dictionary_decode().dictionary_encode("encode")
+            image_ids, indices = np.from_dlpack(batch["image_id"]), np.from_dlpack(labels.indices)  # without pandas
+            of_part = part_of[np.minimum(image_ids, len(part_of) - 1)]
+            pairs, times = np.unique(indices.astype(np.int64) * (nowhere + 1) + of_part, return_counts=True)
             for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
                 label, part_index = divmod(pair, nowhere + 1)
                 if part_index != nowhere:
