@@ -51,10 +51,10 @@ def dagster_env(run: Run) -> dict[str, str]:
     return dict(line.removeprefix("export ").split("=", 1) for line in lines)
 
 
-def materialize(run: Run, select: str, *more: str) -> tuple[int, str]:
+def materialize(run: Run, select: str, *more: str, **variables: str) -> tuple[int, str]:
     done = run(
         "dagster", "asset", "materialize", "-m", "agar_pipeline.definitions", "--select", select, *more,
-        **dagster_env(run),
+        **dagster_env(run), **variables,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -200,9 +200,12 @@ def test_nothing_changed_computes_nothing(small: tuple[Run, Path, Path]) -> None
     assert done.returncode == 0
     assert "nothing to do" in done.stdout
     assert count_runs(home) == runs, "agar run starts no run when all is current"
-    code, output = materialize(run, "*")
+    code, output = materialize(run, "*", PYTHONPROFILEIMPORTTIME="1")
     assert code == 0, output[-3000:]
     assert {path: path.stat().st_mtime_ns for path in Store(home).published()} == before
+    imported = {line.rpartition("|")[2].strip() for line in output.splitlines() if line.startswith("import time:")}
+    assert "agar_pipeline.defs.tables" in imported
+    assert not imported & {"pandas", "hydra", "torch", "fiftyone", "PIL", "matplotlib", "jinja2"}, "nothing needs them"
 
 
 def test_another_seed_and_back_again(small: tuple[Run, Path, Path]) -> None:
