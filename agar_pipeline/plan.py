@@ -29,7 +29,7 @@ class Record:
     input_data_versions: Mapping[str, str]
 
 
-_REASONS_TOLD = 4
+_REASONS_TOLD = 8
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def call(*arguments: str) -> tuple[int, str]:
 
 
 def test_verify_finds_nothing_in_an_empty_or_a_whole_home(home: Path) -> None:
-    assert call("verify") == (0, "0 artifacts, 0 bytes: all whole\n")
+    assert call("verify") == (0, "0 artifacts, 0 bytes: all whole\nnext: agar plan\n")
     build_split(Store(home))
     code, output = call("verify", "--json")
     assert code == 0
@@ -129,7 +129,7 @@ def test_clean_keeps_what_is_current_and_what_that_was_made_from(home: Path) -> 
     assert list(store.published()) == [report, *sorted([made_from, current])]
     assert not list((home / "quarantine").iterdir())
     assert unused.name not in " ".join(path.name for path in store.folder(SPLIT).iterdir()), "its locks went with it"
-    assert call("clean") == (0, "nothing to drop\n")
+    assert call("clean") == (0, "nothing to drop; next: agar plan\n")
 
 
 def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: Path) -> None:
