@@ -43,14 +43,16 @@ def record_observation(instance: dg.DagsterInstance, seen: Observation) -> None:
 
 
 def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
-    """Observe the dataset and record it without a run, so that Dagster knows which version the snapshot reads.
+    """Observe the dataset, and let Dagster know the version that the snapshot reads where it does not yet.
 
     Returns:
         The observed data version.
     """
     keep_run(context.run_id)
     seen = observe_source(snapshot_node.config, agar_home())
-    record_observation(context.instance, seen)
-    # Dagster looked the inputs' versions up before this step began, so the one just observed is not among them yet.
-    context.get_step_execution_context().fetch_external_input_asset_version_info()
+    step = context.get_step_execution_context()
+    known = step.maybe_fetch_and_get_input_asset_version_info(dg.AssetKey(SOURCE.asset))  # as of when the step began
+    if known is None or known.data_version is None or known.data_version.value != seen.version:
+        record_observation(context.instance, seen)
+        step.fetch_external_input_asset_version_info()
     return seen.version
