@@ -45,7 +45,9 @@ def import_and_report(
         database = pipeline.database if pipeline else "embedded" if pipeline_file else load_pipeline().database
     with progress_bar("importing") as progress:
         counts = import_images(source, dataset, database, agar_home(), say, progress)
-    if pipeline_file and pipeline is None:
+    if pipeline_file and pipeline is None and not counts.classes:
+        say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written: annotate, import again")
+    elif pipeline_file and pipeline is None:
         path = write_pipeline(pipeline_file, dataset, database, counts.classes)
         say(f"wrote {path}: read it once, it is yours to edit")
         pipeline = load_pipeline(pipeline_file)
