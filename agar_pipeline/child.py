@@ -21,6 +21,7 @@ from agar_pipeline.config import agar_home
 from agar_pipeline.disk import find_os_error, path_at_fault
 from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.exit_codes import RANKS_FILE
+from agar_pipeline.garbage import start_importing
 
 Log = Callable[[str], None]
 
@@ -39,6 +40,7 @@ _PR_SET_PDEATHSIG = 1
 def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None:
     """The main program of a child: read the request, run the handler, leave a reply or an error behind."""
     die_with_parent()
+    start_importing()
     answer_request(handler, Path(sys.argv[1]))
 
 
@@ -119,6 +121,7 @@ def main() -> None:
     torchrun says how each rank ended; that is left behind for the parent.
     """
     die_with_parent()
+    start_importing()
     os.environ[PARENT_PID] = str(os.getpid())
     del sys.argv[0]
     try:

@@ -1,7 +1,5 @@
 """The Definitions object that workspace.yaml names. Assembly only; loads in a second, without torch or FiftyOne."""
 
-import gc
-
 import dagster as dg
 
 from agar_pipeline.chain import load_nodes
@@ -13,9 +11,10 @@ from agar_pipeline.defs.jobs import chain_jobs
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.sensors import dataset_sensor
 from agar_pipeline.defs.source import fiftyone_dataset
+from agar_pipeline.garbage import done_importing
 from agar_pipeline.store import Key, Store
 
-gc.freeze()  # what is imported by now stays: the collector need not walk it again and again, 0.1 s of each run
+done_importing()
 
 
 def assemble() -> dg.Definitions:

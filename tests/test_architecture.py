@@ -47,14 +47,15 @@ ALLOWED = {
     "disk": {"errors"},
     "progress": set(),
     "exit_codes": set(),
-    "child": {"config", "disk", "errors", "exit_codes"},
+    "garbage": set(),
+    "child": {"config", "disk", "errors", "exit_codes", "garbage"},
     "launch": {"child", "config", "disk", "errors", "exit_codes"},
     "compute": {"config", "disk", "errors"},
     "cluster": {"child", "compute", "config", "disk", "errors"},
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "launch"},
     "store": {"artifacts", "config", "disk", "errors"},
-    "detection": {"config", "disk", "errors", "partitions"},
+    "detection": {"config", "disk", "errors", "garbage", "partitions"},
     "splitting": {"config", "errors", "partitions"},
     "media": {"artifacts", "detection", "disk", "errors", "partitions", "progress"},
     "box_pairing": set(),
@@ -92,7 +93,7 @@ ALLOWED = {
         "store",
         "verdicts",
     },
-    "definitions": {"chain", "config", "defs", "store"},
+    "definitions": {"chain", "config", "defs", "garbage", "store"},
 }
 """Data flows one way: a room imports what stands left of it. `commands` may import anything but `steps`."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from agar_pipeline.errors import MissingPackageError, PipelineError
+from agar_pipeline.garbage import start_importing
 
 COMMANDS = {
     "demo": "Generated plates, from nothing to a scored detector.",
@@ -80,7 +80,7 @@ def agar(ctx: click.Context, debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can fix are one to three lines on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    gc.set_threshold(100_000)  # imports make many objects and no garbage: a plan ends a tenth sooner
+    start_importing()
     try:
         color = False if os.environ.get("NO_COLOR") else None
         sys.exit(agar.main(given, prog_name="agar", standalone_mode=False, color=color))

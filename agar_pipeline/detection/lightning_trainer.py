@@ -16,6 +16,7 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.conductor import Conductor
 from agar_pipeline.detection.devices import Site
 from agar_pipeline.errors import ComputeError, TrainingError
+from agar_pipeline.garbage import done_importing
 
 
 def silence_lightning() -> None:
@@ -63,6 +64,7 @@ def fit(trainer: L.Trainer, conductor: Conductor, loader: DataLoader, config: Tr
     Raises:
         TrainingError: no memory left, a loss that is not finite, or no step was made.
     """
+    done_importing()
     try:
         trainer.fit(conductor.module, loader)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
