@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
-from pathlib import Path
+import dataclasses
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
-
-CONFIG = Path(__file__).resolve().parent.parent / "agar_pipeline" / "config"
+import yaml
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """mkdocs calls it for each page."""
-    for mark, make in (("<!-- commands -->", describe_commands), ("<!-- configuration -->", describe_configs)):
+    for mark, make in MARKS.items():
         if mark in markdown:
             markdown = markdown.replace(mark, "\n".join(make()))
     return markdown
@@ -41,24 +43,111 @@ def commands_of(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tup
             yield from commands_of(command, (*path, name))
 
 
-def describe_configs() -> Iterator[str]:
-    """Every key of every config, its type, its default, and what stands under it in the code."""
-    for path in sorted(CONFIG.glob("*.py")):
-        tree = ast.parse(path.read_text())
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and (rows := list(_rows(node))):
-                about = ast.get_docstring(node) or ""
-                yield f"\n## {node.name}\n\n{about}\n\n| key | type | default | |\n| --- | --- | --- | --- |"
-                yield from rows
+def describe_pipeline_file() -> Iterator[str]:
+    """The keys of a pipeline file, then those of each of its sections."""
+    from agar_pipeline.config import PipelineConfig
+
+    yield from describe_config(PipelineConfig, set())
 
 
-def _rows(node: ast.ClassDef) -> Iterator[str]:
-    following = [*node.body[1:], None]
-    for line, after in zip(node.body, following, strict=True):
-        if not isinstance(line, ast.AnnAssign) or "ClassVar" in ast.unparse(line.annotation):
+def describe_experiment_file() -> Iterator[str]:
+    from agar_pipeline.config import ExperimentConfig
+
+    yield from describe_config(ExperimentConfig, set())
+
+
+def describe_config(config_type: type, seen: set[type]) -> Iterator[str]:
+    """Every key of a config and of the configs below it: values, default, and what stands under it in the code."""
+    seen.add(config_type)
+    docs, hints = docs_of_fields(config_type), typing.get_type_hints(config_type, include_extras=True)
+    yield f"\n### {config_type.__name__}\n\n{inspect.getdoc(config_type)}\n"
+    yield "| key | value | default | |\n| --- | --- | --- | --- |"
+    for field in dataclasses.fields(config_type):
+        if docs.get(field.name, "").startswith("Filled in"):  # by us, not by who writes the file
             continue
-        doc = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-        kind = re.sub(r"Annotated\[(.*?), Field\((.*?)\)\]", r"\1 (\2)", ast.unparse(line.annotation))
-        default = "required" if line.value is None else f"`{ast.unparse(line.value)}`"
-        cells = (f"`{ast.unparse(line.target)}`", f"`{kind}`", default, " ".join(str(doc).split()))
+        cells = (f"`{field.name}`", spell_type(hints[field.name]), spell_default(field), docs.get(field.name, ""))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    for below in (found for hint in hints.values() for found in configs_in(hint) if found not in seen):
+        yield from describe_config(below, seen)
+
+
+def docs_of_fields(config_type: type) -> dict[str, str]:
+    """The string under each field."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(config_type))).body
+    assert isinstance(tree, ast.ClassDef)
+    return {
+        line.target.id: " ".join(after.value.value.split())
+        for line, after in zip(tree.body, tree.body[1:], strict=False)
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+    }
+
+
+def spell_type(hint: Any, limits: str = "") -> str:
+    """A type as somebody writes it in YAML: the words there are, numbers with their limits, links to other tables."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        bounds = [bound for extra in inner[1:] for bound in getattr(extra, "metadata", [])]
+        return spell_type(inner[0], spell_limits(bounds))
+    if origin is typing.Literal:
+        rules = len(inner) > 10  # they have a table of their own
+        return "a [rule](#box-rules)" if rules else ", ".join(f"`{spell_value(value)}`" for value in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(spell_type(choice) for choice in inner)
+    if origin is tuple:
+        return f"list of {spell_type(inner[0])}"
+    if origin in (dict, Mapping):
+        return f"{spell_type(inner[0])} → {spell_type(inner[1])}"
+    if dataclasses.is_dataclass(hint):
+        return f"[{hint.__name__}](#{hint.__name__.lower()})"
+    words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", type(None): "`null`"}
+    return words[hint] + limits
+
+
+def spell_limits(bounds: list[Any]) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    said = [(name, value) for bound in bounds for name, value in dataclasses.asdict(bound).items() if name in signs]
+    return " " + ", ".join(f"{signs[name]} {value:,}" for name, value in said) if said else ""
+
+
+def spell_default(field: dataclasses.Field[Any]) -> str:
+    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        return "required"
+    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    if dataclasses.is_dataclass(made) or hasattr(made, "default_factory"):  # what it is, its own table says
+        return ""
+    return f"`{spell_value(made)}`"
+
+
+def spell_value(value: Any) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def configs_in(hint: Any) -> Iterator[type]:
+    """The configs that a type holds."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+    for inner in typing.get_args(hint):
+        yield from configs_in(inner)
+
+
+def describe_rules() -> Iterator[str]:
+    """Every rule of the bbox report: what it means, and what may be done about it."""
+    from agar_pipeline.config.box_policy import ALLOWED_ACTIONS, BOX_POLICY_DEFAULTS
+    from agar_pipeline.reports.rule_words import RULE_WORDS
+
+    yield "| rule | means | default | or |\n| --- | --- | --- | --- |"
+    for rule, actions in ALLOWED_ACTIONS.items():
+        default = BOX_POLICY_DEFAULTS[rule]
+        others = ", ".join(f"`{action}`" for action in actions if action != default)
+        yield f"| `{rule}` | {RULE_WORDS[rule].meaning} | `{default}` | {others} |"
+
+
+MARKS = {
+    "<!-- commands -->": describe_commands,
+    "<!-- pipeline file -->": describe_pipeline_file,
+    "<!-- experiment file -->": describe_experiment_file,
+    "<!-- box rules -->": describe_rules,
+}
+"""What stands in a page → what takes its place."""

@@ -37,8 +37,9 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    found = re.findall(r"^```console( no-run \((.*?)\))?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [Block(re.findall(r"^\$ (.*)$", text, re.MULTILINE), reason) for _, reason, text in found]
+    not_run = r"(?:^<!-- not run by the tests: (.*?) -->\n)?"
+    found = re.findall(rf"{not_run}^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [Block(re.findall(r"^\$ (.*)$", text, re.MULTILINE), reason) for reason, text in found]
 
 
 def name(page: Path) -> str:
@@ -113,6 +114,7 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path: path.read_text() for path in tmp_path.rglob("*.html")}
     for path, page in pages.items():
+        assert "```" not in page, f"{path}: a block of code is not shown as one"
         loaded = re.findall(r'(?:<script[^>]* src|<link[^>]* href|<img[^>]* src)="(https?:[^"]+)"', page)
         assert not loaded, f"{path.name} loads {loaded}"
         for link in re.findall(r'href="([^":?]*)"', page):

@@ -112,11 +112,15 @@ class OptimizerConfig:
     """How weights move."""
 
     name: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with momentum."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate after the warm-up, for the global batch as it is: another batch size does not change it."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Share of the weights that a step at learning rate 1 takes away."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """For sgd only."""
     warmup_steps: Annotated[int, Field(ge=0)] = 30
+    """Steps over which the learning rate rises to `lr`."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """Over the whole of training, max_steps, max_epochs or max_seconds, whichever is set: `cosine` falls to 0, `step`
     is multiplied by `step_factor` at each share of `step_at`."""
@@ -150,23 +154,31 @@ class TrainerConfig:
     }
 
     max_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Times that each image is seen."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps of the optimizer, one a batch."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Budget of training, from its first step; loading and the last evaluation come on top."""
     val_every_n_epochs: Annotated[int, Field(ge=1)] = 1
+    """How often the val part is scored, which is when the best weights so far are kept."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Validations without a better val mAP after which training ends; null: it goes on to its limit."""
     precision: Precision = "32-true"
+    """`16-mixed` wants a GPU; `bf16-mixed` one that has it, or such a CPU."""
     channels_last: bool = False
+    """Pictures in memory with their colours side by side: quicker on GPUs with mixed precision."""
     accelerator: Accelerator = "auto"
+    """`auto`: a GPU where there is one."""
     devices: Annotated[int, Field(ge=1)] = 1
     """Processes per node, one per GPU. Whatever the machine has, the default is one."""
     num_nodes: Annotated[int, Field(ge=1)] = 1
+    """Machines; more than one with `launcher: ray`."""
     launcher: Launcher = "torchrun"
     """Who starts the processes: torchrun on each machine, or Ray Train on a cluster (`make setup-cluster`)."""
     socket_ifname: str | None = None
     """Network interface for NCCL and gloo; null: the loopback on one machine, else one that is up, which is named."""
     log_every_n_steps: Annotated[int, Field(ge=1)] = 10
+    """How often losses go into `metrics.csv`."""
     logger: Literal["tensorboard", "mlflow", "none"] = "tensorboard"
     """Who is shown the metrics beside `metrics.csv`; MLflow writes to a folder of the home, no account is needed."""
 
@@ -184,9 +196,11 @@ class EvaluationConfig:
     not_fingerprinted: ClassVar = {"accelerator", "num_workers"}
 
     accelerator: Accelerator = "auto"
+    """`auto`: a GPU where there is one."""
     num_workers: Annotated[int, Field(ge=0)] | None = None
     """Loader processes; null: chosen from the machine."""
     part: Part = "val"
+    """Which part is scored."""
     pictures: Annotated[int, Field(ge=0, le=100)] = 12
     """Plates drawn on the page: the worst ones, and some around the median."""
 
@@ -196,12 +210,19 @@ class ExperimentConfig:
     """A composed experiment: `configs/config.yaml` with the overrides of `configs/experiment/<name>.yaml`."""
 
     name: str
+    """Filled in: the name of the file."""
     data: DataConfig
+    """How images and boxes reach the model."""
     model: ModelConfig
+    """Which detector; a file of `configs/model/`, by `override /model: NAME`."""
     optimizer: OptimizerConfig
+    """How weights move; a file of `configs/optimizer/`."""
     trainer: TrainerConfig
+    """How long, how exact, on what; a file of `configs/trainer/`."""
     evaluation: EvaluationConfig
+    """What is scored and drawn."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the weights at the start, the order of the images and their augmentation."""
 
     @model_validator(mode="after")
     def _check_training_run(self) -> ExperimentConfig:

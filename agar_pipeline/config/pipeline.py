@@ -33,17 +33,14 @@ class CocoCacheConfig:
     """What becomes of the boxes on their way into the COCO files."""
 
     class_map: dict[str, Annotated[int, Field(ge=1)]]
-    """Label in FiftyOne → category_id. Case, spaces, dots, underscores and hyphens do not count; where several labels
-    share an id, the first one names the class."""
+    """See `PipelineConfig.class_map`."""
     mend: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
     """Rules whose boxes are left out or clipped, or whose images are left out; the report still lists and counts
     them."""
     min_box_side_px: BoxSide = 2.0
     images: ImageChecks = "header"
     media: Media = "reference"
-    """`reference`: the photos stay where they are; `link`: hard links to them in the cache, or copies where that is
-    not possible (a link changes a photo's ctime, so the next look at the dataset hashes it once more); `copy`;
-    `resize`: JPEGs of `max_side` at most under the photos' own names, and the boxes with them."""
+    """See `PipelineConfig.media`."""
     max_side: MaxSide | None = None
     """For `resize`: longer side of the copies, pixels; smaller photos stay as they are."""
 
@@ -91,14 +88,17 @@ class PipelineConfig:
     """What a lab runs: `configs/pipeline/<name>.yaml`."""
 
     name: str
+    """Filled in: the name of the file."""
     snapshot: SnapshotSource
     """A FiftyOne dataset, or COCO files where it says `source: coco`."""
     class_map: dict[str, int]
-    """See `CocoCacheConfig.class_map`. COCO files may do without: their categories, in the order of their ids."""
+    """Label in FiftyOne → category_id. Case, spaces, dots, underscores and hyphens do not count; where several labels
+    share an id, the first one names the class. COCO files may do without: their categories, in the order of their
+    ids."""
     split: SplitConfig = Field(default_factory=_default_split)
     """Left out: `random`; of COCO files `given`, the parts that they are."""
     box_policy: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
-    """What a broken rule leads to, where the default of `config.box_policy` does not suit."""
+    """What a broken rule leads to, where the rule's default does not suit."""
     min_box_side_px: BoxSide = 2.0
     """A box whose shorter side is below this breaks the rule `small_box`; pixels of the photo."""
     images: ImageChecks = "header"
@@ -107,7 +107,9 @@ class PipelineConfig:
     max_missing_share: Share = 0.01
     """More missing images than this fail, even with `missing_image: drop_image`: mostly a folder is not there."""
     media: Media = "reference"
-    """See `CocoCacheConfig.media`: reference, link, copy or resize."""
+    """Where the photos of the COCO cache are. `reference`: they stay where they are; `link`: hard links to them in the
+    cache, or copies where that is not possible (a link changes a photo's ctime, so the next look at the dataset hashes
+    it once more); `copy`; `resize`: JPEGs of `max_side` at most under the photos' names, and the boxes with them."""
     max_side: MaxSide | None = None
     """Longer side of the training copies, pixels; for `media: resize` only."""
     experiments: tuple[str, ...] = ()

@@ -40,8 +40,8 @@ class SnapshotConfig:
     database_notice: bool = True
     """Say it, in one line, when FiftyOne would warn about the database's version."""
     image_columns: tuple[str, ...] = ()
-    """What `image_ids.parquet` holds of each image beside its ids: `path`, `sha256`, `labels`, `field:PATH`,
-    `view:SPEC` (whether a view holds it). The pipeline fills it with what the split reads, and with nothing else."""
+    """Filled in with what the split reads, and with nothing else: what `image_ids.parquet` holds of each image beside
+    its ids, of `path`, `sha256`, `labels`, `field:PATH`, `view:SPEC` (whether a view holds it)."""
 
     @field_validator("image_columns")
     @classmethod
@@ -64,7 +64,7 @@ class CocoSnapshotConfig:
     not_fingerprinted: ClassVar = {"images_dir", "files"}
 
     source: Literal["coco"]
-    """`coco`."""
+    """What makes it COCO files."""
     dataset: str
     """What the data is called in reports and comparisons."""
     images_dir: str
@@ -74,7 +74,7 @@ class CocoSnapshotConfig:
     exif: ExifPolicy = "displayed"
     """As for FiftyOne."""
     image_columns: tuple[str, ...] = ()
-    """As for FiftyOne; of fields there is `field:part`, the part whose file lists the image."""
+    """Filled in, as for FiftyOne; of fields there is `field:part`, the part whose file lists the image."""
 
     @field_validator("image_columns")
     @classmethod

@@ -75,15 +75,16 @@ class SplitConfig:
     """Part → text file with a path, file name or sample id a line; relative to the folder of the configs. For `lists`.
     """
     list_hashes: dict[Part, str] = dataclasses.field(default_factory=dict)
-    """What the lists hold, as hashes; the pipeline fills it, so that an edited list is seen."""
+    """Filled in: what the lists hold, as hashes, so that an edited list is seen."""
     class_map: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Spellings of one class count as one in `stratify_by: class`; the pipeline fills it."""
+    """Filled in: spellings of one class count as one in `stratify_by: class`."""
     unassigned: Literal["fail", "leave_out"] = "fail"
     """What becomes of images in no part (no such tag, value or line; no value of the field of `group_by`): `leave_out`
     leaves them out of all parts, counted and named."""
     unknown_names: Literal["fail", "ignore"] = "fail"
     """What becomes of lines of a list that name no image of the snapshot: `ignore` counts and names them."""
     leakage: LeakageConfig = dataclasses.field(default_factory=LeakageConfig)
+    """What copies of a picture in two parts mean."""
 
     @model_validator(mode="after")
     def _check(self) -> SplitConfig:
