@@ -198,7 +198,7 @@ def test_pages_can_be_written_without_any_image(images_dir: Path, tmp_path: Path
     write_evaluation_page(tmp_path / "evaluation.html", nothing, images_dir, "none", 12)
     write_leaderboard_page(tmp_path / "leaderboard.html", pd.DataFrame({"experiment": []}))
     assert "could not be scored" in (tmp_path / "evaluation.html").read_text()
-    assert "No experiment" in (tmp_path / "leaderboard.html").read_text()
+    assert "This pipeline lists no experiment" in (tmp_path / "leaderboard.html").read_text()
 
 
 def test_open_photo_turns_boxes_and_picture_the_same_way(tmp_path: Path) -> None:
