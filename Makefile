@@ -56,8 +56,8 @@ types: setup
 
 # Resolve everything, extras included, once and together. Needs uv.
 lock:
-	uv pip compile pyproject.toml --extra dev --python-version 3.11.7 --no-header --no-annotate -o requirements.lock
-	uv pip compile pyproject.toml --extra dev --extra cluster --python-version 3.11.7 --no-header --no-annotate \
+	uv pip compile pyproject.toml --extra dev --python-version 3.11.0 --no-header --no-annotate -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra cluster --python-version 3.11.0 --no-header --no-annotate \
 	  --constraint requirements.lock -o requirements-cluster.lock
 
 clean-venv:

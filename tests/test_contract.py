@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from packaging.specifiers import SpecifierSet
 
 from agar_pipeline.commands import COMMANDS, agar
 from tests.conftest import BIN, CHECKOUT, runner
@@ -115,3 +117,10 @@ def test_the_lock_file_is_exact_and_names_no_host() -> None:
     lines = (CHECKOUT / "requirements.lock").read_text().splitlines()
     assert len(lines) > 100
     assert all("==" in line and "://" not in line and not line.startswith("-") for line in lines)
+
+
+def test_any_python_3_11_can_install_the_lock() -> None:
+    """Debian's is 3.11.2, and pip refuses a package that wants 3.11.5 after minutes of downloads."""
+    wanted = {dist.metadata["Name"]: dist.metadata["Requires-Python"] for dist in importlib.metadata.distributions()}
+    assert len(wanted) > 100
+    assert not {name: python for name, python in wanted.items() if python and "3.11.0" not in SpecifierSet(python)}

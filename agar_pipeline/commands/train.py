@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -38,13 +39,21 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool
         click.echo(OmegaConf.to_yaml(OmegaConf.create(to_plain(experiment))), nl=False)
         return
     built = build_from_cache(experiment, "training_run", as_configured=as_configured)
-    checkpoint = built.artifact.best_checkpoint
+    checkpoint, best = built.artifact.best_checkpoint, built.artifact.experiment()["best"]
     if as_json:
         plain = {"experiment": experiment.name, "path": str(built.artifact.root), "checkpoint": str(checkpoint)}
-        click.echo(json.dumps({**plain, "cached": built.cached, "best": built.artifact.experiment()["best"]}))
+        click.echo(json.dumps({**plain, "cached": built.cached, "best": best}))
         return
     click.echo(f"{'cached: ' if built.cached else ''}{checkpoint}")
+    say(f"best on val, after epoch {best['epoch']}: {describe_scores(best['val'])}")
     say(f"next: agar predict --checkpoint {checkpoint} photos/ --out-dir counted")
+
+
+def describe_scores(metrics: dict[str, Any]) -> str:
+    """The two figures that people compare first, or that there are none."""
+    computed = {name: metrics.get(name) for name in ("map_50", "map")}
+    words = [f"{name} {value:.3f}" for name, value in computed.items() if value is not None]
+    return ", ".join(words) or "no score could be computed"
 
 
 def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:
