@@ -12,8 +12,9 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "needs Python 3.11: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing what requirements.lock names into $(VENV): some minutes, 7 GB"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	touch $@
 
@@ -21,7 +22,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 setup-cluster: setup $(VENV)/.installed-cluster
 
 $(VENV)/.installed-cluster: requirements-cluster.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-cluster.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-cluster.lock
 	$(BIN)/python -m pip check
 	touch $@
 
