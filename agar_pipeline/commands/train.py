@@ -51,7 +51,7 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool
 
 def describe_scores(metrics: dict[str, Any]) -> str:
     """The two figures that people compare first, or that there are none."""
-    computed = {name: metrics.get(name) for name in ("map_50", "map")}
+    computed = {name: metrics.get(name) for name in ("map_50", "map_50_95")}
     words = [f"{name} {value:.3f}" for name, value in computed.items() if value is not None]
     return ", ".join(words) or "no score could be computed"
 
