@@ -175,8 +175,9 @@ def test_case_04_a_training_that_is_asked_to_stop_can_be_gone_on_with(lab: Lab) 
     assert "run it again and it goes on from there" in output
     assert not lab.processes()
     assert not list(lab.home.rglob(".draft-*"))
+    since = time.time_ns()
     again = long_training(lab, "seed=104")
-    wait_until(lambda: again.poll() is not None or points(lab, time.time_ns() - 10**9), 90, "a point")
+    wait_until(lambda: again.poll() is not None or points(lab, since), 90, "a point")
     assert "going on from epoch" in stop(lab, again)
 
 
