@@ -209,7 +209,7 @@ class Evaluation(Artifact):
     """Scores, predictions and a page of pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)

@@ -152,6 +152,7 @@ def write_evaluation(
     table.to_parquet(out_dir / "matches.parquet", index=False)
     shown_in_ui = write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures)
     (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
-    shown = "undefined" if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
+    why = f"not computed: {metrics['reasons'].get('map_50')}"
+    shown = why if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
     log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
     return metrics

@@ -74,8 +74,6 @@ class Conductor(L.Callback):
         self.module.detector.load_state_dict(point["detector"])
         if self.average is not None:
             self.average.restore(point["average"])
-        if point["cap"] != self.detector.detections_per_image:
-            self.detector.set_limits(int(point["cap"]))
         self.validation.restore(point["validation"])
         self.first_losses, self.module.losses = dict(point["first_losses"]), dict(point["losses"])
         self.metrics.rows = [dict(row) for row in point["rows"]]
@@ -148,6 +146,8 @@ class Conductor(L.Callback):
     def _validate(self, trainer: L.Trainer) -> None:
         facts = self.validation.run(self.detector, self.progress)
         self.module.train()
+        if self.validation.why_undefined:
+            self.tell(f"val is not scored yet: {self.validation.why_undefined}")
         self.metrics.add(facts.step, facts.epoch, {f"val_{name}": value for name, value in facts.metrics.items()})
         self._report(trainer)
 
@@ -171,7 +171,6 @@ class Conductor(L.Callback):
             "progress": self.progress.state(),
             "detector": self.module.detector.state_dict(),
             "average": None if self.average is None else self.average.state(),
-            "cap": self.detector.detections_per_image,
             "optimizer": trainer.optimizers[0].state_dict(),
             "precision": trainer.precision_plugin.state_dict(),
             "random": ranks.gather(random_state()),

@@ -57,21 +57,22 @@ def counting_metrics(columns: CocoColumns, detections: Detections, score_thresho
         `detections_per_plate`. None where undefined; `reasons`: dotted name → why.
     """
     predicted, truth = count_per_image(columns, detections, score_threshold)
+    errors = _unknown_errors if detections.cut else count_errors
     per_density = {}
     for name, rows in by_density(truth).items():
-        per_density[name] = {"num_images": int(rows.sum()), **count_errors(predicted[rows], truth[rows])}
+        per_density[name] = {"num_images": int(rows.sum()), **errors(predicted[rows], truth[rows])}
     per_class = {}
     for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True):
         of_class = columns.take_annotations(columns.annotation_category_ids == category_id)
         own = detections.take(np.flatnonzero(detections.category_ids == category_id))
-        per_class[name] = count_errors(*count_per_image(of_class, own, score_threshold))
+        per_class[name] = errors(*count_per_image(of_class, own, score_threshold))
     metrics = {
-        **count_errors(predicted, truth),
+        **errors(predicted, truth),
         "per_density": per_density,
         "per_class": per_class,
-        "empty_plates": _empty_plates(predicted[truth == 0]),
+        "empty_plates": _empty_plates(predicted[truth == 0], known=not detections.cut),
     }
-    return {**metrics, "reasons": _explain_undefined(metrics, truth)}
+    return {**metrics, "reasons": _explain_undefined(metrics, truth, detections.why_undefined)}
 
 
 def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
@@ -96,9 +97,14 @@ def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | 
     }
 
 
-def _empty_plates(predicted: np.ndarray) -> dict[str, Any]:
-    if not len(predicted):
-        return {"num_images": 0, "false_alarm_share": None, "detections_per_plate": None}
+def _unknown_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    del predicted, truth
+    return dict.fromkeys(ERRORS)
+
+
+def _empty_plates(predicted: np.ndarray, *, known: bool) -> dict[str, Any]:
+    if not len(predicted) or not known:
+        return {"num_images": len(predicted), "false_alarm_share": None, "detections_per_plate": None}
     return {
         "num_images": len(predicted),
         "false_alarm_share": float((predicted > 0).mean()),
@@ -106,7 +112,10 @@ def _empty_plates(predicted: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray) -> dict[str, str]:
+def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray, why: str | None) -> dict[str, str]:
+    if why:
+        tables = [f"{table}.{name}" for table in ("per_density", "per_class") for name in metrics[table]]
+        return dict.fromkeys([*ERRORS, *tables, "empty_plates"], why)
     reasons = {name: "no plate" for name in ERRORS if metrics[name] is None}
     if metrics["r2"] is None and len(truth):
         reasons["r2"] = "all plates have as many colonies" if len(truth) > 1 else "only one plate"

@@ -24,12 +24,27 @@ class Detections:
     """(D, 4) float64, pixels of the photo, clipped to it."""
     scores: np.ndarray
     """(D,) float64 in [0, 1]."""
+    cut: frozenset[int] = frozenset()
+    """Ids of images that the model may have seen more on than it could answer; what is missing is not known."""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def take(self, rows: np.ndarray) -> Detections:
-        return Detections(self.image_ids[rows], self.category_ids[rows], self.boxes_xywh[rows], self.scores[rows])
+        return Detections(
+            self.image_ids[rows], self.category_ids[rows], self.boxes_xywh[rows], self.scores[rows], self.cut
+        )
+
+    @property
+    def why_undefined(self) -> str | None:
+        """Why nothing may be computed from these, or None."""
+        if not self.cut:
+            return None
+        first, count = min(self.cut), int(np.count_nonzero(self.image_ids == min(self.cut)))
+        return (
+            f"on {len(self.cut)} images the model sees more than can be told, {count:,} boxes on image {first} alone: "
+            "it has not learnt yet what is no colony"
+        )
 
     def to_coco(self) -> list[dict[str, Any]]:
         """COCO results: image_id, category_id, bbox (xywh, to 1/1000 px), score; boxes image by image, best first."""
@@ -55,6 +70,7 @@ class Detections:
             np.concatenate([p.category_ids for p in pieces]),
             np.concatenate([p.boxes_xywh for p in pieces]),
             np.concatenate([p.scores for p in pieces]),
+            frozenset().union(*(p.cut for p in pieces)),
         )
 
 

@@ -137,7 +137,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     limited: Any = getattr(detector.model, "roi_heads", detector.model)
     floor = float(limited.score_thresh)
     ours = [answer[key].double().numpy() for key in OUTPUTS]
-    theirs = model.run(pixels)
+    theirs = model.run(pixels, model.score_threshold)
     boxes = np.abs(ours[0][:, None] - theirs[0][None]).max(axis=2) / max(pixels.shape[1:])  # (D, E)
     scores = np.abs(ours[1][:, None] - theirs[1][None])
     cost = np.maximum(boxes, scores) + 10.0 * (ours[2][:, None] != theirs[2][None])

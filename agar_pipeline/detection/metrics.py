@@ -61,7 +61,7 @@ def coco_metrics(columns: CocoColumns, detections: Detections) -> dict[str, Any]
         columns.class_names[np.flatnonzero(columns.category_ids == category)[0]]: _curve(precision[0, :, k, 0])
         for k, category in enumerate(np.sort(columns.category_ids))
     }
-    metrics["reasons"] = _explain_undefined(metrics)
+    metrics["reasons"] = _explain_undefined(metrics, detections.why_undefined)
     return metrics
 
 
@@ -95,7 +95,7 @@ def in_photo_pixels(columns: CocoColumns, detections: Detections) -> tuple[CocoC
 
 def ap_50_per_class(columns: CocoColumns, detections: Detections) -> np.ndarray:
     """(K,) average precision at IoU 0.5 by ascending category_id, NaN where the class has no annotation."""
-    if not len(columns.image_ids) or not len(columns.annotation_ids):
+    if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.cut:
         return np.full(len(columns.category_ids), np.nan)
     precision = accumulated(evaluate(columns, detections, iou_thresholds=[0.5]))[0][0, :, :, 0]
     defined = np.where(precision > -1, precision, np.nan)
@@ -180,7 +180,7 @@ def _results(detections: Detections) -> np.ndarray:
 
 def _curves(columns: CocoColumns, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
     """Precision (10 IoUs, 101 recalls, K, 4 areas) and recall (10, K, 4), −1 where undefined; K by category_id."""
-    if not len(columns.image_ids) or not len(columns.annotation_ids):
+    if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.cut:
         shape = (10, 101, len(columns.category_ids), 4)
         return np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
     return accumulated(evaluate(columns, detections))
@@ -191,13 +191,15 @@ def _mean(values: np.ndarray) -> float | None:
     return float(defined.mean()) if len(defined) else None
 
 
-def _explain_undefined(metrics: dict[str, Any]) -> dict[str, str]:
+def _explain_undefined(metrics: dict[str, Any], why: str | None) -> dict[str, str]:
+    """`why`: what nothing at all could be computed for."""
     sizes = {"map_small": "under 32² px", "map_medium": "from 32² to 96² px", "map_large": "over 96² px"}
     reasons = {
-        name: f"no annotation {sizes[name]}" if name in sizes else "no annotation"
+        name: why or (f"no annotation {sizes[name]}" if name in sizes else "no annotation")
         for name, value in metrics.items()
         if value is None
     }
     per_class: Iterable[tuple[str, dict[str, Any]]] = metrics["per_class"].items()
-    reasons |= {f"per_class.{name}": "no annotation of this class" for name, own in per_class if own["map"] is None}
+    absent = why or "no annotation of this class"
+    reasons |= {f"per_class.{name}": absent for name, own in per_class if own["map"] is None}
     return reasons

@@ -144,9 +144,10 @@ class Detector(nn.Module):
     """A torchvision detector behind one convention.
 
     Images are (3, H, W) uint8; targets hold `boxes` (N, 4) xyxy in pixels and `labels` (N,) in 1…K. In training it
-    answers with its losses; otherwise, per image, with `boxes`, `labels` in 1…K, `scores`, and `capped`: whether it
-    may have lost detections to the cap. FCOS and RetinaNet count classes from 0, Faster R-CNN and SSD keep 0 for the
-    background: that stays inside, and so do tiles: whoever shows it a whole plate gets a whole plate's boxes.
+    answers with its losses; otherwise, per image, with `boxes`, `labels` in 1…K, `scores`, and `cut_at`: the score
+    below which it may have lost detections to the cap, None where it lost none. FCOS and RetinaNet count classes from
+    0, Faster R-CNN and SSD keep 0 for the background: that stays inside, and so do tiles: whoever shows it a whole
+    plate gets a whole plate's boxes.
     """
 
     def __init__(self, model: FasterRCNN | FCOS | RetinaNet | SSD, has_background: bool, spec: DetectorSpec) -> None:
@@ -169,10 +170,10 @@ class Detector(nn.Module):
         self.detections_per_image = cap
         limited: Any = self.model
         if isinstance(self.model, FasterRCNN):
-            limited = self.model.roi_heads
-            self.model.rpn._pre_nms_top_n["testing"] = self.model.rpn._post_nms_top_n["testing"] = 3 * cap
+            limited, proposals = self.model.roi_heads, max(1000, 3 * cap)
+            self.model.rpn._pre_nms_top_n["testing"] = self.model.rpn._post_nms_top_n["testing"] = proposals
         else:
-            limited.topk_candidates = 4 * cap
+            limited.topk_candidates = max(1000, 4 * cap)
         limited.detections_per_img = cap
         limited.score_thresh = limited.score_thresh if score_floor is None else score_floor
 
@@ -202,7 +203,7 @@ class Detector(nn.Module):
             {
                 **found,
                 "labels": found["labels"] + self.label_shift,
-                "capped": len(found["scores"]) >= self.detections_per_image,
+                "cut_at": float(found["scores"].min()) if len(found["scores"]) >= self.detections_per_image else None,
             }
             for found in self.model(images)
         ]
@@ -224,5 +225,5 @@ class Detector(nn.Module):
             "boxes": torch.from_numpy(boxes[kept]).float().to(labels.device),
             "labels": labels[rows],
             "scores": scores[rows],
-            "capped": any(found["capped"] for found in seen),
+            "cut_at": max((found["cut_at"] for found in seen if found["cut_at"] is not None), default=None),
         }

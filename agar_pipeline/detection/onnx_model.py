@@ -108,13 +108,13 @@ class OnnxModel:
         with Image.open(path) as photo:
             return OnnxPhoto(np.ascontiguousarray(pixels.transpose(2, 0, 1)), displayed_wh(photo))
 
-    def detect(self, photo: OnnxPhoto) -> Detections:
+    def detect(self, photo: OnnxPhoto, score_threshold: float) -> Detections:
         """Detections of one photo, under image_id 0, in its pixels.
 
         Raises:
             ComputeError: the graph's cap cut off some that count.
         """
-        boxes_xyxy, scores, labels = self.run(photo.pixels)
+        boxes_xyxy, scores, labels = self.run(photo.pixels, score_threshold)
         width, height = photo.size_wh
         _, model_height, model_width = photo.pixels.shape
         boxes_xyxy = boxes_xyxy * np.array([width / model_width, height / model_height] * 2)
@@ -124,22 +124,27 @@ class OnnxModel:
         detections = Detections(ids, self.category_ids[labels - 1], boxes_xywh, scores)
         return detections.take(np.flatnonzero((boxes_xywh[:, 2:] > 0).all(axis=1)))
 
-    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(3, H, W) uint8 → (D, 4) xyxy in its pixels and (D,) scores, float64, and (D,) labels from 1."""
+    def run(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(3, H, W) uint8 → (D, 4) xyxy in its pixels and (D,) scores, float64, and (D,) labels from 1.
+
+        Raises:
+            ComputeError: the graph's cap cut off some with a score of the threshold and more.
+        """
         if self.facts.tile_overlap is None:
-            return self._run_once(pixels)
+            return self._run_once(pixels, score_threshold)
         size_wh = (pixels.shape[2], pixels.shape[1])
         grid = TileGrid.over(size_wh, self.facts.input_size, self.facts.tile_overlap)
-        seen = [self._run_once(pixels[:, top:bottom, left:right]) for left, top, right, bottom in grid.tiles_xyxy]
+        crops = [pixels[:, top:bottom, left:right] for left, top, right, bottom in grid.tiles_xyxy]
+        seen = [self._run_once(crop, score_threshold) for crop in crops]
         tile_index = np.repeat(np.arange(len(seen)), [len(scores) for _, scores, _ in seen])
         boxes, scores, labels = (np.concatenate(column) for column in zip(*seen, strict=True))
         boxes = boxes + np.tile(grid.tiles_xyxy[tile_index, :2], 2)
         kept = merge_tiles(grid, tile_index, boxes, labels, scores)
         return boxes[kept], scores[kept], labels[kept]
 
-    def _run_once(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _run_once(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         boxes, scores, labels = self._session.run(OUTPUTS, {"image": np.ascontiguousarray(pixels)})
-        if len(scores) >= self.facts.max_detections and scores.min() >= self.facts.score_threshold:
+        if len(scores) >= self.facts.max_detections and scores.min() >= score_threshold:
             raise ComputeError(
                 f"more than {self.facts.max_detections} colonies on one photo or tile, the ONNX model's limit: "
                 "use its checkpoint"

@@ -37,8 +37,8 @@ class PhotoModel(Protocol):
     def read(self, path: Path) -> Any:
         """A photo, ready for the model; in a thread, while the model is at work."""
 
-    def detect(self, photo: Any) -> Detections:
-        """Detections of one loaded photo under image_id 0, in its pixels."""
+    def detect(self, photo: Any, score_threshold: float) -> Detections:
+        """Detections of one loaded photo under image_id 0, in its pixels; from the threshold on all of them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def count_photos(
             except ImageFileError as error:
                 yield error
             else:
-                detections = model.detect(photo)
+                detections = model.detect(photo, score_threshold)
                 kept = np.flatnonzero(detections.scores >= score_threshold)
                 best_first = kept[np.argsort(-detections.scores[kept], kind="stable")]
                 yield PhotoCount(path, photo.size_wh, detections.take(best_first))

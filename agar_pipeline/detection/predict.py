@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,12 @@ from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.model import Detector
 from agar_pipeline.detection.orientation import displayed_wh
 from agar_pipeline.detection.sampling import PlainBatches
+from agar_pipeline.errors import ComputeError
 
 CAP_FACTOR = 4
+"""By which a cap rises at a time."""
+MOST_DETECTIONS = 20_000
+"""Of one photo, where nobody knows how many there are."""
 
 
 def predict_batches(
@@ -42,9 +47,15 @@ def predict_batches(
 
 @torch.inference_mode()
 def _predict(
-    detector: Detector, batches: Iterable[Batch], category_ids: np.ndarray, accelerator: str, precision: str
+    detector: Detector,
+    batches: Iterable[Batch],
+    category_ids: np.ndarray,
+    accelerator: str,
+    precision: str,
+    down_to: float = 0.0,
 ) -> tuple[Detections, set[int]]:
-    """As `predict_batches`; also the ids of the images that may have lost detections to the model's cap."""
+    """As `predict_batches`; also the ids of the images that may have lost some, from a score of `down_to` on, to the
+    model's cap."""
     detector.eval()
     device = next(detector.parameters()).device
     pieces, capped = [], set()
@@ -54,7 +65,7 @@ def _predict(
             answers = _of_equal_shape(detector, moved)
         for image, target, answer in zip(images, targets, answers, strict=True):
             pieces.append(_to_photo(answer, target, (image.shape[2], image.shape[1]), category_ids))
-            if answer["capped"]:
+            if answer["cut_at"] is not None and answer["cut_at"] >= down_to:
                 capped.add(target["image_id"])
     return Detections.concatenate(pieces), capped
 
@@ -73,27 +84,47 @@ def _of_equal_shape(detector: Detector, images: list[torch.Tensor]) -> list[dict
 
 
 def predict_uncapped(
-    detector: Detector, batches: Iterable[Batch], category_ids: np.ndarray, accelerator: str, precision: str
+    detector: Detector,
+    batches: Iterable[Batch],
+    category_ids: np.ndarray,
+    accelerator: str,
+    precision: str,
+    *,
+    most: int,
+    down_to: float = 0.0,
 ) -> Detections:
-    """As `predict_batches`, and no detection is lost to the model's cap: it rises until no image reaches it.
+    """As `predict_batches`, but the model's cap rises until no image reaches it, for those images alone.
 
     Args:
-        batches: Gone through again, for the images at the cap only, each time it rises.
+        batches: Gone through again, for the images at the cap only and one at a time, each time it rises.
+        most: How far it may rise. A model that has learnt little sees colonies all over the place, for which there is
+            neither time nor memory: such images are then `cut`.
+        down_to: Score from which all detections are asked for.
     """
-    detections, capped = _predict(detector, batches, category_ids, accelerator, precision)
-    while capped:
-        detector.set_limits(CAP_FACTOR * detector.detections_per_image)
-        done = detections.take(np.flatnonzero(~np.isin(detections.image_ids, list(capped))))
-        again, capped = _predict(detector, _only(batches, capped), category_ids, accelerator, precision)
-        detections = Detections.concatenate([done, again])
-    return detections
+    cap = detector.detections_per_image
+    detections, cut = _predict(detector, batches, category_ids, accelerator, precision, down_to)
+    try:
+        while cut and detector.detections_per_image < most:
+            detector.set_limits(min(most, CAP_FACTOR * detector.detections_per_image))
+            done = detections.take(np.flatnonzero(~np.isin(detections.image_ids, list(cut))))
+            again, cut = _predict(detector, _only(batches, cut), category_ids, accelerator, precision, down_to)
+            detections = Detections.concatenate([done, again])
+    finally:
+        detector.set_limits(cap)
+    return dataclasses.replace(detections, cut=frozenset(cut))
+
+
+def most_to_expect(detector: Detector, columns: CocoColumns) -> int:
+    """Detections that an image may have where the truth is known: eight times the boxes of the fullest, or more."""
+    fullest = int(np.diff(columns.rows_of_images()[1]).max(initial=0))
+    return CAP_FACTOR * max(detector.detections_per_image, 2 * fullest)
 
 
 def _only(batches: Iterable[Batch], image_ids: set[int]) -> Iterator[Batch]:
     for images, targets in batches:
-        chosen = [i for i, target in enumerate(targets) if target["image_id"] in image_ids]
-        if chosen:
-            yield [images[i] for i in chosen], [targets[i] for i in chosen]
+        for image, target in zip(images, targets, strict=True):
+            if target["image_id"] in image_ids:
+                yield [image], [target]
 
 
 def _to_photo(
@@ -160,7 +191,7 @@ class Predictor:
         *,
         cap_may_rise: bool = True,
     ) -> Detections:
-        """Detections of all images of a COCO file; none is lost to the cap, which rises where an image reaches it.
+        """Detections of all images of a COCO file; the cap rises where an image reaches it (`predict_uncapped`).
 
         Raises:
             ImageFileError: an image cannot be read, or is not of the size that the COCO file states.
@@ -170,8 +201,10 @@ class Predictor:
         loader = build_loader(dataset, batches, choose_workers(num_workers, len(dataset)))
         if log:
             log(f"predicting {len(dataset)} images")
-        predict = predict_uncapped if cap_may_rise else predict_batches
-        return predict(self.detector, loader, self.category_ids, self.accelerator, self.precision)
+        place = self.category_ids, self.accelerator, self.precision
+        if not cap_may_rise:
+            return predict_batches(self.detector, loader, *place)
+        return predict_uncapped(self.detector, loader, *place, most=most_to_expect(self.detector, columns))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -199,7 +232,18 @@ class Predictor:
             size_wh = displayed_wh(photo)
         return LoadedPhoto(torch.from_numpy(pixels.transpose(2, 0, 1).copy()), size_wh)
 
-    def detect(self, photo: LoadedPhoto) -> Detections:
-        """Detections of one photo, under image_id 0; none is lost to the cap."""
+    def detect(self, photo: LoadedPhoto, score_threshold: float) -> Detections:
+        """Detections of one photo, under image_id 0; none from the threshold on is lost to the cap.
+
+        Raises:
+            ComputeError: it has more of those than any plate.
+        """
         batches = [([photo.image], [{"image_id": 0, "size_wh": photo.size_wh}])]
-        return predict_uncapped(self.detector, batches, self.category_ids, self.accelerator, self.precision)
+        place = self.category_ids, self.accelerator, self.precision
+        found = predict_uncapped(self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold)
+        if found.cut:
+            raise ComputeError(
+                f"more than {MOST_DETECTIONS:,} boxes on one photo have a score of {score_threshold:g} and more\n"
+                "raise --score-threshold; a model that was hardly trained sees colonies all over the place"
+            )
+        return found

@@ -34,8 +34,8 @@ def confidence_intervals(
     """
     names = (*HOTCOCO_NAMES, "mae", "me", "within_10_percent")
     intervals: dict[str, Any] = {"level": LEVEL, "num_images": len(columns.image_ids)}
-    if len(columns.image_ids) < 2:
-        return intervals | dict.fromkeys(names) | {"reason": "needs two plates at least"}
+    if len(columns.image_ids) < 2 or detections.cut:
+        return intervals | dict.fromkeys(names) | {"reason": detections.why_undefined or "needs two plates at least"}
     if len(columns.annotation_ids):
         against_nothing = compare_models(columns, detections, Detections.concatenate([]), seed)
         intervals |= {name: [-of["high"], -of["low"]] for name, of in against_nothing.items()}

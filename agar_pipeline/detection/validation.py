@@ -15,11 +15,11 @@ from agar_pipeline.config import TrainerConfig
 from agar_pipeline.detection import ranks
 from agar_pipeline.detection.checkpoint import CheckpointFacts, save_checkpoint, write_whole
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.counting import choose_score_threshold, counting_metrics
+from agar_pipeline.detection.counting import DEFAULT_THRESHOLD, choose_score_threshold, counting_metrics
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.metrics import coco_metrics
 from agar_pipeline.detection.model import Detector, DetectorSpec
-from agar_pipeline.detection.predict import predict_uncapped
+from agar_pipeline.detection.predict import most_to_expect, predict_uncapped
 from agar_pipeline.detection.schedule import Progress
 
 
@@ -45,6 +45,8 @@ class Validation:
     without_better: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
+    why_undefined: str | None = None
+    """Why the last validation has no score; None where it has one, or val has no boxes."""
 
     @property
     def out_of_patience(self) -> bool:
@@ -54,16 +56,18 @@ class Validation:
         """Predict and judge; all ranks come to the same facts."""
         started_at = time.monotonic()
         category_ids = np.sort(self.columns.category_ids)
-        share = predict_uncapped(detector, self.loader, category_ids, *self.resolved)
+        most = most_to_expect(detector, self.columns)
+        share = predict_uncapped(detector, self.loader, category_ids, *self.resolved, most=most)
         self.last = self._judge(Detections.concatenate(ranks.gather(share)), progress)
         self._keep_best(detector)
         self.seconds += time.monotonic() - started_at
         return self.last
 
     def _judge(self, detections: Detections, progress: Progress) -> CheckpointFacts:
+        self.why_undefined = detections.why_undefined
         scores = coco_metrics(self.columns, detections)
-        threshold = choose_score_threshold(self.columns, detections)
-        counting = counting_metrics(self.columns, detections, threshold)
+        threshold = None if detections.cut else choose_score_threshold(self.columns, detections)
+        counting = counting_metrics(self.columns, detections, threshold or DEFAULT_THRESHOLD)
         order = np.argsort(self.columns.category_ids)
         return CheckpointFacts(
             spec=self.spec,

@@ -71,8 +71,8 @@ def test_a_file_that_does_not_agree_is_not_left(
     from agar_pipeline.errors import ArtifactError
 
     class Shifted(export_onnx.OnnxModel):
-        def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            boxes, scores, labels = super().run(pixels)
+        def run(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            boxes, scores, labels = super().run(pixels, score_threshold)
             return boxes + 2, scores, labels
 
     monkeypatch.setattr(export_onnx, "OnnxModel", Shifted)

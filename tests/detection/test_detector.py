@@ -20,6 +20,7 @@ from agar_pipeline.detection.fitting import choose_input_size, make_spec
 from agar_pipeline.detection.model import DetectorSpec, build_detector
 from agar_pipeline.detection.predict import Predictor
 from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
+from agar_pipeline.detection.scoring import score_detections
 from agar_pipeline.detection.tiny import fit_anchor_sizes
 from agar_pipeline.detection.weights import load_weights
 from agar_pipeline.errors import AnnotationError, ArtifactError, ConfigError
@@ -267,10 +268,40 @@ def test_a_checkpoint_alone_predicts_the_same(tmp_path: Path) -> None:
     assert (seen.boxes_xywh >= 0).all()
     assert (ends <= [80, 40]).all()
     assert len(seen) == 20
-    everything = predictor.predict(columns, tmp_path)
-    assert len(everything) > 20, "the cap rises until no image reaches it"
-    assert len(everything) < predictor.detector.detections_per_image
-    assert len(predictor.detect(predictor.read(tmp_path / "a.png"))) == len(everything)
+
+
+def test_a_cap_rises_as_far_as_it_must_and_falls_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    columns = make_columns(tmp_path, [[10, 10, 20, 10]])
+    spec = spec_of("tiny", num_classes=2, score_floor=0.0, detections_per_image=20)
+    facts = CheckpointFacts(spec, ("three", "seven"), (3, 7), "32-true", False, 1, 2, 0.4, {})
+    predictor = Predictor(build_detector(spec).eval(), facts, "cpu", "32-true")
+    photo = predictor.read(tmp_path / "a.png")
+    everything = predictor.detect(photo, 0.0)
+    assert len(everything) > 80
+    assert not everything.cut
+    best = np.sort(everything.scores)[::-1]
+    assert len(predictor.detect(photo, float(best[10]))) == 20, "all that were asked for came at once"
+    assert len(predictor.detect(photo, float(best[30]))) > 30
+    assert predictor.detector.detections_per_image == 20
+    assert not predictor.predict(columns, tmp_path, cap_may_rise=False).cut
+
+
+def test_a_model_that_sees_colonies_everywhere_is_not_scored_and_stops_in_time(tmp_path: Path) -> None:
+    """As one does whose head is new: a score would hold what the cap left over, and without a cap memory ends."""
+    torch.manual_seed(0)
+    columns = make_columns(tmp_path, [[10, 10, 20, 10]])
+    spec = spec_of("fasterrcnn_mobilenet_v3_large_320_fpn", num_classes=2, score_floor=0.05, detections_per_image=20)
+    facts = CheckpointFacts(spec, ("three", "seven"), (3, 7), "32-true", False, 1, 2, None, {})
+    predictor = Predictor(build_detector(spec).eval(), facts, "cpu", "32-true")
+    detections = predictor.predict(columns, tmp_path)
+    assert len(detections) == 80, "four times the cap"
+    assert detections.cut == set(columns.image_ids.tolist())
+    metrics = score_detections(columns, detections, predictor.chosen_threshold()).metrics
+    assert (metrics["map"], metrics["counting"]["mae"], metrics["confidence"]["map"]) == (None, None, None)
+    assert "not learnt yet" in metrics["reasons"]["map_50"]
+    assert "80 boxes" in metrics["reasons"]["counting.mae"]
+    assert predictor.detector.detections_per_image == 20
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -157,9 +157,9 @@ def test_a_detector_of_tiles_answers_for_whole_plates() -> None:
     assert as_rows(answer["boxes"].numpy(), answer["labels"].numpy()) == as_rows(
         np.array([row[:4] for row in wanted]), np.array([row[4] for row in wanted])
     )
-    assert not answer["capped"]
+    assert answer["cut_at"] is None
     detector.detections_per_image = 3
-    assert detector([plate])[0]["capped"], "a tile at the cap, not a plate beyond it, may have lost some"
+    assert detector([plate])[0]["cut_at"] is not None, "a tile at the cap, not a plate beyond it, may have lost some"
 
 
 def _config(tiles: TilesConfig) -> TrainingConfig:
