@@ -158,6 +158,8 @@ class Detector(nn.Module):
         self.label_shift = 0 if has_background else 1
         self.weighs_ranks = spec.name == "tiny"
         """By colonies, which is exact; torchvision's losses, means over a rank's images, are weighed by images."""
+        self.has_proposals = isinstance(model, FasterRCNN)
+        """Each candidate passes through a second head, which takes time and memory."""
         self.detections_per_image = spec.detections_per_image
         self.tile_side, self.tile_overlap = spec.input_size, spec.tile_overlap
         self.fresh: list[str] = []
@@ -169,7 +171,7 @@ class Detector(nn.Module):
         """Let an image have up to `cap` detections, more candidates before NMS, and scores down to `score_floor`."""
         self.detections_per_image = cap
         limited: Any = self.model
-        if isinstance(self.model, FasterRCNN):
+        if self.has_proposals:
             limited, proposals = self.model.roi_heads, max(1000, 3 * cap)
             self.model.rpn._pre_nms_top_n["testing"] = self.model.rpn._post_nms_top_n["testing"] = proposals
         else:

@@ -27,7 +27,7 @@ from agar_pipeline.errors import ComputeError
 CAP_FACTOR = 4
 """By which a cap rises at a time."""
 MOST_DETECTIONS = 20_000
-"""Of one photo, where nobody knows how many there are."""
+"""Of one photo: beyond it there is neither time nor memory."""
 
 
 def predict_batches(
@@ -115,7 +115,12 @@ def predict_uncapped(
 
 
 def most_to_expect(detector: Detector, columns: CocoColumns) -> int:
-    """Detections that an image may have where the truth is known: eight times the boxes of the fullest, or more."""
+    """Detections that an image may have where the truth is known.
+
+    Where each takes a pass through the head, eight times the boxes of the fullest image, or more; else what others may.
+    """
+    if not detector.has_proposals:
+        return MOST_DETECTIONS
     fullest = int(np.diff(columns.rows_of_images()[1]).max(initial=0))
     return CAP_FACTOR * max(detector.detections_per_image, 2 * fullest)
 
