@@ -124,14 +124,15 @@ def _paired_difference(chain_a: dict[str, Record], chain_b: dict[str, Record]) -
 
     a, b = chain_a["evaluation"], chain_b["evaluation"]
     caches = [chain.get("coco_cache") for chain in (chain_a, chain_b)]
-    parts = [Evaluation.open(record.root).metrics().get("part") for record in (a, b)]
+    scores = [Evaluation.open(record.root).metrics() for record in (a, b)]
+    parts = [of.get("part") for of in scores]
     cache = caches[0]
     if cache is None or caches[1] is None or parts[0] != parts[1] or parts[0] is None:
         return None
     if cache.manifest.data_version != caches[1].manifest.data_version:
         return None
     columns = read_coco(cache.root / "coco" / f"{parts[0]}.json")
-    if len(columns.image_ids) < 2 or not len(columns.annotation_ids):
+    if len(columns.image_ids) < 2 or any(of["map"] is None for of in scores):
         return None
     before, after = (read_detections(record.root / "predictions.json") for record in (a, b))
     return compare_models(columns, before, after)

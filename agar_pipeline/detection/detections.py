@@ -40,9 +40,10 @@ class Detections:
         """Why nothing may be computed from these, or None."""
         if not self.cut:
             return None
-        first, count = min(self.cut), int(np.count_nonzero(self.image_ids == min(self.cut)))
+        first, images = min(self.cut), "image" if len(self.cut) == 1 else "images"
         return (
-            f"on {len(self.cut)} images the model sees more than can be told, {count:,} boxes on image {first} alone: "
+            f"on {len(self.cut)} {images} the model sees more than can be told, "
+            f"{np.count_nonzero(self.image_ids == first):,} boxes on image {first} alone: "
             "it has not learnt yet what is no colony"
         )
 
