@@ -1,0 +1,33 @@
+"""Every command of the pages runs, typed into one shell after another by somebody who has done the tutorial."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.pages import PAGES, Reader, blocks
+
+TUTORIAL = "docs/tutorial.md"
+ELSEWHERE = {
+    "README.md": "tests/docs/test_newcomer.py",
+    "docs/contributing.md": "tests/docs/test_newcomer.py",
+    "docs/how-to/add-a-rule.md": "tests/docs/test_newcomer.py",
+    "docs/explanation/scale.md": "tests/docs/test_newcomer.py",
+    "docs/how-to/production.md": "tests/cluster/test_postgres.py",
+    "docs/how-to/ray.md": "tests/cluster/test_ray_dagster.py",
+    "docs/how-to/shared-store.md": "tests/cluster/test_shared_store.py",
+    "docs/how-to/slurm.md": "tests/cluster/test_slurm.py",
+}
+"""Pages that need something more → where they are followed."""
+HERE = [page for page in PAGES if page not in (TUTORIAL, *ELSEWHERE) and blocks(page)]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    reader = Reader(tmp_path_factory.mktemp("reader"))
+    reader.follow_the_tutorial()
+    return reader
+
+
+@pytest.mark.parametrize("page", HERE)
+def test_the_commands_of_a_page_run(page: str, reader: Reader) -> None:
+    reader.follow(page)
