@@ -107,7 +107,7 @@ def _judge(
         return PlannedAsset(node.key, state, reasons, latest, seconds)
 
     if latest is None:
-        return _judge_shared(store, node, seen, contents)
+        return _judge_absent(store, node, seen, contents)
     if manifest is None:
         return line("corrupt", *find_faults(latest)), None
     own = Content.of(manifest)
@@ -135,16 +135,21 @@ def _judge(
     return line("fresh"), own
 
 
-def _judge_shared(
+def _judge_absent(
     store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
-    """The line of a node that this home has nothing of: the shared store may hold what would be built."""
+    """The line of a node without a `latest`: a variant that was trained, or the shared store, may be what it wants."""
     why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
-    if shared is not None and not _waiting(node, contents):
-        last = shared.look(node.key, None) if SOURCE in node.inputs and seen.source_version is None else None
+    if not _waiting(node, contents):
+        unknown = SOURCE in node.inputs and seen.source_version is None
+        last = shared.look(node.key, None) if shared and unknown else None
         _, expected = _expect(node, _inputs(node, contents, seen, last))
+        built = store.folder(node.key) / expected
+        if built.exists() and (found := _manifest(built)):
+            reason = "built before, nothing to compute"
+            return PlannedAsset(node.key, "stale", (reason,), None, found.seconds), Content.of(found)
         try:
-            found = shared.look(node.key, expected)
+            found = shared.look(node.key, expected) if shared else None
         except ArtifactError as error:
             return PlannedAsset(node.key, "corrupt", (str(error).splitlines()[0],), None, None), None
         if found:

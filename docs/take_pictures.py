@@ -36,6 +36,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("there is no chromium on this machine: install one, then `make pictures`")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored, as would the server
     os.environ["AGAR_PIPELINE"] = "demo"
     subprocess.run([BIN / "agar", "demo"], check=True)
     store = Store(agar_home())

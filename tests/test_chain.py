@@ -368,6 +368,36 @@ def test_compute_is_taken_from_config_json_and_two_ranks_train(small: tuple[Run,
     assert run("agar", "run").returncode == 0
 
 
+def test_what_agar_train_trained_with_more_devices_or_as_a_variant_is_found(small: tuple[Run, Path, Path]) -> None:
+    run, home, configs = small
+    pipeline, store = configs / "pipeline" / "small.yaml", Store(home)
+    original = pipeline.read_text()
+    experiment = (configs / "experiment" / "other.yaml").read_text()
+    try:
+        for name, word in (("faster", "trainer.devices=2"), ("warmer", "optimizer.lr=0.005")):
+            (configs / "experiment" / f"{name}.yaml").write_text(experiment + f"seed: {len(name) * len(word)}\n")
+            trained = run("agar", "train", f"experiment={name}", word, "--json")
+            assert trained.returncode == 0, trained.stderr
+            root = Path(json.loads(trained.stdout)["path"])
+            assert store.latest(Key("training_run", name)) == (root if name == "faster" else None)
+        with (configs / "experiment" / "warmer.yaml").open("a") as file:
+            file.write("optimizer: {lr: 0.005}\n")  # it proved to be the better one
+        pipeline.write_text(original.replace("[small, other]", "[small, other, faster, warmer]"))
+        planned = run("agar", "plan", "--json")
+        assert planned.returncode == 10, planned.stderr
+        plan = {asset["asset"]: asset for asset in json.loads(planned.stdout)["assets"]}
+        for key in ("faster/training_run", "warmer/smoke_run", "warmer/training_run"):
+            (reason,) = plan[key]["reasons"]
+            assert "nothing to compute" in reason
+        before = set(store.published())
+        assert run("agar", "run").returncode == 0
+        built = {path.parent.name for path in set(store.published()) - before}
+        assert built == {"evaluation", "leaderboard"}
+        assert store.latest(Key("training_run", "warmer")) == root
+    finally:
+        pipeline.write_text(original)
+
+
 def test_training_and_evaluation_need_neither_fiftyone_nor_a_database(
     small: tuple[Run, Path, Path], tmp_path: Path
 ) -> None:

@@ -29,16 +29,22 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
     """Compose `experiment=E key=value…`.
 
     Returns:
-        The experiment, and whether it is just as its file says, with no override.
+        The experiment, and whether it builds what its file says: no override, or only of devices and the like, which
+        no fingerprint holds.
 
     Raises:
         click.UsageError: no experiment is named.
         ConfigError: the experiment, a key or a value is wrong.
     """
+    from agar_pipeline.chain import experiment_nodes
     from agar_pipeline.config import load_experiment
 
+    def recorded(experiment: ExperimentConfig) -> list[dict[str, Any]]:
+        return [node.recorded_config for node in experiment_nodes(name, experiment)]
+
     name, overrides = split_words(words)
-    return load_experiment(name, overrides), not overrides
+    experiment = load_experiment(name, overrides)
+    return experiment, not overrides or recorded(experiment) == recorded(load_experiment(name))
 
 
 def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: bool) -> Any:

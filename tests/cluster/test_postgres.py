@@ -22,6 +22,7 @@ import yaml
 from tests.cluster.processes import free_port, running
 from tests.cluster.test_ray_dagster import DATA, prepare
 from tests.conftest import BIN, CHECKOUT, Run, runner
+from tests.docs.pages import Reader
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 COMPOSE = yaml.safe_load((CHECKOUT / "deploy" / "compose.yaml").read_text())["services"]
@@ -57,6 +58,15 @@ class Server:
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         self._call("pg_ctl", "--pgdata=data", "--wait", f"--log={self.folder}/log", f"--options={options}", "start")
+
+    def url_of_new_database(self, name: str) -> str:
+        import psycopg2
+
+        connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
+        connection.autocommit = True
+        connection.cursor().execute(f"create database {name}")
+        connection.close()
+        return self.url.removesuffix("postgres") + name
 
     def stop(self) -> None:
         self._call("pg_ctl", "--pgdata=data", "--wait", "--mode=fast", "stop")
@@ -214,3 +224,13 @@ def test_webserver_daemon_and_code_location_as_compose_starts_them(
         assert ask(web, "{instance {runQueueConfig {maxConcurrentRuns}}}")["instance"]["runQueueConfig"] == {
             "maxConcurrentRuns": 3
         }
+
+
+def test_the_commands_of_the_page(server: Server, tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    reader.follow_the_tutorial(until="## 5")
+    said = reader.follow(
+        "docs/how-to/production.md",
+        {"postgresql+psycopg2://agar:PASSWORD@db.example/agar": server.url_of_new_database("page")},
+    )
+    assert "answers 200" in said

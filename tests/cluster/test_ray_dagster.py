@@ -12,6 +12,7 @@ from agar_pipeline.plates import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.coco_home import describe_plates
 from tests.conftest import Run, copy_configs, runner
+from tests.docs.pages import Reader
 
 DATA = [Key(asset) for asset in ("snapshot", "split", "coco_cache", "bbox_report")]
 TRAINING = Key("training_run", "small")
@@ -63,3 +64,13 @@ def test_the_chain_on_ray_is_the_chain_without(ray_cluster: dict[str, str], tmp_
             assert ours.data_version == theirs.data_version, key
     experiment = json.loads((stores["ray"].open_latest(TRAINING).root / "experiment.json").read_text())
     assert experiment["world_size"] == 2
+
+
+def test_the_commands_of_the_page(ray_cluster: dict[str, str], tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    reader.follow_the_tutorial(until="## 5")
+    reader.type(["agar run snapshot split coco_cache bbox_report"])
+    reader.env |= ray_cluster
+    one_core_each = {"trainer.devices=2": "trainer.devices=1", '"devices":2': '"devices":1'}
+    said = reader.follow("docs/how-to/ray.md", {"head:6379": ray_cluster["RAY_ADDRESS"], **one_core_each})
+    assert "2 Ray worker(s) on 2 node(s)" in said

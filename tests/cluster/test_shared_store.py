@@ -23,6 +23,7 @@ from agar_pipeline.store.remote_files import RemoteFiles
 from agar_pipeline.store.shared import SharedStore
 from tests.cluster.test_ray_dagster import prepare
 from tests.conftest import CHECKOUT, runner
+from tests.docs.pages import Reader
 from tests.test_shared_store import (  # noqa: F401 - run here with the `url` of this module
     build,
     never,
@@ -231,3 +232,13 @@ def test_a_server_that_is_away_and_an_object_that_rots(s3: S3, tmp_path: Path) -
     found = Store(homes[2]).open_latest(Key("split")).manifest
     assert found == Store(homes[1]).open_latest(Key("split")).manifest
     assert found.data_version == Store(homes[0]).open_latest(Key("split")).manifest.data_version
+
+
+def test_the_commands_of_the_page(s3: S3, tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    reader.follow_the_tutorial(until="## 5")
+    reader.env |= s3.env
+    reader.follow("docs/how-to/shared-store.md", {"s3://lab/agar": "s3://lab/page"})
+    shutil.rmtree(reader.clone / ".agar" / "artifacts")
+    again = reader.follow("docs/how-to/shared-store.md", {"s3://lab/agar": "s3://lab/page"})
+    assert again.count("fetched") >= 8, again

@@ -20,6 +20,7 @@ from agar_pipeline.store import Key, Store
 from tests.cluster.processes import free_port
 from tests.coco_home import make_home
 from tests.conftest import BIN, CHECKOUT
+from tests.docs.pages import Reader
 from tests.test_ranks import SAME, losses
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -97,6 +98,12 @@ def _wait_for_node(env: dict[str, str], folder: Path) -> None:
     raise AssertionError(f"Slurm does not come up: {seen.stdout}{seen.stderr}\n{said[-3000:]}")
 
 
+def script_of_the_page() -> str:
+    script = re.search(r"```bash\n(#!/bin/bash\n.*?)```", PAGE.read_text(), re.DOTALL)
+    assert script is not None
+    return script[1].replace("#SBATCH --gpus-per-node=2\n", "")  # there are none here
+
+
 def test_the_script_of_the_page_trains_what_two_ranks_do_without_slurm(slurm: dict[str, str], tmp_path: Path) -> None:
     run, home = make_home(tmp_path, train=7)
     alone = run("agar", "train", *SAME, "trainer.max_steps=10", "trainer.devices=2")
@@ -105,10 +112,7 @@ def test_the_script_of_the_page_trains_what_two_ranks_do_without_slurm(slurm: di
     for root in Store(home).roots(Key("training_run", "small")):
         shutil.rmtree(root)
 
-    script = re.search(r"```bash\n(#!/bin/bash\n.*?)```", PAGE.read_text(), re.DOTALL)
-    assert script is not None
-    ours = script[1].replace("#SBATCH --gpus-per-node=2\n", "")  # there are none here
-    ours = ours.replace("experiment=first", f"{' '.join(SAME)} trainer.max_steps=10")
+    ours = script_of_the_page().replace("experiment=first", f"{' '.join(SAME)} trainer.max_steps=10")
     assert ours.endswith("trainer.max_steps=10 trainer.devices=2\n"), ours
     job = tmp_path / "job.sh"
     job.write_text(ours)
@@ -123,3 +127,15 @@ def test_the_script_of_the_page_trains_what_two_ranks_do_without_slurm(slurm: di
     found = losses(output.read_text())
     assert len(found) == len(expected) == 10
     assert np.abs(found - expected).max() < 1e-4, f"{found} against {expected}"
+
+
+def test_the_commands_of_the_page(slurm: dict[str, str], tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    reader.follow_the_tutorial(until="## 5")
+    (reader.clone / "train.sh").write_text(script_of_the_page())
+    reader.env["SLURM_CONF"] = slurm["SLURM_CONF"]
+    said = reader.follow("docs/how-to/slurm.md", {"/shared/agar": str(tmp_path / "home")})
+    trained, after = said.split("+ agar run\n")
+    assert "Submitted batch job" in trained
+    assert "first/evaluation" in after
+    assert "first/training_run" not in after, "the job published it"

@@ -12,19 +12,15 @@ from typing import NamedTuple
 import pytest
 
 from agar_pipeline.plates import generate_plates
+from tests.cluster.processes import running
 from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S
 
 DOCS = CHECKOUT / "docs"
 PAGES = {str(page.relative_to(CHECKOUT)): page for page in (*sorted(DOCS.rglob("*.md")), CHECKOUT / "README.md")}
-SERVING = {serving: f"python -m tests.docs.serves {serving}" for serving in ("dagster dev", "dagster-webserver")}
+SERVERS = ("dagster dev", "dagster-webserver", "agar view --experiment demo")
+SERVING = {command: f"python -m tests.docs.serves {command}" for command in SERVERS}
 """What serves until somebody stops it → the same, asked once."""
 PIPELINE = "snapshot: {dataset: plates}\nclass_map: {S.aureus: 1, C.albicans: 2, E.coli: 3}\nexperiments: [first]\n"
-GIVEN = {
-    "best.ckpt": "first/training_run/latest/checkpoints/best.ckpt",
-    "results.json": "first/evaluation/latest/predictions.json",
-    "val.json": "coco_cache/latest/coco/val.json",
-}
-"""Files that pages speak of, where the tutorial leaves them."""
 
 
 class Block(NamedTuple):
@@ -34,10 +30,18 @@ class Block(NamedTuple):
     reason: str
 
 
-def blocks(page: str) -> list[Block]:
+def blocks(page: str, until: str = "") -> list[Block]:
+    """Those of a page, or of what stands in it before `until`."""
     not_run = r"(?:^<!-- not run by the tests: (.*?) -->\n)?"
-    found = re.findall(rf"{not_run}^```console\n(.*?)^```", PAGES[page].read_text(), re.MULTILINE | re.DOTALL)
-    return [Block(re.findall(r"^\$ (.*)$", text, re.MULTILINE), reason) for reason, text in found]
+    text = PAGES[page].read_text()
+    text = text[: text.index(until)] if until else text
+    found = re.findall(rf"{not_run}^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [Block(re.findall(r"^\$ (.*)$", lines, re.MULTILINE), reason) for reason, lines in found]
+
+
+def commands(page: str, until: str = "") -> list[str]:
+    """Those that run, in the order of the page."""
+    return [command for block in blocks(page, until) if not block.reason for command in block.commands]
 
 
 class Reader:
@@ -53,34 +57,40 @@ class Reader:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_", "PYTEST_"))}
         self.env = kept | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "PYTHONPATH": str(self.clone)}
         _publish_checkout(folder / "origin.git")
-        self.type([f"git clone --quiet {folder}/origin.git {self.clone}"], folder=folder)
-        self.type(
-            [
-                f"ln -s {BIN.parent} .venv",
-                "touch --reference .venv/.installed pyproject.toml requirements.lock requirements-cluster.lock",
-                "make --question .venv/.installed",
-            ]
-        )
+        set_up = [
+            f"ln -s {BIN.parent} .venv",
+            "touch --reference .venv/.installed pyproject.toml requirements.lock requirements-cluster.lock",
+            "make --question .venv/.installed",
+        ]
+        self.type([commands("README.md")[0], *set_up], {"ADDRESS": str(folder / "origin.git")}, folder)
         generate_plates(self.clone / "photos", 20, size_px=128, seed=5)
 
-    def write_the_tutorials_files(self) -> None:
-        """The configs that the tutorial has somebody write, and names for the files that it leads to."""
+    def activate(self, pipeline: str) -> None:
+        """What everybody types first in a new shell."""
+        self.env |= {"AGAR_PIPELINE": pipeline, "PATH": f"{self.clone}/.venv/bin{os.pathsep}{self.env['PATH']}"}
+
+    def name_what_will_be_made(self, experiment: str) -> None:
+        """Files that pages speak of, as links to where an experiment leaves them."""
+        artifacts = self.clone / ".agar" / "artifacts"
+        (self.clone / "best.ckpt").symlink_to(artifacts / experiment / "training_run/latest/checkpoints/best.ckpt")
+        (self.clone / "results.json").symlink_to(artifacts / experiment / "evaluation/latest/predictions.json")
+        for part in ("train.json", "val.json"):
+            (self.clone / part).symlink_to(artifacts / "coco_cache/latest/coco" / part)
+
+    def follow_the_tutorial(self, until: str = "") -> None:
+        """And write the two configs that it shows."""
         configs, page = self.clone / "configs", PAGES["docs/tutorial.md"].read_text()
         experiment = re.search(r"```yaml\n(# @package _global_\n.*?)```", page, re.DOTALL)
         assert experiment is not None
         (configs / "experiment" / "first.yaml").write_text(experiment[1])
         (configs / "pipeline" / "mine.yaml").write_text(PIPELINE)
-        for name, made in GIVEN.items():
-            (self.clone / name).symlink_to(self.clone / ".agar" / "artifacts" / made)
+        self.name_what_will_be_made("first")
+        self.follow("docs/tutorial.md", until=until)
+        self.activate("mine")
 
-    def follow_the_tutorial(self) -> None:
-        self.write_the_tutorials_files()
-        self.follow("docs/tutorial.md")
-        self.env |= {"AGAR_PIPELINE": "mine", "PATH": f"{self.clone}/.venv/bin{os.pathsep}{self.env['PATH']}"}
-
-    def follow(self, page: str, swaps: Mapping[str, str] | None = None) -> str:
+    def follow(self, page: str, swaps: Mapping[str, str] | None = None, until: str = "") -> str:
         """Type a page's commands, its name relative to the checkout; `swaps` as in `type`."""
-        return self.type([command for block in blocks(page) if not block.reason for command in block.commands], swaps)
+        return self.type(commands(page, until), swaps)
 
     def type(self, lines: Iterable[str], swaps: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
         """Type lines into one shell; returns what is said. A command that fails ends it.
@@ -91,14 +101,16 @@ class Reader:
             folder: Default: the clone.
         """
         script = "\n".join(lines)
-        for text, ours in {**SERVING, **(swaps or {})}.items():
+        for text, ours in [*(swaps or {}).items(), *SERVING.items()]:
             script = script.replace(text, ours)
-        done = subprocess.run(
-            ["bash", "-exc", script], cwd=folder or self.clone, env=self.env, text=True, timeout=550,
+        shell = subprocess.Popen(
+            ["bash", "-exc", script], cwd=folder or self.clone, env=self.env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-4000:]
-        return done.stdout
+        with running(shell, patience_s=20):
+            said, _ = shell.communicate(timeout=500)
+        assert shell.returncode == 0, said[-4000:]
+        return said
 
 
 def _publish_checkout(repository: Path) -> None:

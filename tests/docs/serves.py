@@ -1,9 +1,11 @@
-"""`python -m tests.docs.serves COMMAND …`: start a server, ask it once at the address that it prints, and end it."""
+"""`python -m tests.docs.serves COMMAND …`: start a server, ask it once at the address that it prints, then Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,17 +17,24 @@ PATIENCE_S = 120
 
 
 def main(command: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's `&` has it ignored
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
-    with running(process, patience_s=20):
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if address := re.search(r"https?://[\w.]+:\d+\S*", line):
-                return ask(address[0])
-        sys.exit(f"{' '.join(command)} ended and named no address:\n{''.join(said)}")
+    with running(process, patience_s=5):
+        ask(find_address(process))
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(PATIENCE_S)
+
+
+def find_address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if address := re.search(r"https?://[\w.]+:\d+", line):
+            return address[0]
+    sys.exit(f"ended without naming an address:\n{''.join(said)}")
 
 
 def ask(address: str) -> None:
@@ -34,7 +43,7 @@ def ask(address: str) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=30) as answer:
             print(f"{address} answers {answer.status}")
             return
-        time.sleep(0.5)
+        time.sleep(0.2)
     sys.exit(f"nothing answers at {address}")
 
 

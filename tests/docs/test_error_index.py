@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agar_pipeline import errors
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGE = CHECKOUT / "agar_pipeline"
 PAGE = CHECKOUT / "docs" / "reference" / "errors.md"
 

@@ -1,35 +1,96 @@
-"""The README and the contributor's pages, followed to the letter in a fresh clone."""
+"""README to the letter in a fresh clone; then the commands of its tables, and the example of each `--help`."""
 
 from __future__ import annotations
 
+import re
 import shutil
-from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import Reader
+from agar_pipeline.commands import agar
+from docs.generate import commands_of
+from tests.conftest import edit_samples
+from tests.docs.pages import PAGES, Reader, commands
+from tests.fiftyone_io.test_import_formats import MAKERS
+
+ONE_FILE = "PYTEST_ADDOPTS=tests/test_plates.py make test"
+LETTERS = {
+    "experiment=E": "experiment=demo",
+    "--experiment E": "--experiment demo",
+    "E/evaluation": "demo/evaluation",
+    "--checkpoint C": "--checkpoint best.ckpt",
+    "--json F": "--json val.json",
+    "--images-dir D": "--images-dir photos",
+    "--out-dir O": "--out-dir scores",
+    "--dataset N --out-dir D": "--dataset plates --out-dir exported",
+    "devices=N": "devices=2",
+    "--devices N": "--devices 2",
+    "FINGERPRINT": "previous",
+    "NAME": "plates_of_old",
+}
+"""What a table writes for something of the reader's → what the newcomer has."""
 
 
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
-    return Reader(tmp_path_factory.mktemp("newcomer"))
+    reader = Reader(tmp_path_factory.mktemp("newcomer"))
+    reader.env["EDITOR"] = "sed -i s/0.2/0.25/;s/0.8/0.75/"  # another split
+    reader.type(commands("README.md")[1:], {"make test": ONE_FILE})  # the first made the clone
+    reader.activate("mine")
+    reader.name_what_will_be_made("demo")
+    edit_samples(reader.clone / ".agar", "plates", lambda samples: samples.update_one({}, {"$set": {"tags": ["seen"]}}))
+    reader.type(["agar run snapshot"])  # and there is a previous one
+    for format, make in MAKERS.items():
+        make(reader.clone / f"photos_{format}")
+    return reader
 
 
-def test_the_readme(newcomer: Reader) -> None:
-    swaps = {
-        "git clone ADDRESS agar_pipeline && cd agar_pipeline": "pwd",
-        "make test": "PYTEST_ADDOPTS='tests/test_plates.py' make test",
-    }
-    newcomer.env["EDITOR"] = "sed -i s/0.2/0.25/;s/0.8/0.75/"
-    newcomer.follow("README.md", swaps)
+def evaluations(reader: Reader) -> list[str]:
+    """That of the newcomer's plates, then the demo's."""
+    folder = reader.clone / ".agar" / "artifacts" / "demo" / "evaluation"
+    latest = (folder / "latest").resolve().name
+    return [latest, *(path.name for path in folder.iterdir() if path.is_dir() and path.name not in (latest, "latest"))]
+
+
+def test_the_readme_leads_to_two_detectors(newcomer: Reader) -> None:
+    found = evaluations(newcomer)
+    assert len(found) == 2
+    for fingerprint in found:
+        assert (newcomer.clone / ".agar/artifacts/demo/evaluation" / fingerprint / "report.html").exists()
+
+
+def commands_in_tables(page: str) -> list[str]:
+    rows = [line for line in PAGES[page].read_text().splitlines() if line.startswith("|")]
+    return [command for row in rows for command in re.findall(r"`(agar [^`]*)`", row)]
+
+
+@pytest.mark.parametrize("command", [*commands_in_tables("README.md"), *commands_in_tables("docs/migration.md")])
+def test_a_command_of_a_table_runs(command: str, newcomer: Reader) -> None:
+    newcomer.type([command], LETTERS | {"A B": " ".join(evaluations(newcomer))})
+
+
+def examples() -> list[str]:
+    """What reads, then what adds to the dataset, then what removes."""
+    found = {command.epilog.removeprefix("Example: ") for _, command in commands_of(agar, ("agar",)) if command.epilog}
+    return sorted(found - {"agar demo"}, key=lambda text: ("clean" in text, "import" in text, text))
 
 
 def test_how_to_contribute(newcomer: Reader) -> None:
-    swaps = {
-        "make test": "PYTEST_ADDOPTS='tests/test_plates.py' make test",
-        "make acceptance": "PYTEST_ADDOPTS='-k case_22' make acceptance",
-    }
-    newcomer.follow("docs/contributing.md", swaps)
+    a_case = "PYTEST_ADDOPTS='-k case_22' make acceptance"
+    newcomer.follow("docs/contributing.md", {"make test": ONE_FILE, "make acceptance": a_case}, until="## Release")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is here to take the pictures")
+def test_how_to_release(newcomer: Reader) -> None:
+    before = commands("docs/contributing.md", until="## Release")
+    newcomer.type(commands("docs/contributing.md")[len(before) :])
+
+
+@pytest.mark.parametrize("command", examples())
+def test_the_example_of_a_command_runs(command: str, newcomer: Reader) -> None:
+    formats = {f"{format} --images-dir photos": f"{format} --images-dir photos_{format}" for format in MAKERS}
+    shorter = {"max_seconds=30": "max_seconds=3", "demo baseline": " ".join(evaluations(newcomer))}
+    newcomer.type([command], formats | shorter)
 
 
 def test_how_to_add_a_rule(newcomer: Reader) -> None:
@@ -37,4 +98,4 @@ def test_how_to_add_a_rule(newcomer: Reader) -> None:
 
 
 def test_how_it_scales(newcomer: Reader) -> None:
-    newcomer.follow("docs/explanation/scale.md", {"10000,100000,1000000": "50,100"})
+    newcomer.follow("docs/explanation/scale.md", {"10000,100000,1000000": "50"})

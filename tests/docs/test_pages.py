@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import CHECKOUT
 from tests.docs.pages import PAGES, Reader, blocks
 
 TUTORIAL = "docs/tutorial.md"
@@ -19,6 +20,11 @@ ELSEWHERE = {
 }
 """Pages that need something more → where they are followed."""
 HERE = [page for page in PAGES if page not in (TUTORIAL, *ELSEWHERE) and blocks(page)]
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_a_page_that_is_followed_elsewhere_is(page: str) -> None:
+    assert f'"{page}"' in (CHECKOUT / ELSEWHERE[page]).read_text()
 
 
 @pytest.fixture(scope="module")
