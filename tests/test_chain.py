@@ -217,7 +217,7 @@ def test_another_seed_and_back_again(small: tuple[Run, Path, Path]) -> None:
     pipeline.write_text(original.replace("seed: 0", "seed: 1"))
     plan = run("agar", "plan")
     assert "split.seed 0 → 1" in plan.stdout
-    done = run("agar", "run", *data, "--json")
+    done = run("agar", "run", "+bbox_report", "--json")
     assert done.returncode == 0
     materialized = json.loads(done.stdout)["materialized"]
     assert [made["asset"] for made in materialized] == list(data)

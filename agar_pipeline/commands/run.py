@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> None:
     """Materialize what is stale, in one Dagster run; none where all is current.
 
-    ASSETS limits it to the named ones, as `agar plan` names them. What a shared store (AGAR_STORE) has is fetched.
+    ASSETS limits it to the named ones, as `agar plan` names them; +NAME is one with all that it is made from. What a
+    shared store (AGAR_STORE) has is fetched.
     """
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from agar_pipeline.chain import Node
 from agar_pipeline.errors import ConfigError
@@ -12,11 +12,16 @@ from agar_pipeline.store import Key
 def select_keys(nodes: Mapping[Key, Node], assets: Sequence[str], experiment: str | None) -> set[Key]:
     """The named assets, or all; with an experiment, only its own and what they are made from.
 
+    Args:
+        nodes: Those of the pipeline.
+        assets: As the plan names them; `+name` is the asset with all that it is made from, as in Dagster's selections.
+        experiment: Only the chain of this one.
+
     Raises:
         ConfigError: a name is not of this pipeline; lists those that are.
     """
     by_name = {str(key): key for key in nodes}
-    unknown = [name for name in assets if name not in by_name]
+    unknown = [name for name in assets if name.removeprefix("+") not in by_name]
     if unknown:
         raise ConfigError(f"no asset {unknown[0]!r} in this pipeline; there are: {', '.join(by_name)}")
     experiments = sorted({key.experiment for key in nodes if key.experiment})
@@ -25,7 +30,17 @@ def select_keys(nodes: Mapping[Key, Node], assets: Sequence[str], experiment: st
             f"experiment {experiment!r} is not orchestrated by this pipeline, which has: {', '.join(experiments)}\n"
             "add it to `experiments` in the pipeline file, or train it alone: agar train experiment=…"
         )
-    chosen = {by_name[name] for name in assets} or set(nodes)
+    chosen = {by_name[name.removeprefix("+")] for name in assets} or set(nodes)
+    for name in assets:
+        if name.startswith("+"):
+            chosen |= set(_made_from(nodes, by_name[name[1:]]))
     if experiment is not None:
         chosen = {key for key in chosen if key.experiment in (experiment, None) and key.asset != "leaderboard"}
     return chosen
+
+
+def _made_from(nodes: Mapping[Key, Node], key: Key) -> Iterator[Key]:
+    for found in nodes[key].inputs:
+        if found in nodes:  # the dataset is none of them
+            yield found
+            yield from _made_from(nodes, found)

@@ -68,7 +68,7 @@ def _load(path: Path) -> Any:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise AnnotationError(f"{path} does not exist: correct the path, or `agar run coco_cache`") from None
+        raise AnnotationError(f"{path} does not exist: correct the path, or `agar run +coco_cache`") from None
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read ({error.strerror}): give a COCO annotation file") from error
     try:

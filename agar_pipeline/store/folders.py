@@ -69,7 +69,7 @@ class Store:
         """
         root = self.find_latest(key)
         if root is None:
-            raise ArtifactError(f"{key} was never built in {self.home}: run `agar run {key}`")
+            raise ArtifactError(f"{key} was never built in {self.home}: run `agar run +{key}`")
         faults = find_faults(root)
         if faults:
             raise ArtifactError(f"{root} is damaged: {faults[0]}\nrun `agar run {key}` to build it again")

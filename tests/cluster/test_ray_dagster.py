@@ -69,7 +69,7 @@ def test_the_chain_on_ray_is_the_chain_without(ray_cluster: dict[str, str], tmp_
 def test_the_commands_of_the_page(ray_cluster: dict[str, str], tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     reader.follow_the_tutorial(until="## 5")
-    reader.type(["agar run snapshot split coco_cache bbox_report"])
+    reader.type(["agar run +bbox_report"])
     reader.env |= ray_cluster
     one_core_each = {"trainer.devices=2": "trainer.devices=1", '"devices":2': '"devices":1'}
     said = reader.follow("docs/how-to/ray.md", {"head:6379": ray_cluster["RAY_ADDRESS"], **one_core_each})

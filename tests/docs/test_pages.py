@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 
 from tests.conftest import CHECKOUT
 from tests.docs.pages import PAGES, Reader, blocks
@@ -32,6 +35,13 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     reader = Reader(tmp_path_factory.mktemp("reader"))
     reader.follow_the_tutorial()
     return reader
+
+
+def test_the_steps_of_the_workflow_run(reader: Reader) -> None:
+    workflow = re.search(r"```yaml\n(name:.*?)```", PAGES["docs/how-to/ci.md"].read_text(), re.DOTALL)
+    assert workflow is not None
+    steps = yaml.safe_load(workflow[1])["jobs"]["data"]["steps"]
+    reader.type([step["run"] for step in steps if "run" in step])
 
 
 @pytest.mark.parametrize("page", HERE)
