@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from agar_pipeline.defs.jobs import chain_jobs, gpu_tags
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key
 from tests.conftest import CHECKOUT
+from tests.docs.pages import blocks
 
 DEPLOY = CHECKOUT / "deploy"
 ENV = {"POSTGRES_PASSWORD": "secret1", "AGAR_PHOTOS": "/data/photos", "PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -40,6 +43,29 @@ def test_compose_accepts_the_files_and_wants_a_password() -> None:
     nameless = subprocess.run(command, env=ENV | {"POSTGRES_PASSWORD": ""}, capture_output=True, text=True)
     assert nameless.returncode != 0
     assert "letters and digits" in nameless.stderr
+
+
+def commands_of_the_page(reason: str) -> list[str]:
+    (block,) = [block for block in blocks("docs/how-to/production.md") if block.reason == reason]
+    return block.commands
+
+
+def test_compose_takes_the_commands_of_the_page(tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    write_env, up, _ = commands_of_the_page("wants a Docker daemon")
+    assert up.endswith("up --build --detach")
+    check = up.replace("docker compose", " ".join(compose())).replace("up --build --detach", "config --quiet")
+    done = subprocess.run(["bash", "-ec", f"{write_env}\n{check}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here")
+def test_kubectl_takes_the_command_of_the_page() -> None:
+    _, secret, _ = commands_of_the_page("wants a Docker daemon and a Kubernetes cluster")
+    done = subprocess.run([*shlex.split(secret), "--dry-run=client", "--output=json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    values = yaml.safe_load((DEPLOY / "values.yaml").read_text())
+    assert json.loads(done.stdout)["metadata"]["name"] == values["global"]["postgresqlSecretName"]
 
 
 def test_each_variable_of_ours_is_one_that_is_read() -> None:

@@ -20,7 +20,6 @@ PAGES = {str(page.relative_to(CHECKOUT)): page for page in (*sorted(DOCS.rglob("
 SERVERS = ("dagster dev", "dagster-webserver", "agar view --experiment demo")
 SERVING = {command: f"python -m tests.docs.serves {command}" for command in SERVERS}
 """What serves until somebody stops it → the same, asked once."""
-PIPELINE = "snapshot: {dataset: plates}\nclass_map: {S.aureus: 1, C.albicans: 2, E.coli: 3}\nexperiments: [first]\n"
 
 
 class Block(NamedTuple):
@@ -79,11 +78,9 @@ class Reader:
 
     def follow_the_tutorial(self, until: str = "") -> None:
         """And write the two configs that it shows."""
-        configs, page = self.clone / "configs", PAGES["docs/tutorial.md"].read_text()
-        experiment = re.search(r"```yaml\n(# @package _global_\n.*?)```", page, re.DOTALL)
-        assert experiment is not None
-        (configs / "experiment" / "first.yaml").write_text(experiment[1])
-        (configs / "pipeline" / "mine.yaml").write_text(PIPELINE)
+        pipeline, experiment = re.findall(r"```yaml\n(.*?)```", PAGES["docs/tutorial.md"].read_text(), re.DOTALL)
+        (self.clone / "configs" / "pipeline" / "mine.yaml").write_text(pipeline)
+        (self.clone / "configs" / "experiment" / "first.yaml").write_text(experiment)
         self.name_what_will_be_made("first")
         self.follow("docs/tutorial.md", until=until)
         self.activate("mine")
@@ -116,6 +113,7 @@ class Reader:
 def _publish_checkout(repository: Path) -> None:
     """All of it that is not ignored, for somebody to clone."""
     subprocess.run(["git", "init", "--quiet", "--bare", str(repository)], check=True)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t", f"--git-dir={repository}", f"--work-tree={CHECKOUT}"]
+    who = [word for setting in ("user.name=t", "user.email=t", "commit.gpgsign=false") for word in ("-c", setting)]
     for words in (["add", "--all"], ["commit", "--quiet", "--no-verify", "--message=as it stands"]):
+        git = ["git", *who, f"--git-dir={repository}", f"--work-tree={CHECKOUT}"]
         subprocess.run([*git, *words], cwd=CHECKOUT, check=True)
