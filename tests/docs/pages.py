@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,11 +58,11 @@ class Reader:
         self.env = kept | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "PYTHONPATH": str(self.clone)}
         _publish_checkout(folder / "origin.git")
         set_up = [
-            f"ln -s {BIN.parent} .venv",
+            f"ln -s {shlex.quote(str(BIN.parent))} .venv",
             "touch --reference .venv/.installed pyproject.toml requirements.lock requirements-cluster.lock",
             "make --question .venv/.installed",
         ]
-        self.type([commands("README.md")[0], *set_up], {"ADDRESS": str(folder / "origin.git")}, folder)
+        self.type([commands("README.md")[0], *set_up], {"ADDRESS": shlex.quote(f"{folder}/origin.git")}, folder)
         generate_plates(self.clone / "photos", 20, size_px=128, seed=5)
 
     def activate(self, pipeline: str) -> None:
