@@ -15,15 +15,22 @@ from agar_pipeline.commands import agar
 from docs.generate import commands_of
 from tests.conftest import CHECKOUT
 from tests.docs.pages import DOCS, PAGES, blocks
+from tests.test_web_ui import CHROMIUM, FLAGS, api
 
 CANNOT_RUN = [command for page in PAGES for block in blocks(page) if block.reason for command in block.commands]
 
 
-def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    pages = {path: path.read_text() for path in tmp_path.rglob("*.html")}
+    return folder
+
+
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = {path: path.read_text() for path in site.rglob("*.html")}
     for path, page in pages.items():
         assert "```" not in page, f"{path}: a block of code is not shown as one"
         loaded = re.findall(r'(?:<script[^>]* src|<link[^>]* href|<img[^>]* src)="(https?:[^"]+)"', page)
@@ -35,9 +42,28 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
             assert there.exists() or path.name == "404.html", f"{path}: {link} leads nowhere"
             if anchor and there in pages:
                 assert f'id="{anchor}"' in pages[there], f"{path}: {link} has no such place"
-    commands = (tmp_path / "reference" / "commands" / "index.html").read_text()
+    commands = (site / "reference" / "commands" / "index.html").read_text()
     assert "agar launch-check" in commands
-    assert "batch_size" in (tmp_path / "reference" / "configuration" / "index.html").read_text()
+    assert "batch_size" in (site / "reference" / "configuration" / "index.html").read_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is here to press a button in")
+def test_what_the_button_copies_can_be_pasted_into_a_shell(site: Path) -> None:
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto((site / "how-to" / "slurm" / "index.html").as_uri())
+        copied = []
+        for button in page.locator(".md-code__button[data-md-type='copy']").all():
+            button.click()
+            page.locator("body").evaluate("body => body.prepend(document.createElement('textarea'))")
+            page.locator("textarea").first.press("Control+V")
+            copied.append(page.locator("textarea").first.input_value())
+        browser.close()
+    script, commands = copied
+    assert script.startswith("#!/bin/bash\n#SBATCH"), "a script keeps its remarks"
+    typed = [line.rstrip() for line in commands.splitlines()]
+    assert typed[3:] == ["agar run +bbox_report", "sbatch --wait train.sh", "agar run"], "no prompt, no remark"
 
 
 def test_only_what_wants_docker_or_kubernetes_is_not_run() -> None:
