@@ -45,6 +45,7 @@ ALLOWED = {
     "verdicts": {"artifacts", "errors"},
     "plates": {"plate_paint", "colony_paint"},
     "disk": {"errors"},
+    "ownership": {"config", "disk", "errors"},
     "progress": set(),
     "exit_codes": set(),
     "garbage": set(),

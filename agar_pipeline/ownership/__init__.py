@@ -1,0 +1,11 @@
+"""What is ours: the one place that decides whether something may be changed or removed.
+
+The rule: only what this software made is ever changed or removed, and only while it is still as it was written. It is
+known by a marker, and by a list that was kept when it was made. What a person edited afterwards is that person's.
+Everything is checked before anything is done; what is not ours is refused, and the error names it and the next step.
+Original photos and the inputs of a command are protected wherever they lie: by real path, and by device and inode.
+
+`folders`: files written into a folder of the user's. `single_files`: the same for a file that is given by its path.
+`made`: the list that such a folder keeps. `originals`: the files that must survive whatever is written.
+Not here: what the files mean, FiftyOne, Dagster; only `disk`, `errors` and `config` are imported.
+"""

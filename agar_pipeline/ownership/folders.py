@@ -1,0 +1,260 @@
+"""Files that we write into a folder of the user's, beside whatever is there.
+
+They are made in a draft folder inside it and then renamed into their places, each at once. A process that is killed at
+any moment leaves of each file the old or the new one, and a list that knows both: the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agar_pipeline.config.places import agar_home
+from agar_pipeline.disk import clear_storage_errors
+from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.made import MadeFile, MadeList, folders_of, is_part_of_list, is_photo
+from agar_pipeline.ownership.originals import Originals
+
+_SHOWN = 3
+_DRAFT = ".agar-draft-"
+
+
+@dataclass
+class Draft:
+    """The files to be, under `root` by the names that they will have."""
+
+    root: Path
+    place: Path
+    """The folder that they are for."""
+    made: MadeList
+    """What we made there so far."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Of files whose hash is known, so that they are not read again."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Hard links of originals: name → the original."""
+    same: set[str] = field(default_factory=set)
+    """Files of ours that are there already and stay as they are."""
+    kept: list[str] = field(default_factory=list)
+    """After the block: files of an earlier time that a person changed, and that were therefore not removed."""
+
+    def path(self, name: str) -> Path:
+        """Where to write a file; its folder is made."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def keep(self, name: str, sha256: str) -> bool:
+        """Whether a file of this content is there already, made by us and with no other name: then it stays."""
+        path = self.place / name
+        known = self.made.files.get(name, ())
+        fits = any(file.sha256 == sha256 and file.link_of is None and file.is_still(path) for file in known)
+        if fits and path.lstat().st_nlink == 1:
+            self.same.add(name)
+        return name in self.same
+
+
+class OwnFolder:
+    """A folder of the user's in which we write for one purpose."""
+
+    def __init__(self, root: Path, purpose: str, originals: Originals | None = None) -> None:
+        """
+        Args:
+            root: Need not be there.
+            purpose: The command that writes, as in `export-coco`.
+            originals: What must survive.
+        """
+        self.root, self.purpose, self.originals = root, purpose, originals or Originals()
+
+    def require_alone(self) -> None:
+        """Raises StorageError where the folder holds files and none of this purpose was ever written into it."""
+        if not os.path.lexists(self.root):
+            return
+        self._require_folder()
+        made = MadeList.read(self.root)
+        if made is not None and self.purpose in made.purposes:
+            return
+        others = sorted(path.name for path in self.root.iterdir() if not is_part_of_list(path))
+        if others:
+            raise StorageError(
+                f"{self.root} holds other files ({_few(others)}): nothing was written\n"
+                "write to a new or an empty folder"
+            )
+
+    def require_writable(self, names: Iterable[str], *, whole: bool = False) -> None:
+        """Raises StorageError, with what is in the way, unless these files can be written without harm to others'.
+
+        Args:
+            names: Relative to the folder.
+            whole: Whether files of this purpose with other names are to be removed.
+        """
+        self._require_folder()
+        made = MadeList.read(self.root) or MadeList()
+        names = list(names)
+        self._require(made, names, self._stale(made, names) if whole else [])
+
+    @contextlib.contextmanager
+    def replacing(self, names: Iterable[str] = (), *, whole: bool = False) -> Iterator[Draft]:
+        """Replace our files by those that the block writes into the draft; an error in it leaves all as it was.
+
+        Args:
+            names: What will be written, as far as it is known: checked before anything is made.
+            whole: Whether files of this purpose that are not written again are removed.
+
+        Raises:
+            StorageError: files that are not ours, or originals, are in the way; nothing was written.
+        """
+        self.require_writable(names, whole=whole)
+        with clear_storage_errors(self.root):
+            made_folders = _make_folders(self.root)
+        try:
+            with _locked(self.root):
+                yield from self._replace(whole)
+        finally:
+            for folder in reversed(made_folders):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # only where nothing came into it
+
+    def _replace(self, whole: bool) -> Iterator[Draft]:
+        before = MadeList.read(self.root)
+        made = before or MadeList()
+        draft = self._begin(made)
+        try:
+            yield draft
+            with clear_storage_errors(self.root):
+                self._commit(made, draft, whole)
+        finally:
+            shutil.rmtree(draft.root, ignore_errors=True)
+            made.draft = None
+            with contextlib.suppress(OSError):  # the draft stays listed; the next run looks for it
+                made.write(self.root) if before or made.files else made.remove(self.root)
+
+    def _begin(self, made: MadeList) -> Draft:
+        """An empty draft folder, listed before it is there; one that a killed process left is removed."""
+        with clear_storage_errors(self.root):
+            if made.draft is not None and made.draft.startswith(_DRAFT) and "/" not in made.draft:
+                shutil.rmtree(self.root / made.draft, ignore_errors=True)
+            made.draft = f"{_DRAFT}{secrets.token_hex(4)}"
+            if self.purpose not in made.purposes:
+                made.purposes.append(self.purpose)
+            made.write(self.root)
+            (self.root / made.draft).mkdir()
+            return Draft(self.root / made.draft, self.root, made)
+
+    def _commit(self, made: MadeList, draft: Draft, whole: bool) -> None:
+        new = self._describe(draft)
+        stale = self._stale(made, [*new, *draft.same]) if whole else []
+        self._require(made, [*new, *draft.same], stale)
+        going = {name for name in stale if made.is_ours(self.root, name)}
+        draft.kept = [name for name in stale if name not in going and os.path.lexists(self.root / name)]
+        made.folders += [name for name in folders_of(new) if not os.path.lexists(self.root / name)]
+        for name, file in new.items():
+            made.files[name] = [*made.files.get(name, ()), file]
+        made.write(self.root)  # from here on a process may be killed: each file is known, be it the old or the new
+        for name in new:
+            self._place(draft.root / name, name, made)
+        for name in going:
+            self._remove(name, made)
+        for name in stale:
+            del made.files[name]  # gone, or a person's by now
+        for name, file in new.items():
+            made.files[name] = [file]
+
+    def _describe(self, draft: Draft) -> dict[str, MadeFile]:
+        """By name, in the order in which they are put into their places: what names others comes after them."""
+        cut = len(f"{draft.root}/")
+        names = [f"{folder}/{name}"[cut:] for folder, _, files in os.walk(draft.root) for name in files]
+        return {
+            name: MadeFile.describe(draft.root / name, self.purpose, draft.sha256.get(name), draft.links.get(name))
+            for name in sorted(names, key=lambda name: (not is_photo(name), -name.count("/"), name))
+        }
+
+    def _stale(self, made: MadeList, names: Iterable[str]) -> list[str]:
+        """Files of this purpose by other names."""
+        wanted = set(names)
+        return [
+            name
+            for name, files in made.files.items()
+            if name not in wanted and any(f.by == self.purpose for f in files)
+        ]
+
+    def _require_folder(self) -> None:
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            raise StorageError(f"{self.root} is no folder: write to another one")
+        store = os.path.realpath(agar_home() / "artifacts")
+        if Path(os.path.realpath(self.root)).is_relative_to(store):
+            raise StorageError(f"{self.root} belongs to the artifacts of {agar_home()}: write to another folder")
+
+    def _require(self, made: MadeList, names: Sequence[str], stale: Sequence[str]) -> None:
+        going = [name for name in stale if made.is_ours(self.root, name)]
+        hit = [name for name in (*names, *going) if self.originals.hit_by(self.root / name)]
+        if hit:
+            raise StorageError(
+                f"{self.root} holds original photos or inputs that would be replaced or removed ({_few(hit)}): "
+                "nothing was written\nwrite to another folder"
+            )
+        blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name))]
+        if blocked:
+            raise StorageError(
+                f"{len(blocked)} files in the way in {self.root}: {_few(blocked)}; nothing was written\n"
+                "move them away, or write to another folder"
+            )
+
+    def _why_not(self, made: MadeList, name: str) -> str:
+        """Why a file cannot be written under a name; empty where it can."""
+        for folder in folders_of([name]):
+            if os.path.lexists(self.root / folder) and not _is_real_folder(self.root / folder):
+                return f"would lie behind {folder}, which is no folder of its own"
+        if not os.path.lexists(self.root / name) or made.is_ours(self.root, name):
+            return ""
+        return "was changed since it was written" if name in made.files else "is not ours"
+
+    def _place(self, draft: Path, name: str, made: MadeList) -> None:
+        """Rename a draft into its place; a file that came there meanwhile is not replaced."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if why := self._why_not(made, name):
+            raise StorageError(f"{path} {why}: somebody wrote it just now; run the command again")
+        draft.replace(path)
+
+    def _remove(self, name: str, made: MadeList) -> None:
+        if made.is_ours(self.root, name):
+            (self.root / name).unlink()
+        for folder in reversed(folders_of([name])):
+            if folder in made.folders:
+                with contextlib.suppress(OSError):  # others' files are in it
+                    (self.root / folder).rmdir()
+                    made.folders.remove(folder)
+
+
+def _is_real_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _make_folders(root: Path) -> list[Path]:
+    """Make a folder and those above it; returns those that were not there, outer ones first."""
+    missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Nobody else of ours writes into the folder during the block; without locks on its disk, nothing is held."""
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f", and {rest} more" if rest > 0 else "")

@@ -1,0 +1,48 @@
+"""Single files that a command is asked to write, each by its own path: a page, a report, a model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agar_pipeline.ownership.folders import OwnFolder
+from agar_pipeline.ownership.originals import Originals
+
+
+@contextlib.contextmanager
+def replacing_files(paths: Sequence[Path | None], purpose: str, originals: Originals) -> Iterator[dict[Path, Path]]:
+    """Where to write each of these files; they appear in their places when the block ends without an error.
+
+    Args:
+        paths: None stands for a file that nobody asked for. A terminal or a pipe is written to as it is.
+        purpose: The command that writes.
+        originals: What must survive, as in `OwnFolder`.
+
+    Raises:
+        StorageError: a file is there that we did not make, or that was changed since; nothing was written.
+    """
+    places: dict[Path, Path] = {}
+    by_folder: dict[str, list[Path]] = {}
+    for path in paths:
+        if path is not None and _is_stream(path):
+            places[path] = path
+        elif path is not None:
+            by_folder.setdefault(os.path.realpath(path.parent), []).append(path)
+    folders = {folder: OwnFolder(of[0].parent, purpose, originals) for folder, of in by_folder.items()}
+    for folder, of in by_folder.items():
+        folders[folder].require_writable([path.name for path in of])
+    with contextlib.ExitStack() as stack:
+        for folder, of in by_folder.items():
+            draft = stack.enter_context(folders[folder].replacing([path.name for path in of]))
+            places |= {path: draft.path(path.name) for path in of}
+        yield places
+
+
+def _is_stream(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+    return False
