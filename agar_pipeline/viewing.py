@@ -18,7 +18,8 @@ from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
 from agar_pipeline.detection.coco import read_coco
 from agar_pipeline.detection.counting import count_annotations
 from agar_pipeline.errors import ArtifactError, DatasetError
-from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.fiftyone_io.database import connect
+from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.write_back import PlateBoxes, RunFields, find_gone, write_back
 from agar_pipeline.launch import run_child
@@ -49,7 +50,9 @@ def fields_of(record: Record) -> RunFields:
     return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
 
 
-def write_run(store: Store, record: Record, database: str, home: Path, worst: int, log: Log) -> Written:
+def write_run(
+    store: Store, record: Record, database: str, home: Path, worst: int, log: Log, *, migrate: bool = False
+) -> Written:
     """Write an evaluation onto the dataset of its snapshot, with a saved view of the `worst` plates.
 
     Raises:
@@ -58,7 +61,7 @@ def write_run(store: Store, record: Record, database: str, home: Path, worst: in
     """
     snapshot, boxes = _read(store, record)
     dataset, fields = str(snapshot.dataset()["dataset"]), fields_of(record)
-    with open_database(database, home) as uri, connect(uri) as client:
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
         document = mongo.datasets.find_one({"name": dataset})
         if document is None:
@@ -79,14 +82,16 @@ def write_run(store: Store, record: Record, database: str, home: Path, worst: in
 
 def open_app(written: Written, database: str, home: Path, log: Log) -> None:
     """Serve the App on the saved view, until Ctrl-C."""
-    with open_database(database, home) as uri:
+    with open_for_writing(database, home, written.dataset, log) as uri:
         request = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
         run_child(_CHILD, request, log)
 
 
-def remove_runs(dataset: str, run: str | None, database: str, home: Path, log: Log) -> list[str]:
+def remove_runs(
+    dataset: str, run: str | None, database: str, home: Path, log: Log, *, migrate: bool = False
+) -> list[str]:
     """Take a run's fields and saved view back, or those of all runs; returns their names."""
-    with open_database(database, home) as uri:
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri:
         reply = run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "run": run}, log)
     return list(reply["removed"])
 

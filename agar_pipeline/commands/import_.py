@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from agar_pipeline.commands.database_options import migrate_option
+
 _LINES = {
     "agar": "AGAR's own format: N.json beside N.jpg; training_lists/ beside the images become tags.",
     "coco": "COCO: one JSON file, its file_names relative to the images' folder.",
@@ -40,6 +42,7 @@ def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         click.option(
             "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, where there is none yet."
         ),
+        migrate_option,
         click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON."),
     ]
     if _ANNOTATIONS[format]:

@@ -25,6 +25,7 @@ def import_and_report(
     dataset: str,
     database: str | None,
     as_json: bool,
+    migrate_database: bool,
     pipeline_file: str | None = None,
     annotations: Path | None = None,
     training_lists: Path | None = None,
@@ -44,7 +45,7 @@ def import_and_report(
     if database is None:
         database = pipeline.database if pipeline else "embedded" if pipeline_file else load_pipeline().database
     with progress_bar("importing") as progress:
-        counts = import_images(source, dataset, database, agar_home(), say, progress)
+        counts = import_images(source, dataset, database, agar_home(), say, progress, migrate=migrate_database)
     if pipeline_file and pipeline is None and not counts.classes:
         say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written: annotate, import again")
     elif pipeline_file and pipeline is None:

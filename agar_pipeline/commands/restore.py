@@ -7,14 +7,24 @@ from dataclasses import asdict
 
 import click
 
+from agar_pipeline.commands.database_options import migrate_option
+
 
 @click.command("restore", epilog="Example: agar restore previous --dataset plates_before")
 @click.argument("snapshot")
 @click.option("--dataset", required=True, help="Name of the new FiftyOne dataset; it must not hold samples yet.")
 @click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
 @click.option("--label-field", help="Field that gets the boxes; default: as the pipeline file says.")
+@migrate_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def command(snapshot: str, dataset: str, database: str | None, label_field: str | None, as_json: bool) -> None:
+def command(
+    snapshot: str,
+    dataset: str,
+    database: str | None,
+    label_field: str | None,
+    migrate_database: bool,
+    as_json: bool,
+) -> None:
     """Put a snapshot back into FiftyOne as a new dataset, whose own snapshot is the same again.
 
     SNAPSHOT is latest, previous, a fingerprint (or its first letters), or a folder.
@@ -29,7 +39,8 @@ def command(snapshot: str, dataset: str, database: str | None, label_field: str 
 
     database, label_field = database or config.database, label_field or config.label_field
     found = find_snapshot(Store(agar_home()), snapshot)
-    counts = restore_snapshot(found.root, dataset, label_field, database, agar_home(), say)
+    home = agar_home()
+    counts = restore_snapshot(found.root, dataset, label_field, database, home, say, migrate=migrate_database)
     if counts.photos_missing:
         where = found.dataset()["images_dir"]
         say(f"note: {_photos(counts.photos_missing)} not found in {where}: put back what is missing")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agar_pipeline.commands.database_options import migrate_option
+
 if TYPE_CHECKING:
     from agar_pipeline.lineage import Record
     from agar_pipeline.store import Store
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 @click.option("--plates", default=20, show_default=True, type=click.IntRange(1), help="In the view of the worst.")
 @click.option("--no-app", is_flag=True, help="Write, but do not open the App.")
 @click.option("--remove", is_flag=True, help="Take the run's fields and view back; without a run: those of all runs.")
-def command(experiment: str | None, word: str | None, plates: int, no_app: bool, remove: bool) -> None:
+@migrate_option
+def command(
+    experiment: str | None, word: str | None, plates: int, no_app: bool, remove: bool, migrate_database: bool
+) -> None:
     """Predictions, kinds of errors and count errors in FiftyOne, the worst plates first.
 
     Writes three fields and a saved view per run onto the dataset, and nothing else; labels and snapshots stay as they
@@ -36,11 +41,12 @@ def command(experiment: str | None, word: str | None, plates: int, no_app: bool,
         record = _find(store, experiment or word) if experiment or word else None
         dataset = dataset_of(record, store) if record else source.dataset
         run = fields_of(record).name if record else None
-        removed = remove_runs(dataset, run, source.database, store.home, say)
+        removed = remove_runs(dataset, run, source.database, store.home, say, migrate=migrate_database)
         click.echo(f"{dataset}: removed {', '.join(removed) or 'nothing, there was nothing of agar view'}")
         say("next: agar plan")
         return
-    written = write_run(store, _find(store, experiment or word), source.database, store.home, plates, say)
+    record = _find(store, experiment or word)
+    written = write_run(store, record, source.database, store.home, plates, say, migrate=migrate_database)
     if written.gone:
         say(f"note: {len(written.gone)} photos are not in the dataset any more: {', '.join(written.gone[:3])}")
     name = written.fields.name

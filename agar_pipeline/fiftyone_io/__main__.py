@@ -25,6 +25,13 @@ def _resolve(request: dict[str, Any], log: Log) -> dict[str, Any]:
     return asdict(resolve(_config(request), request["uri"]))
 
 
+def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, migrate
+
+    migrate(import_fiftyone(request["uri"], may_write=True, may_migrate=True), request["dataset"])
+    return {}
+
+
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 
@@ -83,6 +90,7 @@ def _config(request: dict[str, Any]) -> SnapshotConfig:
 
 _HANDLERS = {
     "resolve": _resolve,
+    "migrate": _migrate,
     "prepare_dataset": _prepare_dataset,
     "import": _import,
     "declare_run": _declare_run,

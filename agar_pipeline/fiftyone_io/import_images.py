@@ -24,8 +24,9 @@ from pymongo.database import Database
 from agar_pipeline.config import Spellings
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.annotated import ImportSource, Progress, Reading
-from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.import_plan import TEXT_FIELDS, ImportCounts, now, plan_writes, sample_fields
+from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, detections_fields
 from agar_pipeline.fiftyone_io.training_lists import Membership, read_membership
@@ -43,7 +44,14 @@ Prepare = Callable[[str, list[str]], None]
 
 
 def import_images(
-    source: ImportSource, dataset: str, database: str, home: Path, log: Log, progress: Progress
+    source: ImportSource,
+    dataset: str,
+    database: str,
+    home: Path,
+    log: Log,
+    progress: Progress,
+    *,
+    migrate: bool = False,
 ) -> ImportCounts:
     """Import a folder of annotated images.
 
@@ -54,6 +62,7 @@ def import_images(
         home: Holds the embedded database.
         log: Gets lines for people.
         progress: Called as images are read, and again as they are written.
+        migrate: FiftyOne may migrate the database where it cannot use it otherwise.
 
     Returns:
         What was done; broken files are left out and listed in its `problems`.
@@ -72,7 +81,7 @@ def import_images(
         else:
             log(line)
 
-    with open_database(database, home, may_create=True) as uri:
+    with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
         if source.format != "agar":  # FiftyOne's parsers are needed
             request = {"do": "import", "uri": uri, "source": asdict(source), "dataset": dataset}
             return ImportCounts(**run_child(_CHILD, request, listen))

@@ -13,15 +13,20 @@ from bson import json_util
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatabaseError, DatasetError
-from agar_pipeline.fiftyone_io.settings import prepare_child
+from agar_pipeline.fiftyone_io.database import connect
+from agar_pipeline.fiftyone_io.revision import read_revisions, require_usable
+from agar_pipeline.fiftyone_io.settings import database_name, prepare_child
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, ResolvedSource, shorten
 
 _GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTrajectories")
 
 
-def import_fiftyone(uri: str, *, may_write: bool = False) -> Any:
-    """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets."""
-    prepare_child(uri, may_write=may_write)
+def import_fiftyone(uri: str, *, may_write: bool = False, may_migrate: bool = False) -> Any:
+    """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets.
+
+    It uses the database as it is, whatever its version, unless it `may_migrate` it: see `revision`.
+    """
+    prepare_child(uri, may_write=may_write, may_migrate=may_migrate)
     import fiftyone
     import fiftyone.core.odm.database as odm_database
 
@@ -29,13 +34,31 @@ def import_fiftyone(uri: str, *, may_write: bool = False) -> Any:
     return fiftyone
 
 
+def migrate(fiftyone: Any, dataset: str) -> None:
+    """Let FiftyOne migrate the database, and this dataset where it exists, to its own version.
+
+    Raises:
+        DatabaseError: FiftyOne cannot.
+    """
+    from fiftyone.migrations import migrate_database_if_necessary, migrate_dataset_if_necessary
+
+    try:
+        migrate_database_if_necessary()
+        if fiftyone.dataset_exists(dataset):
+            migrate_dataset_if_necessary(dataset)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DatabaseError(f"FiftyOne cannot migrate the database: {str(error).splitlines()[0]}") from error
+
+
 def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
     """Turn dataset, view and label field into what Mongo needs to read them.
 
     Raises:
         DatasetError: the view or the field does not exist, or is of the wrong kind.
-        DatabaseError: FiftyOne cannot use the dataset's version.
+        DatabaseError: FiftyOne cannot use the version of the database or of the dataset.
     """
+    with connect(uri) as client:
+        require_usable(read_revisions(client[database_name()], config.dataset), config.database)
     fiftyone = import_fiftyone(uri)
     try:
         dataset = fiftyone.Dataset(config.dataset, _create=False, _virtual=True)

@@ -26,7 +26,8 @@ from pymongo.database import Database
 
 from agar_pipeline.detection.boxes import rel_xywh_to_xywh, xywh_to_rel_xywh
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database import connect, mask, open_database
+from agar_pipeline.fiftyone_io.database import connect, mask
+from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.launch import run_child
 from agar_pipeline.snapshot_files.file_hashes import hash_files
@@ -54,7 +55,7 @@ class RestoreCounts:
 
 
 def restore_snapshot(
-    folder: Path, dataset: str, label_field: str, database: str, home: Path, log: Log
+    folder: Path, dataset: str, label_field: str, database: str, home: Path, log: Log, *, migrate: bool = False
 ) -> RestoreCounts:
     """Put a snapshot into a new dataset.
 
@@ -65,6 +66,7 @@ def restore_snapshot(
         database: As in `SnapshotConfig`.
         home: Holds the embedded database.
         log: Gets lines for people.
+        migrate: FiftyOne may migrate the database where it cannot use it otherwise.
 
     Raises:
         DatasetError: the dataset holds samples already, or is not one of images.
@@ -76,7 +78,7 @@ def restore_snapshot(
     for column in unrestorable(_read_columns(folder)):
         log(f"note: the snapshot's split reads {column!r}, which a new dataset cannot have: make it again yourself")
     missing, replaced = _compare_photos(folder, home)
-    with open_database(database, home, may_create=True) as uri:
+    with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
 
         def prepare(name: str, field: str, text_fields: list[str]) -> None:
             request = {"uri": uri, "dataset": name, "text_fields": text_fields, "label_field": field}

@@ -59,12 +59,19 @@ def mongod_path() -> Path:
     return mongod
 
 
-def prepare_child(uri: str, *, may_write: bool) -> None:
+def may_administrate() -> bool:
+    """Whether FiftyOne, as the user set it up, migrates databases at all."""
+    value = _setting("database_admin")
+    return value is None or str(value).lower() in {"yes", "true", "1"}
+
+
+def prepare_child(uri: str, *, may_write: bool, may_migrate: bool = False) -> None:
     """Set FiftyOne's environment in this process, before its import.
 
     Args:
         uri: The database.
-        may_write: False keeps FiftyOne from migrating the database.
+        may_write: False keeps FiftyOne from saving datasets that it loads.
+        may_migrate: False keeps FiftyOne from migrating the database, or a dataset that it loads.
     """
     os.environ[_THEIR_VALIDATION] = str(warns_about_versions())
     os.environ.update(
@@ -73,8 +80,10 @@ def prepare_child(uri: str, *, may_write: bool) -> None:
         FIFTYONE_SHOW_PROGRESS_BARS="false",
         FIFTYONE_LOGGING_LEVEL="ERROR",
     )
+    # without administration FiftyOne still migrates datasets that are too old for it: hence both
+    os.environ["FIFTYONE_DATABASE_ADMIN"] = str(may_migrate)
+    os.environ["FIFTYONE_DISABLE_MIGRATIONS"] = "0" if may_migrate else "1"
     if not may_write:
-        os.environ["FIFTYONE_DATABASE_ADMIN"] = "false"
         os.environ["FIFTYONE_SINGLETON_CACHE"] = "false"  # a cached dataset is saved when it is loaded again
     os.environ["FIFTYONE_DATABASE_URI"] = uri
     os.environ["FIFTYONE_DATABASE_NAME"] = database_name()
