@@ -54,6 +54,10 @@ class ComputeError(PipelineError):
     """The asked-for devices are not there, or a worker process died."""
 
 
+class ServerError(PipelineError):
+    """A web page cannot be served, or what belongs to it ended."""
+
+
 class TrainingError(PipelineError):
     """Training cannot go on: a loss that is not finite, no images, no memory."""
 

@@ -84,7 +84,7 @@ def open_app(written: Written, database: str, home: Path, log: Log) -> None:
     """Serve the App on the saved view, until Ctrl-C."""
     with open_for_writing(database, home, written.dataset, log) as uri:
         request = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
-        run_child(_CHILD, request, log)
+        run_child(_CHILD, request | {"home": str(home)}, log)
 
 
 def remove_runs(

@@ -52,6 +52,7 @@ ALLOWED = {
     "child": {"config", "disk", "errors", "exit_codes", "garbage"},
     "launch": {"child", "config", "disk", "errors", "exit_codes"},
     "compute": {"config", "disk", "errors"},
+    "web": {"errors"},
     "cluster": {"child", "compute", "config", "disk", "errors"},
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "launch"},
@@ -66,7 +67,7 @@ ALLOWED = {
     "reports": {"config", "detection", "errors", "snapshot_diff"},
     "snapshot_files": {"config", "errors", "detection", "partitions"},
     "coco_folder": {"config", "errors", "detection", "progress", "snapshot_files"},
-    "fiftyone_io": {"child", "config", "errors", "launch", "detection", "progress", "snapshot_files"},
+    "fiftyone_io": {"child", "config", "errors", "launch", "detection", "progress", "snapshot_files", "web"},
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
     "steps": {"artifacts", "child", "config", "detection", "errors", "launch", "media", "partitions", "progress"}

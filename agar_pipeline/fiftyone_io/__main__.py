@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from agar_pipeline.child import child_main
@@ -72,9 +73,13 @@ def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.run_fields import open_app
+    from agar_pipeline.fiftyone_io.app import open_app, prepare_server
+    from agar_pipeline.fiftyone_io.run_fields import load_dataset
 
-    open_app(_writable(request), request["dataset"], RunFields(request["run"]), log)
+    prepare_server()
+    fiftyone = _writable(request)
+    dataset = load_dataset(fiftyone, request["dataset"])
+    open_app(fiftyone, dataset, RunFields(request["run"]).view, Path(request["home"]), log)
     return {}
 
 

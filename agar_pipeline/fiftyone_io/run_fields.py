@@ -1,13 +1,10 @@
-"""A run's fields and saved view in FiftyOne's schema, and the App on them. Runs in a child process only.
+"""A run's fields and saved view in FiftyOne's schema. Runs in a child process only.
 
 Fields that `agar view` made carry a mark; without it a field is somebody else's, and neither written nor removed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from collections.abc import Callable
 from typing import Any
 
 from agar_pipeline.errors import DatasetError
@@ -15,8 +12,6 @@ from agar_pipeline.fiftyone_io.write_back import RunFields
 
 MARK = "written_by_agar_view"
 """Key in a field's `info`; its value is the run's name."""
-_ADDRESS = "127.0.0.1"
-_PORT = 5151
 
 
 def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, worst: list[str]) -> None:
@@ -27,7 +22,7 @@ def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, wor
     Raises:
         DatasetError: a field of this name is not ours.
     """
-    dataset = _load(fiftyone, dataset_name)
+    dataset = load_dataset(fiftyone, dataset_name)
     schema = dataset.get_field_schema()
     for name in (fields.name, fields.missed, fields.count_error):
         if name in schema and MARK not in (schema[name].info or {}):
@@ -52,7 +47,7 @@ def remove(fiftyone: Any, dataset_name: str, run: str | None) -> list[str]:
     Raises:
         DatasetError: there is nothing of this run.
     """
-    dataset = _load(fiftyone, dataset_name)
+    dataset = load_dataset(fiftyone, dataset_name)
     marks = {name: (field.info or {}).get(MARK) for name, field in dataset.get_field_schema().items()}
     runs = sorted({mark for mark in marks.values() if mark is not None and run in (mark, None)})
     if run is not None and not runs:
@@ -67,26 +62,9 @@ def remove(fiftyone: Any, dataset_name: str, run: str | None) -> list[str]:
     return runs
 
 
-def open_app(fiftyone: Any, dataset_name: str, fields: RunFields, log: Callable[[str], None]) -> None:
-    """Serve the App on the saved view until this process is ended."""
-    view = _load(fiftyone, dataset_name).load_saved_view(fields.view)
-    port = _free_port()
-    session = fiftyone.launch_app(view=view, remote=True, address=_ADDRESS, port=port)
-    log(f"the App is at http://{_ADDRESS}:{port}/ (this machine only); Ctrl-C stops it")
-    session.wait(-1)
-
-
-def _load(fiftyone: Any, name: str) -> Any:
+def load_dataset(fiftyone: Any, name: str) -> Any:
+    """Raises DatasetError where there is none of this name."""
     try:
         return fiftyone.load_dataset(name)
     except ValueError as error:
         raise DatasetError(f"dataset {name!r} is not in this database: {error}") from error
-
-
-def _free_port() -> int:
-    """FiftyOne's usual one, else any: an App that listens there already shows another database."""
-    for port in (_PORT, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind((_ADDRESS, port))
-            return int(probe.getsockname()[1])
-    raise DatasetError(f"no port of {_ADDRESS} is free for the App")

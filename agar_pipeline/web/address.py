@@ -1,0 +1,51 @@
+"""The address that lets its reader in: printed for the owner, and kept in a file that only the owner can read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from agar_pipeline.web.rules import TOKEN
+
+FOLDER = "web"
+"""Of the home."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a page is, with a token of its own: a copy is worth nothing after the server's end."""
+
+    port: int
+    path: str = "/"
+    query: dict[str, str] = field(default_factory=dict)
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    @property
+    def url(self) -> str:
+        """With the token."""
+        return f"http://127.0.0.1:{self.port}{quote(self.path)}?{urlencode({**self.query, TOKEN: self.token})}"
+
+
+@contextlib.contextmanager
+def published(address: Address, home: Path, name: str) -> Iterator[Path]:
+    """Keep the address in `home/web/NAME-PORT.json` for the length of the block: a second terminal finds it there.
+
+    Never on a command line or in the environment, where other users could read it.
+    """
+    folder = home / FOLDER
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{name}-{address.port}.json"
+    draft = folder / f".{path.name}.{os.getpid()}"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        json.dump({"url": address.url, "pid": os.getpid()}, stream)
+    draft.replace(path)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

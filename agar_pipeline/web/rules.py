@@ -1,0 +1,141 @@
+"""What a request must show before it is answered. Pure: from headers to a refusal, or none."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+TOKEN = "token"
+"""Of the query of the first address."""
+_OWN_SITE = (None, "same-origin", "none")
+"""Sec-Fetch-Site: not a browser; a page of ours; typed by the user. `same-site` can be the port of another user."""
+
+
+@dataclass(frozen=True)
+class AccessRules:
+    """Who is answered."""
+
+    port: int
+    token: str
+    """A secret that this start of the server made."""
+    more_hosts: tuple[str, ...] = ()
+    """Host headers besides this machine's, for a tunnel or a proxy in front."""
+    by_post_only: tuple[str, ...] = ("/graphql",)
+    """Paths that take no query by GET: there a link could change something."""
+    any_content: tuple[str, ...] = ()
+    """Paths whose own page sends JSON without saying so."""
+
+    @property
+    def cookie(self) -> str:
+        """Browsers send the cookies of a host to all of its ports: the name says whose it is."""
+        return f"agar_{self.port}"
+
+    def is_ours(self, host: str) -> bool:
+        """Whether a Host header names this server. Another one is a foreign name that was made to point here."""
+        return host.lower() in {f"{name}:{self.port}" for name in ("127.0.0.1", "localhost", "[::1]")} | {
+            more.lower() for more in self.more_hosts
+        }
+
+    def opens(self, word: str) -> bool:
+        """Whether this is the token, in constant time."""
+        return hmac.compare_digest(word.encode("utf-8", "surrogateescape"), self.token.encode())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not answered."""
+
+    status: int
+    reason: str
+
+
+class Request:
+    """The parts of an ASGI scope that decide."""
+
+    def __init__(self, scope: Any) -> None:
+        self.is_websocket = scope["type"] == "websocket"
+        self.method = "GET" if self.is_websocket else scope["method"]
+        self.path = scope["path"]
+        self.query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        self._headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+
+    def all(self, name: str) -> list[str]:
+        return [value for found, value in self._headers if found == name]
+
+    def header(self, name: str) -> str | None:
+        return next(iter(self.all(name)), None)
+
+    def cookies(self, name: str) -> list[str]:
+        """All of the name: a page of another port can add one of its own before ours."""
+        pairs = [pair.strip().partition("=") for text in self.all("cookie") for pair in text.split(";")]
+        return [value for found, _, value in pairs if found == name]
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a browser opens this as a document, as by a link."""
+        as_document = (self.header("sec-fetch-mode"), self.header("sec-fetch-dest")) == ("navigate", "document")
+        return not self.is_websocket and self.method == "GET" and as_document
+
+    @property
+    def content_type(self) -> str:
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
+    @property
+    def has_body(self) -> bool:
+        return self.header("content-length") not in (None, "0") or self.header("transfer-encoding") is not None
+
+
+def shows_token(request: Request, rules: AccessRules) -> bool:
+    """Whether it is the first address, with the token in its query."""
+    return request.method in ("GET", "HEAD") and any(
+        name == TOKEN and rules.opens(value) for name, value in request.query
+    )
+
+
+def without_token(request: Request) -> str:
+    """Where the first address leads to: always a path of this server."""
+    rest = urlencode([pair for pair in request.query if pair[0] != TOKEN])
+    return "/" + quote(request.path.lstrip("/")) + (f"?{rest}" if rest else "")
+
+
+def find_refusal(request: Request, rules: AccessRules) -> Refusal | None:
+    """Why the request must not reach the application; None: it may."""
+    hosts, origin = request.all("host"), request.header("origin")
+    if len(hosts) != 1 or not rules.is_ours(hosts[0]):
+        return Refusal(
+            403,
+            f"this server does not answer to the name in the Host header: open http://127.0.0.1:{rules.port}/, "
+            "or start it with --allow-host NAME:PORT",
+        )
+    if origin is not None and origin.lower() not in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}"):
+        return Refusal(403, "a page of another site asked (Origin): only the pages of this server may")
+    if request.header("sec-fetch-site") not in _OWN_SITE and not _is_plain_link(request, rules):
+        return Refusal(403, "a page of another site asked (Sec-Fetch-Site): copy the address into the address bar")
+    if not shows_token(request, rules) and not any(rules.opens(word) for word in request.cookies(rules.cookie)):
+        return Refusal(
+            401,
+            "open the address with ?token=… that the command printed in its terminal; "
+            "each start of the server has a new one",
+        )
+    return _find_form_refusal(request, rules)
+
+
+def _is_plain_link(request: Request, rules: AccessRules) -> bool:
+    """A link on another site that opens a page of ours: it asks for nothing, or brings the token."""
+    return request.is_page and (not request.query or shows_token(request, rules))
+
+
+def _find_form_refusal(request: Request, rules: AccessRules) -> Refusal | None:
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        if request.query and request.path.rstrip("/") in rules.by_post_only and not request.is_websocket:
+            return Refusal(405, f"{request.path} takes queries by POST only, as application/json")
+        return None
+    if request.path in rules.any_content:
+        return None
+    kind = request.content_type
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    if is_json or (not kind and not request.has_body):
+        return None
+    return Refusal(415, f"content type {kind or 'missing'}: send application/json")
