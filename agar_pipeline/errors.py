@@ -5,11 +5,17 @@ Nothing else belongs here. A bug is not a `PipelineError`: it keeps its own type
 
 from __future__ import annotations
 
+from agar_pipeline.secrets import mask
+
 
 class PipelineError(Exception):
     """Something that the user can fix. The command line prints it without a traceback and exits 1."""
 
     exit_code = 1
+
+    def __init__(self, *told: object) -> None:
+        """Whoever shows, stores or sends the error has it without passwords."""
+        super().__init__(*(mask(part) if isinstance(part, str) else part for part in told))
 
 
 class ConfigError(PipelineError):

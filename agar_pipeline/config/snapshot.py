@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from agar_pipeline.config.places import configs_dir
 from agar_pipeline.config.plain import STRICT
 from agar_pipeline.config.split import Part
+from agar_pipeline.secrets import mask
 
 ExifPolicy = Literal["displayed", "stored", "refuse"]
 
@@ -54,7 +55,7 @@ class SnapshotConfig:
 
     def describe(self) -> str:
         """In half a sentence, for people."""
-        return f"FiftyOne dataset `{self.dataset}`, field `{self.label_field}`, database `{self.database}`"
+        return f"FiftyOne dataset `{self.dataset}`, field `{self.label_field}`, database `{mask(self.database)}`"
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,6 +20,7 @@ from agar_pipeline.fiftyone_io.settings import (
     database_uri,
     warns_about_versions,
 )
+from agar_pipeline.secrets import mask
 
 SELECT_S = 5.0
 """Seconds to find a server."""
@@ -136,11 +137,6 @@ def explain(error: Exception, uri: str) -> str:
     if isinstance(error, mongo_errors.AutoReconnect):
         return f"the database at {where} stopped answering ({_first_line(text)}): see that it runs, then try again"
     return f"the database at {where} refused a request: {_first_line(text)}"
-
-
-def mask(text: str) -> str:
-    """Hide user names and passwords in addresses, and the options after them."""
-    return re.sub(r"(mongodb(?:\+srv)?://)([^/\s@]*@)?([^?\s]*?)/?(\?\S*)?(?=$|\s)", r"\1\3", text)
 
 
 def _first_line(text: str) -> str:

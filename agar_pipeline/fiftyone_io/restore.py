@@ -26,10 +26,11 @@ from pymongo.database import Database
 
 from agar_pipeline.detection.boxes import rel_xywh_to_xywh, xywh_to_rel_xywh
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database import connect, mask
+from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.launch import run_child
+from agar_pipeline.secrets import mask
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 
 _BATCH = 500

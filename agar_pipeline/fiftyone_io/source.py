@@ -22,7 +22,7 @@ from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database import mask
+from agar_pipeline.secrets import mask
 
 FORMAT = 1
 """Raise it when a ResolvedSource is made or used in another way: what is remembered is then forgotten."""

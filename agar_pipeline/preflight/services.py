@@ -7,6 +7,7 @@ from pathlib import Path
 from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.preflight.check import Check
+from agar_pipeline.secrets import mask
 
 
 def check_source(config: SnapshotSource, home: Path) -> Check:
@@ -15,7 +16,7 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
     fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"
     try:
-        from agar_pipeline.fiftyone_io.database import connect, mask, open_database
+        from agar_pipeline.fiftyone_io.database import connect, open_database
 
         with open_database(config.database, home) as uri, connect(uri) as client:
             version = client.server_info()["version"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from agar_pipeline.disk import FULL
 from agar_pipeline.errors import MissingPackageError, PipelineError, StorageError
+from agar_pipeline.secrets import mask
 
 PATIENCE_S = 30
 """A store that could not be reached is not asked again for as long: each try may take a minute."""
@@ -34,7 +34,7 @@ class RemoteFiles:
 
     def __str__(self) -> str:
         """Without the password that an address may hold."""
-        return re.sub(r"//[^/@]*@", "//…@", self.url)
+        return mask(self.url)
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a file; None where there is none."""
