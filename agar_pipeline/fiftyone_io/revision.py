@@ -22,9 +22,10 @@ from packaging.version import InvalidVersion, Version
 from pymongo.database import Database
 
 from agar_pipeline.errors import DatabaseError
-from agar_pipeline.fiftyone_io.database import connect, mask, open_database
+from agar_pipeline.fiftyone_io.database import connect, open_database
 from agar_pipeline.fiftyone_io.settings import database_name, may_administrate
 from agar_pipeline.launch import run_child
+from agar_pipeline.secrets import mask
 
 _CHILD = "agar_pipeline.fiftyone_io"
 _TYPE = "fiftyone"
