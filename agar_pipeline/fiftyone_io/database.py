@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pymongo
 from pymongo import errors as mongo_errors
@@ -41,18 +42,20 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
         DatabaseError: it cannot be reached, wants a password, or is too old.
         ConfigError: `database` is none of the above.
     """
-    if database == "embedded":
-        with embedded_database(home) as uri:
-            yield uri
-        return
-    uri = database_uri() or own_database(home, may_create=may_create) if database == "fiftyone" else database
-    if not uri.startswith(("mongodb://", "mongodb+srv://")):
-        raise ConfigError(
-            f"database {mask(database)!r} must be embedded, fiftyone, or an address (mongodb://HOST:PORT)"
-        )
-    with connect(uri) as client:
-        check_version(client)
-    yield uri
+    with contextlib.ExitStack() as stack:
+        if database == "embedded":
+            yield stack.enter_context(embedded_database(home))
+            return
+        uri = database
+        if database == "fiftyone":
+            uri = database_uri() or stack.enter_context(own_database(may_create=may_create))
+        if not uri.startswith(("mongodb://", "mongodb+srv://")):
+            raise ConfigError(
+                f"database {mask(database)!r} must be embedded, fiftyone, or an address (mongodb://HOST:PORT)"
+            )
+        with connect(uri) as client:
+            check_version(client)
+        yield uri
 
 
 @contextlib.contextmanager
@@ -117,7 +120,7 @@ def version_notice(client: pymongo.MongoClient) -> str | None:
 
 def explain(error: Exception, uri: str) -> str:
     """Cause and fix, in one or two lines, without the password."""
-    where = mask(uri)
+    where = show_address(uri)
     text = mask(str(error))
     code = getattr(error, "code", None)
     if code == 18 or "Authentication failed" in text:
@@ -128,6 +131,8 @@ def explain(error: Exception, uri: str) -> str:
         return f"the database address {where} cannot be used ({_first_line(text)}): write mongodb://HOST:PORT"
     if "wire version" in text:
         return f"the database at {where} is too old for this pymongo: upgrade mongod to {OLDEST_MAJOR}.0 or newer"
+    if where.startswith("/") and isinstance(error, mongo_errors.AutoReconnect):
+        return f"the database at {where} has ended or is stuck ({_first_line(text)}): try again"
     if "refused" in text:
         return f"nothing listens at {where} (connection refused): start mongod there, or correct snapshot.database"
     if re.search(r"getaddrinfo|not known|Temporary failure|No address", text):
@@ -137,6 +142,12 @@ def explain(error: Exception, uri: str) -> str:
     if isinstance(error, mongo_errors.AutoReconnect):
         return f"the database at {where} stopped answering ({_first_line(text)}): see that it runs, then try again"
     return f"the database at {where} refused a request: {_first_line(text)}"
+
+
+def show_address(uri: str) -> str:
+    """An address as messages show it: without password and options, of our own mongod its socket's path."""
+    shown = mask(uri)
+    return unquote(shown.removeprefix("mongodb://")) if shown.startswith("mongodb://%2F") else shown
 
 
 def _first_line(text: str) -> str:
@@ -150,4 +161,4 @@ def _numbers(version: str) -> tuple[int, int]:
 
 def _host(client: pymongo.MongoClient) -> str:
     address = client.address
-    return f"{address[0]}:{address[1]}" if address else "its address"
+    return ":".join(str(part) for part in address if part is not None) if address else "its address"

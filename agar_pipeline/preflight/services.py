@@ -7,7 +7,6 @@ from pathlib import Path
 from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.preflight.check import Check
-from agar_pipeline.secrets import mask
 
 
 def check_source(config: SnapshotSource, home: Path) -> Check:
@@ -16,7 +15,7 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
     fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"
     try:
-        from agar_pipeline.fiftyone_io.database import connect, open_database
+        from agar_pipeline.fiftyone_io.database import connect, open_database, show_address
 
         with open_database(config.database, home) as uri, connect(uri) as client:
             version = client.server_info()["version"]
@@ -24,4 +23,4 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
         return Check("database", "WARN", f"not looked at: {error}", "pip install --no-deps -r requirements.lock")
     except PipelineError as error:
         return Check("database", "WARN", str(error).splitlines()[0], fix)
-    return Check("database", "OK", f"mongod {version} at {mask(uri)}")
+    return Check("database", "OK", f"mongod {version} at {show_address(uri)}")

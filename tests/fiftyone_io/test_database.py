@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import importlib.machinery
+import json
 import os
 import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ import psutil
 import pymongo
 import pytest
 
-from agar_pipeline.errors import ConfigError, DatabaseError
+from agar_pipeline.errors import ConfigError, DatabaseError, StorageError
 from agar_pipeline.fiftyone_io import database, settings
 from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
 from tests.fiftyone_io.conftest import server, stop_keeper
@@ -48,12 +50,46 @@ def test_a_second_client_attaches_to_the_running_mongod(fresh_home: Path) -> Non
             assert first == second
 
 
-def test_the_database_lives_in_the_home_and_answers_on_localhost_only(fresh_home: Path) -> None:
-    with open_database("embedded", fresh_home) as uri, connect(uri) as client:
+def test_the_database_lives_in_the_home_and_opens_no_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGAR_DATABASE_IDLE_S", "0")
+    folder = tmp_path / "fiftyone"  # psutil cannot read a socket's path with blanks
+    with open_database("embedded", tmp_path) as uri, connect(uri) as client:
         options = client.admin.command("getCmdLineOpts")["parsed"]
-    assert options["storage"]["dbPath"] == str(fresh_home / "fiftyone" / "db")
-    assert options["net"]["bindIp"] == "127.0.0.1"
-    assert options["net"]["unixDomainSocket"]["enabled"] is False
+        assert options["storage"]["dbPath"] == str(folder / "db")
+        opened = psutil.Process(server(tmp_path)["pid"]).net_connections("all")
+        assert {found.laddr for found in opened if not found.raddr} == {str(folder / "mongod.sock")}
+        assert stat.S_IMODE((folder / "mongod.sock").stat().st_mode) == 0o600
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in folder.iterdir()} == {0}
+
+
+@pytest.mark.parametrize("name", ["long" * 30, "a,b:c", "100%+ @é?"], ids=["long", "signs", "escaped signs"])
+def test_a_home_may_have_any_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGAR_DATABASE_IDLE_S", "0")
+    with open_database("embedded", tmp_path / name) as uri, connect(uri) as client:
+        assert client.admin.command("ping")["ok"] == 1
+        socket_path = Path(server(tmp_path / name)["socket"])
+        assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
+    made_for_it = socket_path if socket_path.is_relative_to(tmp_path) else socket_path.parent
+    _wait_until(lambda: not made_for_it.exists(), "the socket and a folder for it are gone with their mongod")
+
+
+def test_an_old_home_that_others_could_read_is_tightened(fresh_home: Path) -> None:
+    folder = fresh_home / "fiftyone"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "clients.lock").touch(0o644)
+    with open_database("embedded", fresh_home):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / "clients.lock").stat().st_mode) == 0o600
+
+
+def test_a_lock_that_is_a_link_is_not_followed(fresh_home: Path, tmp_path: Path) -> None:
+    (fresh_home / "fiftyone").mkdir(parents=True)
+    (fresh_home / "fiftyone" / "clients.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="is a link, which is not followed"), open_database("embedded", fresh_home):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_two_homes_do_not_mix(fresh_home: Path, tmp_path: Path) -> None:
@@ -71,7 +107,7 @@ def test_processes_that_start_at_once_share_one_mongod(fresh_home: Path) -> None
     try:
         addresses = {client.stdout.readline() for client in clients}  # type: ignore[union-attr]
         assert len(addresses) == 1
-        assert addresses.pop().startswith("mongodb://127.0.0.1:")
+        assert addresses.pop().startswith("mongodb://%2F")
     finally:
         for client in clients:
             client.kill()
@@ -103,7 +139,7 @@ def test_the_keeper_ends_with_its_home(fresh_home: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AGAR_DATABASE_IDLE_S", "100")
     with open_database("embedded", fresh_home):
         running = server(fresh_home)
-    shutil.rmtree(fresh_home)
+    shutil.rmtree(fresh_home, ignore_errors=True)  # mongod may just make a file
     _wait_until(lambda: not _is_alive(running["pid"]) and not _is_alive(running["keeper_pid"]), "both are gone")
 
 
@@ -126,14 +162,14 @@ def test_the_keeper_is_nobodys_child_and_in_a_session_of_its_own(fresh_home: Pat
         assert os.getsid(keeper.pid) != os.getsid(0)
 
 
-def test_a_stale_port_file_is_no_obstacle(fresh_home: Path) -> None:
-    with socket.socket() as silent:  # somebody else has the port by now
-        silent.bind(("127.0.0.1", 0))
-        folder = fresh_home / "fiftyone"
-        folder.mkdir(parents=True)
-        (folder / "server.json").write_text(f'{{"port": {silent.getsockname()[1]}, "pid": 1, "keeper_pid": 1}}')
-        with open_database("embedded", fresh_home) as uri, connect(uri) as client:
-            assert client.admin.command("ping")["ok"] == 1
+def test_what_a_dead_keeper_left_is_no_obstacle(fresh_home: Path) -> None:
+    folder = fresh_home / "fiftyone"
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder / "mongod.sock"))
+    (folder / "server.json").write_text(json.dumps({"socket": str(folder / "mongod.sock"), "pid": 1, "keeper_pid": 1}))
+    with open_database("embedded", fresh_home) as uri, connect(uri) as client:
+        assert client.admin.command("ping")["ok"] == 1
 
 
 def test_a_frozen_mongod_is_named_with_what_to_do(fresh_home: Path) -> None:
@@ -271,7 +307,10 @@ def _holder(home: Path) -> subprocess.Popen[str]:
 
 
 def _is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _wait_until(condition: Callable[[], Any], what: str, seconds: float = 15) -> None:

@@ -1,8 +1,9 @@
-"""`database: fiftyone` with the real thing: FiftyOne's own service, and FiftyOne itself as another client of it."""
+"""`database: fiftyone` with the real thing: our own mongod on its folder, and FiftyOne's service where that runs."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,19 +16,21 @@ import pytest
 
 from agar_pipeline.errors import DatabaseError
 from agar_pipeline.fiftyone_io.own_service import own_database
+from tests.other_user import as_another_user
 
 HOLD = """
 import sys
-from pathlib import Path
 from agar_pipeline.fiftyone_io.own_service import own_database
-print(own_database(Path(sys.argv[1]), may_create=True), flush=True)
-sys.stdin.read()
+with own_database(may_create=True) as uri:
+    print(uri, flush=True)
+    sys.stdin.read()
 """
 FIFTYONE = """
-import os
+import sys
 import fiftyone as fo
 fo.Dataset("theirs", persistent=True).add_sample(fo.Sample("/images/1.jpg", gt=fo.Detections(detections=[])))
-print(os.environ["FIFTYONE_PRIVATE_DATABASE_PORT"], fo.core.odm.database._db_service.attached)
+print("ready", flush=True)
+sys.stdin.read()
 """
 LOOK = """
 import sys
@@ -69,43 +72,80 @@ def start(tmp_path: Path, folder: Path) -> Iterator[Callable[[str], subprocess.P
         process.communicate()
 
 
-def test_it_is_shared_with_fiftyone_and_ends_with_its_last_client(
+def test_ours_opens_no_port_is_shared_and_ends_with_its_last_client(
     start: Callable[[str], subprocess.Popen[str]], folder: Path
 ) -> None:
     first, second = start(HOLD), start(HOLD)
-    uri, same = (process.stdout.readline().strip() for process in (first, second))  # type: ignore[union-attr]
+    uri, same = (_line(process) for process in (first, second))
     assert uri == same
-    port, attached = start(FIFTYONE).communicate(timeout=120)[0].splitlines()[-1].split()
-    assert f":{port}/" in uri
-    assert attached == "True", "FiftyOne finds our service as it finds its own"
-    first.kill()
-    first.wait()
+    (mongod,) = _mongods(folder)
+    assert psutil.Process(mongod).net_connections("inet") == []
+    _end(first)
+    with pymongo.MongoClient(uri) as client:
+        assert client.admin.command("ping")["ok"] == 1
+    _end(second)
+    _wait_until_gone(folder)
+
+
+def test_a_session_of_the_users_fiftyone_is_joined(start: Callable[[str], subprocess.Popen[str]], folder: Path) -> None:
+    theirs = start(FIFTYONE)
+    assert _line(theirs) == "ready"
+    uri = _line(holder := start(HOLD))
+    assert uri.startswith("mongodb://127.0.0.1:")
     with pymongo.MongoClient(uri) as client:
         before = _content(client)
         assert before["datasets"][0]["name"] == "theirs"
         assert start(LOOK).communicate(timeout=60)[0].split() == ["True", "False"], "read without FiftyOne's import"
         assert _content(client) == before, "nothing was written"
-    assert _mongods(folder)
-    second.kill()
-    second.wait()
+        _end(theirs)
+        time.sleep(3)  # longer than FiftyOne's service waits for a new client
+        assert client.admin.command("ping")["ok"] == 1, "it stays for us"
+    _end(holder)
+    _wait_until_gone(folder)
+    assert start(LOOK).communicate(timeout=60)[0].split() == ["True", "False"], "now with a mongod of ours"
+
+
+def test_a_process_of_another_user_is_not_taken_for_theirs(
+    start: Callable[[str], subprocess.Popen[str]], folder: Path, tmp_path: Path
+) -> None:
+    lookalike = tmp_path / "mongod"
+    shutil.copy(shutil.which("sleep") or "", lookalike)
+    with as_another_user([str(lookalike), "60", "--dbpath", str(folder)], tmp_path):
+        uri = _line(start(HOLD))
+    assert uri.startswith("mongodb://%2F")
+    with pymongo.MongoClient(uri) as client:
+        assert client.admin.command("ping")["ok"] == 1
+
+
+def test_a_user_without_a_database_gets_none_by_a_look(folder: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"has no database yet: .*their database holds none\nimport"):
+        own_database().__enter__()
+    assert not folder.exists()
+
+
+def test_a_damaged_database_is_named_with_its_log(folder: Path) -> None:
+    folder.mkdir()
+    for name in ("WiredTiger", "WiredTiger.turtle"):
+        (folder / name).write_text("damaged")
+    with pytest.raises(DatabaseError, match=r"does not start in .*their database: [\s\S]*mongod\.log"):
+        own_database().__enter__()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _wait_until_gone(folder: Path) -> None:
     deadline = time.monotonic() + 15
     while _mongods(folder):
         assert time.monotonic() < deadline, "mongod ends with its last client"
         time.sleep(0.05)
-
-
-def test_a_user_without_a_database_gets_none_by_a_look(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match=r"has no database yet: .*their database holds none\nimport"):
-        own_database(tmp_path / "home")
-    assert not folder.exists()
-
-
-def test_a_damaged_database_is_named_with_its_log(folder: Path, tmp_path: Path) -> None:
-    folder.mkdir()
-    for name in ("WiredTiger", "WiredTiger.turtle"):
-        (folder / name).write_text("damaged")
-    with pytest.raises(DatabaseError, match=r"does not start in .*their database: [\s\S]*mongo\.log"):
-        own_database(tmp_path / "home")
 
 
 def _content(client: pymongo.MongoClient) -> dict[str, list[dict[str, object]]]:
@@ -117,5 +157,7 @@ def _mongods(folder: Path) -> list[int]:
     return [
         process.pid
         for process in psutil.process_iter(["cmdline", "status"])
-        if str(folder) in (process.info["cmdline"] or []) and process.info["status"] != psutil.STATUS_ZOMBIE
+        if str(folder) in (process.info["cmdline"] or [])[1:]
+        and Path(process.info["cmdline"][0]).name == "mongod"
+        and process.info["status"] != psutil.STATUS_ZOMBIE
     ]
