@@ -131,8 +131,8 @@ def explain(error: Exception, uri: str) -> str:
         return f"the database address {where} cannot be used ({_first_line(text)}): write mongodb://HOST:PORT"
     if "wire version" in text:
         return f"the database at {where} is too old for this pymongo: upgrade mongod to {OLDEST_MAJOR}.0 or newer"
-    if where.startswith("/") and isinstance(error, mongo_errors.AutoReconnect):
-        return f"the database at {where} has ended or is stuck ({_first_line(text)}): try again"
+    if where.startswith("/") and isinstance(error, mongo_errors.ServerSelectionTimeoutError):
+        return f"the database at {where} has ended ({_first_line(text)}): try again"
     if "refused" in text:
         return f"nothing listens at {where} (connection refused): start mongod there, or correct snapshot.database"
     if re.search(r"getaddrinfo|not known|Temporary failure|No address", text):
