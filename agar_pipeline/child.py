@@ -123,6 +123,7 @@ def main() -> None:
     die_with_parent()
     start_importing()
     os.environ[PARENT_PID] = str(os.getpid())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
     del sys.argv[0]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

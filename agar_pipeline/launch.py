@@ -85,15 +85,50 @@ def run_child(
         return _answer(module, process.returncode, folder)
 
 
+Companion = subprocess.Popen[bytes]
+
+
 @contextlib.contextmanager
-def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever ends the block early (Ctrl-C, SIGTERM, a terminated run) ends the child and its group first."""
+def companion(
+    module: str, arguments: list[str], output: Path, env: dict[str, str] | None = None
+) -> Iterator[Companion]:
+    """`python -m module ARGUMENTS` beside the block: a program that is not ours, ended with the block and with us.
+
+    Args:
+        module: Run by `agar_pipeline.child`, so that not even our sudden end leaves it behind.
+        arguments: Every user of the machine can read them.
+        output: Receives what it writes.
+        env: Added to this process's environment.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agar_pipeline.child", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, PARENT_PID: str(os.getpid()), **(env or {})},
+        )
+    with _ended_with_us(process, its_group=True):
+        yield process
+
+
+@contextlib.contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes], *, its_group: bool = False) -> Iterator[None]:
+    """Whatever ends the block early (Ctrl-C, SIGTERM, a terminated run) ends the child and its group first.
+
+    With `its_group` all of the group get a Ctrl-C, as from a terminal: for programs that do not pass it on.
+    """
     before = _interrupted_by_sigterm()
     try:
         yield
     finally:
         if process.poll() is None:
-            process.terminate()  # who started others asks them: torchrun its ranks, a driver Ray's workers
+            if its_group:
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.terminate()  # who started others asks them: torchrun its ranks, a driver Ray's workers
             try:
                 process.wait(STOP_S)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):

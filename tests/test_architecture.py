@@ -92,11 +92,13 @@ ALLOWED = {
         "config",
         "disk",
         "errors",
+        "launch",
         "observation",
         "plan",
         "sources",
         "store",
         "verdicts",
+        "web",
     },
     "definitions": {"chain", "config", "defs", "garbage", "store"},
 }

@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "A checkpoint, or predictions, against any COCO file.",
     "predict": "Boxes and a count for each photo.",
     "export-model": "A checkpoint as an ONNX file, proven to say the same.",
+    "ui": "Dagster's pages of this home, for its owner only.",
     "view": "Predictions and errors in FiftyOne, the worst plates first.",
     "compare": "What differs between two evaluated runs; all of them side by side.",
     "explain": "One photo through all snapshots, splits, trainings and evaluations.",

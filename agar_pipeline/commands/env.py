@@ -8,7 +8,7 @@ import sys
 import click
 
 
-@click.command("env", epilog='Example: eval "$(agar env)" && dagster dev')
+@click.command("env", epilog='Example: eval "$(agar env)" && dagster asset list -m agar_pipeline.definitions')
 def command() -> None:
     """Print the exports that point plain dagster commands to the home and the pipeline."""
     from agar_pipeline.config import agar_home, pipeline_name
@@ -18,4 +18,4 @@ def command() -> None:
     for name, value in values.items():
         click.echo(f"export {name}={shlex.quote(str(value))}")
     if sys.stdout.isatty():  # read by a person, not by a shell
-        click.echo('next: eval "$(agar env)" && dagster dev', err=True)
+        click.echo('next: eval "$(agar env)" && dagster asset list -m agar_pipeline.definitions', err=True)

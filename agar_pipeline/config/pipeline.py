@@ -115,7 +115,7 @@ class PipelineConfig:
     experiments: tuple[str, ...] = ()
     """Experiments that Dagster orchestrates, each in a group of its own."""
     auto_refresh: AutoRefresh = False
-    """What the sensor of `dagster dev` launches when the dataset changed: nothing, the data assets (true), or
+    """What the sensor of `agar ui` launches when the dataset changed: nothing, the data assets (true), or
     everything (`train`)."""
 
     @model_validator(mode="after")

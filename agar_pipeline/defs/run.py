@@ -55,4 +55,4 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
             kind, _, message = error.message.strip().partition(": ")
             text = message if kind.endswith("Error") else error.message.strip()
             return PipelineError(f"{str(event.step_key).replace('__', '/')}: {text}")
-    return PipelineError(f"run {result.run_id} failed: look at it in `dagster dev`")
+    return PipelineError(f"run {result.run_id} failed: look at it in `agar ui`")

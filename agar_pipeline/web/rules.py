@@ -22,8 +22,8 @@ class AccessRules:
     """A secret that this start of the server made."""
     more_hosts: tuple[str, ...] = ()
     """Host headers besides this machine's, for a tunnel or a proxy in front."""
-    by_post_only: tuple[str, ...] = ("/graphql",)
-    """Paths that take no query by GET: there a link could change something."""
+    in_body_only: tuple[str, ...] = ("/graphql",)
+    """Paths that take nothing from the address: a link could change something there."""
     any_content: tuple[str, ...] = ()
     """Paths whose own page sends JSON without saying so."""
 
@@ -128,11 +128,9 @@ def _is_plain_link(request: Request, rules: AccessRules) -> bool:
 
 
 def _find_form_refusal(request: Request, rules: AccessRules) -> Refusal | None:
-    if request.method in ("GET", "HEAD", "OPTIONS"):
-        if request.query and request.path.rstrip("/") in rules.by_post_only and not request.is_websocket:
-            return Refusal(405, f"{request.path} takes queries by POST only, as application/json")
-        return None
-    if request.path in rules.any_content:
+    if request.query and request.path.rstrip("/") in rules.in_body_only and not request.is_websocket:
+        return Refusal(405, f"{request.path} takes its query in the body of a POST, as application/json")
+    if request.method in ("GET", "HEAD", "OPTIONS") or request.path in rules.any_content:
         return None
     kind = request.content_type
     is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

@@ -18,7 +18,7 @@ from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S
 
 DOCS = CHECKOUT / "docs"
 PAGES = {str(page.relative_to(CHECKOUT)): page for page in (*sorted(DOCS.rglob("*.md")), CHECKOUT / "README.md")}
-SERVERS = ("dagster dev", "dagster-webserver", "agar view --experiment demo")
+SERVERS = ("agar ui", "dagster dev", "dagster-webserver", "agar view --experiment demo")
 SERVING = {command: f"python -m tests.docs.serves {command}" for command in SERVERS}
 """What serves until somebody stops it → the same, asked once."""
 

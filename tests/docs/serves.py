@@ -32,7 +32,7 @@ def find_address(process: subprocess.Popen[str]) -> str:
     said = []
     for line in process.stdout:
         said.append(line)
-        if address := re.search(r"https?://[\w.]+:\d+", line):
+        if address := re.search(r"https?://[\w.]+:\d+\S*", line):
             return address[0]
     sys.exit(f"ended without naming an address:\n{''.join(said)}")
 
