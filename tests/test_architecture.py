@@ -69,7 +69,17 @@ ALLOWED = {
     "reports": {"config", "detection", "errors", "snapshot_diff"},
     "snapshot_files": {"config", "errors", "detection", "partitions"},
     "coco_folder": {"config", "errors", "detection", "progress", "snapshot_files"},
-    "fiftyone_io": {"child", "config", "errors", "launch", "detection", "private_files", "progress", "snapshot_files"}
+    "fiftyone_io": {
+        "child",
+        "config",
+        "errors",
+        "launch",
+        "detection",
+        "ownership",
+        "private_files",
+        "progress",
+        "snapshot_files",
+    }
     | {"web"},
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},

@@ -30,6 +30,7 @@ from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.launch import run_child
+from agar_pipeline.ownership.insertions import insertions_into, is_claimed
 from agar_pipeline.secrets import mask
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 
@@ -85,29 +86,38 @@ def restore_snapshot(
             request = {"uri": uri, "dataset": name, "text_fields": text_fields, "label_field": field}
             run_child(_CHILD, {"do": "prepare_dataset", **request}, log)
 
-        images, boxes = restore_at(uri, folder, dataset, label_field, database, prepare)
+        images, boxes = restore_at(uri, folder, dataset, label_field, database, prepare, log)
     return RestoreCounts(images, boxes, label_field, missing, replaced)
 
 
-def restore_at(uri: str, folder: Path, dataset: str, label_field: str, where: str, prepare: Prepare) -> tuple[int, int]:
-    """Restore into the database at `uri`, called `where` in messages; the numbers of images and boxes."""
+def restore_at(
+    uri: str, folder: Path, dataset: str, label_field: str, where: str, prepare: Prepare, log: Log
+) -> tuple[int, int]:
+    """Restore into the database at `uri`, called `where` in messages; the numbers of images and boxes.
+
+    Whatever ends it before its end, Ctrl-C too, takes back what it inserted, and nothing else.
+    """
     with connect(uri) as client:
         database: Database = client[database_name()]
-        _require_empty(database, dataset, where)
-        prepare(dataset, label_field, sorted(_text_fields(_read_columns(folder)).values()))
-        document = database.datasets.find_one({"name": dataset})
-        if document is None:
-            raise DatasetError(f"FiftyOne did not make dataset {dataset!r}: see `fiftyone datasets list`")
-        samples = database[document["sample_collection_name"]]
-        images = boxes = 0
-        try:
+        if not is_claimed(
+            database, dataset
+        ):  # then nothing of an interrupted restore is in it, which would be taken back
+            _require_empty(database, dataset, where)
+        with insertions_into(database, dataset, log) as insertions:
+            _require_empty(database, dataset, where)
+            prepare(dataset, label_field, sorted(_text_fields(_read_columns(folder)).values()))
+            document = database.datasets.find_one({"name": dataset})
+            if document is None:
+                raise DatasetError(f"FiftyOne did not make dataset {dataset!r}: see `fiftyone datasets list`")
+            samples = database[document["sample_collection_name"]]
+            images = boxes = 0
             for batch in _documents(folder, document["_id"], label_field):
-                samples.insert_many(batch, ordered=False)
+                insertions.insert(samples, batch)
                 images += len(batch)
                 boxes += sum(len(sample[label_field]["detections"]) for sample in batch)
-        except BaseException:
-            samples.delete_many({})  # it was empty: half a snapshot helps nobody
-            raise
+            others = samples.count_documents({}) - images
+    if others > 0:
+        log(f"note: samples that somebody else added to dataset {dataset!r} meanwhile, which stay: {others}")
     return images, boxes
 
 

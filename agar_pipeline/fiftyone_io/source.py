@@ -22,6 +22,7 @@ from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
+from agar_pipeline.ownership.insertions import find_unfinished
 from agar_pipeline.secrets import mask
 
 FORMAT = 1
@@ -94,7 +95,7 @@ def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, An
     """FiftyOne's own record of the dataset.
 
     Raises:
-        DatasetError: there is none of this name; the message lists those that are.
+        DatasetError: there is none of this name, and the message lists those that are; or a restore is not through.
     """
     document = database.datasets.find_one({"name": config.dataset})
     if document is None:
@@ -103,6 +104,9 @@ def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, An
             f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`\n"
             f"there are: {shorten(names)}; import it, or correct snapshot.dataset"
         )
+    unfinished = find_unfinished(database, config.dataset)
+    if unfinished is not None:
+        raise DatasetError(f"dataset {config.dataset!r} holds a part of a snapshot only: {unfinished}")
     return document
 
 

@@ -1,0 +1,232 @@
+"""Samples that we insert into a dataset: each is listed before it is inserted, and only listed ones are taken back.
+
+The list lies in the database itself and not in the home, because homes on several machines share a database: `claims`
+holds who inserts into a dataset, one document per dataset, which is made and taken over atomically; `insertions` holds
+the ids with the digest of each sample as we wrote it. A sample that differs from its digest was edited by somebody, and
+is theirs from then on. FiftyOne does not look at collections that it does not know. Both are empty when nobody inserts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import bson
+from bson import CodecOptions, ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from agar_pipeline.errors import DatasetError
+
+CLAIMS, INSERTIONS = "agar_claims", "agar_insertions"
+ALIVE = timedelta(minutes=2)
+"""How long a claim of another machine holds after its last sign of life; on this machine its process is looked for."""
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+Log = Callable[[str], None]
+
+
+@dataclass
+class TakenBack:
+    """What became of the samples that were listed."""
+
+    removed: int = 0
+    kept: list[str] = field(default_factory=list)
+    """Files of the samples that somebody edited meanwhile, or that somebody else had inserted under their ids."""
+
+
+@dataclass
+class Insertions:
+    """The right to insert into one dataset, and the list of what was inserted."""
+
+    database: Database
+    dataset: str
+    token: ObjectId
+
+    def insert(self, samples: Collection, documents: list[dict[str, Any]]) -> None:
+        """List these samples, then insert them.
+
+        Raises:
+            DatasetError: samples of these ids are there already; or another process took the dataset over.
+        """
+        self._sign({"alive_at": _server_time(self.database)})
+        self.database[INSERTIONS].insert_one(
+            {
+                "dataset": self.dataset,
+                "token": self.token,
+                "collection": samples.name,
+                "ids": [document["_id"] for document in documents],
+                "digests": [_digest(bson.encode(document)) for document in documents],
+            }
+        )
+        try:
+            samples.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            raise DatasetError(
+                f"somebody else inserted samples of the same ids into dataset {self.dataset!r} meanwhile: "
+                f"{len(error.details['writeErrors'])} of {len(documents)}\nchoose another name"
+            ) from error
+
+    def take_back(self, *, of_others: bool = False) -> TakenBack:
+        """Remove what this process inserted, or those before it, and is still as it was; it is no longer listed."""
+        result, listed = TakenBack(), self.database[INSERTIONS]
+        for entry in list(listed.find({"dataset": self.dataset, **({} if of_others else {"token": self.token})})):
+            _remove_unedited(self.database, entry, result)
+            listed.delete_one({"_id": entry["_id"]})
+        if result.removed:
+            deletion = {"$set": {"last_deletion_at": _server_time(self.database)}}
+            self.database.datasets.update_one({"name": self.dataset}, deletion)
+        return result
+
+    def complete(self) -> None:
+        """All is inserted: from now on the samples are the dataset's own.
+
+        Raises:
+            DatasetError: another process took the dataset over.
+        """
+        self._sign({"done": True})
+        self.database[INSERTIONS].delete_many({"dataset": self.dataset, "token": self.token})
+        self.release()
+
+    def release(self) -> None:
+        """Give the dataset free, unless another process took it over."""
+        self.database[CLAIMS].delete_one({"_id": self.dataset, "token": self.token})
+
+    def _sign(self, values: dict[str, Any]) -> None:
+        claim = {"_id": self.dataset, "token": self.token}
+        if not self.database[CLAIMS].update_one(claim, {"$set": values}).matched_count:
+            raise DatasetError(
+                f"this process stood still for so long that another one took over dataset {self.dataset!r}\n"
+                "what it had inserted was taken back: see that the other one has ended well"
+            )
+
+
+@contextlib.contextmanager
+def insertions_into(database: Database, dataset: str, log: Log) -> Iterator[Insertions]:
+    """Claim a dataset, taking back what a dead process left in it; at the end all is kept, or, on an error, taken back.
+
+    Raises:
+        DatasetError: another process, here or on another machine, is inserting into it.
+    """
+    insertions = _claim(database, dataset)
+    _say(insertions.take_back(of_others=True), f"an interrupted restore into dataset {dataset!r}", log)
+    try:
+        yield insertions
+    except BaseException:
+        _say(insertions.take_back(), f"this restore into dataset {dataset!r}", log)
+        insertions.release()
+        raise
+    insertions.complete()
+
+
+def is_claimed(database: Database, dataset: str) -> bool:
+    """Whether anybody inserts into the dataset, or died doing so."""
+    return database[CLAIMS].find_one({"_id": dataset}, {"_id": 1}) is not None
+
+
+def find_unfinished(database: Database, dataset: str) -> str | None:
+    """Why a dataset holds only a part of what is being inserted into it; None where it does not."""
+    claim = database[CLAIMS].find_one({"_id": dataset, "done": {"$ne": True}})
+    if claim is None:
+        return None
+    if _is_alive(claim, database):
+        return f"{_who(claim)} is restoring a snapshot into it: wait until that has ended"
+    return f"a restore into it was interrupted ({_who(claim)}): run it again, or delete the dataset"
+
+
+def _claim(database: Database, dataset: str) -> Insertions:
+    token = ObjectId()
+    while True:
+        mine = {"token": token, "by": _this_process(), "alive_at": _server_time(database), "done": False}
+        with contextlib.suppress(DuplicateKeyError):
+            database[CLAIMS].insert_one({"_id": dataset, **mine})
+            return Insertions(database, dataset, token)
+        other = database[CLAIMS].find_one({"_id": dataset})
+        if other is None:  # it has just ended
+            continue
+        if _is_alive(other, database):
+            raise DatasetError(
+                f"{_who(other)} is restoring a snapshot into dataset {dataset!r}, nothing was restored\n"
+                "wait until it has ended, or choose another name"
+            )
+        unchanged = {key: other[key] for key in ("_id", "token", "alive_at")}
+        if database[CLAIMS].update_one(unchanged, {"$set": mine}).matched_count:
+            if other["done"]:  # it died between its last sample and the end of its list
+                database[INSERTIONS].delete_many({"dataset": dataset})
+            return Insertions(database, dataset, token)
+
+
+def _remove_unedited(database: Database, entry: dict[str, Any], result: TakenBack) -> None:
+    """Each sample is compared as a whole by the server once more as it is deleted."""
+    samples = database.get_collection(entry["collection"], codec_options=_RAW)
+    digests = dict(zip(entry["ids"], entry["digests"], strict=True))
+    found = list(samples.find({"_id": {"$in": entry["ids"]}}))
+    ours = [sample for sample in found if _digest(sample.raw) == digests[sample["_id"]]]
+    same = [{"_id": sample["_id"], "$expr": {"$eq": ["$$ROOT", {"$literal": sample}]}} for sample in ours]
+    if same:
+        result.removed += samples.bulk_write([DeleteOne(condition) for condition in same], ordered=False).deleted_count
+    left = samples.find({"_id": {"$in": [sample["_id"] for sample in found]}}, {"filepath": 1})
+    result.kept += [str(sample.get("filepath")) for sample in left]
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _say(result: TakenBack, what: str, log: Log) -> None:
+    if result.removed:
+        log(f"note: samples of {what} taken back: {result.removed}")
+    if result.kept:
+        names = ", ".join(Path(path).name for path in result.kept[:10])
+        rest = f" and {len(result.kept) - 10} more" if len(result.kept) > 10 else ""
+        log(f"note: samples of {what} kept, as somebody changed them meanwhile: {len(result.kept)} ({names}{rest})")
+
+
+def _server_time(database: Database) -> datetime:
+    """The same clock for all machines."""
+    return database.client.admin.command("hello")["localTime"]
+
+
+def _this_process() -> dict[str, Any]:
+    import psutil
+
+    return {
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "process": os.getpid(),
+        "started": psutil.Process().create_time(),
+    }
+
+
+def _machine() -> str:
+    """Equal for processes that see each other's process ids: one boot of one machine, outside or in one container."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _is_alive(claim: dict[str, Any], database: Database) -> bool:
+    import psutil
+
+    by = claim["by"]
+    if by["machine"] != _machine():
+        return bool(_server_time(database) - claim["alive_at"] < ALIVE)
+    try:
+        return bool(abs(psutil.Process(by["process"]).create_time() - by["started"]) < 1)
+    except psutil.Error:
+        return False
+
+
+def _who(claim: dict[str, Any]) -> str:
+    since = claim["alive_at"].replace(tzinfo=UTC).astimezone()
+    return f"process {claim['by']['process']} on {claim['by']['host']} (last seen {since:%Y-%m-%d %H:%M:%S})"
