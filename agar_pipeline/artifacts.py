@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agar_pipeline.config.places import images_dir_now
+from agar_pipeline.published import MACHINE as MACHINE
 from agar_pipeline.published import MANIFEST as MANIFEST
 from agar_pipeline.published import PICTURES as PICTURES
 from agar_pipeline.published import Artifact as Artifact

@@ -79,7 +79,11 @@ def build_node(
         return known
 
     uses = [artifact.root for artifact in inputs.values()]
-    built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses)
+    built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses, made_by=node.made_by)
+    if built.cached:
+        differences = node.differences(built.artifact.manifest)
+        if differences:
+            log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
     if (left := work_dir(built.artifact.root)) is not None:
         disk.remove(left)
     return built

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agar_pipeline import config as c
-from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.artifacts import ARTIFACTS, Manifest
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.store import Key
+from agar_pipeline.step_code.machine import expected_machine, machine_differences
+from agar_pipeline.step_code.provenance import Provenance, provenance_of
+from agar_pipeline.store import Key, MadeBy
 
 SOURCE = Key("fiftyone_dataset")
 """The observable source that the snapshot is taken from; it has a version, but no artifact."""
@@ -28,6 +30,36 @@ class Node:
     key: Key
     config: Any
     inputs: tuple[Key, ...]
+    strict: bool = False
+    """Whether a change of the code or of a library that computes makes another artifact: `code: strict`."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """The code and the libraries that would build it now."""
+        return provenance_of(self.key.asset)
+
+    @property
+    def made_by(self) -> MadeBy:
+        """What names its artifact beside config and inputs, and what its manifest records of the code."""
+        return MadeBy(self.step_version, self.provenance.to_plain())
+
+    @property
+    def step_version(self) -> str:
+        """The code version of the step; where it is strict, with a hash of the code itself, of the libraries, and of
+        the precision and the weights that this machine resolves. A device enters no fingerprint."""
+        version = self.key.kind.code_version
+        if not self.strict:
+            return version
+        machine = {name: value for name, value in expected_machine(self.config).items() if name != "device"}
+        named_by = [self.provenance.digest, self.provenance.libraries, machine]
+        return f"{version}+{hashlib.sha256(json.dumps(named_by, sort_keys=True).encode()).hexdigest()[:16]}"
+
+    def differences(self, manifest: Manifest) -> list[str]:
+        """What of today's code, libraries and machine differs from what made an artifact, a phrase each."""
+        return [
+            *self.provenance.differences(manifest.code),
+            *machine_differences(manifest.machine, expected_machine(self.config)),
+        ]
 
     @property
     def recorded_config(self) -> dict[str, Any]:
@@ -37,7 +69,7 @@ class Node:
     def code_version(self) -> str:
         """What Dagster compares: the step's code version, and a hash of exactly the config that it reads."""
         digest = hashlib.sha256(json.dumps(self.recorded_config, sort_keys=True).encode()).hexdigest()
-        return f"{self.key.kind.code_version}-{digest[:10]}"
+        return f"{self.step_version}-{digest[:10]}"
 
 
 def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.ExperimentConfig]) -> dict[Key, Node]:
@@ -53,7 +85,7 @@ def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.Exper
         nodes += experiment_nodes(name, experiment)
     compared = (Key("coco_cache"), *(Key("evaluation", name) for name in experiments))
     nodes.append(Node(Key("leaderboard"), c.LeaderboardConfig(tuple(experiments)), compared))
-    return {node.key: node for node in nodes}
+    return {node.key: dataclasses.replace(node, strict=pipeline.code == "strict") for node in nodes}
 
 
 def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[Node]:

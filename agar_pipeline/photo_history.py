@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agar_pipeline.artifacts import Snapshot, Split
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.lineage import Catalog, Record
+from agar_pipeline.step_code.provenance import provenance_of
 from agar_pipeline.store import Store
 
 if TYPE_CHECKING:
@@ -165,5 +166,17 @@ def _users(catalog: Catalog, asset: str, seen: dict[Path, list[dict[str, Any]]])
         place = next((place for place in places if place["part"] == own_part), None)
         if place is not None:
             own = {"experiment": record.key.experiment, asset: record.manifest.fingerprint, **place}
-            users.append({**own, "created_at": record.manifest.created_at, "latest": record.is_latest})
+            made = {"created_at": record.manifest.created_at, "latest": record.is_latest}
+            users.append({**own, **made, "made_by": _made_by(record)})
     return users
+
+
+def _made_by(record: Record) -> dict[str, Any]:
+    """Code, libraries and machine that made an artifact, and how today's code and libraries differ."""
+    code = record.manifest.code
+    return {
+        "code": code.get("digest"),
+        "libraries": code.get("libraries", {}),
+        "machine": record.manifest.machine,
+        "differs_today": provenance_of(record.key.asset).differences(code),
+    }

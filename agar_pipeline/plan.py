@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ class PlannedAsset:
     last_seconds: float | None
     elsewhere: bool = False
     """The shared store has it, this home does not: nothing to compute, but to fetch where it is wanted."""
+    notes: tuple[str, ...] = ()
+    """Of an artifact that is kept: what of today's code, libraries or machine differs from what made it."""
 
     @property
     def why(self) -> str:
@@ -57,6 +59,7 @@ class PlannedAsset:
             "asset": str(self.key),
             "state": self.state,
             "reasons": list(self.reasons),
+            "notes": list(self.notes),
             "path": str(self.path) if self.path else None,
             "last_seconds": self.last_seconds,
         }
@@ -127,12 +130,13 @@ def _judge(
     faults = find_faults(latest)
     if faults:
         return line("corrupt", *faults), own  # rebuilt from the same inputs, to the same content
+    notes = tuple(node.differences(manifest))
     versions = {name: content.data_version for name, content in inputs.items()}
     if seen.records.get(node.key) != Record(node.code_version, manifest.data_version, versions):
-        return line("stale", "nothing to compute, only to record in Dagster"), own
+        return replace(line("stale", "nothing to compute, only to record in Dagster"), notes=notes), own
     if store.shared and not _look(store, node.key, expected) and not store.shared.trouble:
         return line("stale", f"nothing to compute, only to put into {store.shared}"), own
-    return line("fresh"), own
+    return replace(line("fresh"), notes=notes), own
 
 
 def _judge_absent(
@@ -181,7 +185,7 @@ def _inputs(node: Node, contents: Mapping[Key, Content], seen: Seen, manifest: M
 def _expect(node: Node, inputs: Mapping[str, Content]) -> tuple[dict[str, str], str]:
     """What the step would read, and the fingerprint that it would build to."""
     reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
-    return reads, fingerprint(node.key.asset, node.key.kind.code_version, node.recorded_config, reads)
+    return reads, fingerprint(node.key.asset, node.step_version, node.recorded_config, reads)
 
 
 def _explain(
@@ -216,8 +220,9 @@ def _changed(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
 
 def _config_reasons(node: Node, manifest: Manifest) -> list[str]:
     reasons = diff_config(manifest.config, node.recorded_config, prefix=node.key.asset)
-    if manifest.code_version != node.key.kind.code_version:
-        reasons.append(f"code version {manifest.code_version} → {node.key.kind.code_version}")
+    if manifest.code_version != node.step_version:
+        differences = node.differences(manifest) if node.strict else []
+        reasons += differences or [f"code version {manifest.code_version} → {node.step_version}"]
     return reasons
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,8 @@ from agar_pipeline.errors import ArtifactError
 MANIFEST = "manifest.json"
 PICTURES = "pictures.json"
 """Title → data URI: what the web UI shows of an artifact, drawn once, where it is built."""
+MACHINE = "machine.json"
+"""What a step resolved on the machine that it ran on: device, precision, hashes of weights named by a word."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,18 @@ class Manifest:
     created_at: str
     seconds: float
     versions: dict[str, str]
+    code: dict[str, Any] = field(default_factory=dict)
+    """Digest of the code that made it, file by file, and the versions of the libraries that compute: see `step_code`.
+    Empty in artifacts of earlier versions."""
+    machine: dict[str, Any] = field(default_factory=dict)
+    """What `machine.json` says; empty where a step resolves nothing."""
     checksum: str = ""
     """Of all the other fields."""
 
     def own_checksum(self) -> str:
         """What `checksum` must be."""
-        plain = {**asdict(self), "checksum": ""}
+        plain = {name: value for name, value in asdict(self).items() if value != {} or name not in ("code", "machine")}
+        plain["checksum"] = ""
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
 
     @classmethod
@@ -102,7 +110,7 @@ class Artifact:
     @classmethod
     def is_content(cls, path: str) -> bool:
         """Whether a file counts for the data version."""
-        return path not in cls.unhashed and not any(fnmatchcase(path, pattern) for pattern in cls.derived)
+        return path not in (*cls.unhashed, MACHINE) and not any(fnmatchcase(path, pattern) for pattern in cls.derived)
 
     @cached_property
     def manifest(self) -> Manifest:

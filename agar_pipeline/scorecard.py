@@ -33,8 +33,9 @@ def evaluate_checkpoint(
     title: str | None = None,
     facts: dict[str, Any] | None = None,
     score_threshold: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Predict a COCO file's images and write the files of an evaluation; returns the metrics.
+) -> Predictor:
+    """Predict a COCO file's images and write the files of an evaluation; returns the predictor, which knows where and
+    in which precision it ran.
 
     The score threshold is the checkpoint's own, unless another is given: never one chosen on these images.
 
@@ -49,7 +50,7 @@ def evaluate_checkpoint(
     predictor = Predictor.load(checkpoint, accelerator)
     _require_classes(checkpoint, predictor, coco_json, columns)
     detections = predictor.predict(columns, images_dir, num_workers, log)
-    return write_evaluation(
+    write_evaluation(
         columns,
         detections,
         images_dir,
@@ -60,6 +61,7 @@ def evaluate_checkpoint(
         log=log,
         facts=facts,
     )
+    return predictor
 
 
 def evaluate_predictions(

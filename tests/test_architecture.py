@@ -55,6 +55,7 @@ ALLOWED = {
     "launch": {"child", "config", "disk", "errors", "exit_codes"},
     "compute": {"config", "disk", "errors"},
     "web": {"errors"},
+    "step_code": {"compute", "config", "published"},
     "cluster": {"child", "compute", "config", "disk", "errors"},
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "launch"},
@@ -65,7 +66,7 @@ ALLOWED = {
     "box_pairing": set(),
     "snapshot_diff": {"box_pairing", "errors"},
     "lineage": {"artifacts", "errors", "store"},
-    "photo_history": {"artifacts", "errors", "lineage", "store"},
+    "photo_history": {"artifacts", "errors", "lineage", "step_code", "store"},
     "reports": {"config", "detection", "errors", "snapshot_diff"},
     "snapshot_files": {"config", "errors", "detection", "partitions"},
     "coco_folder": {"config", "errors", "detection", "progress", "snapshot_files"},
@@ -84,8 +85,8 @@ ALLOWED = {
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
     "steps": {"artifacts", "child", "config", "detection", "errors", "launch", "media", "partitions", "progress"}
-    | {"reports", "scorecard", "snapshot_files", "sources", "splitting", "verdicts"},
-    "chain": {"artifacts", "config", "errors", "store"},
+    | {"reports", "scorecard", "snapshot_files", "sources", "splitting", "step_code", "verdicts"},
+    "chain": {"artifacts", "config", "errors", "step_code", "store"},
     "gates": {"artifacts", "errors", "store", "verdicts"},
     "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "partitions"}
     | {"preflight", "steps", "store"},

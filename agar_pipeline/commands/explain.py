@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+_TOLD = ("torch", "torchvision", "hotcoco")
+
 
 @click.command("explain", epilog="Example: agar explain 17.jpg")
 @click.argument("image")
@@ -38,6 +40,8 @@ def _section(title: str, rows: list[dict[str, Any]], line: Any) -> None:
     click.echo(f"{title}:" + ("" if rows else " none"))
     for row in rows:
         click.echo(f"  {line(row)}  {row['created_at'][:16]}{'  (latest)' if row['latest'] else ''}")
+        if made_by := row.get("made_by"):
+            click.echo(f"    {_made_by_line(made_by)}")
 
 
 def _snapshot_line(row: dict[str, Any]) -> str:
@@ -45,6 +49,14 @@ def _snapshot_line(row: dict[str, Any]) -> str:
         f"{row['snapshot'][:12]}  photo {row['image_sha256'][:12]}  annotations {row['annotations_sha256'][:12]}  "
         f"{row['boxes']} boxes  {row['dataset']}"
     )
+
+
+def _made_by_line(made_by: dict[str, Any]) -> str:
+    """Which code, machine and libraries, and what of them is another today."""
+    machine = " on ".join(made_by["machine"][name] for name in ("precision", "device") if name in made_by["machine"])
+    libraries = ", ".join(f"{name} {made_by['libraries'][name]}" for name in _TOLD if name in made_by["libraries"])
+    told = ["code " + (made_by["code"] or "not recorded")[:12], machine, libraries, *made_by["differs_today"]]
+    return "; ".join(filter(None, told))
 
 
 def _user_line(row: dict[str, Any], asset: str) -> str:

@@ -48,4 +48,5 @@ def command(experiment: str | None, as_json: bool) -> None:
 
 def _line(planned: PlannedAsset) -> str:
     took = f"{planned.last_seconds:8.1f} s" if planned.last_seconds is not None else " " * 10
-    return f"{planned.key!s:<24} {planned.state:<8} {took}  {planned.why}".rstrip()
+    notes = (f"note: {note}" for note in planned.notes)
+    return f"{planned.key!s:<24} {planned.state:<8} {took}  {'; '.join(filter(None, (planned.why, *notes)))}".rstrip()

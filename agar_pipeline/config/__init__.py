@@ -23,6 +23,7 @@ from agar_pipeline.config.detectors import (
     DETECTORS,
     find_unknown_name,
     require_weights,
+    weights_file,
     weights_of,
 )
 from agar_pipeline.config.experiment import (
@@ -38,6 +39,7 @@ from agar_pipeline.config.experiment import (
     TrainerConfig,
     TrainingConfig,
 )
+from agar_pipeline.config.file_content import hash_content
 from agar_pipeline.config.pipeline import (
     AutoRefresh,
     BboxReportConfig,
@@ -122,6 +124,7 @@ __all__ = [
     "fingerprinted",
     "from_plain",
     "gpus_per_run",
+    "hash_content",
     "hash_list",
     "load_experiment",
     "load_pipeline",
@@ -133,5 +136,6 @@ __all__ = [
     "spread",
     "stop_file",
     "to_plain",
+    "weights_file",
     "weights_of",
 ]

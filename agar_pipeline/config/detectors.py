@@ -26,6 +26,38 @@ DETECTORS: dict[str, tuple[str, ...]] = {
 """Detectors of boxes (those of masks and keypoints need more) → the weights that their backbone may start from."""
 
 
+_DETECTOR_FILES = {
+    "fasterrcnn_mobilenet_v3_large_320_fpn": "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
+    "fasterrcnn_mobilenet_v3_large_fpn": "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth",
+    "fasterrcnn_resnet50_fpn": "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+    "fasterrcnn_resnet50_fpn_v2": "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
+    "fcos_resnet50_fpn": "fcos_resnet50_fpn_coco-99b0c9b7.pth",
+    "retinanet_resnet50_fpn": "retinanet_resnet50_fpn_coco-eeacb38b.pth",
+    "retinanet_resnet50_fpn_v2": "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth",
+    "ssd300_vgg16": "ssd300_vgg16_coco-b556d3b4.pth",
+    "ssdlite320_mobilenet_v3_large": "ssdlite320_mobilenet_v3_large_coco-a79551df.pth",
+}
+_BACKBONE_FILES = {
+    "resnet50": {"IMAGENET1K_V1": "resnet50-0676ba61.pth", "IMAGENET1K_V2": "resnet50-11ad3fa6.pth"},
+    "mobilenet_v3_large": {
+        "IMAGENET1K_V1": "mobilenet_v3_large-8738ca79.pth",
+        "IMAGENET1K_V2": "mobilenet_v3_large-5c1a4163.pth",
+    },
+    "vgg16": {"IMAGENET1K_V1": "vgg16-397923af.pth", "IMAGENET1K_FEATURES": "vgg16_features-amdegroot-88682ab5.pth"},
+}
+_DEFAULT_BACKBONES = {"resnet50": "IMAGENET1K_V2", "mobilenet_v3_large": "IMAGENET1K_V2", "vgg16": "IMAGENET1K_V1"}
+
+
+def weights_file(name: str, word: str, of_backbone: bool = False) -> str | None:
+    """The name of the file that torchvision downloads for a word; None where the word names no weights of its own."""
+    if not of_backbone:
+        return _DETECTOR_FILES.get(name) if word in weights_of(name) else None
+    backbone = next((backbone for backbone in _BACKBONE_FILES if backbone in name), None)
+    if backbone is None:
+        return None
+    return _BACKBONE_FILES[backbone].get(_DEFAULT_BACKBONES[backbone] if word == "DEFAULT" else word)
+
+
 def weights_of(name: str) -> tuple[str, ...]:
     """Members of the enum of a whole detector's weights."""
     return () if name == "tiny" else ("COCO_V1", "DEFAULT")

@@ -114,6 +114,9 @@ class PipelineConfig:
     """Longer side of the training copies, pixels; for `media: resize` only."""
     experiments: tuple[str, ...] = ()
     """Experiments that Dagster orchestrates, each in a group of its own."""
+    code: Literal["note", "strict"] = "note"
+    """What a plan makes of an artifact that other code, or another version of a library that computes, made. `note`:
+    it says so; `strict`: the artifact is stale. Switching to `strict` names all artifacts anew, once."""
     auto_refresh: AutoRefresh = False
     """What the sensor of `agar ui` launches when the dataset changed: nothing, the data assets (true), or
     everything (`train`)."""

@@ -12,6 +12,7 @@ from agar_pipeline.artifacts import CocoCache, TrainingRun
 from agar_pipeline.config import EvaluationConfig
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.scorecard import evaluate_checkpoint
+from agar_pipeline.step_code.machine import record_machine
 
 
 def build(
@@ -33,7 +34,7 @@ def build(
             "add a share for it to split.fractions"
         )
     title = f"{training_run.root.parent.parent.name} on {config.part}"
-    evaluate_checkpoint(
+    predictor = evaluate_checkpoint(
         training_run.best_checkpoint,
         coco_cache.json_path(config.part),
         coco_cache.images_dir,
@@ -45,6 +46,7 @@ def build(
         title=title,
         facts={"part": config.part, "training": _recipe(training_run)},
     )
+    record_machine(out_dir, predictor.accelerator, predictor.precision)
 
 
 def _recipe(training_run: TrainingRun) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agar_pipeline.artifacts import BboxReport, CocoCache
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.step_code.machine import record_machine
 from agar_pipeline.verdicts import refusal_of_boxes, require
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def build(
     shutil.rmtree(scratch)
     with ranks.alone():
         profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir, val_s)
+    record_machine(out_dir, outcome.accelerator, outcome.precision, config.model)
     _write(out_dir, _facts(config, outcome, metrics), profile)
     for line in (*profile["chart"], profile["verdict"], profile["forecast"]["sentence"], *profile["warnings"]):
         log(line)

@@ -12,6 +12,7 @@ from typing import Any
 from agar_pipeline.artifacts import PICTURES, CocoCache, SmokeRun, TrainingRun
 from agar_pipeline.config import TrainingConfig, fingerprinted
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.step_code.machine import record_machine
 
 
 def build(
@@ -57,6 +58,7 @@ def build(
         "seconds": {"train": round(outcome.train_seconds, 1), "validation": round(outcome.validation_seconds, 1)},
     }
     (out_dir / "experiment.json").write_text(json.dumps(experiment, indent=2))
+    record_machine(out_dir, outcome.accelerator, outcome.precision, config.model)
     (out_dir / PICTURES).write_text(json.dumps({"Loss and mAP": draw_curves(out_dir / "metrics.csv")}))
 
 

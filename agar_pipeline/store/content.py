@@ -8,21 +8,27 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.artifacts import ARTIFACTS, MANIFEST, Artifact, Manifest
+from agar_pipeline.artifacts import ARTIFACTS, MACHINE, MANIFEST, Artifact, Manifest
 from agar_pipeline.errors import ArtifactError
 
 KnownFiles = Mapping[str, Mapping[str, Any]]
 """Path → size_bytes, mtime_ns, sha256 of a file whose hash is known."""
 RECORDED_PACKAGES = ("agar_pipeline", "dagster", "fiftyone", "torch", "torchvision", "lightning", "hotcoco", "pyarrow")
 
-_FEW_BYTES = 1_000_000
+
+@dataclass(frozen=True)
+class MadeBy:
+    """The code of a step: the version that enters the fingerprint, and what the manifest records of it beside."""
+
+    code_version: str
+    code: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads: Mapping[str, str]) -> str:
@@ -70,15 +76,17 @@ def make_manifest(
     inputs: Mapping[str, Content],
     seconds: float,
     known: KnownFiles | None = None,
+    made_by: MadeBy | None = None,
 ) -> Manifest:
     """Describe a folder that a step has just filled; `known` is what the step says of files, so as not to read them."""
+    made_by = made_by or MadeBy(kind.code_version)
     files = describe_files(draft, known or {})
     reads = {name: content.read_by(kind, name) for name, content in inputs.items()}
     manifest = Manifest(
         asset=kind.asset,
-        fingerprint=fingerprint(kind.asset, kind.code_version, config, reads),
+        fingerprint=fingerprint(kind.asset, made_by.code_version, config, reads),
         data_version=Content.of_files(kind, files).data_version,
-        code_version=kind.code_version,
+        code_version=made_by.code_version,
         config=dict(config),
         inputs={name: content.data_version for name, content in inputs.items()},
         reads=reads,
@@ -86,6 +94,8 @@ def make_manifest(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         versions=_versions(),
+        code=dict(made_by.code),
+        machine=json.loads((draft / MACHINE).read_text()) if (draft / MACHINE).exists() else {},
     )
     return replace(manifest, checksum=manifest.own_checksum())
 

@@ -19,7 +19,7 @@ from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
 from agar_pipeline.config.places import store_url
 from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.store import sharing
-from agar_pipeline.store.content import Content, find_faults, fingerprint, make_manifest
+from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
 from agar_pipeline.store.key import Built, Key, Log, Write, folders_in, use_lock, writer_lock
 from agar_pipeline.store.shared import SharedStore
 
@@ -85,6 +85,7 @@ class Store:
         *,
         repoint: bool = True,
         uses: Collection[Path] = (),
+        made_by: MadeBy | None = None,
     ) -> Built:
         """Return the artifact of these inputs, writing it first unless it is whole, here or in the shared store.
 
@@ -96,13 +97,15 @@ class Store:
             log: Told what happens.
             repoint: Make it the `latest`; False for a variant that is not what the configs say.
             uses: Folders of the inputs, which are kept from being dropped meanwhile.
+            made_by: The code of the step, where more is known of it than the version of the artifact's class.
 
         Raises:
             StorageError: the home cannot be written.
             ArtifactError: an input was dropped just now.
         """
         reads = {name: content.read_by(key.kind, name) for name, content in inputs.items()}
-        name = fingerprint(key.asset, key.kind.code_version, config, reads)
+        made_by = made_by or MadeBy(key.kind.code_version)
+        name = fingerprint(key.asset, made_by.code_version, config, reads)
         root = self.folder(key) / name
         with contextlib.ExitStack() as stack:
             stack.enter_context(disk.clear_storage_errors(self.folder(key), lambda: self._explain_need(key, 0)))
@@ -118,7 +121,7 @@ class Store:
                 self.quarantine(root)
             came = sharing.bring(self, key, root, log) if faults else sharing.Came(False)
             if faults and not came.fetched:
-                self._publish(key, root, config, inputs, write)
+                self._publish(key, root, config, inputs, write, made_by)
             if repoint:
                 self._repoint(key, name)
             sharing.share(self, key, root, log, replace=came.damaged, repoint=repoint)
@@ -142,6 +145,7 @@ class Store:
         config: Mapping[str, Any],
         inputs: Mapping[str, Content],
         write: Write,
+        made_by: MadeBy,
     ) -> None:
         with self.draft(key, root) as draft:
             started = time.monotonic()
@@ -150,7 +154,7 @@ class Store:
             if missing:
                 raise ArtifactError(f"{key} did not write {', '.join(missing)}: a bug, please report it")
             seconds = round(time.monotonic() - started, 3)
-            manifest = make_manifest(key.kind, draft, config, inputs, seconds, known)
+            manifest = make_manifest(key.kind, draft, config, inputs, seconds, known, made_by)
             self.publish_draft(draft, root, json.dumps(asdict(manifest), indent=1).encode())
 
     def publish_draft(self, draft: Path, root: Path, manifest: bytes) -> None:

@@ -61,4 +61,5 @@ CASES: dict[int, Case] = {
     46: Case("archive with a path out, links, a bomb", 3),
     47: Case("a checkpoint that carries code", 4),
     48: Case("config _target_ or YAML tags; UIs open to the network", 5),
+    52: Case("the code of a step edited, a library upgraded, weights behind a name replaced", 4),
 }

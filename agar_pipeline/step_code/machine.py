@@ -1,0 +1,93 @@
+"""What a training would resolve on this machine, known without torch: its precision, and the weights behind a word.
+
+A training writes what it did resolve into `machine.json`; a plan compares the two. Not here: resolving for a run
+(`detection.devices`), which asks torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.compute import uses_gpus
+from agar_pipeline.config import ModelConfig, hash_content, weights_file
+from agar_pipeline.published import MACHINE
+
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def expected_machine(config: Any) -> dict[str, Any]:
+    """device, precision and weights of a training of this config here; empty for a config that trains nothing.
+
+    The precision is null where only torch can tell.
+    """
+    if not hasattr(config, "trainer"):
+        return {}
+    trainer = config.trainer
+    device = "cuda" if uses_gpus(trainer) else "cpu" if trainer.accelerator == "auto" else trainer.accelerator
+    precision = expected_precision(trainer.precision, device)
+    return {"device": device, "precision": precision, "weights": hash_named_weights(config.model)}
+
+
+def expected_precision(precision: str, device: str) -> str | None:
+    """As `detection.devices.resolve_precision` would answer; null on CUDA, where the device decides."""
+    if precision == "32-true" or device not in ("cpu", "cuda"):
+        return precision
+    if device == "cuda" or not sys.platform.startswith("linux"):
+        return None
+    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    of_a_core = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
+    flags = next(of_a_core, "").split()
+    return not _BF16_FLAGS.isdisjoint(flags)
+
+
+def hash_named_weights(model: ModelConfig) -> dict[str, str]:
+    """`detector COCO_V1` or `backbone DEFAULT` → sha256 of the file that torchvision downloaded for that word.
+
+    Empty where no word names weights; a word whose file is not on this machine is left out.
+    """
+    word = model.weights or model.weights_backbone
+    of_backbone = model.weights is None
+    name = weights_file(model.name, word, of_backbone) if word else None
+    if name is None:
+        return {}
+    path = _hub_folder() / name
+    return {f"{'backbone' if of_backbone else 'detector'} {word}": hash_content(path)} if path.is_file() else {}
+
+
+def _hub_folder() -> Path:
+    """Where `torch.hub` keeps what it downloaded."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+    return Path(os.environ.get("TORCH_HOME") or cache).expanduser() / "hub" / "checkpoints"
+
+
+def record_machine(out_dir: Path, device: str, precision: str, model: ModelConfig | None = None) -> None:
+    """Write `machine.json` into an artifact that is being made."""
+    plain: dict[str, Any] = {"device": device, "precision": precision}
+    if model is not None:
+        plain["weights"] = hash_named_weights(model)
+    (out_dir / MACHINE).write_text(json.dumps(plain, indent=1))
+
+
+def machine_differences(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """How an artifact's machine differs from this one in what may change its numbers, a phrase each."""
+    phrases = []
+    before, now = recorded.get("precision"), expected.get("precision")
+    if before and now and before != now:
+        phrases.append(f"made in {before} on {recorded.get('device')}, this machine would compute in {now}")
+    weights = expected.get("weights", {})
+    for word, sha256 in recorded.get("weights", {}).items():
+        if word in weights and weights[word] != sha256:
+            phrases.append(f"weights of the {word} were replaced: {sha256[:12]} → {weights[word][:12]}")
+    return phrases

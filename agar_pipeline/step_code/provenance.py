@@ -1,0 +1,151 @@
+"""What a manifest records of the code and the libraries that made an artifact, and how today's differ.
+
+Reading and walking all sources takes most of a second, so the result is kept in the home under the hash of all
+sources: an unchanged package costs the reading of its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from agar_pipeline.config.places import agar_home
+from agar_pipeline.step_code.reach import Package, read_sources
+from agar_pipeline.step_code.syntax import PACKAGE
+
+STEPS = (
+    "snapshot",
+    "split",
+    "coco_cache",
+    "bbox_report",
+    "smoke_run",
+    "training_run",
+    "evaluation",
+    "leaderboard",
+)
+COMPUTING = {
+    "PIL": "pillow",
+    "bson": "pymongo",
+    "fiftyone": "fiftyone",
+    "hotcoco": "hotcoco",
+    "imagehash": "ImageHash",
+    "lightning": "lightning",
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "pycocotools": "pycocotools",
+    "pymongo": "pymongo",
+    "scipy": "scipy",
+    "simplejpeg": "simplejpeg",
+    "torch": "torch",
+    "torchmetrics": "torchmetrics",
+    "torchvision": "torchvision",
+}
+"""Import name → distribution of each library whose version can change the numbers of an artifact."""
+NOT_COMPUTING = {
+    "click",
+    "dagster",
+    "filelock",
+    "fsspec",
+    "hydra",
+    "jinja2",
+    "markupsafe",
+    "matplotlib",
+    "mlflow",
+    "omegaconf",
+    "onnx",
+    "packaging",
+    "orjson",
+    "psutil",
+    "pydantic",
+    "ray",
+    "rich",
+    "yaml",
+}
+"""Libraries that show, store or configure, but compute nothing that an artifact holds."""
+FORMAT = 1
+"""Raise it when digests are made in another way: those recorded before then say nothing about the code."""
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The code and the libraries of one step; plain and JSON-ready."""
+
+    digest: str
+    """Of all definitions that the step can reach."""
+    modules: dict[str, str] = field(default_factory=dict)
+    """File, relative to the package → digest of what is reached in it."""
+    libraries: dict[str, str] = field(default_factory=dict)
+    """Distribution → version, of those that compute."""
+    format: int = FORMAT
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        """How this differs from what a manifest recorded, a phrase each; nothing where it recorded nothing that can be
+        compared, as those of earlier versions did."""
+        if recorded.get("format") != FORMAT:
+            return []
+        before, phrases = recorded["modules"], []
+        changed = [path for path in sorted({*before, *self.modules}) if before.get(path) != self.modules.get(path)]
+        if changed:
+            rest = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            phrases.append(f"made by other code: {', '.join(changed[:_SHOWN])}{rest}")
+        old = recorded["libraries"]
+        phrases += [
+            f"{name} {old[name]} → {self.libraries[name]}"
+            for name in sorted(old.keys() & self.libraries.keys())
+            if old[name] != self.libraries[name]
+        ]
+        return phrases
+
+
+@cache
+def provenance_of(asset: str) -> Provenance:
+    """The code that builds an asset, as it is installed now."""
+    reached = _reached()[asset]
+    found: dict[str, str] = {}
+    for name in reached["libraries"]:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[COMPUTING[name]] = metadata.version(COMPUTING[name])
+    return Provenance(reached["digest"], reached["modules"], found)
+
+
+@cache
+def _reached() -> dict[str, dict[str, Any]]:
+    """Asset → digest, modules, libraries; from the home where the sources are those that it was found for."""
+    sources = read_sources()
+    key = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+    path = agar_home() / "step_code.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(path.read_text())
+        if known["sources"] == key:
+            return dict(known["steps"])
+    package = Package(sources)
+    steps = {asset: reach_of(package, asset) for asset in STEPS}
+    with contextlib.suppress(OSError):  # a home that cannot be written is no obstacle
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"sources": key, "steps": steps}))
+        draft.replace(path)
+    return steps
+
+
+def reach_of(package: Package, asset: str) -> dict[str, Any]:
+    """What the step of an asset reaches, JSON-ready."""
+    reached = package.reach(f"{PACKAGE}.steps.{asset}", "build")
+    digest = hashlib.sha256(json.dumps(reached.modules, sort_keys=True).encode()).hexdigest()[:32]
+    return {
+        "digest": digest,
+        "modules": reached.modules,
+        "libraries": sorted(reached.libraries & COMPUTING.keys()),
+    }

@@ -1,0 +1,179 @@
+"""What counts as the code of a step: what it can reach, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+import pytest
+import torchvision
+
+from agar_pipeline.config import DETECTORS, weights_file, weights_of
+from agar_pipeline.detection.devices import resolve_precision
+from agar_pipeline.step_code.machine import expected_precision
+from agar_pipeline.step_code.provenance import COMPUTING, FORMAT, NOT_COMPUTING, STEPS, Provenance, provenance_of
+from agar_pipeline.step_code.reach import Package, ReachedCode, read_sources
+from agar_pipeline.steps import STEPS as BUILT
+
+SOURCES = {
+    "__init__.py": "",
+    "steps/__init__.py": "",
+    "steps/one.py": '''
+"""A step."""
+import numpy as np
+from agar_pipeline import shapes as s
+from agar_pipeline.rules import Rule, limit
+
+def build(config):
+    """Build."""
+    from agar_pipeline.late import finish
+    # a comment
+    return finish(Rule(), s.area(np.zeros(3)), run_child("agar_pipeline.child"))
+
+def not_called():
+    return 1
+''',
+    "shapes.py": """
+def area(x):
+    return _double(x)
+def _double(x):
+    return 2 * x
+def perimeter(x):
+    return x
+""",
+    "rules/__init__.py": """
+from agar_pipeline.rules.rule import Rule
+from agar_pipeline.rules.limits import limit, other
+""",
+    "rules/rule.py": """
+from dataclasses import dataclass
+@dataclass
+class Rule:
+    x: int = 1
+    def apply(self):
+        return STEP
+STEP = 3
+""",
+    "rules/limits.py": "limit = 5\nother = 6\nprint('loaded')\n",
+    "late.py": "import torch\ndef finish(*all):\n    return torch.stack(all)\n",
+    "child/__init__.py": "",
+    "child/__main__.py": "def main():\n    return 1\n",
+    "elsewhere.py": "def unused():\n    return 1\n",
+}
+
+
+def reach(**edits: str) -> ReachedCode:
+    sources = dict(SOURCES)
+    for path, text in edits.items():
+        sources[path] = text
+    return Package(sources).reach("agar_pipeline.steps.one", "build")
+
+
+def edited(path: str, old: str, new: str) -> bool:
+    """Whether an edit changes what is reached."""
+    assert old in SOURCES[path]
+    return reach(**{path: SOURCES[path].replace(old, new)}).modules != reach().modules
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("steps/one.py", "np.zeros(3)", "np.zeros(4)"),
+        ("shapes.py", "2 * x", "3 * x"),
+        ("rules/rule.py", "return STEP", "return STEP + 1"),
+        ("rules/rule.py", "STEP = 3", "STEP = 4"),
+        ("rules/rule.py", "@dataclass\n", "@dataclass(frozen=True)\n"),
+        ("late.py", "torch.stack", "torch.cat"),
+        ("child/__main__.py", "return 1", "return 2"),
+        ("rules/limits.py", "print('loaded')", "print('loaded twice')"),
+        ("rules/rule.py", "STEP = 3", "STEP = = 3"),
+    ],
+    ids=[
+        "the step itself",
+        "a function that a called function calls",
+        "a method of a class that comes through another module",
+        "a variable that a method reads",
+        "a decorator",
+        "a function that is imported when it is needed",
+        "a module that is started in a process of its own",
+        "a statement that runs when a module is loaded",
+        "a module that is no Python at the moment",
+    ],
+)
+def test_an_edit_is_seen_in(path: str, old: str, new: str) -> None:
+    assert edited(path, old, new)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("steps/one.py", "# a comment", "# another comment"),
+        ("steps/one.py", '"""Build."""', '"""Build it."""'),
+        ("steps/one.py", "    return 1", "    return 2"),
+        ("shapes.py", "    return x\n", "    return 4 * x\n"),
+        ("rules/limits.py", "other = 6", "other = 7"),
+        ("elsewhere.py", "return 1", "return 2"),
+    ],
+    ids=["a comment", "a docstring", "a function that is not called", "one beside it", "a variable", "another module"],
+)
+def test_an_edit_is_not_seen_in(path: str, old: str, new: str) -> None:
+    assert not edited(path, old, new)
+
+
+def test_libraries_are_those_that_the_reached_code_uses() -> None:
+    assert reach().libraries & COMPUTING.keys() == {"numpy", "torch"}
+
+
+def test_each_library_that_is_imported_is_known_to_compute_or_not_to() -> None:
+    imported: set[str] = set()
+    for source in read_sources().values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    assert imported - set(sys.stdlib_module_names) - {"agar_pipeline"} - COMPUTING.keys() <= NOT_COMPUTING
+    assert not COMPUTING.keys() & NOT_COMPUTING
+
+
+def test_every_step_is_looked_at_and_reaches_what_it_must() -> None:
+    assert list(STEPS) == list(BUILT)
+    assert {"detection/tiny.py", "detection/training.py"} <= provenance_of("training_run").modules.keys()
+    assert "detection/tiny.py" not in provenance_of("coco_cache").modules
+    assert {"torch", "torchvision", "hotcoco"} <= provenance_of("evaluation").libraries.keys()
+
+
+def test_modules_whose_names_are_put_together_at_run_time_are_these_alone() -> None:
+    """The walk cannot follow such a name: a new one needs a look at what it reaches."""
+    found = [path for path, source in read_sources().items() if 'import_module(f"' in source]
+    assert found == ["commands/__init__.py", "fiftyone_io/import_images.py", "steps/__init__.py"]
+
+
+def test_differences_name_files_and_versions() -> None:
+    now = Provenance("d", {"a.py": "1", "b.py": "2"}, {"torch": "2.15"})
+    before = {
+        "format": FORMAT,
+        "digest": "c",
+        "modules": {"a.py": "1", "b.py": "3"},
+        "libraries": {"torch": "2.14", "gone": "1"},
+    }
+    assert now.differences(before) == ["made by other code: b.py", "torch 2.14 → 2.15"]
+    assert now.differences({}) == []  # of an artifact from before this was recorded
+
+
+@pytest.mark.parametrize("name", [name for name in DETECTORS if name != "tiny"])
+def test_files_of_weights_are_those_that_torchvision_downloads(name: str) -> None:
+    weights = torchvision.models.get_model_weights(name)
+    backbone = next(backbone for backbone in ("resnet50", "mobilenet_v3_large", "vgg16") if backbone in name)
+    of_backbone = torchvision.models.get_model_weights(backbone)
+    assert {word: weights_file(name, word) for word in weights_of(name)} == {
+        word: weights[word].url.rpartition("/")[2] for word in weights_of(name)
+    }
+    assert {word: weights_file(name, word, of_backbone=True) for word in DETECTORS[name]} == {
+        word: of_backbone[word].url.rpartition("/")[2] for word in DETECTORS[name]
+    }
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_precision_is_foreseen_as_torch_resolves_it(precision: str) -> None:
+    assert expected_precision(precision, "cpu") == resolve_precision(precision, "cpu")
