@@ -1,31 +1,29 @@
 """A FiftyOne dataset as COCO files in a folder of the user's own, by the steps of the pipeline, without Dagster.
 
 Snapshot, split and COCO cache are built in the home's store as ever, but nothing's `latest` is moved: what the
-pipeline made stays current. Here: the classes, the order of the steps, the copy. Not here: any reading or splitting.
+pipeline made stays current. Here: the classes, the order of the steps, which originals are at stake. Not here: any
+reading or splitting, and the files in the folder (`export_folder`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agar_pipeline.artifacts import Artifact, CocoCache, Snapshot
 from agar_pipeline.building import build_node, build_snapshot
 from agar_pipeline.chain import pipeline_nodes
 from agar_pipeline.config import PipelineConfig, SnapshotConfig, Spellings, SplitConfig
 from agar_pipeline.config.media import Media, check_media
-from agar_pipeline.disk import clear_storage_errors
-from agar_pipeline.errors import ConfigError, StorageError
-from agar_pipeline.sources import observe_source
+from agar_pipeline.errors import ConfigError
+from agar_pipeline.export_folder import PURPOSE, write_export
+from agar_pipeline.ownership.folders import OwnFolder
+from agar_pipeline.ownership.originals import Originals
+from agar_pipeline.sources import known_photos, observe_source
 from agar_pipeline.store import Key, Store
 
-_DATASET, _COCO, _IMAGES = "dataset.json", "coco", "images"
 Log = Callable[[str], None]
 
 
@@ -78,16 +76,16 @@ def export_coco(
         snapshot: Which dataset, label field and view.
         split: Into which parts.
         classes: Names in order of their ids, 1…K; empty: the dataset's labels, sorted, over all parts together.
-        out_dir: Made where it is not there; an earlier export in it is replaced.
+        out_dir: Made where it is not there; of an earlier export in it our files are replaced, all others stay.
         home: Holds the embedded database, and what is built on the way.
         log: Told what the steps tell.
         own: Whether `out_dir` gets photos of its own, in `images`.
 
     Raises:
         PipelineError: whatever the steps raise; `out_dir` is as it was.
-        StorageError: `out_dir` holds something else, or cannot be written.
+        StorageError: `out_dir` holds files of others or photos of a dataset in the way, or cannot be written.
     """
-    _require_own(out_dir)
+    OwnFolder(out_dir, PURPOSE).require_alone()
     # unknown labels are left out here and named; without classes of the user's own there are none
     pipeline = PipelineConfig(
         "export", snapshot, {}, split, box_policy={"unknown_class": "drop_box"}, media=own.media, max_side=own.max_side
@@ -101,10 +99,8 @@ def export_coco(
     class_map = class_map_of(classes or sorted(labels))
     pipeline = dataclasses.replace(pipeline, class_map=class_map)
     cache = _build_cache(store, pipeline, taken, log)
-    _require_no_source(out_dir, taken.dataset()["images_dir"])
-    with clear_storage_errors(out_dir):
-        images_dir = _copy_photos(cache, out_dir, own.media)
-        paths = _copy(cache, out_dir, images_dir)
+    originals = Originals(_originals(snapshot, split, taken, out_dir, home))
+    images_dir, paths = write_export(cache, OwnFolder(out_dir, PURPOSE, originals), own.media, log)
     spellings = Spellings(class_map)
     return Exported(
         json_paths=paths,
@@ -127,6 +123,20 @@ def _build_cache(store: Store, pipeline: PipelineConfig, taken: Snapshot, log: L
     return cache
 
 
+def _originals(
+    snapshot: SnapshotConfig, split: SplitConfig, taken: Snapshot, out_dir: Path, home: Path
+) -> Iterator[str | Path]:
+    """The photos that are exported and the lists that say how; where the folder is in use, those of all datasets too.
+
+    A view leaves photos out that are originals all the same, and another dataset may stand on an earlier export.
+    """
+    images_dir = taken.dataset()["images_dir"]
+    yield from (f"{images_dir}/{path}" for path in taken.images()["path"])
+    yield from split.lists.values()
+    if out_dir.is_dir() and any(out_dir.iterdir()):
+        yield from known_photos(snapshot, home)
+
+
 def class_map_of(names: tuple[str, ...] | list[str]) -> dict[str, int]:
     """Ids 1…K in the order given; spellings of one name share the id of the first."""
     class_map: dict[str, int] = {}
@@ -139,74 +149,3 @@ def class_map_of(names: tuple[str, ...] | list[str]) -> dict[str, int]:
 def _spelt(name: str, labels: Mapping[str, int], spellings: Spellings) -> set[str]:
     """The labels that mean the same class as a name."""
     return {label for label in labels if spellings.category_id(label) == spellings.category_id(name)}
-
-
-def _require_own(out_dir: Path) -> None:
-    """Raises StorageError where the folder holds anything but an earlier export."""
-    if not out_dir.exists() or (out_dir / _DATASET).is_file():
-        return
-    if not out_dir.is_dir() or any(out_dir.iterdir()):
-        raise StorageError(f"{out_dir} holds other files: give --out-dir a new or an empty folder")
-
-
-def _require_no_source(out_dir: Path, images_dir: str) -> None:
-    """Raises StorageError where photos in the export's folder are the dataset's own: they would be replaced."""
-    if Path(images_dir).resolve().is_relative_to((out_dir / _IMAGES).resolve()):
-        raise StorageError(f"the dataset's photos lie in {out_dir / _IMAGES}: give --out-dir another folder")
-
-
-def _copy_photos(cache: CocoCache, out_dir: Path, media: Media) -> Path:
-    """The photos that the cache holds, into `images`; returns what file names are relative to.
-
-    Files of their own even where the cache's are hard links, but for `link`: whoever edits them edits no artifact.
-    """
-    ours, draft = out_dir / _IMAGES, out_dir / f".{_IMAGES}.{os.getpid()}"
-    if media == "reference":
-        return cache.images_dir
-    try:
-        shutil.copytree(cache.images_dir, draft, copy_function=_link if media == "link" else shutil.copyfile)
-        shutil.rmtree(ours, ignore_errors=True)
-        draft.rename(ours)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return ours
-
-
-def _images_of(out_dir: Path) -> str | None:
-    """Where an earlier export says its photos are."""
-    try:
-        images_dir: str = json.loads((out_dir / _DATASET).read_text())["images_dir"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return images_dir
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk
-        shutil.copyfile(source, target)
-
-
-def _copy(cache: CocoCache, out_dir: Path, images_dir: Path) -> dict[str, Path]:
-    """Copy the cache's COCO files; each file appears whole, by rename, `dataset.json` last."""
-    (out_dir / _COCO).mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for part in cache.parts():
-        paths[part] = out_dir / _COCO / f"{part}.json"
-        draft = paths[part].with_suffix(f".{os.getpid()}")
-        shutil.copyfile(cache.json_path(part), draft)
-        draft.replace(paths[part])
-    for old in (out_dir / _COCO).glob("*.json"):
-        if old not in paths.values():
-            old.unlink()  # of a part that is no more
-    plain: dict[str, Any] = cache.dataset()
-    plain["images_dir_from_here"] = os.path.relpath(images_dir.resolve(), out_dir.resolve())
-    plain["images_dir"] = _IMAGES if images_dir == out_dir / _IMAGES else str(images_dir)
-    draft = out_dir / f".{_DATASET}.{os.getpid()}"
-    draft.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
-    had_photos = plain["images_dir"] != _IMAGES and _images_of(out_dir) == _IMAGES
-    draft.replace(out_dir / _DATASET)
-    if had_photos:
-        shutil.rmtree(out_dir / _IMAGES, ignore_errors=True)  # of an earlier export
-    return paths

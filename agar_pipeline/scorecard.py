@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from agar_pipeline.errors import ConfigError, TrainingError
 from agar_pipeline.published import PICTURES
 
+EVALUATION_FILES = ("metrics.json", "predictions.json", "matches.parquet", "report.html", PICTURES)
+
 if TYPE_CHECKING:
     from agar_pipeline.detection.coco import CocoColumns
     from agar_pipeline.detection.detections import Detections

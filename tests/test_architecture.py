@@ -60,7 +60,7 @@ ALLOWED = {
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "launch"},
     "store": {"artifacts", "config", "disk", "errors"},
-    "detection": {"config", "disk", "errors", "garbage", "partitions"},
+    "detection": {"config", "disk", "errors", "garbage", "ownership", "partitions"},
     "splitting": {"config", "errors", "partitions"},
     "media": {"artifacts", "detection", "disk", "errors", "partitions", "progress"},
     "box_pairing": set(),
@@ -94,7 +94,8 @@ ALLOWED = {
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
     "observation": {"artifacts", "config", "disk", "plan", "snapshot_diff", "steps", "store"},
-    "export": {"building", "artifacts", "chain", "config", "disk", "errors", "sources", "store"},
+    "export_folder": {"artifacts", "config", "disk", "ownership"},
+    "export": {"building", "artifacts", "chain", "config", "errors", "export_folder", "ownership", "sources", "store"},
     "defs": {
         "building",
         "artifacts",

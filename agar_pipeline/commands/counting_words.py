@@ -12,8 +12,10 @@ import click
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.photos import PhotoCount, PhotoModel
+    from agar_pipeline.ownership.folders import OwnFolder
 
 PICTURE_SIDE_PX = 1600
+_COUNTS, _PREDICTIONS = "counts.csv", "predictions.json"
 
 
 def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
@@ -31,25 +33,39 @@ def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool
         )
 
 
-def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], out_dir: Path) -> None:
-    """Write counts.csv, predictions.json and one picture per photo, in the photos' own folders below `out_dir`."""
+def counts_folder(out_dir: Path | None, inputs: Sequence[Path]) -> OwnFolder | None:
+    """Where the files are to go.
+
+    Raises:
+        StorageError: others' files or inputs are in the way: said before the photos are counted.
+    """
+    from agar_pipeline.ownership.folders import OwnFolder
+    from agar_pipeline.ownership.originals import Originals
+
+    if out_dir is None:
+        return None
+    folder = OwnFolder(out_dir, "predict", Originals(inputs))
+    folder.require_writable([_COUNTS, _PREDICTIONS])
+    return folder
+
+
+def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:
+    """Write counts.csv, predictions.json and one picture per photo, in the photos' own folders below `pictures`."""
     from agar_pipeline.commands.terminal import progress_bar
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
 
-    out_dir.mkdir(parents=True, exist_ok=True)
     rows = _rows(model, counted)
-    with (out_dir / "counts.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["image", "colonies", *model.class_names])
-        writer.writeheader()
-        writer.writerows(rows)
-    (out_dir / "predictions.json").write_text(json.dumps(_to_coco(model, counted)))
-    with progress_bar("drawing") as progress:
-        for done, (row, one) in enumerate(zip(rows, counted, strict=True), start=1):
-            picture = out_dir / "pictures" / f"{row['image']}.jpg"
-            picture.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [f"pictures/{row['image']}.jpg" for row in rows]
+    with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
+        with draft.path(_COUNTS).open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, ["image", "colonies", *model.class_names])
+            writer.writeheader()
+            writer.writerows(rows)
+        draft.path(_PREDICTIONS).write_text(json.dumps(_to_coco(model, counted)))
+        for done, (picture, one) in enumerate(zip(pictures, counted, strict=True), start=1):
             photo, scale = open_photo(one.path, PICTURE_SIDE_PX)
             drawn = draw_boxes(photo, scale, [BoxLayer(one.detections.boxes_xywh, "prediction")])
-            drawn.save(picture, quality=90)
+            drawn.save(draft.path(picture), quality=90)
             progress(done, len(rows))
 
 

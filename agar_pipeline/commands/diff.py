@@ -21,6 +21,8 @@ def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) 
     from agar_pipeline.commands.diff_words import change_lines, snapshot_side
     from agar_pipeline.config import agar_home
     from agar_pipeline.lineage import find_snapshot
+    from agar_pipeline.ownership.originals import Originals
+    from agar_pipeline.ownership.single_files import replacing_files
     from agar_pipeline.reports.diff_page import write_diff_page
     from agar_pipeline.snapshot_diff import diff_tables, summarize
     from agar_pipeline.store import Store
@@ -29,10 +31,12 @@ def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) 
     old, new = find_snapshot(store, snapshot_a), find_snapshot(store, snapshot_b)
     before, after = snapshot_side(old), snapshot_side(new)
     diff = diff_tables(before.tables, after.tables)
-    if html is None and not as_json and not diff.is_empty:
+    if html is not None:
+        with replacing_files([html], "diff", Originals()) as places:
+            write_diff_page(places[html], diff, before, after)
+    elif not as_json and not diff.is_empty:
         name = f"diff-{old.manifest.fingerprint[:12]}-{new.manifest.fingerprint[:12]}.html"
         html = agar_home() / "reports" / name
-    if html is not None:
         write_diff_page(html, diff, before, after)
     if as_json:
         fingerprints = {"before": old.manifest.fingerprint, "after": new.manifest.fingerprint}

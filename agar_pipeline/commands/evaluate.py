@@ -39,16 +39,19 @@ def command(
     if checkpoint is not None and images_dir is None:
         raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
     from agar_pipeline.commands.terminal import say
-    from agar_pipeline.scorecard import evaluate_checkpoint, evaluate_predictions
+    from agar_pipeline.ownership.folders import OwnFolder
+    from agar_pipeline.ownership.originals import Originals
+    from agar_pipeline.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
 
-    out_dir.mkdir(parents=True, exist_ok=True)
     threshold = options.pop("score_threshold")
     given = None if threshold is None else {"value": threshold, "chosen_on": "the command line"}
-    if checkpoint is not None and images_dir is not None:
-        evaluate_checkpoint(checkpoint, coco_json, images_dir, out_dir, say, score_threshold=given, **options)
-    elif predictions is not None:
-        photos = images_dir or coco_json.parent
-        evaluate_predictions(
-            predictions, coco_json, photos, out_dir, say, score_threshold=given, pictures=options["pictures"]
-        )
+    folder = OwnFolder(out_dir, "evaluate", Originals(path for path in (checkpoint, predictions, coco_json) if path))
+    with folder.replacing(EVALUATION_FILES) as draft:
+        if checkpoint is not None and images_dir is not None:
+            evaluate_checkpoint(checkpoint, coco_json, images_dir, draft.root, say, score_threshold=given, **options)
+        elif predictions is not None:
+            photos = images_dir or coco_json.parent
+            evaluate_predictions(
+                predictions, coco_json, photos, draft.root, say, score_threshold=given, pictures=options["pictures"]
+            )
     click.echo(f"look at {out_dir / 'report.html'}")

@@ -27,10 +27,13 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.detection.export_onnx import export_model
     from agar_pipeline.detection.photos import find_photos
+    from agar_pipeline.ownership.originals import Originals
+    from agar_pipeline.ownership.single_files import replacing_files
 
     shown = find_photos([images_dir]) if images_dir else []
     shown = shown[:: max(1, len(shown) // photos)][:photos]
-    facts = export_model(checkpoint, out, shown, say)
+    with replacing_files([out], "export-model", Originals([checkpoint, *shown])) as places:
+        facts = export_model(checkpoint, places[out], shown, say)
     if as_json:
         plain = {"out": str(out), "class_names": list(facts.class_names), "size_bytes": out.stat().st_size}
         click.echo(json.dumps(plain, indent=1))

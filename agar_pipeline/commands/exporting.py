@@ -33,6 +33,8 @@ _ON_THE_COMMAND_LINE = {
     "correct snapshot.dataset": "correct --dataset",
     "set media: reference in the pipeline file": "give --media reference",
     "media: resize needs max_side": "--media resize needs --max-side",
+    "write to a new or an empty folder": "give --out-dir a new or an empty folder",
+    "write to another folder": "give --out-dir another folder",
 }
 """What the steps tell owners of a pipeline file → what helps here."""
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agar_pipeline.commands.inspection_words import parse_policy, print_inspection, print_next_step, write_inspection
+from agar_pipeline.commands.inspection_words import (
+    parse_policy,
+    print_inspection,
+    print_next_step,
+    print_places,
+    write_inspection,
+)
+
+if TYPE_CHECKING:
+    from agar_pipeline.detection.inspection import Inspection
 
 SAMPLE = 200
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -33,11 +42,25 @@ def command(
 
     Needs neither Dagster nor FiftyOne nor a database.
     """
+    from agar_pipeline.ownership.originals import Originals
+    from agar_pipeline.ownership.single_files import replacing_files
+
+    with replacing_files([report, html], "inspect-coco", Originals([json_path])) as places:
+        inspection = _inspect(json_path, images_dir, policy, options)
+        print_inspection(inspection)
+        write_inspection(inspection, places.get(report), places.get(html), images_dir, json_path.stem)
+    print_places(report, html)
+    print_next_step(inspection, html)
+    if not inspection.report["ok"]:
+        raise click.exceptions.Exit(1)
+
+
+def _inspect(json_path: Path, images_dir: Path, policy: tuple[str, ...], options: dict[str, Any]) -> Inspection:
     from agar_pipeline.commands.terminal import progress_bar
     from agar_pipeline.detection.inspection import inspect_coco
 
     with progress_bar("checking images") as progress:
-        inspection = inspect_coco(
+        return inspect_coco(
             json_path,
             images_dir,
             sample=None if options["check_all"] else options["sample"],
@@ -47,8 +70,3 @@ def command(
             min_box_side_px=options["min_box_side"],
             progress=progress,
         )
-    print_inspection(inspection)
-    write_inspection(inspection, report, html, images_dir, json_path.stem)
-    print_next_step(inspection, html)
-    if not inspection.report["ok"]:
-        raise click.exceptions.Exit(1)

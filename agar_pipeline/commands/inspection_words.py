@@ -68,13 +68,17 @@ def write_inspection(
         rows = inspection.findings.to_dict("records")
         listed = [{str(k): None if is_null(v) else v for k, v in row.items()} for row in rows]
         plain = {**inspection.report, "findings_listed": listed}
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_bytes(orjson.dumps(plain, option=orjson.OPT_INDENT_2))
-        click.echo(f"report: {report.absolute()}")
     if html is not None:
         from agar_pipeline.reports.bbox_page import write_bbox_page
 
         write_bbox_page(html, inspection.report, inspection.findings, {part: inspection.columns}, images_dir)
+
+
+def print_places(report: Path | None, html: Path | None) -> None:
+    if report is not None:
+        click.echo(f"report: {report.absolute()}")
+    if html is not None:
         click.echo(f"page: {html.absolute()}")
 
 

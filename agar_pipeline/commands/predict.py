@@ -27,11 +27,12 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     """
     if (options["checkpoint"] is None) == (options["model"] is None):
         raise click.UsageError("give either --checkpoint or --model")
-    from agar_pipeline.commands.counting_words import print_counts, write_counts
+    from agar_pipeline.commands.counting_words import counts_folder, print_counts, write_counts
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.detection.photos import PhotoCount, count_photos, find_photos
 
     paths = find_photos(images)
+    folder = counts_folder(out_dir, [*paths, *filter(None, (options["checkpoint"], options["model"]))])
     model = load_model(options["checkpoint"], options["model"], options["accelerator"])
     asked = options["score_threshold"]
     threshold = model.score_threshold if asked is None else asked
@@ -39,8 +40,8 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
         answers = list(count_photos(model, paths, threshold, progress))
     counted = [answer for answer in answers if isinstance(answer, PhotoCount)]
     print_counts(model, counted, as_json)
-    if out_dir is not None:
-        write_counts(model, counted, out_dir)
+    if folder is not None:
+        write_counts(model, counted, folder)
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
     else:
         say("next: the same with --out-dir counted draws the boxes")

@@ -17,6 +17,7 @@ import numpy as np
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import DatasetError, ImageFileError
+from agar_pipeline.ownership.made import is_for_our_own_use
 
 
 class PhotoModel(Protocol):
@@ -61,7 +62,8 @@ def find_photos(given: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
-            photos = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            files = (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            photos = sorted(file for file in files if not is_for_our_own_use(file.relative_to(path)))
             if not photos:
                 raise DatasetError(f"{path} holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))}): give another folder")
             found |= dict.fromkeys(photos)

@@ -28,6 +28,7 @@ from agar_pipeline.fiftyone_io.annotated import (
     require_size,
 )
 from agar_pipeline.fiftyone_io.file_pairs import find_files
+from agar_pipeline.ownership.made import is_for_our_own_use
 
 _SHOWN = 5
 
@@ -74,7 +75,7 @@ def _find_file(images_dir: Path, annotations: str | None) -> Path:
         if not Path(annotations).is_file():
             raise DatasetError(f"--annotations {annotations} is not a file: give the COCO file")
         return Path(annotations)
-    found = sorted(images_dir.glob("*.json"))
+    found = sorted(path for path in images_dir.glob("*.json") if not is_for_our_own_use(path.relative_to(images_dir)))
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:_SHOWN]) or "none"
         raise DatasetError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
 from agar_pipeline.fiftyone_io.annotated import Reading
+from agar_pipeline.ownership.made import is_for_our_own_use
 
 
 def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
@@ -25,12 +26,13 @@ def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iter
         reading.add_problem(f"{error.filename} cannot be listed: {error.strerror}")
 
     for folder, folders, names in os.walk(root, onerror=cannot_list):
-        folders[:] = sorted(name for name in folders if Path(folder, name) not in skipped)
+        ours = {name for name in (*folders, *names) if is_for_our_own_use(name)}
+        folders[:] = sorted(name for name in folders if name not in ours and Path(folder, name) not in skipped)
         for name in folders:
             _refuse_linked_folder(Path(folder, name), root, reading)
         for name in sorted(names):
             path = Path(folder, name)
-            if path.suffix.lower() not in wanted:
+            if path.suffix.lower() not in wanted or name in ours:
                 continue
             try:
                 _require_utf8(path)

@@ -6,6 +6,6 @@ Everything is checked before anything is done; what is not ours is refused, and 
 Original photos and the inputs of a command are protected wherever they lie: by real path, and by device and inode.
 
 `folders`: files written into a folder of the user's. `single_files`: the same for a file that is given by its path.
-`made`: the list that such a folder keeps. `originals`: the files that must survive whatever is written.
+`draft`: files on their way there. `made`: the list that such a folder keeps. `originals`: the files that must survive.
 Not here: what the files mean, FiftyOne, Dagster; only `disk`, `errors` and `config` are imported.
 """

@@ -12,51 +12,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from agar_pipeline.config.places import agar_home
 from agar_pipeline.disk import clear_storage_errors
 from agar_pipeline.errors import StorageError
-from agar_pipeline.ownership.made import MadeFile, MadeList, folders_of, is_part_of_list, is_photo
+from agar_pipeline.ownership.draft import Draft
+from agar_pipeline.ownership.made import OURS, MadeFile, MadeList, folders_of, is_part_of_list, is_photo
 from agar_pipeline.ownership.originals import Originals
 
 _SHOWN = 3
-_DRAFT = ".agar-draft-"
-
-
-@dataclass
-class Draft:
-    """The files to be, under `root` by the names that they will have."""
-
-    root: Path
-    place: Path
-    """The folder that they are for."""
-    made: MadeList
-    """What we made there so far."""
-    sha256: dict[str, str] = field(default_factory=dict)
-    """Of files whose hash is known, so that they are not read again."""
-    links: dict[str, str] = field(default_factory=dict)
-    """Hard links of originals: name → the original."""
-    same: set[str] = field(default_factory=set)
-    """Files of ours that are there already and stay as they are."""
-    kept: list[str] = field(default_factory=list)
-    """After the block: files of an earlier time that a person changed, and that were therefore not removed."""
-
-    def path(self, name: str) -> Path:
-        """Where to write a file; its folder is made."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def keep(self, name: str, sha256: str) -> bool:
-        """Whether a file of this content is there already, made by us and with no other name: then it stays."""
-        path = self.place / name
-        known = self.made.files.get(name, ())
-        fits = any(file.sha256 == sha256 and file.link_of is None and file.is_still(path) for file in known)
-        if fits and path.lstat().st_nlink == 1:
-            self.same.add(name)
-        return name in self.same
+_DRAFT = f"{OURS}draft-"
 
 
 class OwnFolder:

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import orjson
@@ -21,7 +21,9 @@ from agar_pipeline.disk import sync
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.originals import is_another_name
 
-LIST = ".agar-made.json"
+OURS = ".agar-"
+"""What the names of files and folders begin with that are only for our own use."""
+LIST = f"{OURS}made.json"
 _PART = f"{LIST}.part"
 _START = b'{"made_by":"agar_pipeline",'
 _FORMAT = 1
@@ -134,6 +136,11 @@ def folders_of(names: Iterable[str]) -> list[str]:
 
 def is_photo(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _PHOTOS
+
+
+def is_for_our_own_use(path: str | PurePath) -> bool:
+    """Whether a relative path leads to a list of ours, or into a draft folder: no photo or label of anybody's."""
+    return any(part.startswith(OURS) for part in PurePath(path).parts)
 
 
 def is_part_of_list(path: Path) -> bool:

@@ -13,8 +13,10 @@ from agar_pipeline.ownership.originals import Originals
 
 
 @contextlib.contextmanager
-def replacing_files(paths: Sequence[Path | None], purpose: str, originals: Originals) -> Iterator[dict[Path, Path]]:
-    """Where to write each of these files; they appear in their places when the block ends without an error.
+def replacing_files(
+    paths: Sequence[Path | None], purpose: str, originals: Originals
+) -> Iterator[dict[Path | None, Path]]:
+    """Path → where to write that file. The files appear in their places when the block ends without an error.
 
     Args:
         paths: None stands for a file that nobody asked for. A terminal or a pipe is written to as it is.
@@ -24,7 +26,7 @@ def replacing_files(paths: Sequence[Path | None], purpose: str, originals: Origi
     Raises:
         StorageError: a file is there that we did not make, or that was changed since; nothing was written.
     """
-    places: dict[Path, Path] = {}
+    places: dict[Path | None, Path] = {}
     by_folder: dict[str, list[Path]] = {}
     for path in paths:
         if path is not None and _is_stream(path):

@@ -115,7 +115,7 @@ def test_photos_come_along_at_the_asked_size_and_go_with_the_next_export(export:
                 assert photo.size == (image["width"], image["height"])
                 assert max(photo.size) == 40
     assert export().exit_code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["coco", "dataset.json"]
+    assert sorted(path.name for path in out.iterdir()) == [".agar-made.json", "coco", "dataset.json"]
 
 
 DATA = ("snapshot", "split", "coco_cache")
