@@ -53,6 +53,7 @@ COMPUTING = {
 NOT_COMPUTING = {
     "click",
     "dagster",
+    "dagster_webserver",
     "filelock",
     "fsspec",
     "hydra",
@@ -68,6 +69,7 @@ NOT_COMPUTING = {
     "pydantic",
     "ray",
     "rich",
+    "uvicorn",
     "yaml",
 }
 """Libraries that show, store or configure, but compute nothing that an artifact holds."""
