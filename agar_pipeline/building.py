@@ -17,6 +17,7 @@ from agar_pipeline import disk
 from agar_pipeline.artifacts import Artifact
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.compute import leased
+from agar_pipeline.environment import MLFLOW_NEEDS, RAY_NEEDS
 from agar_pipeline.errors import ConfigError, DatasetMovedError
 from agar_pipeline.gates import pass_gates
 from agar_pipeline.launch import run_child
@@ -150,15 +151,29 @@ def _run_in_own_process(
         "work_dir": None if work_dir is None else str(work_dir),
         "launcher": launcher,
     }
-    trainer = getattr(node.config, "trainer", None)
+    trainer, needs = getattr(node.config, "trainer", None), _secrets_needed(node, launcher)
     if trainer is None:
-        run_child("agar_pipeline.steps", request, log)
+        run_child("agar_pipeline.steps", request, log, needs=needs)
         return
     c.require_weights(node.config.model.name, node.config.model.weights)
     if trainer.launcher == "ray":
-        run_child("agar_pipeline.cluster", {**request, "handler": "agar_pipeline.steps.__main__"}, log)
+        request["handler"] = "agar_pipeline.steps.__main__"
+        run_child("agar_pipeline.cluster", request, log, needs=needs)
         return
     if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
         require_ready(trainer, c.agar_home(), log)
     with leased(trainer, c.agar_home(), log) as env:
-        run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, env=env)
+        run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, env=env, needs=needs)
+
+
+def _secrets_needed(node: Node, launcher: c.Launcher) -> list[str]:
+    """Names of the variables with passwords that this step uses: of a database, of MLflow, of the Ray cluster."""
+    names: list[str] = []
+    trainer = getattr(node.config, "trainer", None)
+    if isinstance(node.config, c.SnapshotConfig):
+        names += c.database_variables(node.config.database)
+    if trainer is not None and trainer.logger == "mlflow":
+        names += MLFLOW_NEEDS
+    if "ray" in (launcher, getattr(trainer, "launcher", None)):
+        names += RAY_NEEDS
+    return names

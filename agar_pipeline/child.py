@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.config import agar_home
 from agar_pipeline.disk import find_os_error, path_at_fault
 from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.exit_codes import RANKS_FILE
@@ -72,12 +71,6 @@ def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], pat
         sys.exit(1)
     if first:
         _write_once(folder / REPLY_FILE, reply)
-
-
-def child_env() -> dict[str, str]:
-    """What a worker that somebody else starts needs of this process's environment."""
-    ours = {name: value for name, value in os.environ.items() if name.startswith("AGAR_") and name != PARENT_PID}
-    return {**ours, **CHILD_ENV, "AGAR_HOME": str(agar_home())}
 
 
 def message_log(folder: Path) -> Log:

@@ -5,6 +5,7 @@ Nothing else belongs here. A bug is not a `PipelineError`: it keeps its own type
 
 from __future__ import annotations
 
+from agar_pipeline.safe_text import printable
 from agar_pipeline.secrets import mask
 
 
@@ -14,8 +15,8 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, *told: object) -> None:
-        """Whoever shows, stores or sends the error has it without passwords."""
-        super().__init__(*(mask(part) if isinstance(part, str) else part for part in told))
+        """Whoever shows, stores or sends the error has it without passwords, and without what a terminal obeys."""
+        super().__init__(*(mask(printable(part)) if isinstance(part, str) else part for part in told))
 
 
 class ConfigError(PipelineError):

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,11 @@ from agar_pipeline import errors
 from agar_pipeline.child import CHILD_ENV, ERROR_FILE, MESSAGES_FILE, PARENT_PID, REPLY_FILE, RESERVE_FILE, Log
 from agar_pipeline.config import agar_home
 from agar_pipeline.disk import clear_storage_errors, scratch_folder, storage_error
+from agar_pipeline.environment import child_environment
 from agar_pipeline.errors import ComputeError, PipelineError, StoppedError
 from agar_pipeline.exit_codes import explain_end, last_line
+from agar_pipeline.safe_text import printable
+from agar_pipeline.secrets import mask
 
 STOP_S = 25.0
 """Seconds between the polite and the rude signal: a step ends, and a point to go on from is written."""
@@ -40,6 +42,7 @@ def run_child(
     *,
     ranks: int = 1,
     env: dict[str, str] | None = None,
+    needs: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Run `python -m module` in a session of its own and return what its handler returned.
 
@@ -48,7 +51,8 @@ def run_child(
         request: JSON-ready; handed to the handler.
         log: Called with each line that the child logs, as it comes.
         ranks: Processes; more than one are started by torchrun.
-        env: Added to this process's environment.
+        env: Added to what children get of this process's environment.
+        needs: Names of variables that hold passwords or keys, and that this child uses.
 
     Raises:
         PipelineError: whatever the child raised of that family.
@@ -71,7 +75,7 @@ def run_child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, **CHILD_ENV, PARENT_PID: str(os.getpid()), **(env or {})},
+                env={**child_environment(needs), **CHILD_ENV, PARENT_PID: str(os.getpid()), **(env or {})},
             )
         messages = _Messages(folder / MESSAGES_FILE, log)
         try:
@@ -168,7 +172,7 @@ class _Messages:
         """What has come since the last time."""
         *lines, self._rest = (self._rest + self._stream.read()).split("\n")
         for line in lines:
-            self._log(json.loads(line))
+            self._log(printable(json.loads(line)))
 
 
 def _read_error(folder: Path) -> dict[str, Any]:
@@ -187,5 +191,5 @@ def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
         return json.loads(reply.read_text())
     kept = agar_home() / "logs" / f"{module}-{os.getpid()}-{time.time_ns()}.log"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "output", kept)
+    kept.write_text(mask((folder / "output").read_text(errors="replace")))
     raise ComputeError(f"{explain_end(module, returncode, folder)}\nits output is in {kept}{last_line(kept)}")

@@ -21,7 +21,7 @@ PLACEHOLDERS = ("USER:PASSWORD@HOST:PORT", "USER:PASSWORD@HOST", "HOST:PORT")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _NEW_ADDRESS = re.compile(r"(?<=[\s'\"`(<\[{,;])(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _SECRET_KEY = re.compile(
-    r"(?:(?<![^\W_])pass(?![^\W_])|passwords?|passwd|passphrase|pwd|secret|token|signature|credentials?|"
+    r"(?:(?<![^\W_])pass(?![^\W_])|passwords?|passwd|passphrase|pwd|jwt|secret|token|signature|credentials?|"
     r"(?:access|api|account|private|secret|sas)[_-]?key)",
     re.IGNORECASE,
 )
@@ -52,12 +52,30 @@ def mask_plain(value: Any, key: str = "") -> Any:
         return type(value)([mask_plain(inner, key) for inner in value])
     if not isinstance(value, str):
         return value
-    return HIDDEN if value and _SECRET_KEY.search(key) else mask(value)
+    return HIDDEN if value and is_secret_name(key) else mask(value)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what a variable or a setting of this name holds is a password or a key."""
+    return bool(_SECRET_KEY.search(name))
 
 
 def has_secret(text: str) -> bool:
     """Whether a text holds a password or a key, as far as can be seen; a user's name alone is none."""
     return any(_PAIR.search(line) or any(map(_has_password, _addresses(line))) for line in text.split("\n"))
+
+
+def mask_error(error: BaseException) -> BaseException:
+    """The same error with its texts masked, and those of the errors behind it: a traceback shows them all."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        if (found := left.pop()) is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        found.args = tuple(mask(part) if isinstance(part, str) else part for part in found.args)
+        left += [found.__cause__, found.__context__]
+    return error
 
 
 def _mask_line(line: str) -> str:

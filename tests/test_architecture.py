@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def imported_rooms(path: Path) -> set[str]:
 
 ALLOWED = {
     "secrets": set(),
+    "safe_text": set(),
     "errors": set(),
     "config": {"errors"},
     "published": {"errors"},
@@ -52,11 +54,12 @@ ALLOWED = {
     "exit_codes": set(),
     "garbage": set(),
     "child": {"config", "disk", "errors", "exit_codes", "garbage"},
-    "launch": {"child", "config", "disk", "errors", "exit_codes"},
+    "environment": {"config"},
+    "launch": {"child", "config", "disk", "environment", "errors", "exit_codes"},
     "compute": {"config", "disk", "errors"},
     "web": {"errors"},
     "step_code": {"compute", "config", "published"},
-    "cluster": {"child", "compute", "config", "disk", "errors"},
+    "cluster": {"child", "compute", "config", "disk", "environment", "errors"},
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "launch"},
     "store": {"artifacts", "config", "disk", "errors"},
@@ -88,8 +91,8 @@ ALLOWED = {
     | {"reports", "scorecard", "snapshot_files", "sources", "splitting", "step_code", "verdicts"},
     "chain": {"artifacts", "config", "errors", "step_code", "store"},
     "gates": {"artifacts", "errors", "store", "verdicts"},
-    "building": {"artifacts", "chain", "compute", "config", "disk", "errors", "gates", "launch", "partitions"}
-    | {"preflight", "steps", "store"},
+    "building": {"artifacts", "chain", "compute", "config", "disk", "environment", "errors", "gates", "launch"}
+    | {"partitions", "preflight", "steps", "store"},
     "plan": {"artifacts", "chain", "errors", "store"},
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
@@ -114,13 +117,15 @@ ALLOWED = {
     },
     "definitions": {"chain", "config", "defs", "garbage", "store"},
 }
-"""Data flows one way: a room imports what stands left of it, and anybody `secrets`. `commands` may import anything but `steps`."""
+"""Data flows one way: a room imports what stands left of it, and anybody `secrets` and `safe_text`.
+
+`commands` may import anything but `steps`."""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_flow_one_way(path: Path) -> None:
     if room(path) in ALLOWED:
-        assert imported_rooms(path) - {room(path), "secrets"} <= ALLOWED[room(path)]
+        assert imported_rooms(path) - {room(path), "secrets", "safe_text"} <= ALLOWED[room(path)]
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "steps").glob("[a-z]*.py")), ids=lambda path: path.stem)
@@ -146,6 +151,13 @@ def test_each_heavy_library_has_one_home(library: str, homes: tuple[str, ...]) -
 def test_child_processes_have_one_home() -> None:
     users = {str(p.relative_to(PACKAGE)) for p in MODULES if "subprocess" in imported(p)}
     assert users <= {"launch.py", "fiftyone_io/own_mongod.py", "fiftyone_io/keeper.py"}, "mongod is no step of ours"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "commands").glob("*.py")), ids=lambda path: path.stem)
+def test_commands_print_through_one_place(path: Path) -> None:
+    """`commands.terminal.echo` and `say` let no name in the data reach the terminal as an escape sequence."""
+    if path.stem not in ("__init__", "env", "terminal"):
+        assert not re.findall(r"\b(?:click\.s?echo|print)\(", path.read_text()), "use echo or say of commands.terminal"
 
 
 def test_one_word_per_asset_step_artifact_and_folder() -> None:

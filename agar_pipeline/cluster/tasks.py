@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from agar_pipeline.child import child_env
+from agar_pipeline.child import CHILD_ENV
 from agar_pipeline.cluster.connection import cluster_address, joined
+from agar_pipeline.environment import worker_environment
 from agar_pipeline.errors import ComputeError
 
 Item = TypeVar("Item")
@@ -59,7 +60,7 @@ class RayTasks:
             yield from _result(sent.popleft())
 
     def _join(self) -> None:
-        self._stack.enter_context(joined(child_env(), show_output=False))
+        self._stack.enter_context(joined({**worker_environment(), **CHILD_ENV}, show_output=False))
         import ray
 
         self._run = ray.remote(run_partition)

@@ -17,9 +17,10 @@ from types import FrameType
 from typing import Any
 
 from agar_pipeline import disk
-from agar_pipeline.child import ERROR_FILE, answer_request, child_env, message_log
+from agar_pipeline.child import CHILD_ENV, ERROR_FILE, answer_request, message_log
 from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.config import TrainerConfig, from_plain
+from agar_pipeline.environment import worker_environment
 from agar_pipeline.errors import ComputeError
 
 Log = Callable[[str], None]
@@ -52,7 +53,7 @@ def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 def _ranks_env(trainer: TrainerConfig, stop_file: Path) -> dict[str, str]:
     """As torchrun's ranks have it. Lightning takes a world that somebody else made if torchrun's name is there."""
-    env = {**child_env(), "AGAR_STOP_FILE": str(stop_file), "TORCHELASTIC_RUN_ID": "ray"}
+    env = {**worker_environment(), **CHILD_ENV, "AGAR_STOP_FILE": str(stop_file), "TORCHELASTIC_RUN_ID": "ray"}
     if trainer.socket_ifname is not None:
         env |= {"GLOO_SOCKET_IFNAME": trainer.socket_ifname, "NCCL_SOCKET_IFNAME": trainer.socket_ifname}
     return env

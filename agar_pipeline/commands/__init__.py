@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import click
 
 from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.garbage import start_importing
+from agar_pipeline.safe_text import printable
+from agar_pipeline.secrets import mask
 
 COMMANDS = {
     "demo": "Generated plates, from nothing to a scored detector.",
@@ -82,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can fix are one to three lines on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     start_importing()
+    sys.excepthook = _show_traceback
     try:
         color = False if os.environ.get("NO_COLOR") else None
         sys.exit(agar.main(given, prog_name="agar", standalone_mode=False, color=color))
@@ -89,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("stopped", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        told_by_click = io.StringIO()
+        error.show(told_by_click)
+        click.echo(printable(told_by_click.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (PipelineError, OSError, ModuleNotFoundError) as error:
         told = _in_words(error)
@@ -97,6 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"error: {told}", err=True)
         sys.exit(told.exit_code)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A bug's, or any error's with `--debug`: as Python shows it, but without passwords."""
+    click.echo(mask(printable("".join(traceback.format_exception(kind, error, trace)))), err=True, nl=False)
 
 
 def _in_words(error: PipelineError | OSError | ModuleNotFoundError) -> PipelineError | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agar_pipeline.commands.terminal import echo
+
 if TYPE_CHECKING:
     from agar_pipeline.store.upkeep import Droppable
 
@@ -32,30 +34,30 @@ def command(yes: bool, keep: tuple[str, ...], release: tuple[str, ...], as_json:
 
     store = Store(agar_home())
     for word in keep:
-        click.echo(f"kept from now on: {upkeep.keep(store, word)}", err=as_json)
+        echo(f"kept from now on: {upkeep.keep(store, word)}", err=as_json)
     for word in release:
-        click.echo(f"no longer kept: {', '.join(map(str, upkeep.release(store, word))) or 'nothing was'}", err=as_json)
+        echo(f"no longer kept: {', '.join(map(str, upkeep.release(store, word))) or 'nothing was'}", err=as_json)
     found = find_droppable(store)
     freed = sum(item.size_bytes for item in found)
     if not as_json:
         for item in found:
-            click.echo(f"{item.key or item.path.parent.name!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
-        click.echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop; next: agar plan")
+            echo(f"{item.key or item.path.parent.name!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
+        echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop; next: agar plan")
     if not yes and not (found and not as_json and sys.stdin.isatty() and click.confirm("Drop them?")):
         if as_json:
-            click.echo(json.dumps(to_plain(found, [], []), indent=1))
+            echo(json.dumps(to_plain(found, [], []), indent=1))
         elif found:
-            click.echo("nothing was dropped; next: agar clean --yes")
+            echo("nothing was dropped; next: agar clean --yes")
         return
     with clear_storage_errors(store.home):
         dropped, in_use = drop(store, found)
     if as_json:
-        click.echo(json.dumps(to_plain(found, dropped, in_use), indent=1))
+        echo(json.dumps(to_plain(found, dropped, in_use), indent=1))
         return
     for item in in_use:
-        click.echo(f"kept, in use by a running process: {item.path}")
-    click.echo(f"{len(dropped)} dropped, {show_bytes(sum(item.size_bytes for item in dropped))} freed")
-    click.echo("next: agar verify")
+        echo(f"kept, in use by a running process: {item.path}")
+    echo(f"{len(dropped)} dropped, {show_bytes(sum(item.size_bytes for item in dropped))} freed")
+    echo("next: agar verify")
 
 
 def to_plain(found: Sequence[Droppable], dropped: Sequence[Droppable], in_use: Sequence[Droppable]) -> dict[str, Any]:

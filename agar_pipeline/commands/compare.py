@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from agar_pipeline.commands.terminal import echo
+
 
 @click.command("compare", epilog="Example: agar compare demo baseline")
 @click.argument("runs", nargs=-1, metavar="[A B]")
@@ -25,7 +27,7 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
         raise click.UsageError("give two runs to compare, or none to list them all")
     answer: Any = compare_runs(store, *runs) if runs else list_evaluations(store)
     if as_json:
-        click.echo(json.dumps(answer, indent=1))
+        echo(json.dumps(answer, indent=1))
     elif runs:
         _print_comparison(answer)
     else:
@@ -36,20 +38,20 @@ def _print_list(evaluations: list[dict[str, Any]]) -> None:
     for row in evaluations:
         current = "current" if row["latest"] else ""
         figures = f"map {_figure(row['map'])}  map_50 {_figure(row['map_50'])}  count error {_figure(row['mae'])}"
-        click.echo(f"{row['experiment']:<20} {row['evaluation'][:12]}  {row['created_at'][:16]}  {figures}  {current}")
-    click.echo("next: agar compare A B" if evaluations else "nothing was evaluated yet: agar run")
+        echo(f"{row['experiment']:<20} {row['evaluation'][:12]}  {row['created_at'][:16]}  {figures}  {current}")
+    echo("next: agar compare A B" if evaluations else "nothing was evaluated yet: agar run")
 
 
 def _print_comparison(answer: dict[str, Any]) -> None:
     a, b = (f"{side['experiment']} {side['evaluation'][:8]}" for side in (answer["a"], answer["b"]))
-    click.echo(f"{'':<20} {a:>24} {b:>24}")
+    echo(f"{'':<20} {a:>24} {b:>24}")
     for name, (one, two) in answer["metrics"].items():
-        click.echo(f"{name:<20} {_figure(one):>24} {_figure(two):>24}")
+        echo(f"{name:<20} {_figure(one):>24} {_figure(two):>24}")
     for what in ("config", "data"):
-        click.echo(f"{what}:" + ("" if answer[what] else " the same"))
-        click.echo("".join(f"  {line}\n" for line in answer[what]), nl=False)
-    click.echo(_verdict(answer["difference"]))
-    click.echo(f"next: agar view --run {answer['b']['evaluation'][:8]}")
+        echo(f"{what}:" + ("" if answer[what] else " the same"))
+        echo("".join(f"  {line}\n" for line in answer[what]), nl=False)
+    echo(_verdict(answer["difference"]))
+    echo(f"next: agar view --run {answer['b']['evaluation'][:8]}")
 
 
 def _verdict(difference: dict[str, Any] | None) -> str:

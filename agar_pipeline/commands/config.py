@@ -8,6 +8,7 @@ import json
 import click
 
 from agar_pipeline.commands.experiment import split_words
+from agar_pipeline.commands.terminal import echo
 
 
 @click.command("config", epilog="Example: agar config experiment=demo optimizer.lr=1e-3")
@@ -20,10 +21,10 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     name, overrides = split_words(words)
     origins = explain_experiment(name, overrides)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(origin) for origin in origins], indent=1))
+        echo(json.dumps([dataclasses.asdict(origin) for origin in origins], indent=1))
         return
     shown = [(f"{origin.key}: {json.dumps(origin.value)}", origin.source) for origin in origins]
     width = min(48, max(len(value) for value, _ in shown))
     for value, source in shown:
-        click.echo(f"{value:<{width}}  {source}")
-    click.echo(f"next: agar train {' '.join(words)}", err=True)
+        echo(f"{value:<{width}}  {source}")
+    echo(f"next: agar train {' '.join(words)}", err=True)

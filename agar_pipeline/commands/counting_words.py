@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from agar_pipeline.commands.terminal import echo, progress_bar
+from agar_pipeline.safe_text import csv_cell, csv_row
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.photos import PhotoCount, PhotoModel
@@ -21,16 +22,14 @@ _COUNTS, _PREDICTIONS = "counts.csv", "predictions.json"
 def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
     """One line per photo, or COCO with a count for each image."""
     if as_json:
-        click.echo(json.dumps(_to_coco(model, counted)))
+        echo(json.dumps(_to_coco(model, counted)))
         return
     rows = _rows(model, counted)
     width = max([len("image"), *(len(row["image"]) for row in rows)])
     names = [name for name in model.class_names if any(row[name] for row in rows)]
-    click.echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {name:>10}" for name in names))
+    echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {name:>10}" for name in names))
     for row in rows:
-        click.echo(
-            f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names)
-        )
+        echo(f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names))
 
 
 def counts_folder(out_dir: Path | None, inputs: Sequence[Path]) -> OwnFolder | None:
@@ -51,16 +50,15 @@ def counts_folder(out_dir: Path | None, inputs: Sequence[Path]) -> OwnFolder | N
 
 def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:
     """Write counts.csv, predictions.json and one picture per photo, in the photos' own folders below `pictures`."""
-    from agar_pipeline.commands.terminal import progress_bar
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
 
     rows = _rows(model, counted)
     pictures = [f"pictures/{row['image']}.jpg" for row in rows]
     with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
         with draft.path(_COUNTS).open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, ["image", "colonies", *model.class_names])
+            writer = csv.DictWriter(stream, [csv_cell(name) for name in ("image", "colonies", *model.class_names)])
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(map(csv_row, rows))
         draft.path(_PREDICTIONS).write_text(json.dumps(_to_coco(model, counted)))
         for done, (picture, one) in enumerate(zip(pictures, counted, strict=True), start=1):
             photo, scale = open_photo(one.path, PICTURE_SIDE_PX)

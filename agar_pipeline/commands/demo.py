@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from agar_pipeline.commands.terminal import as_typed, echo
+
 PLATES, SIZE_PX, SEED = 120, 320, 0
 
 
@@ -16,7 +18,6 @@ def command() -> None:
     os.environ["AGAR_PIPELINE"] = "demo"
     from agar_pipeline.artifacts import BboxReport, Evaluation
     from agar_pipeline.commands.run import run_stale
-    from agar_pipeline.commands.terminal import as_typed
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Key, Store
 
@@ -27,11 +28,11 @@ def command() -> None:
     report: BboxReport = store.open_latest(Key("bbox_report"))
     metrics = evaluation.metrics()
     for name in ("map", "map_50", "map_75", "mar_max"):
-        click.echo(f"{name:<8} {metrics[name]:.3f}" if metrics[name] is not None else f"{name:<8} null")
-    click.echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of val")
-    click.echo(f"look at   {evaluation.root / 'report.html'}")
-    click.echo(f"          {report.root / 'report.html'}")
-    click.echo(f"next: {as_typed('dagster')} dev, and open http://127.0.0.1:3000")
+        echo(f"{name:<8} {metrics[name]:.3f}" if metrics[name] is not None else f"{name:<8} null")
+    echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of val")
+    echo(f"look at   {evaluation.root / 'report.html'}")
+    echo(f"          {report.root / 'report.html'}")
+    echo(f"next: {as_typed('dagster')} dev, and open http://127.0.0.1:3000")
 
 
 def prepare_dataset(home: Path) -> None:

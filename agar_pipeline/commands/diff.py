@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from agar_pipeline.commands.terminal import echo
+
 
 @click.command("diff", epilog="Example: agar diff previous latest")
 @click.argument("snapshot_a")
@@ -40,12 +42,10 @@ def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) 
         write_diff_page(html, diff, before, after)
     if as_json:
         fingerprints = {"before": old.manifest.fingerprint, "after": new.manifest.fingerprint}
-        click.echo(json.dumps({**fingerprints, "summary": summarize(diff), **diff.to_plain()}, indent=1))
+        echo(json.dumps({**fingerprints, "summary": summarize(diff), **diff.to_plain()}, indent=1))
         return
-    click.echo(f"{before.name} → {after.name}")
-    click.echo("\n".join(change_lines(diff)))
+    echo(f"{before.name} → {after.name}")
+    echo("\n".join(change_lines(diff)))
     if html is not None:
-        click.echo(f"page: {html.absolute()}")
-    click.echo(
-        "next: agar plan" if diff.is_empty else f"next: agar restore {old.manifest.fingerprint[:12]} --dataset NAME"
-    )
+        echo(f"page: {html.absolute()}")
+    echo("next: agar plan" if diff.is_empty else f"next: agar restore {old.manifest.fingerprint[:12]} --dataset NAME")

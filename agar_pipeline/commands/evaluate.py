@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from agar_pipeline.commands.terminal import echo, say
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -38,7 +40,6 @@ def command(
         raise click.UsageError("give either --checkpoint or --predictions")
     if checkpoint is not None and images_dir is None:
         raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
@@ -54,4 +55,4 @@ def command(
             evaluate_predictions(
                 predictions, coco_json, photos, draft.root, say, score_threshold=given, pictures=options["pictures"]
             )
-    click.echo(f"look at {out_dir / 'report.html'}")
+    echo(f"look at {out_dir / 'report.html'}")

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from agar_pipeline.commands.terminal import echo
+
 _TOLD = ("torch", "torchvision", "hotcoco")
 
 
@@ -24,24 +26,24 @@ def command(image: str, as_json: bool) -> None:
 
     history = explain_image(Store(agar_home()), image)
     if as_json:
-        click.echo(json.dumps(history, indent=1))
+        echo(json.dumps(history, indent=1))
         return
     own = history["image"]
-    click.echo(f"{own['path']} of dataset {own['dataset']}, sample {own['sample_id']}")
-    click.echo(f"sha256 {own['sha256']}")
+    echo(f"{own['path']} of dataset {own['dataset']}, sample {own['sample_id']}")
+    echo(f"sha256 {own['sha256']}")
     _section("snapshots", history["snapshots"], _snapshot_line)
     _section("splits", history["splits"], lambda row: f"{row['split'][:12]}  {row['part']}")
     _section("trained by", history["trained_by"], lambda row: _user_line(row, "training_run"))
     _section("evaluated by", history["evaluated_by"], lambda row: _user_line(row, "evaluation"))
-    click.echo("next: agar diff previous latest")
+    echo("next: agar diff previous latest")
 
 
 def _section(title: str, rows: list[dict[str, Any]], line: Any) -> None:
-    click.echo(f"{title}:" + ("" if rows else " none"))
+    echo(f"{title}:" + ("" if rows else " none"))
     for row in rows:
-        click.echo(f"  {line(row)}  {row['created_at'][:16]}{'  (latest)' if row['latest'] else ''}")
+        echo(f"  {line(row)}  {row['created_at'][:16]}{'  (latest)' if row['latest'] else ''}")
         if made_by := row.get("made_by"):
-            click.echo(f"    {_made_by_line(made_by)}")
+            echo(f"    {_made_by_line(made_by)}")
 
 
 def _snapshot_line(row: dict[str, Any]) -> str:

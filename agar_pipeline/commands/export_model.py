@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from agar_pipeline.commands.terminal import echo, say
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -24,7 +26,6 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
     Both are shown the same photos (without --images-dir: noise); where a detection differs by more than 1e-3, in
     score or in box as a share of the picture, no file is left and the exit code is 1.
     """
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.detection.export_onnx import export_model
     from agar_pipeline.detection.photos import find_photos
     from agar_pipeline.ownership.originals import Originals
@@ -36,7 +37,7 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
         facts = export_model(checkpoint, places[out], shown, say)
     if as_json:
         plain = {"out": str(out), "class_names": list(facts.class_names), "size_bytes": out.stat().st_size}
-        click.echo(json.dumps(plain, indent=1))
+        echo(json.dumps(plain, indent=1))
         return
-    click.echo(f"{out}: {len(facts.class_names)} classes, {out.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"next: agar predict --model {out} photos/")
+    echo(f"{out}: {len(facts.class_names)} classes, {out.stat().st_size / 1e6:.1f} MB")
+    echo(f"next: agar predict --model {out} photos/")

@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from agar_pipeline.commands import COMMANDS
 from agar_pipeline.commands.pipelines import pipeline_of
-from agar_pipeline.commands.terminal import say
+from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config import SnapshotConfig, Spellings, SplitConfig, agar_home, from_plain, load_pipeline
 from agar_pipeline.errors import ConfigError, PipelineError
 from agar_pipeline.export import Exported, ExportMedia, export_coco
@@ -107,12 +105,12 @@ def print_export(exported: Exported, as_json: bool) -> None:
     images_dir = str(exported.images_dir)
     if as_json:
         plain = {"files": paths, "counts": exported.counts, "images_dir": images_dir, "classes": exported.class_names}
-        click.echo(json.dumps({**plain, "left_out": exported.left_out}, indent=1))
+        echo(json.dumps({**plain, "left_out": exported.left_out}, indent=1))
         return
     for part, path in paths.items():
         counts = exported.counts[part]
-        click.echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
-    click.echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
-    click.echo(f"photos in {images_dir}")
+        echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
+    echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
+    echo(f"photos in {images_dir}")
     if "inspect-coco" in COMMANDS:
-        click.echo(f"next: agar inspect-coco --json {paths['train']} --images-dir {images_dir}")
+        echo(f"next: agar inspect-coco --json {paths['train']} --images-dir {images_dir}")

@@ -38,7 +38,9 @@ def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     options = [
         click.option("--images-dir", required=True, type=folder, help="Folder of the images; never written to."),
         click.option("--dataset", required=True, help="Name of the FiftyOne dataset; made where it is not there."),
-        click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says."),
+        click.option(
+            "--database", help="embedded, fiftyone, mongodb://… or env:NAME; default: as the pipeline file says."
+        ),
         click.option(
             "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, where there is none yet."
         ),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agar_pipeline.commands.database_options import require_no_password
 from agar_pipeline.commands.pipelines import pipeline_named, pipeline_of, write_pipeline
-from agar_pipeline.commands.terminal import progress_bar, say
+from agar_pipeline.commands.terminal import echo, progress_bar, say
 from agar_pipeline.config import PipelineConfig, agar_home, load_pipeline, pipeline_name
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def import_and_report(
     from agar_pipeline.fiftyone_io.annotated import ImportSource
     from agar_pipeline.fiftyone_io.import_images import import_images
 
+    require_no_password(database, pipeline_file)
     pipeline = pipeline_named(pipeline_file, dataset) if pipeline_file else pipeline_of(dataset)
     source = ImportSource(
         format,
@@ -54,10 +56,10 @@ def import_and_report(
         pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
     if as_json:
-        click.echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
+        echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
     else:
         _print(dataset, counts)
-        click.echo(f"next: {_next_step(dataset, counts, pipeline)}")
+        echo(f"next: {_next_step(dataset, counts, pipeline)}")
     if counts.problems:
         raise click.exceptions.Exit(1)
 
@@ -65,13 +67,13 @@ def import_and_report(
 def _print(dataset: str, counts: ImportCounts) -> None:
     classes = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.classes.items())[:_SHOWN])
     rest = len(counts.classes) - _SHOWN
-    click.echo(
+    echo(
         f"{dataset}: {counts.images:,} images, {counts.boxes:,} boxes, {len(counts.classes)} classes"
         + (f" ({classes}{f' and {rest} more' if rest > 0 else ''})" if classes else "")
     )
-    click.echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
+    echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
     for each in counts.lists:
-        click.echo(f"tag {each['tag']}: {each['tagged']} of {each['entries']} listed images")
+        echo(f"tag {each['tag']}: {each['tagged']} of {each['entries']} listed images")
 
 
 def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agar_pipeline.commands.terminal import echo
+
 if TYPE_CHECKING:
     from agar_pipeline.config import Action, BoxRule
     from agar_pipeline.detection.inspection import Inspection
@@ -31,21 +33,21 @@ def print_inspection(inspection: Inspection) -> None:
     from agar_pipeline.reports.rule_words import words_for
 
     plain = inspection.report
-    click.echo(f"{plain['images']:,} images, {plain['annotations']:,} annotations, {plain['categories']} categories")
+    echo(f"{plain['images']:,} images, {plain['annotations']:,} annotations, {plain['categories']} categories")
     width = max([len(name) for name in plain["category_distribution"]], default=0)
     for name, parts in plain["category_distribution"].items():
         count = sum(parts.values())
-        click.echo(f"  {name:<{width}} {count:>9,} {count / max(plain['annotations'], 1):>7.1%}")
+        echo(f"  {name:<{width}} {count:>9,} {count / max(plain['annotations'], 1):>7.1%}")
     files = plain["image_files"]
     sampled = f", a sample with seed {files['seed']}" if files["opened"] < files["of"] else ""
     how = {"header": "opened", "decode": "decoded", "skip": "only looked for"}[files["depth"]]
-    click.echo(f"every box checked; {files['opened']:,} of {files['of']:,} image files {how}{sampled}")
-    click.echo(f"out of bounds: {plain['out_of_bounds_ratio']:.2%} of the boxes")
+    echo(f"every box checked; {files['opened']:,} of {files['of']:,} image files {how}{sampled}")
+    echo(f"out of bounds: {plain['out_of_bounds_ratio']:.2%} of the boxes")
     for rule, entry in plain["findings"].items():
         if entry["count"]:
             first = inspection.findings[inspection.findings["rule"] == rule].iloc[0]
             verdict = "FAIL" if entry["action"] == "fail" else "note"
-            click.echo(f"{verdict} {entry['count']:>7,} × {rule:<22} {words_for(rule).title}; first: {_place(first)}")
+            echo(f"{verdict} {entry['count']:>7,} × {rule:<22} {words_for(rule).title}; first: {_place(first)}")
 
 
 def _place(finding: Any) -> str:
@@ -77,18 +79,18 @@ def write_inspection(
 
 def print_places(report: Path | None, html: Path | None) -> None:
     if report is not None:
-        click.echo(f"report: {report.absolute()}")
+        echo(f"report: {report.absolute()}")
     if html is not None:
-        click.echo(f"page: {html.absolute()}")
+        echo(f"page: {html.absolute()}")
 
 
 def print_next_step(inspection: Inspection, html: Path | None) -> None:
     plain = inspection.report
     if not plain["ok"] and html is None:
-        click.echo("next: the same with --html page.html shows the boxes at fault; mend the labels, then look again")
+        echo("next: the same with --html page.html shows the boxes at fault; mend the labels, then look again")
     elif not plain["ok"]:
-        click.echo("next: look at the page, mend the labels, then look again")
+        echo("next: look at the page, mend the labels, then look again")
     elif plain["image_files"]["opened"] < plain["image_files"]["of"]:
-        click.echo("next: the same with --check-all")
+        echo("next: the same with --check-all")
     else:
-        click.echo("next: agar import coco --help")
+        echo("next: agar import coco --help")

@@ -7,6 +7,8 @@ import json
 
 import click
 
+from agar_pipeline.commands.terminal import echo, say
+
 
 @click.command("launch-check", epilog="Example: agar launch-check --devices 2")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one per GPU.")
@@ -15,7 +17,6 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(devices: int, accelerator: str, interface: str | None, as_json: bool) -> None:
     """Devices, network, memory, disk, database and versions: OK, WARN or FAIL, each with a fix. Exit 1 on FAIL."""
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import TrainerConfig, agar_home, from_plain, load_pipeline
     from agar_pipeline.preflight import Check, check_training
     from agar_pipeline.preflight.services import check_source
@@ -28,9 +29,9 @@ def command(devices: int, accelerator: str, interface: str | None, as_json: bool
         found.append(check)
         if not as_json:
             mark = click.style(f"{check.level:<5}", fg={"OK": "green", "WARN": "yellow", "FAIL": "red"}[check.level])
-            click.echo(f"{mark} {check.name:<11} {check.found}")
+            echo(f" {check.name:<11} {check.found}", lead=mark)
             if check.level != "OK":
-                click.echo(f"      {'':<11} → {check.fix}")
+                echo(f"      {'':<11} → {check.fix}")
 
     for check in check_training(trainer, agar_home(), lambda text: None if as_json else say(text)):
         show(check)
@@ -38,8 +39,8 @@ def command(devices: int, accelerator: str, interface: str | None, as_json: bool
     failed = [check.name for check in found if check.level == "FAIL"]
     if as_json:
         checks = [dataclasses.asdict(check) for check in found]
-        click.echo(json.dumps({"ok": not failed, "devices": devices, "checks": checks}, indent=1))
+        echo(json.dumps({"ok": not failed, "devices": devices, "checks": checks}, indent=1))
     elif not failed:
-        click.echo(f"next: agar train experiment=… trainer.devices={devices}")
+        echo(f"next: agar train experiment=… trainer.devices={devices}")
     if failed:
         raise click.exceptions.Exit(1)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agar_pipeline.commands.terminal import echo
+
 if TYPE_CHECKING:
     from agar_pipeline.plan import PlannedAsset
 
@@ -32,17 +34,17 @@ def command(experiment: str | None, as_json: bool) -> None:
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
         plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": trouble}
-        click.echo(json.dumps(plain, indent=1))
+        echo(json.dumps(plain, indent=1))
     else:
-        click.echo("\n".join(map(_line, plan)))
+        echo("\n".join(map(_line, plan)))
     if note := shared_trouble(store):
-        click.echo(note, err=True)
+        echo(note, err=True)
     if trouble:
-        click.echo(f"error: the dataset was not looked at, so it may have changed: {trouble}", err=True)
+        echo(f"error: the dataset was not looked at, so it may have changed: {trouble}", err=True)
         raise click.exceptions.Exit(1)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:
-            click.echo("next: agar run")
+            echo("next: agar run")
         raise click.exceptions.Exit(10)
 
 

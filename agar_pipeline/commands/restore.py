@@ -8,12 +8,13 @@ from dataclasses import asdict
 import click
 
 from agar_pipeline.commands.database_options import migrate_option
+from agar_pipeline.commands.terminal import echo, say
 
 
 @click.command("restore", epilog="Example: agar restore previous --dataset plates_before")
 @click.argument("snapshot")
 @click.option("--dataset", required=True, help="Name of the new FiftyOne dataset; it must not hold samples yet.")
-@click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
+@click.option("--database", help="embedded, fiftyone, mongodb://… or env:NAME; default: as the pipeline file says.")
 @click.option("--label-field", help="Field that gets the boxes; default: as the pipeline file says.")
 @migrate_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
@@ -29,11 +30,12 @@ def command(
 
     SNAPSHOT is latest, previous, a fingerprint (or its first letters), or a folder.
     """
-    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.commands.database_options import require_no_password
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.lineage import find_snapshot
     from agar_pipeline.store import Store
 
+    require_no_password(database)
     config = load_pipeline().fiftyone_snapshot
     from agar_pipeline.fiftyone_io.restore import restore_snapshot
 
@@ -48,13 +50,13 @@ def command(
         say(f"note: {_photos(counts.photos_replaced)} replaced since: a snapshot of {dataset} will differ by that")
     if as_json:
         plain = {"dataset": dataset, "snapshot": found.manifest.fingerprint, **asdict(counts)}
-        click.echo(json.dumps(plain, indent=1))
+        echo(json.dumps(plain, indent=1))
         return
-    click.echo(
+    echo(
         f"{dataset}: {counts.images} images and {counts.boxes} boxes of snapshot {found.manifest.fingerprint}, "
         f"boxes in {counts.label_field}"
     )
-    click.echo(f"next: set snapshot.dataset to {dataset} in a file of configs/pipeline, then agar plan")
+    echo(f"next: set snapshot.dataset to {dataset} in a file of configs/pipeline, then agar plan")
 
 
 def _photos(count: int) -> str:

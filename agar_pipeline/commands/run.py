@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agar_pipeline.commands.terminal import echo, say
+
 if TYPE_CHECKING:
     from agar_pipeline.artifacts import Artifact
     from agar_pipeline.store import Key
@@ -23,7 +25,6 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
     ASSETS limits it to the named ones, as `agar plan` names them; +NAME is one with all that it is made from. What a
     shared store (AGAR_STORE) has is fetched.
     """
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
 
@@ -31,9 +32,9 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
     artifacts = {str(key): store.open_latest(key) for key in ran}
     if as_json:
         plain = [{"asset": asset, "path": str(of.root), **_versions(of)} for asset, of in artifacts.items()]
-        click.echo(json.dumps({"materialized": plain}, indent=1))
+        echo(json.dumps({"materialized": plain}, indent=1))
     elif not ran:
-        click.echo("nothing to do: all is current")
+        echo("nothing to do: all is current")
     for page in filter(Path.is_file, (of.root / "report.html" for of in artifacts.values())):
         say(f"look at {page}")
     say("next: agar compare" if any(key.asset == "evaluation" for key in ran) else "next: agar plan")
@@ -48,7 +49,6 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     from agar_pipeline.chain import load_nodes
     from agar_pipeline.commands.planning import dagster_records, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import DatasetError
     from agar_pipeline.store import Key, Store

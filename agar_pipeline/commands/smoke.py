@@ -7,6 +7,7 @@ import json
 import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
+from agar_pipeline.commands.terminal import echo
 
 
 @click.command("smoke", epilog="Example: agar smoke experiment=demo trainer.accelerator=cpu")
@@ -19,11 +20,11 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     profile = built.artifact.profile()
     if as_json:
         plain = {**built.artifact.smoke(), "profile": profile, "path": str(built.artifact.root), "cached": built.cached}
-        click.echo(json.dumps(plain, indent=1))
+        echo(json.dumps(plain, indent=1))
         return
     for name, value in built.artifact.smoke().items():
-        click.echo(f"{name}: {value}")
+        echo(f"{name}: {value}")
     for line in (*profile["chart"], profile["verdict"], profile["forecast"]["sentence"], *profile["warnings"]):
-        click.echo(line)
-    click.echo(f"{'cached: ' if built.cached else ''}{built.artifact.root}")
-    click.echo(f"next: agar train {' '.join(words)}")
+        echo(line)
+    echo(f"{'cached: ' if built.cached else ''}{built.artifact.root}")
+    echo(f"next: agar train {' '.join(words)}")

@@ -10,13 +10,19 @@ from pathlib import Path
 import click
 
 from agar_pipeline.progress import progress_bar
+from agar_pipeline.safe_text import printable
 
-__all__ = ["as_typed", "progress_bar", "say"]
+__all__ = ["as_typed", "echo", "progress_bar", "say"]
+
+
+def echo(text: str, *, lead: str = "", nl: bool = True, err: bool = False) -> None:
+    """An answer, on stdout; whatever names are in it, the terminal obeys none of them. `lead` may have colours."""
+    click.echo(lead + printable(text), nl=nl, err=err)
 
 
 def say(text: str) -> None:
     """One line on stderr."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def as_typed(command: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
-from agar_pipeline.commands.terminal import say
+from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.errors import PipelineError, StoppedError
 
 
@@ -36,15 +36,15 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool
 
         from agar_pipeline.config import to_plain
 
-        click.echo(OmegaConf.to_yaml(OmegaConf.create(to_plain(experiment))), nl=False)
+        echo(OmegaConf.to_yaml(OmegaConf.create(to_plain(experiment))), nl=False)
         return
     built = build_from_cache(experiment, "training_run", as_configured=as_configured)
     checkpoint, best = built.artifact.best_checkpoint, built.artifact.experiment()["best"]
     if as_json:
         plain = {"experiment": experiment.name, "path": str(built.artifact.root), "checkpoint": str(checkpoint)}
-        click.echo(json.dumps({**plain, "cached": built.cached, "best": best}))
+        echo(json.dumps({**plain, "cached": built.cached, "best": best}))
         return
-    click.echo(f"{'cached: ' if built.cached else ''}{checkpoint}")
+    echo(f"{'cached: ' if built.cached else ''}{checkpoint}")
     say(f"best on val, after epoch {best['epoch']}: {describe_scores(best['val'])}")
     say(f"next: agar predict --checkpoint {checkpoint} photos/ --out-dir counted")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agar_pipeline.commands.terminal import echo, progress_bar
+
 if TYPE_CHECKING:
     from agar_pipeline.store.upkeep import Verdict
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """Hash every artifact again and quarantine the bad ones. Exit 0: all is whole, 1: something was bad."""
-    from agar_pipeline.commands.terminal import progress_bar
     from agar_pipeline.config import agar_home
     from agar_pipeline.disk import clear_storage_errors
     from agar_pipeline.store import Store
@@ -24,7 +25,7 @@ def command(as_json: bool) -> None:
     with clear_storage_errors(agar_home()), progress_bar("verifying") as progress:
         verdict = verify(Store(agar_home()), progress)
     if as_json:
-        click.echo(json.dumps(to_plain(verdict), indent=1))
+        echo(json.dumps(to_plain(verdict), indent=1))
     else:
         show(verdict)
     if not verdict.ok:
@@ -60,19 +61,19 @@ def show(verdict: Verdict) -> None:
     from agar_pipeline.disk import show_bytes
 
     for found in verdict.bad:
-        click.echo(f"bad: {found.key!s:<24} {found.root}")
+        echo(f"bad: {found.key!s:<24} {found.root}")
         for fault in found.faults:
-            click.echo(f"     {fault}")
+            echo(f"     {fault}")
         if found.aside is None:
-            click.echo("     a running process is building it anew")
+            echo("     a running process is building it anew")
         else:
             fate = "`agar run` builds it again" if found.current else "not the current one: built again when wanted"
-            click.echo(f"     moved to {found.aside}; {fate}")
+            echo(f"     moved to {found.aside}; {fate}")
     for key in verdict.dangling:
-        click.echo(f"bad: {key!s:<24} its `latest` led nowhere, removed; `agar run` builds it again")
+        echo(f"bad: {key!s:<24} its `latest` led nowhere, removed; `agar run` builds it again")
     if verdict.swept:
-        click.echo(f"{verdict.swept} leftovers of dead processes removed")
+        echo(f"{verdict.swept} leftovers of dead processes removed")
     state = "all whole" if verdict.ok else f"{len(verdict.bad) + len(verdict.dangling)} bad"
-    click.echo(f"{verdict.checked} artifacts, {show_bytes(verdict.size_bytes)}: {state}")
+    echo(f"{verdict.checked} artifacts, {show_bytes(verdict.size_bytes)}: {state}")
     to_build = any(found.current for found in verdict.bad) or verdict.dangling
-    click.echo("next: agar run" if to_build else "next: agar plan")
+    echo("next: agar run" if to_build else "next: agar plan")

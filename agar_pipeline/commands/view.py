@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agar_pipeline.commands.database_options import migrate_option
+from agar_pipeline.commands.terminal import echo, say
 
 if TYPE_CHECKING:
     from agar_pipeline.lineage import Record
@@ -30,7 +31,6 @@ def command(
     """
     if experiment and word:
         raise click.UsageError("give either --experiment or --run")
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
 
@@ -42,7 +42,7 @@ def command(
         dataset = dataset_of(record, store) if record else source.dataset
         run = fields_of(record).name if record else None
         removed = remove_runs(dataset, run, source.database, store.home, say, migrate=migrate_database)
-        click.echo(f"{dataset}: removed {', '.join(removed) or 'nothing, there was nothing of agar view'}")
+        echo(f"{dataset}: removed {', '.join(removed) or 'nothing, there was nothing of agar view'}")
         say("next: agar plan")
         return
     record = _find(store, experiment or word)
@@ -50,10 +50,10 @@ def command(
     if written.gone:
         say(f"note: {len(written.gone)} photos are not in the dataset any more: {', '.join(written.gone[:3])}")
     name = written.fields.name
-    click.echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in {name} and {name}_missed")
+    echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in {name} and {name}_missed")
     again = f"agar view --run {name.rpartition('_')[2]}"
     if no_app:
-        click.echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove takes it back")
+        echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove takes it back")
     else:
         open_app(written, source.database, store.home, say)
 

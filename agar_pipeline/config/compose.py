@@ -14,6 +14,7 @@ from agar_pipeline.config.plain import from_plain
 from agar_pipeline.config.snapshot import CocoSnapshotConfig
 from agar_pipeline.config.words import check_word, is_sweep, require_choice
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.secrets import has_secret
 
 
 def load_pipeline(name: str | None = None) -> PipelineConfig:
@@ -71,8 +72,24 @@ def _compose(config_name: str, overrides: list[str]) -> dict[str, Any]:
     plain = recall(config_name, overrides)
     if plain is None:
         plain = _compose_anew(config_name, overrides)
+        _refuse_secrets(plain, f"configs/{config_name}.yaml")
         remember(config_name, overrides, plain)
     return plain
+
+
+def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
+    """Raises ConfigError where a value is a password, or an address with one: git tracks these files."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_secrets(inner, where, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_secrets(inner, where, f"{path}[{index}]")
+    elif isinstance(value, str) and has_secret(value):
+        raise ConfigError(
+            f"{where}: {path} holds a password, and this file is shared\n"
+            "put it into a variable, `database: env:AGAR_DATABASE_URI`, or a file that only you can read, `file:PATH`"
+        )
 
 
 def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:

@@ -31,6 +31,48 @@ def images_dir_now() -> Path | None:
     return Path(named).expanduser().absolute() if named else None
 
 
+def database_address(database: str) -> str:
+    """What `env:NAME` or `file:PATH` stands for; any other word as it is. So no file of configs holds a password.
+
+    Raises:
+        ConfigError: there is no such variable or file, or others may read the file.
+    """
+    kind, _, name = database.partition(":")
+    if kind == "env":
+        if not (address := os.environ.get(name)):
+            raise ConfigError(f"`database: {database}`, but {name} is not set: export {name}=mongodb://…")
+        return address
+    if kind == "file" and not name.startswith("//"):
+        return read_private(Path(name).expanduser(), f"`database: {database}`").decode().strip()
+    return database
+
+
+def database_variables(database: str) -> tuple[str, ...]:
+    """The variables that may hold the address, with a password in it."""
+    if database == "fiftyone":
+        return ("FIFTYONE_DATABASE_URI",)
+    return (database.removeprefix("env:"),) if database.startswith("env:") else ()
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """The bytes of a file that holds a secret; `what` names it in messages.
+
+    Raises:
+        ConfigError: it cannot be read, belongs to somebody else, or others may read or change it.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            content = stream.read()
+    except OSError as error:
+        raise ConfigError(f"{what}: {path} cannot be read ({error.strerror}): make it, or name another") from error
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{what}: {path} belongs to user {found.st_uid}, not to you: take a file of your own")
+    if found.st_mode & 0o077:
+        raise ConfigError(f"{what}: others may read or change {path}: chmod 600 {path}")
+    return content
+
+
 def database_idle_s() -> float:
     """Seconds without a client after which the embedded database ends: `AGAR_DATABASE_IDLE_S`, else three minutes.
 

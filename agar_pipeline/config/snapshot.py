@@ -28,7 +28,8 @@ class SnapshotConfig:
     source: Literal["fiftyone"] = "fiftyone"
     """`fiftyone`, or `coco` for a folder of COCO files, which has settings of its own."""
     database: str = "embedded"
-    """`embedded`: our own mongod under the home; `fiftyone`: as the user's own FiftyOne is set up; or mongodb://…"""
+    """`embedded`: our own mongod under the home; `fiftyone`: as the user's own FiftyOne is set up; or mongodb://…. An
+    address with a password: `env:NAME` or `file:PATH`, the variable or the file of mode 0600 that holds it."""
     label_field: str = "ground_truth"
     """Field of type Detections; dots reach into embedded documents."""
     view: str | None = None

@@ -15,6 +15,7 @@ from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.source import observe
 from agar_pipeline.defs.tables import balance_of_parts
+from agar_pipeline.safe_text import printable
 from agar_pipeline.store import Built, Key, Store
 
 DATA_GROUP = "data"
@@ -31,7 +32,7 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
         """Images and boxes of the dataset, frozen as Parquet."""
         node = nodes[Key("snapshot")]
         before = store.latest(node.key)
-        look, log = partial(observe, context, node), context.log.info
+        look, log = partial(observe, context, node), partial(_log, context)
         built = build_snapshot(store, node, look, log, launcher=compute.data_launcher)
         return _result(context, node, built, changes_since(before, built.artifact))
 
@@ -40,7 +41,7 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
         """Which part each image is in: train, val, perhaps test."""
         node = nodes[Key("split")]
         inputs = open_inputs(context, store, nodes, node)
-        built = build_node(store, node, inputs, context.log.info, launcher=compute.data_launcher)
+        built = build_node(store, node, inputs, partial(_log, context), launcher=compute.data_launcher)
         return _result(context, node, built, balance_of_parts(inputs[Key("snapshot")], built.artifact))
 
     @dg.asset(**_spec(nodes, "coco_cache", {"json"}))
@@ -84,7 +85,7 @@ def leaderboard_asset(store: Store, nodes: Mapping[Key, Node]) -> dg.AssetsDefin
         """The experiments side by side, and which differences are more than noise."""
         node = nodes[Key("leaderboard")]
         inputs = open_inputs(context, store, nodes, node)
-        return _result(context, node, build_node(store, node, inputs, context.log.info))
+        return _result(context, node, build_node(store, node, inputs, partial(_log, context)))
 
     return leaderboard
 
@@ -122,6 +123,7 @@ def _build(
 
 def _log(context: dg.AssetExecutionContext, text: str) -> None:
     """Into the run's log; how far a training is also onto the run, where the list of runs shows it."""
+    text = printable(text)
     context.log.info(text)
     if text.startswith("epoch "):
         context.instance.add_run_tags(context.run_id, {PROGRESS_TAG: text})

@@ -6,6 +6,8 @@ import time
 
 import dagster as dg
 
+from agar_pipeline.safe_text import printable
+
 _SHOWN = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 
 
@@ -20,7 +22,7 @@ class _Lines(logging.Handler):
             text = _SHOWN[event.event_type_value]
         else:
             return
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {step:<22} {text}\n")
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {step:<22} {printable(text)}\n")
 
 
 @dg.logger({}, description="One short line per event, for people.")

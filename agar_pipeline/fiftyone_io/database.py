@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pymongo
 from pymongo import errors as mongo_errors
 
+from agar_pipeline.config import database_address
 from agar_pipeline.errors import ConfigError, DatabaseError
 from agar_pipeline.fiftyone_io.embedded import embedded_database
 from agar_pipeline.fiftyone_io.own_service import own_database
@@ -21,7 +22,7 @@ from agar_pipeline.fiftyone_io.settings import (
     database_uri,
     warns_about_versions,
 )
-from agar_pipeline.secrets import mask
+from agar_pipeline.secrets import mask, mask_error
 
 SELECT_S = 5.0
 """Seconds to find a server."""
@@ -34,7 +35,7 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
     """The address of a database that answers and that we can use, for as long as the block lasts.
 
     Args:
-        database: `embedded`, `fiftyone` (the user's own set-up), or `mongodb://…`.
+        database: `embedded`, `fiftyone` (the user's own set-up), `mongodb://…`, or what stands for an address.
         home: Holds the embedded database.
         may_create: Make the user's own database where there is none yet.
 
@@ -46,12 +47,13 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
         if database == "embedded":
             yield stack.enter_context(embedded_database(home))
             return
-        uri = database
+        uri = database_address(database)
         if database == "fiftyone":
             uri = database_uri() or stack.enter_context(own_database(may_create=may_create))
         if not uri.startswith(("mongodb://", "mongodb+srv://")):
             raise ConfigError(
-                f"database {mask(database)!r} must be embedded, fiftyone, or an address (mongodb://HOST:PORT)"
+                f"database {mask(database)!r} must be embedded, fiftyone, or an address "
+                "(mongodb://HOST:PORT; env:NAME or file:PATH where it is kept)"
             )
         with connect(uri) as client:
             check_version(client)
@@ -65,7 +67,7 @@ def connect(uri: str) -> Iterator[pymongo.MongoClient]:
         with _client(uri) as client:
             yield client
     except mongo_errors.PyMongoError as error:
-        raise DatabaseError(explain(error, uri)) from error
+        raise DatabaseError(explain(error, uri)) from mask_error(error)
 
 
 def _client(uri: str) -> pymongo.MongoClient:
@@ -79,7 +81,7 @@ def _client(uri: str) -> pymongo.MongoClient:
             appname="agar_pipeline",
         )
     except ValueError as error:  # a port that is none
-        raise DatabaseError(explain(error, uri)) from error
+        raise DatabaseError(explain(error, uri)) from mask_error(error)
 
 
 def check_version(client: pymongo.MongoClient) -> None:
