@@ -11,17 +11,28 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pymongo.database import Database
 
 from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
 from agar_pipeline.detection.coco import read_coco
 from agar_pipeline.detection.counting import count_annotations
 from agar_pipeline.errors import ArtifactError, DatasetError
-from agar_pipeline.fiftyone_io.database import connect
+from agar_pipeline.fiftyone_io.database import connect, open_database
 from agar_pipeline.fiftyone_io.revision import open_for_writing
+from agar_pipeline.fiftyone_io.run_names import (
+    RunFields,
+    find_view,
+    is_declared,
+    is_view_unedited,
+    list_runs,
+    shows,
+)
+from agar_pipeline.fiftyone_io.run_values import find_edited, remove_values
 from agar_pipeline.fiftyone_io.settings import database_name
-from agar_pipeline.fiftyone_io.write_back import PlateBoxes, RunFields, find_gone, write_back
+from agar_pipeline.fiftyone_io.write_back import PlateBoxes, find_gone, write_back
 from agar_pipeline.launch import run_child
 from agar_pipeline.lineage import Record, lineage
 from agar_pipeline.store import Store
@@ -30,6 +41,7 @@ Log = Callable[[str], None]
 
 _CHILD = "agar_pipeline.fiftyone_io"
 _SHORT = 8
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,10 @@ class Written:
     boxes: int
     gone: list[str]
     """Paths of the photos whose samples are not there any more."""
+    kept: list[str]
+    """File names of the samples on which somebody edited the run's values, which were left as they are."""
+    view_kept: bool
+    """Whether somebody edited the saved view, so that it was left as it is."""
 
 
 def fields_of(record: Record) -> RunFields:
@@ -51,9 +67,19 @@ def fields_of(record: Record) -> RunFields:
 
 
 def write_run(
-    store: Store, record: Record, database: str, home: Path, worst: int, log: Log, *, migrate: bool = False
+    store: Store,
+    record: Record,
+    database: str,
+    home: Path,
+    worst: int,
+    log: Log,
+    *,
+    overwrite: bool = False,
+    migrate: bool = False,
 ) -> Written:
     """Write an evaluation onto the dataset of its snapshot, with a saved view of the `worst` plates.
+
+    What is there already is not written again; what somebody edited stays, unless it may be overwritten.
 
     Raises:
         ArtifactError: what the evaluation was made from was cleaned away.
@@ -63,21 +89,24 @@ def write_run(
     dataset, fields = str(snapshot.dataset()["dataset"]), fields_of(record)
     with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
-        document = mongo.datasets.find_one({"name": dataset})
-        if document is None:
-            raise DatasetError(f"dataset {dataset!r} is not in this database any more: see `fiftyone datasets list`")
+        document = _dataset_document(mongo, dataset)
         samples = mongo[document["sample_collection_name"]]
         gone = find_gone(samples, boxes.sample_ids)
         there = [sample_id for sample_id in boxes.worst() if sample_id not in gone]
         if not there:
             raise DatasetError(f"none of the evaluation's {len(gone)} samples is in dataset {dataset!r} any more")
-        request = {"do": "declare_run", "uri": uri, "dataset": dataset, "run": fields.name, "worst": there[:worst]}
-        request["about"] = f"predictions of {record.key.experiment}, evaluation {record.manifest.fingerprint}"
-        run_child(_CHILD, request, log)
-        write_back(samples, fields, boxes)
+        view = find_view(mongo, document, fields)
+        is_ours = view is None or is_view_unedited(view, document, fields)
+        is_current = view is not None and shows(view, there[:worst])
+        view_kept = not (is_ours or is_current or overwrite)
+        if not is_declared(document, fields) or not (view_kept or (is_ours and is_current)):
+            request = {"do": "declare_run", "uri": uri, "dataset": dataset, "run": fields.name}
+            request["about"] = f"predictions of {record.key.experiment}, evaluation {record.manifest.fingerprint}"
+            run_child(_CHILD, request | {"worst": None if view_kept else there[:worst]}, log)
+        kept = write_back(samples, fields, boxes, overwrite=overwrite)
     paths = snapshot.images().set_index("sample_id")["path"]
     names = sorted(str(paths[sample_id]) for sample_id in gone)
-    return Written(fields, dataset, len(there), len(boxes.kinds), names)
+    return Written(fields, dataset, len(there), len(boxes.kinds), names, kept, view_kept)
 
 
 def open_app(written: Written, database: str, home: Path, log: Log) -> None:
@@ -87,13 +116,67 @@ def open_app(written: Written, database: str, home: Path, log: Log) -> None:
         run_child(_CHILD, request | {"home": str(home)}, log)
 
 
+def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:
+    """Names of the runs that a dataset holds."""
+    with open_database(database, home) as uri, connect(uri) as client:
+        return list_runs(_dataset_document(client[database_name()], dataset))
+
+
 def remove_runs(
-    dataset: str, run: str | None, database: str, home: Path, log: Log, *, migrate: bool = False
-) -> list[str]:
-    """Take a run's fields and saved view back, or those of all runs; returns their names."""
-    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri:
-        reply = run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "run": run}, log)
-    return list(reply["removed"])
+    dataset: str,
+    runs: list[str],
+    database: str,
+    home: Path,
+    log: Log,
+    *,
+    overwrite: bool = False,
+    migrate: bool = False,
+) -> None:
+    """Take the fields and saved views of these runs back.
+
+    Raises:
+        DatasetError: there is nothing of a run; or somebody edited its values or its view, and they may not be
+            overwritten: then nothing was removed.
+    """
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
+        mongo = client[database_name()]
+        document = _dataset_document(mongo, dataset)
+        there, samples = list_runs(document), mongo[document["sample_collection_name"]]
+        for run in runs:
+            if run not in there:
+                raise DatasetError(f"dataset {dataset!r} holds no run {run!r}; there are: {', '.join(there) or 'none'}")
+            if not overwrite:
+                _require_unedited(mongo, document, RunFields(run))
+        for run in runs:
+            remove_values(samples, RunFields(run), overwrite=overwrite)
+        if runs:
+            run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "runs": runs}, log)
+
+
+def _require_unedited(database: Database, document: dict[str, Any], fields: RunFields) -> None:
+    edited = find_edited(database[document["sample_collection_name"]], fields)
+    view = find_view(database, document, fields)
+    what = [f"predictions on {len(edited)} photos ({name_some(edited)})"] if edited else []
+    if view is not None and not is_view_unedited(view, document, fields):
+        what.append(f"the saved view {fields.view!r}")
+    if what:
+        raise DatasetError(
+            f"somebody edited {' and '.join(what)} of {fields.name}: nothing was removed from {document['name']!r}\n"
+            "rename what shall stay in FiftyOne, or remove it too with --overwrite"
+        )
+
+
+def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
+    document = database.datasets.find_one({"name": dataset})
+    if document is None:
+        raise DatasetError(f"dataset {dataset!r} is not in this database any more: see `fiftyone datasets list`")
+    return document
+
+
+def name_some(names: list[str]) -> str:
+    """As many names as fit a line."""
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
@@ -128,4 +211,6 @@ def dataset_of(record: Record, store: Store) -> str:
     for found in lineage(store, Evaluation.open(record.root)):
         if found.key.asset == "snapshot":
             return str(Snapshot.open(found.root).dataset()["dataset"])
-    raise ArtifactError(f"{record.root} was made from a snapshot that was cleaned away: agar view --remove takes all")
+    raise ArtifactError(
+        f"{record.root} was made from a snapshot that was cleaned away: agar view --remove lists its name"
+    )

@@ -86,7 +86,8 @@ def _write(database: Any, name: str, sample_ids: list[str]) -> None:
     from agar_pipeline.detection.coco import CocoColumns
     from agar_pipeline.detection.detections import Detections
     from agar_pipeline.detection.matching import match_detections
-    from agar_pipeline.fiftyone_io.write_back import PlateBoxes, RunFields, write_back
+    from agar_pipeline.fiftyone_io.run_names import RunFields
+    from agar_pipeline.fiftyone_io.write_back import PlateBoxes, write_back
 
     truth, predicted = (np.concatenate(both) for both in zip(*map(_boxes, range(len(sample_ids))), strict=True))
     plates, total = np.repeat(np.arange(len(sample_ids)), BOXES), len(truth)

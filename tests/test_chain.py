@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from bson import json_util
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.store import Key, Store, find_faults
-from tests.conftest import Run, copy_configs, edit_samples, move_first_box, runner
+from tests.conftest import CHECKOUT, Run, copy_configs, edit_samples, move_first_box, runner
 
 EXPERIMENTS = ("small", "other")
 KEYS = [
@@ -158,11 +163,89 @@ def test_a_run_is_seen_in_fiftyone_and_taken_back_without_a_trace(small: tuple[R
         assert {key: new[key] for key in old} == old, "no field but the run's own"
     view = json_util.loads(during["views"][0]["view_stages"][0])["kwargs"]
     assert len(dict(view)["sample_ids"]) == 1
+    bytes_before = dump(home)
+    assert run("agar", "view", "--experiment", "small", "--no-app", "--plates", "1").returncode == 0
+    assert dump(home) == bytes_before, "seen twice is written once"
     assert json.loads(run("agar", "plan", "--json").stdout) == json.loads(plan)
     removed = run("agar", "view", "--experiment", "small", "--remove")
     assert (removed.returncode, name in removed.stdout) == (0, True), removed.stderr
     assert stored(home) == before
     assert run("agar", "view", "--experiment", "small", "--remove").returncode == 1
+
+
+EDIT_AS_A_PERSON = """
+import sys
+from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+uri, name = sys.argv[1:]
+fo = import_fiftyone(uri, may_write=True)
+ds = fo.load_dataset("small")
+drawn, cleared = ds.exists(name).limit(2)
+drawn[name].detections.append(fo.Detection(label="theirs", bounding_box=[0, 0, 0.5, 0.5]))
+drawn.save()
+cleared[name] = None
+cleared.save()
+ds.delete_saved_view(name + " worst plates")
+ds.save_view(name + " worst plates", ds.limit(3))
+print(drawn.filename, cleared.filename)
+"""
+
+
+def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_when_asked(
+    small: tuple[Run, Path, Path],
+) -> None:
+    from agar_pipeline.fiftyone_io.database import open_database
+
+    run, home, _ = small
+    before = stored(home)
+    names = {}
+    for experiment in EXPERIMENTS:
+        written = run("agar", "view", "--experiment", experiment, "--no-app")
+        assert written.returncode == 0, written.stderr
+        names[experiment] = written.stdout.split(" in ")[1].split(" and ")[0]
+    name, other = names["small"], names["other"]
+    with open_database("embedded", home) as uri:
+        command = [sys.executable, "-c", EDIT_AS_A_PERSON, uri, name]
+        edited = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout.split()
+    by_hand = dump(home)
+
+    again = run("agar", "view", "--experiment", "small", "--no-app")
+    assert again.returncode == 0, again.stderr
+    assert f"somebody edited were kept on 2 photos: {', '.join(sorted(edited))}; --overwrite" in again.stderr
+    assert f"somebody edited the saved view '{name} worst plates', it was kept" in again.stderr
+    assert dump(home) == by_hand, "nothing is written"
+
+    which = run("agar", "view", "--remove")
+    assert (which.returncode, f"there are: {', '.join(sorted(names.values()))}" in which.stderr) == (2, True)
+    for words in (("--experiment", "small"), ("--all",)):
+        refused = run("agar", "view", "--remove", *words)
+        assert refused.returncode == 1
+        assert f"edited predictions on 2 photos ({', '.join(sorted(edited))})" in refused.stderr
+        assert f"the saved view '{name} worst plates' of {name}: nothing was removed" in refused.stderr
+        assert dump(home) == by_hand, "nothing is removed, of the other run neither"
+
+    replaced = run("agar", "view", "--experiment", "small", "--no-app", "--overwrite")
+    assert (replaced.returncode, "kept" in replaced.stderr) == (0, False), replaced.stderr
+    with open_database("embedded", home) as uri:
+        subprocess.run([sys.executable, "-c", EDIT_AS_A_PERSON, uri, name], check=True, cwd=CHECKOUT)
+    assert run("agar", "view", "--remove", "--run", name.rpartition("_")[2], "--overwrite").returncode == 0
+    assert not [key for sample in stored(home)["samples"] for key in sample if key.startswith(name)]
+    removed = run("agar", "view", "--remove", "--all")
+    assert (removed.returncode, removed.stdout) == (0, f"small: removed {other}\n"), removed.stderr
+    assert stored(home) == before
+    assert "there was nothing of agar view" in run("agar", "view", "--remove").stdout
+
+
+def dump(home: Path) -> dict[str, str]:
+    """Every collection of the database, byte for byte."""
+    from agar_pipeline.fiftyone_io.database import connect, open_database
+
+    raw: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
+    with open_database("embedded", home) as uri, connect(uri) as client:
+        database = client.get_database("fiftyone", codec_options=raw)
+        return {
+            name: hashlib.sha256(b"".join(sorted(found.raw for found in database[name].find()))).hexdigest()
+            for name in database.list_collection_names()
+        }
 
 
 def stored(home: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 
 if TYPE_CHECKING:
+    from agar_pipeline.config import SnapshotConfig
     from agar_pipeline.lineage import Record
     from agar_pipeline.store import Store
 
@@ -19,43 +20,78 @@ if TYPE_CHECKING:
 @click.option("--run", "word", help="A fingerprint of an evaluation or training, its first letters, or a folder.")
 @click.option("--plates", default=20, show_default=True, type=click.IntRange(1), help="In the view of the worst.")
 @click.option("--no-app", is_flag=True, help="Write, but do not open the App.")
-@click.option("--remove", is_flag=True, help="Take the run's fields and view back; without a run: those of all runs.")
+@click.option("--remove", is_flag=True, help="Take the run's fields and view back, instead of writing them.")
+@click.option("--all", "all_runs", is_flag=True, help="With --remove: all runs of the pipeline's dataset.")
+@click.option("--overwrite", is_flag=True, help="Replace, or remove, predictions and views that somebody edited, too.")
 @migrate_option
 def command(
-    experiment: str | None, word: str | None, plates: int, no_app: bool, remove: bool, migrate_database: bool
+    experiment: str | None,
+    word: str | None,
+    plates: int,
+    no_app: bool,
+    remove: bool,
+    all_runs: bool,
+    overwrite: bool,
+    migrate_database: bool,
 ) -> None:
     """Predictions, kinds of errors and count errors in FiftyOne, the worst plates first.
 
     Writes three fields and a saved view per run onto the dataset, and nothing else; labels and snapshots stay as they
-    are.
+    are. Predictions that somebody edited stay, too, and are named.
     """
     if experiment and word:
         raise click.UsageError("give either --experiment or --run")
+    if all_runs and (not remove or experiment or word):
+        raise click.UsageError("--all goes with --remove, and without --experiment and --run")
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
 
     store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
-    from agar_pipeline.viewing import dataset_of, fields_of, open_app, remove_runs, write_run
+    from agar_pipeline.viewing import name_some, open_app, remove_runs, write_run
 
     if remove:
-        record = _find(store, experiment or word) if experiment or word else None
-        dataset = dataset_of(record, store) if record else source.dataset
-        run = fields_of(record).name if record else None
-        removed = remove_runs(dataset, run, source.database, store.home, say, migrate=migrate_database)
-        echo(f"{dataset}: removed {', '.join(removed) or 'nothing, there was nothing of agar view'}")
+        dataset, runs = _runs_to_remove(store, source, experiment, word, all_runs)
+        remove_runs(dataset, runs, source.database, store.home, say, overwrite=overwrite, migrate=migrate_database)
+        echo(f"{dataset}: removed {', '.join(runs) or 'nothing, there was nothing of agar view'}")
         say("next: agar plan")
         return
     record = _find(store, experiment or word)
-    written = write_run(store, record, source.database, store.home, plates, say, migrate=migrate_database)
-    if written.gone:
-        say(f"note: {len(written.gone)} photos are not in the dataset any more: {', '.join(written.gone[:3])}")
+    written = write_run(
+        store, record, source.database, store.home, plates, say, overwrite=overwrite, migrate=migrate_database
+    )
     name = written.fields.name
+    if written.gone:
+        say(f"note: {len(written.gone)} photos are not in the dataset any more: {name_some(written.gone)}")
+    if written.kept:
+        what = f"predictions that somebody edited were kept on {len(written.kept)} photos: {name_some(written.kept)}"
+        say(f"note: {what}; --overwrite replaces them")
+    if written.view_kept:
+        say(f"note: somebody edited the saved view {written.fields.view!r}, it was kept; --overwrite replaces it")
     echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in {name} and {name}_missed")
     again = f"agar view --run {name.rpartition('_')[2]}"
     if no_app:
         echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove takes it back")
     else:
         open_app(written, source.database, store.home, say)
+
+
+def _runs_to_remove(
+    store: Store, source: SnapshotConfig, experiment: str | None, word: str | None, all_runs: bool
+) -> tuple[str, list[str]]:
+    """The dataset, and the names of its runs that are meant; also of a run whose evaluation was cleaned away."""
+    from agar_pipeline.viewing import dataset_of, fields_of, list_runs_of
+
+    if not experiment:
+        there = list_runs_of(source.dataset, source.database, store.home)
+        if all_runs or (not there and not word):
+            return source.dataset, there
+        if not word:
+            raise click.UsageError(f"which run? Give one with --run, or --all; there are: {', '.join(there)}")
+        named = [run for run in there if run == word or run.endswith(f"_{word}")]
+        if len(named) == 1:
+            return source.dataset, named
+    record = _find(store, experiment or word)
+    return dataset_of(record, store), [fields_of(record).name]
 
 
 def _find(store: Store, word: str | None) -> Record:

@@ -9,8 +9,8 @@ from typing import Any
 
 from agar_pipeline.child import child_main
 from agar_pipeline.config import SnapshotConfig, from_plain
+from agar_pipeline.fiftyone_io.run_names import RunFields
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD
-from agar_pipeline.fiftyone_io.write_back import RunFields
 
 Log = Callable[[str], None]
 
@@ -69,7 +69,8 @@ def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
 def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.run_fields import remove
 
-    return {"removed": remove(_writable(request), request["dataset"], request["run"])}
+    remove(_writable(request), request["dataset"], request["runs"])
+    return {}
 
 
 def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:

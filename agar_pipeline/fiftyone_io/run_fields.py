@@ -8,24 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.write_back import RunFields
-
-MARK = "written_by_agar_view"
-"""Key in a field's `info`; its value is the run's name."""
+from agar_pipeline.fiftyone_io.run_names import DIGEST, MARK, VIEW_DESCRIPTION, VIEW_MARK, RunFields, view_digest
+from agar_pipeline.fiftyone_io.run_values import holds_values
 
 
-def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, worst: list[str]) -> None:
+def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, worst: list[str] | None) -> None:
     """Declare the run's fields, so that the App shows them, and save the view of the worst samples, in this order.
 
-    Fields of an earlier `agar view` stay as they are.
+    Fields of an earlier `agar view` stay as they are; so does a saved view where `worst` is None.
 
     Raises:
         DatasetError: a field of this name is not ours.
     """
     dataset = load_dataset(fiftyone, dataset_name)
     schema = dataset.get_field_schema()
-    for name in (fields.name, fields.missed, fields.count_error):
-        if name in schema and MARK not in (schema[name].info or {}):
+    for name in fields.names:
+        if name in schema and (schema[name].info or {}).get(MARK) != fields.name:
             raise DatasetError(
                 f"dataset {dataset_name!r} has a field {name!r} that `agar view` did not make: rename it in FiftyOne"
             )
@@ -35,31 +33,38 @@ def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, wor
             kind = fiftyone.EmbeddedDocumentField
             dataset.add_sample_field(name, kind, embedded_doc_type=fiftyone.Detections, **ours)
         dataset.add_sample_field(f"{name}.detections.kind", fiftyone.StringField)
+    dataset.add_sample_field(f"{fields.name}.{DIGEST}", fiftyone.StringField)
     if fields.count_error not in schema:
         dataset.add_sample_field(fields.count_error, fiftyone.IntField, **ours)
-    view = dataset.select(worst, ordered=True)
-    dataset.save_view(fields.view, view, description="largest count errors first", overwrite=True)
+    if worst is not None:
+        view = dataset.select(worst, ordered=True)
+        dataset.save_view(fields.view, view, description=VIEW_DESCRIPTION, overwrite=True)
+        saved = fiftyone.core.odm.get_db_conn().views.find_one({"_dataset_id": dataset._doc.id, "name": fields.view})
+        field = dataset.get_field(fields.name)
+        field.info = {MARK: fields.name, VIEW_MARK: view_digest(saved)}
+        field.save()
 
 
-def remove(fiftyone: Any, dataset_name: str, run: str | None) -> list[str]:
-    """Take back the fields and the saved view of a run, or of all runs; returns their names.
+def remove(fiftyone: Any, dataset_name: str, runs: list[str]) -> None:
+    """Take back the fields and the saved views of runs whose values are gone from all samples.
 
     Raises:
-        DatasetError: there is nothing of this run.
+        DatasetError: a sample holds values again: somebody edited it meanwhile.
     """
-    dataset = load_dataset(fiftyone, dataset_name)
-    marks = {name: (field.info or {}).get(MARK) for name, field in dataset.get_field_schema().items()}
-    runs = sorted({mark for mark in marks.values() if mark is not None and run in (mark, None)})
-    if run is not None and not runs:
-        there = ", ".join(sorted({mark for mark in marks.values() if mark})) or "none"
-        raise DatasetError(f"dataset {dataset_name!r} holds no run {run!r}; there are: {there}")
-    for found in runs:
-        dataset.delete_sample_fields([name for name, mark in marks.items() if mark == found])
-        if dataset.has_saved_view(RunFields(found).view):
-            dataset.delete_saved_view(RunFields(found).view)
+    dataset, database = load_dataset(fiftyone, dataset_name), fiftyone.core.odm.get_db_conn()
+    schema = dataset.get_field_schema()
+    for fields in map(RunFields, runs):
+        if holds_values(database[dataset._sample_collection_name], fields):
+            raise DatasetError(
+                f"somebody edited predictions of {fields.name} in dataset {dataset_name!r} meanwhile: they were kept\n"
+                "agar view --remove again"
+            )
+        names = [name for name in fields.names if name in schema and (schema[name].info or {}).get(MARK) == fields.name]
+        dataset.delete_sample_fields(names)
+        if dataset.has_saved_view(fields.view):
+            dataset.delete_saved_view(fields.view)
     without_views = {"_id": dataset._doc.id, "saved_views": {"$exists": False}}  # FiftyOne leaves out an empty list
-    fiftyone.core.odm.get_db_conn().datasets.update_one(without_views, {"$set": {"saved_views": []}})
-    return runs
+    database.datasets.update_one(without_views, {"$set": {"saved_views": []}})
 
 
 def load_dataset(fiftyone: Any, name: str) -> Any:

@@ -1,48 +1,22 @@
 """Predictions of a run onto the samples that they are about, as plain documents in one bulk write.
 
-Here: the documents, and which samples are still there. Not here: FiftyOne's schema, saved views and App (`run_fields`),
-which run (`viewing`). FiftyOne's own `evaluate_detections` compares every box of a plate with every other one in
-Python; the kinds are known here, so that only writing is left.
+Here: the documents, and which samples are still there. Not here: what is there already (`run_values`), FiftyOne's
+schema and saved views (`run_fields`), which run (`viewing`). FiftyOne's own `evaluate_detections` compares every box of
+a plate with every other one in Python; the kinds are known here, so that only writing is left.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from bson import ObjectId
-from pymongo import UpdateOne
 from pymongo.collection import Collection
 
 from agar_pipeline.detection.boxes import xywh_to_rel_xywh
-
-_BATCH = 500
-
-
-@dataclass(frozen=True)
-class RunFields:
-    """The names under which a run is seen in FiftyOne: three fields and a saved view, nothing else is touched."""
-
-    name: str
-    """Field of the predictions, a Detections with a `kind` each; begins with `agar_`."""
-
-    @property
-    def missed(self) -> str:
-        """Field of the annotations that no prediction stands for."""
-        return f"{self.name}_missed"
-
-    @property
-    def count_error(self) -> str:
-        """Field of predicted minus annotated colonies."""
-        return f"{self.name}_count_error"
-
-    @property
-    def view(self) -> str:
-        """Saved view of the worst plates."""
-        return f"{self.name} worst plates"
+from agar_pipeline.fiftyone_io.run_names import RunFields
+from agar_pipeline.fiftyone_io.run_values import seal, write_values
 
 
 @dataclass(frozen=True)
@@ -79,19 +53,19 @@ def find_gone(samples: Collection, sample_ids: list[str]) -> set[str]:
     return set(sample_ids) - {str(row["_id"]) for row in samples.find(wanted, {"_id": 1})}
 
 
-def write_back(samples: Collection, fields: RunFields, boxes: PlateBoxes) -> None:
-    """Set the run's fields on every sample that is still there."""
-    updates = (
-        UpdateOne({"_id": ObjectId(sample_id)}, {"$set": document})
-        for sample_id, document in zip(boxes.sample_ids, _documents(fields, boxes), strict=True)
-    )
-    while batch := list(itertools.islice(updates, _BATCH)):
-        samples.bulk_write(batch, ordered=False)
+def write_back(samples: Collection, fields: RunFields, boxes: PlateBoxes, *, overwrite: bool = False) -> list[str]:
+    """Set the run's fields on every sample that is still there and on which nobody edited them.
+
+    Returns:
+        File names of the photos whose values were kept; none where those may be overwritten.
+    """
+    ids = [ObjectId(sample_id) for sample_id in boxes.sample_ids]
+    values = (seal(fields, document) for document in _documents(fields, boxes))
+    return write_values(samples, fields, dict(zip(ids, values, strict=True)), overwrite=overwrite)
 
 
 def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
-    """What is set on each plate's sample, as FiftyOne stores it."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    """The values on each plate's sample, as FiftyOne stores them."""
     predicted: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
     missed: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
     boxes_rel_xywh = xywh_to_rel_xywh(boxes.boxes_xywh, boxes.sizes_wh[boxes.plates])
@@ -115,7 +89,6 @@ def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
             fields.name: {"_cls": "Detections", "detections": found},
             fields.missed: {"_cls": "Detections", "detections": lost},
             fields.count_error: int(error),
-            "last_modified_at": now,
         }
         for found, lost, error in zip(predicted, missed, boxes.count_errors.tolist(), strict=True)
     ]
