@@ -17,6 +17,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	touch $@
+	-$(BIN)/agar env >/dev/null
 
 # More than one machine: Ray, Postgres for Dagster, S3. A superset of the other lock.
 setup-cluster: setup $(VENV)/.installed-cluster
@@ -46,6 +47,7 @@ acceptance: setup
 
 # The documents as plain HTML, in .agar/docs; they need no network.
 docs: setup
+	$(BIN)/agar env >/dev/null
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The README's pictures, from the demo; needs a Chromium.

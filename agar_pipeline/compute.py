@@ -14,6 +14,7 @@ from pathlib import Path
 from agar_pipeline import disk
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
+from agar_pipeline.ownership.home import open_home
 
 Log = Callable[[str], None]
 
@@ -114,8 +115,8 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
 
 def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: Path, log: Log) -> list[str]:
     """Lock `count` GPUs: free ones first, and the order of all waiters is the same, so that none waits for another."""
-    folder = home / "leases"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = open_home(home) / "leases"
+    folder.mkdir(exist_ok=True)
     locks = {gpu: folder / f"cuda-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock" for gpu in gpus}
     with disk.locked(folder / "choosing.lock", on_wait=lambda: log("another run waits for a GPU; waiting behind it")):
         held: list[str] = []

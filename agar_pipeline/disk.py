@@ -1,4 +1,4 @@
-"""What the file system is asked for: locks that end with their process, folders swept after it, fsync, clear errors.
+"""What the file system is asked for: locks that end with their process, fsync, clear errors.
 
 Here: nothing that knows what the files mean. Not here: artifacts (`store`), or what children write (`launch`).
 """
@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +19,6 @@ NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR})
 WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-_LOCK = ".lock"
 
 
 def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
@@ -78,37 +76,6 @@ def free(*paths: Path) -> Iterator[bool]:
                 return
             stack.callback(os.close, held)
         yield True
-
-
-@contextlib.contextmanager
-def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
-    """A folder below `home/tmp` that is removed after the block; if the process dies in it, by the next caller."""
-    parent = home / "tmp"
-    parent.mkdir(parents=True, exist_ok=True)
-    sweep_scratch(home)
-    with locked(parent / _LOCK):  # a folder without its lock is seen by nobody
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-        held = acquire(folder / _LOCK)
-    assert held is not None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
-
-
-def sweep_scratch(home: Path) -> list[Path]:
-    """Remove the scratch folders of dead processes."""
-    swept: list[Path] = []
-    if not (home / "tmp").is_dir():
-        return swept
-    with locked(home / "tmp" / _LOCK):
-        for lock in (home / "tmp").glob(f"*/{_LOCK}"):
-            with contextlib.suppress(FileNotFoundError), free(lock) as is_free:  # its owner may be removing it
-                if is_free:
-                    shutil.rmtree(lock.parent, ignore_errors=True)
-                    swept.append(lock.parent)
-    return swept
 
 
 def sync(path: Path) -> None:

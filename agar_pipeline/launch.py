@@ -21,10 +21,11 @@ from typing import Any
 from agar_pipeline import errors
 from agar_pipeline.child import CHILD_ENV, ERROR_FILE, MESSAGES_FILE, PARENT_PID, REPLY_FILE, RESERVE_FILE, Log
 from agar_pipeline.config import agar_home
-from agar_pipeline.disk import clear_storage_errors, scratch_folder, storage_error
+from agar_pipeline.disk import clear_storage_errors, storage_error
 from agar_pipeline.environment import child_environment
 from agar_pipeline.errors import ComputeError, PipelineError, StoppedError
 from agar_pipeline.exit_codes import explain_end, last_line
+from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.safe_text import printable
 from agar_pipeline.secrets import mask
 

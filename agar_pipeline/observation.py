@@ -15,7 +15,7 @@ from typing import Any
 
 from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.config import SnapshotSource, agar_home, dagster_postgres_url
-from agar_pipeline.disk import scratch_folder
+from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.plan import Record
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Content, Key, describe_files

@@ -11,6 +11,7 @@ import pytest
 from agar_pipeline import config as c
 from agar_pipeline.config import file_content
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.ownership.home import open_home
 from tests.conftest import copy_configs
 
 
@@ -74,6 +75,7 @@ def test_a_wrong_override_is_refused_by_name(override: str, message: str) -> Non
 def own_configs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the configs, and a home where nothing was composed yet."""
     monkeypatch.setenv("AGAR_CONFIGS", str(copy_configs(tmp_path / "configs")))
+    open_home(home)
     return tmp_path / "configs"
 
 
@@ -166,6 +168,7 @@ def test_a_file_of_weights_is_known_by_its_content_wherever_it_lies(home: Path, 
 
 
 def test_a_large_file_of_weights_is_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_home(home)
     (tmp_path / "weights.pt").write_bytes(b"trained")
     monkeypatch.setattr(file_content, "_SETTLED_NS", -1)
     digest = file_content.hash_content(tmp_path / "weights.pt")

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Manifest, Snapshot, Split
-from agar_pipeline.disk import scratch_folder, sweep_scratch
 from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.ownership.home import open_home, scratch_folder, sweep_scratch
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 KEY = Key("split")
@@ -136,7 +136,7 @@ def _build_slowly(home: Path, marks: Path, seconds: float) -> None:
 
 
 def test_two_at_once_build_once_and_a_killed_builder_frees_the_key(tmp_path: Path) -> None:
-    marks = tmp_path / "marks"
+    marks = tmp_path.parent / f"{tmp_path.name}-marks"
     marks.mkdir()
     spawn = multiprocessing.get_context("fork")
     doomed = spawn.Process(target=_build_slowly, args=(tmp_path, marks, 60))
@@ -158,7 +158,7 @@ def test_two_at_once_build_once_and_a_killed_builder_frees_the_key(tmp_path: Pat
 
 
 def test_the_drafts_of_dead_processes_are_swept_by_the_next_build_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    marks = tmp_path / "marks"
+    marks = tmp_path.parent / f"{tmp_path.name}-marks"
     marks.mkdir()
     spawn = multiprocessing.get_context("fork")
     living = spawn.Process(target=_build_slowly, args=(tmp_path, marks, 60))
@@ -226,6 +226,7 @@ def test_where_images_lie_is_not_part_of_the_data_version() -> None:
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    open_home(tmp_path)
     (tmp_path / "artifacts").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match=f"cannot read or write {tmp_path / 'artifacts'}"):
         build(Store(tmp_path))

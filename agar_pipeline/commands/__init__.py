@@ -78,7 +78,7 @@ def agar(ctx: click.Context, debug: bool) -> None:
     """From annotated photos of agar plates to a colony detector you can trust.
 
     AGAR_PIPELINE picks a file of configs/pipeline/ (default: demo), AGAR_HOME the folder for everything that is
-    written (default: .agar/ in the checkout).
+    written (default: where .agar in the checkout leads to).
     """
     ctx.obj = debug
 

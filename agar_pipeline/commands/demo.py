@@ -42,8 +42,10 @@ def prepare_dataset(home: Path) -> None:
     from agar_pipeline.errors import DatasetError, PipelineError
     from agar_pipeline.fiftyone_io.import_agar import import_agar
     from agar_pipeline.fiftyone_io.observe import observe_dataset
+    from agar_pipeline.ownership.home import open_home
     from agar_pipeline.plates import generate_plates
 
+    open_home(home)
     folder, receipt = home / "demo" / "plates", home / "demo" / "imported"
     written = generate_plates(folder, PLATES, size_px=SIZE_PX, seed=SEED)
     config = load_pipeline("demo").fiftyone_snapshot

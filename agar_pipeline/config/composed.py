@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.config.places import agar_home, configs_dir
+from agar_pipeline.config.places import agar_home, configs_dir, home_is_made
 
 _DEPENDS_ON_MORE = re.compile(rb"\$\{[^}]*:|searchpath|pkg://")
 _KEPT = 100
@@ -36,7 +36,7 @@ def recall(config_name: str, overrides: Sequence[str]) -> dict[str, Any] | None:
 def remember(config_name: str, overrides: Sequence[str], plain: dict[str, Any]) -> None:
     """Keep what was composed, if JSON gives it back as it is; a home that cannot be written is no obstacle."""
     path, text = _path(config_name, overrides), json.dumps(plain)
-    if path is None or json.loads(text) != plain:
+    if path is None or not home_is_made() or json.loads(text) != plain:
         return
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from agar_pipeline.config.places import agar_home
+from agar_pipeline.config.places import agar_home, home_is_made
 
 _SETTLED_NS = 1_000_000_000
 """A file changed less than this ago is hashed again next time: a second change may leave the same times behind."""
@@ -37,7 +37,7 @@ def hash_content(path: Path) -> str:
             return str(known["sha256"])
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if stamp == _stamp(path) and abs(time.time_ns() - stamp[2]) > _SETTLED_NS:
+    if home_is_made() and stamp == _stamp(path) and abs(time.time_ns() - stamp[2]) > _SETTLED_NS:
         with contextlib.suppress(OSError):  # a home that cannot be written is no obstacle
             memory.parent.mkdir(parents=True, exist_ok=True)
             draft = memory.with_suffix(f".{os.getpid()}")

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 from agar_pipeline.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+HOME_LINK = CHECKOUT / ".agar"
+"""A link to the home, so that its files have short names; in older checkouts the home itself."""
+HOME_MARKER = "agar-home.json"
+"""The file in a home that says it is one; `ownership.home` writes it."""
 
 
 def agar_home() -> Path:
-    """The folder that holds everything the pipeline writes: `AGAR_HOME`, else `.agar/` in the checkout."""
-    return Path(os.environ.get("AGAR_HOME") or CHECKOUT / ".agar").expanduser().absolute()
+    """The folder that holds everything the pipeline writes, links followed, so that a home has one name only.
+
+    `AGAR_HOME`, else what `.agar` in the checkout is or leads to, else the checkout's own folder in the user's data.
+    """
+    named = os.environ.get("AGAR_HOME")
+    if named:
+        return Path(os.path.realpath(Path(named).expanduser()))
+    return Path(os.path.realpath(HOME_LINK if os.path.lexists(HOME_LINK) else default_home()))
+
+
+def default_home() -> Path:
+    """Where the home of this checkout is without `AGAR_HOME`: outside, where `git clean` and a new clone spare it.
+
+    `$XDG_DATA_HOME/agar_pipeline/<checkout's name>-<hash of its path>`. A user without a folder for data that can be
+    written has it in the checkout after all.
+    """
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data.is_absolute():
+        data = Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111 - stays as it is where the user has no folder
+    place = data / "agar_pipeline" / f"{CHECKOUT.name}-{hashlib.sha256(os.fsencode(CHECKOUT)).hexdigest()[:8]}"
+    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+    usable = data.is_absolute() and nearest.is_dir() and os.access(nearest, os.W_OK)
+    return place if usable else HOME_LINK
+
+
+def home_is_made() -> bool:
+    """Whether the home is there. What merely saves time is remembered only then: it makes no home by itself."""
+    return (agar_home() / HOME_MARKER).is_file()
 
 
 def store_url() -> str | None:

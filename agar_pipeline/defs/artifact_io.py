@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Key, Store, find_faults
@@ -25,12 +26,14 @@ def open_inputs(context: Context, store: Store, nodes: Mapping[Key, Node], node:
 
     Raises:
         ArtifactError: one is missing or damaged, or was built from another config than today's.
+        ConfigError: Dagster's history is of another home.
     """
     return {key: open_current(context, store, nodes, key) for key in node.inputs if key != SOURCE}
 
 
 def open_current(context: Context, store: Store, nodes: Mapping[Key, Node], key: Key) -> Any:
     """The artifact that this very run built, else the latest one if it was made from today's config."""
+    require_one_home(context.instance)
     keep_run(context.run.run_id)
     root = _built_in_this_run(context, key)
     if root is None:

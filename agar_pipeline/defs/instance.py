@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from agar_pipeline.config import agar_home, dagster_postgres_url, max_runs
 from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.home_storage import POSTGRES, dagster_folder
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.errors import ConfigError, MissingPackageError
 from agar_pipeline.plan import Record
@@ -17,22 +18,15 @@ from agar_pipeline.store import Key
 
 _INPUT_PREFIX = "dagster/input_data_version/"
 _YAML = """\
-# Written by agar: the storage that dagster.yaml of the checkout names, for a home that may lie elsewhere.
+# Written by agar: as dagster.yaml of the checkout, for commands that are called from elsewhere.
 storage: {storage}
-local_artifact_storage:
-  module: dagster._core.storage.root
-  class: LocalArtifactStorage
-  config: {{base_dir: {home}/dagster}}
-compute_logs:
-  module: dagster._core.storage.local_compute_log_manager
-  class: LocalComputeLogManager
-  config: {{base_dir: {home}/dagster/logs}}
+local_artifact_storage: {{module: agar_pipeline.defs.home_storage, class: HomeArtifactStorage, config: {{}}}}
+compute_logs: {{module: agar_pipeline.defs.home_storage, class: HomeComputeLogs, config: {{}}}}
 telemetry: {{enabled: false}}
 nux: {{enabled: false}}
 concurrency: {{{runs}pools: {{default_limit: 1, granularity: run}}}}
 """
-_POSTGRES = "{postgres: {postgres_url: {env: AGAR_DAGSTER_POSTGRES_URL}}}"
-"""The address has a password in it: it stays in the environment."""
+_FILES = "{custom: {module: agar_pipeline.defs.home_storage, class: HomeStorage, config: {}}}"
 _ADDRESS = "AGAR_DAGSTER_POSTGRES_URL=postgresql+psycopg2://USER:PASSWORD@HOST/NAME"
 """With its driver: SQLAlchemy takes another one by default, which dagster-postgres does not bring."""
 
@@ -43,13 +37,13 @@ def dagster_home() -> Path:
     Raises:
         ConfigError: the home's history is in Postgres, and no address is given; or `AGAR_MAX_RUNS` makes no sense.
         MissingPackageError: an address is given, without the package for it.
+        StorageError: the home is not ours, or cannot be written.
     """
-    folder = agar_home() / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = dagster_folder()
     path = folder / "dagster.yaml"
     there = path.read_text() if path.exists() else ""
     runs = "" if (limit := max_runs()) is None else f"runs: {{max_concurrent_runs: {limit}}}, "
-    text = _YAML.format(home=agar_home(), storage=_storage(there), runs=runs)
+    text = _YAML.format(storage=_storage(there), runs=runs)
     if there != text:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
@@ -66,13 +60,13 @@ def _storage(there: str) -> str:
             raise ConfigError(f"AGAR_DAGSTER_POSTGRES_URL begins with {url.partition('://')[0]}: set {_ADDRESS}")
         if find_spec("dagster_postgres") is None:
             raise MissingPackageError.of(ModuleNotFoundError(name="dagster_postgres"))
-        return _POSTGRES
-    if _POSTGRES in there:
+        return POSTGRES
+    if POSTGRES in there:
         raise ConfigError(
             f"{agar_home()} has its Dagster history in Postgres: set {_ADDRESS}, "
             "or delete dagster/dagster.yaml there to begin a new history without it"
         )
-    return f"{{sqlite: {{base_dir: {agar_home()}/dagster/storage}}}}"
+    return _FILES
 
 
 def open_instance() -> dg.DagsterInstance:

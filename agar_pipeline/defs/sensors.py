@@ -11,6 +11,7 @@ import dagster as dg
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import AutoRefresh, SnapshotSource, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.instance import read_records
 from agar_pipeline.defs.jobs import gpu_tags
 from agar_pipeline.defs.run_locks import fail_dead_runs
@@ -45,6 +46,7 @@ def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRe
     )
     def dataset_changed(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         try:
+            require_one_home(context.instance)
             version = _observe(context.instance, config)
         except PipelineError as error:
             yield dg.SkipReason(f"the dataset cannot be looked at: {error}")

@@ -6,6 +6,7 @@ import dagster as dg
 
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import agar_home, to_plain
+from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.sources import Observation, observe_source
 
@@ -22,6 +23,7 @@ def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
         metadata={name: value for name, value in to_plain(config).items() if value is not None},
     )
     def fiftyone_dataset(context: dg.OpExecutionContext) -> dg.ObserveResult:
+        require_one_home(context.instance)
         seen = observe_source(config, agar_home())
         context.log.info(f"{seen.samples} samples, {seen.boxes} boxes")
         return dg.ObserveResult(
@@ -48,6 +50,7 @@ def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
     Returns:
         The observed data version.
     """
+    require_one_home(context.instance)
     keep_run(context.run_id)
     seen = observe_source(snapshot_node.config, agar_home())
     step = context.get_step_execution_context()

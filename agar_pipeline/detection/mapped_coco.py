@@ -18,8 +18,8 @@ import numpy as np
 
 from agar_pipeline.config import agar_home
 from agar_pipeline.detection.mapped import TextColumn, open_array, save_array
-from agar_pipeline.disk import scratch_folder
 from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.home import scratch_folder
 
 FORMAT = 1
 """Raised whenever other columns are written than before: older ones are then ignored."""

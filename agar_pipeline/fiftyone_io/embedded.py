@@ -13,6 +13,7 @@ from pathlib import Path
 from agar_pipeline.config import database_idle_s
 from agar_pipeline.errors import StorageError
 from agar_pipeline.fiftyone_io.own_mongod import OwnMongod, attached
+from agar_pipeline.ownership.home import open_home
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def embedded_database(home: Path) -> Iterator[str]:
         DatabaseError: it cannot be started, or does not answer.
         StorageError: the home cannot be written, or another user could open the database's folder.
     """
-    folder = home.resolve() / "fiftyone"
+    folder = open_home(home.resolve()) / "fiftyone"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = folder.resolve()

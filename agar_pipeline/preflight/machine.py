@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from importlib import metadata, util
 from pathlib import Path
 
 from agar_pipeline import disk
+from agar_pipeline.config import CHECKOUT, HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.home import open_home, scratch_folder
 from agar_pipeline.preflight.check import Check
 
 SHM_BYTES = 512_000_000
@@ -24,14 +27,14 @@ _VITAL = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "antlr
 
 
 def check_storage(home: Path) -> Iterator[Check]:
-    """/dev/shm, TMPDIR, and the home: room, the right to write, locks."""
+    """/dev/shm, TMPDIR, and the home: its place, room, the right to write, locks."""
     shm = Path("/dev/shm")
     if shm.is_dir():
         yield _check_room("/dev/shm", shm, SHM_BYTES, "give the container more (--shm-size=2g), or data.num_workers=0")
     tmp = Path(tempfile.gettempdir())
     yield _check_room("TMPDIR", tmp, TMP_BYTES, "set TMPDIR to a larger disk")
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        yield _check_place(open_home(home))
         needed, source = forecast(home)
         yield _check_room("home", home, needed, f"free some (agar clean), or set AGAR_HOME; forecast from {source}")
         yield _check_locks(home)
@@ -39,7 +42,23 @@ def check_storage(home: Path) -> Iterator[Check]:
         fix = "check its permissions, or set AGAR_HOME to a folder that you can write"
         yield Check("home", "FAIL", f"{home} cannot be written: {error.strerror}", fix)
     except StorageError as error:
-        yield Check("locks", "FAIL", str(error).splitlines()[0], "set AGAR_HOME to a local disk")
+        found, _, fix = str(error).partition("\n")
+        name = "locks" if getattr(error.__cause__, "errno", None) in disk.WITHOUT_LOCKS else "home"
+        yield Check(name, "FAIL", found, fix or "set AGAR_HOME to a local disk")
+
+
+def _check_place(home: Path) -> Check:
+    """Whether the home lies where nobody tidies up."""
+    if not home.is_relative_to(CHECKOUT):
+        return Check("home place", "OK", f"{home} is outside the checkout")
+    found = f"{home} is in the checkout: `git clean -dx` deletes labels, snapshots and checkpoints"
+    target = default_home()
+    if home != HOME_LINK or target == HOME_LINK:
+        return Check("home place", "WARN", found, "set AGAR_HOME to a folder outside it, `agar backup` before")
+    old, new, parent = (shlex.quote(str(path)) for path in (home, target, target.parent))
+    return Check(
+        "home place", "WARN", found, f"when nothing runs: mkdir -p {parent} && mv {old} {new} && ln -s {new} {old}"
+    )
 
 
 def _check_room(name: str, folder: Path, needed: int, fix: str) -> Check:
@@ -60,7 +79,7 @@ def forecast(home: Path) -> tuple[int, str]:
 
 
 def _check_locks(home: Path) -> Check:
-    with disk.clear_storage_errors(home), disk.scratch_folder(home, "check-") as folder:
+    with disk.clear_storage_errors(home), scratch_folder(home, "check-") as folder:
         path = folder / "probe.lock"
         with disk.locked(path), disk.free(path) as is_free:
             if is_free:

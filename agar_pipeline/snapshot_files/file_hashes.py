@@ -23,6 +23,7 @@ from types import TracebackType
 import numpy as np
 
 from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.home import open_home
 from agar_pipeline.partitions import open_pool
 
 _WHOLE_BYTES = 64_000_000
@@ -77,7 +78,7 @@ class FileMemory:
 
     def __enter__(self) -> FileMemory:
         with _storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            open_home(self._path.parent)
             self._memory = sqlite3.connect(self._path, timeout=30)
             self._memory.execute("PRAGMA journal_mode=WAL")
             self._memory.execute("PRAGMA synchronous=NORMAL")

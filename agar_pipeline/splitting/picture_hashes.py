@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.home import open_home
 from agar_pipeline.partitions import open_pool
 
 HASH_SIDE = 16
@@ -61,7 +62,7 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
     """
     path = home / "picture_hashes.sqlite"
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        open_home(home)
         with closing(sqlite3.connect(path, timeout=30)) as memory:
             known = _recall(memory)
             new = {digest: place for digest, place in zip(sha256, paths, strict=True) if digest not in known}

@@ -18,6 +18,7 @@ from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
 from agar_pipeline.config.places import store_url
 from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.ownership.home import open_home
 from agar_pipeline.store import sharing
 from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
 from agar_pipeline.store.key import Built, Key, Log, Write, folders_in, use_lock, writer_lock
@@ -54,6 +55,7 @@ class Store:
             return root
         root = self.folder(key) / name
         with disk.clear_storage_errors(self.folder(key)):
+            open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             with disk.locked(writer_lock(root)):
                 if root.exists() or sharing.fetch(self, key, root):
@@ -109,6 +111,7 @@ class Store:
         root = self.folder(key) / name
         with contextlib.ExitStack() as stack:
             stack.enter_context(disk.clear_storage_errors(self.folder(key), lambda: self._explain_need(key, 0)))
+            open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             self.sweep()
             for used in uses:

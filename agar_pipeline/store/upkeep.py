@@ -10,6 +10,7 @@ from pathlib import Path
 from agar_pipeline import disk
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.ownership.home import require_own, sweep_scratch
 from agar_pipeline.store.content import find_faults
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, use_lock, writer_lock
@@ -71,7 +72,8 @@ def verify(store: Store, progress: Progress) -> Verdict:
         store: Of the home.
         progress: Called with (bytes done, bytes in all).
     """
-    swept = len(store.sweep()) + len(disk.sweep_scratch(store.home))
+    require_own(store.home)
+    swept = len(store.sweep()) + len(sweep_scratch(store.home))
     sizes = {(key, root): disk.size_bytes(root) for key in store.assets() for root in store.roots(key)}
     bad: list[BadArtifact] = []
     done, total = 0, sum(sizes.values())
@@ -185,8 +187,9 @@ def drop(store: Store, chosen: Collection[Droppable]) -> tuple[list[Droppable], 
     Returns:
         What was removed, and what is in use.
     """
+    require_own(store.home)
     store.sweep()
-    disk.sweep_scratch(store.home)
+    sweep_scratch(store.home)
     dropped: list[Droppable] = []
     in_use: list[Droppable] = []
     targets, kept = _targets(store), find_kept(store)

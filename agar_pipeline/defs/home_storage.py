@@ -1,0 +1,137 @@
+"""Dagster's storage in the home, wherever that is: what dagster.yaml of the checkout and of each home name.
+
+So runs and artifacts are of one home without any exported variable. Here: the classes, and the refusal where Dagster
+was pointed to another home all the same. Not here: the home's own dagster.yaml (`instance`).
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+from agar_pipeline.config.places import HOME_MARKER, agar_home, dagster_postgres_url
+from agar_pipeline.errors import ConfigError
+from agar_pipeline.ownership.home import open_home
+
+POSTGRES = "{postgres: {postgres_url: {env: AGAR_DAGSTER_POSTGRES_URL}}}"
+"""The storage of a home whose history is in Postgres. The address has a password in it: it stays in the environment."""
+_MEND = 'eval "$(agar env)"'
+
+
+def dagster_folder() -> Path:
+    """Where the home keeps what is Dagster's; the home is made where it is not there yet.
+
+    Raises:
+        StorageError: the home is not ours, or cannot be written.
+    """
+    folder = open_home(agar_home()) / "dagster"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _is_server() -> bool:
+    """Whether somebody started this process to look at a home; those that it starts are given its instance."""
+    program, *words = sys.argv
+    return words[:1] == ["dev"] or (Path(program).name == "dagster-webserver" and "--instance-ref" not in words)
+
+
+@cache
+def _tell(home: Path) -> None:
+    """Once, though a process opens its instance more than once."""
+    logging.getLogger("dagster").info(f"the home is {home}")
+
+
+def _folder_that_was_meant() -> Path:
+    require_exported_home()
+    return dagster_folder()
+
+
+class HomeStorage(DagsterSqliteStorage):
+    """Runs, events and schedules, in SQLite files of the home."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """Raises ConfigError where the home's history is in Postgres, or Dagster was pointed to another home."""
+        folder = _folder_that_was_meant()
+        own = folder / "dagster.yaml"
+        if dagster_postgres_url() is not None or (own.exists() and POSTGRES in own.read_text()):
+            raise ConfigError(f"{agar_home()} has its Dagster history in Postgres, not in files: run {_MEND} first")
+        return cls.from_local(str(folder / "storage"), inst_data=inst_data)
+
+
+class HomeArtifactStorage(LocalArtifactStorage):
+    """Dagster's own files beside the history."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        folder = _folder_that_was_meant()
+        if _is_server():
+            _tell(folder.parent)
+        return cls(str(folder), inst_data=inst_data)
+
+
+class HomeComputeLogs(LocalComputeLogManager):
+    """What steps print."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        return cls(str(_folder_that_was_meant() / "logs"), inst_data=inst_data)
+
+
+def require_exported_home() -> None:
+    """Refuse a DAGSTER_HOME that lies in another home than ours.
+
+    Raises:
+        ConfigError: with the line that mends it.
+    """
+    exported = os.environ.get("DAGSTER_HOME")
+    if not exported:
+        return
+    home = Path(os.path.realpath(exported)).parent
+    if home != agar_home() and (home / HOME_MARKER).exists():
+        raise ConfigError(
+            f"DAGSTER_HOME leads into the home {home}, but AGAR_HOME is {agar_home()}: nothing was computed\n"
+            f"point both to one home: {_MEND}"
+        )
+
+
+def require_one_home(instance: dg.DagsterInstance) -> None:
+    """Refuse to compute where the history of it would be written into another place than the home.
+
+    Histories of servers (Postgres), and of tests in memory, have no place.
+
+    Raises:
+        ConfigError: with the line that mends it.
+    """
+    require_exported_home()
+    events = instance.event_log_storage
+    if not isinstance(events, SqliteEventLogStorage):
+        return
+    place = Path(os.path.realpath(events._base_dir))
+    if not place.is_relative_to(agar_home() / "dagster"):
+        raise ConfigError(
+            f"Dagster writes its history into {place}, but the artifacts go into {agar_home()}: nothing was computed\n"
+            f"point both to one home: {_MEND}"
+        )

@@ -1,0 +1,229 @@
+"""The home: a folder of our own, private to its user, with a marker file that says so.
+
+A folder that holds anything else is refused before anything is made in it. A home from before there were markers is
+known by what is in it, and gets one. Scratch folders in a home are listed beside them: only those are ever swept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from agar_pipeline import disk
+from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, agar_home, default_home
+from agar_pipeline.errors import StorageError
+
+FORMAT = 1
+"""Of a home, as its marker says; raised when an older version could no longer use it."""
+_OURS = frozenset(
+    {"artifacts", "columns", "composed", "dagster", "demo", "docs", "fiftyone", "file_contents", "leases", "logs"}
+    | {"mlflow", "quarantine", "reports", "resume", "tmp"}
+)
+"""Folders of a home from before there were markers."""
+_OUR_FILES = re.compile(r"(file_hashes|file_checks|picture_hashes)\.sqlite(-wal|-shm|-journal)?")
+_EVIDENCE = (
+    "artifacts/*/*/manifest.json",
+    "artifacts/*/*/*/manifest.json",
+    "fiftyone/db/WiredTiger",
+    "dagster/dagster.yaml",
+    "dagster/storage/history/runs/index.db",
+    "composed/*.json",
+    "file_contents/*.json",
+    "demo/plates",
+    "file_hashes.sqlite",
+)
+"""At least one of these is in such a home."""
+_SYSTEMS = frozenset({"/", "/tmp", "/var/tmp", "/dev/shm"})
+_SHOWN = 3
+"""Names of foreign files in a message."""
+_LOCK = ".lock"
+_LISTED = ".scratch-"
+"""How the files begin that list scratch folders."""
+
+STRAYS = re.compile(
+    r"\.DS_Store|\._.*|\.localized|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.nfs[0-9a-fA-F]+|\.fuse_hidden[0-9a-fA-F]+"
+    r"|\.directory|lost\+found|@eaDir|\.Trash-\d+|\.snapshot",
+    re.IGNORECASE,
+)
+"""Names of what file managers and file systems leave in any folder."""
+
+
+def is_stray(path: str) -> bool:
+    """Whether a path, relative to a folder, is something that a file manager or a file system put there."""
+    return any(STRAYS.fullmatch(part) for part in path.split("/"))
+
+
+def open_home(home: Path) -> Path:
+    """Make the home where it is not there yet; mark one that is older than markers. Cheap where all is well.
+
+    Raises:
+        StorageError: the folder holds something that is not ours, was made by a newer version, or cannot be written.
+    """
+    if (home / HOME_MARKER).is_file():
+        require_own(home)
+    else:
+        with disk.clear_storage_errors(home):
+            _make(home)
+    if not os.environ.get("AGAR_HOME") and home == agar_home():
+        link_checkout(home)
+    return home
+
+
+def require_own(home: Path) -> None:
+    """Refuse a folder that is not a home, without making anything; one that is empty or not there may become one.
+
+    Raises:
+        StorageError: it holds something that is not ours, or was made by a newer version.
+    """
+    try:
+        marker = json.loads((home / HOME_MARKER).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        foreign = find_foreign(home)
+        if foreign and not (home / HOME_MARKER).is_file():  # another process may be making it
+            raise _refusal(home, foreign) from None
+        return
+    except ValueError:
+        raise StorageError(
+            f"{home / HOME_MARKER} is damaged: remove it if {home} is a home of agar_pipeline, it is made again"
+        ) from None
+    made = marker.get("format") if isinstance(marker, dict) else None
+    if not isinstance(made, int) or made > FORMAT:
+        raise StorageError(
+            f"the home {home} has format {made!r}, this agar_pipeline knows {FORMAT}: upgrade it, or set AGAR_HOME"
+        )
+
+
+def find_foreign(home: Path) -> list[str]:
+    """What keeps a folder without a marker from being a home: names of what is not ours in it, sorted."""
+    if not home.is_dir():
+        return []
+    there = sorted(path.name for path in home.iterdir())
+    names = [name for name in there if not is_stray(name) and not name.startswith(f".{HOME_MARKER}.")]
+    foreign = [name for name in names if not ((name in _OURS and (home / name).is_dir()) or _OUR_FILES.fullmatch(name))]
+    known = not _holds_files(home, names) or any(True for pattern in _EVIDENCE for _ in home.glob(pattern))
+    return foreign if foreign or known else names
+
+
+def _holds_files(home: Path, names: list[str]) -> bool:
+    """Whether anything but empty folders and locks is below these names."""
+    return any(
+        not file.startswith(".")
+        for name in names
+        for _, _, files in [("", [], [name] if (home / name).is_file() else []), *os.walk(home / name)]
+        for file in files
+    )
+
+
+def _refusal(home: Path, foreign: list[str]) -> StorageError:
+    shown = ", ".join(map(repr, foreign[:_SHOWN]))
+    more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+    return StorageError(
+        f"{home} cannot be the home: it holds {shown}{more}, which agar_pipeline did not make; nothing was written\n"
+        "set AGAR_HOME to a new or an empty folder"
+    )
+
+
+def _make(home: Path) -> None:
+    """A folder of 0700 with a marker in it, written last and in one piece."""
+    require_own(home)
+    if os.path.lexists(HOME_LINK) and Path(os.path.realpath(HOME_LINK)) == home != default_home() and not home.exists():
+        raise StorageError(
+            f"{HOME_LINK} leads to the home {home}, which is not there: mount its disk\n"
+            "or remove the link to begin with an empty home"
+        )
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        home.mkdir(mode=0o700)
+    _make_private(home)
+    draft = home / f".{HOME_MARKER}.{os.getpid()}"
+    draft.write_text(json.dumps({"made_by": "agar_pipeline", "format": FORMAT, "id": secrets.token_hex(16)}) + "\n")
+    disk.sync(draft)
+    draft.replace(home / HOME_MARKER)
+    disk.sync(home)
+
+
+def _make_private(home: Path) -> None:
+    """Nobody but its owner may look into it; a group that was let in to write on purpose (setgid) stays.
+
+    A folder of somebody else's (a volume that a cluster mounts) has the modes that they gave it.
+    """
+    found = home.stat()
+    if str(home) in _SYSTEMS or (found.st_mode & stat.S_ISVTX and found.st_uid != os.geteuid()):
+        raise StorageError(f"{home} belongs to all users: set AGAR_HOME to a folder of your own, below it for instance")
+    shared = found.st_mode & stat.S_ISGID and found.st_mode & stat.S_IWGRP
+    mode = stat.S_IMODE(found.st_mode) & (~0o007 if shared else ~0o077)
+    if found.st_uid == os.geteuid() and mode != stat.S_IMODE(found.st_mode):
+        home.chmod(mode)
+
+
+def link_checkout(home: Path) -> None:
+    """Let `.agar` in the checkout lead to its home; let the checkout's own place lead there too, where it was moved.
+
+    So `git clean` in a checkout that was moved finds the same home again. A checkout that cannot be written does
+    without.
+    """
+    checkout = HOME_LINK.parent
+    if home.is_relative_to(checkout) or not (checkout / "pyproject.toml").is_file():
+        return
+    for link in (HOME_LINK, default_home()):
+        if not os.path.lexists(link) and link != home:
+            with contextlib.suppress(OSError):
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(home, target_is_directory=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
+    """A folder below `home/tmp` that is removed after the block; if the process dies in it, by the next caller."""
+    parent = open_home(home) / "tmp"
+    parent.mkdir(exist_ok=True)
+    sweep_scratch(home)
+    token = secrets.token_hex(16)
+    folder, listed = parent / f"{prefix}{token[:8]}", parent / f"{_LISTED}{prefix}{token[:8]}"
+    with disk.locked(parent / _LOCK):  # a folder without its lock is seen by nobody
+        listed.write_text(token)
+        folder.mkdir(mode=0o700)
+        held = disk.acquire(folder / _LOCK)
+        (folder / _LOCK).write_text(token)
+    assert held is not None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        disk.remove(listed)
+        os.close(held)
+
+
+def sweep_scratch(home: Path) -> list[Path]:
+    """Remove the scratch folders of dead processes: those that are listed, and hold the token they are listed with."""
+    swept: list[Path] = []
+    parent = home / "tmp"
+    if not parent.is_dir():
+        return swept
+    with disk.locked(parent / _LOCK):
+        for listed in parent.glob(f"{_LISTED}*"):
+            folder = parent / listed.name.removeprefix(_LISTED)
+            with contextlib.suppress(FileNotFoundError):  # its owner may be removing it
+                if not folder.is_symlink() and _is_dead(folder, listed.read_text()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    swept.append(folder)
+                if not folder.exists():
+                    disk.remove(listed)
+    return swept
+
+
+def _is_dead(folder: Path, token: str) -> bool:
+    lock = folder / _LOCK
+    if not lock.is_file():
+        return folder.is_dir() and not any(folder.iterdir())  # died between making the folder and its lock
+    if lock.read_text() not in (token, ""):  # empty: died before it was written
+        return False
+    with disk.free(lock) as is_free:
+        return is_free
