@@ -52,13 +52,14 @@ def require_private_folder(path: Path) -> Path:
     return path
 
 
-def open_private(path: Path) -> IO[str]:
+def open_private(path: Path, *, create: bool = True) -> IO[str]:
     """The file for reading and writing, made where it is missing, of mode 0600; its content stays.
 
     Raises:
         StorageError: it belongs to another user, is a link, or no ordinary file.
+        FileNotFoundError: it is not there, and not to be made.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, FILE_MODE)
     except OSError as error:

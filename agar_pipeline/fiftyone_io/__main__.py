@@ -29,14 +29,15 @@ def _resolve(request: dict[str, Any], log: Log) -> dict[str, Any]:
 def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone, migrate
 
-    migrate(import_fiftyone(request["uri"], may_write=True, may_migrate=True), request["dataset"])
+    fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True, may_migrate=True)
+    migrate(fiftyone, request["dataset"])
     return {}
 
 
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 
-    fiftyone = import_fiftyone(request["uri"], may_write=True)
+    fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
     prepare_dataset(fiftyone, request["dataset"], request["text_fields"], request.get("label_field", IMPORT_FIELD))
     return {}
 
@@ -46,7 +47,7 @@ def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.import_images import import_at, progress_line
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 
-    fiftyone = import_fiftyone(request["uri"], may_write=True)
+    fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
 
     def prepare(dataset: str, text_fields: list[str]) -> None:
         prepare_dataset(fiftyone, dataset, text_fields)
@@ -87,7 +88,7 @@ def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
 def _writable(request: dict[str, Any]) -> Any:
     from agar_pipeline.fiftyone_io.resolve import import_fiftyone
 
-    return import_fiftyone(request["uri"], may_write=True)
+    return import_fiftyone(request["uri"], request["dataset"], may_write=True)
 
 
 def _config(request: dict[str, Any]) -> SnapshotConfig:

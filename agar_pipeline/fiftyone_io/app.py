@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from agar_pipeline.fiftyone_io.import_guard import guard_server
 from agar_pipeline.web import AccessRules, Address, listen, published, serve
 
 _USUAL_PORT = 5151
@@ -41,6 +42,7 @@ def open_app(fiftyone: Any, dataset: Any, view: str, home: Path, log: Callable[[
     from fiftyone.server.app import app
     from fiftyone.server.events import set_port
 
+    guard_server()
     slug = dataset._get_saved_view_doc(view).slug
     with listen(_USUAL_PORT) as listening:
         port = listening.getsockname()[1]

@@ -14,22 +14,39 @@ from bson import json_util
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatabaseError, DatasetError
 from agar_pipeline.fiftyone_io.database import connect
+from agar_pipeline.fiftyone_io.import_guard import guard_classes, guard_stages
 from agar_pipeline.fiftyone_io.revision import read_revisions, require_usable
 from agar_pipeline.fiftyone_io.settings import database_name, prepare_child
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, ResolvedSource, shorten
+from agar_pipeline.fiftyone_io.trusted_documents import require_reading_view, require_trusted
 
 _GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTrajectories")
 
 
-def import_fiftyone(uri: str, *, may_write: bool = False, may_migrate: bool = False) -> Any:
+def import_fiftyone(uri: str, dataset: str | None = None, *, may_write: bool = False, may_migrate: bool = False) -> Any:
     """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets.
 
-    It uses the database as it is, whatever its version, unless it `may_migrate` it: see `revision`.
+    It uses the database as it is, whatever its version, unless it `may_migrate` it: see `revision`. Of what the
+    database names it imports only classes of its own: see `import_guard`.
+
+    Args:
+        uri: The database.
+        dataset: The one that will be loaded, which is looked at first, so that a refusal can name the place.
+        may_write: As in `prepare_child`.
+        may_migrate: As in `prepare_child`.
+
+    Raises:
+        DatasetError: the dataset would make FiftyOne run what is not its own.
     """
+    if dataset is not None:
+        with connect(uri) as client:
+            require_trusted(client[database_name()], dataset)
     prepare_child(uri, may_write=may_write, may_migrate=may_migrate)
+    guard_classes()
     import fiftyone
     import fiftyone.core.odm.database as odm_database
 
+    guard_stages()
     odm_database._delete_non_persistent_datasets_if_allowed = lambda: None
     return fiftyone
 
@@ -59,7 +76,9 @@ def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
     """
     with connect(uri) as client:
         require_usable(read_revisions(client[database_name()], config.dataset), config.database)
-    fiftyone = import_fiftyone(uri)
+        if config.view and config.view.startswith("saved:"):
+            require_reading_view(client[database_name()], config.dataset, config.view.removeprefix("saved:"))
+    fiftyone = import_fiftyone(uri, config.dataset)
     try:
         dataset = fiftyone.Dataset(config.dataset, _create=False, _virtual=True)
     except (OSError, ValueError) as error:

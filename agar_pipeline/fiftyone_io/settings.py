@@ -34,6 +34,12 @@ def database_dir() -> Path:
     return Path(_setting("database_dir") or Path.home() / ".fiftyone" / "var" / "lib" / "mongo").expanduser().absolute()
 
 
+def module_path() -> list[str]:
+    """Modules with the user's own classes, which their FiftyOne imports each time it starts."""
+    value = _setting("module_path") or []
+    return [name.strip() for name in (value.split(",") if isinstance(value, str) else value) if name.strip()]
+
+
 def warns_about_versions() -> bool:
     """Whether FiftyOne, as the user set it up, checks the database's version at all."""
     value = os.environ.get(_THEIR_VALIDATION) or _setting("database_validation")

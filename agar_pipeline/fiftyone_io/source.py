@@ -22,7 +22,9 @@ from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.trusted_documents import require_reading
 from agar_pipeline.ownership.insertions import find_unfinished
+from agar_pipeline.private_files import open_private, private_folder
 from agar_pipeline.secrets import mask
 
 FORMAT = 1
@@ -62,17 +64,25 @@ def resolved_source(config: SnapshotConfig, database: Database, home: Path, reso
     plain = plain_source(config, document)
     if plain is not None:
         return plain
-    path = home / "fiftyone" / "resolved" / f"{_key(config, document, database)}.json"
-    try:
-        return ResolvedSource(**json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        pass
-    source = resolve(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(asdict(source)))
-    draft.replace(path)
+    private_folder((home / "fiftyone").resolve())  # what is remembered is asked of the database as it is
+    path = private_folder(home / "fiftyone" / "resolved") / f"{_key(config, document, database)}.json"
+    source = _remembered(path)
+    if source is None:
+        source = resolve(config)
+        draft = path.with_suffix(f".{os.getpid()}")
+        with open_private(draft) as stream:
+            stream.write(json.dumps(asdict(source)))
+        draft.replace(path)
+    require_reading(source.stages, f"view {config.view!r} of dataset {config.dataset!r}")
     return source
+
+
+def _remembered(path: Path) -> ResolvedSource | None:
+    try:
+        with open_private(path, create=False) as stream:
+            return ResolvedSource(**json.load(stream))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def plain_source(config: SnapshotConfig, document: dict[str, Any]) -> ResolvedSource | None:
