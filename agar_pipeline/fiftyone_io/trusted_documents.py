@@ -19,7 +19,7 @@ from typing import Any
 from bson import DBRef, json_util
 from pymongo.database import Database
 
-from agar_pipeline.errors import DatasetError
+from agar_pipeline.errors import DatabaseError, DatasetError
 from agar_pipeline.fiftyone_io.settings import module_path
 
 STAGES_MODULE = "fiftyone.core.stages"
@@ -137,7 +137,7 @@ def fiftyone_folder() -> Path:
     """Where the package lies; it is found, not imported."""
     spec = importlib.util.find_spec("fiftyone")
     if spec is None or spec.origin is None:
-        raise DatasetError("FiftyOne is not installed, so no dataset can be loaded: run `make setup`")
+        raise DatabaseError("FiftyOne is not installed, so no dataset can be loaded: run `make setup`")
     return Path(spec.origin).parent
 
 
