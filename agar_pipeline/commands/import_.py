@@ -22,11 +22,18 @@ _ANNOTATIONS = {
     "voc": "Folder of the XML files; default: Annotations/, else the images' folder.",
     "yolo": "Folder of the text files, or the file with the classes' names; default: looked for.",
 }
+_OVERWRITE = (
+    "Replace labels that a person made or changed by those of the annotations, in the field ground_truth only. Other "
+    "fields, tags and samples that no import made are not removed."
+)
 
 
 @click.group("import", epilog="Example: agar import agar --images-dir photos --dataset plates")
 def command() -> None:
-    """Annotated images into a FiftyOne dataset. Twice is once: what is there already stays as it is.
+    """Annotated images into a FiftyOne dataset. Twice is once: samples follow their annotation files.
+
+    Labels that a person made or changed stay, and are named: so do samples that no import made. A photo that moved is
+    known by its content.
 
     Labels become the class names of the pipeline file whose dataset it is; spellings do not count. Broken files are
     listed, the rest is imported, and the exit code is 1.
@@ -44,6 +51,7 @@ def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         click.option(
             "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, where there is none yet."
         ),
+        click.option("--overwrite", is_flag=True, help=_OVERWRITE),
         migrate_option,
         click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON."),
     ]

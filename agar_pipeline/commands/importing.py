@@ -15,7 +15,7 @@ from agar_pipeline.commands.terminal import echo, progress_bar, say
 from agar_pipeline.config import PipelineConfig, agar_home, load_pipeline, pipeline_name
 
 if TYPE_CHECKING:
-    from agar_pipeline.fiftyone_io.import_plan import ImportCounts
+    from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 
 _SHOWN = 10
 
@@ -30,8 +30,9 @@ def import_and_report(
     pipeline_file: str | None = None,
     annotations: Path | None = None,
     training_lists: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Import, print, and exit 1 where something was broken."""
+    """Import, print, and exit 1 where something was broken or has to be imported again."""
     from agar_pipeline.fiftyone_io.annotated import ImportSource
     from agar_pipeline.fiftyone_io.import_images import import_images
 
@@ -47,7 +48,9 @@ def import_and_report(
     if database is None:
         database = pipeline.database if pipeline else "embedded" if pipeline_file else load_pipeline().database
     with progress_bar("importing") as progress:
-        counts = import_images(source, dataset, database, agar_home(), say, progress, migrate=migrate_database)
+        counts = import_images(
+            source, dataset, database, agar_home(), say, progress, migrate=migrate_database, overwrite=overwrite
+        )
     if pipeline_file and pipeline is None and not counts.classes:
         say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written: annotate, import again")
     elif pipeline_file and pipeline is None:
@@ -55,12 +58,13 @@ def import_and_report(
         say(f"wrote {path}: read it once, it is yours to edit")
         pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
+    _say_what_was_kept(counts)
     if as_json:
         echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
     else:
         _print(dataset, counts)
         echo(f"next: {_next_step(dataset, counts, pipeline)}")
-    if counts.problems:
+    if counts.problems or counts.changed_meanwhile:
         raise click.exceptions.Exit(1)
 
 
@@ -71,7 +75,8 @@ def _print(dataset: str, counts: ImportCounts) -> None:
         f"{dataset}: {counts.images:,} images, {counts.boxes:,} boxes, {len(counts.classes)} classes"
         + (f" ({classes}{f' and {rest} more' if rest > 0 else ''})" if classes else "")
     )
-    echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
+    moved = f"; {counts.moved} of them found at a new place" if counts.moved else ""
+    echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged{moved}")
     for each in counts.lists:
         echo(f"tag {each['tag']}: {each['tagged']} of {each['entries']} listed images")
 
@@ -99,6 +104,18 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         say(f"broken: {problem}")
     if len(counts.problems) > _SHOWN:
         say(f"broken: and {len(counts.problems) - _SHOWN} more; --json lists them all")
+
+
+def _say_what_was_kept(counts: ImportCounts) -> None:
+    from agar_pipeline.fiftyone_io.import_counts import KEPT, OVERWRITTEN
+
+    for why, filepaths in counts.kept.items():
+        _say_names(KEPT[why], filepaths)
+    if counts.kept.keys() & OVERWRITTEN:
+        say("note: `--overwrite` replaces what was kept by what the annotations say; nothing brings it back")
+    _say_names(
+        "samples changed while importing and were left as they are: run the import again", counts.changed_meanwhile
+    )
 
 
 def _say_names(what: str, names: list[str]) -> None:

@@ -56,7 +56,8 @@ def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
         log(progress_line(done, total))
 
     source = ImportSource(**request["source"])
-    return asdict(import_at(request["uri"], source, request["dataset"], prepare, progress))
+    home, overwrite = Path(request["home"]), request["overwrite"]
+    return asdict(import_at(request["uri"], source, request["dataset"], home, prepare, progress, overwrite=overwrite))
 
 
 def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:

@@ -5,13 +5,10 @@ Here: what the readers of all formats share. Not here: finding the files (`file_
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,12 +57,6 @@ class AnnotatedImage:
     """Objects are there but not marked: no ground truth for a detector."""
     miscounted: bool = False
     """It states another number of objects than it has boxes."""
-
-    @cached_property
-    def digest(self) -> str:
-        """Of all that a sample would hold but where it lies: the annotation changed when it did."""
-        content = [self.labels, self.boxes_rel_xywh, self.attributes, self.metadata, self.fields, self.uncountable]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass

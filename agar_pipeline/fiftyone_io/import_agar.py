@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.fiftyone_io.annotated import ImportSource, Progress
+from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 from agar_pipeline.fiftyone_io.import_images import import_images
-from agar_pipeline.fiftyone_io.import_plan import ImportCounts
 
 
 def import_agar(

@@ -19,20 +19,25 @@ from typing import Any
 import bson
 from bson import ObjectId
 from bson.errors import BSONError
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from agar_pipeline.config import Spellings
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.annotated import ImportSource, Progress, Reading
+from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Progress, Reading
 from agar_pipeline.fiftyone_io.database import connect
-from agar_pipeline.fiftyone_io.import_plan import TEXT_FIELDS, ImportCounts, now, plan_writes, sample_fields
+from agar_pipeline.fiftyone_io.import_counts import ImportCounts
+from agar_pipeline.fiftyone_io.import_match import Match, Sample, match_samples
+from agar_pipeline.fiftyone_io.import_plan import Arrival, Planner, as_detections, digest_of, now
+from agar_pipeline.fiftyone_io.import_writes import read_samples, write_arrivals, write_moves
 from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, detections_fields
 from agar_pipeline.fiftyone_io.training_lists import Membership, read_membership
 from agar_pipeline.launch import run_child
+from agar_pipeline.ownership.labels import RECORD_FIELD
+from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
-_BATCH = 500
 _CHILD = "agar_pipeline.fiftyone_io"
 _PROGRESS = "\x00progress "
 """Marks a line of a child that is progress, not a message."""
@@ -52,6 +57,7 @@ def import_images(
     progress: Progress,
     *,
     migrate: bool = False,
+    overwrite: bool = False,
 ) -> ImportCounts:
     """Import a folder of annotated images.
 
@@ -63,6 +69,7 @@ def import_images(
         log: Gets lines for people.
         progress: Called as images are read, and again as they are written.
         migrate: FiftyOne may migrate the database where it cannot use it otherwise.
+        overwrite: Labels that a person made or changed are replaced by those of the annotations.
 
     Returns:
         What was done; broken files are left out and listed in its `problems`.
@@ -83,13 +90,14 @@ def import_images(
 
     with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
         if source.format != "agar":  # FiftyOne's parsers are needed
-            request = {"do": "import", "uri": uri, "source": asdict(source), "dataset": dataset}
+            where = {"uri": uri, "home": str(home), "dataset": dataset}
+            request = {"do": "import", "source": asdict(source), "overwrite": overwrite, **where}
             return ImportCounts(**run_child(_CHILD, request, listen))
 
         def prepare(name: str, text_fields: list[str]) -> None:
             run_child(_CHILD, {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": text_fields}, log)
 
-        return import_at(uri, source, dataset, prepare, progress)
+        return import_at(uri, source, dataset, home, prepare, progress, overwrite=overwrite)
 
 
 def _without_dots(source: ImportSource) -> ImportSource:
@@ -104,7 +112,16 @@ def progress_line(done: int, total: int) -> str:
     return f"{_PROGRESS}{done} {total}"
 
 
-def import_at(uri: str, source: ImportSource, dataset: str, prepare: Prepare, progress: Progress) -> ImportCounts:
+def import_at(
+    uri: str,
+    source: ImportSource,
+    dataset: str,
+    home: Path,
+    prepare: Prepare,
+    progress: Progress,
+    *,
+    overwrite: bool = False,
+) -> ImportCounts:
     """Read all files, then write what differs from what is there."""
     reading, membership = read_source(source, progress)
     counts = ImportCounts(
@@ -117,18 +134,51 @@ def import_at(uri: str, source: ImportSource, dataset: str, prepare: Prepare, pr
     )
     if not reading.images:
         return counts
+    text_fields = tuple(sorted({name for image in reading.images for name in image.fields}))
     with connect(uri) as client:
         database: Database = client[database_name()]
-        document = _prepared(database, dataset, prepare)
+        document = _prepared(database, dataset, [*text_fields, RECORD_FIELD], prepare)
         samples = database[document["sample_collection_name"]]
-        rows = list(samples.find({}, {"filepath": 1, "import_digest": 1, "tags": 1}))
-        writes = list(plan_writes(reading.images, membership, rows, document["_id"], counts))
-        for start in range(0, len(writes), _BATCH):
-            samples.bulk_write(writes[start : start + _BATCH], ordered=False)
-            progress(min(start + _BATCH, len(writes)), len(writes))
+        list_tags = frozenset(count.tag for count in membership.counts)
+        planner = Planner(document["_id"], list_tags, overwrite, now(), text_fields, counts)
+        _write(samples, reading.images, membership, planner, home, progress)
         if counts.removed:
             database.datasets.update_one({"_id": document["_id"]}, {"$set": {"last_deletion_at": now()}})
     return counts
+
+
+def _write(
+    samples: Collection,
+    images: list[AnnotatedImage],
+    membership: Membership,
+    planner: Planner,
+    home: Path,
+    progress: Progress,
+) -> None:
+    """Find the images' samples, write them, and name those whose photo is gone."""
+    present = read_samples(samples, planner.text_fields)
+    with FileMemory(home, on_read=lambda done: progress(min(done, len(images)), len(images))) as memory:
+        photos = memory.look_up([str(image.path) for image in images]).sha256
+        match = match_samples(images, photos, present, lambda path: memory.look_up([path]).sha256[0])
+    arrivals = [
+        Arrival(image, photo, digest_of(image), frozenset(membership.tags.get(image.name, ())))
+        for image, photo in zip(images, photos, strict=True)
+    ]
+    write_moves(samples, present, match, planner)
+    write_arrivals(samples, arrivals, match, planner, {sample.id for sample in present}, progress)
+    met = {sample.id for sample in match.samples if sample is not None}
+    planner.counts.vanished = sorted(
+        sample.filepath for sample in present if sample.id not in met and _is_gone(sample, match)
+    )
+
+
+def _is_gone(sample: Sample, match: Match) -> bool:
+    """Whether the photo of a sample that an import wrote is not where the sample says."""
+    if sample.record is None and not sample.of_earlier_version:
+        return False
+    if sample.id in match.displaced:
+        return match.displaced[sample.id] is None
+    return not Path(sample.filepath).exists()
 
 
 def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Membership]:
@@ -155,7 +205,7 @@ def _leave_out_unstorable(reading: Reading) -> None:
     storable = []
     for image in reading.images:
         try:
-            size = len(bson.encode({**sample_fields(image), "digest": image.digest}))
+            size = len(bson.encode({"filepath": str(image.path), **as_detections(image), **image.fields}))
         except (BSONError, UnicodeError, OverflowError, ValueError) as error:
             reading.problems.append(f"{image.path}: its annotation cannot be stored ({error}): mend it")
             continue
@@ -172,23 +222,23 @@ def _unknown_labels(reading: Reading, class_map: dict[str, int]) -> dict[str, in
     return {label: count for label, count in counted.items() if class_map and spellings.category_id(label) is None}
 
 
-def _prepared(database: Database, dataset: str, prepare: Prepare) -> dict[str, Any]:
+def _prepared(database: Database, dataset: str, text_fields: list[str], prepare: Prepare) -> dict[str, Any]:
     """The dataset's record, once it has all fields."""
     for attempt in range(2):
         document = database.datasets.find_one({"name": dataset})
-        if document is not None and _is_prepared(document):
+        if document is not None and _is_prepared(document, text_fields):
             return document
         if attempt == 0:
-            prepare(dataset, list(TEXT_FIELDS))
+            prepare(dataset, text_fields)
     raise DatasetError(f"FiftyOne did not make dataset {dataset!r} ready for an import: see `fiftyone datasets info`")
 
 
-def _is_prepared(document: dict[str, Any]) -> bool:
+def _is_prepared(document: dict[str, Any], text_fields: list[str]) -> bool:
     names = {field["name"] for field in document["sample_fields"]}
     return (
         bool(document.get("persistent"))
         and document.get("media_type") == "image"
-        and names.issuperset(TEXT_FIELDS)
+        and names.issuperset(text_fields)
         and IMPORT_FIELD in detections_fields(document)
         and isinstance(document["_id"], ObjectId)
     )

@@ -1,162 +1,250 @@
 """What an import writes, given what a folder holds and what the dataset holds. No file, no database.
 
-The samples' ids follow from the images' names, so that the same folder gives the same snapshot and the same split on
-every machine.
+Labels that an earlier import wrote and nobody changed follow the annotations; all others stay, unless they are to be
+overwritten. Each write is conditional on what was read.
 """
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import bson
 from bson import ObjectId
 from pymongo import DeleteOne, InsertOne, UpdateOne
 
 from agar_pipeline.fiftyone_io.annotated import AnnotatedImage
+from agar_pipeline.fiftyone_io.earlier_imports import record_of
+from agar_pipeline.fiftyone_io.import_counts import ImportCounts
+from agar_pipeline.fiftyone_io.import_match import Sample
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD
-from agar_pipeline.fiftyone_io.training_lists import Membership
+from agar_pipeline.ownership.labels import RECORD_FIELD, ImportRecord, fields_of_others, labels_digest
 
-TEXT_FIELDS = ("agar_background", "agar_sample_id", "import_digest")
-
-
-@dataclass
-class ImportCounts:
-    """What an import did, in images unless the name says otherwise; plain and JSON-ready."""
-
-    added: int = 0
-    updated: int = 0
-    """The annotation, the image or its lists changed, or the folder moved."""
-    unchanged: int = 0
-    uncountable: int = 0
-    """Left out: colonies are there, but not marked."""
-    removed: int = 0
-    """Uncountable ones that an earlier import had added."""
-    boxes: int = 0
-    """Boxes of all images that were added, updated or unchanged."""
-    classes: dict[str, int] = field(default_factory=dict)
-    """Boxes per label."""
-    unknown_labels: dict[str, int] = field(default_factory=dict)
-    """Those of them that the class map does not know."""
-    problems: list[str] = field(default_factory=list)
-    """What was left out since it is broken, a sentence each."""
-    vanished: list[str] = field(default_factory=list)
-    """Samples of an earlier import whose image file is gone; they stay in the dataset."""
-    images_without_annotation: list[str] = field(default_factory=list)
-    annotations_without_image: list[str] = field(default_factory=list)
-    miscounted: list[str] = field(default_factory=list)
-    """Imported all the same: their annotation states another number of objects than it has boxes."""
-    lists: list[dict[str, Any]] = field(default_factory=list)
-    """Of the training lists, as `training_lists.ListCount`."""
-
-    @property
-    def images(self) -> int:
-        return self.added + self.updated + self.unchanged
+_LARGEST_CONDITION = 4_000_000
+"""Bytes of labels that a write is conditional on: with them it must fit into one message to MongoDB."""
 
 
-def plan_writes(
-    images: list[AnnotatedImage],
-    membership: Membership,
-    rows: list[dict[str, Any]],
-    dataset_id: ObjectId,
-    counts: ImportCounts,
-) -> Iterator[InsertOne | UpdateOne | DeleteOne]:
-    """What to write, image by image, given the samples that are there; counts along the way."""
-    by_path = {row["filepath"]: row for row in rows}
-    by_id = {row["_id"]: row for row in rows}
-    met = set()
-    for image in images:
-        sample_id = _sample_id(image.name)
-        present = by_path.get(str(image.path)) or _moved(by_id.get(sample_id))
-        met.add(present and present["_id"])
-        if image.uncountable:
-            counts.uncountable += 1
-            if present is not None:
-                counts.removed += 1
-                yield DeleteOne({"_id": present["_id"]})
-            continue
-        for label in image.labels:
-            counts.boxes += 1
-            counts.classes[label] = counts.classes.get(label, 0) + 1
-        if present is None:
-            counts.added += 1
-            while sample_id in by_id:  # an image of the same name from another folder
-                sample_id = _sample_id(str(sample_id))
-            by_id[sample_id] = {"filepath": str(image.path)}
-            tags = sorted(membership.tags.get(image.name, ()))
-            yield InsertOne({"_id": sample_id, **_new_fields(dataset_id, tags), **sample_fields(image)})
-            continue
-        changes = _changes(image, membership, present)
-        if changes:
-            counts.updated += 1
-            yield UpdateOne({"_id": present["_id"]}, {"$set": {**changes, "last_modified_at": now()}})
-        else:
-            counts.unchanged += 1
-    counts.vanished = sorted(
-        row["filepath"]
-        for row in rows
-        if row["_id"] not in met and row.get("import_digest") and not Path(row["filepath"]).exists()
-    )
+@dataclass(frozen=True)
+class Arrival:
+    """An image of the folder, and what its sample should hold."""
+
+    image: AnnotatedImage
+    photo: str | None
+    """sha256"""
+    labels: str
+    """Digest of its labels."""
+    tags: frozenset[str] = frozenset()
+    """Those of the training lists."""
 
 
-def _changes(image: AnnotatedImage, membership: Membership, present: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a sample that differ; what was edited in FiftyOne since stays where the annotation is as it was."""
-    changes: dict[str, Any] = {}
-    if present.get("import_digest") != image.digest:
-        changes = sample_fields(image)
-    elif present["filepath"] != str(image.path):
-        changes["filepath"] = str(image.path)
-    ours = {count.tag for count in membership.counts}
-    wanted, tags = membership.tags.get(image.name, set()), list(present.get("tags") or [])
-    if {tag for tag in tags if tag in ours} != wanted:
-        changes["tags"] = [tag for tag in tags if tag not in ours] + sorted(wanted)
-    return changes
+@dataclass(frozen=True)
+class Write:
+    """One operation of a bulk write."""
+
+    sample_id: ObjectId
+    filepath: str
+    operation: InsertOne | UpdateOne | DeleteOne
+    counted_as: Literal["added", "updated", "unchanged", "removed", "moved"]
 
 
-def _moved(row: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The sample of this name, if its own image is gone: then it is the same image at a new place."""
-    return row if row is not None and not Path(row["filepath"]).exists() else None
+@dataclass(frozen=True)
+class Planner:
+    """Decides for one image after the other, and counts what needs no write."""
 
+    dataset_id: ObjectId
+    list_tags: frozenset[str]
+    """All tags that training lists give."""
+    overwrite: bool
+    """Labels of a person are replaced by those of the annotation."""
+    stamp: datetime
+    """Time of the writes."""
+    text_fields: tuple[str, ...]
+    """Those that the images have."""
+    counts: ImportCounts
 
-def _sample_id(name: str) -> ObjectId:
-    return ObjectId(hashlib.sha256(name.encode()).digest()[:12])
+    def needs_labels(self, arrival: Arrival, sample: Sample) -> bool:
+        """Whether `update` must know the sample's labels."""
+        record = self._record(arrival, sample)
+        return self.overwrite or record is None or record.labels != arrival.labels
 
+    def _record(self, arrival: Arrival, sample: Sample) -> ImportRecord | None:
+        return record_of(sample, arrival.image, arrival.labels, self.list_tags)
 
-def _new_fields(dataset_id: ObjectId, tags: list[str]) -> dict[str, Any]:
-    return {
-        "tags": tags,
-        "_media_type": "image",
-        "_rand": random.random(),
-        "_dataset_id": dataset_id,
-        "created_at": now(),
-    }
-
-
-def sample_fields(image: AnnotatedImage) -> dict[str, Any]:
-    """An image as FiftyOne stores it, but for its id and its tags."""
-    detections = [
-        {
-            "_id": ObjectId(),
-            "_cls": "Detection",
-            "attributes": {},
-            "tags": [],
-            "label": label,
-            "bounding_box": box,
-            **more,
+    def add(self, arrival: Arrival, sample_id: ObjectId) -> Write:
+        """A new sample."""
+        image, tags = arrival.image, sorted(arrival.tags)
+        record = ImportRecord(arrival.labels, [arrival.photo] if arrival.photo else [], image.fields, tags)
+        new = {
+            "_id": sample_id,
+            "tags": tags,
+            "_media_type": "image",
+            "_rand": random.random(),
+            "_dataset_id": self.dataset_id,
+            "created_at": self.stamp,
+            "filepath": str(image.path),
+            "last_modified_at": self.stamp,
+            "metadata": {"_cls": "ImageMetadata", **image.metadata},
+            IMPORT_FIELD: as_detections(image),
+            **image.fields,
+            RECORD_FIELD: record.text(),
         }
-        for label, box, more in zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
-    ]
+        return Write(sample_id, str(image.path), InsertOne(new), "added")
+
+    def update(self, arrival: Arrival, sample: Sample) -> Write | None:
+        """What differs on a sample that is there; None where nothing does, or a person's work is kept as a whole."""
+        record = self._record(arrival, sample)
+        if record is None:
+            if not self.overwrite:
+                self._keep_foreign(arrival, sample)
+                return None
+            record = ImportRecord(labels="", made_sample=False)
+        return _Update(self, arrival, sample, record).write()
+
+    def _keep_foreign(self, arrival: Arrival, sample: Sample) -> None:
+        self.counts.unchanged += 1
+        if sample.labels != arrival.labels:
+            self.counts.keep("corrected" if sample.of_earlier_version else "not_imported", sample.filepath)
+        elif not arrival.tags.issubset(sample.plain.get("tags") or ()):
+            self.counts.keep("not_tagged", sample.filepath)
+
+    def leave_out(self, arrival: Arrival, sample: Sample) -> Write | None:
+        """Remove the sample of an uncountable image where all of it is ours; `sample` was read whole."""
+        record = record_of(sample, arrival.image, None, self.list_tags)
+        ours = record is not None and record.made_sample and not fields_of_others(sample.plain, record, IMPORT_FIELD)
+        if record is not None and ours and (sample.labels == record.labels or self.overwrite):
+            gone = DeleteOne(_as_read(sample, IMPORT_FIELD))
+            return Write(sample.id, sample.filepath, gone, "removed")
+        self.counts.keep("uncountable", sample.filepath)
+        moved = sample.filepath != str(arrival.image.path)
+        return self.move(sample, str(arrival.image.path)) if moved else None
+
+    def move(self, sample: Sample, filepath: str) -> Write:
+        """A sample that stays as it is, but its photo lies elsewhere now."""
+        changes = {"filepath": filepath, "last_modified_at": self.stamp}
+        return Write(sample.id, filepath, UpdateOne(_as_read(sample), {"$set": changes}), "moved")
+
+
+class _Update:
+    """The differences between an image and its sample, part by part; what a person changed is named and kept."""
+
+    def __init__(self, planner: Planner, arrival: Arrival, sample: Sample, record: ImportRecord) -> None:
+        self.planner, self.arrival, self.sample, self.record = planner, arrival, sample, record
+        self.changes: dict[str, Any] = {}
+        self.conditions: list[str] = []
+
+    def write(self) -> Write | None:
+        counts, path = self.planner.counts, str(self.arrival.image.path)
+        record = dataclasses.replace(self.record, labels=self._labels() or self.record.labels, texts=self._texts())
+        record = dataclasses.replace(record, photos=self._photos(), tags=self._tags())
+        if path != self.sample.filepath:
+            self.changes["filepath"] = path
+            counts.moved += 1
+        tags = self._tag_operations(record)
+        changed = bool(self.changes or tags)
+        if not changed and record.text() == self.sample.plain.get(RECORD_FIELD):
+            counts.unchanged += 1
+            return None
+        stamped = {**self.changes, RECORD_FIELD: record.text(), "last_modified_at": self.planner.stamp}
+        operations = {"$set": {**stamped, **tags.pop("$set", {})}, **tags}
+        operation = UpdateOne(_as_read(self.sample, *self.conditions), operations)
+        return Write(self.sample.id, path, operation, "updated" if changed else "unchanged")
+
+    def _labels(self) -> str | None:
+        """Digest of the image's labels where the sample has them, after this; None where others are kept."""
+        wanted, recorded = self.arrival.labels, self.record.labels
+        if not self.sample.with_labels or self.sample.labels == wanted:  # not read: as recorded, see `needs_labels`
+            return wanted
+        if self.planner.overwrite or self.sample.labels == recorded:
+            self.changes[IMPORT_FIELD] = as_detections(self.arrival.image)
+            self.conditions.append(IMPORT_FIELD)
+            return wanted
+        if wanted != recorded:
+            replaced = self.record.photos and self.arrival.photo not in self.record.photos[:1]
+            self.planner.counts.keep("photo_changed" if replaced else "corrected", self.sample.filepath)
+        return None
+
+    def _texts(self) -> dict[str, str | None]:
+        """What the import has written of the text fields, after this."""
+        texts, kept = dict(self.record.texts), False
+        for name, value in self.arrival.image.fields.items():
+            there, before = self.sample.plain.get(name), self.record.texts.get(name)
+            if there == value:
+                texts[name] = value
+            elif self.planner.overwrite or (there == before and value != before):
+                self.changes[name] = texts[name] = value
+            elif value != before:
+                kept = True
+        if kept:
+            self.planner.counts.keep("fields", self.sample.filepath)
+        return texts
+
+    def _photos(self) -> list[str]:
+        """The record's, after this; the metadata follow the file."""
+        photo, before = self.arrival.photo, self.record.photos
+        if photo is None or photo in before[-1:]:
+            return before
+        there, wanted = self.sample.plain.get("metadata"), self.arrival.image.metadata
+        if not isinstance(there, dict):
+            self.changes["metadata"] = {"_cls": "ImageMetadata", **wanted}
+        else:  # one by one: a person may have added others
+            different = {name: value for name, value in wanted.items() if there.get(name) != value}
+            self.changes |= {f"metadata.{name}": value for name, value in different.items()}
+        if photo in before:
+            return before[: before.index(photo) + 1]
+        return [photo] if IMPORT_FIELD in self.changes else [*before, photo]
+
+    def _tags(self) -> list[str]:
+        """Tags on the sample that the import gave it, after this; one that a person had given is not taken over."""
+        there, recorded, wanted = set(self.sample.plain.get("tags") or ()), set(self.record.tags), self.arrival.tags
+        of_other_lists = recorded - self.planner.list_tags
+        return sorted((recorded & there & wanted) | (wanted - there) | (of_other_lists & there))
+
+    def _tag_operations(self, record: ImportRecord) -> dict[str, Any]:
+        there = list(self.sample.plain.get("tags") or ())
+        new = sorted(set(record.tags) - set(there))
+        gone = sorted((set(self.record.tags) & set(there)) - set(record.tags))
+        if new and gone:  # MongoDB takes only one operation on a field: the whole list, if it is as it was read
+            self.conditions.append("tags")
+            return {"$set": {"tags": [tag for tag in there if tag not in gone] + new}}
+        if gone:
+            return {"$pull": {"tags": {"$in": gone}}}
+        return {"$addToSet": {"tags": {"$each": new}}} if new else {}
+
+
+def _as_read(sample: Sample, *fields: str) -> dict[str, Any]:
+    """Matches the sample as long as nobody wrote it since."""
+    there = {name: sample.plain.get(name) for name in fields}
+    if len(bson.encode(there)) > _LARGEST_CONDITION:
+        there = {}
+    return {"_id": sample.id, "last_modified_at": sample.plain.get("last_modified_at"), **there}
+
+
+def digest_of(image: AnnotatedImage) -> str:
+    """`labels_digest` of `as_detections`."""
+    boxes = zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
+    return labels_digest({"detections": [{"label": label, "bounding_box": box, **more} for label, box, more in boxes]})
+
+
+def as_detections(image: AnnotatedImage) -> dict[str, Any]:
+    """An image's labels as FiftyOne stores them."""
+    boxes = zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
     return {
-        "filepath": str(image.path),
-        "last_modified_at": now(),
-        "metadata": {"_cls": "ImageMetadata", **image.metadata},
-        IMPORT_FIELD: {"_cls": "Detections", "detections": detections},
-        **image.fields,
-        "import_digest": image.digest,
+        "_cls": "Detections",
+        "detections": [
+            {
+                "_id": ObjectId(),
+                "_cls": "Detection",
+                "attributes": {},
+                "tags": [],
+                "label": label,
+                "bounding_box": box,
+                **more,
+            }
+            for label, box, more in boxes
+        ],
     }
 
 

@@ -8,5 +8,6 @@ Original photos and the inputs of a command are protected wherever they lie: by 
 `folders`: files written into a folder of the user's. `single_files`: the same for a file that is given by its path.
 `draft`: files on their way there. `made`: the list that such a folder keeps. `originals`: the files that must survive.
 `home`: the folder that holds everything that the pipeline writes, and scratch folders in it.
+`labels`: what an import wrote onto a sample, and whether a person has been there since.
 Not here: what the files mean, FiftyOne, Dagster; only `disk`, `errors` and `config` are imported.
 """

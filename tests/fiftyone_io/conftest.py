@@ -29,7 +29,7 @@ import json, sys
 from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
 uri, = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
-prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "import_digest"])
+prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "import_digest", "import_record"])
 fo.Dataset("fleeting", persistent=False)
 ds = fo.Dataset("views", persistent=True)
 ds.add_samples([

@@ -12,7 +12,7 @@ import pytest
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.import_plan import ImportCounts
+from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 from tests.fiftyone_io.conftest import agar_label, collection_of, write_plate
 
 Import = Callable[[Path, str], ImportCounts]

@@ -13,8 +13,8 @@ from PIL import Image
 
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import Format, ImportSource
+from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 from agar_pipeline.fiftyone_io.import_images import import_at
-from agar_pipeline.fiftyone_io.import_plan import ImportCounts
 from tests.fiftyone_io.conftest import collection_of
 
 CLASS_MAP = {"S.aureus": 1, "E.coli": 2}
@@ -29,12 +29,12 @@ def name(new_dataset: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def run_import(uri: str, parsers: None, name: str) -> Import:
+def run_import(uri: str, home: Path, parsers: None, name: str) -> Import:
     def run(format: Format, images_dir: Path, annotations: Path | None = None, **class_map: int) -> ImportCounts:
         source = ImportSource(
             format, str(images_dir), str(annotations) if annotations else None, class_map=class_map or CLASS_MAP
         )
-        return import_at(uri, source, name, lambda dataset, fields: None, lambda done, total: None)
+        return import_at(uri, source, name, home, lambda dataset, fields: None, lambda done, total: None)
 
     return run
 
