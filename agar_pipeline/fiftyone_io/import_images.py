@@ -27,7 +27,7 @@ from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Progress, Reading
 from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.import_counts import ImportCounts
-from agar_pipeline.fiftyone_io.import_match import Match, Sample, match_samples
+from agar_pipeline.fiftyone_io.import_match import match_samples
 from agar_pipeline.fiftyone_io.import_plan import Arrival, Planner, as_detections, digest_of, now
 from agar_pipeline.fiftyone_io.import_writes import read_samples, write_arrivals, write_moves
 from agar_pipeline.fiftyone_io.revision import open_for_writing
@@ -167,18 +167,9 @@ def _write(
     write_moves(samples, present, match, planner)
     write_arrivals(samples, arrivals, match, planner, {sample.id for sample in present}, progress)
     met = {sample.id for sample in match.samples if sample is not None}
-    planner.counts.vanished = sorted(
-        sample.filepath for sample in present if sample.id not in met and _is_gone(sample, match)
-    )
-
-
-def _is_gone(sample: Sample, match: Match) -> bool:
-    """Whether the photo of a sample that an import wrote is not where the sample says."""
-    if sample.record is None and not sample.of_earlier_version:
-        return False
-    if sample.id in match.displaced:
-        return match.displaced[sample.id] is None
-    return not Path(sample.filepath).exists()
+    others = [sample for sample in present if sample.id not in met and (sample.record or sample.of_earlier_version)]
+    paths = [match.displaced.get(sample.id, sample.filepath) for sample in others]
+    planner.counts.vanished = sorted(path for path in paths if not Path(path).exists())
 
 
 def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Membership]:

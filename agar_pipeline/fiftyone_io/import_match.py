@@ -68,8 +68,9 @@ class Match:
 
     samples: list[Sample | None]
     """(N,) that of each image; None for a new image."""
-    displaced: dict[ObjectId, str | None] = field(default_factory=dict)
-    """Samples at whose path another photo was found, the photo of another sample → where their own is now."""
+    displaced: dict[ObjectId, str] = field(default_factory=dict)
+    """Samples at whose path the photo of another sample was found → where their own is now, else a path of no file: two
+    samples of one file would show the labels of one photo on the other."""
 
 
 def sample_id(name: str) -> ObjectId:
@@ -112,8 +113,10 @@ class _Matching:
 
     def run(self) -> Match:
         self._claim(self._unmoved)
-        for fits in (_same_id, _same_name, _any):  # of several samples of one photo, the one of its name first
-            self._claim(partial(self._moved, fits=fits))
+        self._claim(partial(self._moved, fits=_same_id))  # of several samples of one photo, the one of its name first
+        self._claim(partial(self._moved, fits=_same_name))
+        self._claim(self._known_again)
+        self._claim(partial(self._moved, fits=_any))
         moved_in = {str(self.images[row].path) for row, sample in self.found.items() if self._is_elsewhere(row, sample)}
         self._claim(self._replaced)
         displaced = [
@@ -154,6 +157,11 @@ class _Matching:
                     return sample
         return None
 
+    def _known_again(self, row: int) -> Sample | None:
+        """At the image's path, with a later photo of the sample."""
+        there = self._free(self.at_path.get(str(self.images[row].path), ()))
+        return next((sample for sample in there if self.photos[row] in sample.photos), None)
+
     def _replaced(self, row: int) -> Sample | None:
         """At the image's path, where no other sample has the image's photo: it was saved again."""
         return next(iter(self._free(self.at_path.get(str(self.images[row].path), ()))), None)
@@ -166,12 +174,11 @@ class _Matching:
     def _is_elsewhere(self, row: int, sample: Sample) -> bool:
         return sample.filepath != str(self.images[row].path)
 
-    def _place_of(self, sample: Sample) -> str | None:
-        """Where the photo of a sample is, among the files that were looked at."""
-        places = sorted(
-            path for path, photo in self.photo_at.items() if photo is not None and photo in sample.photos[:1]
-        )
-        return next((path for path in places if not self._has_sample(path)), None)
+    def _place_of(self, sample: Sample) -> str:
+        """Where the photo of a displaced sample is, among the files that were looked at."""
+        photo = sample.photos[0]
+        places = sorted(path for path, there in self.photo_at.items() if there == photo)
+        return next((path for path in places if not self._has_sample(path)), f"{sample.filepath}.{photo[:8]}.gone")
 
     def _has_sample(self, path: str) -> bool:
         taken = {str(self.images[row].path) for row in self.found}

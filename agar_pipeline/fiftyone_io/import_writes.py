@@ -47,8 +47,8 @@ def write_arrivals(
 
 
 def write_moves(samples: Collection, present: Sequence[Sample], match: Match, planner: Planner) -> None:
-    """Samples whose place another one takes now follow their own photo, where it was found."""
-    moves = [planner.move(sample, place) for sample in present if (place := match.displaced.get(sample.id)) is not None]
+    """Samples whose place another one takes now."""
+    moves = [planner.move(sample, match.displaced[sample.id]) for sample in present if sample.id in match.displaced]
     _apply(samples, moves, planner)
 
 

@@ -105,6 +105,16 @@ def new_dataset(database: Any) -> Iterator[Callable[[], str]]:
         database.datasets.delete_one({"name": name})
 
 
+@pytest.fixture(scope="session")
+def person(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Somebody with FiftyOne on the session's database; see `tests.fiftyone_io.person`."""
+    from tests.fiftyone_io.person import Person
+
+    somebody = Person(uri, tmp_path_factory.mktemp("person") / "log")
+    yield somebody
+    somebody.leaves()
+
+
 @pytest.fixture
 def plates(tmp_path: Path) -> Path:
     """Six small plates in AGAR's format, 2 boxes each but for the last, which is empty."""
