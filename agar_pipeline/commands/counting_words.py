@@ -32,8 +32,8 @@ def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool
         echo(f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names))
 
 
-def counts_folder(out_dir: Path | None, inputs: Sequence[Path]) -> OwnFolder | None:
-    """Where the files are to go.
+def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> tuple[OwnFolder, list[Path]]:
+    """Where the files are to go, and the photos without the pictures that an earlier run drew there.
 
     Raises:
         StorageError: others' files or inputs are in the way: said before the photos are counted.
@@ -41,11 +41,10 @@ def counts_folder(out_dir: Path | None, inputs: Sequence[Path]) -> OwnFolder | N
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
 
-    if out_dir is None:
-        return None
-    folder = OwnFolder(out_dir, "predict", Originals(inputs))
+    photos = OwnFolder(out_dir, "predict").without_ours(photos)
+    folder = OwnFolder(out_dir, "predict", Originals([*photos, model]))
     folder.require_writable([_COUNTS, _PREDICTIONS])
-    return folder
+    return folder, photos
 
 
 def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:

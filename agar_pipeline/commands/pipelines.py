@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agar_pipeline.config import PipelineConfig, configs_dir, load_pipeline, names_in, pipeline_name
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.ownership.single_files import create_file
 
 _FIRST = """\
 # Yours to edit; docs/reference/configuration.md lists every key. `agar plan` checks it.
@@ -58,7 +59,11 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
 
 
 def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]) -> Path:
-    """Write the first pipeline file of a dataset, to be edited; returns its path."""
+    """Write the first pipeline file of a dataset, to be edited; returns its path.
+
+    Raises:
+        StorageError: somebody wrote a file of this name meanwhile; it stays.
+    """
     from agar_pipeline.compute import visible_gpus
     from agar_pipeline.export import class_map_of
 
@@ -74,6 +79,5 @@ def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]
         experiment=experiment,
         _=" " * (max(11 - len(experiment), 1)),
     )
-    with path.open("x") as file:
-        file.write(text)
+    create_file(path, text)
     return path

@@ -27,12 +27,14 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     """
     if (options["checkpoint"] is None) == (options["model"] is None):
         raise click.UsageError("give either --checkpoint or --model")
-    from agar_pipeline.commands.counting_words import counts_folder, print_counts, write_counts
+    from agar_pipeline.commands.counting_words import open_counts, print_counts, write_counts
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.detection.photos import PhotoCount, count_photos, find_photos
 
     paths = find_photos(images)
-    folder = counts_folder(out_dir, [*paths, *filter(None, (options["checkpoint"], options["model"]))])
+    folder = None
+    if out_dir is not None:
+        folder, paths = open_counts(out_dir, paths, options["checkpoint"] or options["model"])
     model = load_model(options["checkpoint"], options["model"], options["accelerator"])
     asked = options["score_threshold"]
     threshold = model.score_threshold if asked is None else asked

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from agar_pipeline.disk import NO_LINKS
+from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.folders import OwnFolder
+from agar_pipeline.ownership.made import OURS
 from agar_pipeline.ownership.originals import Originals
 
 
@@ -41,6 +45,28 @@ def replacing_files(
             draft = stack.enter_context(folders[folder].replacing([path.name for path in of]))
             places |= {path: draft.path(path.name) for path in of}
         yield places
+
+
+def create_file(path: Path, text: str) -> None:
+    """Write a file that is the user's from then on: whole, and never in the place of another.
+
+    Raises:
+        StorageError: a file of this name is there.
+    """
+    draft = path.with_name(f"{OURS}draft-{secrets.token_hex(4)}")
+    try:
+        draft.write_text(text)
+        try:
+            os.link(draft, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            with path.open("x") as stream:
+                stream.write(text)
+    except FileExistsError:
+        raise StorageError(f"{path} is there already, somebody wrote it just now: read it, then go on") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _is_stream(path: Path) -> bool:
