@@ -64,7 +64,8 @@ def run_child(
         (folder / "request.json").write_text(json.dumps(request))
         (folder / RESERVE_FILE).write_bytes(bytes(_RESERVE_BYTES))
         (folder / MESSAGES_FILE).touch()
-        command = [sys.executable, "-m"]
+        command = [sys.executable, "-P", "-m"]  # nothing is imported from the folder that we were called in
+        safe_path = {"PYTHONSAFEPATH": "1"} if ranks > 1 else {}  # the same for what torchrun starts
         if ranks > 1:
             command += ["agar_pipeline.child", "torch.distributed.run"]
             command += ["--standalone", f"--nproc-per-node={ranks}", "-m"]
@@ -76,7 +77,7 @@ def run_child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**child_environment(needs), **CHILD_ENV, PARENT_PID: str(os.getpid()), **(env or {})},
+                env={**child_environment(needs), **CHILD_ENV, **safe_path, PARENT_PID: str(os.getpid()), **(env or {})},
             )
         messages = _Messages(folder / MESSAGES_FILE, log)
         try:
@@ -108,7 +109,7 @@ def companion(
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "agar_pipeline.child", module, *arguments],
+            [sys.executable, "-P", "-m", "agar_pipeline.child", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

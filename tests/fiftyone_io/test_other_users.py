@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from agar_pipeline.errors import DatabaseError, StorageError
+from agar_pipeline.errors import ComputeError, DatabaseError, StorageError
 from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.launch import run_child
 from tests.fiftyone_io.conftest import server, stop_keeper
 from tests.other_user import NOBODY, answer_of_another_user, require_another_user
 
@@ -54,9 +55,10 @@ def test_another_user_cannot_reach_read_or_hold_anything_of_it(reached_home: Pat
     folder = reached_home / "fiftyone"
     with open_database("embedded", reached_home) as uri, connect(uri) as client:
         client.fiftyone.marks.insert_one({"secret": True})
+        reached_home.chmod(0o755)  # so that the database's own folder alone keeps them out
         path = Path(server(reached_home)["socket"])
         assert answer_of_another_user(_connect(path)) == "PermissionError"
-        assert answer_of_another_user(lambda: _names(reached_home)) == ["fiftyone"]
+        assert "fiftyone" in answer_of_another_user(lambda: _names(reached_home))
         for inside in (folder, path.parent):
             assert answer_of_another_user(lambda inside=inside: _names(inside)) == "PermissionError"
         for name in ("clients.lock", "keeper.lock", "start.lock", "server.json", "mongod.log"):
@@ -80,6 +82,21 @@ def test_a_folder_that_another_user_has_taken_is_refused(reached_home: Path) -> 
             pass
     finally:
         os.chown(taken, 0, 0)
+
+
+@pytest.mark.parametrize("ranks", [1, 2], ids=["one process", "ranks"])
+def test_our_children_import_nothing_from_the_folder_we_are_called_in(
+    ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of photos that others can write, say: Python would take a module there for its own."""
+    came = tmp_path / "came"
+    for module in ("fcntl", "orjson", "agar_pipeline"):
+        (tmp_path / f"{module}.py").write_text(f"open({str(came)!r}, 'w')\n")
+    monkeypatch.setenv("AGAR_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ComputeError, match="ended with exit code 1"):
+        run_child("agar_pipeline.fiftyone_io", {"do": "nothing"}, print, ranks=ranks)
+    assert not came.exists()
 
 
 def _tcp_ports_of(pid: int) -> Callable[[], Any]:
