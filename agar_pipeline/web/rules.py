@@ -23,7 +23,7 @@ class AccessRules:
     more_hosts: tuple[str, ...] = ()
     """Host headers besides this machine's, for a tunnel or a proxy in front."""
     in_body_only: tuple[str, ...] = ("/graphql",)
-    """Paths that take nothing from the address: a link could change something there."""
+    """Paths that take GraphQL from a body, never from the address: a link could change something there."""
     any_content: tuple[str, ...] = ()
     """Paths whose own page sends JSON without saying so."""
 
@@ -128,7 +128,8 @@ def _is_plain_link(request: Request, rules: AccessRules) -> bool:
 
 
 def _find_form_refusal(request: Request, rules: AccessRules) -> Refusal | None:
-    if request.query and request.path.rstrip("/") in rules.in_body_only and not request.is_websocket:
+    asks_by_address = "query" in dict(request.query) or (request.query and request.method != "POST")
+    if asks_by_address and request.path.rstrip("/") in rules.in_body_only and not request.is_websocket:
         return Refusal(405, f"{request.path} takes its query in the body of a POST, as application/json")
     if request.method in ("GET", "HEAD", "OPTIONS") or request.path in rules.any_content:
         return None

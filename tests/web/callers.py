@@ -81,12 +81,11 @@ def serving(command: list[str], home: Path, name: str, env: dict[str, str]) -> I
 
     Args:
         command: Publishes its address in `home/web`.
-        home: Receives `NAME.log`, too.
+        home: May be missing; `NAME.log` is put beside it.
         name: `ui` or `view`.
         env: Added to the environment.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    said = home / f"{name}.log"
+    said = home.parent / f"{name}.log"
     with said.open("wb") as log:
         process = subprocess.Popen(
             command, cwd=CHECKOUT, env={**os.environ, **env}, stdout=log, stderr=subprocess.STDOUT,

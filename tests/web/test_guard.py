@@ -74,6 +74,7 @@ def test_who_is_answered(server: Served, headers: dict[str, str], status: int) -
         pytest.param("/tag", AS_JSON, "{}", 200, id="JSON"),
         pytest.param("/tag", {"Content-Type": "application/json-patch+json; charset=utf-8"}, "{}", 200, id="a patch"),
         pytest.param("/tag", {}, "", 200, id="no body"),
+        pytest.param("/graphql?op=Assets", AS_JSON, "{}", 200, id="a name in the address of a POST"),
         pytest.param("/events", {"Content-Type": "text/plain"}, "{}", 200, id="where the page itself says nothing"),
         pytest.param("/tag", {"Content-Type": "text/plain"}, "{}", 415, id="a form that looks like JSON"),
         pytest.param("/tag", {"Content-Type": "application/x-www-form-urlencoded"}, "a=b", 415, id="a form"),
