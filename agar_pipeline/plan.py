@@ -146,7 +146,7 @@ def _judge_absent(
     why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
     if not _waiting(node, contents):
         unknown = SOURCE in node.inputs and seen.source_version is None
-        last = shared.look(node.key, None) if shared and unknown else None
+        last = _look(store, node.key, None) if unknown else None
         _, expected = _expect(node, _inputs(node, contents, seen, last))
         built = store.folder(node.key) / expected
         if built.exists() and (found := _manifest(built)):
@@ -162,7 +162,7 @@ def _judge_absent(
     return PlannedAsset(node.key, "missing", (why,), None, None), None
 
 
-def _look(store: Store, key: Key, name: str) -> Manifest | None:
+def _look(store: Store, key: Key, name: str | None) -> Manifest | None:
     """What the shared store holds and may be used."""
     with contextlib.suppress(ArtifactError):
         return store.shared.look(key, name) if store.shared else None

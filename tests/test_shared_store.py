@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fsspec.registry import _registry as _loaded_file_systems
 
-from agar_pipeline.errors import ArtifactError, MissingPackageError, StorageError
-from agar_pipeline.store import Built, Key, Store, find_faults
+from agar_pipeline.artifacts import Manifest
+from agar_pipeline.errors import ArtifactError, ConfigError, MissingPackageError, StorageError
+from agar_pipeline.store import Built, Content, Key, Store, find_faults
 from agar_pipeline.store.remote_files import RemoteFiles
 from agar_pipeline.store.shared import SharedStore
 from agar_pipeline.store.upkeep import find_droppable
@@ -87,6 +91,125 @@ def test_what_has_no_manifest_there_is_absent(url: str, tmp_path: Path) -> None:
     found, _ = other.find(KEY, root.name) or pytest.fail("not published")
     other.fetch_files(KEY, found, tmp_path / "whole")
     assert (tmp_path / "whole" / "split.parquet").read_bytes() == (root / "split.parquet").read_bytes()
+
+
+@pytest.fixture
+def lab_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "key"
+    path.touch(mode=0o600)
+    path.write_text(f"# of the lab\n{'a' * 64}\n")
+    monkeypatch.setenv("AGAR_STORE_KEY_FILE", str(path))
+    return path
+
+
+def forge(url: str, root: Path) -> None:
+    """As somebody would who can write to the store: another value, and every hash and checksum right again."""
+    manifest = json.loads((root / "manifest.json").read_text())
+    content = (root / "split.parquet").read_bytes() + b"forged"
+    sha256 = hashlib.sha256(content).hexdigest()
+    for file in manifest["files"]:
+        if file["path"] == "split.parquet":
+            file |= {"sha256": sha256, "size_bytes": len(content)}
+    honest = Manifest.parse(json.dumps(manifest).encode())
+    honest = replace(honest, data_version=Content.of(honest).data_version)
+    honest = replace(honest, checksum=honest.own_checksum())
+    files = RemoteFiles(url)
+    files.write(f"objects/{sha256[:2]}/{sha256}", content)
+    files.write(f"artifacts/split/{root.name}.json", json.dumps(asdict(honest)).encode())
+
+
+def test_a_forged_artifact_is_taken_without_a_key_and_that_is_said(url: str, tmp_path: Path) -> None:
+    forge(url, build(Store(tmp_path / "a"), []).artifact.root)
+    said: list[str] = []
+    store = Store(tmp_path / "b")
+    fetched = build(store, said, never).artifact.root
+    assert (fetched / "split.parquet").read_bytes().endswith(b"forged")
+    trust = f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {url} is trusted"
+    assert said[1:] == [trust]
+    build(Store(tmp_path / "a"), [], seed=1)
+    build(store, said, never, seed=1)
+    assert said.count(trust) == 1
+
+
+def test_a_forged_artifact_is_refused_where_a_key_is_set(url: str, tmp_path: Path, lab_key: Path) -> None:
+    built = build(Store(tmp_path / "a"), []).artifact
+    assert build(Store(tmp_path / "b"), [], never).cached, "what the lab signed is fetched"
+    forge(url, built.root)
+    with pytest.raises(
+        ArtifactError, match=rf"split in {url} is refused: artifacts/split/{built.root.name}\.json is not"
+    ):
+        Store(tmp_path / "c").open_latest(KEY)
+    assert not Store(tmp_path / "c").roots(KEY), "nothing of it is published here"
+    said: list[str] = []
+    assert not build(Store(tmp_path / "c"), said).cached
+    assert "is refused" in said[0]
+    assert Store(tmp_path / "d").open_latest(KEY).data_version == built.data_version, "replaced there, signed"
+
+
+def test_signatures_hold_for_one_key_one_name_and_one_use(url: str, tmp_path: Path, lab_key: Path) -> None:
+    """What the lab signed cannot be put elsewhere, nor can `latest` be moved to what was not `latest`."""
+    store, files = Store(tmp_path / "a"), RemoteFiles(url)
+    roots = [build(store, [], seed=seed).artifact.root for seed in (0, 1)]
+    pointer = files.read("artifacts/split/latest") or b""
+    for moved in (roots[0].name.encode(), pointer.replace(roots[1].name.encode(), roots[0].name.encode())):
+        files.write("artifacts/split/latest", moved)
+        with pytest.raises(ArtifactError, match="artifacts/split/latest is not signed"):
+            Store(tmp_path / "b").open_latest(KEY)
+    manifest = (roots[0] / "manifest.json").read_bytes()
+    signature = f"{roots[0].name}.{hashlib.sha256(manifest).hexdigest()}.sig"
+    other = Key("split", "elsewhere")
+    for name in (f"{roots[0].name}.json", signature, "latest"):
+        files.write(f"artifacts/{other}/{name}", files.read(f"artifacts/split/{name}") or b"")
+    with pytest.raises(ArtifactError, match="is not signed"):
+        SharedStore(url).find(other, roots[0].name)
+
+
+def test_a_store_from_before_the_key_is_signed_by_whoever_has_its_artifacts(
+    url: str, tmp_path: Path, lab_key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.delenv("AGAR_STORE_KEY_FILE")
+        build(Store(tmp_path / "a"), [])
+    with pytest.raises(ArtifactError, match="is refused"):
+        Store(tmp_path / "b").open_latest(KEY)
+    said: list[str] = []
+    build(Store(tmp_path / "a"), said, never)
+    assert "this home's own is put in its place" in said[0]
+    assert Store(tmp_path / "b").open_latest(KEY)
+    monkeypatch.delenv("AGAR_STORE_KEY_FILE")
+    assert Store(tmp_path / "c").open_latest(KEY), "without a key a signed store is read as ever"
+
+
+def test_keys_are_replaced_one_after_the_other(url: str, tmp_path: Path, lab_key: Path) -> None:
+    build(Store(tmp_path / "a"), [])
+    lab_key.write_text(f"{'b' * 64}\n{'a' * 64}\n")
+    assert Store(tmp_path / "b").open_latest(KEY), "the old key still verifies"
+    build(Store(tmp_path / "a"), [], seed=1)
+    lab_key.write_text(f"{'b' * 64}\n")
+    assert Store(tmp_path / "c").open_latest(KEY).manifest.config == {"seed": 1}, "the new one signs"
+    lab_key.write_text(f"{'c' * 64}\n")
+    with pytest.raises(ArtifactError, match="is refused"):
+        Store(tmp_path / "d").open_latest(KEY)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [("a" * 64, 0o640, "others may read"), ("short", 0o600, "32 characters"), ("# none", 0o600, "32 characters")],
+)
+def test_a_key_file_that_others_can_read_or_that_holds_no_key_is_refused(
+    url: str, tmp_path: Path, lab_key: Path, content: str, mode: int, told: str
+) -> None:
+    lab_key.write_text(content)
+    lab_key.chmod(mode)
+    with pytest.raises(ConfigError, match=told):
+        Store(tmp_path / "a")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="another user's file needs root to make")
+def test_a_key_file_of_another_user_is_refused(url: str, tmp_path: Path, lab_key: Path) -> None:
+    os.chown(lab_key, 65534, 65534)
+    with pytest.raises(ConfigError, match="belongs to user 65534"):
+        Store(tmp_path / "a")
 
 
 def harm_object(files: RemoteFiles, root: Path) -> None:

@@ -51,6 +51,12 @@ def store_url() -> str | None:
     return os.environ.get("AGAR_STORE") or None
 
 
+def store_key_file() -> Path | None:
+    """`AGAR_STORE_KEY_FILE`: the keys with which the lab signs what goes into the shared store; None: unsigned."""
+    named = os.environ.get("AGAR_STORE_KEY_FILE")
+    return Path(named).expanduser().absolute() if named else None
+
+
 def configs_dir() -> Path:
     """The folder of the config groups: `AGAR_CONFIGS`, else `configs/` in the checkout."""
     return Path(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").expanduser().absolute()

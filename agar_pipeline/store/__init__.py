@@ -2,7 +2,7 @@
 
 `content`: hashes, and what is wrong with a folder. `folders`: publishing by rename, `latest`, one writer per key.
 `shared`: a store of several homes, which are its caches; `sharing`: what goes there and comes from there;
-`remote_files`: the file system that it is on.
+`remote_files`: the file system that it is on; `signing`: whether what is there is the lab's own.
 `upkeep`: verifying everything, dropping what nobody refers to. `unfinished`: what an interrupted builder left.
 Not here: what the files mean (`artifacts`).
 """

@@ -1,7 +1,8 @@
 """A store that several homes share; each home is a cache of it.
 
     artifacts/<key>/<fingerprint>.json   the manifest, written last and only where there is none
-    artifacts/<key>/latest               the fingerprint that some home's `latest` came to lead to last
+    artifacts/<key>/<fingerprint>.<sha256 of the manifest>.sig    its signature, where the lab has a key (`signing`)
+    artifacts/<key>/latest               the fingerprint that some home's `latest` came to lead to last; when, signature
     objects/<2 digits>/<sha256>          the bytes of files, by what they hold
 
 Files are named by their content, so that two machines that publish at once cannot mix theirs: whichever manifest is
@@ -11,10 +12,12 @@ first stays, and names its own. Not here: how a file system is spoken to (`remot
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +26,7 @@ from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.store.content import find_lie, sha256_of
 from agar_pipeline.store.key import Key
 from agar_pipeline.store.remote_files import RemoteFiles
+from agar_pipeline.store.signing import Signer
 
 _AT_ONCE = 16
 
@@ -32,6 +36,8 @@ class SharedStore:
 
     def __init__(self, url: str) -> None:
         self.files = RemoteFiles(url)
+        self.signer = Signer.of_environment()
+        self.told_of_trust = False
 
     def __str__(self) -> str:
         return str(self.files)
@@ -45,12 +51,16 @@ class SharedStore:
         """The manifest of an artifact, also as it is stored; None where it was never published.
 
         Raises:
-            ArtifactError: it is not whole, lies, or leads out of its folder.
+            ArtifactError: it is not whole, lies, leads out of its folder, or is not signed with a key of the lab.
             StorageError: the store cannot be reached.
         """
         text = self.files.read(_manifest_path(key, name))
         if text is None:
             return None
+        if self.signer is not None:
+            signature = self.files.read(_signature_path(key, name, text))
+            if not self.signer.verifies(signature, ("artifact", str(key), name), text):
+                raise self._unsigned(key, _manifest_path(key, name))
         manifest: Manifest | None = None
         try:
             manifest = Manifest.parse(text)
@@ -66,6 +76,9 @@ class SharedStore:
         """As `find`, for a plan: a store that cannot be reached holds nothing, and `trouble` says why.
 
         Without a name that of `latest`.
+
+        Raises:
+            ArtifactError: as `find`.
         """
         with contextlib.suppress(StorageError):
             name = name or self.latest(key)
@@ -74,14 +87,32 @@ class SharedStore:
         return None
 
     def latest(self, key: Key) -> str | None:
-        """The fingerprint that was current where it was written last."""
+        """The fingerprint that was current where it was written last.
+
+        Raises:
+            ArtifactError: it is not signed with a key of the lab.
+            StorageError: the store cannot be reached.
+        """
         text = self.files.read(_latest_path(key))
-        return text.decode() if text is not None and re.fullmatch(rb"[0-9a-f]{32}", text) else None
+        found = re.fullmatch(rb"([0-9a-f]{32})(?: ([0-9T:+-]+) ([0-9a-f]{64}))?", text or b"")
+        if found is None:
+            return None
+        if self.signer is not None:
+            signed = b" ".join(part or b"" for part in found.groups()[:2])
+            if not self.signer.verifies(found[3], ("latest", str(key)), signed):
+                raise self._unsigned(key, _latest_path(key))
+        return found[1].decode()
 
     def point(self, key: Key, name: str) -> None:
         """Make an artifact the `latest`; the last writer wins."""
-        if self.latest(key) != name:
-            self.files.write(_latest_path(key), name.encode())
+        with contextlib.suppress(ArtifactError):
+            if self.latest(key) == name:
+                return
+        text = name.encode()
+        if self.signer is not None:
+            text += f" {datetime.now(UTC).isoformat(timespec='seconds')}".encode()
+            text += f" {self.signer.sign(('latest', str(key)), text)}".encode()
+        self.files.write(_latest_path(key), text)
 
     def fetch_files(self, key: Key, manifest: Manifest, draft: Path) -> None:
         """Copy an artifact's files into an empty folder, each compared with its hash.
@@ -123,10 +154,19 @@ class SharedStore:
                 self.files.upload(root / file["path"], name)
 
         _for_all(upload, {file["sha256"]: file for file in Manifest.parse(text).files}.values())
+        if self.signer is not None:
+            signature = self.signer.sign(("artifact", str(key), root.name), text)
+            self.files.write(_signature_path(key, root.name, text), signature.encode())
         if replace:
             self.files.write(path, text)
             return True
         return self.files.create(path, text)
+
+    def _unsigned(self, key: Key, path: str) -> ArtifactError:
+        return ArtifactError(
+            f"{key} in {self} is refused: {path} is not signed with a key of AGAR_STORE_KEY_FILE\n"
+            f"run `agar run {key}`: it is built again, signed, and replaced there; find out who wrote it"
+        )
 
     def _damaged(self, key: Key, fault: str) -> ArtifactError:
         return ArtifactError(f"{key} in {self} is damaged: {fault}\nrun `agar run {key}`: it is built again")
@@ -145,6 +185,11 @@ def _for_all(work: Callable[[Mapping[str, Any]], None], files: Iterable[Mapping[
 
 def _manifest_path(key: Key, name: str) -> str:
     return f"artifacts/{key}/{name}.json"
+
+
+def _signature_path(key: Key, name: str, manifest: bytes) -> str:
+    """Named by what it signs, so that of two that publish at once each has its own."""
+    return f"artifacts/{key}/{name}.{hashlib.sha256(manifest).hexdigest()}.sig"
 
 
 def _latest_path(key: Key) -> str:

@@ -5,7 +5,6 @@ A store that cannot be reached stops no work: what is missing there goes there i
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +62,9 @@ def bring(store: Store, key: Key, root: Path, log: Log) -> Came:
         log(f"{_first_line(error)}; going on without it")
         return Came(False)
     log(f"{key}: fetched from {store.shared}, {disk.show_bytes(disk.size_bytes(root))}")
+    if store.shared.signer is None and not store.shared.told_of_trust:
+        store.shared.told_of_trust = True
+        log(f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {store.shared} is trusted")
     return Came(True)
 
 
@@ -73,8 +75,11 @@ def share(store: Store, key: Key, root: Path, log: Log, *, replace: bool, repoin
         return
     try:
         there = None
-        with contextlib.suppress(ArtifactError):
+        try:
             there = None if replace else shared.find(key, root.name)
+        except ArtifactError as error:
+            log(f"{_first_line(error)}; this home's own is put in its place")
+            replace = True
         if there is None:
             first = shared.publish(key, root, replace=replace)
             log(f"{key}: published in {shared}" if first else f"{key}: another machine published it in {shared} first")
