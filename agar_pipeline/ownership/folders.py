@@ -132,6 +132,7 @@ class OwnFolder:
             self._place(draft.root / name, name, made)
         for name in going:
             self._remove(name, made)
+        self._remove_folders(stale, made)
         for name in stale:
             del made.files[name]  # gone, or a person's by now
         for name, file in new.items():
@@ -197,7 +198,10 @@ class OwnFolder:
     def _remove(self, name: str, made: MadeList) -> None:
         if made.is_ours(self.root, name):
             (self.root / name).unlink()
-        for folder in reversed(folders_of([name])):
+
+    def _remove_folders(self, names: Iterable[str], made: MadeList) -> None:
+        """Remove the folders of these files that we made and that nothing is left in."""
+        for folder in reversed(folders_of(names)):
             if folder in made.folders:
                 with contextlib.suppress(OSError):  # others' files are in it
                     (self.root / folder).rmdir()
