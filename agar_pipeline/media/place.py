@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from agar_pipeline.detection.image_paths import safe_image_path
+from agar_pipeline.detection.image_paths import safe_image_path, unsafe_name
 from agar_pipeline.disk import link_or_copy
 from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.media.earlier import KnownFile, Origin
@@ -77,7 +77,12 @@ def place_photos(
 
 
 def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
-    """Those of all photos; a path that the system does not bear is found here, before any work."""
+    """Those of all photos; a path that leads out, or that the system does not bear, is found here, before any work."""
+    for photo in photos:
+        if reason := unsafe_name(out_dir, photo.name):
+            raise ImageFileError(
+                f"a photo of the snapshot would leave the cache: {reason}; correct images_dir in the pipeline file"
+            )
     for path in sorted(out_dir / photo.name for photo in photos):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
