@@ -52,10 +52,10 @@ def _boxes(plate: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _fill(fiftyone: Any, database: Any, name: str, plates: int) -> list[str]:
     """A dataset with annotations and predictions; returns its sample ids."""
-    from agar_pipeline.fiftyone_io.resolve import prepare_dataset
+    from agar_pipeline.fiftyone_io.prepared import prepare_dataset
 
     for field in ("ground_truth", "predicted"):
-        prepare_dataset(fiftyone, name, [], field)
+        prepare_dataset(fiftyone, name, [], print, field)
     document = database.datasets.find_one({"name": name})
     samples = [
         {

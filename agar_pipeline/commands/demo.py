@@ -37,6 +37,7 @@ def command() -> None:
 
 def prepare_dataset(home: Path) -> None:
     """Generate the plates and import them, unless the dataset is as it was after the last import."""
+    from agar_pipeline.commands.importing import say_what_was_kept
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import load_pipeline
     from agar_pipeline.errors import DatasetError, PipelineError
@@ -61,4 +62,5 @@ def prepare_dataset(home: Path) -> None:
     if counts.problems:
         raise DatasetError(f"{len(counts.problems)} generated plates are broken, remove {folder}: {counts.problems[0]}")
     say(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
+    say_what_was_kept(counts)
     receipt.write_text(observe_dataset(config, home).version)

@@ -58,7 +58,7 @@ def import_and_report(
         say(f"wrote {path}: read it once, it is yours to edit")
         pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
-    _say_what_was_kept(counts)
+    say_what_was_kept(counts)
     if as_json:
         echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
     else:
@@ -106,13 +106,15 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         say(f"broken: and {len(counts.problems) - _SHOWN} more; --json lists them all")
 
 
-def _say_what_was_kept(counts: ImportCounts) -> None:
+def say_what_was_kept(counts: ImportCounts) -> None:
+    """Whose work the import left as it is, and how to have it otherwise."""
     from agar_pipeline.fiftyone_io.import_counts import KEPT, OVERWRITTEN
 
     for why, filepaths in counts.kept.items():
         _say_names(KEPT[why], filepaths)
     if counts.kept.keys() & OVERWRITTEN:
-        say("note: `--overwrite` replaces what was kept by what the annotations say; nothing brings it back")
+        say("note: `agar import … --overwrite` replaces what was kept by what the annotations say, for good")
+    _say_names("samples had labels that a person made or changed, and were overwritten as asked", counts.overwritten)
     _say_names(
         "samples changed while importing and were left as they are: run the import again", counts.changed_meanwhile
     )

@@ -35,22 +35,25 @@ def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
+    from agar_pipeline.fiftyone_io.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
-    prepare_dataset(fiftyone, request["dataset"], request["text_fields"], request.get("label_field", IMPORT_FIELD))
+    label_field = request.get("label_field", IMPORT_FIELD)
+    prepare_dataset(fiftyone, request["dataset"], request["text_fields"], log, label_field)
     return {}
 
 
 def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.annotated import ImportSource
     from agar_pipeline.fiftyone_io.import_images import import_at, progress_line
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
+    from agar_pipeline.fiftyone_io.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
 
     def prepare(dataset: str, text_fields: list[str]) -> None:
-        prepare_dataset(fiftyone, dataset, text_fields)
+        prepare_dataset(fiftyone, dataset, text_fields, log)
 
     def progress(done: int, total: int) -> None:
         log(progress_line(done, total))

@@ -28,6 +28,8 @@ class ImportCounts:
     """Those of them that the class map does not know."""
     kept: dict[str, list[str]] = field(default_factory=dict)
     """Why a person's work was kept though the annotation says otherwise → the samples' files; keys as in `KEPT`."""
+    overwritten: list[str] = field(default_factory=list)
+    """Samples whose labels were a person's and were replaced, since that was asked for."""
     changed_meanwhile: list[str] = field(default_factory=list)
     """Samples that somebody else wrote between reading and writing; they were left as they are."""
     problems: list[str] = field(default_factory=list)
@@ -59,7 +61,7 @@ KEPT = {
     "not_imported": "samples that no import made keep their labels, though the annotations say otherwise",
     "not_tagged": "samples that no import made are not tagged by the training lists",
     "fields": "samples keep the background or sample_id that a person gave them",
-    "uncountable": "samples stay, though their plates are uncountable: a person made or changed something on them",
+    "uncountable": "samples stay, though their plates are uncountable: they hold more than an import wrote",
 }
 """What each reason of `ImportCounts.kept` means."""
 OVERWRITTEN = KEPT.keys() - {"uncountable"}

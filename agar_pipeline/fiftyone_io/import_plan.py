@@ -160,6 +160,8 @@ class _Update:
         if self.planner.overwrite or self.sample.labels == recorded:
             self.changes[IMPORT_FIELD] = as_detections(self.arrival.image)
             self.conditions.append(IMPORT_FIELD)
+            if self.sample.labels != recorded:
+                self.planner.counts.overwritten.append(self.sample.filepath)
             return wanted
         if wanted != recorded:
             replaced = self.record.photos and self.arrival.photo not in self.record.photos[:1]

@@ -17,7 +17,7 @@ from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.import_guard import guard_classes, guard_stages
 from agar_pipeline.fiftyone_io.revision import read_revisions, require_usable
 from agar_pipeline.fiftyone_io.settings import database_name, prepare_child
-from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, ResolvedSource, shorten
+from agar_pipeline.fiftyone_io.source import ResolvedSource, shorten
 from agar_pipeline.fiftyone_io.trusted_documents import require_reading_view, require_trusted
 
 _GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTrajectories")
@@ -195,28 +195,3 @@ def _crosses_list(fiftyone: Any, collection: Any, path: str) -> bool:
     steps = path.split(".")
     above = [collection.get_field(".".join(steps[:depth])) for depth in range(1, len(steps))]
     return any(isinstance(field, fiftyone.ListField) for field in above)
-
-
-def prepare_dataset(fiftyone: Any, name: str, text_fields: list[str], label_field: str = IMPORT_FIELD) -> None:
-    """Make the dataset where it is not there: persistent, of images, with Detections and these text fields.
-
-    Raises:
-        DatasetError: a dataset of this name holds something else, or FiftyOne refuses the name.
-    """
-    try:
-        exists = fiftyone.dataset_exists(name)
-        dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
-    except ValueError as error:
-        raise DatasetError(f"FiftyOne refuses the dataset name {name!r} ({error}): choose another") from error
-    if dataset.media_type is None:
-        dataset.media_type = "image"
-    if dataset.media_type != "image":
-        raise DatasetError(f"dataset {name!r} holds {dataset.media_type}, not images: import into another dataset")
-    present = dataset.get_field(label_field)
-    if present is None:
-        dataset.add_sample_field(label_field, fiftyone.EmbeddedDocumentField, embedded_doc_type=fiftyone.Detections)
-    elif getattr(present, "document_type", None) is not fiftyone.Detections:
-        raise DatasetError(f"field {label_field!r} of dataset {name!r} is of another type: import into another dataset")
-    for field in text_fields:
-        dataset.add_sample_field(field, fiftyone.StringField)
-    dataset.persistent = True

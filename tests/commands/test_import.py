@@ -6,11 +6,12 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import Run, copy_configs, runner
-from tests.fiftyone_io.conftest import stop_keeper
+from tests.conftest import Run, copy_configs, edit_samples, runner
+from tests.fiftyone_io.conftest import agar_label, stop_keeper, write_plate
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,36 @@ def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(
     )
     assert "colonies: 1 images" in done.stdout
     assert "Blue_green 1" in done.stdout
+
+
+def test_labels_of_a_person_are_kept_named_and_replaced_only_when_asked(
+    run: Run, agar_home: Path, tmp_path: Path
+) -> None:
+    for number in range(13):
+        write_plate(tmp_path, str(number), [agar_label(1, 1)])
+    command = ("agar", "import", "agar", "--images-dir", str(tmp_path), "--dataset", "kept")
+    run(*command)
+
+    def correct(samples: Any) -> None:
+        samples.update_many({}, {"$set": {"ground_truth.detections.0.label": "by hand"}})
+
+    def labels() -> set[str]:
+        return set(edit_samples(agar_home, "kept", lambda samples: samples.distinct("ground_truth.detections.label")))
+
+    edit_samples(agar_home, "kept", correct)
+    for number in range(12):
+        write_plate(tmp_path, str(number), [agar_label(2, 2)])
+    done = run(*command)
+    assert done.returncode == 0
+    assert "note: 12 samples keep the labels that they were given after their import, though the annot" in done.stderr
+    assert f"{tmp_path}/0.jpg, " in done.stderr
+    assert " and 2 more\n" in done.stderr
+    assert "`agar import … --overwrite` replaces what was kept" in done.stderr
+    kept = json.loads(run(*command, "--json").stdout)["kept"]["corrected"]
+    assert sorted(kept) == sorted(str(tmp_path / f"{number}.jpg") for number in range(12))
+    assert labels() == {"by hand"}
+    assert "note: 13 samples had labels that a person made or changed" in run(*command, "--overwrite").stderr
+    assert labels() == {"E.coli"}
 
 
 def test_nothing_to_import_names_the_folder_and_what_was_looked_for(run: Run, tmp_path: Path) -> None:

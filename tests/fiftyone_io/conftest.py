@@ -26,10 +26,11 @@ from agar_pipeline.fiftyone_io.source import ResolvedSource
 COLONIES = Path(__file__).resolve().parents[3] / "shared" / "data" / "colonies"
 MAKE_DATASETS = """
 import json, sys
-from agar_pipeline.fiftyone_io.resolve import import_fiftyone, prepare_dataset
+from agar_pipeline.fiftyone_io.prepared import prepare_dataset
+from agar_pipeline.fiftyone_io.resolve import import_fiftyone
 uri, = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
-prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "import_digest", "import_record"])
+prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "import_digest", "import_record"], print)
 fo.Dataset("fleeting", persistent=False)
 ds = fo.Dataset("views", persistent=True)
 ds.add_samples([

@@ -85,6 +85,7 @@ def test_overwrite_replaces_the_labels_and_nothing_else(
     assert labels(before[1]) == ["corrected", "B.subtilis"]
     counts = run_import(plates, overwrite=True)
     assert (counts.updated, counts.unchanged, counts.kept) == (2, 4, {})
+    assert counts.overwritten == [str(plates / f"{number}.jpg") for number in (0, 1)]
     after = [of(samples, plates / f"{number}.jpg") for number in (0, 1)]
     assert [labels(row) for row in after] == [["E.coli", "B.subtilis"]] * 2
     for old, new in zip(before, after, strict=True):
@@ -332,3 +333,32 @@ def test_another_format_follows_the_same_rule(
     assert (counts.updated, counts.kept) == (5, {"corrected": [str(plates / "0.jpg")]})
     assert labels(of(samples, plates / "0.jpg"))[0] == "corrected"
     assert of(samples, plates / "1.jpg")["agar_background"] == "bright", "fields of the other format stay"
+
+
+PREPARE = """
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.prepared import prepare_dataset
+lines = []
+try:
+    prepare_dataset(fo, dataset.name, ["agar_background", "import_record"], lines.append)
+except DatasetError as error:
+    lines.append(str(error))
+answer = lines
+"""
+
+
+def test_what_an_import_changes_of_a_persons_own_dataset_is_said(person: Person, database: Any, name: str) -> None:
+    person.does(
+        name, "fo.Dataset('lab', persistent=False).add_sample(fo.Sample('/photos/1.jpg', agar_background='dim'))"
+    )
+    before = list(database[collection_of(database, "lab")].find())
+    lines = person.does("lab", PREPARE)
+    assert "'lab' was there already and gets the fields ground_truth, import_record" in lines[0]
+    assert "'lab' becomes persistent: FiftyOne would delete it" in lines[1]
+    assert person.does("lab", PREPARE) == [], "nothing is said where nothing changes"
+    assert list(database[collection_of(database, "lab")].find()) == before
+    person.does(name, "fo.Dataset('odd').add_sample_field('import_record', fo.IntField)")
+    (refused,) = person.does("odd", PREPARE)
+    assert "field 'import_record' of dataset 'odd' is of another type" in refused
+    assert person.does("odd", "answer = sorted(dataset.get_field_schema())").count("ground_truth") == 0
+    person.does(name, "fo.delete_dataset('lab'); fo.delete_dataset('odd')")
