@@ -63,5 +63,6 @@ CASES: dict[int, Case] = {
     48: Case("config _target_ or YAML tags; UIs open to the network", 5),
     52: Case("the code of a step edited, a library upgraded, weights behind a name replaced", 4),
     61: Case("export, cache or media into a folder that holds anybody's files", 6),
+    67: Case("another user against the embedded database, a view that runs what its writer named", 6),
     68: Case("FiftyOne's App and Dagster's server met by another user or another site", 5),
 }
