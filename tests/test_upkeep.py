@@ -23,7 +23,8 @@ from agar_pipeline.commands import agar
 from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.launch import run_child
 from agar_pipeline.store import Content, Key, Store, find_faults
-from agar_pipeline.store.upkeep import drop, find_droppable, find_kept, keep, was_set_aside
+from agar_pipeline.store.dropping import drop, find_droppable
+from agar_pipeline.store.upkeep import find_kept, keep, was_set_aside
 
 SPLIT, REPORT = Key("split"), Key("bbox_report")
 SNAPSHOT = Content("snapshot-1", {"image_ids.parquet": "x"})
@@ -42,11 +43,17 @@ def write_report(out_dir: Path) -> None:
         (out_dir / name).write_text(name)
 
 
-def build_split(store: Store, seed: int = 0) -> Path:
+def build_split(store: Store, seed: int = 0, *, repoint: bool = True) -> Path:
     def write(out_dir: Path) -> None:
         write_split(out_dir, seed)
 
-    return store.build(SPLIT, {"seed": seed}, {"snapshot": SNAPSHOT}, write, lambda text: None).artifact.root
+    inputs = {"snapshot": SNAPSHOT}
+    return store.build(SPLIT, {"seed": seed}, inputs, write, lambda text: None, repoint=repoint).artifact.root
+
+
+def damage(root: Path) -> Path:
+    (root / "split.parquet").write_bytes(b"rot")
+    return root
 
 
 def build_report(store: Store, split: Path, seconds: float = 0) -> Path:
@@ -112,24 +119,24 @@ def test_clean_keeps_what_is_current_and_what_that_was_made_from(home: Path) -> 
     made_from, unused, current = (build_split(store, seed) for seed in range(3))
     report = build_report(store, made_from)
     assert find_kept(store) == {made_from, report, current}
-    (home / "quarantine").mkdir()
-    (home / "quarantine" / "rotten").write_bytes(bytes(1000))
+    rotten = store.quarantine(damage(build_split(store, 3, repoint=False)))
+    (home / "quarantine" / "mine").write_bytes(bytes(1000))
     code, output = call("clean")
     assert code == 0
     assert str(unused) in output
-    assert str(home / "quarantine" / "rotten") in output
+    assert str(rotten) in output
     assert "agar clean --yes" in output
     assert unused.is_dir(), "without a terminal and without --yes it only shows"
     shown = json.loads(call("clean", "--json")[1])
-    assert [Path(item["path"]).name for item in shown["found"]] == [unused.name, "rotten"]
+    assert [Path(item["path"]).name for item in shown["found"]] == [unused.name, rotten.name]
     assert not any(item["dropped"] for item in shown["found"])
     code, output = call("clean", "--yes")
     assert code == 0
     assert "2 dropped" in output
     assert list(store.published()) == [report, *sorted([made_from, current])]
-    assert not list((home / "quarantine").iterdir())
+    assert [path.name for path in (home / "quarantine").iterdir()] == ["mine"], "nobody knows whose it is"
     assert unused.name not in " ".join(path.name for path in store.folder(SPLIT).iterdir()), "its locks went with it"
-    assert call("clean") == (0, "nothing to drop; next: agar plan\n")
+    assert call("clean") == (0, f"kept: {home}/quarantine/mine: it is not ours\nnothing to drop; next: agar plan\n")
 
 
 def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: Path) -> None:
@@ -172,9 +179,106 @@ def test_clean_looks_again_before_it_drops(home: Path) -> None:
     (found,) = find_droppable(store)
     assert found.path == first
     build_split(store, 0)
-    assert drop(store, [found]) == ([], [found]), "it became the current one in between"
+    assert drop(store, [found]).in_use == [found], "it became the current one in between"
     assert first.is_dir()
     assert second.is_dir()
+
+
+TRAINING = Key("training_run", "small")
+
+
+def build_training(store: Store, seed: int = 0) -> Path:
+    def write(out_dir: Path) -> None:
+        for name in TRAINING.kind.files:
+            (out_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (out_dir / name).write_text(f"{name} {seed}")
+
+    inputs = {name: Content("1", {}) for name in ("coco_cache",)}
+    return store.build(TRAINING, {"seed": seed}, inputs, write, lambda text: None).artifact.root
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "checkpoints/.nfs0000000012ab", "._best.ckpt", "Thumbs.db", "@eaDir/x"])
+def test_what_systems_leave_in_an_artifact_is_overlooked(home: Path, name: str) -> None:
+    store = Store(home)
+    root = build_training(store)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("x")
+    assert find_faults(root, thorough=True) == []
+    assert call("verify")[0] == 0
+    assert build_training(store) == root
+    assert (root / name).exists()
+    assert not (home / "quarantine").exists()
+
+
+def test_a_file_that_somebody_put_into_an_artifact_costs_no_training_and_is_kept(home: Path) -> None:
+    store = Store(home)
+    root = build_training(store)
+    built = (root / "checkpoints" / "best.ckpt").stat()
+    (root / "notes.txt").write_text("by hand")
+    assert find_faults(root) == [f"{root.name}/notes.txt does not belong there"]
+    code, output = call("verify", "--json")
+    told = json.loads(output)
+    assert (code, told["rebuilt_by_agar_run"], told["bad"][0]["whole"]) == (1, [], True)
+    assert Path(told["bad"][0]["quarantined"], "notes.txt").read_text() == "by hand"
+    (root / "more.txt").write_text("by hand")
+    assert build_training(store) == root
+    assert (root / "checkpoints" / "best.ckpt").stat() == built, "not trained again"
+    code, output = call("clean", "--yes")
+    assert "0 dropped" in output or "nothing to drop" in output
+    assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}
+    with pytest.raises(ArtifactError, match="begin so, and none was dropped"):
+        find_droppable(store, named=["nothing"])
+    call("clean", "--yes", "--drop", "foreign")
+    assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}
+
+
+def test_an_old_artifact_with_a_file_of_somebodys_is_not_dropped(home: Path) -> None:
+    store = Store(home)
+    old, _ = build_split(store, 0), build_split(store, 1)
+    (old / "mine.txt").write_text("by hand")
+    (old / ".DS_Store").write_text("x")
+    assert f"kept: {old}: mine.txt in it is not ours: move it away first" in call("clean", "--yes")[1]
+    assert (old / "mine.txt").read_text() == "by hand"
+    (old / "mine.txt").unlink()
+    assert "1 dropped" in call("clean", "--yes")[1], "what systems leave goes with the folder"
+    assert not old.exists()
+
+
+def test_a_checkpoint_in_quarantine_that_is_whole_stays_until_it_is_named(home: Path) -> None:
+    store = Store(home)
+    whole, hurt = build_training(store, 0), build_training(store, 1)
+    store.quarantine(whole)  # as an older version did on account of a .DS_Store
+    (hurt / "metrics.csv").write_text("rot")
+    code, output = call("verify")
+    assert code == 1
+    assert f"put back: {whole}" in output
+    assert find_faults(whole, thorough=True) == []
+    (aside,) = (home / "quarantine").iterdir()
+    assert f"kept: {aside}: checkpoints/best.ckpt in it is as it was written" in call("clean", "--yes")[1]
+    assert (aside / "checkpoints" / "best.ckpt").exists()
+    call("clean", "--yes", "--drop", aside.name)
+    assert not aside.exists()
+
+
+def test_clean_keeps_snapshots_unless_they_are_named(home: Path) -> None:
+    store, key = Store(home), Key("snapshot")
+
+    def build(number: int) -> Path:
+        def write(out_dir: Path) -> None:
+            for name in key.kind.files:
+                (out_dir / name).write_text(f"{number}")
+
+        inputs = {name: Content(f"{number}", {}) for name in ("fiftyone_dataset",)}
+        return store.build(key, {}, inputs, write, lambda text: None).artifact.root
+
+    first, second, third, current = (build(number) for number in range(4))
+    assert "nothing to drop" in call("clean", "--yes")[1]
+    assert "1 dropped" in call("clean", "--yes", "--drop", first.name[:12])[1]
+    assert not first.exists()
+    assert second.exists()
+    assert "2 dropped" in call("clean", "--yes", "--snapshots")[1]
+    assert list(store.published()) == [current]
+    assert not third.exists()
 
 
 @pytest.fixture

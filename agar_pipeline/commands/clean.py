@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,57 +13,79 @@ import click
 from agar_pipeline.commands.terminal import echo
 
 if TYPE_CHECKING:
-    from agar_pipeline.store.upkeep import Droppable
+    from agar_pipeline.store.dropping import Droppable, Dropped
 
 
 @click.command("clean", epilog="Example: agar clean --yes")
 @click.option("--yes", is_flag=True, help="Drop without asking.")
 @click.option("--keep", multiple=True, metavar="RUN", help="Keep this one from now on: letters of its fingerprint.")
 @click.option("--release", multiple=True, metavar="RUN", help="Keep it no longer.")
+@click.option("--snapshots", is_flag=True, help="Old snapshots as well: `agar restore` has no other source.")
+@click.option(
+    "--drop",
+    "named",
+    multiple=True,
+    metavar="NAME",
+    help="This one as well: letters of its fingerprint, or of its name in quarantine.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; drops only with --yes.")
-def command(yes: bool, keep: tuple[str, ...], release: tuple[str, ...], as_json: bool) -> None:
+def command(
+    yes: bool,
+    keep: tuple[str, ...],
+    release: tuple[str, ...],
+    snapshots: bool,
+    named: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Drop the artifacts that nothing current was made from, the quarantine, and columns kept of COCO files from
     elsewhere; shows first what would go.
 
     Kept: what each `latest` points to, runs that were told to be kept, what those were made from, whatever a running
-    process uses, and the newest unfinished training of each experiment.
+    process uses, and the newest unfinished training of each experiment. Unless named: all snapshots, and checkpoints
+    in quarantine that are as they were written. Never dropped: a folder with a file in it that is not ours.
     """
     from agar_pipeline.config import agar_home
     from agar_pipeline.disk import clear_storage_errors, show_bytes
     from agar_pipeline.store import Store, upkeep
-    from agar_pipeline.store.upkeep import drop, find_droppable
+    from agar_pipeline.store.dropping import Dropped, drop, find_droppable
+    from agar_pipeline.store.quarantine import find_guarded
 
     store = Store(agar_home())
     for word in keep:
         echo(f"kept from now on: {upkeep.keep(store, word)}", err=as_json)
     for word in release:
         echo(f"no longer kept: {', '.join(map(str, upkeep.release(store, word))) or 'nothing was'}", err=as_json)
-    found = find_droppable(store)
+    found = find_droppable(store, snapshots=snapshots, named=named)
+    guarded = {path: why for path, why in find_guarded(store).items() if path not in {item.path for item in found}}
     freed = sum(item.size_bytes for item in found)
     if not as_json:
         for item in found:
             echo(f"{item.key or item.path.parent.name!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
+        for path, why in guarded.items():
+            echo(f"kept: {path}: {why}")
         echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop; next: agar plan")
     if not yes and not (found and not as_json and sys.stdin.isatty() and click.confirm("Drop them?")):
         if as_json:
-            echo(json.dumps(to_plain(found, [], []), indent=1))
+            echo(json.dumps(to_plain(found, Dropped([], [], {}), guarded), indent=1))
         elif found:
             echo("nothing was dropped; next: agar clean --yes")
         return
     with clear_storage_errors(store.home):
-        dropped, in_use = drop(store, found)
+        done = drop(store, found)
     if as_json:
-        echo(json.dumps(to_plain(found, dropped, in_use), indent=1))
+        echo(json.dumps(to_plain(found, done, guarded), indent=1))
         return
-    for item in in_use:
+    for item in done.in_use:
         echo(f"kept, in use by a running process: {item.path}")
-    echo(f"{len(dropped)} dropped, {show_bytes(sum(item.size_bytes for item in dropped))} freed")
+    for path, why in done.guarded.items():
+        echo(f"kept: {path}: {why}")
+    echo(f"{len(done.gone)} dropped, {show_bytes(sum(item.size_bytes for item in done.gone))} freed")
     echo("next: agar verify")
 
 
-def to_plain(found: Sequence[Droppable], dropped: Sequence[Droppable], in_use: Sequence[Droppable]) -> dict[str, Any]:
-    """What could go, what went, what is in use; JSON-ready."""
-    gone, used = ({item.path for item in items} for items in (dropped, in_use))
+def to_plain(found: Sequence[Droppable], done: Dropped, guarded: Mapping[Path, str]) -> dict[str, Any]:
+    """What could go, what went, what is in use, what was kept and why; JSON-ready."""
+    gone, used = ({item.path for item in items} for items in (done.gone, done.in_use))
     return {
         "found": [
             {
@@ -75,5 +98,6 @@ def to_plain(found: Sequence[Droppable], dropped: Sequence[Droppable], in_use: S
             for item in found
         ],
         "size_bytes": sum(item.size_bytes for item in found),
-        "dropped_bytes": sum(item.size_bytes for item in dropped),
+        "dropped_bytes": sum(item.size_bytes for item in done.gone),
+        "kept": {str(path): why for path, why in {**guarded, **done.guarded}.items()},
     }

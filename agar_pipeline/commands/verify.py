@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 @click.command("verify", epilog="Example: agar verify --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """Hash every artifact again and quarantine the bad ones. Exit 0: all is whole, 1: something was bad."""
+    """Hash every artifact again and quarantine the bad ones; put back what lies there although it is whole.
+    Exit 0: all is whole, 1: something was bad.
+
+    A file of somebody's in an artifact is moved out of it, into the quarantine; nothing is deleted.
+    """
     from agar_pipeline.config import agar_home
     from agar_pipeline.disk import clear_storage_errors
     from agar_pipeline.store import Store
@@ -41,10 +45,12 @@ def to_plain(verdict: Verdict) -> dict[str, Any]:
             "faults": list(found.faults),
             "current": found.current,
             "quarantined": str(found.aside) if found.aside else None,
+            "whole": found.whole,
         }
         for found in verdict.bad
     ]
-    rebuilt = sorted({str(found.key) for found in verdict.bad if found.current} | set(map(str, verdict.dangling)))
+    to_build = {str(found.key) for found in verdict.bad if found.current and not found.whole}
+    rebuilt = sorted(to_build | set(map(str, verdict.dangling)))
     return {
         "ok": verdict.ok,
         "artifacts": verdict.checked,
@@ -53,6 +59,7 @@ def to_plain(verdict: Verdict) -> dict[str, Any]:
         "latest_removed": [str(key) for key in verdict.dangling],
         "rebuilt_by_agar_run": rebuilt,
         "swept": verdict.swept,
+        "put_back": [str(root) for root in verdict.put_back],
     }
 
 
@@ -66,14 +73,18 @@ def show(verdict: Verdict) -> None:
             echo(f"     {fault}")
         if found.aside is None:
             echo("     a running process is building it anew")
+        elif found.whole:
+            echo(f"     moved to {found.aside}; the artifact's own files are as they were written, it stays")
         else:
             fate = "`agar run` builds it again" if found.current else "not the current one: built again when wanted"
             echo(f"     moved to {found.aside}; {fate}")
     for key in verdict.dangling:
         echo(f"bad: {key!s:<24} its `latest` led nowhere, removed; `agar run` builds it again")
+    for root in verdict.put_back:
+        echo(f"put back: {root} lay in quarantine, its own files are as they were written")
     if verdict.swept:
         echo(f"{verdict.swept} leftovers of dead processes removed")
     state = "all whole" if verdict.ok else f"{len(verdict.bad) + len(verdict.dangling)} bad"
     echo(f"{verdict.checked} artifacts, {show_bytes(verdict.size_bytes)}: {state}")
-    to_build = any(found.current for found in verdict.bad) or verdict.dangling
+    to_build = any(found.current and not found.whole for found in verdict.bad) or verdict.dangling
     echo("next: agar run" if to_build else "next: agar plan")

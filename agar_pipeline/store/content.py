@@ -17,6 +17,7 @@ from typing import Any
 
 from agar_pipeline.artifacts import ARTIFACTS, MACHINE, MANIFEST, Artifact, Manifest
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.ownership.home import is_stray
 
 KnownFiles = Mapping[str, Mapping[str, Any]]
 """Path → size_bytes, mtime_ns, sha256 of a file whose hash is known."""
@@ -109,8 +110,11 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def find_faults(root: Path, *, thorough: bool = False) -> list[str]:
+def find_faults(root: Path, *, thorough: bool = False, foreign: bool = True, name: str | None = None) -> list[str]:
     """Everything that is wrong with a published folder: files altered, missing or too many, a manifest not its own.
+
+    What file managers and file systems leave behind (`.DS_Store`, `.nfs…`) is overlooked. Without `foreign`, other
+    files that do not belong there are, too. `name` is the fingerprint of a folder that is called otherwise.
 
     Photos are hashed only where their size or mtime is another, unless `thorough`; all other files always, once in a
     process for as long as nobody touches them.
@@ -119,8 +123,8 @@ def find_faults(root: Path, *, thorough: bool = False) -> list[str]:
         stamps = _stamps(root)
         if not thorough and _found_sound.get(root) == stamps:
             return []
-        faults = list(_faults(root, Manifest.read(root), thorough))
-        if not faults:
+        faults = list(_faults(root, Manifest.read(root), thorough, foreign, name or root.name))
+        if not faults and foreign:
             _found_sound[root] = stamps
         return faults
     except ArtifactError as error:
@@ -144,18 +148,32 @@ def _stamps(root: Path) -> list[tuple[Any, ...]]:
     ]
 
 
-def _faults(root: Path, manifest: Manifest, thorough: bool) -> Iterable[str]:
-    known = {} if thorough else {file["path"]: file for file in manifest.files if "mtime_ns" in file}
-    found = {file["path"]: _without_mtime(file) for file in describe_files(root, known)}
-    wanted = {file["path"]: _without_mtime(file) for file in manifest.files}
-    yield from (f"{root.name}/{name} is missing" for name in sorted(wanted.keys() - found.keys()))
-    yield from (f"{root.name}/{name} does not belong there" for name in sorted(found.keys() - wanted.keys()))
-    for name in sorted(wanted.keys() & found.keys()):
-        if wanted[name] != found[name]:
-            yield f"{root.name}/{name} was altered on disk"
-    fault = find_lie(manifest, root.name, files_fit=found == wanted)
+def _faults(root: Path, manifest: Manifest, thorough: bool, foreign: bool, name: str) -> Iterable[str]:
+    recorded = {file["path"]: file for file in manifest.files}
+    known = {} if thorough else {path: file for path, file in recorded.items() if "mtime_ns" in file}
+    wanted = {path: _without_mtime(file) for path, file in recorded.items()}
+    found = {
+        file["path"]: _without_mtime(file) for file in _describe(root, sorted(_there(root) & wanted.keys()), known)
+    }
+    yield from (f"{root.name}/{path} is missing" for path in sorted(wanted.keys() - found.keys()))
+    if foreign:
+        yield from (f"{root.name}/{path} does not belong there" for path in foreign_files(root, manifest))
+    for path in sorted(wanted.keys() & found.keys()):
+        if wanted[path] != found[path]:
+            yield f"{root.name}/{path} was altered on disk"
+    fault = find_lie(manifest, name, files_fit=found == wanted)
     if fault:
         yield f"{root.name}/{MANIFEST} was altered on disk: {fault}"
+
+
+def foreign_files(root: Path, manifest: Manifest) -> list[str]:
+    """Files below an artifact's folder that somebody put there: not its own, and no system's."""
+    own = {file["path"] for file in manifest.files}
+    return sorted(name for name in _there(root) - own if not is_stray(name))
+
+
+def _there(root: Path) -> set[str]:
+    return set(_file_names(root)) - {MANIFEST}
 
 
 def find_lie(manifest: Manifest, name: str, *, files_fit: bool = True) -> str | None:
@@ -175,14 +193,18 @@ def _without_mtime(file: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_files(root: Path, known: KnownFiles | None = None) -> list[dict[str, Any]]:
-    """path, size_bytes and sha256 of every file below a folder but the manifest, sorted by path.
+    """path, size_bytes and sha256 of every file below a folder but the manifest and strays, sorted by path.
 
     A file that is `known` and has the size and mtime that it had is not read; its mtime_ns is given as well.
     """
-    known, found, unknown = known or {}, {}, []
-    for name in _file_names(root):
-        if name == MANIFEST:
-            continue
+    known = known or {}
+    return _describe(root, sorted(name for name in _there(root) if name in known or not is_stray(name)), known)
+
+
+def _describe(root: Path, names: Iterable[str], known: KnownFiles) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    unknown = []
+    for name in names:
         file, before = os.lstat(f"{root}/{name}"), known.get(name)
         found[name] = {"path": name, "size_bytes": file.st_size}
         if before is not None and (before["size_bytes"], before["mtime_ns"]) == (file.st_size, file.st_mtime_ns):

@@ -22,6 +22,7 @@ from agar_pipeline.ownership.home import open_home
 from agar_pipeline.store import sharing
 from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
 from agar_pipeline.store.key import Built, Key, Log, Write, folders_in, use_lock, writer_lock
+from agar_pipeline.store.quarantine import set_foreign_aside
 from agar_pipeline.store.shared import SharedStore
 
 
@@ -120,8 +121,7 @@ class Store:
             stack.enter_context(disk.locked(writer_lock(root), on_wait=lambda: log(waiting)))
             faults = find_faults(root) if root.exists() else ["not built yet"]
             if faults and root.exists():
-                log(f"{key}: {faults[0]}; set aside, building again")
-                self.quarantine(root)
+                faults = self._put_right(key, root, faults, log)
             came = sharing.bring(self, key, root, log) if faults else sharing.Came(False)
             if faults and not came.fetched:
                 self._publish(key, root, config, inputs, write, made_by)
@@ -130,6 +130,16 @@ class Store:
             sharing.share(self, key, root, log, replace=came.damaged, repoint=repoint)
         why = "nothing changed" if not faults else f"fetched from {self.shared}" if came.fetched else faults[0]
         return Built(key.kind.open(root), cached=not faults or came.fetched, why=why)
+
+    def _put_right(self, key: Key, root: Path, faults: list[str], log: Log) -> list[str]:
+        """Free the name of a damaged artifact; one that only holds what somebody put there is whole without it."""
+        aside = set_foreign_aside(self, root)
+        if aside is None:
+            log(f"{key}: {faults[0]}; set aside, building again")
+            self.quarantine(root)
+            return faults
+        log(f"{key}: {faults[0]}, moved to {aside}; its own files are as they were written")
+        return []
 
     @contextlib.contextmanager
     def _in_use(self, root: Path) -> Iterator[None]:

@@ -1,9 +1,12 @@
-"""Looking after a home: verifying everything that was published, and dropping what nobody refers to any more."""
+"""Looking after a home: verifying everything that was published, and what of it is kept.
+
+Not here: removing the rest (`dropping`).
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +16,8 @@ from agar_pipeline.errors import ArtifactError
 from agar_pipeline.ownership.home import require_own, sweep_scratch
 from agar_pipeline.store.content import find_faults
 from agar_pipeline.store.folders import Store
-from agar_pipeline.store.key import Key, use_lock, writer_lock
-from agar_pipeline.store.unfinished import drop_work, unfinished
+from agar_pipeline.store.key import Key, writer_lock
+from agar_pipeline.store.quarantine import put_back, set_foreign_aside
 
 Progress = Callable[[int, int], None]
 KEEPER = "kept-"
@@ -31,9 +34,11 @@ class BadArtifact:
     root: Path
     faults: tuple[str, ...]
     current: bool
-    """`latest` pointed to it: the next run builds it again."""
+    """`latest` points or pointed to it."""
     aside: Path | None
     """Where it lies in quarantine now; None where a running process is building it anew."""
+    whole: bool = False
+    """Its own files are as they were written, and stayed: only what did not belong there was moved."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +52,12 @@ class Verdict:
     """Assets whose `latest` led nowhere; the link is gone now, and the next run builds them again."""
     swept: int
     """Drafts and scratch folders of dead processes."""
+    put_back: tuple[Path, ...] = ()
+    """Artifacts that lay in quarantine and are as they were written."""
 
     @property
     def ok(self) -> bool:
         return not self.bad and not self.dangling
-
-
-@dataclass(frozen=True)
-class Droppable:
-    """Something that `clean` would remove."""
-
-    path: Path
-    key: Key | None
-    """None for what lies in quarantine, and for columns."""
-    size_bytes: int
-    is_work: bool = False
-    """Unfinished, of a training that was interrupted."""
 
 
 def verify(store: Store, progress: Progress) -> Verdict:
@@ -73,6 +68,7 @@ def verify(store: Store, progress: Progress) -> Verdict:
         progress: Called with (bytes done, bytes in all).
     """
     require_own(store.home)
+    put_again = tuple(put_back(store))
     swept = len(store.sweep()) + len(sweep_scratch(store.home))
     sizes = {(key, root): disk.size_bytes(root) for key in store.assets() for root in store.roots(key)}
     bad: list[BadArtifact] = []
@@ -83,9 +79,9 @@ def verify(store: Store, progress: Progress) -> Verdict:
             bad += _put_aside(store, key, root)
         done += size_bytes
         progress(done, total)
-    broken = {found.key for found in bad if found.current}
+    broken = {found.key for found in bad if found.current and not found.whole}
     dangling = [key for key in store.assets() if _unlink_dangling(store, key) and key not in broken]
-    return Verdict(len(sizes), total, tuple(bad), tuple(dangling), swept)
+    return Verdict(len(sizes), total, tuple(bad), tuple(dangling), swept, put_again)
 
 
 def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
@@ -94,7 +90,9 @@ def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
         faults = find_faults(root, thorough=True) if root.exists() else []
         if faults:
             current = store.latest(key) == root.resolve()
-            yield BadArtifact(key, root, tuple(faults), current, store.quarantine(root) if is_free else None)
+            foreign = set_foreign_aside(store, root) if is_free else None
+            aside = foreign or (store.quarantine(root) if is_free else None)
+            yield BadArtifact(key, root, tuple(faults), current, aside, whole=foreign is not None)
 
 
 def was_set_aside(store: Store, key: Key) -> bool:
@@ -112,19 +110,6 @@ def _unlink_dangling(store: Store, key: Key) -> bool:
     return is_free
 
 
-def find_droppable(store: Store) -> list[Droppable]:
-    """Artifacts that no `latest` refers to and that nothing kept was made from; all of the quarantine; the
-    columns kept of COCO files that came from elsewhere or were edited; and all
-    unfinished work but the newest of each asset."""
-    kept = find_kept(store)
-    found = [Droppable(r, key, disk.size_bytes(r)) for key in store.assets() for r in store.roots(key) if r not in kept]
-    folders = [store.home / "quarantine", store.home / "columns"]
-    aside = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    found += [Droppable(path, None, disk.size_bytes(path)) for path in aside]
-    older = [(key, path) for key, folders in unfinished(store).items() for path in folders[1:]]
-    return found + [Droppable(path, key, disk.size_bytes(path), is_work=True) for key, path in older]
-
-
 def find_kept(store: Store) -> set[Path]:
     """What each `latest` points to or is told to be kept, what that was made from, and so on, by data version."""
     manifests: dict[Path, Manifest] = {}
@@ -135,7 +120,7 @@ def find_kept(store: Store) -> set[Path]:
                 manifests[root] = manifest = Manifest.read(root)
                 by_version.setdefault((str(key), manifest.data_version), []).append(root)
     kept: set[Path] = set()
-    waiting = [store.folder(key) / target for key, target in _targets(store).items()]
+    waiting = [store.folder(key) / target for key, target in targets_of(store).items()]
     waiting += [link.with_name(link.readlink().name) for key in store.assets() for link in _keepers(store, key)]
     while waiting:
         root = waiting.pop()
@@ -181,42 +166,6 @@ def _keepers(store: Store, key: Key) -> list[Path]:
     return [path for path in store.folder(key).glob(f"{KEEPER}*") if path.is_symlink()]
 
 
-def drop(store: Store, chosen: Collection[Droppable]) -> tuple[list[Droppable], list[Droppable]]:
-    """Remove what `find_droppable` found, but nothing that a running process uses or that was referred to since.
-
-    Returns:
-        What was removed, and what is in use.
-    """
-    require_own(store.home)
-    store.sweep()
-    sweep_scratch(store.home)
-    dropped: list[Droppable] = []
-    in_use: list[Droppable] = []
-    targets, kept = _targets(store), find_kept(store)
-    for item in chosen:
-        if item.key is None:
-            disk.remove(item.path)
-            dropped.append(item)
-            continue
-        if item.is_work:
-            (dropped if drop_work(store, item.path) else in_use).append(item)
-            continue
-        locks = writer_lock(item.path), use_lock(item.path)
-        with disk.free(*locks) as is_free:
-            if is_free and (now := _targets(store)) != targets:
-                targets, kept = now, find_kept(store)
-            if not is_free or item.path in kept:
-                in_use.append(item)
-            elif item.path.exists():
-                draft = item.path.with_name(f".draft-{item.path.name}")
-                disk.remove(draft)
-                disk.remove(item.path.rename(draft))  # never half an artifact under its own name
-                for lock in locks:
-                    disk.remove(lock)
-                dropped.append(item)
-    return dropped, in_use
-
-
-def _targets(store: Store) -> dict[Key, str]:
+def targets_of(store: Store) -> dict[Key, str]:
     links = {key: store.folder(key) / "latest" for key in store.assets()}
     return {key: link.readlink().name for key, link in links.items() if link.is_symlink()}

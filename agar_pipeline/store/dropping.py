@@ -1,0 +1,142 @@
+"""Dropping what nobody refers to any more: artifacts, remains in quarantine, columns, unfinished work.
+
+Never by itself: a snapshot, from which labels can be restored; a checkpoint in quarantine that is as it was written;
+anything with a file in it that is not ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agar_pipeline import disk
+from agar_pipeline.artifacts import Manifest
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.ownership.home import require_own, sweep_scratch
+from agar_pipeline.store.content import foreign_files
+from agar_pipeline.store.folders import Store
+from agar_pipeline.store.key import Key, use_lock, writer_lock
+from agar_pipeline.store.quarantine import QUARANTINED, find_guarded
+from agar_pipeline.store.unfinished import drop_work, unfinished
+from agar_pipeline.store.upkeep import SHORTEST_WORD, find_kept, targets_of
+
+_COLUMNS = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Droppable:
+    """Something that `clean` would remove."""
+
+    path: Path
+    key: Key | None
+    """None for what lies in quarantine, and for columns."""
+    size_bytes: int
+    is_work: bool = False
+    """Unfinished, of a training that was interrupted."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What became of what was chosen."""
+
+    gone: list[Droppable]
+    in_use: list[Droppable]
+    """By a running process; or it was referred to since."""
+    guarded: dict[Path, str]
+    """What holds something that is not ours → what."""
+
+
+def find_droppable(store: Store, *, snapshots: bool = False, named: Sequence[str] = ()) -> list[Droppable]:
+    """Artifacts that no `latest` refers to and that nothing kept was made from, remains in quarantine, the columns
+    kept of COCO files that came from elsewhere or were edited, and all unfinished work but the newest of each asset.
+
+    Args:
+        store: Of the home.
+        snapshots: Old snapshots as well.
+        named: Fingerprints (or their first letters) and names in quarantine: these as well, whatever they are.
+
+    Raises:
+        ArtifactError: a name is that of nothing that may go.
+    """
+    kept, guarded = find_kept(store), find_guarded(store)
+    old = [(key, root) for key in store.assets() for root in store.roots(key) if root not in kept]
+    aside, columns = (_entries(store.home / name) for name in ("quarantine", "columns"))
+    chosen = _named(named, [root for _, root in old] + aside)
+    found = [
+        Droppable(root, key, disk.size_bytes(root))
+        for key, root in old
+        if snapshots or key.asset != "snapshot" or root in chosen
+    ]
+    found += [Droppable(path, None, disk.size_bytes(path)) for path in aside if path in chosen or path not in guarded]
+    found += [Droppable(path, None, disk.size_bytes(path)) for path in columns if _COLUMNS.fullmatch(path.name)]
+    older = [(key, path) for key, folders in unfinished(store).items() for path in folders[1:]]
+    return found + [Droppable(path, key, disk.size_bytes(path), is_work=True) for key, path in older]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _named(words: Sequence[str], paths: Collection[Path]) -> set[Path]:
+    chosen = set()
+    for word in words:
+        found = {path for path in paths if len(word) >= SHORTEST_WORD and path.name.startswith(word)}
+        if len(found) != 1:
+            raise ArtifactError(
+                f"--drop {word}: {len(found)} old artifacts and things in quarantine begin so, and none was dropped\n"
+                "give the letters of one; what is current or kept cannot go"
+            )
+        chosen |= found
+    return chosen
+
+
+def drop(store: Store, chosen: Collection[Droppable]) -> Dropped:
+    """Remove what `find_droppable` found, but nothing that a running process uses, that was referred to since, or
+    that holds a file of somebody's."""
+    require_own(store.home)
+    store.sweep()
+    sweep_scratch(store.home)
+    done = Dropped([], [], {})
+    targets, kept = targets_of(store), find_kept(store)
+    for item in chosen:
+        if item.is_work:
+            (done.gone if drop_work(store, item.path) else done.in_use).append(item)
+            continue
+        if (why := _not_ours(item)) is not None:
+            done.guarded[item.path] = why
+        elif item.key is None:
+            disk.remove(item.path)
+            done.gone.append(item)
+        else:
+            locks = writer_lock(item.path), use_lock(item.path)
+            with disk.free(*locks) as is_free:
+                if is_free and (now := targets_of(store)) != targets:
+                    targets, kept = now, find_kept(store)
+                if not is_free or item.path in kept:
+                    done.in_use.append(item)
+                elif item.path.exists():
+                    _remove(item.path, locks)
+                    done.gone.append(item)
+    return done
+
+
+def _remove(root: Path, locks: Iterable[Path]) -> None:
+    draft = root.with_name(f".draft-{root.name}")
+    disk.remove(draft)
+    disk.remove(root.rename(draft))  # never half an artifact under its own name
+    for lock in locks:
+        disk.remove(lock)
+
+
+def _not_ours(item: Droppable) -> str | None:
+    """What forbids to drop something even where it is named; None: all of it is ours."""
+    if item.key is None and not (QUARANTINED.fullmatch(item.path.name) or _COLUMNS.fullmatch(item.path.name)):
+        return "it is not ours: take it away yourself"
+    try:
+        foreign = foreign_files(item.path, Manifest.read(item.path))
+    except (ArtifactError, OSError):
+        damaged = "its manifest cannot be read: `agar verify` puts it aside"
+        return damaged if item.key is not None and item.path.exists() else None
+    return f"{foreign[0]} in it is not ours: move it away first" if foreign else None

@@ -1,0 +1,104 @@
+"""What was moved out of the way: damaged artifacts, and files that somebody put into one.
+
+Nothing of it is lost by itself: what is whole after all is put back; a checkpoint that is as it was written, and files
+that are not ours, stay until somebody takes them away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agar_pipeline import disk
+from agar_pipeline.artifacts import ARTIFACTS, Manifest
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.store.content import find_faults, foreign_files, sha256_of
+from agar_pipeline.store.key import Key, writer_lock
+
+if TYPE_CHECKING:
+    from agar_pipeline.store.folders import Store
+
+QUARANTINED = re.compile(
+    rf"(?:(?P<experiment>.+)-)?(?P<asset>{'|'.join(ARTIFACTS)})-(?P<fingerprint>[0-9a-f]{{32}})-\d+"
+)
+"""Of a folder that `Store.quarantine` moved."""
+
+
+def set_foreign_aside(store: Store, root: Path) -> Path | None:
+    """Move the files that do not belong to an artifact out of it, if its own are as they were written.
+
+    Returns:
+        Where they lie now; None where there are none, or where the artifact is damaged: nothing was moved.
+    """
+    if not root.is_dir() or find_faults(root, thorough=True, foreign=False):
+        return None
+    names = foreign_files(root, Manifest.read(root))
+    if not names:
+        return None
+    name = f"{'-'.join(root.relative_to(store.artifacts).parts)}-{time.time_ns()}"
+    aside = store.home / "quarantine" / "foreign" / name
+    for name in names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).rename(aside / name)
+    return aside
+
+
+def put_back(store: Store) -> list[Path]:
+    """Publish again what lies in quarantine although its own files are as they were written.
+
+    Returns:
+        Where they are now; a file in them that is not theirs is moved aside.
+    """
+    found = []
+    for aside in _entries(store):
+        named = QUARANTINED.fullmatch(aside.name)
+        if named is None or not aside.is_dir():
+            continue
+        key = Key(named["asset"], named["experiment"])
+        root = store.folder(key) / named["fingerprint"]
+        if find_faults(aside, thorough=True, foreign=False, name=root.name):
+            continue
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with disk.free(writer_lock(root)) as is_free:
+            if is_free and not root.exists():
+                aside.rename(root)
+                set_foreign_aside(store, root)
+                found.append(root)
+    return found
+
+
+def find_guarded(store: Store) -> dict[Path, str]:
+    """What of the quarantine is not dropped unless it is named → why."""
+    return {path: why for path in _entries(store) if (why := why_guarded(path))}
+
+
+def why_guarded(path: Path) -> str | None:
+    """Why something in quarantine is to be kept; None: it is the remains of an artifact, and of no use."""
+    if not path.is_dir() or not QUARANTINED.fullmatch(path.name):
+        return "it is not ours"
+    try:
+        manifest = Manifest.read(path)
+    except ArtifactError:
+        return "its manifest cannot be read: what of it is ours is not known"
+    foreign = foreign_files(path, manifest)
+    if foreign:
+        return f"{foreign[0]} in it is not ours"
+    for file in manifest.files:
+        if file["path"].endswith(".ckpt") and _is_as_written(path / file["path"], file["sha256"]):
+            return f"{file['path']} in it is as it was written"
+    return None
+
+
+def _is_as_written(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def _entries(store: Store) -> list[Path]:
+    folder = store.home / "quarantine"
+    return sorted(Path(entry.path) for entry in os.scandir(folder)) if folder.is_dir() else []
