@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,11 @@ SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
 DATABASE_IDLE_S = os.environ.setdefault("AGAR_DATABASE_IDLE_S", "10")
 """The many homes of the tests need no database that waits for the next command."""
+
+TESTS_HOME = tempfile.mkdtemp(prefix="agar-tests-")
+os.environ["AGAR_HOME"] = f"{TESTS_HOME}/home"
+atexit.register(shutil.rmtree, TESTS_HOME, ignore_errors=True)
+"""Of tests that have none of their own: nothing is written into that of whoever runs them."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -81,7 +88,7 @@ def move_first_box(samples: Any) -> str:
 def runner(environment: dict[str, str]) -> Run:
     """Calls a command of the virtual environment as a user would, from the checkout."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
-    env |= {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, **environment}
+    env |= {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "AGAR_HOME": f"{TESTS_HOME}/home", **environment}
 
     def run(command: str, *arguments: str, timeout_s: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

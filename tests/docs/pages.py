@@ -56,6 +56,7 @@ class Reader:
         self.clone = folder / "agar_pipeline"
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_", "PYTEST_"))}
         self.env = kept | {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "PYTHONPATH": str(self.clone)}
+        self.env["XDG_DATA_HOME"] = str(folder / "data")  # where the clone's home is
         _publish_checkout(folder / "origin.git")
         set_up = [
             f"ln -s {shlex.quote(str(BIN.parent))} .venv",
