@@ -19,7 +19,13 @@ from agar_pipeline.detection.dataset import DetectionDataset
 from agar_pipeline.detection.devices import fit_threads
 from agar_pipeline.detection.lightning_module import DetectorModule
 from agar_pipeline.detection.model import Detector
-from agar_pipeline.detection.resume import ResumePoints, random_state, restore_random_state
+from agar_pipeline.detection.resume import (
+    ResumePoints,
+    load_optimizer,
+    load_precision,
+    random_state,
+    restore_random_state,
+)
 from agar_pipeline.detection.sampling import TrainBatches
 from agar_pipeline.detection.schedule import Progress, say_duration
 from agar_pipeline.detection.stopping import StopRequest
@@ -80,14 +86,20 @@ class Conductor(L.Callback):
         self.metrics.times_s = list(point["times_s"])
         self._place()
         self.tell(f"going on from epoch {self.progress.epoch}, step {self.progress.step} of an interrupted training")
+        before, now = point.get("resolved"), list(self.validation.resolved)
+        if before is not None and before != now:
+            self.tell(
+                f"it began in {before[1]} on {before[0]} and goes on in {now[1]} on {now[0]}: a good model all the "
+                "same, but not bit for bit that of an uninterrupted training"
+            )
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         self._stop.listen()
         if self.average is not None:
             self.average.to(module.device)
         if self._point is not None:
-            trainer.optimizers[0].load_state_dict(self._point["optimizer"])
-            trainer.precision_plugin.load_state_dict(self._point["precision"])
+            load_optimizer(trainer.optimizers[0], self._point["optimizer"])
+            load_precision(trainer.precision_plugin, self._point["precision"])
             states = self._point["random"]
             restore_random_state(states[trainer.global_rank if len(states) == trainer.world_size else 0])
             self._point = None  # frees its tensors
@@ -171,6 +183,7 @@ class Conductor(L.Callback):
             "progress": self.progress.state(),
             "detector": self.module.detector.state_dict(),
             "average": None if self.average is None else self.average.state(),
+            "resolved": list(self.validation.resolved),
             "optimizer": trainer.optimizers[0].state_dict(),
             "precision": trainer.precision_plugin.state_dict(),
             "random": ranks.gather(random_state()),

@@ -130,7 +130,7 @@ def _to_photo(
     answer: dict[str, torch.Tensor], target: dict[str, Any], model_wh: tuple[int, int], category_ids: np.ndarray
 ) -> Detections:
     """One image's detections from the model's pixels to the photo's, clipped; degenerate ones are dropped."""
-    boxes_xyxy = answer["boxes"].double().cpu().numpy()
+    boxes_xyxy = answer["boxes"].cpu().double().numpy()
     width, height = target["size_wh"]
     boxes_xyxy = boxes_xyxy * np.array([width / model_wh[0], height / model_wh[1]] * 2)
     boxes_xyxy = np.clip(boxes_xyxy, 0, [width, height, width, height])
@@ -139,6 +139,6 @@ def _to_photo(
         np.full(len(boxes_xywh), target["image_id"], dtype=np.int64),
         category_ids[answer["labels"].cpu().numpy() - 1],
         boxes_xywh,
-        answer["scores"].double().cpu().numpy(),
+        answer["scores"].cpu().double().numpy(),
     )
     return detections.take(np.flatnonzero((boxes_xywh[:, 2:] > 0).all(axis=1)))

@@ -23,6 +23,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from agar_pipeline.config import find_unknown_name
 from agar_pipeline.detection import ranks
+from agar_pipeline.detection.float32_boxes import keep_boxes_in_float32
 from agar_pipeline.detection.tile_merge import merge_tiles
 from agar_pipeline.detection.tiles import TileGrid
 from agar_pipeline.detection.tiny import build_tiny
@@ -140,6 +141,14 @@ class KeepScale(GeneralizedRCNNTransform):
         return image, target
 
 
+def is_untouched(norm: nn.BatchNorm2d) -> bool:
+    """Whether the running statistics are those that a BatchNorm starts with."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    return bool((mean == 0).all() and (variance == 1).all())
+
+
 class Detector(nn.Module):
     """A torchvision detector behind one convention.
 
@@ -154,6 +163,7 @@ class Detector(nn.Module):
         super().__init__()
         old = model.transform
         model.transform = KeepScale(0, 0, old.image_mean, old.image_std, size_divisible=old.size_divisible)
+        keep_boxes_in_float32(model)
         self.model = model
         self.label_shift = 0 if has_background else 1
         self.weighs_ranks = spec.name == "tiny"
@@ -164,8 +174,9 @@ class Detector(nn.Module):
         self.tile_side, self.tile_overlap = spec.input_size, spec.tile_overlap
         self.fresh: list[str] = []
         """Tensors of the head that keep their random start, because the weights given know other classes."""
-        self.frozen_batch_norm = False
-        """Keep the running statistics of pretrained weights: batches of a few plates are too small for new ones."""
+        self.frozen_batch_norms: frozenset[str] = frozenset()
+        """Those that keep the running statistics of pretrained weights: batches of a few plates are too small for new
+        ones."""
 
     def set_limits(self, cap: int, score_floor: float | None = None) -> None:
         """Let an image have up to `cap` detections, more candidates before NMS, and scores down to `score_floor`."""
@@ -181,11 +192,18 @@ class Detector(nn.Module):
 
     def train(self, mode: bool = True) -> Detector:
         super().train(mode)
-        if self.frozen_batch_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        for name in self.frozen_batch_norms:
+            self.get_submodule(name).eval()
         return self
+
+    def freeze_loaded_batch_norms(self) -> None:
+        """Freeze each BatchNorm whose statistics were loaded. One at mean 0 and variance 1 has seen nothing yet, as
+        those of the pyramid and the head beside a pretrained backbone: it learns."""
+        self.frozen_batch_norms = frozenset(
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, nn.BatchNorm2d) and not is_untouched(module)
+        )
 
     def forward(self, images: list[torch.Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
         if self.training:
@@ -219,9 +237,9 @@ class Detector(nn.Module):
             seen += self._detect(crops[start : start + TILES_AT_ONCE])
         tile_index = np.repeat(np.arange(len(seen)), [len(found["scores"]) for found in seen])
         corners = np.tile(grid.tiles_xyxy[tile_index, :2], 2)
-        boxes = torch.cat([found["boxes"] for found in seen]).double().cpu().numpy() + corners
+        boxes = torch.cat([found["boxes"] for found in seen]).cpu().double().numpy() + corners
         labels, scores = (torch.cat([found[name] for found in seen]) for name in ("labels", "scores"))
-        kept = merge_tiles(grid, tile_index, boxes, labels.cpu().numpy(), scores.double().cpu().numpy())
+        kept = merge_tiles(grid, tile_index, boxes, labels.cpu().numpy(), scores.cpu().double().numpy())
         rows = torch.from_numpy(kept).to(labels.device)
         return {
             "boxes": torch.from_numpy(boxes[kept]).float().to(labels.device),

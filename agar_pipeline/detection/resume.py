@@ -135,6 +135,20 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Take up moments and steps. Which kernels run is this device's choice, not that of the interrupted run."""
+    fused = [group.get("fused") for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, own in zip(optimizer.param_groups, fused, strict=True):
+        group["fused"] = own
+
+
+def load_precision(plugin: Any, state: Mapping[str, Any]) -> None:
+    """Take up the scale of the gradients, where both runs have one: 16-mixed alone does. Else it is found anew."""
+    if state and plugin.state_dict():
+        plugin.load_state_dict(dict(state))
+
+
 def random_state() -> dict[str, Any]:
     """Of every generator that training draws from, as plain values and tensors."""
     name, keys, place, has_gauss, gauss = np.random.get_state()

@@ -93,10 +93,7 @@ def _residual_stage(in_channels: int, out_channels: int) -> nn.Module:
 
 
 class TinyHead(RetinaNetHead):
-    """RetinaNet's head on one short tower that classes and boxes share: a third of the work of two towers.
-
-    It answers in float32, so that autocast does not round the boxes.
-    """
+    """RetinaNet's head on one short tower that classes and boxes share: a third of the work of two towers."""
 
     def __init__(self, num_anchors: int, num_classes: int) -> None:
         super().__init__(PYRAMID_CHANNELS, num_anchors, num_classes)
@@ -111,8 +108,7 @@ class TinyHead(RetinaNetHead):
         )
 
     def forward(self, x: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        answers = super().forward([self.tower(level) for level in x])
-        return {name: values.float() for name, values in answers.items()}
+        return super().forward([self.tower(level) for level in x])
 
     def compute_loss(
         self,

@@ -206,7 +206,7 @@ def _start_detector(config: TrainingConfig, spec: DetectorSpec, site: Site) -> D
     detector = build_detector(spec, config.model.weights_backbone if config.model.weights is None else None)
     if config.model.weights is not None:
         detector.fresh = load_weights(detector.model, spec.name, config.model.weights)
-    detector.frozen_batch_norm = config.model.weights is not None or config.model.weights_backbone is not None
-    if site.world.size > 1 and not detector.frozen_batch_norm:
+    detector.freeze_loaded_batch_norms()
+    if site.world.size > 1:
         ranks.synchronize_batch_norm(detector, site.accelerator)
     return detector.to(memory_format=torch.channels_last) if config.trainer.channels_last else detector

@@ -1,0 +1,45 @@
+"""Boxes stay in float32 whatever the precision of the layers around them.
+
+Under autocast torchvision makes anchors in the feature maps' type, and decodes boxes in that of the head's answers:
+bfloat16 has steps of 4 px from 512 and of 8 px from 1,024, and a colony there is 13 px wide. Convolutions keep the
+lower precision, which is where the time goes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+
+
+def keep_boxes_in_float32(model: nn.Module) -> None:
+    """Let a torchvision detector make its anchors, encode targets and decode boxes in float32."""
+    for module in model.modules():
+        if isinstance(module, AnchorGenerator | DefaultBoxGenerator):
+            module.register_forward_pre_hook(_give_float32_levels)
+    owner: Any = model
+    heads = [owner.rpn.head, owner.roi_heads.box_predictor] if isinstance(model, FasterRCNN) else [owner.head]
+    for head in heads:
+        head.register_forward_hook(_answer_in_float32)
+
+
+def _give_float32_levels(generator: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Of the feature maps an anchor generator reads type, device and size alone: a corner of each will do."""
+    images, levels = arguments
+    return images, [level if level.dtype == torch.float32 else level[:1, :1].float() for level in levels]
+
+
+def _answer_in_float32(head: nn.Module, arguments: tuple[Any, ...], answer: Any) -> Any:
+    return _to_float32(answer)
+
+
+def _to_float32(answer: Any) -> Any:
+    """The tensors of a dict, a list or a tuple, in float32."""
+    if isinstance(answer, torch.Tensor):
+        return answer.float()
+    if isinstance(answer, dict):
+        return {name: _to_float32(value) for name, value in answer.items()}
+    return type(answer)(_to_float32(value) for value in answer)
