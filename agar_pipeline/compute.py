@@ -33,9 +33,9 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(found))]
 
 
-def uses_gpus(trainer: TrainerConfig) -> bool:
-    """Whether a training would run on CUDA devices."""
-    return trainer.accelerator == "cuda" or (trainer.accelerator == "auto" and bool(visible_gpus()))
+def uses_gpus(accelerator: str) -> bool:
+    """Whether a run would be on CUDA devices."""
+    return accelerator == "cuda" or (accelerator == "auto" and bool(visible_gpus()))
 
 
 def require_devices(trainer: TrainerConfig) -> None:
@@ -43,14 +43,14 @@ def require_devices(trainer: TrainerConfig) -> None:
     if trainer.launcher == "ray":
         return
     gpus, cores = visible_gpus(), count_cores()
-    if uses_gpus(trainer) and len(gpus) < trainer.devices:
+    if uses_gpus(trainer.accelerator) and len(gpus) < trainer.devices:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
         seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
         raise ComputeError(
             f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}\n"
             "lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`"
         )
-    if not uses_gpus(trainer) and trainer.devices > max(cores, 1):
+    if not uses_gpus(trainer.accelerator) and trainer.devices > max(cores, 1):
         raise ComputeError(
             f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s): "
             f"lower trainer.devices, one process needs one core at least"
@@ -104,13 +104,37 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
             check_interface(interface)
             env = {"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface}
             log(f"{trainer.devices} processes, which talk over {interface}")
-    if not uses_gpus(trainer):
-        hidden = {} if trainer.accelerator == "auto" else {"CUDA_VISIBLE_DEVICES": ""}  # nothing on a GPU by mistake
-        yield {**env, **hidden}
+    with leased_devices(trainer.accelerator, home, log, trainer.devices) as chosen:
+        yield {**env, **chosen}
+
+
+@contextlib.contextmanager
+def leased_devices(accelerator: str, home: Path, log: Log, count: int = 1) -> Iterator[dict[str, str]]:
+    """Hold devices for the length of the block, and yield the environment of the processes that use them.
+
+    Without GPUs nothing is held; where they are not asked for, they are hidden, so that nothing runs there by mistake.
+    """
+    if not uses_gpus(accelerator):
+        yield {} if accelerator == "auto" else {"CUDA_VISIBLE_DEVICES": ""}
         return
     with contextlib.ExitStack() as stack:
-        chosen = _lease_gpus(stack, visible_gpus(), trainer.devices, home, log)
-        yield {**env, "CUDA_VISIBLE_DEVICES": ",".join(chosen)}
+        chosen = _lease_gpus(stack, visible_gpus(), count, home, log)
+        yield {"CUDA_VISIBLE_DEVICES": ",".join(chosen)}
+
+
+@contextlib.contextmanager
+def leased_here(accelerator: str, home: Path, log: Log) -> Iterator[None]:
+    """As `leased_devices`, for one device and this very process, before it asks torch for devices."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    with leased_devices(accelerator, home, log) as env:
+        os.environ.update(env)
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: Path, log: Log) -> list[str]:

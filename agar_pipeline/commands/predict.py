@@ -29,17 +29,20 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
         raise click.UsageError("give either --checkpoint or --model")
     from agar_pipeline.commands.counting_words import open_counts, print_counts, write_counts
     from agar_pipeline.commands.terminal import progress_bar, say
+    from agar_pipeline.compute import leased_here
+    from agar_pipeline.config import agar_home
     from agar_pipeline.detection.photos import PhotoCount, count_photos, find_photos
 
     paths = find_photos(images)
     folder = None
     if out_dir is not None:
         folder, paths = open_counts(out_dir, paths, options["checkpoint"] or options["model"])
-    model = load_model(options["checkpoint"], options["model"], options["accelerator"])
     asked = options["score_threshold"]
-    threshold = model.score_threshold if asked is None else asked
-    with progress_bar("counting colonies") as progress:
-        answers = list(count_photos(model, paths, threshold, progress))
+    with leased_here(options["accelerator"] if options["checkpoint"] else "cpu", agar_home(), say):
+        model = load_model(options["checkpoint"], options["model"], options["accelerator"])
+        threshold = model.score_threshold if asked is None else asked
+        with progress_bar("counting colonies") as progress:
+            answers = list(count_photos(model, paths, threshold, progress))
     counted = [answer for answer in answers if isinstance(answer, PhotoCount)]
     print_counts(model, counted, as_json)
     if folder is not None:

@@ -40,7 +40,7 @@ def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) 
 
 
 def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None) -> Iterator[Check]:
-    if compute.uses_gpus(trainer) and not reply["device"].startswith("cuda"):
+    if compute.uses_gpus(trainer.accelerator) and not reply["device"].startswith("cuda"):
         fix = "install a torch that was built for this driver, or set trainer.accelerator=cpu"
         yield Check("ranks", "FAIL", f"there are CUDA devices, but torch {reply['torch']} cannot use them", fix)
     elif reply["world_size"] != trainer.devices:

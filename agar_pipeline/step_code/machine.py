@@ -28,7 +28,9 @@ def expected_machine(config: Any) -> dict[str, Any]:
     if not hasattr(config, "trainer"):
         return {}
     trainer = config.trainer
-    device = "cuda" if uses_gpus(trainer) else "cpu" if trainer.accelerator == "auto" else trainer.accelerator
+    device = (
+        "cuda" if uses_gpus(trainer.accelerator) else "cpu" if trainer.accelerator == "auto" else trainer.accelerator
+    )
     precision = expected_precision(trainer.precision, device)
     return {"device": device, "precision": precision, "weights": hash_named_weights(config.model)}
 

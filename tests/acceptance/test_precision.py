@@ -1,11 +1,14 @@
-"""Cases 53, 54 and 57: another precision when going on, half precision on large photos, weights of a backbone alone."""
+"""Cases 53, 54, 57, 58: another precision when going on, half precision on large photos, weights of a backbone alone,
+one GPU for two."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch import nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 
+from agar_pipeline.compute import leased_devices
 from agar_pipeline.config import ModelConfig
 from agar_pipeline.detection.fitting import make_spec
 from agar_pipeline.detection.model import Detector, build_detector, is_untouched
@@ -129,3 +133,44 @@ def test_case_57_what_was_not_loaded_learns(tmp_path: Path, monkeypatch: pytest.
     detector.train()(images, [target, target])
     moved = {name for name, module in norms.items() if not torch.equal(module.running_mean, before[name])}
     right(moved == fresh, f"{len(fresh - moved)} BatchNorms that nobody trained are frozen, {len(moved - fresh)} moved")
+
+
+def test_case_58_an_evaluation_waits_for_the_gpu_of_a_training(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "CUDA_VISIBLE_DEVICES", "0"
+    )  # as on a machine with one GPU; torch finds none here and takes a CPU
+    cache, training = trained.open("coco_cache"), trained.open("small/training_run")
+    evaluation = trained.open("small/evaluation").root
+    evaluate = ("evaluate", "--checkpoint", str(training.best_checkpoint), "--images-dir", str(cache.images_dir))
+    commands = {
+        "the asset": ("run", "small/evaluation"),
+        "agar evaluate": (
+            *evaluate,
+            "--json",
+            str(cache.json_path("val")),
+            "--out-dir",
+            str(trained.folder / "scores"),
+        ),
+        "agar predict": ("predict", "--checkpoint", str(training.best_checkpoint), str(trained.plates / "1.jpg")),
+    }
+    shutil.rmtree(evaluation)
+    small = trained.configs / "experiment" / "small.yaml"
+    small.write_text(small.read_text().replace("accelerator: cpu", "accelerator: auto"))  # enters no fingerprint
+    for name, command in commands.items():
+        with leased_devices("auto", trained.home, print):
+            process = trained.start(*command)
+            try:
+                heard = wait_for_words(process, "GPU 0 is used by another run")
+                right(heard, f"{name} takes the GPU of another run")
+                right(process.poll() is None, f"{name} did not wait")
+            except BaseException:
+                process.kill()
+                raise
+        output, _ = process.communicate(timeout=180)
+        right(process.returncode == 0, f"{name}: {output}")
+
+
+def wait_for_words(process: subprocess.Popen[str], words: str) -> bool:
+    """Read what a command says until it says these words; False where it ends without."""
+    assert process.stdout is not None
+    return any(words in line for line in process.stdout)
