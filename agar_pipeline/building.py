@@ -16,12 +16,8 @@ from agar_pipeline import config as c
 from agar_pipeline import disk
 from agar_pipeline.artifacts import Artifact
 from agar_pipeline.chain import SOURCE, Node
-<<<<<<< HEAD
-from agar_pipeline.compute import leased
-from agar_pipeline.environment import MLFLOW_NEEDS, RAY_NEEDS
-=======
 from agar_pipeline.compute import leased, leased_devices
->>>>>>> 18672b8 (An evaluation, agar evaluate and agar predict take the lease of the GPU that they use: two terminals shared one)
+from agar_pipeline.environment import MLFLOW_NEEDS, RAY_NEEDS
 from agar_pipeline.errors import ConfigError, DatasetMovedError
 from agar_pipeline.gates import pass_gates
 from agar_pipeline.launch import run_child
@@ -157,12 +153,8 @@ def _run_in_own_process(
     }
     trainer, needs = getattr(node.config, "trainer", None), _secrets_needed(node, launcher)
     if trainer is None:
-<<<<<<< HEAD
-        run_child("agar_pipeline.steps", request, log, needs=needs)
-=======
         with leased_devices(getattr(node.config, "accelerator", "cpu"), c.agar_home(), log) as env:
-            run_child("agar_pipeline.steps", request, log, env=env)
->>>>>>> 18672b8 (An evaluation, agar evaluate and agar predict take the lease of the GPU that they use: two terminals shared one)
+            run_child("agar_pipeline.steps", request, log, env=env, needs=needs)
         return
     c.require_weights(node.config.model.name, node.config.model.weights)
     if trainer.launcher == "ray":

@@ -40,12 +40,8 @@ def command(
         raise click.UsageError("give either --checkpoint or --predictions")
     if checkpoint is not None and images_dir is None:
         raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
-<<<<<<< HEAD
-=======
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.compute import leased_here
     from agar_pipeline.config import agar_home
->>>>>>> 18672b8 (An evaluation, agar evaluate and agar predict take the lease of the GPU that they use: two terminals shared one)
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
