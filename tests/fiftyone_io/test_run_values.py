@@ -1,4 +1,4 @@
-"""What `agar view` writes on samples, against edits before it and between its reading and writing; the real database."""
+"""What `agar view` writes on samples, with edits before it and between its reads and writes; the real database."""
 
 from __future__ import annotations
 
