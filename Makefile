@@ -13,7 +13,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "needs Python 3.11: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements.lock names into $(VENV): some minutes, 7 GB"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	touch $@
@@ -23,7 +23,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 setup-cluster: setup $(VENV)/.installed-cluster
 
 $(VENV)/.installed-cluster: requirements-cluster.lock
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-cluster.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-cluster.lock
 	$(BIN)/python -m pip check
 	touch $@
 
@@ -57,11 +57,12 @@ pictures: setup
 types: setup
 	$(BIN)/mypy
 
-# Resolve everything, extras included, once and together. Needs uv.
+# Resolve everything, extras included, once and together, with the hash of every file of each release. Needs uv.
+LOCK := uv pip compile --python-version 3.11.0 --no-header --no-annotate --generate-hashes
 lock:
-	uv pip compile pyproject.toml --extra dev --python-version 3.11.0 --no-header --no-annotate -o requirements.lock
-	uv pip compile pyproject.toml --extra dev --extra cluster --python-version 3.11.0 --no-header --no-annotate \
-	  --constraint requirements.lock -o requirements-cluster.lock
+	$(LOCK) pyproject.toml --extra dev -o requirements.lock
+	$(LOCK) pyproject.toml --extra dev --extra cluster --constraint requirements.lock -o requirements-cluster.lock
+	$(LOCK) deploy/requirements-kubernetes.in --constraint requirements-cluster.lock -o deploy/requirements-kubernetes.lock
 
 clean-venv:
 	rm -rf $(VENV)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -113,10 +114,20 @@ def test_asset_keys_and_groups() -> None:
     }
 
 
-def test_the_lock_file_is_exact_and_names_no_host() -> None:
-    lines = (CHECKOUT / "requirements.lock").read_text().splitlines()
-    assert len(lines) > 100
-    assert all("==" in line and "://" not in line and not line.startswith("-") for line in lines)
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-cluster.lock"])
+def test_the_lock_file_is_exact_hashed_and_names_no_host(lock: str) -> None:
+    """pip refuses a file whose hash is not here, whatever index or mirror it comes from."""
+    text = (CHECKOUT / lock).read_text()
+    pins = re.findall(r"^(\S.*?)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE)
+    assert len(pins) > 100
+    assert text == "".join(f"{pin}{hashes}\n" for pin, hashes in pins), (
+        "every pin has hashes, and nothing else is there"
+    )
+    assert all("==" in pin and "://" not in pin for pin, _ in pins)
+    for file in ("Makefile", "deploy/Dockerfile"):
+        installs = re.findall(r"pip install .*\.lock", (CHECKOUT / file).read_text())
+        assert installs
+        assert all("--require-hashes" in line for line in installs)
 
 
 def test_any_python_3_11_can_install_the_lock() -> None:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -77,12 +78,16 @@ def test_each_variable_of_ours_is_one_that_is_read() -> None:
 
 def test_versions_are_those_that_are_installed() -> None:
     lock = (CHECKOUT / "requirements-cluster.lock").read_text()
-    dagster = re.search(r"^dagster==1\.(\S+)$", lock, re.MULTILINE)
+    dagster = re.search(r"^dagster==1\.(\S+)", lock, re.MULTILINE)
     assert dagster is not None
     assert f"--version 1.{dagster[1]} " in (DEPLOY / "values.yaml").read_text()
-    postgres = re.search(r"^dagster-postgres==(\S+)$", lock, re.MULTILINE)
+    postgres = re.search(r"^dagster-postgres==(\S+)", lock, re.MULTILINE)
     assert postgres is not None
-    assert f"dagster-k8s=={postgres[1]} " in (DEPLOY / "Dockerfile").read_text(), "Dagster releases them together"
+    kubernetes = (DEPLOY / "requirements-kubernetes.lock").read_text()
+    assert f"dagster-k8s=={postgres[1]} " in kubernetes, "Dagster releases them together"
+    ours = dict(re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE))
+    theirs = dict(re.findall(r"^(\S+)==(\S+)", kubernetes, re.MULTILINE))
+    assert {name: theirs[name] for name in ours.keys() & theirs.keys()}.items() <= ours.items()
     release = re.search(r'^version = "(\S+)"', (CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)
     assert release is not None
     deployment = yaml.safe_load((DEPLOY / "values.yaml").read_text())["dagster-user-deployments"]["deployments"][0]
@@ -102,3 +107,39 @@ def test_runs_that_train_are_tagged_and_ask_kubernetes_for_gpus(monkeypatch: pyt
     monkeypatch.setenv("AGAR_GPUS_PER_RUN", "all")
     with pytest.raises(ConfigError, match="AGAR_GPUS_PER_RUN=all must be a whole number"):
         gpu_tags()
+
+
+def test_tags_of_a_run_can_ask_kubernetes_for_resources_and_nothing_else() -> None:
+    """Who reaches the webserver sets tags; a volume of a node or a privileged container would be the whole node."""
+    launcher = yaml.safe_load((DEPLOY / "values.yaml").read_text())["runLauncher"]["config"]["customRunLauncher"]
+    assert (launcher["module"], launcher["class"]) == ("dagster_k8s", "K8sRunLauncher")
+    allowed = launcher["config"]["only_allow_user_defined_k8s_config_fields"]
+    assert allowed == {
+        "container_config": {"resources": True, "image_pull_policy": True},
+        "pod_spec_config": {"node_selector": True, "tolerations": True},
+    }
+    assert launcher["config"]["only_allow_user_defined_env_vars"] == []
+    config = gpu_tags_on_kubernetes()["dagster-k8s/config"]
+    assert {name: dict.fromkeys(fields, True) for name, fields in config.items()} == {
+        "container_config": {"resources": True}
+    }, "ours is allowed"
+    context = pytest.importorskip("dagster_k8s.container_context", reason="dagster-k8s is only in the image")
+    given = context.UserDefinedDagsterK8sConfig.from_dict
+    variables = launcher["config"]["only_allow_user_defined_env_vars"]
+    context.K8sContainerContext(run_k8s_config=given(config)).validate_user_k8s_config_for_run(allowed, variables)
+    for evil in (
+        {"pod_spec_config": {"volumes": [{"name": "node", "host_path": {"path": "/"}}]}},
+        {"container_config": {"security_context": {"privileged": True}}},
+        {"pod_spec_config": {"hostNetwork": True}},
+        {"container_config": {"image": "evil", "command": ["sh"]}},
+        {"container_config": {"env": [{"name": "LD_PRELOAD", "value": "/x"}]}},
+        {"pod_spec_config": {"service_account_name": "admin"}},
+    ):
+        with pytest.raises(Exception, match="violated the allowed list"):
+            context.K8sContainerContext(run_k8s_config=given(evil)).validate_user_k8s_config_for_run(allowed, variables)
+
+
+def gpu_tags_on_kubernetes() -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AGAR_GPUS_PER_RUN", "1")
+        return gpu_tags()
