@@ -16,9 +16,13 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
     fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"
     try:
         from agar_pipeline.fiftyone_io.database import connect, open_database, show_address
+        from agar_pipeline.fiftyone_io.revision import read_revisions, require_usable
+        from agar_pipeline.fiftyone_io.settings import database_name
 
         with open_database(config.database, home) as uri, connect(uri) as client:
             version = client.server_info()["version"]
+            found = read_revisions(client[database_name()], config.dataset)
+            require_usable(found, config.database)
     except ImportError as error:
         return Check("database", "WARN", f"not looked at: {error}", "pip install --no-deps -r requirements.lock")
     except PipelineError as error:

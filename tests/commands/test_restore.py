@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,27 +20,11 @@ from agar_pipeline.fiftyone_io.database import open_database
 from agar_pipeline.ownership.insertions import CLAIMS, INSERTIONS
 from agar_pipeline.plates import generate_plates
 from agar_pipeline.store import Key, Store
-from tests.conftest import CHECKOUT, Run, copy_configs, runner
+from tests.conftest import Run, copy_configs, runner
 from tests.fiftyone_io.conftest import stop_keeper
+from tests.restore_in_steps import AT_A_TIME, start_restore
 
-PLATES, AT_A_TIME = 12, 5
-IN_STEPS = f"""
-import sys, time
-from pathlib import Path
-from agar_pipeline.fiftyone_io import restore
-pause, documents = Path(sys.argv.pop(1)), restore._documents
-restore._BATCH = {AT_A_TIME}
-def in_steps(*given):
-    for batch in documents(*given):
-        yield batch
-        pause.with_suffix(".there").touch()
-        while pause.exists():
-            time.sleep(0.01)
-restore._documents = in_steps
-from agar_pipeline.commands import main
-main()
-"""
-"""The real command, but that it waits after each batch that it inserted for as long as a file is there."""
+PLATES = 12
 
 
 @dataclass
@@ -57,19 +39,8 @@ class Lab:
 
     def start(self, name: str, pause: str = "") -> subprocess.Popen[str]:
         """A restore that has inserted its first batch, and waits."""
-        file = self.folder / (pause or name)
-        file.touch()
-        words = [sys.executable, "-c", IN_STEPS, str(file), "restore", "latest", "--dataset", name]
         env = {key: value for key, value in os.environ.items() if not key.startswith(("AGAR_", "FIFTYONE_"))}
-        process = subprocess.Popen(
-            words, cwd=CHECKOUT, env=env | self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 60
-        while not file.with_suffix(".there").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        return process
+        return start_restore(name, self.folder / (pause or name), env | self.env)
 
     def go_on(self, name: str) -> None:
         (self.folder / name).unlink()
@@ -208,3 +179,20 @@ def test_a_refused_restore_writes_nothing(lab: Lab) -> None:
     done = lab.run("agar", "restore", "latest", "--dataset", "small")
     assert done.returncode == 1
     assert collections() == before
+
+
+def test_an_empty_dataset_of_other_things_is_refused_unchanged(lab: Lab) -> None:
+    assert lab.run("agar", "restore", "latest", "--dataset", "odd").returncode == 0
+    lab.samples("odd").delete_many({})
+    other = {
+        "media_type": None,
+        "persistent": False,
+        "sample_fields.$.embedded_doc_type": "fiftyone.core.labels.Keypoints",
+    }
+    lab.database.datasets.update_one({"name": "odd", "sample_fields.name": "ground_truth"}, {"$set": other})
+    before = lab.database.datasets.find_one({"name": "odd"}, {"last_loaded_at": 0})
+    refused = lab.run("agar", "restore", "latest", "--dataset", "odd")
+    assert refused.returncode == 1
+    assert "field 'ground_truth' of dataset 'odd' is of another type" in refused.stderr
+    assert lab.database.datasets.find_one({"name": "odd"}, {"last_loaded_at": 0}) == before
+    assert lab.leftovers("odd") == 0
