@@ -114,7 +114,9 @@ def is_trusted_class(name: Any) -> bool:
     base = fiftyone_folder().joinpath(*module.split(".")[1:])
     for source in (base / "__init__.py", base.with_name(f"{base.name}.py")):
         if source.is_file():
-            return class_name in _classes_in(source)
+            text = _source(source)
+            is_class = re.search(rf"^class {class_name}\b", text, re.MULTILINE) is not None
+            return is_class or re.search(rf"\b{class_name}\b", text) is None
     return not base.exists() and not list(base.parent.glob(f"{base.name}.*"))
 
 
@@ -142,8 +144,8 @@ def fiftyone_folder() -> Path:
 
 
 @functools.cache
-def _classes_in(source: Path) -> frozenset[str]:
-    return frozenset(re.findall(r"^class (\w+)", source.read_text(), re.MULTILINE))
+def _source(path: Path) -> str:
+    return path.read_text()
 
 
 def _classes_of_fields(fields: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

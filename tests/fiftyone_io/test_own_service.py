@@ -88,6 +88,7 @@ def test_ours_opens_no_port_is_shared_and_ends_with_its_last_client(
 
 
 def test_a_session_of_the_users_fiftyone_is_joined(start: Callable[[str], subprocess.Popen[str]], folder: Path) -> None:
+    """FiftyOne itself runs: that takes half a minute."""
     theirs = start(FIFTYONE)
     assert _line(theirs) == "ready"
     uri = _line(holder := start(HOLD))

@@ -128,6 +128,7 @@ def test_all_that_fiftyone_itself_wrote_is_trusted(database: Any) -> None:
         ("fiftyone.core.labels.Detections", True),
         ("fiftyone.brain.visualization.VisualizationConfig", True),
         ("fiftyone.was.here.once.Config", True),  # nothing is there to be imported
+        ("fiftyone.core.labels.WasHereOnce", True),
         ("fiftyone.core.utils.subprocess", False),
         ("fiftyone.core.storage.delete_dir", False),
         ("fiftyone.core", False),
