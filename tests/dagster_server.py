@@ -1,4 +1,4 @@
-"""A real `dagster dev` on a small dataset in a home of its own, for the tests that talk to one."""
+"""A real `dagster dev` or `agar ui` on a small dataset in a home of its own, for the tests that talk to one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,30 @@ class DagsterDev:
     home: Path
     run: Run
     """Calls a command on the same home."""
+    guarded: bool = False
+    """Whether it is `agar ui`."""
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def first_address(self) -> str:
+        """What a person opens."""
+        if not self.guarded:
+            return self.address
+        return str(json.loads((self.home / "web" / f"ui-{self.port}.json").read_text())["url"])
+
+    @property
+    def cookie(self) -> dict[str, str]:
+        _, _, token = self.first_address.partition("token=")
+        return {"cookie": f"agar_{self.port}={token}"} if token else {}
+
     def query(self, text: str, **variables: Any) -> Any:
         """Ask by GraphQL, as the web UI does."""
         body = json.dumps({"query": text, "variables": variables}).encode()
         request = urllib.request.Request(
-            f"{self.address}/graphql", data=body, headers={"content-type": "application/json"}
+            f"{self.address}/graphql", data=body, headers={"content-type": "application/json", **self.cookie}
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["data"]
@@ -46,7 +60,11 @@ class DagsterDev:
 
 @contextlib.contextmanager
 def serve(
-    folder: Path, change: Callable[[Path], None] = lambda configs: None, built: tuple[str, ...] = ()
+    folder: Path,
+    change: Callable[[Path], None] = lambda configs: None,
+    built: tuple[str, ...] = (),
+    *,
+    guarded: bool = False,
 ) -> Iterator[DagsterDev]:
     """Serve on a free port for the length of the block.
 
@@ -54,6 +72,7 @@ def serve(
         folder: Receives plates, configs and the home.
         change: Told the folder of the configs before anything reads it.
         built: Assets that are there when the server starts.
+        guarded: `agar ui` in place of `dagster dev`.
     """
     from agar_pipeline.plates import generate_plates
 
@@ -69,10 +88,11 @@ def serve(
     environment |= dict(line.removeprefix("export ").split("=", 1) for line in exports)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        server = DagsterDev(free.getsockname()[1], home, run)
+        server = DagsterDev(free.getsockname()[1], home, run, guarded)
+    command = ["agar", "ui"] if guarded else ["dagster", "dev"]
     with (folder / "dev.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(BIN / "dagster"), "dev", "-p", str(server.port)],
+            [str(BIN / command[0]), command[1], "--port", str(server.port)],
             cwd=CHECKOUT,
             env={**os.environ, **environment},
             stdout=log,

@@ -1,4 +1,4 @@
-"""The web UI as a person meets it: a real browser, on a real `dagster dev`, on a small dataset."""
+"""The web UI as a person meets it: a real browser, on a real `agar ui`, on a small dataset."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _one_long_training(configs: Path) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
     data = ("snapshot", "split", "coco_cache", "bbox_report")
-    with serve(tmp_path_factory.mktemp("ui"), _one_long_training, built=data) as server:
+    with serve(tmp_path_factory.mktemp("ui"), _one_long_training, built=data, guarded=True) as server:
         yield server
 
 
@@ -54,6 +54,7 @@ def page(server: DagsterDev) -> Iterator[Page]:
         page = browser.new_page(base_url=server.address, viewport={"width": 1600, "height": 1400})
         page.set_default_timeout(PATIENCE_MS)
         api.expect.set_options(timeout=PATIENCE_MS)
+        page.goto(server.first_address)  # from here on the cookie does
         yield page
         browser.close()
 
@@ -100,9 +101,12 @@ def test_the_report_is_a_link(server: DagsterDev, page: Page) -> None:
 
 
 def test_more_devices_than_there_are_are_refused_in_words(page: Page) -> None:
+    streamed: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: streamed.append(str(frame))))
     launch_training(page, devices=4096)
     api.expect(page.get_by_text("Failure", exact=True).first).to_be_visible()
     api.expect(page.get_by_text(re.compile("trainer.devices=4096 on cpu, but this machine has")).first).to_be_visible()
+    assert any("this machine has" in frame for frame in streamed), "the log comes by a WebSocket"
 
 
 def test_a_training_shows_how_far_it_is_and_is_terminated(server: DagsterDev, page: Page) -> None:

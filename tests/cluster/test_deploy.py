@@ -40,6 +40,7 @@ def test_compose_accepts_the_files_and_wants_a_password() -> None:
     assert services.keys() == {"postgres", "code", "webserver", "daemon"}
     assert "gpu" in str(services["code"]["deploy"])
     assert "127.0.0.1" in str(services["webserver"]["ports"])
+    assert services["webserver"]["environment"]["DAGSTER_WEBSERVER_READ_ONLY"] == "true", "it asks nobody who they are"
     assert [name for name, service in services.items() if "ports" in service] == ["webserver"]
     nameless = subprocess.run(command, env=ENV | {"POSTGRES_PASSWORD": ""}, capture_output=True, text=True)
     assert nameless.returncode != 0

@@ -76,8 +76,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], home: Path, name: str, env: dict[str, str]) -> Iterator[Served]:
-    """Start a command that serves, until the block ends; then Ctrl-C, and its exit code is 130.
+def serving(command: list[str], home: Path, name: str, env: dict[str, str], code: int = 130) -> Iterator[Served]:
+    """Start a command that serves, until the block ends; then Ctrl-C, and it has ended with `code`.
 
     Args:
         command: Publishes its address in `home/web`.
@@ -97,7 +97,7 @@ def serving(command: list[str], home: Path, name: str, env: dict[str, str]) -> I
         yield Served(**published(home, name))
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130, said.read_text()[-3000:]
+        assert process.wait(60) == code, said.read_text()[-3000:]
     assert not published(home, name), "the address goes with the server"
 
 
