@@ -54,7 +54,8 @@ def page(server: DagsterDev) -> Iterator[Page]:
         page = browser.new_page(base_url=server.address, viewport={"width": 1600, "height": 1400})
         page.set_default_timeout(PATIENCE_MS)
         api.expect.set_options(timeout=PATIENCE_MS)
-        page.goto(server.first_address)  # from here on the cookie does
+        page.goto(server.first_address)
+        page.get_by_text("Overview").first.wait_for()  # from here on the cookie does
         yield page
         browser.close()
 
