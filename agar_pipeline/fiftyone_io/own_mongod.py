@@ -53,8 +53,10 @@ def attached(mongod: OwnMongod) -> Iterator[str]:
         StorageError: its folder cannot be written, or another user could open it.
     """
     try:
+        if mongod.state.is_relative_to(mongod.data):
+            mongod.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         private_folder(mongod.state)
-        mongod.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mongod.data.mkdir(exist_ok=True, mode=0o700)
         lock = open_private(mongod.state / "clients.lock")
     except OSError as error:
         raise StorageError(f"{mongod.name} needs to write {mongod.state}: {error.strerror}; set AGAR_HOME") from error

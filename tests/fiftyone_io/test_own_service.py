@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -80,6 +81,7 @@ def test_ours_opens_no_port_is_shared_and_ends_with_its_last_client(
     assert uri == same
     (mongod,) = _mongods(folder)
     assert psutil.Process(mongod).net_connections("inet") == []
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "agar_pipeline")] == [0o700, 0o700]
     _end(first)
     with pymongo.MongoClient(uri) as client:
         assert client.admin.command("ping")["ok"] == 1
