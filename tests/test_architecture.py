@@ -116,6 +116,8 @@ ALLOWED = {
         "verdicts",
         "web",
     },
+    "backup_file": {"disk", "errors"},
+    "backup": {"artifacts", "backup_file", "config", "disk", "errors", "fiftyone_io", "ownership", "secrets", "store"},
     "definitions": {"chain", "config", "defs", "garbage", "store"},
 }
 """Data flows one way: a room imports what stands left of it, and anybody `secrets` and `safe_text`.

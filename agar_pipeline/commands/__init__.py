@@ -31,6 +31,7 @@ COMMANDS = {
     "config": "Every value of an experiment, and where it comes from.",
     "launch-check": "Devices, network, memory, disk, database, versions: OK, WARN, FAIL.",
     "verify": "Hash every artifact again; quarantine bad ones.",
+    "backup": "The home's labels, snapshots and reports in one file, and back.",
     "clean": "Drop old artifacts that nothing current was made from.",
     "diff": "What differs between two snapshots.",
     "evaluate": "A checkpoint, or predictions, against any COCO file.",

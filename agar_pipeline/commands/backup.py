@@ -1,0 +1,45 @@
+"""`agar backup`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from agar_pipeline.commands.terminal import echo, say
+
+
+@click.command("backup", epilog="Example: agar backup ../labels.agar")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--restore", "restoring", is_flag=True, help="Put FILE back into the home, which has none of it yet.")
+@click.option("--everything", is_flag=True, help="COCO caches and trainings as well: photos and checkpoints.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> None:
+    """Save the home into one new FILE: the labels (its database), all snapshots, splits, reports and evaluations, the
+    manifests of the rest, the configs without passwords. FILE is read again before it gets its name.
+
+    A database that is not the home's own is not in it. Nor are the photos.
+    """
+    from agar_pipeline.backup import back_up, restore
+    from agar_pipeline.config import agar_home
+    from agar_pipeline.store import Store
+
+    if restoring and everything:
+        raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")
+    path, store = file.expanduser().absolute(), Store(agar_home())
+    log = (lambda text: None) if as_json else say
+    done = restore(path, store, log) if restoring else back_up(path, store, log, everything=everything)
+    if as_json:
+        echo(json.dumps({"file": str(path), "restored": restoring, **asdict(done)}, indent=1))
+        return
+    for note in done.notes:
+        echo(f"note: {note}")
+    names = ", ".join(done.datasets) or "none"
+    if restoring:
+        echo(f"{path} is back in {store.home}: datasets {names}; {done.artifacts} artifacts that were not there")
+        echo("next: agar verify")
+        return
+    echo(f"{path}: datasets {names}; {done.artifacts} artifacts; {path.stat().st_size / 1e6:.1f} MB, read again")
+    echo(f"next: copy it to another machine; agar backup --restore {file} puts it back")
