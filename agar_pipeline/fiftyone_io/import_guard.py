@@ -20,16 +20,24 @@ from agar_pipeline.fiftyone_io.trusted_documents import (
 
 _PLACE = "a document of this database"
 _OWN = ("fiftyone", "eta")
+_MIGRATIONS = "fiftyone.migrations.revisions."
 
 
-def guard_classes() -> None:
-    """Before FiftyOne is imported: classes found by name are FiftyOne's own."""
+def guard_classes(*, may_migrate: bool = False) -> None:
+    """Before FiftyOne is imported: classes found by name are FiftyOne's own.
+
+    Args:
+        may_migrate: FiftyOne also finds the functions of its migrations by name. It loads no dataset meanwhile, so that
+            no document can name them.
+    """
     import eta.core.utils as etau
 
     original = etau.get_class
 
     def get_class(class_name: str, module_name: str | None = None) -> Any:
         module = module_name or str(class_name).rpartition(".")[0]
+        if may_migrate and module.startswith(_MIGRATIONS):
+            return original(class_name, module_name)
         if module.partition(".")[0] not in _OWN and not is_of_the_user(module):
             require_class(class_name, _PLACE)
         found = original(class_name, module_name)

@@ -42,7 +42,7 @@ def import_fiftyone(uri: str, dataset: str | None = None, *, may_write: bool = F
         with connect(uri) as client:
             require_trusted(client[database_name()], dataset)
     prepare_child(uri, may_write=may_write, may_migrate=may_migrate)
-    guard_classes()
+    guard_classes(may_migrate=may_migrate)
     import fiftyone
     import fiftyone.core.odm.database as odm_database
 
