@@ -102,10 +102,9 @@ def lab_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def forge(url: str, root: Path) -> None:
-    """As somebody would who can write to the store: another value, and every hash and checksum right again."""
+def forge(url: str, root: Path, content: bytes) -> None:
+    """As somebody would who can write to the store: another split, and every hash and checksum right again."""
     manifest = json.loads((root / "manifest.json").read_text())
-    content = (root / "split.parquet").read_bytes() + b"forged"
     sha256 = hashlib.sha256(content).hexdigest()
     for file in manifest["files"]:
         if file["path"] == "split.parquet":
@@ -119,11 +118,11 @@ def forge(url: str, root: Path) -> None:
 
 
 def test_a_forged_artifact_is_taken_without_a_key_and_that_is_said(url: str, tmp_path: Path) -> None:
-    forge(url, build(Store(tmp_path / "a"), []).artifact.root)
+    forge(url, build(Store(tmp_path / "a"), []).artifact.root, b"forged")
     said: list[str] = []
     store = Store(tmp_path / "b")
     fetched = build(store, said, never).artifact.root
-    assert (fetched / "split.parquet").read_bytes().endswith(b"forged")
+    assert (fetched / "split.parquet").read_bytes() == b"forged"
     trust = f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {url} is trusted"
     assert said[1:] == [trust]
     build(Store(tmp_path / "a"), [], seed=1)
@@ -134,7 +133,7 @@ def test_a_forged_artifact_is_taken_without_a_key_and_that_is_said(url: str, tmp
 def test_a_forged_artifact_is_refused_where_a_key_is_set(url: str, tmp_path: Path, lab_key: Path) -> None:
     built = build(Store(tmp_path / "a"), []).artifact
     assert build(Store(tmp_path / "b"), [], never).cached, "what the lab signed is fetched"
-    forge(url, built.root)
+    forge(url, built.root, b"forged")
     with pytest.raises(
         ArtifactError, match=rf"split in {url} is refused: artifacts/split/{built.root.name}\.json is not"
     ):
