@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from agar_pipeline.commands.database_options import require_no_password
 from agar_pipeline.config import SnapshotConfig, agar_home, database_address, load_experiment, load_pipeline
 from agar_pipeline.environment import child_environment, worker_environment
-from agar_pipeline.errors import ConfigError, DatabaseError
+from agar_pipeline.errors import ConfigError, DatabaseError, PipelineError
 from agar_pipeline.fiftyone_io.database import open_database
 from agar_pipeline.secrets import mask_error
 from tests.conftest import copy_configs
@@ -125,3 +125,16 @@ def test_a_traceback_shows_no_password(capsys: pytest.CaptureFixture[str], monke
     assert "RuntimeError: a bug" in shown
     assert "cannot parse mongodb://db\nnor postgresql+psycopg2://db/agar" in shown
     assert str(mask_error(error).__cause__) == "cannot parse mongodb://db\nnor postgresql+psycopg2://db/agar"
+
+
+@pytest.mark.parametrize("password", ["p@ss", "pa/ss", "pa:1/ss", "pa#ss@"])
+def test_an_address_of_postgres_that_cannot_be_taken_apart_is_refused_unseen(
+    password: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agar_pipeline.defs.instance import dagster_home
+
+    monkeypatch.setenv("DAGSTER_HOME", os.environ.get("DAGSTER_HOME", ""))
+    monkeypatch.setenv("AGAR_DAGSTER_POSTGRES_URL", f"postgresql+psycopg2://agar:{password}@db/agar")
+    with pytest.raises(PipelineError) as caught:
+        dagster_home()
+    assert password not in str(caught.value)

@@ -58,6 +58,11 @@ def _storage(there: str) -> str:
     if url is not None:
         if not url.startswith("postgresql+psycopg2://"):
             raise ConfigError(f"AGAR_DAGSTER_POSTGRES_URL begins with {url.partition('://')[0]}: set {_ADDRESS}")
+        if "@" in (_host_of(url) or "@"):
+            raise ConfigError(
+                "AGAR_DAGSTER_POSTGRES_URL cannot be taken apart: in its password write @ as %40, / as %2F, : as %3A, "
+                "# as %23, % as %25"
+            )
         if find_spec("dagster_postgres") is None:
             raise MissingPackageError.of(ModuleNotFoundError(name="dagster_postgres"))
         return POSTGRES
@@ -67,6 +72,17 @@ def _storage(there: str) -> str:
             "or delete dagster/dagster.yaml there to begin a new history without it"
         )
     return _FILES
+
+
+def _host_of(url: str) -> str | None:
+    """As SQLAlchemy reads it; None where it cannot, which its own error would tell with the password in it."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).host
+    except (ArgumentError, ValueError):
+        return None
 
 
 def open_instance() -> dg.DagsterInstance:
