@@ -109,11 +109,20 @@ def write_run(
     return Written(fields, dataset, len(there), len(boxes.kinds), names, kept, view_kept)
 
 
-def open_app(written: Written, database: str, home: Path, log: Log) -> None:
-    """Serve the App on the saved view, until Ctrl-C."""
+def open_app(
+    written: Written,
+    database: str,
+    home: Path,
+    log: Log,
+    *,
+    port: int | None = None,
+    more_hosts: tuple[str, ...] = (),
+) -> None:
+    """Serve the App on the saved view, until Ctrl-C; `port` and `more_hosts` as in `web`."""
     with open_for_writing(database, home, written.dataset, log) as uri:
-        request = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
-        run_child(_CHILD, request | {"home": str(home)}, log)
+        request: dict[str, Any] = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
+        request |= {"home": str(home), "port": port, "more_hosts": more_hosts}
+        run_child(_CHILD, request, log)
 
 
 def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import click
 
+from agar_pipeline.commands.web_options import hosts_option, port_option
+
 
 @click.command("ui", epilog="Example: agar ui")
-@click.option("--port", type=click.IntRange(1, 65535), help="Of 127.0.0.1.  [default: 3000, else any free one]")
+@port_option(3000)
 @click.option("--read-only", is_flag=True, help="Look only: nothing can be launched, ended or changed.")
-@click.option(
-    "--allow-host",
-    "hosts",
-    multiple=True,
-    metavar="NAME:PORT",
-    help="Answer to this name, too, of a proxy or tunnel in front; as often as needed.",
-)
+@hosts_option
 def command(port: int | None, read_only: bool, hosts: tuple[str, ...]) -> None:
     """Dagster's pages of this home, for its owner only.
 

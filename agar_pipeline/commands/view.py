@@ -8,6 +8,7 @@ import click
 
 from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.commands.web_options import hosts_option, port_option
 
 if TYPE_CHECKING:
     from agar_pipeline.config import SnapshotConfig
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--remove", is_flag=True, help="Take the run's fields and view back, instead of writing them.")
 @click.option("--all", "all_runs", is_flag=True, help="With --remove: all runs of the pipeline's dataset.")
 @click.option("--overwrite", is_flag=True, help="Replace, or remove, predictions and views that somebody edited, too.")
+@port_option(5151)
+@hosts_option
 @migrate_option
 def command(
     experiment: str | None,
@@ -32,6 +35,8 @@ def command(
     remove: bool,
     all_runs: bool,
     overwrite: bool,
+    port: int | None,
+    hosts: tuple[str, ...],
     migrate_database: bool,
 ) -> None:
     """Predictions, kinds of errors and count errors in FiftyOne, the worst plates first.
@@ -72,7 +77,7 @@ def command(
     if no_app:
         echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove takes it back")
     else:
-        open_app(written, source.database, store.home, say)
+        open_app(written, source.database, store.home, say, port=port, more_hosts=hosts)
 
 
 def _runs_to_remove(

@@ -85,7 +85,8 @@ def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
     prepare_server()
     fiftyone = _writable(request)
     dataset = load_dataset(fiftyone, request["dataset"])
-    open_app(fiftyone, dataset, RunFields(request["run"]).view, Path(request["home"]), log)
+    view, port, more_hosts = RunFields(request["run"]).view, request["port"], tuple(request["more_hosts"])
+    open_app(fiftyone, dataset, view, Path(request["home"]), log, port=port, more_hosts=more_hosts)
     return {}
 
 

@@ -29,7 +29,16 @@ def prepare_server() -> None:
     os.environ["FIFTYONE_SERVER"] = "1"
 
 
-def open_app(fiftyone: Any, dataset: Any, view: str, home: Path, log: Callable[[str], None]) -> None:
+def open_app(
+    fiftyone: Any,
+    dataset: Any,
+    view: str,
+    home: Path,
+    log: Callable[[str], None],
+    *,
+    port: int | None = None,
+    more_hosts: tuple[str, ...] = (),
+) -> None:
     """Serve the App on a saved view until this process is ended.
 
     Args:
@@ -38,20 +47,21 @@ def open_app(fiftyone: Any, dataset: Any, view: str, home: Path, log: Callable[[
         view: Name of a saved view.
         home: Keeps the address while the App is there.
         log: Told the address.
+        port: Of 127.0.0.1; None: the usual one, else any.
+        more_hosts: Names and ports of a proxy or tunnel in front.
     """
     from fiftyone.server.app import app
     from fiftyone.server.events import set_port
 
     guard_server()
     slug = dataset._get_saved_view_doc(view).slug
-    with listen(_USUAL_PORT) as listening:
-        port = listening.getsockname()[1]
-        set_port(port)
-        address = Address(port, f"/datasets/{dataset.name}", {"view": slug})
+    with listen(_USUAL_PORT, port) as listening:
+        address = Address(listening.getsockname()[1], f"/datasets/{dataset.name}", {"view": slug})
+        set_port(address.port)
         with published(address, home, "view"):
             log(f"the App is at {address.url}")
             log("it answers only whoever has this address, on this machine; Ctrl-C stops it")
-            rules = AccessRules(port, address.token, any_content=(_EVENTS,))
+            rules = AccessRules(address.port, address.token, more_hosts, any_content=(_EVENTS,))
             serve(PhotosOnly(app, lambda path: _is_photo(fiftyone, path)), listening, rules)
 
 

@@ -1,0 +1,23 @@
+"""Options of the commands that serve a web page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def port_option(usual: int) -> Callable[[Any], Any]:
+    """`--port`; without it the usual one is taken, where it is free."""
+    text = f"Of 127.0.0.1.  [default: {usual}, else any free one]"
+    return click.option("--port", type=click.IntRange(1, 65535), help=text)
+
+
+hosts_option = click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME:PORT",
+    help="Answer to this name, too, of a proxy or tunnel in front; as often as needed.",
+)
