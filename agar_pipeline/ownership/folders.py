@@ -11,7 +11,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from agar_pipeline.config.places import agar_home
@@ -171,18 +171,19 @@ class OwnFolder:
                 f"{self.root} holds original photos or inputs that would be replaced or removed ({_few(hit)}): "
                 "nothing was written\nwrite to another folder"
             )
-        blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name))]
+        linked = {folder for folder in folders_of(names) if not _may_hold_files(self.root / folder)}
+        blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name, linked))]
         if blocked:
             raise StorageError(
                 f"{len(blocked)} files in the way in {self.root}: {_few(blocked)}; nothing was written\n"
                 "move them away, or write to another folder"
             )
 
-    def _why_not(self, made: MadeList, name: str) -> str:
-        """Why a file cannot be written under a name; empty where it can."""
-        for folder in folders_of([name]):
-            if os.path.lexists(self.root / folder) and not _is_real_folder(self.root / folder):
-                return f"would lie behind {folder}, which is no folder of its own"
+    def _why_not(self, made: MadeList, name: str, linked: Collection[str] = ()) -> str:
+        """Why a file cannot be written under a name, in folders but for `linked` ones; empty where it can."""
+        behind = next((folder for folder in folders_of([name]) if folder in linked), None) if linked else None
+        if behind:
+            return f"would lie behind {behind}, which is no folder of its own"
         if not os.path.lexists(self.root / name) or made.is_ours(self.root, name):
             return ""
         return "was changed since it was written" if name in made.files else "is not ours"
@@ -191,7 +192,7 @@ class OwnFolder:
         """Rename a draft into its place; a file that came there meanwhile is not replaced."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if why := self._why_not(made, name):
+        if why := self._why_not(made, name):  # its folders were looked at a moment ago
             raise StorageError(f"{path} {why}: somebody wrote it just now; run the command again")
         draft.replace(path)
 
@@ -208,8 +209,9 @@ class OwnFolder:
                     made.folders.remove(folder)
 
 
-def _is_real_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+def _may_hold_files(path: Path) -> bool:
+    """Whether a folder is there that is no symbolic link, or nothing is."""
+    return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink())
 
 
 def _make_folders(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -82,7 +83,7 @@ class MadeList:
         """Whether the file of this name is in the list, still as it was written, and behind no symbolic link."""
         files = self.files.get(name, ())
         return any(file.is_still(root / name) for file in files) and not any(
-            (root / folder).is_symlink() for folder in folders_of([name])
+            (root / folder).is_symlink() for folder in _with_outer(name.rpartition("/")[0])
         )
 
     @staticmethod
@@ -130,8 +131,14 @@ class MadeList:
 
 def folders_of(names: Iterable[str]) -> list[str]:
     """The folders that files lie in, outer ones first."""
-    found = {str(folder) for name in names for folder in PurePosixPath(name).parents} - {"."}
-    return sorted(found, key=lambda folder: folder.count("/"))
+    innermost = {name.rpartition("/")[0] for name in names}
+    return sorted({folder for inner in innermost for folder in _with_outer(inner)}, key=lambda name: name.count("/"))
+
+
+@cache
+def _with_outer(folder: str) -> tuple[str, ...]:
+    """A relative folder and those around it."""
+    return tuple(str(each) for each in (PurePosixPath(folder), *PurePosixPath(folder).parents) if str(each) != ".")
 
 
 def is_photo(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,11 +50,14 @@ def is_another_name(path: AnyPath, other: AnyPath) -> bool:
     They are not where the same entry of the same folder is seen through two mounts.
     """
     try:
-        here, there = os.lstat(path), Path(other).stat()
+        here, there = os.lstat(path), os.lstat(other)
+        if stat.S_ISLNK(there.st_mode):
+            other = os.path.realpath(other)
+            there = os.lstat(other)
         if here.st_nlink < 2 or not os.path.samestat(here, there):
             return False
-        folder, name = os.path.split(Path(path).absolute())
-        other_folder, other_name = os.path.split(os.path.realpath(other))
+        folder, name = os.path.split(path)
+        other_folder, other_name = os.path.split(other)
         return name != other_name or not os.path.samestat(Path(folder).stat(), Path(other_folder).stat())
     except OSError:
         return False
