@@ -22,6 +22,7 @@ import pytest
 from agar_pipeline.errors import ConfigError, DatabaseError, StorageError
 from agar_pipeline.fiftyone_io import database, settings
 from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
+from agar_pipeline.ownership.home import open_home
 from tests.fiftyone_io.conftest import server, stop_keeper
 
 HOLD = """
@@ -75,8 +76,8 @@ def test_a_home_may_have_any_path(name: str, tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_old_home_that_others_could_read_is_tightened(fresh_home: Path) -> None:
-    folder = fresh_home / "fiftyone"
-    folder.mkdir(parents=True)
+    folder = open_home(fresh_home) / "fiftyone"
+    folder.mkdir()
     folder.chmod(0o755)
     (folder / "clients.lock").touch(0o644)
     with open_database("embedded", fresh_home):
@@ -85,7 +86,7 @@ def test_an_old_home_that_others_could_read_is_tightened(fresh_home: Path) -> No
 
 
 def test_a_lock_that_is_a_link_is_not_followed(fresh_home: Path, tmp_path: Path) -> None:
-    (fresh_home / "fiftyone").mkdir(parents=True)
+    (open_home(fresh_home) / "fiftyone").mkdir()
     (fresh_home / "fiftyone" / "clients.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="is a link, which is not followed"), open_database("embedded", fresh_home):
         pass
@@ -163,8 +164,8 @@ def test_the_keeper_is_nobodys_child_and_in_a_session_of_its_own(fresh_home: Pat
 
 
 def test_what_a_dead_keeper_left_is_no_obstacle(fresh_home: Path) -> None:
-    folder = fresh_home / "fiftyone"
-    folder.mkdir(parents=True)
+    folder = open_home(fresh_home) / "fiftyone"
+    folder.mkdir()
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(folder / "mongod.sock"))
     (folder / "server.json").write_text(json.dumps({"socket": str(folder / "mongod.sock"), "pid": 1, "keeper_pid": 1}))
