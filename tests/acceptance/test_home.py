@@ -34,8 +34,9 @@ def test_case_66_a_used_folder_is_no_home(trained: Lab, tmp_path: Path) -> None:
 def test_case_66_stray_files_cost_no_checkpoint(trained: Lab) -> None:
     root = trained.open("small/training_run").root
     checkpoint = (root / "checkpoints" / "best.ckpt").stat()
-    for name in (".DS_Store", "checkpoints/.nfs000000000123", "checkpoints/._best.ckpt"):
-        (root / name).write_text("x")
+    strays = [root / name for name in (".DS_Store", "checkpoints/.nfs000000000123", "checkpoints/._best.ckpt")]
+    for stray in strays:
+        stray.write_text("x")
     right(trained.call("verify").returncode == 0, "a stray file is called damage")
     (root / "notes.txt").write_text("by hand")
     right(trained.call("verify").returncode == 1, "a file of somebody's is not told")
@@ -45,6 +46,9 @@ def test_case_66_stray_files_cost_no_checkpoint(trained: Lab) -> None:
     right(not find_faults(root, thorough=True), "the training is damaged")
     found = [path.read_text() for path in (trained.home / "quarantine").rglob("notes.txt")]
     right(found == ["by hand"], "a file of somebody's was deleted")
+    right(all(stray.exists() for stray in strays), "what is not ours was deleted")
+    for stray in strays:
+        stray.unlink()
 
 
 def test_case_66_a_backup_comes_back_exactly(trained: Lab, tmp_path: Path) -> None:
