@@ -43,13 +43,13 @@ def record_of(
     made_sample = _named_by_import(sample)
     content = (image.labels, image.boxes_rel_xywh, image.attributes, image.metadata, image.fields)
     if labels is not None and sample.plain[EARLIER_FIELD] == earlier_digest(*content):
-        return ImportRecord(labels, [], image.fields, tags, made_sample)
+        return ImportRecord(labels, [], sample.filepath, image.fields, tags, made_sample)
     if not sample.with_labels:
         return None
     if is_as_earlier_written(sample.plain, IMPORT_FIELD):
         texts = {name: sample.plain[name] for name in EARLIER_TEXT_FIELDS if name in sample.plain}
-        return ImportRecord(sample.labels, [], texts, tags, made_sample)
-    return ImportRecord(labels, [], {}, tags, made_sample) if sample.labels == labels else None
+        return ImportRecord(sample.labels, [], sample.filepath, texts, tags, made_sample)
+    return ImportRecord(labels, [], sample.filepath, {}, tags, made_sample) if sample.labels == labels else None
 
 
 def _named_by_import(sample: Sample) -> bool:

@@ -28,7 +28,7 @@ from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Pr
 from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 from agar_pipeline.fiftyone_io.import_match import match_samples
-from agar_pipeline.fiftyone_io.import_plan import Arrival, Planner, as_detections, digest_of, now
+from agar_pipeline.fiftyone_io.import_plan import Arrival, Planner, box_contents, digest_of, now
 from agar_pipeline.fiftyone_io.import_writes import read_samples, write_arrivals, write_moves
 from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
@@ -43,6 +43,8 @@ _PROGRESS = "\x00progress "
 """Marks a line of a child that is progress, not a message."""
 _LARGEST_DOCUMENT = 16_000_000
 """Bytes; MongoDB's own limit is a little above."""
+_BESIDE_A_BOX = 100
+"""Bytes of its ids and empty fields, at most."""
 Log = Callable[[str], None]
 Prepare = Callable[[str, list[str]], None]
 """Makes a dataset with these text fields."""
@@ -196,11 +198,11 @@ def _leave_out_unstorable(reading: Reading) -> None:
     storable = []
     for image in reading.images:
         try:
-            size = len(bson.encode({"filepath": str(image.path), **as_detections(image), **image.fields}))
+            content = bson.encode({"filepath": str(image.path), "boxes": box_contents(image), **image.fields})
         except (BSONError, UnicodeError, OverflowError, ValueError) as error:
             reading.problems.append(f"{image.path}: its annotation cannot be stored ({error}): mend it")
             continue
-        if size > _LARGEST_DOCUMENT:
+        if len(content) + len(image.labels) * _BESIDE_A_BOX > _LARGEST_DOCUMENT:
             reading.problems.append(f"{image.path}: {len(image.labels)} boxes are too many for one image: split it")
             continue
         storable.append(image)

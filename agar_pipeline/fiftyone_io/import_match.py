@@ -51,6 +51,11 @@ class Sample:
         return self.record.photos if self.record else []
 
     @property
+    def is_redirected(self) -> bool:
+        """Somebody else than an import gave it another file."""
+        return self.record is not None and self.record.path not in ("", self.filepath)
+
+    @property
     def of_earlier_version(self) -> bool:
         """An import wrote it that kept no record yet."""
         return self.record is None and bool(self.plain.get(EARLIER_FIELD))
@@ -145,7 +150,8 @@ class _Matching:
     def _moved(self, row: int, fits: Callable[[Sample, AnnotatedImage], bool]) -> Sample | None:
         """Of the image's photo, where the file that the sample names shows another one now, or is gone.
 
-        A file of a later photo of the sample counts as another one: its labels were made for the first.
+        A file of a later photo of the sample counts as another one: its labels were made for the first. A file that a
+        person has chosen for the sample, such as a picture with more contrast, did not take the photo's place.
         """
         photo, image = self.photos[row], self.images[row]
         if photo is None:
@@ -153,6 +159,8 @@ class _Matching:
         for sample in self._free(self.of_photo.get(photo, ())):
             if fits(sample, image):
                 now = self._photo_at(sample.filepath)
+                if now is not None and sample.is_redirected:
+                    continue
                 if now not in sample.photos or sample.photos.index(photo) < sample.photos.index(now):
                     return sample
         return None

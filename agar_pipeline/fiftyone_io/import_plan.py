@@ -76,7 +76,9 @@ class Planner:
     def add(self, arrival: Arrival, sample_id: ObjectId) -> Write:
         """A new sample."""
         image, tags = arrival.image, sorted(arrival.tags)
-        record = ImportRecord(arrival.labels, [arrival.photo] if arrival.photo else [], image.fields, tags)
+        record = ImportRecord(
+            arrival.labels, [arrival.photo] if arrival.photo else [], str(image.path), image.fields, tags
+        )
         new = {
             "_id": sample_id,
             "tags": tags,
@@ -124,6 +126,8 @@ class Planner:
     def move(self, sample: Sample, filepath: str) -> Write:
         """A sample that stays as it is, but its photo lies elsewhere now."""
         changes = {"filepath": filepath, "last_modified_at": self.stamp}
+        if sample.record is not None:
+            changes[RECORD_FIELD] = dataclasses.replace(sample.record, path=filepath).text()
         return Write(sample.id, filepath, UpdateOne(_as_read(sample), {"$set": changes}), "moved")
 
 
@@ -138,7 +142,7 @@ class _Update:
     def write(self) -> Write | None:
         counts, path = self.planner.counts, str(self.arrival.image.path)
         record = dataclasses.replace(self.record, labels=self._labels() or self.record.labels, texts=self._texts())
-        record = dataclasses.replace(record, photos=self._photos(), tags=self._tags())
+        record = dataclasses.replace(record, photos=self._photos(), path=path, tags=self._tags())
         if path != self.sample.filepath:
             self.changes["filepath"] = path
             counts.moved += 1
@@ -226,28 +230,21 @@ def _as_read(sample: Sample, *fields: str) -> dict[str, Any]:
 
 def digest_of(image: AnnotatedImage) -> str:
     """`labels_digest` of `as_detections`."""
+    return labels_digest({"detections": box_contents(image)})
+
+
+def box_contents(image: AnnotatedImage) -> list[dict[str, Any]]:
+    """What the annotation says of each box, as FiftyOne names it."""
     boxes = zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
-    return labels_digest({"detections": [{"label": label, "bounding_box": box, **more} for label, box, more in boxes]})
+    return [{"label": label, "bounding_box": box, **more} for label, box, more in boxes]
 
 
 def as_detections(image: AnnotatedImage) -> dict[str, Any]:
     """An image's labels as FiftyOne stores them."""
-    boxes = zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
-    return {
-        "_cls": "Detections",
-        "detections": [
-            {
-                "_id": ObjectId(),
-                "_cls": "Detection",
-                "attributes": {},
-                "tags": [],
-                "label": label,
-                "bounding_box": box,
-                **more,
-            }
-            for label, box, more in boxes
-        ],
-    }
+    boxes = [
+        {"_id": ObjectId(), "_cls": "Detection", "attributes": {}, "tags": [], **box} for box in box_contents(image)
+    ]
+    return {"_cls": "Detections", "detections": boxes}
 
 
 def now() -> datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import bson
@@ -22,6 +22,8 @@ EARLIER_FIELD = "import_digest"
 """What versions before the records kept: a digest of the labels and all else that they wrote."""
 EARLIER_TEXT_FIELDS = ("agar_background", "agar_sample_id")
 _BOX_FIELDS = frozenset({"_id", "_cls", "attributes", "tags", "label", "bounding_box"})
+_IDENTITY = frozenset({"_id", "_cls"})
+_NOTHING: tuple[Any, ...] = (None, [], {})
 _OF_ANY_SAMPLE = frozenset(
     {"_id", "_media_type", "_rand", "_dataset_id", "filepath", "tags", "metadata", "created_at", "last_modified_at"}
     | {RECORD_FIELD, EARLIER_FIELD}
@@ -36,6 +38,8 @@ class ImportRecord:
     """`labels_digest` of the labels as written; empty where the import has written none yet."""
     photos: list[str] = field(default_factory=list)
     """sha256 of the photo that they were written for, then of those that were saved in its place."""
+    path: str = ""
+    """Where the sample said that its photo is, after the import; empty where that is not known."""
     texts: dict[str, str | None] = field(default_factory=dict)
     """Text fields, as written."""
     tags: list[str] = field(default_factory=list)
@@ -45,7 +49,7 @@ class ImportRecord:
 
     def text(self) -> str:
         """The same record is the same text."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(vars(self), option=orjson.OPT_SORT_KEYS).decode()
 
     @classmethod
     def read(cls, text: object) -> ImportRecord | None:
@@ -56,8 +60,8 @@ class ImportRecord:
             record = cls(**orjson.loads(text))
         except (ValueError, TypeError):
             return None
-        kinds = (str, list, dict, list, bool)
-        values = (record.labels, record.photos, record.texts, record.tags, record.made_sample)
+        kinds = (str, list, str, dict, list, bool)
+        values = (record.labels, record.photos, record.path, record.texts, record.tags, record.made_sample)
         return record if all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=True)) else None
 
 
@@ -68,21 +72,19 @@ def labels_digest(labels: object) -> str:
     a field out as it likes. No labels at all and an empty list are the same.
     """
     if not isinstance(labels, Mapping):
-        return _sha256({"": labels} if labels is not None else {})
-    content: dict[str, Any] = {name: value for name, value in sorted(labels.items()) if _says_something(name, value)}
+        return _sha256({} if labels is None else {"": labels})
+    content = _content(labels)
     if "detections" in content:
-        content["detections"] = [_box_content(box) for box in content["detections"]]
+        content["detections"] = [_content(box) if isinstance(box, Mapping) else box for box in content["detections"]]
     return _sha256(content)
 
 
-def _box_content(box: Any) -> Any:
-    if not isinstance(box, Mapping):
-        return box
-    return {name: box[name] for name in sorted(box) if _says_something(name, box[name])}
-
-
-def _says_something(name: str, value: Any) -> bool:
-    return name not in ("_id", "_cls") and value is not None and value != [] and value != {}
+def _content(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in sorted(document.items())
+        if name not in _IDENTITY and (value or value not in _NOTHING)
+    }
 
 
 def _sha256(content: dict[str, Any]) -> str:
@@ -96,7 +98,7 @@ def fields_of_others(sample: Mapping[str, Any], record: ImportRecord, label_fiel
         for name, value in sample.items()
         if name not in _OF_ANY_SAMPLE
         and name != label_field
-        and _says_something("", value)
+        and value not in _NOTHING
         and record.texts.get(name) != value
     ]
     return names + ["tags"] * bool(set(sample.get("tags") or []) - set(record.tags))

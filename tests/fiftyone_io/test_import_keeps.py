@@ -208,6 +208,20 @@ def test_a_sample_whose_place_another_photo_takes_never_shows_that_one(
     assert of(samples, plates / "1.jpg")["ground_truth"] == corrected["ground_truth"]
 
 
+def test_a_sample_that_a_person_gave_another_file_is_not_taken_for_moved(
+    plates: Path, tmp_path: Path, name: str, run_import: Import, samples: Collection, person: Person
+) -> None:
+    make_unique(plates, "first")
+    run_import(plates)
+    better = tmp_path / "more contrast.jpg"
+    better.write_bytes(b"another picture")
+    person.does(name, "sample.filepath = better; sample.save()", plates / "0.jpg", better=str(better))
+    before = of(samples, better)
+    counts = run_import(plates)
+    assert (counts.added, counts.unchanged, counts.moved) == (1, 5, 0)
+    assert of(samples, better) == before
+
+
 def test_tags_of_a_person_stay_even_where_a_list_has_their_name(
     plates: Path, name: str, run_import: Import, samples: Collection, person: Person
 ) -> None:
