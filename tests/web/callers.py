@@ -77,7 +77,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(command: list[str], home: Path, name: str, env: dict[str, str], code: int = 130) -> Iterator[Served]:
-    """Start a command that serves, until the block ends; then Ctrl-C, and it has ended with `code`.
+    """Start a command that serves, until the block ends; then Ctrl-C, and it ends with 130; or with another `code` by itself.
 
     Args:
         command: Publishes its address in `home/web`.
@@ -96,7 +96,8 @@ def serving(command: list[str], home: Path, name: str, env: dict[str, str], code
         assert process.poll() is None, said.read_text()[-3000:]
         yield Served(**published(home, name))
     finally:
-        process.send_signal(signal.SIGINT)
+        if code == 130:
+            process.send_signal(signal.SIGINT)
         assert process.wait(60) == code, said.read_text()[-3000:]
     assert not published(home, name), "the address goes with the server"
 
