@@ -14,8 +14,10 @@ from agar_pipeline.config.places import images_dir_now
 from agar_pipeline.published import MACHINE as MACHINE
 from agar_pipeline.published import MANIFEST as MANIFEST
 from agar_pipeline.published import PICTURES as PICTURES
+from agar_pipeline.published import Ancestor as Ancestor
 from agar_pipeline.published import Artifact as Artifact
 from agar_pipeline.published import Manifest as Manifest
+from agar_pipeline.published import digest_config as digest_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,10 +93,17 @@ class CocoCache(Artifact):
     """Plain COCO files, one per part, that need neither FiftyOne nor a database."""
 
     asset: ClassVar = "coco_cache"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     inputs: ClassVar = ("snapshot", "split")
     reads: ClassVar = {"split": ("split.parquet",)}
-    files: ClassVar = ("coco/train.json", "coco/val.json", "findings.parquet", "mending.json", "dataset.json")
+    files: ClassVar = (
+        "coco/train.json",
+        "coco/val.json",
+        "photos.parquet",
+        "findings.parquet",
+        "mending.json",
+        "dataset.json",
+    )
     unhashed: ClassVar = ("dataset.json",)
     derived: ClassVar = ("coco/*.columns/*", MEDIA_TABLE)
 
@@ -126,6 +135,17 @@ class CocoCache(Artifact):
     def class_names(self) -> list[str]:
         """In order of category_id, 1…K."""
         return list(self.dataset()["class_names"])
+
+    def photos(self) -> pd.DataFrame:
+        """One row per image of the COCO files: part, file_name, sha256 of the photo as the snapshot saw it."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "photos.parquet")
+
+    @property
+    def has_own_photos(self) -> bool:
+        """Whether the photos lie inside the cache, and are verified with it."""
+        return not Path(self.dataset()["images_dir"]).is_absolute()
 
     def findings(self) -> pd.DataFrame:
         """What the COCO files do not show: findings that were mended, those about files, labels of unknown classes."""

@@ -1,8 +1,8 @@
 """How one asset of the chain is built, or found built.
 
 Dagster (`defs`), `agar export-coco` and the commands all build through `build_node`, so that all agree.
-Here: gates passed, inputs handed over, a process of its own where the step wants one. Not here: what a step does
-(`steps`), how a folder is published (`store`).
+Here: what must hold before, inputs handed over, a process of its own where the step wants one. Not here: what a step
+does (`steps`), how a folder is published (`store`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import Any
 
 from agar_pipeline import config as c
 from agar_pipeline import disk
+from agar_pipeline.agreement import require_agreement
 from agar_pipeline.artifacts import Artifact
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.compute import leased, leased_devices
 from agar_pipeline.environment import MLFLOW_NEEDS, RAY_NEEDS
 from agar_pipeline.errors import ConfigError, DatasetMovedError
-from agar_pipeline.gates import pass_gates
 from agar_pipeline.launch import run_child
 from agar_pipeline.partitions import launched_by
+from agar_pipeline.photo_content import require_same_photos
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Built, Content, Key, KnownFiles, Store
 from agar_pipeline.store.unfinished import work_folder
+from agar_pipeline.verdicts import REFUSAL_OF, require
 
 READ_ATTEMPTS = 3
 
@@ -52,10 +54,14 @@ def build_node(
         launcher: Where work on many photos is done; a training's ranks are where its own config says.
 
     Raises:
-        GateError: training was asked for data that the bbox report refuses, or anything for a split that leaks.
+        GateError: an input forbids it: a bbox report that refuses the data, or a split that leaks.
+        ArtifactError: inputs do not belong together.
         PipelineError: whatever the step raises.
     """
-    pass_gates(store, node.key.asset, inputs)
+    for artifact in inputs.values():
+        if refusal := REFUSAL_OF.get(artifact.asset):
+            require(refusal(artifact))
+    require_agreement(node.key, inputs)
     contents = {str(key): Content.of(artifact.manifest) for key, artifact in inputs.items()}
     if source_version is not None:
         contents[str(SOURCE)] = Content(source_version, {})
@@ -67,6 +73,8 @@ def build_node(
 
     def write(out_dir: Path) -> KnownFiles | None:
         named, known = _by_name(node, inputs), None
+        if step.reads_photos:
+            require_same_photos(named["coco_cache"], store.home, log)
         if step.own_process:
             _run_in_own_process(node, named, out_dir, log, work_dir(out_dir), launcher)
         else:

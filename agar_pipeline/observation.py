@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.artifacts import Snapshot
+from agar_pipeline.artifacts import CocoCache, Manifest, Snapshot
 from agar_pipeline.config import SnapshotSource, agar_home, dagster_postgres_url
 from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.plan import Record
@@ -40,6 +40,17 @@ def explain_change(before: Snapshot, after: Snapshot) -> list[str]:
 
     tables = [SnapshotTables(snapshot.images(), snapshot.boxes()) for snapshot in (before, after)]
     return summarize(diff_tables(*tables))
+
+
+def explain_input(before: Path, after: Path) -> list[str]:
+    """Which photos and boxes differ between two snapshots, and which photos between two COCO caches."""
+    if Manifest.read(after).asset == Snapshot.asset:
+        return explain_change(Snapshot(before), Snapshot(after))
+    if Manifest.read(after).asset != CocoCache.asset:
+        return []
+    from agar_pipeline.snapshot_diff import summarize_photos
+
+    return summarize_photos(CocoCache(before).photos(), CocoCache(after).photos())
 
 
 def recall_records(home: Path) -> dict[Key, Record] | None:

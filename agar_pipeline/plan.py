@@ -45,6 +45,8 @@ class PlannedAsset:
     """The shared store has it, this home does not: nothing to compute, but to fetch where it is wanted."""
     notes: tuple[str, ...] = ()
     """Of an artifact that is kept: what of today's code, libraries or machine differs from what made it."""
+    causes: tuple[str, ...] = ()
+    """Of the reasons, those about photos and boxes: they are told of all that comes after, too."""
 
     @property
     def why(self) -> str:
@@ -78,6 +80,8 @@ class Seen:
     explain_source: Callable[[Path, str], tuple[Sequence[str], Content | None]]
     """Given the latest snapshot's folder and the dataset's version: how the dataset differs from it, and what a
     snapshot would hold now, None where that is not known; called only where the version is another."""
+    explain_input: Callable[[Path, Path], Sequence[str]] = lambda before, after: ()
+    """Given an input's folder as it was read and as it is now: which photos and boxes differ."""
 
 
 def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[PlannedAsset]:
@@ -89,13 +93,35 @@ def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[Plann
         seen: The dataset and Dagster's memory.
     """
     contents: dict[Key, Content] = {}
-    plan: list[PlannedAsset] = []
+    plan: dict[Key, PlannedAsset] = {}
     for node in nodes.values():
         planned, content = _judge(store, node, seen, contents)
         if content is not None:
             contents[node.key] = content
-        plan.append(planned)
-    return plan
+        plan[node.key] = _with_causes(store, node, seen, planned, plan)
+    return list(plan.values())
+
+
+def _with_causes(
+    store: Store, node: Node, seen: Seen, planned: PlannedAsset, plan: Mapping[Key, PlannedAsset]
+) -> PlannedAsset:
+    """The line of a stale node, with what changed in the photos and boxes that it is made from."""
+    if planned.state != "stale" or planned.causes:
+        return planned
+    causes = dict.fromkeys(cause for key in node.inputs if key in plan for cause in plan[key].causes)
+    if not causes and (manifest := _manifest(planned.path)):
+        for key in node.inputs:
+            now, version = store.latest(key), manifest.inputs.get(str(key))
+            if now is None or version is None or plan[key].state != "fresh" or f"{key} changed" not in planned.reasons:
+                continue
+            before = next((root for root in store.roots(key) if _data_version(root) == version), None)
+            causes |= dict.fromkeys(seen.explain_input(before, now) if before else ())
+    return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
+
+
+def _data_version(root: Path) -> str | None:
+    manifest = _manifest(root)
+    return manifest.data_version if manifest else None
 
 
 def _judge(
@@ -203,7 +229,7 @@ def _explain(
     if reasons:  # another dataset, field or view: a comparison would tell nothing
         return line("stale", *reasons), None
     differences, content = seen.explain_source(latest, reads[str(SOURCE)])
-    return line("stale", *differences), content
+    return replace(line("stale", *differences), causes=tuple(differences)), content
 
 
 def _manifest(root: Path | None) -> Manifest | None:

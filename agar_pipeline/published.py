@@ -24,6 +24,17 @@ MACHINE = "machine.json"
 
 
 @dataclass(frozen=True)
+class Ancestor:
+    """What an artifact was made from, at any distance, as its own manifest says."""
+
+    fingerprint: str
+    data_version: str
+    code_version: str
+    config_digest: str
+    reads: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact was made from, and what it consists of. Written last: a folder without one does not exist."""
 
@@ -48,10 +59,19 @@ class Manifest:
     """What `machine.json` says; empty where a step resolves nothing."""
     checksum: str = ""
     """Of all the other fields."""
+    ancestors: dict[str, Ancestor] = field(default_factory=dict)
+    """Name → what this was made from: its inputs, theirs, and so on; empty where an older version wrote it."""
+
+    def as_ancestor(self) -> Ancestor:
+        """What whatever is made from this records of it."""
+        return Ancestor(
+            self.fingerprint, self.data_version, self.code_version, digest_config(self.config), dict(self.reads)
+        )
 
     def own_checksum(self) -> str:
         """What `checksum` must be."""
-        plain = {name: value for name, value in asdict(self).items() if value != {} or name not in ("code", "machine")}
+        later = ("code", "machine", "ancestors")
+        plain = {name: value for name, value in asdict(self).items() if value != {} or name not in later}
         plain["checksum"] = ""
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -70,7 +90,13 @@ class Manifest:
     def parse(cls, text: bytes) -> Manifest:
         """Raises ValueError, TypeError or KeyError where it is not whole."""
         plain = json.loads(text)
-        return cls(**{**plain, "files": tuple(plain["files"])})
+        ancestors = {name: Ancestor(**ancestor) for name, ancestor in plain.get("ancestors", {}).items()}
+        return cls(**{**plain, "files": tuple(plain["files"]), "ancestors": ancestors})
+
+
+def digest_config(config: Mapping[str, Any]) -> str:
+    """16 hex digits of what of a config enters a fingerprint."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

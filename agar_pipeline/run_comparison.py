@@ -5,6 +5,7 @@ Here: following both back through the store and comparing. Not here: building, r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ def list_evaluations(store: Store) -> list[dict[str, Any]]:
     return [{**_name(record), **_figures(record)} for record in Catalog(store).of("evaluation")]
 
 
-def find_evaluation(store: Store, word: str) -> Record:
+def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | None = None) -> Record:
     """The evaluation that a word names.
 
     Args:
         store: Where to look.
         word: An experiment (its current evaluation); a fingerprint of an evaluation or of its training run, or its
             first letters; or the folder of one.
+        current: Experiment → the folder of its evaluation by today's config; default: what `latest` leads to.
 
     Raises:
         ArtifactError: there is none, or several; the message lists those that are there.
@@ -38,6 +40,8 @@ def find_evaluation(store: Store, word: str) -> Record:
     catalog = Catalog(store)
     records = catalog.of("evaluation")
     named = [r for r in records if r.key.experiment == word and r.is_latest]
+    if named and current:
+        return catalog.record_of(current(word))
     if not named and len(word) >= SHORTEST_PREFIX:
         named = [r for r in records if r.manifest.fingerprint.startswith(word)] or [
             r
@@ -54,14 +58,16 @@ def find_evaluation(store: Store, word: str) -> Record:
     raise ArtifactError(f"{word!r} {what}; there are: {there}\n`agar compare` without arguments lists them")
 
 
-def compare_runs(store: Store, word_a: str, word_b: str) -> dict[str, Any]:
+def compare_runs(
+    store: Store, word_a: str, word_b: str, current: Callable[[str], Path] | None = None
+) -> dict[str, Any]:
     """What differs between two evaluations.
 
     Returns:
         `a`, `b` (names); `config`, `data` (texts); `metrics`: name → [a, b]; `difference`: map and map_50 of b minus
         a with 95 % intervals on the same plates, None where the plates differ.
     """
-    a, b = find_evaluation(store, word_a), find_evaluation(store, word_b)
+    a, b = (find_evaluation(store, word, current) for word in (word_a, word_b))
     chain_a, chain_b = _chain(store, a), _chain(store, b)
     shared = [asset for asset in reversed(chain_a) if asset in chain_b]
     config = [

@@ -18,7 +18,7 @@ import pandas as pd
 from agar_pipeline.box_pairing import KINDS, BoxColumns, Kind, near, pair_boxes
 
 NAMED = 3
-"""A reason names its images where there are no more than this."""
+"""A reason names no more images than this."""
 BOX = ["x", "y", "width", "height"]
 
 
@@ -129,7 +129,7 @@ def summarize(diff: SnapshotDiff) -> list[str]:
     reasons = [
         _reason(diff.images_added, "image added", "images added"),
         _reason(diff.images_removed, "image removed", "images removed"),
-        _reason(diff.files_replaced, "photo replaced in place", "photos replaced in place"),
+        _reason(diff.files_replaced, "photo replaced", "photos replaced"),
         _reason(diff.files_moved, "photo at another path", "photos at another path"),
         _box_reason(diff.boxes),
         _reason(
@@ -137,6 +137,15 @@ def summarize(diff: SnapshotDiff) -> list[str]:
         ),
     ]
     return [reason for reason in reasons if reason]
+
+
+def summarize_photos(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """The reason `3 photos replaced: 17.jpg, 18.jpg, 19.jpg` of two tables of file_name and sha256, if any were."""
+    were = before.set_index("file_name")["sha256"]
+    both = after[after["file_name"].isin(were.index)]
+    replaced = both["file_name"][both["sha256"].to_numpy() != were.loc[both["file_name"]].to_numpy()].tolist()
+    words = "photo replaced" if len(replaced) == 1 else "photos replaced"
+    return [f"{len(replaced):,} {words}{_names(replaced)}"] if replaced else []
 
 
 def _reason(changes: Sequence[ImageChange], one: str, many: str) -> str:
@@ -156,7 +165,7 @@ def _box_reason(changes: Sequence[BoxChange]) -> str:
 
 
 def _names(paths: Sequence[str]) -> str:
-    return f": {', '.join(paths)}" if len(paths) <= NAMED else ""
+    return f": {', '.join([*paths[:NAMED], *(['…'] if len(paths) > NAMED else [])])}"
 
 
 def _plain_box(box: Box | None) -> dict[str, Any] | None:

@@ -1,9 +1,13 @@
 """What a split and a bbox report forbid, in words: stored with them, and asked again by whoever builds on them.
 
-Here: reading the verdict. Not here: when it is asked (`gates`), or how it is found (`splitting`, `detection`).
+Here: reading the verdict. Not here: when it is asked (`building`, `current`), or how it is found (`splitting`,
+`detection`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from agar_pipeline.artifacts import BboxReport, Split
 from agar_pipeline.errors import GateError
@@ -46,6 +50,13 @@ def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
         f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}\n"
         f"look at {bbox_report.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
     )
+
+
+REFUSAL_OF: dict[str, Callable[[Any], str | None]] = {
+    Split.asset: refusal_of_split,
+    BboxReport.asset: refusal_of_boxes,
+}
+"""Each asset that gives a verdict → why nothing may be made of it."""
 
 
 def _first_failing(bbox_report: BboxReport, broken: list[str]) -> str:

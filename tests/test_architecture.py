@@ -90,9 +90,11 @@ ALLOWED = {
     "steps": {"artifacts", "child", "config", "detection", "errors", "launch", "media", "partitions", "progress"}
     | {"reports", "scorecard", "snapshot_files", "sources", "splitting", "step_code", "verdicts"},
     "chain": {"artifacts", "config", "errors", "step_code", "store"},
-    "gates": {"artifacts", "errors", "store", "verdicts"},
-    "building": {"artifacts", "chain", "compute", "config", "disk", "environment", "errors", "gates", "launch"}
-    | {"partitions", "preflight", "steps", "store"},
+    "agreement": {"artifacts", "errors", "store"},
+    "current": {"agreement", "artifacts", "chain", "config", "errors", "store", "verdicts"},
+    "photo_content": {"artifacts", "errors", "progress", "snapshot_files"},
+    "building": {"agreement", "artifacts", "chain", "compute", "config", "disk", "environment", "errors"}
+    | {"launch", "partitions", "photo_content", "preflight", "steps", "store", "verdicts"},
     "plan": {"artifacts", "chain", "errors", "store"},
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
@@ -105,6 +107,7 @@ ALLOWED = {
         "chain",
         "compute",
         "config",
+        "current",
         "disk",
         "errors",
         "launch",

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from agar_pipeline.detection.resume import ResumePoints
 from agar_pipeline.errors import TrainingError
@@ -132,6 +133,22 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     for name in ("metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), f"{name} differs"
     assert not list((folder / "home" / "resume").rglob("*.pt")), "what was unfinished is finished"
+
+
+def test_photos_replaced_meanwhile_are_not_gone_on_with(undisturbed: tuple[Run, Path], tmp_path: Path) -> None:
+    _, home = undisturbed
+    folder = copy_lab(home, tmp_path / "lab")
+    elsewhere = {"AGAR_IMAGES_DIR": str(folder / "images")}
+    first = Training(folder, *WORDS, **elsewhere)
+    first.wait_for(lambda progress: progress["epoch"] >= 2)
+    first.process.terminate()
+    assert first.ends()[0] == 130
+    photo = folder / "images" / "3.jpg"
+    with Image.open(photo) as image:
+        ImageOps.invert(image.convert("RGB")).save(photo)
+    code, output = Training(folder, *WORDS, **elsewhere).ends()
+    assert code == 1
+    assert re.search(r"1 of 10 photos in .* are not those that .*coco_cache.* was made from: 3\.jpg", output), output
 
 
 def points_in(folder: Path, **identity: Any) -> ResumePoints:

@@ -54,7 +54,7 @@ def test_images_are_told_apart_by_their_sample_ids() -> None:
     assert summarize(diff) == [
         "1 image added: s0.jpg",
         "1 image removed: s2.jpg",
-        "1 photo replaced in place: s1.jpg",
+        "1 photo replaced: s1.jpg",
         "1 photo at another path: elsewhere/4.jpg",
     ]
 
@@ -124,10 +124,12 @@ def test_an_empty_snapshot_on_either_side() -> None:
     assert diff_tables(empty, empty).is_empty
 
 
-def test_reasons_name_images_only_where_they_are_few() -> None:
+def test_reasons_name_the_first_images_of_many() -> None:
     before = tables({f"s{number}": FOUR for number in range(10, 14)})
     after = tables({f"s{number}": FOUR[1:] for number in range(10, 13)} | {"s13": [("c", *FOUR[0][1:]), *FOUR[1:3]]})
-    assert summarize(diff_tables(before, after)) == ["5 boxes changed in 4 images (4 removed, 1 relabelled)"]
+    assert summarize(diff_tables(before, after)) == [
+        "5 boxes changed in 4 images (4 removed, 1 relabelled): s10.jpg, s11.jpg, s12.jpg, …"
+    ]
     assert summarize(diff_tables(tables({"s1": FOUR}), tables({"s1": FOUR[1:]}))) == [
         "1 box changed in 1 image (1 removed): s1.jpg"
     ]

@@ -18,6 +18,7 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
 
     A and B are experiments, fingerprints of evaluations or trainings (or their first letters), or folders.
     """
+    from agar_pipeline.commands.experiment import current_evaluation
     from agar_pipeline.config import agar_home
     from agar_pipeline.run_comparison import compare_runs, list_evaluations
     from agar_pipeline.store import Store
@@ -25,7 +26,7 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
     store = Store(agar_home())
     if len(runs) not in (0, 2):
         raise click.UsageError("give two runs to compare, or none to list them all")
-    answer: Any = compare_runs(store, *runs) if runs else list_evaluations(store)
+    answer: Any = compare_runs(store, runs[0], runs[1], current_evaluation(store)) if runs else list_evaluations(store)
     if as_json:
         echo(json.dumps(answer, indent=1))
     elif runs:

@@ -1,14 +1,17 @@
-"""What `agar smoke` and `agar train` share: `experiment=E key=value…`, and building from the COCO cache alone."""
+"""What commands share that take an experiment: `experiment=E key=value…`, building from the COCO cache alone, and
+which evaluation its name means."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from agar_pipeline.config import ExperimentConfig
+    from agar_pipeline.store import Store
 
 
 def split_words(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -48,25 +51,61 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
 
 
 def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: bool) -> Any:
-    """Build the experiment's assets up to `last` from the latest COCO cache, without Dagster or FiftyOne.
+    """Build the experiment's assets up to `last` from the pipeline's COCO cache, without Dagster or FiftyOne.
+
+    A cache that no bbox report has judged is judged first.
 
     Returns:
         What the last one was built to.
     """
     from agar_pipeline.artifacts import Artifact
     from agar_pipeline.building import build_node
-    from agar_pipeline.chain import experiment_nodes
+    from agar_pipeline.chain import pipeline_nodes
     from agar_pipeline.commands.terminal import say
-    from agar_pipeline.config import agar_home
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.current import Current
     from agar_pipeline.store import Key, Store
 
-    store = Store(agar_home())
-    built: dict[Key, Artifact] = {key: store.open_latest(key) for key in (Key("coco_cache"), Key("bbox_report"))}
+    store, cache, report = Store(agar_home()), Key("coco_cache"), Key("bbox_report")
+    nodes = pipeline_nodes(load_pipeline(), {experiment.name: experiment})
+    current = Current(store, nodes)
+    current.require_allowed(nodes[report])
+    built: dict[Key, Artifact] = {cache: current.open(cache)}
+    if current.find(report):
+        built[report] = current.open(report)
+    else:
+        say(f"no bbox report has judged {built[cache].root} yet, so that is done first")
+        is_latest = store.latest(cache) == built[cache].root
+        built[report] = build_node(store, nodes[report], built, say, repoint=is_latest).artifact
     result: Any = None
-    for node in experiment_nodes(experiment.name, experiment):
+    for node in [node for node in nodes.values() if node.key.experiment == experiment.name]:
         inputs = {key: built[key] for key in node.inputs}
         result = build_node(store, node, inputs, say, repoint=as_configured)
         built[node.key] = result.artifact
         if node.key.asset == last:
             break
     return result
+
+
+def current_evaluation(store: Store) -> Callable[[str], Path]:
+    """Experiment → the folder of its evaluation by today's config; the older ones are named by their fingerprints."""
+
+    def find(experiment: str) -> Path:
+        from agar_pipeline.chain import pipeline_nodes
+        from agar_pipeline.config import load_experiment, load_pipeline, names_in
+        from agar_pipeline.current import Current
+        from agar_pipeline.errors import ArtifactError
+        from agar_pipeline.store import Key
+
+        key = Key("evaluation", experiment)
+        if (latest := store.latest(key)) and experiment not in names_in("experiment"):
+            return latest  # nothing names another one any more
+        nodes = pipeline_nodes(load_pipeline(), {experiment: load_experiment(experiment)})
+        try:
+            root: Path = Current(store, nodes).open(key).root
+        except ArtifactError as error:
+            known = f"; the last one is still there by its fingerprint, {latest.name[:12]}" if latest else ""
+            raise ArtifactError(f"{error}{known}") from error
+        return root
+
+    return find

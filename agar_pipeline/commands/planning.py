@@ -8,7 +8,7 @@ from functools import partial
 from agar_pipeline.chain import Node
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.observation import explain_source, recall_records, remember_records, state_of_log
+from agar_pipeline.observation import explain_input, explain_source, recall_records, remember_records, state_of_log
 from agar_pipeline.plan import PlannedAsset, Record, Seen, make_plan
 from agar_pipeline.sources import observe_source
 from agar_pipeline.store import Key, Store
@@ -22,7 +22,8 @@ def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset
         version = observe_source(config, agar_home()).version
     except PipelineError as error:
         trouble = str(error)
-    return make_plan(store, nodes, Seen(version, dagster_records(nodes), partial(explain_source, config))), trouble
+    seen = Seen(version, dagster_records(nodes), partial(explain_source, config), explain_input)
+    return make_plan(store, nodes, seen), trouble
 
 
 def shared_trouble(store: Store) -> str | None:

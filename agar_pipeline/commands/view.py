@@ -100,6 +100,7 @@ def _runs_to_remove(
 
 
 def _find(store: Store, word: str | None) -> Record:
+    from agar_pipeline.commands.experiment import current_evaluation
     from agar_pipeline.errors import ArtifactError
     from agar_pipeline.run_comparison import find_evaluation, list_evaluations
 
@@ -109,4 +110,4 @@ def _find(store: Store, word: str | None) -> Record:
             there = f"there are: {', '.join(current)}" if current else "nothing was evaluated yet: agar run"
             raise ArtifactError(f"which evaluation? Give --experiment; {there}")
         word = current[0]
-    return find_evaluation(store, word)
+    return find_evaluation(store, word, current_evaluation(store))

@@ -4,16 +4,17 @@ Not through an IO manager: its two events per input would be a tenth of the time
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.chain import Node
+from agar_pipeline.current import Current
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
-from agar_pipeline.errors import ArtifactError
-from agar_pipeline.store import Key, Store, find_faults
+from agar_pipeline.store import Key, Store
 
 PATH_METADATA = "path"
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -25,44 +26,34 @@ def open_inputs(context: Context, store: Store, nodes: Mapping[Key, Node], node:
     """The artifact of each input of a node, verified.
 
     Raises:
-        ArtifactError: one is missing or damaged, or was built from another config than today's.
+        ArtifactError: one is damaged, or today's config names one that was not built.
+        GateError: a verdict forbids to go on.
         ConfigError: Dagster's history is of another home.
     """
-    return {key: open_current(context, store, nodes, key) for key in node.inputs if key != SOURCE}
+    return _current(context, store, nodes).open_inputs(node)
 
 
 def open_current(context: Context, store: Store, nodes: Mapping[Key, Node], key: Key) -> Any:
-    """The artifact that this very run built, else the latest one if it was made from today's config."""
+    """The artifact that this very run built, else the one that today's config names."""
+    return _current(context, store, nodes).open(key)
+
+
+def _current(context: Context, store: Store, nodes: Mapping[Key, Node]) -> Current:
+    """Two runs at once may repoint `latest` for one another; a run's own record cannot be confused."""
     require_one_home(context.instance)
     keep_run(context.run.run_id)
-    root = _built_in_this_run(context, key)
-    if root is None:
-        artifact = store.open_latest(key)
-        if artifact.manifest.config != nodes[key].recorded_config:
-            raise ArtifactError(
-                f"{key} in {artifact.root} was built from another config than {key} has now\n"
-                f"materialize {key} first, or everything that is stale: `agar run`"
-            )
-        return artifact
-    faults = find_faults(root)
-    if faults:
-        raise ArtifactError(f"{root} is damaged: {faults[0]}; materialize {key} again")
-    return key.kind.open(root)
+    recorded = cache(lambda: _recorded_roots(context))
+    here = {key: root for (run_id, key), root in _built.items() if run_id == context.run.run_id}
+    return Current(store, nodes, built=lambda key: here.get(key) or recorded().get(to_asset_key(key)))
 
 
-def _built_in_this_run(context: Context, key: Key) -> Path | None:
-    """Two runs at once may repoint `latest` for one another; a run's own record cannot be confused."""
-    here = _built.get((context.run.run_id, key))
-    if here is not None:
-        return here
+def _recorded_roots(context: Context) -> dict[dg.AssetKey, Path]:
+    """What this run built so far, by its event log: steps may run in processes of their own."""
     records = context.instance.get_records_for_run(
-        context.run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False
+        context.run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
     ).records
-    for record in records:
-        materialization = record.asset_materialization
-        if materialization and materialization.asset_key == to_asset_key(key):
-            return Path(str(materialization.metadata[PATH_METADATA].value))
-    return None
+    made = [record.asset_materialization for record in records]
+    return {event.asset_key: Path(str(event.metadata[PATH_METADATA].value)) for event in made if event}
 
 
 def note_built(run_id: str, key: Key, root: Path) -> None:

@@ -1,6 +1,7 @@
 """The assets: each a signature, one call, and metadata."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -116,7 +117,8 @@ def _build(
 ) -> dg.MaterializeResult:
     node, launcher = nodes[key], compute.data_launcher
     if key.experiment is not None:
-        node = Node(node.key, compute.applied_to(node.config), node.inputs)
+        nodes = compute.named(nodes, key.experiment)
+        node = replace(node, config=compute.applied_to(node.config))
     inputs = open_inputs(context, store, nodes, node)
     return _result(context, node, build_node(store, node, inputs, partial(_log, context), launcher=launcher))
 

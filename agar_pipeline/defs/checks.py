@@ -14,7 +14,7 @@ from agar_pipeline.verdicts import refusal_of_boxes, refusal_of_split
 
 
 def data_checks(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetChecksDefinition]:
-    """boxes_are_clean, parts_share_no_picture: they stop this run; `gates` asks for the verdict in every later one."""
+    """boxes_are_clean, parts_share_no_picture: they stop this run; `current` asks for it in every later one."""
 
     @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
     def boxes_are_clean(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:

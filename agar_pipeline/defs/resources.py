@@ -1,13 +1,17 @@
 """What a run may be given: the compute it may use. Everything else comes from the config files."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 import dagster as dg
 from pydantic import Field
 
+from agar_pipeline.chain import Node
 from agar_pipeline.compute import require_devices
 from agar_pipeline.config import Launcher, TrainerConfig, from_plain, to_plain
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.store import Key
 
 COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "launcher", "precision", "socket_ifname")
 
@@ -42,6 +46,12 @@ class Compute(dg.ConfigurableResource):
         if self.launcher not in (None, *get_args(Launcher)):
             raise ConfigError(f"resource compute: launcher {self.launcher!r} is neither torchrun nor ray")
         return cast(Launcher, self.launcher or "torchrun")
+
+    def named(self, nodes: Mapping[Key, Node], experiment: str) -> dict[Key, Node]:
+        """The nodes as this compute names their artifacts: only the precision enters fingerprints."""
+        only = Compute(precision=self.precision)
+        own = {key: node for key, node in nodes.items() if key.experiment == experiment}
+        return {**nodes, **{key: replace(node, config=only.applied_to(node.config)) for key, node in own.items()}}
 
     def applied_to(self, config: Any) -> Any:
         """The step's config with this compute in place of the experiment's, checked.

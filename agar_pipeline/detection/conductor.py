@@ -52,6 +52,8 @@ class Conductor(L.Callback):
     points: ResumePoints | None = None
     first_losses: dict[str, float] = field(default_factory=dict)
     _point: dict[str, Any] | None = None
+    _val_is_due: bool = False
+    """The steps of an epoch, or all, are done, but val was not predicted after them."""
     _stop: StopRequest = field(default_factory=StopRequest)
     _told_at: float = 0.0
     _threads_fitted_at: float = -math.inf
@@ -102,8 +104,10 @@ class Conductor(L.Callback):
             load_precision(trainer.precision_plugin, self._point["precision"])
             states = self._point["random"]
             restore_random_state(states[trainer.global_rank if len(states) == trainer.world_size else 0])
-            self._point = None  # frees its tensors
+            self._val_is_due, self._point = bool(self._point.get("val_is_due")), None  # frees its tensors
         self.progress.start()
+        if self._val_is_due:  # it was stopped there: the best model and the patience follow from what is found
+            self._validate(trainer)
         trainer.should_stop = self.progress.ended or self.validation.out_of_patience
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: Any) -> None:
@@ -139,6 +143,7 @@ class Conductor(L.Callback):
         if self.progress.ended or self.progress.batch:
             return
         if self.progress.epoch % self.progress.limits.val_every_n_epochs == 0:
+            self._keep_before_val(trainer)
             self._validate(trainer)
             if self.validation.out_of_patience:
                 trainer.should_stop = True
@@ -147,16 +152,30 @@ class Conductor(L.Callback):
         self._save_or_stop(trainer, stop, due)
 
     def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
-        self._stop.close()
         if self.validation.last is None or self.validation.last.step != self.progress.step:
+            self._keep_before_val(trainer)
             self._validate(trainer)
+            _, stop, _ = self._agree(epoch_ended=True)
+            self._save_or_stop(trainer, stop, due=False)
+        self._stop.close()
         self.validation.finish(self.detector, self.progress)
 
     def on_exception(self, trainer: L.Trainer, module: Any, exception: BaseException) -> None:
         self._stop.close()
 
+    def _keep_before_val(self, trainer: L.Trainer) -> None:
+        """A point, unless val is known to end before a stop would have to end it; who was asked to stop does not begin.
+
+        From there val is predicted first.
+        """
+        self._val_is_due = True
+        due = self.points is not None and not self.validation.is_quick
+        _, stop, due = ranks.agree(self.progress.elapsed_s, self._stop.asked, due)
+        self._save_or_stop(trainer, stop, due)
+
     def _validate(self, trainer: L.Trainer) -> None:
         facts = self.validation.run(self.detector, self.progress)
+        self._val_is_due = False
         self.module.train()
         if self.validation.why_undefined:
             self.tell(f"val is not scored yet: {self.validation.why_undefined}")
@@ -188,6 +207,7 @@ class Conductor(L.Callback):
             "precision": trainer.precision_plugin.state_dict(),
             "random": ranks.gather(random_state()),
             "validation": self.validation.state(),
+            "val_is_due": self._val_is_due,
             "first_losses": self.first_losses,
             "losses": self.module.losses,
             "rows": self.metrics.rows,

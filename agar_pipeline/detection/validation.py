@@ -21,6 +21,7 @@ from agar_pipeline.detection.inference import most_to_expect, predict_uncapped
 from agar_pipeline.detection.metrics import coco_metrics
 from agar_pipeline.detection.model import Detector, DetectorSpec
 from agar_pipeline.detection.schedule import Progress
+from agar_pipeline.detection.stopping import PATIENCE_S
 
 
 @dataclass(eq=False)
@@ -45,12 +46,19 @@ class Validation:
     without_better: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
+    took_s: float | None = None
+    """The last one in this process."""
     why_undefined: str | None = None
     """Why the last validation has no score; None where it has one, or val has no boxes."""
 
     @property
     def out_of_patience(self) -> bool:
         return self.trainer.patience is not None and self.without_better >= self.trainer.patience
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it surely ends while whoever was asked to stop may still end in peace."""
+        return self.took_s is not None and self.took_s < PATIENCE_S / 3
 
     def run(self, detector: Detector, progress: Progress) -> CheckpointFacts:
         """Predict and judge; all ranks come to the same facts."""
@@ -60,7 +68,8 @@ class Validation:
         share = predict_uncapped(detector, self.loader, category_ids, *self.resolved, most=most)
         self.last = self._judge(Detections.concatenate(ranks.gather(share)), progress)
         self._keep_best(detector)
-        self.seconds += time.monotonic() - started_at
+        self.took_s = time.monotonic() - started_at
+        self.seconds += self.took_s
         return self.last
 
     def _judge(self, detections: Detections, progress: Progress) -> CheckpointFacts:

@@ -25,6 +25,8 @@ class Step:
     """True where FiftyOne or torch may be needed."""
     resumable: bool = False
     """True where `build` takes a `work_dir` that outlives an interruption."""
+    reads_photos: bool = False
+    """True where what comes out depends on the pixels of the COCO cache's photos."""
     reuses: bool = False
     """True where `build` takes `earlier`, the folders of former artifacts, and need not write again what they hold."""
 
@@ -40,9 +42,9 @@ STEPS: dict[str, Step] = {
         Step("split", config.SplitConfig, own_process=False),
         Step("coco_cache", config.CocoCacheConfig, own_process=False, reuses=True),
         Step("bbox_report", config.BboxReportConfig, own_process=False),
-        Step("smoke_run", config.TrainingConfig, own_process=True),
-        Step("training_run", config.TrainingConfig, own_process=True, resumable=True),
-        Step("evaluation", config.EvaluationConfig, own_process=True),
+        Step("smoke_run", config.TrainingConfig, own_process=True, reads_photos=True),
+        Step("training_run", config.TrainingConfig, own_process=True, resumable=True, reads_photos=True),
+        Step("evaluation", config.EvaluationConfig, own_process=True, reads_photos=True),
         Step("leaderboard", config.LeaderboardConfig, own_process=False),
     )
 }

@@ -74,8 +74,9 @@ def build(
     parts = _write_parts(config, images, snapshot, split, out_dir, log)
     media: dict[str, Any] = {"kind": config.media, "max_side": config.max_side}
     known_files: dict[str, dict[str, Any]] = {}
+    photos = {name: concat_images(part.kept_images) for name, part in parts.items()}
+    write_photos(photos, images, out_dir)
     if config.media != "reference":
-        photos = {name: concat_images(part.kept_images) for name, part in parts.items()}
         own = take_photos(photos, _to_frame(images), images_dir, out_dir, config.media, earlier, log)
         known_files, media = own.known_files, {**media, **own.counts}
     findings = concat_findings([found for part in parts.values() for found in part.findings])
@@ -123,6 +124,27 @@ def _write_parts(
             for part in parts.values():
                 part.add(image_ids, boxes)
     return parts
+
+
+def write_photos(parts: Mapping[str, CocoColumns], images: pa.Table, out_dir: Path) -> None:
+    """Write `photos.parquet`: which pixels each file name stands for, so that the cache's data version depends on them.
+
+    Args:
+        parts: Images of each part.
+        images: image_id and sha256 of at least their images, in order of the ids.
+        out_dir: Of the artifact.
+    """
+    all_ids = images["image_id"].to_numpy()
+    rows = {part: np.searchsorted(all_ids, columns.image_ids) for part, columns in parts.items()}
+    names = [name for columns in parts.values() for name in columns.file_names.tolist()]
+    table = pa.table(
+        {
+            "part": pa.array([part for part, found in rows.items() for _ in found], pa.string()),
+            "file_name": pa.array(names, pa.string()),
+            "sha256": images["sha256"].take(np.concatenate([np.empty(0, np.int64), *rows.values()])).combine_chunks(),
+        }
+    )
+    pq.write_table(table, out_dir / "photos.parquet", compression="zstd", store_schema=False, write_statistics=False)
 
 
 class _Part:

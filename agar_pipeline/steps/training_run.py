@@ -64,5 +64,10 @@ def build(
 
 def identify(config: TrainingConfig, coco_cache: CocoCache) -> dict[str, Any]:
     """What must be the same for an interrupted training to be gone on with."""
-    data = {part: hashlib.sha256(coco_cache.json_path(part).read_bytes()).hexdigest()[:16] for part in ("train", "val")}
+    data = {part: _hash_of(coco_cache.json_path(part)) for part in ("train", "val")}
+    data["photos"] = _hash_of(coco_cache.root / "photos.parquet")
     return {"config": fingerprinted(config), "data": data, "code_version": TrainingRun.code_version}
+
+
+def _hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

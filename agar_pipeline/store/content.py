@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.artifacts import ARTIFACTS, MACHINE, MANIFEST, Artifact, Manifest
+from agar_pipeline.artifacts import ARTIFACTS, MACHINE, MANIFEST, Ancestor, Artifact, Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.ownership.home import is_stray
 
@@ -49,16 +49,20 @@ class Content:
     data_version: str
     sha256: Mapping[str, str]
     """Path → hash; empty for a source that has no files."""
+    manifest: Manifest | None = field(default=None, repr=False, compare=False)
+    """Of the artifact that holds it, where there is one."""
 
     @classmethod
-    def of_files(cls, kind: type[Artifact], files: Iterable[Mapping[str, Any]]) -> Content:
+    def of_files(
+        cls, kind: type[Artifact], files: Iterable[Mapping[str, Any]], manifest: Manifest | None = None
+    ) -> Content:
         """Of files as `describe_files` gives them; only those that are content count."""
         sha256 = {file["path"]: file["sha256"] for file in files if kind.is_content(file["path"])}
-        return cls(_hash([kind.asset, sorted(sha256.items())]), sha256)
+        return cls(_hash([kind.asset, sorted(sha256.items())]), sha256, manifest)
 
     @classmethod
     def of(cls, manifest: Manifest) -> Content:
-        return cls.of_files(ARTIFACTS[manifest.asset], manifest.files)
+        return cls.of_files(ARTIFACTS[manifest.asset], manifest.files, manifest)
 
     def read_by(self, consumer: type[Artifact], name: str) -> str:
         """The version of what a step reads of this input, called `name` there."""
@@ -97,8 +101,19 @@ def make_manifest(
         versions=_versions(),
         code=dict(made_by.code),
         machine=json.loads((draft / MACHINE).read_text()) if (draft / MACHINE).exists() else {},
+        ancestors=_ancestors(inputs),
     )
     return replace(manifest, checksum=manifest.own_checksum())
+
+
+def _ancestors(inputs: Mapping[str, Content]) -> dict[str, Ancestor]:
+    """All that the inputs were made from, and they themselves; of two histories that of the input which is older."""
+    order = list(ARTIFACTS)
+    made = {name: content.manifest for name, content in inputs.items() if content.manifest is not None}
+    found: dict[str, Ancestor] = {}
+    for manifest in sorted(made.values(), key=lambda manifest: -order.index(manifest.asset)):
+        found |= manifest.ancestors
+    return found | {name: manifest.as_ancestor() for name, manifest in made.items()}
 
 
 @cache

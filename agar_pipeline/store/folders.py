@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -52,16 +53,27 @@ class Store:
         """
         root = self.latest(key)
         name = self.shared.latest(key) if root is None and self.shared else None
-        if name is None:
-            return root
+        return root if name is None else self.find(key, name, repoint=True)
+
+    def find(self, key: Key, name: str, *, repoint: bool = False) -> Path | None:
+        """The folder of an artifact by its fingerprint, fetched where only the shared store has it; not verified.
+
+        Raises:
+            ArtifactError: it is damaged there.
+            StorageError: the shared store cannot be reached, or the home not be written.
+        """
         root = self.folder(key) / name
+        if root.exists() or self.shared is None:
+            return root if root.exists() else None
         with disk.clear_storage_errors(self.folder(key)):
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             with disk.locked(writer_lock(root)):
-                if root.exists() or sharing.fetch(self, key, root):
+                if not root.exists() and not sharing.fetch(self, key, root):
+                    return None
+                if repoint:
                     self._repoint(key, name)
-        return self.latest(key)
+        return root
 
     def open_latest(self, key: Key) -> Any:
         """Open the current artifact of an asset, verified.
@@ -212,6 +224,7 @@ class Store:
         draft.unlink(missing_ok=True)
         draft.symlink_to(name)
         draft.replace(link)
+        os.utime(link.with_name(name))  # tells which of several pipelines' artifacts were current last
         disk.sync(link.parent)
 
     def quarantine(self, root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Cases 2 to 5: an orchestrator killed, a save cut short, asked to stop once and twice."""
+"""Cases 2 to 5, and 56: an orchestrator killed, a save cut short, asked to stop once and twice, and during val."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ from tests.acceptance.lab import (
     mount,
     wait_until,
 )
+from tests.coco_home import make_home
 from tests.conftest import CHECKOUT
+from tests.test_interruptions import Training, gone_on_from, training_root
 
 STOPPED_WITHIN_S = 30
 
@@ -196,3 +198,32 @@ def test_case_05_the_second_ctrl_c_is_immediate(lab: Lab) -> None:
     assert process.returncode == 130
     wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "its children end")
     right(lab.store.roots(key) == before, "half a training was published")
+
+
+def test_case_56_a_stop_during_validation_loses_nothing_that_was_trained_before_it(tmp_path: Path) -> None:
+    """Val of a hundred photos after each of two epochs of four steps; stopped in the first one, killed in the last."""
+    words = (
+        "experiment=small", "data.input_size=96", "data.batch_size=2", "trainer.max_steps=null", "trainer.max_epochs=2",
+        "trainer.log_every_n_steps=1", "model.score_floor=0",
+    )  # fmt: skip
+    run, home = make_home(tmp_path / "undisturbed", val=100)
+    shutil.copytree(home.parent, tmp_path / "lab", symlinks=True)
+    done = run("agar", "train", *words)
+    assert done.returncode == 0, done.stderr
+    first = Training(tmp_path / "lab", *words)
+    first.wait_for(lambda progress: progress["epoch"] == 1)
+    first.process.terminate()
+    code, output = first.ends()
+    assert code == 130, output
+    second = Training(tmp_path / "lab", *words)
+    second.wait_for(lambda progress: progress["epoch"] == 2)
+    second.trainers()[0].kill()
+    code, output = second.ends()
+    assert code == 1, output
+    right(gone_on_from(output) == 1, "the first epoch was trained again")
+    code, output = Training(tmp_path / "lab", *words).ends()
+    assert code == 0, output
+    right(gone_on_from(output) == 2, "the last epoch was trained again")
+    ours, theirs = training_root(tmp_path / "lab" / "home"), training_root(home)
+    for name in ("metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        right((ours / name).read_bytes() == (theirs / name).read_bytes(), f"{name} is another than undisturbed")

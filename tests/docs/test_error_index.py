@@ -25,6 +25,8 @@ SECTION = {
 }
 """What is called with a message → the section of the page that must hold it."""
 WORDED_BY = {
+    ("agreement.py", "_in_words"): "ArtifactError",
+    ("current.py", "_why"): "ArtifactError",
     ("verdicts.py", "refusal_of_boxes"): "GateError",
     ("verdicts.py", "refusal_of_split"): "GateError",
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
@@ -49,6 +51,7 @@ WORDLESS = {
     "StorageError(self.trouble)",  # the same again, without asking
     "self.problems.append(problem)",  # Reading.add_problem
     "TrainingError(f'{error}\\n{kept}')",  # any of the others
+    "ArtifactError(f'{error}{known}')",  # the same
     "PipelineError(f\"{str(event.step_key).replace('__', '/')}: {text}\")",
 }
 """Errors whose words are found elsewhere: in `WORDED_BY`, or in another error."""

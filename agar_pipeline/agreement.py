@@ -1,0 +1,130 @@
+"""The rule for all inputs of all nodes: they agree on every ancestor that they share, directly or through others.
+
+Manifests hold what is compared: what an artifact read of each of its inputs, and what they had read of theirs. Here:
+finding two inputs that do not belong together. Not here: which inputs a node has (`chain`), where they are found
+(`current`).
+
+An ancestor that two inputs agree on is not looked behind: a photo that is in no part makes another snapshot, but the
+same COCO cache, and what was trained on the one cache belongs to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from agar_pipeline.artifacts import ARTIFACTS, Artifact
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.store import Content, Key
+
+_ORDER = list(ARTIFACTS)
+
+
+def require_agreement(wanted: Key, inputs: Mapping[Key, Artifact]) -> None:
+    """Refuse inputs that do not belong together.
+
+    Args:
+        wanted: What would be made from them, for the message.
+        inputs: Artifacts that are used together.
+
+    Raises:
+        ArtifactError: names two of them, and the ancestor of which they have different ones.
+    """
+    conflict = find_conflict(inputs)
+    if conflict:
+        raise ArtifactError(f"{conflict}\nrun what it takes: agar run +{wanted}")
+
+
+def find_conflict(inputs: Mapping[Key, Artifact]) -> str | None:
+    """Two inputs that do not belong together, and through which ancestors, in words; None where all do."""
+    sides = [_Side.of(str(key), artifact) for key, artifact in inputs.items()]
+    reading = {side.name: {side.name} for side in sides}
+    differing: list[tuple[str, _Side, _Side]] = []
+    for name in _nearest_first(sides):
+        holders = [
+            (side, version) for side in sides if (version := side.version_of(name, reading[side.name])) is not None
+        ]
+        pairs = combinations(holders, 2)
+        apart = next(((one, other) for (one, a), (other, b) in pairs if not a.agrees(b, name)), None)
+        if apart:
+            differing.append((name, *apart))
+        itself = [side for side, _ in holders if side.name == name]
+        for side in [side for side, _ in holders] if apart else (itself or [side for side, _ in holders])[:1]:
+            reading[side.name].add(name)
+    return _in_words(differing, {side.name for side in sides}) if differing else None
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Which version of an ancestor one input comes from."""
+
+    data_version: str
+    read_by: Mapping[str, str]
+    """Each reader of it on the way → what that read."""
+    itself: Content | None
+    """The input is that ancestor."""
+
+    def agrees(self, other: _Version, name: str) -> bool:
+        if self.data_version == other.data_version:
+            return True
+        for artifact, readers in ((self.itself, other.read_by), (other.itself, self.read_by)):
+            if artifact is not None:
+                return all(artifact.read_by(_kind(reader), name) == read for reader, read in readers.items())
+        both = self.read_by.keys() & other.read_by.keys()
+        return bool(both) and all(self.read_by[reader] == other.read_by[reader] for reader in both)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One input, and what it and its ancestors read."""
+
+    name: str
+    root: Path
+    content: Content
+    reads: Mapping[str, Mapping[str, str]]
+    """Itself and each ancestor → what it read of each of its own inputs."""
+    data_versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, name: str, artifact: Artifact) -> _Side:
+        manifest = artifact.manifest
+        reads = {other: ancestor.reads for other, ancestor in manifest.ancestors.items()}
+        versions = {other: ancestor.data_version for other, ancestor in manifest.ancestors.items()}
+        own = {name: manifest.data_version, **manifest.inputs}
+        return cls(name, artifact.root, Content.of(manifest), {**reads, name: manifest.reads}, {**versions, **own})
+
+    def version_of(self, name: str, reading: set[str]) -> _Version | None:
+        """None where it does not come from it, but through what it is known to agree on."""
+        if name == self.name:
+            return _Version(self.content.data_version, {}, self.content)
+        read_by = {reader: self.reads[reader][name] for reader in reading if name in self.reads.get(reader, {})}
+        return _Version(self.data_versions[name], read_by, None) if read_by else None
+
+
+def _nearest_first(sides: list[_Side]) -> Iterator[str]:
+    """All names, each before what it was made from."""
+    names = {name for side in sides for reads in (side.reads, *side.reads.values()) for name in reads}
+    known = [name for name in names if _asset(name) in ARTIFACTS]
+    yield from sorted(known, key=lambda name: (-_ORDER.index(_asset(name)), name))
+
+
+def _asset(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _kind(name: str) -> type[Artifact]:
+    return ARTIFACTS[_asset(name)]
+
+
+def _in_words(differing: list[tuple[str, _Side, _Side]], inputs: set[str]) -> str:
+    """The difference that the others follow from, as far as it is one of the inputs; and whence it comes."""
+    chosen = max((at for at, (name, _, _) in enumerate(differing) if name in inputs), default=len(differing) - 1)
+    name, one, other = differing[chosen]
+    whence = ", ".join(behind for behind, _, _ in differing[chosen + 1 :])
+    through = f", through {whence}" if whence else ""
+    if name in (one.name, other.name):
+        maker, made = (one, other) if name == one.name else (other, one)
+        return f"{made.name} in {made.root} was made from another {name} than {maker.root}{through}"
+    return f"{one.name} in {one.root} and {other.name} in {other.root} were made from different versions of {name}"
