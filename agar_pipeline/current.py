@@ -151,13 +151,13 @@ class Current:
             manifest = Manifest.read(latest) if latest else None
         except ArtifactError as error:
             return str(error)
-        if latest and manifest and (conflict := find_conflict({**beside, key: key.kind.open(latest)})):
+        if latest is None or manifest is None:
+            return f"{key} was never built in {self._store.home} for pipeline {pipeline_name()}"
+        if conflict := find_conflict({**beside, key: key.kind.open(latest)}):
             return conflict
         for name in self._nodes[key].inputs:
             if name != SOURCE and self.find(name) is None:
                 return self._why(name, {})
-        if manifest is None:
-            return f"{key} was never built in {self._store.home} for pipeline {pipeline_name()}"
         if manifest.config != self._nodes[key].recorded_config:
             return f"{key} in {latest} was built from another config than {key} of pipeline {pipeline_name()} has now"
         return f"{key} in {latest} was built by another version of the code, or from other inputs than today's"
