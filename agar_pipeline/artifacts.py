@@ -31,13 +31,16 @@ class Snapshot(Artifact):
     """Images and boxes of a FiftyOne dataset or view, frozen."""
 
     asset: ClassVar = "snapshot"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     inputs: ClassVar = ("fiftyone_dataset",)
     files: ClassVar = ("images.parquet", "boxes.parquet", "image_ids.parquet", "dataset.json")
     unhashed: ClassVar = ("dataset.json",)
 
     def images(self) -> pd.DataFrame:
-        """One row per image: image_id, sample_id, path, width, height, size_bytes, sha256, tags."""
+        """One row per image: image_id, sample_id, path, width, height, size_bytes, sha256.
+
+        Tags are no content: what a split reads of them is in `image_ids`.
+        """
         import pandas as pd
 
         return pd.read_parquet(self.root / "images.parquet")

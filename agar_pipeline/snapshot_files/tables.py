@@ -24,7 +24,6 @@ IMAGES_SCHEMA = pa.schema(
         ("height", pa.int64()),
         ("size_bytes", pa.int64()),
         ("sha256", pa.string()),
-        ("tags", pa.list_(pa.string())),
     ]
 )
 BOXES_SCHEMA = pa.schema(
@@ -47,7 +46,6 @@ _TEXT_COLUMNS = ["label"]
 def images_table(columns: Columns, files: FileHashes, sizes_wh: np.ndarray, first_image_id: int) -> pa.Table:
     """One row per sample; null where a size is not known, or a file is not there."""
     count = len(columns.paths)
-    tags = pa.ListArray.from_arrays(pa.array(np.zeros(count + 1, np.int32)), pa.array([], pa.string()))
     return pa.table(
         [
             np.arange(first_image_id, first_image_id + count, dtype=np.int64),
@@ -57,7 +55,6 @@ def images_table(columns: Columns, files: FileHashes, sizes_wh: np.ndarray, firs
             pa.array(sizes_wh[:, 1], mask=sizes_wh[:, 1] <= 0),
             pa.array(files.size_bytes, mask=files.size_bytes < 0),
             pa.array(files.sha256, pa.string()),
-            tags,  # no step reads them from here: tagging a sample must not re-split the images
         ],
         schema=IMAGES_SCHEMA,
     )

@@ -60,7 +60,6 @@ def test_images_and_boxes_are_as_annotated(name: str, snapshot: Callable[..., Sn
         "height",
         "size_bytes",
         "sha256",
-        "tags",
     ]
     assert boxes.columns.tolist() == [
         "box_id",
