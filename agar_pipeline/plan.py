@@ -108,15 +108,20 @@ def _with_causes(
     """The line of a stale node, with what changed in the photos and boxes that it is made from."""
     if planned.state != "stale" or planned.causes:
         return planned
-    causes = dict.fromkeys(cause for key in node.inputs if key in plan for cause in plan[key].causes)
-    if not causes and (manifest := _manifest(planned.path)):
-        for key in node.inputs:
-            now, version = store.latest(key), manifest.inputs.get(str(key))
-            if now is None or version is None or plan[key].state != "fresh" or f"{key} changed" not in planned.reasons:
-                continue
-            before = next((root for root in store.roots(key) if _data_version(root) == version), None)
-            causes |= dict.fromkeys(seen.explain_input(before, now) if before else ())
+    blamed = [key for key in node.inputs if key in plan and _blames(planned, key)]
+    causes = dict.fromkeys(cause for key in blamed for cause in plan[key].causes)
+    manifest = _manifest(planned.path)
+    for key in blamed if manifest and not causes else []:
+        now = store.latest(key) if plan[key].state == "fresh" else None
+        before = next((root for root in store.roots(key) if _data_version(root) == manifest.inputs.get(str(key))), None)
+        causes |= dict.fromkeys(seen.explain_input(before, now) if before and now else ())
     return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
+
+
+def _blames(planned: PlannedAsset, key: Key) -> bool:
+    """Whether an input is a reason of a line."""
+    after = [name for reason in planned.reasons for name in reason.removeprefix("comes after ").split(", ")]
+    return f"{key} changed" in planned.reasons or str(key) in after
 
 
 def _data_version(root: Path) -> str | None:
