@@ -111,9 +111,10 @@ def _with_causes(
     blamed = [key for key in node.inputs if key in plan and _blames(planned, key)]
     causes = dict.fromkeys(cause for key in blamed for cause in plan[key].causes)
     manifest = _manifest(planned.path)
-    for key in blamed if manifest and not causes else []:
-        now = store.latest(key) if plan[key].state == "fresh" else None
-        before = next((root for root in store.roots(key) if _data_version(root) == manifest.inputs.get(str(key))), None)
+    made_from = manifest.inputs if manifest and not causes else {}
+    for key in blamed:
+        now = store.latest(key) if plan[key].state == "fresh" and str(key) in made_from else None
+        before = next((root for root in store.roots(key) if now and _data_version(root) == made_from[str(key)]), None)
         causes |= dict.fromkeys(seen.explain_input(before, now) if before and now else ())
     return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
 
