@@ -41,7 +41,7 @@ def test_build_publishes_once_and_then_finds_it(tmp_path: Path) -> None:
     manifest = json.loads((first.artifact.root / "manifest.json").read_text())
     assert set(manifest) == {
         "asset", "fingerprint", "data_version", "code_version", "config", "inputs", "reads", "files", "created_at",
-        "seconds", "versions", "checksum", "ancestors",
+        "seconds", "versions", "code", "machine", "checksum", "ancestors",
     }  # fmt: skip
     assert first.artifact.root.name == fingerprint("split", Split.code_version, {"seed": 0}, manifest["reads"])
     assert str(tmp_path) not in json.dumps({k: manifest[k] for k in ("fingerprint", "data_version", "files")})
