@@ -75,20 +75,20 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
     if os.path.lexists(path):
         raise StorageError(f"{path} exists already: give another name, or move it away; nothing was written")
     draft = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
-    try:
-        with disk.clear_storage_errors(path):
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-                with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as tar:
-                    writer = Writer(tar)
-                    index = {"format": FORMAT, **fill(writer), "members": writer.members}
-                    writer.add(INDEX, json.dumps(index, indent=1).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            if read_index(draft, room=None) != index:
-                raise StorageError(f"{draft} is not as it was written: check the disk, then again")
-            _give_name(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack, disk.clear_storage_errors(path):
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        stack.callback(draft.unlink, missing_ok=True)
+        stack.enter_context(disk.locked(draft))
+        with os.fdopen(descriptor, "wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as tar:
+                writer = Writer(tar)
+                index = {"format": FORMAT, **fill(writer), "members": writer.members}
+                writer.add(INDEX, json.dumps(index, indent=1).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if read_index(draft, room=None) != index:
+            raise StorageError(f"{draft} is not as it was written: check the disk, then again")
+        _give_name(draft, path)
     return index
 
 
@@ -217,9 +217,8 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what backups of this name left that were killed; those of living processes stay."""
+    """Remove what backups of this name left that were killed; those of living processes hold a lock, and stay."""
     for left in path.parent.glob(f".{path.name}.unfinished-*"):
-        pid = left.name.rpartition("-")[2]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), disk.free(left) as is_free:
+            if is_free and left.name.rpartition("-")[2].isdecimal():
                 left.unlink()

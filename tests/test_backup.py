@@ -20,6 +20,7 @@ import pytest
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
+from agar_pipeline import disk
 from agar_pipeline.backup import back_up, restore
 from agar_pipeline.errors import DatabaseError, PipelineError, StorageError
 from agar_pipeline.fiftyone_io.database import connect, open_database
@@ -272,8 +273,11 @@ def test_a_kill_leaves_no_backup_and_the_next_one_is_whole(lab: Path, tmp_path: 
         killed_at(seconds, "backup", str(tmp_path / "x.agar"), home=lab)
         if (tmp_path / "x.agar").exists():  # it was quicker
             (tmp_path / "x.agar").unlink()
-    back_up(tmp_path / "x.agar", Store(lab), quiet)
-    assert [path.name for path in tmp_path.iterdir()] == ["x.agar"], "nor what the killed ones left"
+    left, living = (tmp_path / f".x.agar.unfinished-{number}" for number in (1, 2))
+    left.touch()
+    with disk.locked(living):
+        back_up(tmp_path / "x.agar", Store(lab), quiet)
+    assert sorted(tmp_path.iterdir()) == [living, tmp_path / "x.agar"], "what the killed ones left is gone"
 
 
 def test_a_restore_that_was_killed_is_gone_on_with(lab: Path, saved: Path, tmp_path: Path) -> None:
