@@ -57,6 +57,10 @@ class StorageError(PipelineError):
     """The home cannot be written: disk full, no permission, read-only; or the shared store not be reached."""
 
 
+class SharedStoreError(StorageError):
+    """The store that several homes share cannot be used; what this home has can."""
+
+
 class ComputeError(PipelineError):
     """The asked-for devices are not there, or a worker process died."""
 

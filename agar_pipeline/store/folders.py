@@ -18,7 +18,7 @@ from typing import Any
 from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
 from agar_pipeline.config.places import store_url
-from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.errors import ArtifactError, SharedStoreError, StorageError
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.store import sharing
 from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
@@ -47,25 +47,30 @@ class Store:
     def find_latest(self, key: Key) -> Path | None:
         """As `latest`; where this home has none, the one of the shared store is fetched.
 
+        Of a shared store that cannot be used nothing is fetched, and its `trouble` says why.
+
         Raises:
             ArtifactError: it is damaged there.
-            StorageError: the shared store cannot be reached, or the home not be written.
+            StorageError: the home cannot be written.
         """
         root = self.latest(key)
-        name = self.shared.latest(key) if root is None and self.shared else None
-        return root if name is None else self.find(key, name, repoint=True)
+        if root is not None or self.shared is None:
+            return root
+        with contextlib.suppress(SharedStoreError):
+            name = self.shared.latest(key)
+            return None if name is None else self.find(key, name, repoint=True)
+        return None
 
     def find(self, key: Key, name: str, *, repoint: bool = False) -> Path | None:
         """The folder of an artifact by its fingerprint, fetched where only the shared store has it; not verified.
 
         Raises:
-            ArtifactError: it is damaged there.
-            StorageError: the shared store cannot be reached, or the home not be written.
+            As `find_latest`.
         """
         root = self.folder(key) / name
         if root.exists() or self.shared is None:
             return root if root.exists() else None
-        with disk.clear_storage_errors(self.folder(key)):
+        with contextlib.suppress(SharedStoreError), disk.clear_storage_errors(self.folder(key)):
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             with disk.locked(writer_lock(root)):
@@ -73,17 +78,21 @@ class Store:
                     return None
                 if repoint:
                     self._repoint(key, name)
-        return root
+                return root
+        return None
 
     def open_latest(self, key: Key) -> Any:
         """Open the current artifact of an asset, verified.
 
         Raises:
             ArtifactError: there is none, or it is damaged.
+            SharedStoreError: there is none here, and the shared store cannot be asked.
             StorageError: see `find_latest`.
         """
         root = self.find_latest(key)
         if root is None:
+            if self.shared and (trouble := self.shared.trouble):
+                raise SharedStoreError(f"{key} was never built in {self.home}, and {trouble}")
             raise ArtifactError(f"{key} was never built in {self.home}: run `agar run +{key}`")
         faults = find_faults(root)
         if faults:

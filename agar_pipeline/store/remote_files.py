@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agar_pipeline.disk import FULL
-from agar_pipeline.errors import MissingPackageError, PipelineError, StorageError
+from agar_pipeline.errors import MissingPackageError, PipelineError, SharedStoreError
 from agar_pipeline.secrets import mask
 
 PATIENCE_S = 30
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 
 class RemoteFiles:
-    """The files below one address. Every method raises StorageError where it cannot be used."""
+    """The files below one address, for several threads. Methods raise SharedStoreError where it cannot be used."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.trouble: str | None = None
-        """Why it could not be used when it was last asked."""
-        self._asked_at = 0.0
+        """Why it could not be used; until a call succeeds that began after that."""
+        self._failed_at = 0.0
 
     def __str__(self) -> str:
         """Without the password that an address may hold."""
@@ -91,14 +91,16 @@ class RemoteFiles:
         return fs, root.rstrip("/")
 
     def _ask(self, name: str, call: Callable[[Any, str], T]) -> T:
-        """What the file system says; a StorageError has no OSError behind it, since it is not the home's trouble."""
-        if self.trouble is not None and time.monotonic() < self._asked_at + PATIENCE_S:
-            raise StorageError(self.trouble)
+        """What the file system says; a SharedStoreError has no OSError behind it: the home has no trouble."""
+        began_at = time.monotonic()
+        if (trouble := self.trouble) is not None and began_at < self._failed_at + PATIENCE_S:
+            raise SharedStoreError(trouble)
         told: PipelineError
         try:
             fs, root = self._place
             found = call(fs, f"{root}/{name}")
-            self.trouble = None
+            if began_at > self._failed_at:  # another thread's failure meanwhile is not forgotten
+                self.trouble = None
             return found
         except Exception as error:  # each file system has errors of its own
             if isinstance(error, OSError) and error.errno in FULL:
@@ -107,13 +109,13 @@ class RemoteFiles:
                 told = MissingPackageError.of(ModuleNotFoundError(name="s3fs"))
             else:
                 told = _unusable(self, error)
-                self.trouble, self._asked_at = str(told), time.monotonic()
+                self._failed_at, self.trouble = time.monotonic(), str(told)
         raise told
 
 
-def _unusable(files: RemoteFiles, error: Exception) -> StorageError:
+def _unusable(files: RemoteFiles, error: Exception) -> SharedStoreError:
     cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return StorageError(
+    return SharedStoreError(
         f"the shared store {files} cannot be used: {cause}\n"
         "check AGAR_STORE, the network and the credentials; without AGAR_STORE the home is used alone"
     )
@@ -141,9 +143,10 @@ def _create(fs: Any, path: str, text: bytes) -> bool:
         try:
             fs.link(part, path)
         finally:
-            fs.rm_file(part)
+            with contextlib.suppress(OSError):  # as a killed process leaves it: small, and read by nobody
+                fs.rm_file(part)
         return True
-    except OSError:
-        if fs.exists(path):  # the error for it is not the same everywhere
-            return False
-        raise
+    except OSError:  # the error for a file that is there is not the same everywhere
+        if not fs.exists(path):
+            raise
+        return bool(fs.cat_file(path) == text)

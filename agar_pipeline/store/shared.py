@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from agar_pipeline.artifacts import MANIFEST, Manifest
-from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.errors import ArtifactError, SharedStoreError
 from agar_pipeline.store.content import find_lie, sha256_of
 from agar_pipeline.store.key import Key
 from agar_pipeline.store.remote_files import RemoteFiles
@@ -44,7 +44,7 @@ class SharedStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why it could not be used when it was last asked."""
+        """Why it could not be used; None where it could."""
         return self.files.trouble
 
     def find(self, key: Key, name: str) -> tuple[Manifest, bytes] | None:
@@ -52,7 +52,7 @@ class SharedStore:
 
         Raises:
             ArtifactError: it is not whole, lies, leads out of its folder, or is not signed with a key of the lab.
-            StorageError: the store cannot be reached.
+            SharedStoreError: the store cannot be reached.
         """
         text = self.files.read(_manifest_path(key, name))
         if text is None:
@@ -80,7 +80,7 @@ class SharedStore:
         Raises:
             ArtifactError: as `find`.
         """
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(SharedStoreError):
             name = name or self.latest(key)
             found = self.find(key, name) if name else None
             return found[0] if found else None
@@ -91,7 +91,7 @@ class SharedStore:
 
         Raises:
             ArtifactError: it is not signed with a key of the lab.
-            StorageError: the store cannot be reached.
+            SharedStoreError: the store cannot be reached.
         """
         text = self.files.read(_latest_path(key))
         found = re.fullmatch(rb"([0-9a-f]{32})(?: ([0-9T:+-]+) ([0-9a-f]{64}))?", text or b"")
@@ -119,7 +119,7 @@ class SharedStore:
 
         Raises:
             ArtifactError: one is missing, or is not what its name says.
-            StorageError: the store cannot be reached.
+            SharedStoreError: the store cannot be reached.
         """
 
         def fetch(file: Mapping[str, Any]) -> None:
@@ -144,7 +144,7 @@ class SharedStore:
             replace: What is there is damaged.
 
         Raises:
-            StorageError: the store cannot be reached or written.
+            SharedStoreError: the store cannot be reached or written.
         """
         path, text = _manifest_path(key, root.name), (root / MANIFEST).read_bytes()
 

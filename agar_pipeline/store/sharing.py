@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agar_pipeline import disk
-from agar_pipeline.errors import ArtifactError, StorageError
+from agar_pipeline.errors import ArtifactError, SharedStoreError
 from agar_pipeline.store.key import Key, Log
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def fetch(store: Store, key: Key, root: Path) -> bool:
 
     Raises:
         ArtifactError: it is damaged there.
-        StorageError: the shared store cannot be reached, or the home not be written.
+        SharedStoreError: the shared store cannot be reached.
+        StorageError: the home cannot be written.
     """
     shared = store.shared
     found = shared.find(key, root.name) if shared else None
@@ -56,9 +57,7 @@ def bring(store: Store, key: Key, root: Path, log: Log) -> Came:
     except ArtifactError as error:
         log(f"{_first_line(error)}; it is built again here, and replaced there")
         return Came(False, damaged=True)
-    except StorageError as error:
-        if store.shared.trouble is None:
-            raise  # of the home
+    except SharedStoreError as error:
         log(f"{_first_line(error)}; going on without it")
         return Came(False)
     log(f"{key}: fetched from {store.shared}, {disk.show_bytes(disk.size_bytes(root))}")
@@ -85,7 +84,7 @@ def share(store: Store, key: Key, root: Path, log: Log, *, replace: bool, repoin
             log(f"{key}: published in {shared}" if first else f"{key}: another machine published it in {shared} first")
         if repoint:
             shared.point(key, root.name)
-    except (StorageError, OSError) as error:  # the disk of a store that is a folder may be full
+    except (SharedStoreError, OSError) as error:  # the disk of a store that is a folder may be full
         log(f"{key} is not in the shared store yet: {_first_line(error)}; a later `agar run` puts it there")
 
 
