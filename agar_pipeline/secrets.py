@@ -21,7 +21,7 @@ PLACEHOLDERS = ("USER:PASSWORD@HOST:PORT", "USER:PASSWORD@HOST", "HOST:PORT")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _NEW_ADDRESS = re.compile(r"(?<=[\s'\"`(<\[{,;])(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _SECRET_KEY = re.compile(
-    r"(?:(?<![^\W_])pass(?![^\W_])|passwords?|passwd|passphrase|pwd|jwt|secret|token|signature|credentials?|"
+    r"(?:(?<=[?&;])pass(?![^\W_])|passwords?|passwd|passphrase|pwd|jwt|secret|token|signature|credentials?|"
     r"(?:access|api|account|private|secret|sas)[_-]?key)",
     re.IGNORECASE,
 )

@@ -98,6 +98,8 @@ def test_no_shared_file_and_no_override_may_hold_a_password(
         load_experiment("small", [f'model.weights="{database}"'])
     path.write_text(path.read_text().replace(database, "mongodb://reader@db:27017"))
     assert load_pipeline("small").database == "mongodb://reader@db:27017", "a name alone is no secret"
+    path.write_text(path.read_text().replace("{dataset: small,", "{dataset: small, view: 'field:pass=token=3',"))
+    assert load_pipeline("small").fiftyone_snapshot.view == "field:pass=token=3", "nor is a field of a sample"
 
 
 def test_a_password_on_the_command_line_is_told_of_and_never_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ ADDRESSES = st.sampled_from(
         "mongodb://h1,h2:27018/?authSource=admin&tlsCertificateKeyFilePassword={}",
         "postgresql://db.lab/dagster?user=lab&password={}",
         "https://store.lab/object?X-Amz-Security-Token={}",
+        "https://store.lab/object?pass={}",
         "host=db.lab user=lab password={}",
         "host=db.lab password = '{}' dbname=dagster",
         "aws_secret_access_key={}",
@@ -77,6 +78,7 @@ def test_no_password_is_seen(password: str, address: str, place: str) -> None:
         ("write mongodb://HOST:PORT", "write mongodb://HOST:PORT"),
         ("wants a password: give one; tokens: 3, experiment=E [key=value…]",) * 2,
         ("plate p@ssed.jpg",) * 2,
+        ("view field:pass=yes holds 0 samples",) * 2,
     ],
 )
 def test_what_is_left_can_be_read(text: str, shown: str) -> None:

@@ -85,7 +85,7 @@ def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _refuse_secrets(inner, where, f"{path}[{index}]")
-    elif isinstance(value, str) and has_secret(value):
+    elif isinstance(value, str) and "://" in value and has_secret(value):
         raise ConfigError(
             f"{where}: {path} holds a password, and this file is shared\n"
             "put it into a variable, `database: env:AGAR_DATABASE_URI`, or a file that only you can read, `file:PATH`"
