@@ -132,6 +132,17 @@ def lineage(store: Store, artifact: Artifact) -> list[Record]:
     return sorted(found, key=lambda record: order.index(record.key.asset))
 
 
+def chain_of(store: Store, artifact: Artifact) -> dict[str, Record]:
+    """Asset → what an artifact was made from, and itself: of several of equal content the one that its manifest names,
+    else the newest."""
+    named = {ancestor.fingerprint for ancestor in artifact.manifest.ancestors.values()}
+    chain: dict[str, Record] = {}
+    for record in lineage(store, artifact):
+        if record.key.asset not in chain or record.manifest.fingerprint in named:
+            chain[record.key.asset] = record
+    return chain
+
+
 def _age(record: Record) -> tuple[str, int]:
     return record.manifest.created_at, (record.root / "manifest.json").stat().st_mtime_ns
 

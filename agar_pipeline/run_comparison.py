@@ -11,7 +11,7 @@ from typing import Any
 
 from agar_pipeline.artifacts import Evaluation, Snapshot
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.lineage import SHORTEST_PREFIX, Catalog, Record, lineage
+from agar_pipeline.lineage import SHORTEST_PREFIX, Catalog, Record, chain_of
 from agar_pipeline.plan import diff_config
 from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables, summarize
 from agar_pipeline.store import Store
@@ -88,7 +88,7 @@ def compare_runs(
 
 def _chain(store: Store, record: Record) -> dict[str, Record]:
     """Asset → record, from the evaluation back to the snapshot."""
-    return {found.key.asset: found for found in lineage(store, Evaluation.open(record.root))}
+    return chain_of(store, Evaluation.open(record.root))
 
 
 def _name(record: Record) -> dict[str, Any]:

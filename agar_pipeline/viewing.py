@@ -34,7 +34,7 @@ from agar_pipeline.fiftyone_io.run_values import find_edited, remove_values
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.write_back import PlateBoxes, find_gone, write_back
 from agar_pipeline.launch import run_child
-from agar_pipeline.lineage import Record, lineage
+from agar_pipeline.lineage import Record, chain_of
 from agar_pipeline.store import Store
 
 Log = Callable[[str], None]
@@ -191,7 +191,7 @@ def name_some(names: list[str]) -> str:
 def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
     """The evaluation's boxes on the samples of its snapshot."""
     evaluation = Evaluation.open(record.root)
-    chain = {found.key.asset: found.root for found in lineage(store, evaluation)}
+    chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
     if "snapshot" not in chain or "coco_cache" not in chain:
         raise ArtifactError(f"{record.root} was made from a snapshot or COCO cache that was cleaned away: agar run")
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
@@ -217,9 +217,9 @@ def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
 
 def dataset_of(record: Record, store: Store) -> str:
     """The FiftyOne dataset that an evaluation's snapshot was read from."""
-    for found in lineage(store, Evaluation.open(record.root)):
-        if found.key.asset == "snapshot":
-            return str(Snapshot.open(found.root).dataset()["dataset"])
+    found = chain_of(store, Evaluation.open(record.root)).get("snapshot")
+    if found is not None:
+        return str(Snapshot.open(found.root).dataset()["dataset"])
     raise ArtifactError(
         f"{record.root} was made from a snapshot that was cleaned away: agar view --remove lists its name"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.lineage import find_snapshot, lineage
+from agar_pipeline.lineage import chain_of, find_snapshot, lineage
 from agar_pipeline.photo_history import explain_image
 from agar_pipeline.store import Content, Key, Store
 
@@ -182,3 +182,17 @@ def test_a_damaged_manifest_elsewhere_disturbs_nobody(chain: Chain) -> None:
     (made["evaluation"].root / "manifest.json").write_text("{")
     shutil.rmtree(made["split"].root)
     assert explain_image(chain.store, "1.jpg")["trained_by"] == []
+
+
+def test_of_two_snapshots_that_led_to_one_cache_the_one_that_was_read_is_meant(chain: Chain) -> None:
+    first = chain.snapshot(1)
+    made = chain.after(first)
+    second = chain.snapshot(2)
+    split = chain.build(Key("split"), {"seed": 0}, {"snapshot": second}, 0)
+    content = [first.manifest.files[0]["sha256"], 0]
+    again = chain.build(Key("coco_cache"), {"media": "copy"}, {"snapshot": second, "split": split}, content)
+    assert again.data_version == made["coco_cache"].data_version
+    inputs = {"coco_cache": again, "e/training_run": made["training_run"]}
+    evaluation = chain.build(Key("evaluation", "e"), {"part": "test"}, inputs)
+    assert chain_of(chain.store, made["evaluation"])["snapshot"].root == first.root
+    assert chain_of(chain.store, evaluation)["snapshot"].root == second.root
