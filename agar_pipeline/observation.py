@@ -46,7 +46,7 @@ def explain_input(before: Path, after: Path) -> list[str]:
     """Which photos and boxes differ between two snapshots, and which photos between two COCO caches."""
     if Manifest.read(after).asset == Snapshot.asset:
         return explain_change(Snapshot(before), Snapshot(after))
-    if Manifest.read(after).asset != CocoCache.asset:
+    if not all((root / "photos.parquet").exists() for root in (before, after)):  # no cache, or an older one
         return []
     from agar_pipeline.snapshot_diff import summarize_photos
 

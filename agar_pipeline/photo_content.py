@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agar_pipeline.artifacts import CocoCache
+from agar_pipeline.artifacts import CocoCache, TrainingRun
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.progress import progress_bar
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
@@ -44,3 +44,22 @@ def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], 
             f"{len(replaced)} of {len(paths)} photos in {images_dir} are not those that {coco_cache.root} was made "
             f"from: {', '.join(replaced[:_SHOWN])}\nput them back, or take them in: agar run +coco_cache"
         )
+
+
+def count_learnt(checkpoint: Path, coco_json: Path) -> tuple[int, int] | None:
+    """Of the photos of a COCO file, how many a checkpoint was trained on, and how many there are.
+
+    By what the photos hold, whatever they are called and wherever they lie. None where that is not known: the
+    checkpoint is of no training run, the file of no COCO cache, or the cache that was trained on is gone or older than
+    this record.
+    """
+    trained, scored = checkpoint.resolve().parent.parent, coco_json.resolve().parent.parent
+    try:
+        training, cache = TrainingRun.open(trained), CocoCache.open(scored)
+        version = training.manifest.inputs["coco_cache"]
+        roots = [cache.root, *(trained.parent.parent.parent / CocoCache.asset).glob("[0-9a-f]*")]
+        own = next(own for own in map(CocoCache.open, roots) if own.data_version == version)
+        learnt, photos = own.photos().query("part == 'train'"), cache.photos().query("part == @coco_json.stem")
+    except (ArtifactError, OSError, KeyError, StopIteration):
+        return None
+    return int(photos["sha256"].isin(learnt["sha256"]).sum()), len(photos)

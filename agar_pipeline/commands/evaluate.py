@@ -44,8 +44,12 @@ def command(
     from agar_pipeline.config import agar_home
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
+    from agar_pipeline.photo_content import count_learnt
     from agar_pipeline.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
 
+    learnt, photos_in_all = (checkpoint and count_learnt(checkpoint, coco_json)) or (0, 0)
+    if learnt:
+        say(f"note: {learnt} of these {photos_in_all} photos were trained on: their score tells little of new plates")
     threshold = options.pop("score_threshold")
     given = None if threshold is None else {"value": threshold, "chosen_on": "the command line"}
     folder = OwnFolder(out_dir, "evaluate", Originals(path for path in (checkpoint, predictions, coco_json) if path))

@@ -77,7 +77,8 @@ class Served:
 
 @contextlib.contextmanager
 def serving(command: list[str], home: Path, name: str, env: dict[str, str], code: int = 130) -> Iterator[Served]:
-    """Start a command that serves, until the block ends; then Ctrl-C, and it ends with 130; or with another `code` by itself.
+    """Start a command that serves, until the block ends; then Ctrl-C, and it ends with 130; or with another `code` by
+    itself.
 
     Args:
         command: Publishes its address in `home/web`.
