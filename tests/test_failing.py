@@ -47,7 +47,8 @@ def test_a_loss_that_is_not_finite_stops_at_once_names_the_images_and_keeps_the_
     run(home, points, tmp_path / "good", "trainer.max_epochs=1", "model.score_floor=0")
     point = points.load()
     assert point is not None
-    step, best = point["progress"]["step"], torch.load(tmp_path / "work" / "checkpoints" / "best.ckpt", weights_only=True)
+    step = point["progress"]["step"]
+    best = torch.load(tmp_path / "work" / "checkpoints" / "best.ckpt", weights_only=True)
     with pytest.raises(TrainingError) as caught:
         run(home, points, tmp_path / "bad", "trainer.max_epochs=9", "optimizer.lr=1e30", "optimizer.clip_norm=null")
     lines = str(caught.value).splitlines()
@@ -120,10 +121,11 @@ def test_the_allocators_own_words_are_known() -> None:
 
 # A process of its own: MLflow loads a package that changes how every later import finds packages' metadata.
 TRACKED = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from tests.test_failing import ResumePoints, run
 home, folder = map(Path, sys.argv[1:])
+os.environ["AGAR_HOME"] = str(folder / "home")
 points = ResumePoints(folder / "home" / "resume" / "small" / "training_run" / "0123", {})
 run(home, points, folder / "out", "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "trainer.logger=mlflow")
 
