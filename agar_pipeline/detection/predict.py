@@ -44,6 +44,13 @@ class Predictor:
     accelerator: str
     precision: str
 
+    def __post_init__(self) -> None:
+        device = next(self.detector.parameters()).device.type
+        if device != self.accelerator:
+            raise ComputeError(
+                f"the detector is on {device}, its images would go to {self.accelerator}: report this bug"
+            )
+
     @classmethod
     def load(cls, checkpoint: Path, accelerator: str = "auto") -> Predictor:
         """From a checkpoint alone.

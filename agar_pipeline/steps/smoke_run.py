@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,12 @@ from agar_pipeline.verdicts import refusal_of_boxes, require
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.coco import CocoColumns
+    from agar_pipeline.detection.detections import Detections
     from agar_pipeline.detection.training import TrainingOutcome
 
 SMOKE_VAL_IMAGES = 4
+COMPARED_BOXES = 20
+"""Of the best scores, where a device may compute other last bits each time."""
 
 
 def build(
@@ -84,12 +87,11 @@ def _check_round_trip(
 ) -> tuple[dict[str, Any], float]:
     """Metrics of the model as loaded from its checkpoint, which must see what it saw before it was saved; and how many
     seconds one look at the images took."""
-    import numpy as np
-
     from agar_pipeline.detection.metrics import coco_metrics
     from agar_pipeline.detection.predict import Predictor
 
-    before = Predictor(outcome.detector, outcome.last, outcome.accelerator, outcome.precision)
+    detector = outcome.detector.to(outcome.accelerator)  # Lightning's teardown leaves it on the CPU
+    before = Predictor(detector, outcome.last, outcome.accelerator, outcome.precision)
     after = Predictor.load(scratch / "checkpoints" / "last.ckpt", outcome.accelerator)
     for predictor in (before, after):  # without a floor even a model of one step has detections to compare
         predictor.detector.set_limits(outcome.spec.detections_per_image, score_floor=0.0)
@@ -97,18 +99,43 @@ def _check_round_trip(
     started_at = time.monotonic()
     seen_again = after.predict(few, images_dir, num_workers=0, cap_may_rise=False)
     look_s = time.monotonic() - started_at
-    same = len(seen) == len(seen_again) and np.allclose(seen.boxes_xywh, seen_again.boxes_xywh, atol=0.01)
     if not len(seen):
         raise TrainingError(
             "after its first step the model finds nothing at all, not even with a score of 0: the step was too far\n"
             f"lower optimizer.lr (now {lr:g})"
         )
-    if not same:
+    changed = _changed_tensors(before.detector.state_dict(), after.detector.state_dict())
+    if changed or not _alike(seen, seen_again, exactly=outcome.accelerator == "cpu"):
+        what = f"{len(changed)} tensors differ, {changed[0]} first" if changed else "though all tensors are equal"
         raise TrainingError(
             f"the checkpoint predicts {len(seen_again)} boxes, the model that it was saved from {len(seen)}, and they "
-            "must be the same: report this bug with the config of the experiment"
+            f"must be the same ({what}): report this bug with the config of the experiment"
         )
     return coco_metrics(few, seen_again), look_s
+
+
+def _changed_tensors(saved: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
+    """Names of the tensors that are not bit for bit what was saved."""
+    names = sorted({*saved, *loaded})
+    return [n for n in names if n not in saved or n not in loaded or not saved[n].cpu().equal(loaded[n].cpu())]
+
+
+def _alike(seen: Detections, seen_again: Detections, *, exactly: bool) -> bool:
+    """Whether two looks at the same images found the same.
+
+    A GPU chooses its kernels anew each time, and a score that moves in its last bit may change which of two boxes
+    stays: there the best ones must be found again, within half a pixel, and about as many in all.
+    """
+    import numpy as np
+
+    if exactly:
+        return len(seen) == len(seen_again) and np.allclose(seen.boxes_xywh, seen_again.boxes_xywh, atol=0.01)
+    best = np.argsort(-seen.scores, kind="stable")[:COMPARED_BOXES]
+    for image_id, box in zip(seen.image_ids[best], seen.boxes_xywh[best], strict=True):
+        others = seen_again.boxes_xywh[seen_again.image_ids == image_id]
+        if not len(others) or np.abs(others - box).max(axis=1).min() > 0.5:
+            return False
+    return abs(len(seen) - len(seen_again)) <= 0.02 * max(len(seen), len(seen_again))
 
 
 def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,11 @@ import pytest
 import torch
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
-from agar_pipeline.config import EvaluationConfig, ExperimentConfig, load_experiment, to_plain
+from agar_pipeline.config import EvaluationConfig, ExperimentConfig, ModelConfig, load_experiment, to_plain
+from agar_pipeline.detection.detections import Detections
+from agar_pipeline.detection.fitting import make_spec
+from agar_pipeline.detection.model import build_detector
+from agar_pipeline.detection.predict import Predictor
 from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, TrainingError
 from agar_pipeline.plates import CLASS_NAMES, generate_plates
 from agar_pipeline.steps import evaluation, smoke_run, training_run
@@ -74,12 +78,12 @@ def _empty(tmp_path: Path, name: str) -> Path:
     return folder
 
 
-def test_smoke_run_proves_a_round_trip_and_leaves_two_files(
+def test_smoke_run_proves_a_round_trip_and_leaves_three_files(
     tmp_path: Path, coco_cache: CocoCache, bbox_report: BboxReport
 ) -> None:
     out_dir = _empty(tmp_path, "out")
     smoke_run.build(small().smoke_run, out_dir, print, coco_cache, bbox_report)
-    assert sorted(path.name for path in out_dir.iterdir()) == ["profile.json", "smoke.json"]
+    assert sorted(path.name for path in out_dir.iterdir()) == ["machine.json", "profile.json", "smoke.json"]
     smoke, profile = SmokeRun(out_dir).smoke(), SmokeRun(out_dir).profile()
     assert smoke["ok"]
     assert smoke["steps"] == 1
@@ -296,3 +300,28 @@ def test_two_ranks_train_one_model_and_see_each_image_once_an_epoch(
     assert sorted(str(p.relative_to(out_dir)) for p in out_dir.rglob("*") if p.is_file()) == sorted(
         (*TrainingRun.files, "pictures.json")
     )
+
+
+def test_a_round_trip_compares_every_tensor_and_on_a_gpu_the_best_boxes() -> None:
+    weights = {"a": torch.ones(2), "b": torch.zeros(1)}
+    assert smoke_run._changed_tensors(weights, {name: value.clone() for name, value in weights.items()}) == []
+    assert smoke_run._changed_tensors(weights, {"a": torch.tensor([1, 1 + 1e-6]), "c": torch.ones(1)}) == [
+        "a",
+        "b",
+        "c",
+    ]
+    boxes = np.random.default_rng(0).uniform(0, 1000, (200, 4))
+    seen = Detections(np.repeat([1, 2], 100), np.ones(200, int), boxes, np.linspace(1, 0, 200))
+    last_bit = dataclasses.replace(seen, boxes_xywh=boxes + 0.1).take(np.arange(198))
+    assert smoke_run._alike(seen, seen, exactly=True)
+    assert not smoke_run._alike(seen, last_bit, exactly=True)
+    assert smoke_run._alike(seen, last_bit, exactly=False)
+    assert not smoke_run._alike(seen, dataclasses.replace(seen, boxes_xywh=boxes + 4), exactly=False)
+    assert not smoke_run._alike(seen, seen.take(np.arange(150)), exactly=False)
+
+
+def test_a_predictor_refuses_a_detector_that_is_elsewhere(coco_cache: CocoCache) -> None:
+    """Lightning leaves a trained model on the CPU, whatever it was trained on."""
+    detector = build_detector(make_spec(ModelConfig(), 3, 96, np.array([16.0]), 10))
+    with pytest.raises(ComputeError, match="the detector is on cpu, its images would go to cuda"):
+        Predictor(detector, None, "cuda", "32-true")  # type: ignore[arg-type]
