@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -64,7 +65,7 @@ def make_snapshot(
                 "width": 100,
                 "height": 80,
                 "size_bytes": 1,
-                "sha256": [f"{i:064x}" for i in ids],
+                "sha256": [hashlib.sha256((photos / f"{i}.jpg").read_bytes()).hexdigest() for i in ids],
                 "tags": [[] for _ in ids],
             }
         ).to_parquet(out_dir / "images.parquet")
@@ -77,7 +78,7 @@ def make_snapshot(
         dataset = {"dataset": "x", "images_dir": str(photos), "images": images, "boxes": len(boxes), "labels": {}}
         (out_dir / "dataset.json").write_text(json.dumps(dataset))
 
-    return Store(folder).build(Key("snapshot"), {}, {}, write, quiet).artifact
+    return Store(folder / "home").build(Key("snapshot"), {}, {}, write, quiet).artifact
 
 
 def build_data(
@@ -90,7 +91,7 @@ def build_data(
         class_map=CLASS_MAP,
         box_policy=policy,  # type: ignore[arg-type]
     )
-    store = Store(folder)
+    store = Store(folder / "home")
     made: dict[Key, Any] = {Key("snapshot"): make_snapshot(folder, boxes, row_group_size=row_group_size)}
     for asset, config in (
         ("split", pipeline.split),
@@ -276,23 +277,21 @@ def test_dagster_shows_how_alike_the_parts_are(tmp_path: Path) -> None:
     assert (shown["left_out"], shown["exact_duplicates"]) == (0, 0)
 
 
-def test_training_is_refused_by_the_stored_verdict_and_by_a_smoke_run_of_other_data(tmp_path: Path) -> None:
-    cache, _ = build_data(tmp_path, [*GOOD_BOXES, BROKEN["degenerate_box"]], {})
-    store, node = Store(tmp_path), Node(Key("training_run", "e"), SplitConfig(), ())
-
-    def smoke(version: str) -> Any:
-        def write(out_dir: Path) -> None:
-            for name in ("smoke.json", "profile.json"):
-                (out_dir / name).write_text("{}")
-
-        return store.build(Key("smoke_run", "e"), {}, {"coco_cache": Content(version, {})}, write, quiet).artifact
-
-    inputs = {Key("coco_cache"): cache, Key("smoke_run", "e"): smoke(cache.data_version)}
+def test_a_smoke_run_is_refused_by_the_verdict_and_a_training_by_a_smoke_run_of_other_data(tmp_path: Path) -> None:
+    cache, report = build_data(tmp_path, [*GOOD_BOXES, BROKEN["degenerate_box"]], {})
+    store = Store(tmp_path / "home")
+    smoke, training = (Node(Key(asset, "e"), SplitConfig(), ()) for asset in ("smoke_run", "training_run"))
     with pytest.raises(GateError, match="degenerate_box"):
-        build_node(store, node, inputs, quiet)
-    with pytest.raises(ArtifactError, match="another COCO cache"):
-        build_node(store, node, {**inputs, Key("smoke_run", "e"): smoke("other")}, quiet)
-    assert not store.folder(node.key).exists(), "no child was started, nothing was written"
+        build_node(store, smoke, {Key("coco_cache"): cache, Key("bbox_report"): report}, quiet)
+
+    def write(out_dir: Path) -> None:
+        for name in ("smoke.json", "profile.json"):
+            (out_dir / name).write_text("{}")
+
+    other = store.build(smoke.key, {}, {"coco_cache": Content("other", {})}, write, quiet).artifact
+    with pytest.raises(ArtifactError, match=r"coco_cache(.|\n)*run what it takes: agar run \+e/training_run"):
+        build_node(store, training, {Key("coco_cache"): cache, smoke.key: other}, quiet)
+    assert not store.folder(training.key).exists(), "no child was started, nothing was written"
 
 
 def test_split_and_cache_give_the_same_bytes_twice(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def build(folder: Path, **more: Any) -> tuple[CocoCache, BboxReport]:
     (photos / "3.jpg").write_bytes((photos / "3.jpg").read_bytes()[:-2000])
     (photos / "4.jpg").unlink()
     Image.fromarray(noise.transpose(1, 0, 2)).save(photos / "5.jpg")
-    store = Store(folder)
+    store = Store(folder / "home")
     parts = pd.DataFrame({"image_id": range(1, 11), "part": ["train"] * 8 + ["val"] * 2})
 
     def write_split(out_dir: Path) -> None:

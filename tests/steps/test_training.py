@@ -131,7 +131,9 @@ def trained(coco_cache: CocoCache, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_training_run_leaves_its_files_and_reports(trained: tuple[TrainingRun, list[str]]) -> None:
     run, lines = trained
     found = sorted(str(path.relative_to(run.root)) for path in run.root.rglob("*") if path.is_file())
-    assert found == sorted((*TrainingRun.files, "pictures.json")), "the curves for the web UI are beside them"
+    assert found == sorted((*TrainingRun.files, "machine.json", "pictures.json")), (
+        "the curves for the web UI are beside them"
+    )
     metrics = run.metrics()
     assert {"step", "epoch", "train_loss", "lr", "val_map_50_95", "val_map_50"} <= set(metrics.columns)
     assert metrics["train_loss"].notna().sum() == 8
@@ -149,7 +151,7 @@ def test_evaluation_scores_the_best_checkpoint(
 ) -> None:
     config = EvaluationConfig(accelerator="cpu", pictures=2)
     evaluation.build(config, tmp_path, print, coco_cache, trained[0])
-    assert {*Evaluation.files, "pictures.json"} == {path.name for path in tmp_path.iterdir()}
+    assert {*Evaluation.files, "machine.json", "pictures.json"} == {path.name for path in tmp_path.iterdir()}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     best = trained[0].experiment()["best"]["val"]
     assert metrics["map"] == pytest.approx(best["map_50_95"], abs=1e-6)
@@ -298,7 +300,7 @@ def test_two_ranks_train_one_model_and_see_each_image_once_an_epoch(
         seen = [image_id for rank_steps in steps for at, *of_step in rank_steps if at == epoch for image_id in of_step]
         assert sorted(seen) == ids, "each image once, though 7 divide neither by 4 nor by 2"
     assert sorted(str(p.relative_to(out_dir)) for p in out_dir.rglob("*") if p.is_file()) == sorted(
-        (*TrainingRun.files, "pictures.json")
+        (*TrainingRun.files, "machine.json", "pictures.json")
     )
 
 
