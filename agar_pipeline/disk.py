@@ -105,13 +105,19 @@ def remove(path: Path) -> None:
 
 
 def link_or_copy(source: Path, path: Path) -> bool:
-    """Whether a file could be linked into its place; copied with its mtime otherwise."""
+    """Whether a file could be linked into its place; copied with its mtime otherwise.
+
+    Raises:
+        FileExistsError: something is there already; it is left alone.
+    """
     try:
         os.link(source, path)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        shutil.copy2(source, path)
+        with path.open("xb") as target, source.open("rb") as stream:
+            shutil.copyfileobj(stream, target)
+        shutil.copystat(source, path)
         return False
     return True
 

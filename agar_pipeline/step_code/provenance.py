@@ -54,6 +54,7 @@ NOT_COMPUTING = {
     "click",
     "dagster",
     "dagster_webserver",
+    "eta",
     "filelock",
     "fsspec",
     "hydra",
