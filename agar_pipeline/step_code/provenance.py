@@ -70,6 +70,7 @@ NOT_COMPUTING = {
     "pydantic",
     "ray",
     "rich",
+    "sqlalchemy",
     "uvicorn",
     "yaml",
 }
