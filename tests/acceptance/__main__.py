@@ -15,8 +15,16 @@ from rich.table import Table
 
 from tests.acceptance.cases import CASES, Case
 
-FULL = {"AGAR_ACCEPTANCE": "full", "AGAR_CRASH_ROUNDS": "50", "AGAR_FUZZ_EXAMPLES": "10000"}
-FUZZERS = ("tests/detection/test_coco_fuzz.py", "tests/fiftyone_io/test_import_fuzz.py", "tests/test_config_fuzz.py")
+FULL = {
+    "AGAR_ACCEPTANCE": "full",
+    "AGAR_CRASH_ROUNDS": "50",
+    "AGAR_FUZZ_EXAMPLES": "10000",
+    "AGAR_LOSS_SEQUENCES": "300",
+}
+FUZZERS = (
+    *("tests/detection/test_coco_fuzz.py", "tests/fiftyone_io/test_import_fuzz.py", "tests/test_config_fuzz.py"),
+    *("tests/fiftyone_io/test_import_property.py", "tests/fiftyone_io/test_loss_property.py"),
+)
 ENOUGH = 0.95
 
 

@@ -83,8 +83,9 @@ def test_the_commands_that_a_sentence_names_are_there(page: str) -> None:
             assert {word for word in words if word.startswith("--")} <= options, f"{page}: agar {named}"
 
 
-def test_the_invariants_name_tests_that_exist() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (DOCS / "explanation" / "invariants.md").read_text()))
+@pytest.mark.parametrize("page", ["invariants", "security"])
+def test_what_a_page_promises_is_held_by_tests_that_exist(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "explanation" / f"{page}.md").read_text()))
     defined = {
         found
         for path in (CHECKOUT / "tests").rglob("*.py")

@@ -90,22 +90,26 @@ class ImportWorld:
     def moves(self, folder: int, number: int) -> None:
         new = self.place / f"moved-{next(self.numbers)}"
         if self.folders[folder % 2].exists():
-            self.folders[folder % 2] = self.folders[folder % 2].rename(new)
+            self.renames(self.folders[folder % 2], new)
+            self.folders[folder % 2] = new
 
     def swaps(self, folder: int, number: int) -> None:
         first, second = self.folders
         if first.exists() and second.exists():
-            first.rename(self.place / "between")
-            second.rename(first)
-            (self.place / "between").rename(second)
+            self.renames(first, self.place / "between")
+            self.renames(second, first)
+            self.renames(self.place / "between", second)
 
     def unmounts(self, folder: int, number: int) -> None:
         """Or mounts again, where it was."""
         there, away = self.folders[folder % 2], self.place / f"away-{folder % 2}"
         if away.exists() and not there.exists():
-            away.rename(there)
+            self.renames(away, there)
         elif there.exists() and not away.exists():
-            there.rename(away)
+            self.renames(there, away)
+
+    def renames(self, old: Path, new: Path) -> None:
+        old.rename(new)
 
     # What the person does
 
