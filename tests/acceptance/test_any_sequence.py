@@ -1,0 +1,263 @@
+"""Case 60: any sequence of edits, partial runs and kills, then `agar run`: what is there equals a build from nothing.
+
+A failure that hypothesis finds is printed as a shrunk list of steps: keep it in `FOUND`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.config import ExperimentConfig, PipelineConfig, load_experiment, load_pipeline
+from agar_pipeline.errors import PipelineError
+from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.plates import generate_plates
+from agar_pipeline.reports import plots
+from agar_pipeline.steps import STEPS
+from agar_pipeline.store import Key
+from tests.acceptance.grading import right
+from tests.acceptance.lab import FULL
+from tests.conftest import copy_configs, runner
+from tests.tiny_chain import TinyChain, quick_steps
+
+PLATES, SIZE_PX = 8, 64
+SEQUENCES = 300 if FULL else 20
+SHARES = 4 if FULL else 1
+"""Tests that the sequences are divided among, so that two processes may work on them."""
+KEYS = (
+    *(Key(asset) for asset in ("snapshot", "split", "coco_cache", "bbox_report", "leaderboard")),
+    *(Key(asset, name) for name in ("small", "other") for asset in ("smoke_run", "training_run", "evaluation")),
+)
+SETTINGS: dict[str, list[Any]] = {
+    "seed": [0, 1, 2],
+    "class_map": [
+        {"S.aureus": 1, "C.albicans": 2, "E.coli": 3},
+        {"S.aureus": 1, "C.albicans": 2, "E.coli": 2},
+        {"E.coli": 1, "S.aureus": 2, "C.albicans": 3},
+    ],
+    "box_policy": [{}, {"small_box": "drop_box"}, {"degenerate_box": "keep"}, {"degenerate_box": "fail"}],
+    "media": ["reference", "copy"],
+    "lr": [0.01, 0.02],
+    "code": ["note", "strict"],
+}
+Steps = list[tuple[Any, ...]]
+FOUND: dict[str, Steps] = {}
+"""Shrunk failures of the past, by what was wrong."""
+
+
+@dataclass
+class World:
+    """The dataset, its photos and the configs, all of which may be edited; `reset` puts them back."""
+
+    folder: Path
+    samples: Any
+    pipeline: PipelineConfig
+    experiments: dict[str, ExperimentConfig]
+    before: list[dict[str, Any]]
+    photos: dict[Path, tuple[bytes, bytes]]
+    """Path → two contents of one size."""
+    numbers: Iterator[int]
+
+    def reset(self) -> None:
+        self.samples.delete_many({})
+        self.samples.insert_many(copy.deepcopy(self.before))
+        for path, (content, _) in self.photos.items():
+            if path.read_bytes() != content:
+                path.write_bytes(content)
+        for asset, kind in ARTIFACTS.items():
+            kind.code_version = VERSIONS[asset]
+
+    def new_home(self) -> Path:
+        return self.folder / f"home-{next(self.numbers)}"
+
+
+VERSIONS = {asset: kind.code_version for asset, kind in ARTIFACTS.items()}
+
+
+def two_contents(path: Path) -> tuple[bytes, bytes]:
+    """A photo and its negative, of the same number of bytes."""
+    content, negative = path.read_bytes(), io.BytesIO()
+    with Image.open(path) as photo:
+        ImageOps.invert(photo.convert("RGB")).save(negative, "JPEG")
+    size = max(len(content), len(negative.getvalue()))
+    return content.ljust(size, b"\0"), negative.getvalue().ljust(size, b"\0")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A few plates in the real database, which stays up."""
+    folder = tmp_path_factory.mktemp("sequences")
+    configs, plates = copy_configs(folder / "configs"), folder / "plates"
+    generate_plates(plates, PLATES, SIZE_PX, 3, None, (2, 4))
+    photos = {path: two_contents(path) for path in sorted(plates.glob("*.jpg"))}
+    for path, (content, _) in photos.items():
+        path.write_bytes(content)
+    env = {"AGAR_HOME": str(folder / "home"), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "small"}
+    done = runner(env)("agar", "import", "agar", "--images-dir", str(plates), "--dataset", "small")
+    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        for name, step in quick_steps().items():
+            patch.setitem(STEPS, name, step)
+        patch.setattr(plots, "to_svg_uri", lambda figure: "")  # half of the time, and no content
+        with open_database("embedded", folder / "home") as uri, connect(uri) as client:
+            database = client["fiftyone"]
+            samples = database[database["datasets"].find_one({"name": "small"})["sample_collection_name"]]
+            pipeline = load_pipeline("small")
+            pipeline = replace(pipeline, snapshot=replace(pipeline.snapshot, database=uri))
+            experiments = {name: load_experiment(name) for name in pipeline.experiments}
+            made = World(folder, samples, pipeline, experiments, list(samples.find()), photos, itertools.count())
+            yield made
+            made.reset()
+    shutil.rmtree(folder)
+
+
+class Play:
+    """One sequence in a home of its own."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.chain = TinyChain(world.new_home(), world.pipeline, dict(world.experiments))
+
+    def step(self, word: str, *values: Any) -> None:
+        getattr(self, f"do_{word}")(*values)
+
+    def do_photo(self, number: int, keep_mtime: bool) -> None:
+        """In place, and the same size."""
+        path = list(self.world.photos)[number]
+        before, contents = path.stat(), self.world.photos[path]
+        path.write_bytes(contents[path.read_bytes() == contents[0]])
+        if keep_mtime:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def do_box(self, number: int, width: float) -> None:
+        self._set(number, "bounding_box.2", width)
+
+    def do_label(self, number: int, label: str) -> None:
+        self._set(number, "label", label)
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        sample = self.world.before[number]["_id"]
+        self.world.samples.update_one({"_id": sample}, {"$set": {f"ground_truth.detections.0.{name}": value}})
+
+    def do_set(self, name: str, value: Any) -> None:
+        pipeline = self.chain.pipeline
+        if name == "lr":
+            small = self.chain.experiments["small"]
+            self.chain.experiments["small"] = replace(small, optimizer=replace(small.optimizer, lr=value))
+        elif name == "seed":
+            self.chain.pipeline = replace(pipeline, split=replace(pipeline.split, seed=value))
+        else:
+            self.chain.pipeline = replace(pipeline, **{name: value})
+
+    def do_code(self, asset: str, version: str) -> None:
+        ARTIFACTS[asset].code_version = version
+
+    def do_run(self, keys: list[Key]) -> None:
+        self._tried(lambda: self.chain.run(keys))
+
+    def do_select(self, keys: list[Key]) -> None:
+        self._tried(lambda: self.chain.materialize(keys))
+
+    def do_kill(self, keys: list[Key], at: int) -> None:
+        self.chain.killed(keys, at)
+
+    def _tried(self, call: Any) -> None:
+        with contextlib.suppress(PipelineError):
+            call()
+        self.require_honest_scores()
+
+    def do_run_all(self) -> None:
+        """`agar run`, and what must hold after it."""
+        refused = None
+        try:
+            self.chain.run()
+        except PipelineError as error:
+            refused = type(error).__name__
+        self.require_honest_scores()
+        empty = self.world.new_home()
+        built, refused_there = self.chain.fresh(empty)
+        right(refused == refused_there, f"refused: {refused}; in an empty home: {refused_there}")
+        found = self.chain.versions(built)
+        wrong = [str(key) for key in built if found.get(key) != built[key]]
+        right(not wrong, f"not what an empty home builds: {', '.join(wrong)}")
+        if refused is None:
+            stale = {str(line.key): line.why for line in self.chain.plan() if line.state != "fresh"}
+            right(not stale, f"after a whole run the plan still has {stale}")
+        shutil.rmtree(empty)
+
+    def require_honest_scores(self) -> None:
+        for evaluation in self.chain.evaluations():
+            right(
+                not set(evaluation["scored"]) & set(evaluation["model"]["learnt"]), "scored on what it was trained on"
+            )
+
+
+def play(world: World, steps: Steps) -> None:
+    world.reset()
+    one = Play(world)
+    for step in [*steps, ("run_all",)]:
+        one.step(*step)
+    shutil.rmtree(one.chain.home, ignore_errors=True)
+
+
+def settings_steps() -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.one_of(
+        [st.tuples(st.just("set"), st.just(name), st.sampled_from(values)) for name, values in SETTINGS.items()]
+    )
+
+
+NUMBERS = st.integers(0, PLATES - 1)
+CHOSEN = st.lists(st.sampled_from(KEYS), min_size=1, max_size=6, unique=True)
+EDITS = st.one_of(
+    st.tuples(st.just("photo"), NUMBERS, st.booleans()),
+    st.tuples(st.just("box"), NUMBERS, st.sampled_from([0.2, 0.25, 0.0])),
+    st.tuples(st.just("label"), NUMBERS, st.sampled_from(["E.coli", "S.aureus", "unknown"])),
+    settings_steps(),
+    settings_steps(),
+    st.tuples(st.just("code"), st.sampled_from(sorted(ARTIFACTS)), st.sampled_from(["101", "102"])),
+)
+RUNS = st.one_of(
+    st.just(("run_all",)),
+    st.tuples(st.just("run"), CHOSEN),
+    st.tuples(st.just("select"), CHOSEN),
+    st.tuples(st.just("kill"), st.one_of(st.just(list(KEYS)), CHOSEN), st.integers(0, 120)),
+)
+SEQUENCE = st.lists(st.one_of(EDITS, RUNS), min_size=4, max_size=10)
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_case_60_after_any_sequence_a_run_gives_what_an_empty_home_gives(world: World, share: int) -> None:
+    @seed(share)
+    @settings(
+        max_examples=SEQUENCES // SHARES,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(SEQUENCE)
+    def sequences(steps: Steps) -> None:
+        play(world, steps)
+
+    sequences()
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_case_60_a_sequence_that_once_failed(world: World, name: str) -> None:
+    play(world, FOUND[name])
