@@ -186,9 +186,9 @@ class TinyChain:
     def versions(self, keys: Collection[Key]) -> dict[Key, str]:
         return {key: of.data_version for key in keys if (of := _latest(self.store, key))}
 
-    def evaluations(self) -> Iterator[dict[str, Any]]:
-        """What each evaluation that was ever published holds."""
-        for path in sorted((self.home / "artifacts").glob("*/evaluation/*/metrics.json")):
+    def published(self, key: Key, name: str) -> Iterator[dict[str, Any]]:
+        """What each artifact that was ever published holds in one file."""
+        for path in sorted(self.home.glob(f"artifacts/{'/'.join(key.parts)}/[!.l]*/{name}")):
             yield json.loads(path.read_text())
 
 

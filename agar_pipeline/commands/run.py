@@ -51,14 +51,18 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import DatasetError
+    from agar_pipeline.file_system import note
+    from agar_pipeline.ownership.home import open_home
     from agar_pipeline.store import Key, Store
 
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
     store = Store(agar_home())
+    for doubtful in filter(None, [note(open_home(store.home))]):
+        say(doubtful)
     plan, trouble = plan_now(store, nodes)
-    if note := shared_trouble(store):
-        say(note)
+    if unshared := shared_trouble(store):
+        say(unshared)
     if trouble and Key("snapshot") in chosen:
         raise DatasetError(f"{trouble}\nto go on with the data as it was, name what to run: agar run ASSET…")
     if trouble:

@@ -6,6 +6,7 @@ was pointed to another home all the same. Not here: the home's own dagster.yaml 
 
 import logging
 import os
+import sqlite3
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -18,9 +19,12 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
 
 from agar_pipeline.config.places import HOME_MARKER, agar_home, dagster_postgres_url
-from agar_pipeline.errors import ConfigError
+from agar_pipeline.errors import ConfigError, StorageError
+from agar_pipeline.file_system import doubt, leave_wal, note
 from agar_pipeline.ownership.home import open_home
 
 POSTGRES = "{postgres: {postgres_url: {env: AGAR_DAGSTER_POSTGRES_URL}}}"
@@ -51,6 +55,37 @@ def _tell(home: Path) -> None:
     logging.getLogger("dagster").info(f"the home is {home}")
 
 
+@cache
+def _warn(home: Path) -> None:
+    """Once, of a home on a doubtful disk; `agar run` says it by itself."""
+    if text := note(home):
+        logging.getLogger("dagster").warning(text)
+
+
+@cache
+def _do_without_wal(storage: Path) -> None:
+    """Have Dagster's SQLite files below this folder keep a rollback journal, where it asks for a write-ahead log.
+
+    Raises:
+        StorageError: another process has one open with a log.
+    """
+    try:
+        for path in storage.rglob("*.db"):
+            leave_wal(path)
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"{path} cannot be used ({error}): end all other processes of this home, or set AGAR_HOME to a local disk"
+        ) from error
+
+    @event.listens_for(Engine, "before_cursor_execute", retval=True)
+    def without_wal(
+        connection: Connection, cursor: Any, statement: str, parameters: Any, *more: Any
+    ) -> tuple[str, Any]:
+        asks = statement.startswith("PRAGMA journal_mode=WAL")
+        below = asks and Path(connection.engine.url.database or "/").is_relative_to(storage)
+        return ("PRAGMA journal_mode=DELETE" if below else statement), parameters
+
+
 def _folder_that_was_meant() -> Path:
     require_exported_home()
     return dagster_folder()
@@ -70,6 +105,10 @@ class HomeStorage(DagsterSqliteStorage):
         own = folder / "dagster.yaml"
         if dagster_postgres_url() is not None or (own.exists() and POSTGRES in own.read_text()):
             raise ConfigError(f"{agar_home()} has its Dagster history in Postgres, not in files: run {_MEND} first")
+        if Path(sys.argv[0]).name.startswith("dagster"):
+            _warn(folder.parent)
+        if doubt(folder) is not None:
+            _do_without_wal(folder / "storage")
         return cls.from_local(str(folder / "storage"), inst_data=inst_data)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from agar_pipeline import disk
 from agar_pipeline.config import CHECKOUT, HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
+from agar_pipeline.file_system import doubt, mounted, require_locks
 from agar_pipeline.ownership.home import open_home, scratch_folder
 from agar_pipeline.preflight.check import Check
 
@@ -38,6 +39,7 @@ def check_storage(home: Path) -> Iterator[Check]:
         needed, source = forecast(home)
         yield _check_room("home", home, needed, f"free some (agar clean), or set AGAR_HOME; forecast from {source}")
         yield _check_locks(home)
+        yield _check_file_system(home)
     except OSError as error:
         fix = "check its permissions, or set AGAR_HOME to a folder that you can write"
         yield Check("home", "FAIL", f"{home} cannot be written: {error.strerror}", fix)
@@ -79,6 +81,7 @@ def forecast(home: Path) -> tuple[int, str]:
 
 
 def _check_locks(home: Path) -> Check:
+    require_locks(home)
     with disk.clear_storage_errors(home), scratch_folder(home, "check-") as folder:
         path = folder / "probe.lock"
         with disk.locked(path), disk.free(path) as is_free:
@@ -86,6 +89,18 @@ def _check_locks(home: Path) -> Check:
                 fix = "set AGAR_HOME to a local disk: two runs at once would disturb each other here"
                 return Check("locks", "FAIL", f"locks on {home} do not hold", fix)
     return Check("locks", "OK", f"locks on {home} hold")
+
+
+def _check_file_system(home: Path) -> Check:
+    """Whether the databases in the home may do what they do on a local disk."""
+    why = doubt(home)
+    if why is None:
+        return Check("file system", "OK", f"{home} is on {mounted(home)[0] or 'a disk'}, memory can be mapped")
+    fix = (
+        "set AGAR_HOME to a local disk, and share artifacts through AGAR_STORE; else `agar backup` often, and use the "
+        "home from one machine at a time: mongod is not made for it, and Dagster's history waits for locks"
+    )
+    return Check("file system", "WARN", f"{home} {why}", fix)
 
 
 def check_open_files() -> Check:

@@ -23,6 +23,7 @@ from types import TracebackType
 import numpy as np
 
 from agar_pipeline.errors import StorageError
+from agar_pipeline.file_system import connect_sqlite
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.partitions import open_pool
 
@@ -79,8 +80,7 @@ class FileMemory:
     def __enter__(self) -> FileMemory:
         with _storage_errors(self._path):
             open_home(self._path.parent)
-            self._memory = sqlite3.connect(self._path, timeout=30)
-            self._memory.execute("PRAGMA journal_mode=WAL")
+            self._memory = connect_sqlite(self._path)
             self._memory.execute("PRAGMA synchronous=NORMAL")
             self._memory.execute("DROP TABLE IF EXISTS files")
             self._memory.execute(

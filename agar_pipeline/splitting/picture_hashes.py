@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from agar_pipeline.errors import StorageError
+from agar_pipeline.file_system import connect_sqlite
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.partitions import open_pool
 
@@ -63,7 +64,7 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
     path = home / "picture_hashes.sqlite"
     try:
         open_home(home)
-        with closing(sqlite3.connect(path, timeout=30)) as memory:
+        with closing(connect_sqlite(path)) as memory:
             known = _recall(memory)
             new = {digest: place for digest, place in zip(sha256, paths, strict=True) if digest not in known}
             with open_pool() as pool:
@@ -83,7 +84,6 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
 
 
 def _recall(memory: sqlite3.Connection) -> dict[str, Picture]:
-    memory.execute("PRAGMA journal_mode=WAL")
     memory.execute("DROP TABLE IF EXISTS hashes")  # of an earlier release
     memory.execute(
         "CREATE TABLE IF NOT EXISTS pictures (method INT, sha256 TEXT, bits BLOB, content BLOB, side_px INT,"
