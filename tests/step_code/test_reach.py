@@ -10,7 +10,7 @@ import torchvision
 
 from agar_pipeline.config import DETECTORS, weights_file, weights_of
 from agar_pipeline.detection.devices import resolve_precision
-from agar_pipeline.step_code.machine import expected_precision
+from agar_pipeline.step_code.machine import expected_precision, machine_differences
 from agar_pipeline.step_code.provenance import COMPUTING, FORMAT, NOT_COMPUTING, STEPS, Provenance, provenance_of
 from agar_pipeline.step_code.reach import Package, ReachedCode, read_sources
 from agar_pipeline.steps import STEPS as BUILT
@@ -177,3 +177,15 @@ def test_files_of_weights_are_those_that_torchvision_downloads(name: str) -> Non
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 def test_precision_is_foreseen_as_torch_resolves_it(precision: str) -> None:
     assert expected_precision(precision, "cpu") == resolve_precision(precision, "cpu")
+
+
+def test_another_precision_or_other_weights_are_told() -> None:
+    recorded = {"device": "cpu", "precision": "32-true", "weights": {"backbone DEFAULT": "a" * 64}}
+    here = {"device": "cpu", "precision": "bf16-mixed", "weights": {"backbone DEFAULT": "b" * 64}}
+    assert machine_differences(recorded, here) == [
+        "made in 32-true on cpu, this machine would compute in bf16-mixed",
+        f"weights of the backbone DEFAULT were replaced: {'a' * 12} → {'b' * 12}",
+    ]
+    assert machine_differences(recorded, {**recorded, "device": "cuda"}) == []  # a device alone is no difference
+    assert machine_differences(recorded, {**here, "precision": None, "weights": {}}) == []  # nobody can tell
+    assert machine_differences({}, here) == []  # an artifact of an earlier version
