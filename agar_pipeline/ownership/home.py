@@ -80,11 +80,16 @@ def require_own(home: Path) -> None:
     """Refuse a folder that is not a home, without making anything; one that is empty or not there may become one.
 
     Raises:
-        StorageError: it holds something that is not ours, or was made by a newer version.
+        StorageError: it is no folder, holds something that is not ours, or was made by a newer version.
     """
     try:
         marker = json.loads((home / HOME_MARKER).read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        raise StorageError(
+            f"{home} cannot be the home: it is not a folder, or lies below a file; nothing was written\n"
+            "set AGAR_HOME to a new or an empty folder"
+        ) from None
+    except FileNotFoundError:
         foreign = find_foreign(home)
         if foreign and not (home / HOME_MARKER).is_file():  # another process may be making it
             raise _refusal(home, foreign) from None

@@ -65,6 +65,18 @@ def test_a_folder_of_somebody_is_refused_before_anything_is_made(tmp_path: Path,
     assert listing(theirs) == before
 
 
+@pytest.mark.parametrize("command", [("run", "snapshot"), ("plan",), ("verify",), ("clean", "--yes"), ("env",)])
+def test_a_file_in_place_of_the_home_stays_as_it_is(tmp_path: Path, command: tuple[str, ...]) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.write_text("three years")
+    thesis.chmod(0o666)
+    for named in (thesis, thesis / "home"):
+        done = runner({"AGAR_HOME": str(named)})("agar", *command)
+        assert done.returncode == 1, done.stdout
+        assert f"{named} cannot be the home: it is not a folder, or lies below a file" in done.stderr
+    assert (mode(thesis), thesis.read_text()) == (0o666, "three years")
+
+
 def test_folders_that_merely_have_our_names_are_no_home(tmp_path: Path) -> None:
     (tmp_path / "tmp" / "x").mkdir(parents=True)
     (tmp_path / "tmp" / "x" / "work.txt").write_text("x")
