@@ -126,17 +126,21 @@ def test_a_publication_that_is_killed_is_whole_or_absent(url: str, tmp_path: Pat
 
 
 class Checkout:
-    """The project in a folder of its own, with its home in it."""
+    """The project in a folder of its own, with its home where a checkout has it without `AGAR_HOME`."""
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         folder.mkdir()
         for name in ("agar_pipeline", "configs"):
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("workspace.yaml", "dagster.yaml"):
+        for name in ("pyproject.toml", "workspace.yaml", "dagster.yaml"):
             shutil.copy(CHECKOUT / name, folder)
-        self.home, self._folder = folder / ".agar", folder
+        self._folder = folder
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
-        self._env = {**kept, **settings, "PYTHONPATH": str(folder)}
+        self._env = {**kept, **settings, "PYTHONPATH": str(folder), "XDG_DATA_HOME": f"{folder}-data"}
+
+    @property
+    def home(self) -> Path:
+        return (self._folder / ".agar").resolve(strict=True)
 
     def __call__(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -174,7 +178,9 @@ def test_a_second_checkout_computes_nothing(kind: str, s3: S3, tmp_path: Path) -
     assert second("plan").returncode == 0
     assert second("run").stdout.strip() == "nothing to do: all is current"
     ours, theirs = Store(first.home), Store(second.home)
-    for root in ours.published():
+    published = list(ours.published())
+    assert len(published) == 8
+    for root in published:
         other = theirs.artifacts / root.relative_to(ours.artifacts)
         assert not find_faults(other, thorough=True)
         assert (other / "manifest.json").read_bytes() == (root / "manifest.json").read_bytes(), "fetched, not built"
