@@ -18,7 +18,7 @@ from agar_pipeline.agreement import find_conflict
 from agar_pipeline.artifacts import Ancestor, Artifact, Manifest, digest_config
 from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.config import pipeline_name
-from agar_pipeline.errors import ArtifactError
+from agar_pipeline.errors import ArtifactError, PipelineError, SharedStoreError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.verdicts import REFUSAL_OF, require
 
@@ -136,8 +136,13 @@ class Current:
         made_today = all(_made_by(self._nodes[key], of) for key, of in ancestors.items() if self.find(key) is None)
         return made_today and all(read in (None, manifest.reads[name]) for name, read in reads.items())
 
-    def _not_at_hand(self, key: Key) -> ArtifactError:
-        """Why: the two that do not belong together, or the first asset of the chain that is missing."""
+    def _not_at_hand(self, key: Key) -> PipelineError:
+        """Why: the two that do not belong together, or the first asset of the chain that is missing.
+
+        Where the shared store cannot be asked that comes first: it may hold what is missing.
+        """
+        if self._store.shared and (trouble := self._store.shared.trouble):
+            return SharedStoreError(trouble)
         beside: dict[Key, Artifact] = {}
         for name in self._nodes[key].inputs:
             found = self.find(name) if name != SOURCE else None
