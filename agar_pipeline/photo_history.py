@@ -70,8 +70,8 @@ def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, s
             )
         if len(found) == 1:
             row = found.iloc[0]
-            own = {name: str(row[name]) for name in ("sample_id", "path", "sha256")}
-            return {"dataset": dataset["dataset"], **own}
+            own = {name: str(row[name]) for name in ("sample_id", "path")}
+            return {"dataset": dataset["dataset"], **own, "sha256": _sha256(row)}
     paths = tables[records[0].root]["path"]
     raise ArtifactError(
         f"none of the {len(records)} snapshots in {store.home} holds an image {word!r}\n"
@@ -105,6 +105,11 @@ def _rows_of_sample(
     return rows
 
 
+def _sha256(row: pd.Series) -> str | None:
+    """Of a photo as a snapshot saw it; None where its file was missing."""
+    return row["sha256"] if isinstance(row["sha256"], str) else None
+
+
 def _in_snapshot(record: Record, row: pd.Series) -> dict[str, Any]:
     boxes = Snapshot(record.root).boxes()
     own = boxes[boxes["image_id"] == row["image_id"]]
@@ -115,7 +120,7 @@ def _in_snapshot(record: Record, row: pd.Series) -> dict[str, Any]:
         "latest": record.is_latest,
         "image_id": int(row["image_id"]),
         "path": row["path"],
-        "image_sha256": row["sha256"],
+        "image_sha256": _sha256(row),
         "annotations_sha256": annotations_sha256(own),
         "boxes": len(own),
     }

@@ -24,11 +24,14 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
     """
     from agar_pipeline.backup import back_up, restore
     from agar_pipeline.config import agar_home
+    from agar_pipeline.errors import StorageError
     from agar_pipeline.store import Store
 
     if restoring and everything:
         raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")
     path, store = file.expanduser().absolute(), Store(agar_home())
+    if restoring and not path.is_file():
+        raise StorageError(f"there is no backup {path}: give the file that `agar backup FILE` wrote")
     log = (lambda text: None) if as_json else say
     done = restore(path, store, log) if restoring else back_up(path, store, log, everything=everything)
     if as_json:

@@ -30,7 +30,7 @@ def command(image: str, as_json: bool) -> None:
         return
     own = history["image"]
     echo(f"{own['path']} of dataset {own['dataset']}, sample {own['sample_id']}")
-    echo(f"sha256 {own['sha256']}")
+    echo(f"sha256 {own['sha256'] or 'unknown: the photo was missing'}")
     _section("snapshots", history["snapshots"], _snapshot_line)
     _section("splits", history["splits"], lambda row: f"{row['split'][:12]}  {row['part']}")
     _section("trained by", history["trained_by"], lambda row: _user_line(row, "training_run"))
@@ -47,10 +47,8 @@ def _section(title: str, rows: list[dict[str, Any]], line: Any) -> None:
 
 
 def _snapshot_line(row: dict[str, Any]) -> str:
-    return (
-        f"{row['snapshot'][:12]}  photo {row['image_sha256'][:12]}  annotations {row['annotations_sha256'][:12]}  "
-        f"{row['boxes']} boxes  {row['dataset']}"
-    )
+    photo, annotations = (row["image_sha256"] or "missing")[:12], row["annotations_sha256"][:12]
+    return f"{row['snapshot'][:12]}  photo {photo}  annotations {annotations}  {row['boxes']} boxes  {row['dataset']}"
 
 
 def _made_by_line(made_by: dict[str, Any]) -> str:

@@ -129,7 +129,7 @@ def _require_empty(database: Database, dataset: str, where: str) -> None:
     if count:
         raise DatasetError(
             f"dataset {dataset!r} of database {mask(where)} exists and holds {count} samples, nothing was restored\n"
-            f"choose another name, or delete it first: fiftyone datasets delete {dataset}"
+            "choose another name"
         )
 
 

@@ -57,6 +57,13 @@ def _check_place(home: Path) -> Check:
     target = default_home()
     if home != HOME_LINK or target == HOME_LINK:
         return Check("home place", "WARN", found, "set AGAR_HOME to a folder outside it, `agar backup` before")
+    if os.path.lexists(target):
+        return Check(
+            "home place",
+            "WARN",
+            found,
+            f"{target} is there already: move the home to a new folder, set AGAR_HOME to it",
+        )
     old, new, parent = (shlex.quote(str(path)) for path in (home, target, target.parent))
     return Check(
         "home place", "WARN", found, f"when nothing runs: mkdir -p {parent} && mv {old} {new} && ln -s {new} {old}"
