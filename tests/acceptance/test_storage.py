@@ -184,6 +184,7 @@ def test_case_11_two_runs_at_once_compute_each_asset_once(lab: Lab, monkeypatch:
     assert any("another process builds it, waiting for it" in output for output in outputs), "\n".join(outputs)
     lab.require_same()
     assert len(lab.published()) == len(DATA_ASSETS)
+    monkeypatch.setenv("AGAR_HOME", str(lab.home))
     monkeypatch.setenv("DAGSTER_HOME", str(lab.home / "dagster"))
     with dg.DagsterInstance.get() as instance:
         for name in DATA_ASSETS:
