@@ -52,7 +52,7 @@ def test_the_chain_on_ray_is_the_chain_without(ray_cluster: dict[str, str], tmp_
         home = str(tmp_path / name)
         settings = {"AGAR_HOME": home, "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "plates"}
         run = runner({**settings, "DAGSTER_HOME": f"{home}/dagster"})
-        (tmp_path / name / "dagster").mkdir(parents=True)
+        assert run("agar", "env").returncode == 0  # makes the home, with a folder for Dagster in it
         said = materialize(run, compute, **(ray_cluster if name == "ray" else {}))
         assert ("2 Ray worker(s) on 2 node(s)" in said) == (name == "ray")
         on_ray = set(re.findall(r"(\w+) - work on many photos is done by the Ray cluster", said))
