@@ -48,7 +48,7 @@ def explain_input(before: Path, after: Path) -> list[str]:
         return explain_change(Snapshot(before), Snapshot(after))
     if not all((root / "photos.parquet").exists() for root in (before, after)):  # no cache, or an older one
         return []
-    from agar_pipeline.snapshot_diff import summarize_photos
+    from agar_pipeline.photo_changes import summarize_photos
 
     return summarize_photos(CocoCache(before).photos(), CocoCache(after).photos())
 

@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.box_pairing import KINDS, BoxColumns, Kind, near, pair_boxes
+from agar_pipeline.photo_changes import PHOTO_WORDS, compare_photos, counted, name_few
 
-NAMED = 3
-"""A reason names no more images than this."""
 BOX = ["x", "y", "width", "height"]
 
 
@@ -74,6 +73,10 @@ class SnapshotDiff:
     images_removed: tuple[ImageChange, ...]
     files_replaced: tuple[ImageChange, ...]
     """Same sample, other file content."""
+    files_missing: tuple[ImageChange, ...]
+    """Same sample, whose file was there and is not any more."""
+    files_found: tuple[ImageChange, ...]
+    """Same sample, whose file was missing and is there again."""
     files_moved: tuple[ImageChange, ...]
     """Same sample, other path."""
     boxes: tuple[BoxChange, ...]
@@ -88,7 +91,8 @@ class SnapshotDiff:
         """JSON-ready; a side of a box that is not finite is null."""
         plain: dict[str, Any] = {
             name: [{"path": change.path, **asdict(change)} for change in getattr(self, name)]
-            for name in ("images_added", "images_removed", "files_replaced", "files_moved", "boxes_reordered")
+            for name in self.__dataclass_fields__
+            if name != "boxes"
         }
         for kind in KINDS:
             plain[f"boxes_{kind}"] = [
@@ -109,15 +113,15 @@ def diff_tables(before: SnapshotTables, after: SnapshotTables) -> SnapshotDiff:
     old, new = _by_sample(before), _by_sample(after)
     both = new.loc[new.index.isin(old.index)]
     were = old.loc[both.index]
-    about_files = ["sha256", "width", "height"]
-    missing_twice = both[about_files].isna() & were[about_files].isna()
-    replaced = ((both[about_files] != were[about_files]) & ~missing_twice).any(axis=1)
+    photos = compare_photos(were, both)
     moved = both["path"] != were["path"]
     boxes, reordered = _diff_boxes(_group(before, both.index), _group(after, both.index), both)
     return SnapshotDiff(
         images_added=_image_changes(None, new.loc[~new.index.isin(old.index)]),
         images_removed=_image_changes(old.loc[~old.index.isin(new.index)], None),
-        files_replaced=_image_changes(were.loc[replaced], both.loc[replaced]),
+        files_replaced=_image_changes(were.loc[photos.replaced], both.loc[photos.replaced]),
+        files_missing=_image_changes(were.loc[photos.missing], both.loc[photos.missing]),
+        files_found=_image_changes(were.loc[photos.found], both.loc[photos.found]),
         files_moved=_image_changes(were.loc[moved], both.loc[moved]),
         boxes=tuple(boxes),
         boxes_reordered=_image_changes(were.iloc[reordered], both.iloc[reordered]),
@@ -129,7 +133,9 @@ def summarize(diff: SnapshotDiff) -> list[str]:
     reasons = [
         _reason(diff.images_added, "image added", "images added"),
         _reason(diff.images_removed, "image removed", "images removed"),
-        _reason(diff.files_replaced, "photo replaced", "photos replaced"),
+        _reason(diff.files_replaced, *PHOTO_WORDS["replaced"]),
+        _reason(diff.files_missing, *PHOTO_WORDS["missing"]),
+        _reason(diff.files_found, *PHOTO_WORDS["found"]),
         _reason(diff.files_moved, "photo at another path", "photos at another path"),
         _box_reason(diff.boxes),
         _reason(
@@ -139,19 +145,8 @@ def summarize(diff: SnapshotDiff) -> list[str]:
     return [reason for reason in reasons if reason]
 
 
-def summarize_photos(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
-    """The reason `3 photos replaced: 17.jpg, 18.jpg, 19.jpg` of two tables of file_name and sha256, if any were."""
-    were = before.set_index("file_name")["sha256"]
-    both = after[after["file_name"].isin(were.index)]
-    replaced = both["file_name"][both["sha256"].to_numpy() != were.loc[both["file_name"]].to_numpy()].tolist()
-    words = "photo replaced" if len(replaced) == 1 else "photos replaced"
-    return [f"{len(replaced):,} {words}{_names(replaced)}"] if replaced else []
-
-
 def _reason(changes: Sequence[ImageChange], one: str, many: str) -> str:
-    return (
-        f"{len(changes):,} {one if len(changes) == 1 else many}{_names([c.path for c in changes])}" if changes else ""
-    )
+    return counted([change.path for change in changes], one, many) if changes else ""
 
 
 def _box_reason(changes: Sequence[BoxChange]) -> str:
@@ -161,11 +156,7 @@ def _box_reason(changes: Sequence[BoxChange]) -> str:
     counts = Counter(change.kind for change in changes)
     kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind])
     boxes, images = ("box" if len(changes) == 1 else "boxes"), ("image" if len(paths) == 1 else "images")
-    return f"{len(changes):,} {boxes} changed in {len(paths):,} {images} ({kinds}){_names(paths)}"
-
-
-def _names(paths: Sequence[str]) -> str:
-    return f": {', '.join([*paths[:NAMED], *(['…'] if len(paths) > NAMED else [])])}"
+    return f"{len(changes):,} {boxes} changed in {len(paths):,} {images} ({kinds}){name_few(paths)}"
 
 
 def _plain_box(box: Box | None) -> dict[str, Any] | None:

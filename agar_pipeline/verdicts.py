@@ -6,7 +6,7 @@ Here: reading the verdict. Not here: when it is asked (`building`, `current`), o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from agar_pipeline.artifacts import BboxReport, Split
@@ -41,15 +41,28 @@ def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
     plain = bbox_report.report()
     if plain["ok"]:
         return None
-    broken = [
-        f"{rule} ({finding['count']})"
+    failing = {
+        rule: finding["count"]
         for rule, finding in plain["findings"].items()
         if finding["action"] == "fail" and finding["count"]
-    ]
+    }
+    broken = [f"{rule} ({count})" for rule, count in failing.items()]
+    policy = "max_missing_share and box_policy" if "missing_image" in failing else "box_policy"
     return (
         f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}\n"
-        f"look at {bbox_report.root / 'report.html'}, then mend the labels, or change box_policy in the pipeline file"
+        f"look at {bbox_report.root / 'report.html'}, then {_remedy(failing)}, or change {policy} in the pipeline file"
     )
+
+
+_BAD_FILES = frozenset({"unreadable_image", "damaged_image", "oversized_image", "image_size_mismatch", "unusual_image"})
+
+
+def _remedy(failing: Collection[str]) -> str:
+    """What to mend, by the rules that are broken."""
+    steps = ["put the missing photos back where they were"] if "missing_image" in failing else []
+    steps += ["replace the bad photos"] if _BAD_FILES.intersection(failing) else []
+    others = set(failing) - _BAD_FILES - {"missing_image"}
+    return " and ".join([*steps, *(["mend the labels"] if others else [])])
 
 
 REFUSAL_OF: dict[str, Callable[[Any], str | None]] = {

@@ -68,10 +68,11 @@ ALLOWED = {
     "splitting": {"config", "errors", "file_system", "ownership", "partitions"},
     "media": {"artifacts", "detection", "disk", "errors", "partitions", "progress"},
     "box_pairing": set(),
-    "snapshot_diff": {"box_pairing", "errors"},
+    "photo_changes": set(),
+    "snapshot_diff": {"box_pairing", "errors", "photo_changes"},
     "lineage": {"artifacts", "errors", "store"},
     "photo_history": {"artifacts", "errors", "lineage", "step_code", "store"},
-    "reports": {"config", "detection", "errors", "snapshot_diff"},
+    "reports": {"config", "detection", "errors", "photo_changes", "snapshot_diff"},
     "snapshot_files": {"config", "errors", "detection", "file_system", "ownership", "partitions"},
     "coco_folder": {"config", "errors", "detection", "progress", "snapshot_files"},
     "fiftyone_io": {
@@ -99,7 +100,7 @@ ALLOWED = {
     "plan": {"artifacts", "chain", "errors", "store"},
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
-    "observation": {"artifacts", "config", "ownership", "plan", "snapshot_diff", "steps", "store"},
+    "observation": {"artifacts", "config", "ownership", "photo_changes", "plan", "snapshot_diff", "steps", "store"},
     "export_folder": {"artifacts", "config", "disk", "ownership"},
     "export": {"building", "artifacts", "chain", "config", "errors", "export_folder", "ownership", "sources", "store"},
     "defs": {

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agar_pipeline.photo_changes import summarize_photos
 from agar_pipeline.snapshot_diff import SnapshotDiff, SnapshotTables, diff_tables, summarize
 
 Row = tuple[str, float, float, float, float]
@@ -57,6 +58,23 @@ def test_images_are_told_apart_by_their_sample_ids() -> None:
         "1 photo replaced: s1.jpg",
         "1 photo at another path: elsewhere/4.jpg",
     ]
+
+
+def test_a_photo_that_is_gone_is_missing_and_not_replaced() -> None:
+    names = ["gone", "back", "never", "other", "same"]
+    before = tables({name: [] for name in names}, sha256={"back": None, "never": None})
+    after = tables(
+        {name: [] for name in names}, sha256={"gone": None, "never": None, "other": "x"}, width={"gone": None}
+    )
+    diff = diff_tables(before, after)
+    words = ["1 photo replaced: other.jpg", "1 photo missing on disk: gone.jpg", "1 photo no longer missing: back.jpg"]
+    assert summarize(diff) == words
+    plain = diff.to_plain()
+    assert [[each["sample_id"] for each in plain[f"files_{kind}"]] for kind in ("replaced", "missing", "found")] == [
+        *(["other"], ["gone"], ["back"])
+    ]
+    caches = [each.images.rename(columns={"path": "file_name"})[["file_name", "sha256"]] for each in (before, after)]
+    assert summarize_photos(*caches) == words
 
 
 @pytest.mark.parametrize(

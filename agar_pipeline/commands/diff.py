@@ -20,7 +20,7 @@ def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) 
 
     A snapshot is latest, previous, a fingerprint (or its first letters), or a folder.
     """
-    from agar_pipeline.commands.diff_words import change_lines, snapshot_side
+    from agar_pipeline.commands.diff_words import change_lines, next_step, snapshot_side
     from agar_pipeline.config import agar_home
     from agar_pipeline.lineage import find_snapshot
     from agar_pipeline.ownership.originals import Originals
@@ -48,4 +48,4 @@ def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) 
     echo("\n".join(change_lines(diff)))
     if html is not None:
         echo(f"page: {html.absolute()}")
-    echo("next: agar plan" if diff.is_empty else f"next: agar restore {old.manifest.fingerprint[:12]} --dataset NAME")
+    echo(f"next: {next_step(diff, old)}")

@@ -37,3 +37,10 @@ def change_lines(diff: SnapshotDiff) -> list[str]:
     if len(counts) > len(shown):
         lines.append(f"… and {len(counts) - len(shown)} more images")
     return lines
+
+
+def next_step(diff: SnapshotDiff, before: Snapshot) -> str:
+    """A command, or what to do about files, which no restore of labels brings back."""
+    if diff.files_missing:
+        return "put the missing photos back where they were, then agar plan"
+    return "agar plan" if diff.is_empty else f"agar restore {before.manifest.fingerprint[:12]} --dataset NAME"

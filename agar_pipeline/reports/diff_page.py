@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photo_changes import PHOTO_WORDS
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
 from agar_pipeline.reports.render import plural, whole, write_page
 from agar_pipeline.snapshot_diff import BOX, Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
@@ -29,6 +30,16 @@ WORDS = {
     "moved": "moved",
     "relabelled": "relabelled",
     "edited": "other attributes",
+}
+_PHOTO_SENTENCES = {
+    "replaced": "the photo was replaced in place",
+    "missing": "the photo is missing: put the file back",
+    "found": "the photo was missing and is there again",
+}
+_NO_PICTURE: dict[tuple[str, Side], str] = {
+    ("replaced", "before"): "The photo of then is gone: another one lies in its place.",
+    ("missing", "after"): "The file was not there when this snapshot was taken.",
+    ("found", "before"): "The file was not there when this snapshot was taken.",
 }
 
 
@@ -48,7 +59,8 @@ class _Plate:
 
     image: ImageChange
     changes: tuple[BoxChange, ...]
-    is_replaced: bool
+    photo: str = ""
+    """A kind of `snapshot_diff.PHOTO_WORDS`; empty where the photo is the same."""
 
 
 def write_diff_page(path: Path, diff: SnapshotDiff, before: DiffSide, after: DiffSide) -> None:
@@ -68,20 +80,20 @@ def write_diff_page(path: Path, diff: SnapshotDiff, before: DiffSide, after: Dif
 
 
 def _plates(diff: SnapshotDiff) -> list[_Plate]:
-    """The images that differ: those with most changed boxes first, then replaced ones, added ones, removed ones."""
+    """The images that differ: those with most changed boxes first, then those with another photo, added, removed."""
     changes: dict[str, list[BoxChange]] = defaultdict(list)
     for change in diff.boxes:
         changes[change.sample_id].append(change)
-    replaced = {image.sample_id: image for image in diff.files_replaced}
+    photos = {image.sample_id: (image, kind) for kind in PHOTO_WORDS for image in getattr(diff, f"files_{kind}")}
     moved = {image.sample_id: image for image in diff.files_moved}
     plates = []
     for sample_id in sorted(changes, key=lambda sample_id: -len(changes[sample_id])):
         own = tuple(changes[sample_id])
         same = ImageChange(sample_id, own[0].path, own[0].path, 0)
-        image = replaced.get(sample_id) or moved.get(sample_id) or same
-        plates.append(_Plate(image, own, sample_id in replaced))
-    plates += [_Plate(image, (), True) for sample_id, image in replaced.items() if sample_id not in changes]
-    return plates + [_Plate(image, (), False) for image in (*diff.images_added, *diff.images_removed)]
+        image, photo = photos.get(sample_id, (moved.get(sample_id, same), ""))
+        plates.append(_Plate(image, own, photo))
+    plates += [_Plate(image, (), photo) for sample_id, (image, photo) in photos.items() if sample_id not in changes]
+    return plates + [_Plate(image, ()) for image in (*diff.images_added, *diff.images_removed)]
 
 
 def _figures(diff: SnapshotDiff) -> list[dict[str, Any]]:
@@ -97,6 +109,10 @@ def _figures(diff: SnapshotDiff) -> list[dict[str, Any]]:
     ]
     if counts["edited"]:
         items.append(("boxes edited", counts["edited"], "same label and place, other attributes"))
+    if diff.files_missing:
+        items.append(("photos missing", len(diff.files_missing), "same sample, its file is not there any more"))
+    if diff.files_found:
+        items.append(("photos found", len(diff.files_found), "same sample, its file was missing"))
     if diff.files_moved:
         items.append(("photos elsewhere", len(diff.files_moved), "same sample, another path"))
     return [{"label": label, "value": whole(value), "words": words, "null": False} for label, value, words in items]
@@ -111,8 +127,8 @@ def _pair(plate: _Plate, before: DiffSide, after: DiffSide) -> dict[str, Any]:
     what = [_sentence(change) for change in plate.changes[:8]]
     if len(plate.changes) > len(what):
         what.append(f"and {len(plate.changes) - len(what)} more, see below")
-    if plate.is_replaced:
-        what.insert(0, "the photo was replaced in place")
+    if plate.photo:
+        what.insert(0, _PHOTO_SENTENCES[plate.photo])
     if plate.image.path_before is None:
         what = [f"image added, with {plural(plate.image.boxes, 'box', 'boxes')}"]
     if plate.image.path_after is None:
@@ -127,8 +143,8 @@ def _picture(plate: _Plate, side: DiffSide, which: Side) -> dict[str, str]:
     if path is None:
         item["note"] = "This snapshot does not hold the image."
         return item
-    if plate.is_replaced and which == "before":
-        item["note"] = "The photo of then is gone: another one lies in its place."
+    if (plate.photo, which) in _NO_PICTURE:
+        item["note"] = _NO_PICTURE[plate.photo, which]
         return item
     changed = [box for change in plate.changes if (box := getattr(change, which)) is not None]
     layers = [
@@ -166,7 +182,7 @@ def _rows(diff: SnapshotDiff) -> list[dict[str, str]]:
     for words, images in (
         ("image added", diff.images_added),
         ("image removed", diff.images_removed),
-        ("photo replaced", diff.files_replaced),
+        *((PHOTO_WORDS[kind][0], getattr(diff, f"files_{kind}")) for kind in PHOTO_WORDS),
         ("photo elsewhere", diff.files_moved),
         ("boxes in another order", diff.boxes_reordered),
     ):

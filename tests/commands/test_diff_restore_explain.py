@@ -123,6 +123,8 @@ def test_diff_says_exactly_what_was_edited(edited: Edited) -> None:
         "images_added": [added],
         "images_removed": [gone],
         "files_replaced": [replaced],
+        "files_missing": [],
+        "files_found": [],
         "files_moved": [],
         "boxes_reordered": [],
         "boxes_added": [],

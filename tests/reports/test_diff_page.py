@@ -50,3 +50,13 @@ def test_a_large_diff_shows_some_photos_and_lists_the_rest(tmp_path: Path) -> No
 def test_equal_snapshots_say_so(tmp_path: Path) -> None:
     one = side("a", tmp_path, 5, "x", ["1.jpg"])
     assert "hold the same images and boxes" in write(tmp_path, one, one)
+
+
+def test_a_photo_that_is_gone_is_called_missing(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40), "grey").save(tmp_path / "1.jpg")
+    before, after = side("a", tmp_path, 5, "x", ["1.jpg"]), side("b", tmp_path, 5, "x", ["1.jpg"])
+    after.tables.images["sha256"] = None
+    html = write(tmp_path, before, after)
+    assert "the photo is missing: put the file back" in html
+    assert html.count("data:image/jpeg") == 1
+    assert "replaced in place" not in html

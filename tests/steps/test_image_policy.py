@@ -16,6 +16,7 @@ from agar_pipeline.artifacts import BboxReport, CocoCache, Split
 from agar_pipeline.config import PipelineConfig, from_plain
 from agar_pipeline.steps import bbox_report, coco_cache
 from agar_pipeline.store import Key, Store
+from agar_pipeline.verdicts import refusal_of_boxes
 from tests.steps.test_data_steps import GOOD_BOXES, make_snapshot, quiet
 
 PLAIN = {"name": "x", "snapshot": {"dataset": "x"}, "class_map": {"S.aureus": 1, "S. aureus": 1, "E.coli": 2}}
@@ -79,6 +80,9 @@ def test_more_missing_images_than_the_gate_lets_pass_fail_whatever_the_policy(ho
     assert plain["missing_ratio"] == 0.1
     assert plain["findings"]["missing_image"] == {"count": 1, "action": "fail"}
     assert not plain["ok"]
+    refusal = str(refusal_of_boxes(report))
+    assert "missing_image (1); first: train, 4.jpg" in refusal
+    assert "then put the missing photos back where they were, or change max_missing_share and box_policy" in refusal
 
 
 @pytest.mark.parametrize(

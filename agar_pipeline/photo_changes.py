@@ -1,0 +1,62 @@
+"""Which photos of two tables hold something else, are missing or are there again; in words.
+
+Here: comparing by what was hashed when the tables were written. Not here: boxes (`snapshot_diff`), or the files as they
+are now (`photo_content`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+_NAMED = 3
+"""A reason names no more images than this."""
+
+
+@dataclass(frozen=True)
+class PhotoComparison:
+    """Which rows of two tables of the same photos differ in the file."""
+
+    replaced: pd.Series
+    missing: pd.Series
+    found: pd.Series
+
+
+PHOTO_WORDS = {
+    "replaced": ("photo replaced", "photos replaced"),
+    "missing": ("photo missing on disk", "photos missing on disk"),
+    "found": ("photo no longer missing", "photos no longer missing"),
+}
+"""Each kind of `PhotoComparison` → words for one, and for several."""
+
+
+def compare_photos(before: pd.DataFrame, after: pd.DataFrame) -> PhotoComparison:
+    """Compare files row by row, by `sha256` and, where the tables have it, the size in pixels.
+
+    A file without a hash could not be read: it is not there.
+    """
+    gone, was_gone = after["sha256"].isna(), before["sha256"].isna()
+    known = [name for name in ("sha256", "width", "height") if name in before and name in after]
+    unknown_twice = after[known].isna() & before[known].isna()
+    differs = ((after[known] != before[known]) & ~unknown_twice).any(axis=1)
+    return PhotoComparison(differs & (gone == was_gone), gone & ~was_gone, was_gone & ~gone)
+
+
+def summarize_photos(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """Reasons such as `3 photos replaced: 17.jpg, 18.jpg, 19.jpg` of two tables of file_name and sha256."""
+    were, now = before.set_index("file_name"), after.set_index("file_name")
+    both = now.loc[now.index.isin(were.index)]
+    photos = compare_photos(were.loc[both.index], both)
+    names = {kind: both.index[getattr(photos, kind)].tolist() for kind in PHOTO_WORDS}
+    return [counted(names[kind], *words) for kind, words in PHOTO_WORDS.items() if names[kind]]
+
+
+def counted(names: Sequence[str], one: str, many: str) -> str:
+    """How many, of what, and the first of their names."""
+    return f"{len(names):,} {one if len(names) == 1 else many}{name_few(names)}"
+
+
+def name_few(names: Sequence[str]) -> str:
+    return f": {', '.join([*names[:_NAMED], *(['…'] if len(names) > _NAMED else [])])}"
