@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from agar_pipeline import disk
@@ -22,7 +23,8 @@ from agar_pipeline.backup_file import Writer, remove_unfinished, unpack, write_b
 from agar_pipeline.config import SnapshotConfig, configs_dir, load_pipeline
 from agar_pipeline.errors import PipelineError, StorageError
 from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.fiftyone_io.dump import dump_database, find_conflicts, restore_database
+from agar_pipeline.fiftyone_io.dump import dump_database, restore_database
+from agar_pipeline.fiftyone_io.dump_conflicts import find_conflicts
 from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
 from agar_pipeline.secrets import mask
 from agar_pipeline.store import Key, Store, find_faults
@@ -165,10 +167,17 @@ def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
             more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
             raise StorageError(
                 f"{home} has something else already: {', '.join(conflicts[:_SHOWN])}{more}; nothing was restored\n"
-                f"restore {path.name} into an empty home (AGAR_HOME=NEW), or delete them there first"
+                f"both stay if the backup gets a home of its own: AGAR_HOME={quote(str(_free_place(home)))} "
+                f"agar backup --restore {quote(str(path))}"
             )
         log("filling the database")
         return restore_database(uri, folder)
+
+
+def _free_place(home: Path) -> Path:
+    """A name beside a home that nothing has."""
+    names = (f"{home.name}-restored{number}" for number in ("", *range(2, 1000)))
+    return next(place for place in map(home.with_name, names) if not os.path.lexists(place))
 
 
 def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:

@@ -17,7 +17,7 @@ from typing import Any
 from agar_pipeline.agreement import find_conflict
 from agar_pipeline.artifacts import Ancestor, Artifact, Manifest, digest_config
 from agar_pipeline.chain import SOURCE, Node
-from agar_pipeline.config import pipeline_name
+from agar_pipeline.config.chosen import chosen_words
 from agar_pipeline.errors import ArtifactError, PipelineError, SharedStoreError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.verdicts import REFUSAL_OF, require
@@ -157,14 +157,14 @@ class Current:
         except ArtifactError as error:
             return str(error)
         if latest is None or manifest is None:
-            return f"{key} was never built in {self._store.home} for pipeline {pipeline_name()}"
+            return f"{key} was never built in {self._store.home} for {chosen_words()}"
         if conflict := find_conflict({**beside, key: key.kind.open(latest)}):
             return conflict
         for name in self._nodes[key].inputs:
             if name != SOURCE and self.find(name) is None:
                 return self._why(name, {})
         if manifest.config != self._nodes[key].recorded_config:
-            return f"{key} in {latest} was built from another config than {key} of pipeline {pipeline_name()} has now"
+            return f"{key} in {latest} was built from another config than {key} of {chosen_words()} has now"
         return f"{key} in {latest} was built by another version of the code, or from other inputs than today's"
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,11 @@ def _require_unedited(database: Database, document: dict[str, Any], fields: RunF
 def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
     document = database.datasets.find_one({"name": dataset})
     if document is None:
-        raise DatasetError(f"dataset {dataset!r} is not in this database any more: see `fiftyone datasets list`")
+        there = name_some(sorted(str(name) for name in database.datasets.distinct("name") if name)) or "none"
+        raise DatasetError(
+            f"dataset {dataset!r} is not in this database any more, which has: {there}\n"
+            f"import it again, or take its labels from a snapshot: agar restore FINGERPRINT --dataset {quote(dataset)}"
+        )
     return document
 
 

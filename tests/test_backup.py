@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import tarfile
@@ -159,10 +160,33 @@ def test_labels_that_are_there_are_never_replaced(saved: Path, tmp_path: Path) -
 
     change(home, theirs)
     before = everything_in(home)
-    with pytest.raises(StorageError, match="has something else already: dataset 'plates'; nothing was restored"):
+    with pytest.raises(
+        StorageError, match="has something else already: another dataset 'plates'; nothing was restored"
+    ):
         restore(saved, Store(home), quiet)
     assert everything_in(home) == before
     assert not list(Store(home).published())
+
+
+def test_labels_edited_since_are_named_by_their_dataset_and_the_next_step_works(
+    lab: Path, saved: Path, tmp_path: Path
+) -> None:
+    home, run = tmp_path / "my home", runner({})
+    restore(saved, Store(home), quiet)
+
+    def by_hand(database: Any) -> None:
+        samples = database[database["datasets"].find_one({"name": "plates"})["sample_collection_name"]]
+        samples.update_one({}, {"$set": {"ground_truth.detections.0.label": "mine"}})
+
+    change(home, by_hand)
+    before = everything_in(home)
+    done = run("agar", "backup", "--restore", str(saved), AGAR_HOME=str(home))
+    assert done.returncode == 1
+    assert "has something else already: dataset 'plates' (1 document differs); nothing was restored" in done.stderr
+    variable, *words = shlex.split(done.stderr.partition("a home of its own: ")[2])
+    assert run(*words, AGAR_HOME=variable.removeprefix("AGAR_HOME=")).returncode == 0
+    assert everything_in(tmp_path / "my home-restored") == everything_in(lab)
+    assert everything_in(home) == before
 
 
 def test_another_dataset_beside_it_stays_as_it_is(saved: Path, tmp_path: Path) -> None:
@@ -285,12 +309,12 @@ def test_a_restore_that_was_killed_is_gone_on_with(lab: Path, saved: Path, tmp_p
     script = (
         "import os, sys; from pathlib import Path; from agar_pipeline import backup\n"
         "from agar_pipeline.store import Store; from agar_pipeline.fiftyone_io import dump\n"
-        "after = int(sys.argv[3]); really = dump._compare; calls = [0]\n"
+        "after = int(sys.argv[3]); really = dump.compare_documents; calls = [0]\n"
         "def compare(*words):\n"
         "    calls[0] += 1\n"
         "    if calls[0] > after: os.kill(os.getpid(), 9)\n"
         "    return really(*words)\n"
-        "dump._compare = compare\n"
+        "dump.compare_documents = compare\n"
         "backup.restore(Path(sys.argv[1]), Store(Path(sys.argv[2])), print)\n"
     )
     ended = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from agar_pipeline.chain import Node
+from agar_pipeline.config.chosen import chosen_words
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key
 
@@ -23,11 +24,11 @@ def select_keys(nodes: Mapping[Key, Node], assets: Sequence[str], experiment: st
     by_name = {str(key): key for key in nodes}
     unknown = [name for name in assets if name.removeprefix("+") not in by_name]
     if unknown:
-        raise ConfigError(f"no asset {unknown[0]!r} in this pipeline; there are: {', '.join(by_name)}")
+        raise ConfigError(f"no asset {unknown[0]!r} in {chosen_words()}; there are: {', '.join(by_name)}")
     experiments = sorted({key.experiment for key in nodes if key.experiment})
     if experiment is not None and experiment not in experiments:
         raise ConfigError(
-            f"experiment {experiment!r} is not orchestrated by this pipeline, which has: {', '.join(experiments)}\n"
+            f"experiment {experiment!r} is not orchestrated by {chosen_words()}, which has: {', '.join(experiments)}\n"
             "add it to `experiments` in the pipeline file, or train it alone: agar train experiment=…"
         )
     chosen = {by_name[name.removeprefix("+")] for name in assets} or set(nodes)

@@ -127,39 +127,6 @@ def read_dumped(folder: Path) -> list[Dumped]:
         raise DatabaseError(f"{folder / COLLECTIONS} is no list of collections: {error!r}") from error
 
 
-def find_conflicts(uri: str, folder: Path) -> list[str]:
-    """What of a dump cannot be put into a database, as something else has its place; documents that are equal can."""
-    dumped = read_dumped(folder)
-    found: list[str] = []
-    with connect(uri) as client:
-        for each in dumped:
-            collection = client[each.database][each.name]
-            if each.name == "config":
-                found += _other_version(collection, folder / each.file)
-                continue
-            if each.name == "datasets":
-                mine = {doc["name"]: doc["_id"] for doc in _documents(folder / each.file)}
-                there = collection.find({"name": {"$in": list(mine)}}, {"name": 1})
-                found += [f"dataset {doc['name']!r}" for doc in there if doc["_id"] != mine[doc["name"]]]
-            for batch in _batches(folder / each.file):
-                _, other = _compare(collection, batch)
-                found += [_word(each, document) for document in other]
-    return sorted(set(found))
-
-
-def _word(each: Dumped, document: RawBSONDocument) -> str:
-    return f"dataset {document['name']!r}" if each.name == "datasets" else f"{each.name} {document['_id']}"
-
-
-def _other_version(collection: Collection, path: Path) -> list[str]:
-    """FiftyOne keeps one document there, which says what version the whole database is of."""
-    there = collection.find_one({})
-    mine = next(iter(_documents(path)), None)
-    if there is None or mine is None or there.get("version") == mine.get("version"):
-        return []
-    return [f"a database of FiftyOne {there.get('version')}, the backup's is of {mine.get('version')}"]
-
-
 def restore_database(uri: str, folder: Path) -> int:
     """Insert what is missing, datasets last; returns how many documents that were.
 
@@ -191,8 +158,8 @@ def _restore(client: MongoClient, each: Dumped, path: Path, inserted: list[tuple
     for index in each.indexes:
         settings = {name: value for name, value in index.items() if name not in ("v", "key", "ns")}
         collection.create_index(list(index["key"].items()), **settings)
-    for batch in _batches(path):
-        missing, _ = _compare(collection, batch)
+    for batch in read_batches(path):
+        missing, _ = compare_documents(collection, batch)
         if missing:
             inserted.append((collection, [document["_id"] for document in missing]))
             collection.insert_many(missing, ordered=False)
@@ -201,13 +168,13 @@ def _restore(client: MongoClient, each: Dumped, path: Path, inserted: list[tuple
 def _require_same(collection: Collection, each: Dumped, path: Path) -> None:
     if each.name == "config":
         return
-    for batch in _batches(path):
-        missing, other = _compare(collection, batch)
+    for batch in read_batches(path):
+        missing, other = compare_documents(collection, batch)
         if missing or other:
             raise DatabaseError(f"{each.name} in the database is not as it was saved: {len(missing + other)} documents")
 
 
-def _compare(
+def compare_documents(
     collection: Collection, batch: Sequence[RawBSONDocument]
 ) -> tuple[list[RawBSONDocument], list[RawBSONDocument]]:
     """Those of a batch that are not in a collection, and those that are other there."""
@@ -222,15 +189,17 @@ def _compare(
     return missing, other
 
 
-def _documents(path: Path) -> Iterator[RawBSONDocument]:
+def read_documents(path: Path) -> Iterator[RawBSONDocument]:
+    """All documents of one file of a dump."""
     with path.open("rb") as stream:
         yield from bson.decode_file_iter(stream, _RAW)
 
 
-def _batches(path: Path) -> Iterator[list[RawBSONDocument]]:
+def read_batches(path: Path) -> Iterator[list[RawBSONDocument]]:
+    """The same, as many at once as are well asked for."""
     batch: list[RawBSONDocument] = []
     size = 0
-    for document in _documents(path):
+    for document in read_documents(path):
         batch.append(document)
         size += len(document.raw)
         if len(batch) == _BATCH or size > _BATCH_BYTES:

@@ -223,7 +223,10 @@ def _prepared(database: Database, dataset: str, text_fields: list[str], prepare:
             return document
         if attempt == 0:
             prepare(dataset, text_fields)
-    raise DatasetError(f"FiftyOne did not make dataset {dataset!r} ready for an import: see `fiftyone datasets info`")
+    raise DatasetError(
+        f"FiftyOne did not make dataset {dataset!r} ready for an import: it must be persistent, of images, and have a "
+        f"field {IMPORT_FIELD!r} of detections\nimport into a new one: --dataset NAME"
+    )
 
 
 def _is_prepared(document: dict[str, Any], text_fields: list[str]) -> bool:

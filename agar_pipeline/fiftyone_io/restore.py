@@ -108,7 +108,10 @@ def restore_at(
             prepare(dataset, label_field, sorted(_text_fields(_read_columns(folder)).values()))
             document = database.datasets.find_one({"name": dataset})
             if document is None:
-                raise DatasetError(f"FiftyOne did not make dataset {dataset!r}: see `fiftyone datasets list`")
+                raise DatasetError(
+                    f"FiftyOne did not make dataset {dataset!r}, nothing was restored: restore again; "
+                    "`agar launch-check` tells how the database is"
+                )
             samples = database[document["sample_collection_name"]]
             images = boxes = 0
             for batch in _documents(folder, document["_id"], label_field):

@@ -21,6 +21,7 @@ from bson import json_util
 from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.config.chosen import explain_choice
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.trusted_documents import require_reading
 from agar_pipeline.ownership.insertions import find_unfinished
@@ -111,8 +112,8 @@ def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, An
     if document is None:
         names = sorted(str(name) for name in database.datasets.distinct("name") if name)
         raise DatasetError(
-            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`\n"
-            f"there are: {shorten(names)}; import it, or correct snapshot.dataset"
+            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`, "
+            f"which has: {shorten(names)}\n{explain_choice(config.dataset, names)}"
         )
     unfinished = find_unfinished(database, config.dataset)
     if unfinished is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.config import SnapshotConfig, load_pipeline
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io import source
 from agar_pipeline.fiftyone_io.import_agar import import_agar
 from agar_pipeline.fiftyone_io.observe import observe_at, observe_dataset
 from agar_pipeline.snapshot_files.content_hash import Observation
+from tests.conftest import CHECKOUT
 from tests.fiftyone_io.conftest import collection_of, resolver
 
 Edit = Callable[[Any, Path], object]
@@ -135,6 +137,25 @@ def test_a_dataset_without_samples_says_so(uri: str, home: Path, database: Any, 
 def test_a_missing_dataset_lists_those_that_are_there(uri: str, home: Path) -> None:
     with pytest.raises(DatasetError, match=r"'nope' is not in 'fiftyone'[\s\S]*template.*views"):
         observe_dataset(SnapshotConfig(dataset="nope"), home)
+
+
+def test_a_forgotten_pipeline_is_named_with_the_one_that_was_meant(
+    uri: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AGAR_PIPELINE", raising=False)
+    monkeypatch.setenv("AGAR_CONFIGS", str(tmp_path / "configs"))
+    shutil.copytree(CHECKOUT / "configs", tmp_path / "configs")
+    (tmp_path / "configs" / "pipeline" / "mine.yaml").write_text("snapshot: {dataset: views}\nclass_map: {a: 1}\n")
+    with pytest.raises(DatasetError) as caught:
+        observe_dataset(load_pipeline().fiftyone_snapshot, home)
+    told = str(caught.value)
+    assert "'demo' is not in 'fiftyone' of `database: embedded`, which has: " in told
+    assert "it is that of pipeline 'demo' (AGAR_PIPELINE is not set); other pipelines: agar_lower, " in told
+    assert "mine (reads 'views'); next: export AGAR_PIPELINE=mine, or agar demo" in told
+    monkeypatch.setenv("AGAR_PIPELINE", "mine")
+    (tmp_path / "configs" / "pipeline" / "mine.yaml").write_text("snapshot: {dataset: nope}\nclass_map: {a: 1}\n")
+    with pytest.raises(DatasetError, match=r"pipeline 'mine' \(AGAR_PIPELINE\).*next: import it, or correct snapshot"):
+        observe_dataset(load_pipeline().fiftyone_snapshot, home)
 
 
 def test_a_file_that_goes_changes_the_version_and_all_that_go_are_an_error(

@@ -1,0 +1,43 @@
+"""Which pipeline is meant, in words: most wrong answers of a new shell come from a variable that is not set there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+from agar_pipeline.config.compose import load_pipeline
+from agar_pipeline.config.places import pipeline_name
+from agar_pipeline.config.words import names_in
+from agar_pipeline.errors import ConfigError
+
+
+def chosen_words() -> str:
+    """The pipeline that commands mean, and why it is that one."""
+    why = "AGAR_PIPELINE" if os.environ.get("AGAR_PIPELINE") else "AGAR_PIPELINE is not set"
+    return f"pipeline {pipeline_name()!r} ({why})"
+
+
+def explain_choice(dataset: str, there: Collection[str]) -> str:
+    """What to do where a FiftyOne dataset is not there: another pipeline may be meant.
+
+    Args:
+        dataset: The missing one.
+        there: The datasets of the database.
+    """
+    if _dataset_of(pipeline_name()) != dataset:  # it was named on the command line
+        return "import it, or name another one"
+    others = {name: _dataset_of(name) for name in names_in("pipeline") if name != pipeline_name()}
+    ready = [name for name, reads in others.items() if reads in there]
+    steps = [f"export AGAR_PIPELINE={name}" for name in ready[:1]]
+    steps += ["agar demo"] if pipeline_name() == "demo" else ["import it", "correct snapshot.dataset"]
+    words = [f"{name} (reads {others[name]!r})" if name in ready else name for name in others]
+    return f"it is that of {chosen_words()}; other pipelines: {', '.join(words) or 'none'}; next: {', or '.join(steps)}"
+
+
+def _dataset_of(name: str) -> str | None:
+    """The FiftyOne dataset that a pipeline file reads; None where it reads none, or cannot be read."""
+    try:
+        source = load_pipeline(name).snapshot
+    except ConfigError:
+        return None
+    return source.dataset if source.source == "fiftyone" else None
