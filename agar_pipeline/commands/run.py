@@ -64,8 +64,9 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     if unshared := shared_trouble(store):
         say(unshared)
     if trouble and Key("snapshot") in chosen:
-        go_on = "\nto go on with the data as it was, name what to run: agar run ASSET…"
-        raise DatasetError(f"{trouble}{go_on if store.latest(Key('snapshot')) or store.shared else ''}")
+        if store.latest(Key("snapshot")) or store.shared:
+            raise DatasetError(f"{trouble}\nto go on with the data as it was, name what to run: agar run ASSET…")
+        raise DatasetError(trouble)
     if trouble:
         say(f"note: the dataset was not looked at: {trouble}")
     stale = [planned for planned in plan if planned.key in chosen and (planned.state != "fresh" or planned.elsewhere)]

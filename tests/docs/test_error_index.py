@@ -48,6 +48,7 @@ WORDLESS = {
     "DatabaseError(explain(error, uri))",
     "ImageFileError(f'{found.reason}: {found.next_step}')",  # find_image_file
     "TrainingError(explain_memory(config, conductor.module.batch_names, error))",
+    "DatasetError(trouble)",  # of the error that was met when the dataset was looked at
     "SharedStoreError(trouble)",  # the same again, without asking
     "self.problems.append(problem)",  # Reading.add_problem
     "TrainingError(f'{error}\\n{kept}')",  # any of the others
