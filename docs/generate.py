@@ -1,14 +1,20 @@
-"""Fills the reference pages from the code when the site is built: commands from click, keys from the dataclasses."""
+"""Fills the reference pages from the code: commands from click when the site is built, keys from the dataclasses.
+
+The tables of keys are also in the page itself, for readers of the checkout: `python -m docs.generate` writes them, and
+a test holds them up to date.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,7 +25,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """mkdocs calls it for each page."""
     for mark, make in MARKS.items():
         if mark in markdown:
-            markdown = markdown.replace(mark, "\n".join(make()))
+            made = "\n".join([mark, *make(), "", END])
+            written = re.compile(f"{mark}(?:(?:(?!<!-- ).)*{END})?", re.DOTALL)
+            markdown = written.sub(lambda _, made=made: made, markdown)  # type: ignore[misc]
     return markdown
 
 
@@ -150,4 +158,10 @@ MARKS = {
     "<!-- experiment file -->": describe_experiment_file,
     "<!-- box rules -->": describe_rules,
 }
-"""What stands in a page → what takes its place."""
+"""What stands in a page → what follows it, up to `END`."""
+END = "<!-- end -->"
+KEPT = Path(__file__).parent / "reference" / "configuration.md"
+"""The page that holds in the checkout what is generated."""
+
+if __name__ == "__main__":
+    KEPT.write_text(on_page_markdown(KEPT.read_text()))

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from agar_pipeline.commands import agar
-from docs.generate import commands_of
+from docs.generate import KEPT, commands_of, on_page_markdown
 from tests.conftest import CHECKOUT
 from tests.docs.pages import DOCS, PAGES, blocks
 from tests.test_web_ui import CHROMIUM, FLAGS, api
@@ -45,6 +45,12 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(si
     commands = (site / "reference" / "commands" / "index.html").read_text()
     assert "agar launch-check" in commands
     assert "batch_size" in (site / "reference" / "configuration" / "index.html").read_text()
+
+
+def test_the_tables_of_keys_in_the_checkout_are_up_to_date() -> None:
+    page = KEPT.read_text()
+    assert on_page_markdown(page) == page, "the configs changed: run .venv/bin/python -m docs.generate, and commit it"
+    assert "| `group_duplicates` |" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is here to press a button in")
