@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     start_importing()
     sys.excepthook = _show_traceback
+    warnings.showwarning = _show_warning
     try:
         color = False if os.environ.get("NO_COLOR") else None
         sys.exit(agar.main(given, prog_name="agar", standalone_mode=False, color=color))
@@ -111,6 +113,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A bug's, or any error's with `--debug`: as Python shows it, but without passwords."""
     click.echo(mask(printable("".join(traceback.format_exception(kind, error, trace)))), err=True, nl=False)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One of ours is a line for people; all others as Python shows them."""
+    if category.__module__.startswith("agar_pipeline."):
+        click.echo(f"warning: {printable(str(message))}", err=True)
+    else:
+        _show_other_warning(message, category, filename, lineno, file, line)
+
+
+_show_other_warning = warnings.showwarning
 
 
 def _in_words(error: PipelineError | OSError | ModuleNotFoundError) -> PipelineError | None:

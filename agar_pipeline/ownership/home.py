@@ -19,6 +19,7 @@ from pathlib import Path
 from agar_pipeline import disk
 from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, agar_home, default_home
 from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.home_place import warn_of_place
 
 FORMAT = 1
 """Of a home, as its marker says; raised when an older version could no longer use it."""
@@ -152,6 +153,7 @@ def _make(home: Path) -> None:
     disk.sync(draft)
     draft.replace(home / HOME_MARKER)
     disk.sync(home)
+    warn_of_place(home)
 
 
 def _make_private(home: Path) -> None:

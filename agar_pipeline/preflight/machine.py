@@ -12,10 +12,11 @@ from importlib import metadata, util
 from pathlib import Path
 
 from agar_pipeline import disk
-from agar_pipeline.config import CHECKOUT, HOME_LINK, default_home
+from agar_pipeline.config import HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
 from agar_pipeline.file_system import doubt, mounted, require_locks
 from agar_pipeline.ownership.home import open_home, scratch_folder
+from agar_pipeline.ownership.home_place import tree_around
 from agar_pipeline.preflight.check import Check
 
 SHM_BYTES = 512_000_000
@@ -51,9 +52,10 @@ def check_storage(home: Path) -> Iterator[Check]:
 
 def _check_place(home: Path) -> Check:
     """Whether the home lies where nobody tidies up."""
-    if not home.is_relative_to(CHECKOUT):
+    tree = tree_around(home)
+    if tree is None:
         return Check("home place", "OK", f"{home} is outside the checkout")
-    found = f"{home} is in the checkout: `git clean -dx` deletes labels, snapshots and checkpoints"
+    found = f"{home} is in {tree}: `git clean -dx` there deletes labels, snapshots and checkpoints"
     target = default_home()
     if home != HOME_LINK or target == HOME_LINK:
         return Check("home place", "WARN", found, "set AGAR_HOME to a folder outside it, `agar backup` before")

@@ -14,6 +14,7 @@ import pytest
 
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.home import open_home, require_own, scratch_folder, sweep_scratch
+from agar_pipeline.plates import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.conftest import BIN, CHECKOUT, edit_samples, runner
 from tests.test_upkeep import build_split
@@ -144,8 +145,6 @@ def agar(checkout: Path, *arguments: str, data: Path, **more: str) -> str:
 
 
 def test_labels_and_artifacts_survive_git_clean_and_a_move_of_the_checkout(tmp_path: Path) -> None:
-    from agar_pipeline.plates import generate_plates
-
     checkout, data = clone(tmp_path), tmp_path / "data"
     generate_plates(tmp_path / "plates", 6, size_px=128, seed=5)
     words = ("import", "agar", "--images-dir", str(tmp_path / "plates"), "--dataset", "plates", "--pipeline", "mine")
@@ -176,6 +175,21 @@ def test_labels_and_artifacts_survive_git_clean_and_a_move_of_the_checkout(tmp_p
     assert f"AGAR_HOME={home}" in agar(moved, "agar", "env", data=data), "the link was followed, and is remembered"
     labels = edit_samples(home, "plates", lambda samples: samples.distinct("ground_truth.detections.label"))
     assert "seen by a person" in labels
+
+
+def test_a_home_that_git_would_clean_is_warned_about_where_it_is_made(tmp_path: Path) -> None:
+    (tmp_path / "tree" / ".git").mkdir(parents=True)
+    home, run = tmp_path / "tree" / "data" / "home", runner({})
+    generate_plates(tmp_path / "plates", 2, size_px=64, seed=5)
+    words = ("import", "agar", "--images-dir", str(tmp_path / "plates"), "--dataset", "plates")
+    warning = f"warning: the home {home} lies in {tmp_path / 'tree'}, where `git clean -dx` deletes it with all labels"
+    first, again = (run("agar", *words, AGAR_HOME=str(home)) for _ in range(2))
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr
+    assert first.stderr.count(warning) == 1
+    assert "git clean" not in again.stderr, "a person was told"
+    assert warning in run("agar", "env", AGAR_HOME=str(home)).stderr
+    outside = run("agar", *words, AGAR_HOME=str(tmp_path / "home"))
+    assert "git clean" not in outside.stderr + run("agar", "env", AGAR_HOME=str(tmp_path / "home")).stderr
 
 
 def test_the_old_place_in_the_checkout_is_used_and_told(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from agar_pipeline.commands import agar
 from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership import home_place
 from agar_pipeline.photo_history import _sha256
 from agar_pipeline.preflight import machine
 
@@ -24,7 +25,8 @@ def test_no_message_deletes_a_dataset_with_another_program() -> None:
 def test_an_old_home_is_not_moved_into_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = tmp_path / "checkout" / ".agar", tmp_path / "data" / "home"
     old.mkdir(parents=True)
-    for name, value in {"CHECKOUT": old.parent, "HOME_LINK": old, "default_home": lambda: new}.items():
+    monkeypatch.setattr(home_place, "CHECKOUT", old.parent)
+    for name, value in {"HOME_LINK": old, "default_home": lambda: new}.items():
         monkeypatch.setattr(machine, name, value)
     assert f"mv {old} {new}" in machine._check_place(old).fix
     new.mkdir(parents=True)
