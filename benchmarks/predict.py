@@ -21,7 +21,8 @@ def main() -> None:
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
     from agar_pipeline.detection.checkpoint import CheckpointFacts
-    from agar_pipeline.detection.model import DetectorSpec, build_detector
+    from agar_pipeline.detection.families import DetectorSpec
+    from agar_pipeline.detection.model import build_detector
     from agar_pipeline.detection.photos import count_photos, find_photos
     from agar_pipeline.detection.predict import Predictor
     from benchmarks.image_feed import make_photos

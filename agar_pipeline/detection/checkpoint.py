@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from agar_pipeline.detection.model import Detector, DetectorSpec, build_detector
+from agar_pipeline.detection.families import DetectorSpec
+from agar_pipeline.detection.model import Detector, build_detector
 from agar_pipeline.errors import ArtifactError
 
 FORMAT = 1

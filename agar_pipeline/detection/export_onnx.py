@@ -32,7 +32,7 @@ from agar_pipeline.detection.checkpoint import load_checkpoint
 from agar_pipeline.detection.counting import DEFAULT_THRESHOLD
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.model import Detector
-from agar_pipeline.detection.onnx_model import FACTS_KEY, OUTPUTS, OnnxFacts, OnnxModel
+from agar_pipeline.detection.onnx_model import DETECTION_COLUMNS, FACTS_KEY, OUTPUTS, OnnxFacts, OnnxModel
 from agar_pipeline.errors import ArtifactError
 
 OPSET = 17
@@ -42,15 +42,16 @@ TOLERANCE = 1e-3
 
 
 class _Graph(torch.nn.Module):
-    """One picture in, three tensors out."""
+    """One picture in, `OUTPUTS` out."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.model, self.label_shift = detector.model, detector.label_shift
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = self.model([image])[0]
-        return found["boxes"], found["scores"], found["labels"] + self.label_shift
+        found["labels"] = found["labels"] + self.label_shift
+        return tuple(found[name] for name in OUTPUTS)
 
 
 def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Callable[[str], None]) -> OnnxFacts:
@@ -97,7 +98,7 @@ def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
 
     side = facts.input_size
     picture = torch.randint(0, 255, (3, side, max(1, side * 3 // 4)), dtype=torch.uint8)
-    counts = {output: {0: "detections"} for output in OUTPUTS}
+    counts = {output: {0: "detections"} for output in DETECTION_COLUMNS}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
@@ -136,7 +137,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
         answer = detector([torch.from_numpy(pixels)])[0]
     limited: Any = getattr(detector.model, "roi_heads", detector.model)
     floor = float(limited.score_thresh)
-    ours = [answer[key].double().numpy() for key in OUTPUTS]
+    ours = [answer[key].double().numpy() for key in DETECTION_COLUMNS]
     theirs = model.run(pixels, model.score_threshold)
     boxes = np.abs(ours[0][:, None] - theirs[0][None]).max(axis=2) / max(pixels.shape[1:])  # (D, E)
     scores = np.abs(ours[1][:, None] - theirs[1][None])

@@ -11,8 +11,8 @@ import numpy as np
 
 from agar_pipeline.config import DataConfig, ModelConfig, TrainingConfig
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.legibility import box_shares, choose_input_size
-from agar_pipeline.detection.model import DetectorSpec
 from agar_pipeline.detection.tile_merge import largest_exact_side, least_overlap
 from agar_pipeline.detection.tiny import fit_anchor_sizes
 from agar_pipeline.errors import ConfigError
@@ -85,6 +85,7 @@ def make_spec(
         score_floor=model.score_floor,
         anchor_sizes=_choose_anchors(model, box_sides),
         tile_overlap=tile_overlap,
+        pretrained_backbone=model.weights_backbone is not None and model.weights is None,
     )
 
 

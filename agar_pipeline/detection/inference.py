@@ -1,4 +1,4 @@
-"""From batches of images to detections in pixels of the photo, with a cap that rises where an image reaches it.
+"""From batches of images to detections in pixels of the photo, with caps that rise where an image reaches one.
 
 Here: a detector and batches. Not here: loading a checkpoint or a photo (`predict`).
 """
@@ -48,8 +48,8 @@ def _predict(
     precision: str,
     down_to: float = 0.0,
 ) -> tuple[Detections, set[int]]:
-    """As `predict_batches`; also the ids of the images that may have lost some, from a score of `down_to` on, to the
-    model's cap."""
+    """As `predict_batches`; also the ids of the images that may have lost some, from a score of `down_to` on, to one of
+    the model's caps."""
     detector.eval()
     device = next(detector.parameters()).device
     pieces, capped = [], set()
@@ -87,12 +87,13 @@ def predict_uncapped(
     most: int,
     down_to: float = 0.0,
 ) -> Detections:
-    """As `predict_batches`, but the model's cap rises until no image reaches it, for those images alone.
+    """As `predict_batches`, but the model's caps, on detections and on candidates before NMS, rise together until no
+    image reaches one, for those images alone.
 
     Args:
-        batches: Gone through again, for the images at the cap only and one at a time, each time it rises.
-        most: How far it may rise. A model that has learnt little sees colonies all over the place, for which there is
-            neither time nor memory: such images are then `cut`.
+        batches: Gone through again, for the images at a cap only and one at a time, each time they rise.
+        most: Detections up to which they may rise. A model that has learnt little sees colonies all over the place, for
+            which there is neither time nor memory: such images are then `cut`.
         down_to: Score from which all detections are asked for.
     """
     cap = detector.detections_per_image

@@ -1,72 +1,27 @@
 """Detectors by name, all with the same face: uint8 images in, labels 1…K and pixels of those images out.
 
-Here: building from a plain spec, and what differs between torchvision's families. Not here: what a spec says for some
-data (`fitting`), pretrained weights (`weights`), the tiny detector's inside (`tiny`).
+Here: what all share, whole plates and tiles. Not here: building, and what differs between torchvision's families
+(`families`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.ssd import SSD
+from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from agar_pipeline.config import find_unknown_name
 from agar_pipeline.detection import ranks
+from agar_pipeline.detection.candidates import NOTHING, report_left_out
+from agar_pipeline.detection.families import BoxModel, DetectorSpec, build_model, has_background, set_limits
 from agar_pipeline.detection.float32_boxes import keep_boxes_in_float32
 from agar_pipeline.detection.tile_merge import merge_tiles
 from agar_pipeline.detection.tiles import TileGrid
-from agar_pipeline.detection.tiny import build_tiny
-from agar_pipeline.errors import ConfigError
 
 TILES_AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """What a detector is built from: plain values, kept in every checkpoint."""
-
-    name: str
-    num_classes: int
-    """K, without a background class."""
-    input_size: int
-    """Longer side of what the model sees, pixels."""
-    detections_per_image: int
-    """The cap; a prediction that reaches it may have lost detections."""
-    score_floor: float
-    anchor_sizes: dict[int, tuple[float, ...]]
-    """Of `tiny`: stride → sides; of Faster R-CNN and RetinaNet: the smallest side under the key 0; else empty."""
-    tile_overlap: int | None = None
-    """None: whole plates; else photos keep their size and are seen in tiles of side `input_size`."""
-
-    @property
-    def image_side(self) -> int | None:
-        """What photos are scaled to; None: they keep their size."""
-        return self.input_size if self.tile_overlap is None else None
-
-    def to_plain(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> DetectorSpec:
-        sizes = {int(stride): tuple(sides) for stride, sides in plain["anchor_sizes"].items()}
-        return cls(**{**plain, "anchor_sizes": sizes})
-
-
-def require_known(name: str) -> None:
-    """Raises ConfigError where there is no such model, naming the nearest."""
-    if unknown := find_unknown_name(name):
-        raise ConfigError(unknown)
 
 
 def build_detector(spec: DetectorSpec, weights_backbone: str | None = None) -> Detector:
@@ -75,51 +30,7 @@ def build_detector(spec: DetectorSpec, weights_backbone: str | None = None) -> D
     Raises:
         ConfigError: no such model, or it cannot work at this input size.
     """
-    require_known(spec.name)
-    if spec.name.startswith("ssd300") and spec.input_size < 300:
-        raise ConfigError(f"data.input_size {spec.input_size} is too small for {spec.name}: give 300 or more")
-    limits = _limits(spec)
-    if spec.name == "tiny":
-        return Detector(build_tiny(spec.num_classes, spec.anchor_sizes, **limits), has_background=False, spec=spec)
-    has_background = not spec.name.startswith(("fcos", "retinanet"))
-    build = partial(torchvision.models.get_model, spec.name, weights=None, **limits)
-    try:
-        model = build(weights_backbone=weights_backbone, num_classes=spec.num_classes + has_background)
-    except URLError as error:
-        raise ConfigError(
-            f"model.weights_backbone {weights_backbone} of {spec.name} could not be downloaded ({error})\n"
-            "give the path of a whole state dict as model.weights, or set model.weights_backbone=null"
-        ) from error
-    _fit_anchors(model, spec)
-    return Detector(model, has_background, spec)
-
-
-def _limits(spec: DetectorSpec) -> dict[str, Any]:
-    """Thresholds and caps in each family's words. Candidates before NMS are several to a colony."""
-    cap = spec.detections_per_image
-    if not spec.name.startswith("fasterrcnn"):
-        candidates = max(1000, 4 * cap)
-        return {"score_thresh": spec.score_floor, "detections_per_img": cap, "topk_candidates": candidates}
-    proposals = max(2000, 3 * cap)
-    return {
-        "box_score_thresh": spec.score_floor,
-        "box_detections_per_img": cap,
-        "rpn_pre_nms_top_n_train": proposals,
-        "rpn_post_nms_top_n_train": proposals,
-        "rpn_pre_nms_top_n_test": max(1000, 3 * cap),
-        "rpn_post_nms_top_n_test": max(1000, 3 * cap),
-    }
-
-
-def _fit_anchors(model: nn.Module, spec: DetectorSpec) -> None:
-    """Shrink the anchors (32 px at least by default) to the data's boxes; their number, so every weight, stays."""
-    if 0 not in spec.anchor_sizes:
-        return
-    owner: Any = model.rpn if isinstance(model, FasterRCNN) else model
-    defaults = owner.anchor_generator
-    factor = spec.anchor_sizes[0][0] / min(defaults.sizes[0])
-    sizes = tuple(tuple(side * factor for side in sides) for sides in defaults.sizes)
-    owner.anchor_generator = AnchorGenerator(sizes, defaults.aspect_ratios)
+    return Detector(build_model(spec, weights_backbone), has_background(spec.name), spec)
 
 
 class KeepScale(GeneralizedRCNNTransform):
@@ -154,16 +65,17 @@ class Detector(nn.Module):
 
     Images are (3, H, W) uint8; targets hold `boxes` (N, 4) xyxy in pixels and `labels` (N,) in 1…K. In training it
     answers with its losses; otherwise, per image, with `boxes`, `labels` in 1…K, `scores`, and `cut_at`: the score
-    below which it may have lost detections to the cap, None where it lost none. FCOS and RetinaNet count classes from
-    0, Faster R-CNN and SSD keep 0 for the background: that stays inside, and so do tiles: whoever shows it a whole
-    plate gets a whole plate's boxes.
+    below which it may have lost detections to a cap, be it on them or on candidates before NMS (`candidates`), None
+    where it lost none. FCOS and RetinaNet count classes from 0, Faster R-CNN and SSD keep 0 for the background: that
+    stays inside, and so do tiles: whoever shows it a whole plate gets a whole plate's boxes.
     """
 
-    def __init__(self, model: FasterRCNN | FCOS | RetinaNet | SSD, has_background: bool, spec: DetectorSpec) -> None:
+    def __init__(self, model: BoxModel, has_background: bool, spec: DetectorSpec) -> None:
         super().__init__()
         old = model.transform
         model.transform = KeepScale(0, 0, old.image_mean, old.image_std, size_divisible=old.size_divisible)
         keep_boxes_in_float32(model)
+        report_left_out(model)
         self.model = model
         self.label_shift = 0 if has_background else 1
         self.weighs_ranks = spec.name == "tiny"
@@ -181,14 +93,7 @@ class Detector(nn.Module):
     def set_limits(self, cap: int, score_floor: float | None = None) -> None:
         """Let an image have up to `cap` detections, more candidates before NMS, and scores down to `score_floor`."""
         self.detections_per_image = cap
-        limited: Any = self.model
-        if self.has_proposals:
-            limited, proposals = self.model.roi_heads, max(1000, 3 * cap)
-            self.model.rpn._pre_nms_top_n["testing"] = self.model.rpn._post_nms_top_n["testing"] = proposals
-        else:
-            limited.topk_candidates = max(1000, 4 * cap)
-        limited.detections_per_img = cap
-        limited.score_thresh = limited.score_thresh if score_floor is None else score_floor
+        set_limits(self.model, cap, score_floor)
 
     def train(self, mode: bool = True) -> Detector:
         super().train(mode)
@@ -219,14 +124,14 @@ class Detector(nn.Module):
         return [self._detect_in_tiles(image) for image in images]
 
     def _detect(self, images: list[torch.Tensor]) -> list[dict[str, Any]]:
-        return [
-            {
-                **found,
-                "labels": found["labels"] + self.label_shift,
-                "cut_at": float(found["scores"].min()) if len(found["scores"]) >= self.detections_per_image else None,
-            }
-            for found in self.model(images)
-        ]
+        answers: list[dict[str, Any]] = self.model(images)
+        before_nms = torch.stack([found.pop("left_out") for found in answers]).tolist()
+        for found, left_out in zip(answers, before_nms, strict=True):
+            found["labels"] = found["labels"] + self.label_shift
+            is_full = len(found["scores"]) >= self.detections_per_image
+            cut_at = max(left_out, float(found["scores"].min()) if is_full else NOTHING)
+            found["cut_at"] = None if cut_at == NOTHING else cut_at
+        return answers
 
     def _detect_in_tiles(self, image: torch.Tensor) -> dict[str, Any]:
         assert self.tile_overlap is not None

@@ -22,7 +22,9 @@ from agar_pipeline.errors import ArtifactError, ComputeError
 
 FACTS_KEY = "agar_pipeline"
 """Of the file's metadata: JSON of `OnnxFacts`."""
-OUTPUTS = ("boxes", "scores", "labels")
+DETECTION_COLUMNS = ("boxes", "scores", "labels")
+OUTPUTS = (*DETECTION_COLUMNS, "left_out")
+"""The last as `candidates` has it; files of earlier versions do not say it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class OnnxModel:
             raise ArtifactError(f"{path} does not say its classes: make it with `agar export-model`") from error
         except Exception as error:  # onnxruntime's errors share no class but this
             raise ArtifactError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
+        if tuple(output.name for output in session.get_outputs()) != OUTPUTS:
+            raise ArtifactError(
+                f"{path} was made by an earlier version and cannot say what its limits cut off: "
+                "make it again with `agar export-model`"
+            )
         return cls(session, facts)
 
     @property
@@ -112,7 +119,7 @@ class OnnxModel:
         """Detections of one photo, under image_id 0, in its pixels.
 
         Raises:
-            ComputeError: the graph's cap cut off some that count.
+            ComputeError: the graph's limits cut off some that count.
         """
         boxes_xyxy, scores, labels = self.run(photo.pixels, score_threshold)
         width, height = photo.size_wh
@@ -128,7 +135,7 @@ class OnnxModel:
         """(3, H, W) uint8 → (D, 4) xyxy in its pixels and (D,) scores, float64, and (D,) labels from 1.
 
         Raises:
-            ComputeError: the graph's cap cut off some with a score of the threshold and more.
+            ComputeError: the graph's limits cut off some with a score of the threshold and more.
         """
         if self.facts.tile_overlap is None:
             return self._run_once(pixels, score_threshold)
@@ -143,10 +150,11 @@ class OnnxModel:
         return boxes[kept], scores[kept], labels[kept]
 
     def _run_once(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        boxes, scores, labels = self._session.run(OUTPUTS, {"image": np.ascontiguousarray(pixels)})
-        if len(scores) >= self.facts.max_detections and scores.min() >= score_threshold:
+        boxes, scores, labels, left_out = self._session.run(OUTPUTS, {"image": np.ascontiguousarray(pixels)})
+        is_full = len(scores) >= self.facts.max_detections
+        if max(float(left_out), float(scores.min()) if is_full else -1.0) >= score_threshold:
             raise ComputeError(
-                f"more than {self.facts.max_detections} colonies on one photo or tile, the ONNX model's limit: "
-                "use its checkpoint"
+                f"the ONNX model's limits, made for {self.facts.max_detections} colonies on one photo or tile, cut off "
+                f"some with a score of {score_threshold:g} and more: use its checkpoint"
             )
         return boxes.astype(np.float64), scores.astype(np.float64), labels

@@ -78,7 +78,7 @@ class Predictor:
         *,
         cap_may_rise: bool = True,
     ) -> Detections:
-        """Detections of all images of a COCO file; the cap rises where an image reaches it (`predict_uncapped`).
+        """Detections of all images of a COCO file; caps rise where an image reaches one (`predict_uncapped`).
 
         Raises:
             ImageFileError: an image cannot be read, or is not of the size that the COCO file states.
@@ -120,7 +120,7 @@ class Predictor:
         return LoadedPhoto(torch.from_numpy(pixels.transpose(2, 0, 1).copy()), size_wh)
 
     def detect(self, photo: LoadedPhoto, score_threshold: float) -> Detections:
-        """Detections of one photo, under image_id 0; none from the threshold on is lost to the cap.
+        """Detections of one photo, under image_id 0; none from the threshold on is lost to a cap.
 
         Raises:
             ComputeError: it has more of those than any plate.
@@ -130,7 +130,8 @@ class Predictor:
         found = predict_uncapped(self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold)
         if found.cut:
             raise ComputeError(
-                f"more than {MOST_DETECTIONS:,} boxes on one photo have a score of {score_threshold:g} and more\n"
+                f"more boxes on one photo have a score of {score_threshold:g} and more than can be told apart: "
+                f"{MOST_DETECTIONS:,} at most, and some times as many before doubles are removed\n"
                 "raise --score-threshold; a model that was hardly trained sees colonies all over the place"
             )
         return found

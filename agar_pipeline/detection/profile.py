@@ -21,10 +21,11 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.dataset import Batch, DetectionDataset, choose_workers, collate
 from agar_pipeline.detection.devices import autocast
+from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.image_paths import safe_image_path
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.lightning_module import DetectorModule
-from agar_pipeline.detection.model import DetectorSpec, build_detector
+from agar_pipeline.detection.model import build_detector
 from agar_pipeline.detection.sampling import TrainBatches
 from agar_pipeline.detection.schedule import Progress
 

@@ -133,13 +133,12 @@ class TinyHead(RetinaNetHead):
         return {name: loss * weight for name, loss in losses.items()}
 
 
-def build_tiny(num_classes: int, anchor_sizes: AnchorSizes, **limits: float) -> RetinaNet:
+def build_tiny(num_classes: int, anchor_sizes: AnchorSizes) -> RetinaNet:
     """The model with random weights.
 
     Args:
         num_classes: K, without a background class.
         anchor_sizes: As `fit_anchor_sizes` gives them.
-        limits: RetinaNet's `score_thresh`, `detections_per_img`, `topk_candidates`.
     """
     sizes = tuple(anchor_sizes[stride] for stride in sorted(anchor_sizes))
     return RetinaNet(
@@ -147,5 +146,4 @@ def build_tiny(num_classes: int, anchor_sizes: AnchorSizes, **limits: float) -> 
         num_classes,
         anchor_generator=AnchorGenerator(sizes, ((1.0,),) * len(sizes)),
         head=TinyHead(len(sizes[0]), num_classes),
-        **limits,
     )

@@ -23,10 +23,11 @@ from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.conductor import Conductor
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.devices import Site, World
+from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.fitting import fit_config, fit_spec, warn_of_seams
 from agar_pipeline.detection.lightning_module import DetectorModule
 from agar_pipeline.detection.lightning_trainer import build_trainer, fit, silence_lightning
-from agar_pipeline.detection.model import Detector, DetectorSpec, build_detector
+from agar_pipeline.detection.model import Detector, build_detector
 from agar_pipeline.detection.resume import ResumePoints
 from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.schedule import Progress

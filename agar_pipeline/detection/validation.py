@@ -17,9 +17,10 @@ from agar_pipeline.detection.checkpoint import CheckpointFacts, save_checkpoint,
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.counting import DEFAULT_THRESHOLD, choose_score_threshold, counting_metrics
 from agar_pipeline.detection.detections import Detections
+from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.inference import most_to_expect, predict_uncapped
 from agar_pipeline.detection.metrics import coco_metrics
-from agar_pipeline.detection.model import Detector, DetectorSpec
+from agar_pipeline.detection.model import Detector
 from agar_pipeline.detection.schedule import Progress
 from agar_pipeline.detection.stopping import PATIENCE_S
 

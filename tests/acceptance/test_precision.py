@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch import nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
@@ -28,6 +27,7 @@ from agar_pipeline.detection.resume import ResumePoints, load_precision
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import right
 from tests.acceptance.lab import Lab, wait_until
+from tests.detection.test_detector import keep_backbone
 
 FAMILIES = (
     "tiny",
@@ -112,15 +112,9 @@ def pretend_it_was_a_gpu(folder: Path) -> None:
 
 
 def test_case_57_what_was_not_loaded_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "hub" / "checkpoints" / "mobilenet_v3_large-8738ca79.pth"
-    path.parent.mkdir(parents=True)
-    pretrained = torchvision.models.mobilenet_v3_large()
-    for module in pretrained.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-    torch.save(pretrained.state_dict(), path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    spec = make_spec(ModelConfig(name="ssdlite320_mobilenet_v3_large"), 3, 320, np.array([20.0]), 10)
+    keep_backbone(tmp_path, "mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth", monkeypatch)
+    config = ModelConfig(name="ssdlite320_mobilenet_v3_large", weights_backbone="IMAGENET1K_V1")
+    spec = make_spec(config, 3, 320, np.array([20.0]), 10)
     detector = build_detector(spec, weights_backbone="IMAGENET1K_V1")
     detector.freeze_loaded_batch_norms()
     norms = {name: module for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d)}

@@ -10,14 +10,16 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from torch import nn
 
 from agar_pipeline.config import DETECTORS, DataConfig, ModelConfig, from_plain, load_experiment, weights_of
 from agar_pipeline.detection.augmentation import augment_image
 from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.fitting import choose_input_size, make_spec
-from agar_pipeline.detection.model import DetectorSpec, build_detector
+from agar_pipeline.detection.model import build_detector
 from agar_pipeline.detection.predict import Predictor
 from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.scoring import score_detections
@@ -268,6 +270,48 @@ def test_a_checkpoint_alone_predicts_the_same(tmp_path: Path) -> None:
     assert (seen.boxes_xywh >= 0).all()
     assert (ends <= [80, 40]).all()
     assert len(seen) == 20
+
+
+def keep_backbone(folder: Path, name: str, file_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights, with statistics as if trained, where torchvision keeps what it downloaded."""
+    path = folder / "hub" / "checkpoints" / file_name
+    path.parent.mkdir(parents=True)
+    pretrained = torchvision.models.get_model(name)
+    for module in pretrained.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+    torch.save(pretrained.state_dict(), path)
+    monkeypatch.setenv("TORCH_HOME", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "file_name"),
+    [
+        ("ssdlite320_mobilenet_v3_large", "mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),
+        ("fcos_resnet50_fpn", "resnet50", "resnet50-0676ba61.pth"),
+    ],
+)
+def test_a_checkpoint_is_rebuilt_as_it_began_beside_a_pretrained_backbone(
+    name: str, backbone: str, file_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchvision builds SSDlite with another tail, and others with other BatchNorms, where it is given weights."""
+    keep_backbone(tmp_path, backbone, file_name, monkeypatch)
+    side = 320 if name.startswith("ssd") else 96
+    config = ModelConfig(name=name, weights_backbone="IMAGENET1K_V1", score_floor=0.0)
+    spec = make_spec(config, 3, side, np.array([20.0]), 10)
+    detector = build_detector(spec, config.weights_backbone).eval()
+    facts = CheckpointFacts(spec, ("a", "b", "c"), (1, 2, 3), "32-true", False, 1, 2, None, {})
+    save_checkpoint(tmp_path / "a.ckpt", detector, facts)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "elsewhere"))
+    loaded, known = load_checkpoint(tmp_path / "a.ckpt")
+    assert known == facts
+    images = [torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8))]
+    with torch.inference_mode():
+        (seen,), (seen_again,) = detector(images), loaded(images)
+    assert torch.equal(seen["boxes"], seen_again["boxes"])
+    assert len(seen["boxes"])
+    assert loaded.state_dict().keys() == detector.state_dict().keys()
 
 
 def test_a_cap_rises_as_far_as_it_must_and_falls_again(tmp_path: Path) -> None:

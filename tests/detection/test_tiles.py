@@ -139,6 +139,7 @@ class KnowsTheTruth(torch.nn.Module):
                     "boxes": torch.stack(boxes).float() if boxes else torch.zeros(0, 4),
                     "labels": torch.tensor([value % 2 for value in colours], dtype=torch.int64),
                     "scores": torch.full((len(boxes),), 0.9),
+                    "left_out": torch.tensor(-1.0),
                 }
             )
         return answers
