@@ -5,7 +5,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup setup-cluster demo test test-cluster acceptance docs pictures lint types lock bench clean-venv
+.PHONY: setup setup-cluster demo test test-cluster test-gpu bench-gpu acceptance docs pictures lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
 
@@ -36,6 +36,14 @@ test: setup
 # A Ray cluster, a shared store and a Postgres server on this machine; not part of `make test`.
 test-cluster: setup-cluster
 	$(BIN)/python -m pytest tests/cluster
+
+# What needs an NVIDIA GPU: about six minutes on a large one, five trainings at a time.
+test-gpu: setup
+	$(BIN)/python -m benchmarks.gpu.report gpu-report.md --only suite
+
+# Ratios and rates of one card. Both in one call, on a machine that has only Python and torch: benchmarks/gpu/run.sh.
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.gpu
 
 lint: setup
 	$(BIN)/ruff check .

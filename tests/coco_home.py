@@ -33,10 +33,12 @@ def describe_plates(images_dir: Path, numbers: range, size_px: int) -> dict:
     }
 
 
-def make_home(folder: Path, train: int = 8, val: int = 2, size_px: int = 96) -> tuple[Run, Path]:
+def make_home(
+    folder: Path, train: int = 8, val: int = 2, size_px: int = 96, colonies: tuple[int, int] = (3, 8)
+) -> tuple[Run, Path]:
     """A home with a COCO cache of pipeline `demo` and its report, as if copied there, and a caller of commands."""
     home, images = folder / "home", folder / "images"
-    generate_plates(images, train + val, size_px, 0, None, (3, 8))
+    generate_plates(images, train + val, size_px, 0, None, colonies)
 
     def write_cache(kind: type[Artifact], out_dir: Path) -> None:
         (out_dir / "coco").mkdir()

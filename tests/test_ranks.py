@@ -137,6 +137,18 @@ def test_ray_is_an_extra_that_its_absence_names(lab: tuple[Run, Path], tmp_path:
     assert done.stderr.strip() == "error: the package ray is not installed: `make setup-cluster`, or pip install ray"
 
 
+def test_other_launchers_that_are_there_are_not_asked(lab: tuple[Run, Path], tmp_path: Path) -> None:
+    """Lightning would start MPI where mpi4py is installed, and where MPI cannot start it ends the process."""
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py/__init__.py").touch()
+    (tmp_path / "mpi4py/MPI.py").write_text("import os\nos._exit(1)\n")
+    (tmp_path / "mpi4py-4.1.0.dist-info").mkdir()
+    (tmp_path / "mpi4py-4.1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: mpi4py\nVersion: 4.1.0\n")
+    slurm = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+    done = lab[0]("agar", "train", "experiment=small", "seed=17", PYTHONPATH=str(tmp_path), **slurm)
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_gpus_in_the_machine_are_no_reason_to_use_two(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -52,8 +52,8 @@ def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _ranks_env(trainer: TrainerConfig, stop_file: Path) -> dict[str, str]:
-    """As torchrun's ranks have it. Lightning takes a world that somebody else made if torchrun's name is there."""
-    env = {**worker_environment(), **CHILD_ENV, "AGAR_STOP_FILE": str(stop_file), "TORCHELASTIC_RUN_ID": "ray"}
+    """Of the workers, which Ray numbers as torchrun does its ranks."""
+    env = {**worker_environment(), **CHILD_ENV, "AGAR_STOP_FILE": str(stop_file)}
     if trainer.socket_ifname is not None:
         env |= {"GLOO_SOCKET_IFNAME": trainer.socket_ifname, "NCCL_SOCKET_IFNAME": trainer.socket_ifname}
     return env

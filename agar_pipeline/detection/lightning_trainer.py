@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
@@ -42,6 +43,9 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
         devices=world.local_size,
         num_nodes=world.size // world.local_size,  # of Ray's nodes several may be one machine
         strategy=strategy,
+        # named, because Lightning would look for others: where mpi4py is installed it starts MPI, which ends the process
+        # if it cannot start, and within SLURM it takes over signals
+        plugins=[TorchElasticEnvironment() if world.size > 1 else LightningEnvironment()],
         precision=site.precision,
         max_epochs=-1,
         gradient_clip_val=config.optimizer.clip_norm,

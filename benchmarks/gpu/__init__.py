@@ -1,0 +1,1 @@
+"""Benchmarks of one card: `make bench-gpu`. Neither FiftyOne nor Dagster is needed."""
