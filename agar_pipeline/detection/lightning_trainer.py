@@ -43,8 +43,8 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
         devices=world.local_size,
         num_nodes=world.size // world.local_size,  # of Ray's nodes several may be one machine
         strategy=strategy,
-        # named, because Lightning would look for others: where mpi4py is installed it starts MPI, which ends the process
-        # if it cannot start, and within SLURM it takes over signals
+        # named, because Lightning would look for others: where mpi4py is installed it starts MPI, which ends the
+        # process if it cannot start, and within SLURM it takes over signals
         plugins=[TorchElasticEnvironment() if world.size > 1 else LightningEnvironment()],
         precision=site.precision,
         max_epochs=-1,
