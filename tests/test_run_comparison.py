@@ -69,13 +69,25 @@ def test_runs_are_told_apart_by_config_and_figures(home: Path) -> None:
         find_evaluation(store, "c")
 
 
+def test_one_run_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    only = evaluate(store, build(store, Key("coco_cache"), {}, {}, {}), "a", 0.1, noisy(COLUMNS))
+    row, why, following = runner({"AGAR_HOME": str(tmp_path)})("agar", "compare").stdout.splitlines()
+    assert row.endswith("latest")
+    assert why == "there is no second run to compare it with yet"
+    assert following == f"next: agar view --run {only.manifest.fingerprint[:8]}"
+
+
 def test_agar_compare_prints_both_and_says_what_is_noise(home: Path) -> None:
     run: Run = runner({"AGAR_HOME": str(home)})
     done = run("agar", "compare", "a", "b")
     assert done.returncode == 0, done.stderr
     assert "training_run.optimizer.lr 0.1 → 0.3" in done.stdout
     assert "within the noise of plates" in done.stdout
-    assert run("agar", "compare").stdout.count("count error") == 3
+    *rows, following = run("agar", "compare").stdout.splitlines()
+    assert [line.endswith("latest") for line in rows] == [True, False, True]
+    assert all("count error" in line for line in rows)
+    assert run("agar", *following.removeprefix("next: agar ").split()).returncode == 0
     assert run("agar", "compare", "a").returncode == 2
     unknown = run("agar", "compare", "a", "zzzzz")
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (1, 2)

@@ -14,9 +14,11 @@ from agar_pipeline.commands.terminal import echo
 @click.argument("runs", nargs=-1, metavar="[A B]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(runs: tuple[str, ...], as_json: bool) -> None:
-    """What differs between two evaluated runs, in config, data and figures; without arguments: all runs.
+    """What differs between two evaluated runs, in config, data and figures; without arguments: all runs, newest first;
+    `latest` is the one of its experiment that was made or used last.
 
-    A and B are experiments, fingerprints of evaluations or trainings (or their first letters), or folders.
+    A and B are experiments (the run by today's config), fingerprints of evaluations or trainings (or their first
+    letters), or folders.
     """
     from agar_pipeline.commands.experiment import current_evaluation
     from agar_pipeline.config import agar_home
@@ -37,10 +39,20 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
 
 def _print_list(evaluations: list[dict[str, Any]]) -> None:
     for row in evaluations:
-        current = "current" if row["latest"] else ""
+        latest = "latest" if row["latest"] else ""
         figures = f"map {_figure(row['map'])}  map_50 {_figure(row['map_50'])}  count error {_figure(row['mae'])}"
-        echo(f"{row['experiment']:<20} {row['evaluation'][:12]}  {row['created_at'][:16]}  {figures}  {current}")
-    echo("next: agar compare A B" if evaluations else "nothing was evaluated yet: agar run")
+        echo(
+            f"{row['experiment']:<20} {row['evaluation'][:12]}  {row['created_at'][:16]}  {figures}  {latest}".rstrip()
+        )
+    echo(_next_step([row["evaluation"][:8] for row in evaluations]))
+
+
+def _next_step(evaluations: list[str]) -> str:
+    if not evaluations:
+        return "nothing was evaluated yet: agar run"
+    if len(evaluations) == 1:
+        return f"there is no second run to compare it with yet\nnext: agar view --run {evaluations[0]}"
+    return f"next: agar compare {evaluations[1]} {evaluations[0]}"
 
 
 def _print_comparison(answer: dict[str, Any]) -> None:
