@@ -6,7 +6,7 @@ Here: comparing. Not here: running (`defs.run`), or asking Dagster or the databa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from agar_pipeline.chain import SOURCE, Node
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.store.upkeep import was_set_aside
+from agar_pipeline.verdicts import REFUSAL_OF
 
 State = Literal["fresh", "stale", "missing", "corrupt"]
 
@@ -47,19 +48,27 @@ class PlannedAsset:
     """Of an artifact that is kept: what of today's code, libraries or machine differs from what made it."""
     causes: tuple[str, ...] = ()
     """Of the reasons, those about photos and boxes: they are told of all that comes after, too."""
+    refusal: str | None = None
+    """Of a fresh split or bbox report: why nothing may be made of it, and on the next line what to do."""
 
-    @property
-    def why(self) -> str:
-        """The reasons on one line; the first ones where they are many."""
-        if len(self.reasons) <= _REASONS_TOLD:
-            return "; ".join(self.reasons)
-        rest = len(self.reasons) - _REASONS_TOLD + 1
-        return "; ".join((*self.reasons[: _REASONS_TOLD - 1], f"and {rest} more: agar plan --json lists them"))
+    def why(self, told: Collection[str] = ()) -> str:
+        """The reasons on one line; the first ones where they are many.
+
+        Args:
+            told: Causes that stand in an earlier line.
+        """
+        reasons = [*self.reasons, *(self.refusal or "").splitlines()[:1]]
+        reasons = [reason for reason in reasons if reason not in told] or reasons
+        if len(reasons) <= _REASONS_TOLD:
+            return "; ".join(reasons)
+        rest = len(reasons) - _REASONS_TOLD + 1
+        return "; ".join((*reasons[: _REASONS_TOLD - 1], f"and {rest} more: agar plan --json lists them"))
 
     def to_plain(self) -> dict[str, Any]:
         return {
             "asset": str(self.key),
             "state": self.state,
+            "refused": self.refusal,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "path": str(self.path) if self.path else None,
@@ -98,7 +107,7 @@ def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[Plann
         planned, content = _judge(store, node, seen, contents)
         if content is not None:
             contents[node.key] = content
-        plan[node.key] = _with_causes(store, node, seen, planned, plan)
+        plan[node.key] = _with_refusal(_with_causes(store, node, seen, planned, plan))
     return list(plan.values())
 
 
@@ -117,6 +126,13 @@ def _with_causes(
         before = next((root for root in store.roots(key) if now and _data_version(root) == made_from[str(key)]), None)
         causes |= dict.fromkeys(seen.explain_input(before, now) if before and now else ())
     return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
+
+
+def _with_refusal(planned: PlannedAsset) -> PlannedAsset:
+    """The line of an asset that is as it should be, with the verdict that it holds."""
+    if planned.state != "fresh" or planned.path is None or planned.key.asset not in REFUSAL_OF:
+        return planned
+    return replace(planned, refusal=REFUSAL_OF[planned.key.asset](planned.key.kind.open(planned.path)))
 
 
 def _blames(planned: PlannedAsset, key: Key) -> bool:

@@ -97,7 +97,7 @@ ALLOWED = {
     "photo_content": {"artifacts", "errors", "progress", "snapshot_files"},
     "building": {"agreement", "artifacts", "chain", "compute", "config", "disk", "environment", "errors"}
     | {"launch", "partitions", "photo_content", "preflight", "steps", "store", "verdicts"},
-    "plan": {"artifacts", "chain", "errors", "store"},
+    "plan": {"artifacts", "chain", "errors", "store", "verdicts"},
     "run_comparison": {"artifacts", "detection", "errors", "lineage", "plan", "snapshot_diff", "store"},
     "viewing": {"artifacts", "detection", "errors", "fiftyone_io", "launch", "lineage", "store"},
     "observation": {"artifacts", "config", "ownership", "photo_changes", "plan", "snapshot_diff", "steps", "store"},

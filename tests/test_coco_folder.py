@@ -359,3 +359,28 @@ def test_a_third_file_is_a_third_part(home: Path, tmp_path: Path) -> None:
     given = divide(c.SplitConfig(method="given"), snapshot.image_ids())
     assert given.counts == {"train": 3, "val": 1, "test": 2}
     assert given.parts.tolist() == ["train", "train", "train", "val", "test", "test"]
+
+
+def test_a_plan_calls_a_refused_report_so_and_tells_a_cause_once(tmp_path: Path) -> None:
+    generate_plates(tmp_path / "images", 6, 96, 0, None, (3, 8))
+    for part, numbers in {"train": range(1, 5), "val": range(5, 7)}.items():
+        write(tmp_path, part, describe_plates(tmp_path / "images", numbers, 96))
+    configs = copy_configs(tmp_path / "configs")
+    (configs / "pipeline" / "mine.yaml").write_text(json.dumps({"snapshot": snapshot_section(tmp_path)}))
+    run = runner({"AGAR_HOME": str(tmp_path / "home"), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "mine"})
+    assert run("agar", "run", "+bbox_report").returncode == 0
+    photo = tmp_path / "images" / "2.jpg"
+    Image.new("RGB", (96, 96)).save(photo)
+    told = run("agar", "plan").stdout
+    assert told.count("1 photo replaced: 2.jpg") == 1
+    assert [line.split()[1] for line in told.splitlines()[:4]] == ["stale"] * 4
+    photo.unlink()
+    refused = run("agar", "run", "+bbox_report")
+    assert (refused.returncode, "refuses this data for training: missing_image (1)" in refused.stderr) == (1, True)
+    planned = run("agar", "plan")
+    assert [line.split()[1] for line in planned.stdout.splitlines()[:4]] == ["fresh"] * 3 + ["refused"]
+    assert planned.stdout.count("missing_image (1)") == 1
+    assert "then put the missing photos back where they were" in planned.stdout.splitlines()[-1]
+    *fresh, report = json.loads(run("agar", "plan", "--json").stdout)["assets"][:4]
+    assert (report["state"], "missing_image (1)" in report["refused"]) == ("fresh", True)
+    assert {each["refused"] for each in fresh} == {None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 def command(experiment: str | None, as_json: bool) -> None:
     """What would run again, why, and how long it took last. Exit 0: nothing, 10: something.
 
+    A split or a bbox report that is as it should be, but forbids to go on, is called refused.
+
     Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
     """
     from agar_pipeline.chain import load_nodes
-    from agar_pipeline.commands.planning import plan_now, shared_trouble
+    from agar_pipeline.commands.planning import plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
@@ -36,7 +39,7 @@ def command(experiment: str | None, as_json: bool) -> None:
         plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": trouble}
         echo(json.dumps(plain, indent=1))
     else:
-        echo("\n".join(map(_line, plan)))
+        echo("\n".join(plan_lines(plan)))
     if note := shared_trouble(store):
         echo(note, err=True)
     if trouble:
@@ -44,11 +47,11 @@ def command(experiment: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:
-            echo("next: agar run")
+            echo(f"next: {_next_step(plan)}")
         raise click.exceptions.Exit(10)
 
 
-def _line(planned: PlannedAsset) -> str:
-    took = f"{planned.last_seconds:8.1f} s" if planned.last_seconds is not None else " " * 10
-    notes = (f"note: {note}" for note in planned.notes)
-    return f"{planned.key!s:<24} {planned.state:<8} {took}  {'; '.join(filter(None, (planned.why, *notes)))}".rstrip()
+def _next_step(plan: Sequence[PlannedAsset]) -> str:
+    """What to mend first, where a verdict forbids to go on."""
+    refusals = [planned.refusal for planned in plan if planned.refusal]
+    return f"{refusals[0].partition(chr(10))[2]}; then agar run" if refusals else "agar run"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from agar_pipeline.chain import Node
@@ -24,6 +24,19 @@ def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset
         trouble = str(error)
     seen = Seen(version, dagster_records(nodes), partial(explain_source, config), explain_input)
     return make_plan(store, nodes, seen), trouble
+
+
+def plan_lines(plan: Iterable[PlannedAsset]) -> list[str]:
+    """A line for each asset; what changed in the photos and boxes is told once, where it is seen first."""
+    lines: list[str] = []
+    told: set[str] = set()
+    for planned in plan:
+        took = f"{planned.last_seconds:8.1f} s" if planned.last_seconds is not None else " " * 10
+        state = "refused" if planned.refusal else planned.state
+        words = (planned.why(told), *(f"note: {note}" for note in planned.notes))
+        lines.append(f"{planned.key!s:<24} {state:<8} {took}  {'; '.join(filter(None, words))}".rstrip())
+        told.update(planned.causes)
+    return lines
 
 
 def shared_trouble(store: Store) -> str | None:

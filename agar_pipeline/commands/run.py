@@ -47,7 +47,7 @@ def _versions(artifact: Artifact) -> dict[str, str]:
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
     """Plan, then materialize what is not fresh of the chosen assets; those are returned."""
     from agar_pipeline.chain import load_nodes
-    from agar_pipeline.commands.planning import dagster_records, plan_now, shared_trouble
+    from agar_pipeline.commands.planning import dagster_records, plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import DatasetError
@@ -76,8 +76,8 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     from agar_pipeline.defs.instance import open_instance
     from agar_pipeline.defs.run import materialize
 
-    for planned in stale:
-        say(f"{planned.key!s:<24} {planned.state:<8} {planned.why}")
+    for line in plan_lines(stale):
+        say(line)
     with open_instance() as instance:
         materialize(defs, instance, [planned.key for planned in stale])
     dagster_records(nodes)  # reads them now, so that the next plan need not
