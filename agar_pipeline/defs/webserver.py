@@ -24,6 +24,8 @@ from agar_pipeline.web import AccessRules, Address, listen, published, serve
 
 _USUAL_PORT = 3000
 _MODULE = "agar_pipeline.definitions"
+_SHAPES = (("/logs/", "/logs/[^/]+/.+"), ("/download_debug/", "/download_debug/[0-9a-f-]{36}"))
+"""Dagster fails at others: a log has a key before its name, and a run is named by a UUID."""
 _POLL_MS = 2000
 """How often the page asks for what is new, as in `dagster dev`."""
 _START_S = 120.0
@@ -64,7 +66,7 @@ def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log
         ):
             log(f"home {agar_home()}, pipeline {pipeline_name()}: open {address.url}")
             log(f"it answers only whoever has this address, which is also in {kept}; Ctrl-C stops it")
-            rules = AccessRules(address.port, address.token, more_hosts)
+            rules = AccessRules(address.port, address.token, more_hosts, shapes=_SHAPES)
             serve(app, listening, rules, alive=lambda: services.ended() is None)
         _fail(services)
 

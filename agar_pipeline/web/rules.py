@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 TOKEN = "token"
 """Of the query of the first address."""
+_LONGEST_PATH, _LONGEST_PART = 4096, 255
+"""Characters and bytes, as for files."""
 _OWN_SITE = (None, "same-origin", "none")
 """Sec-Fetch-Site: not a browser; a page of ours; typed by the user. `same-site` can be the port of another user."""
 
@@ -26,6 +29,8 @@ class AccessRules:
     """Paths that take GraphQL from a body, never from the address: a link could change something there."""
     any_content: tuple[str, ...] = ()
     """Paths whose own page sends JSON without saying so."""
+    shapes: tuple[tuple[str, str], ...] = ()
+    """Beginning of a path → a regular expression of those that the application can answer; it fails at others."""
 
     @property
     def cookie(self) -> str:
@@ -119,7 +124,18 @@ def find_refusal(request: Request, rules: AccessRules) -> Refusal | None:
             "open the address with ?token=… that the command printed in its terminal; "
             "each start of the server has a new one",
         )
-    return _find_form_refusal(request, rules)
+    return _find_path_refusal(request.path, rules) or _find_form_refusal(request, rules)
+
+
+def _find_path_refusal(path: str, rules: AccessRules) -> Refusal | None:
+    """Of a path that leads out of a folder, or that is no name of anything here; `path` is without percent signs."""
+    parts = path.split("/")
+    is_odd = ".." in parts or "\\" in path or not path.isprintable() or "\ufffd" in path
+    is_overlong = (
+        len(path) > _LONGEST_PATH or max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > _LONGEST_PART
+    )
+    is_other = any(path.startswith(start) and not re.fullmatch(shape, path) for start, shape in rules.shapes)
+    return Refusal(404, "there is nothing of this name here") if is_odd or is_overlong or is_other else None
 
 
 def _is_plain_link(request: Request, rules: AccessRules) -> bool:

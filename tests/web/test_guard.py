@@ -148,3 +148,23 @@ def test_a_port_that_is_taken_is_said_or_avoided() -> None:
         with listen(port) as another:
             assert another.getsockname()[0] == "127.0.0.1"
             assert another.getsockname()[1] != port
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/media/a%20photo%20%C3%BC.jpg", 200),
+        ("/a..b/...", 200),
+        ("/..%2fx", 404),
+        ("/a/%2e%2e/b", 404),
+        ("/a%5c..%5cb", 404),
+        ("/a%00", 404),
+        ("/a%0d%0ab", 404),
+        ("/%ff", 404),
+        ("/" + "a" * 256, 404),
+        ("/" + "a/" * 2100, 404),
+    ],
+)
+def test_a_path_that_is_no_name_reaches_nobody(server: Served, path: str, status: int) -> None:
+    assert server.ask(path, server.cookie).status == status
+    assert server.ask(path).status == 401, "who has no token is told nothing"
