@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from agar_pipeline.ownership.folders import OwnFolder
 
 PICTURE_SIDE_PX = 1600
-_COUNTS, _PREDICTIONS = "counts.csv", "predictions.json"
+_COUNTS, _PREDICTIONS, _PICTURES = "counts.csv", "predictions.json", "pictures"
 
 
 def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
@@ -32,19 +33,21 @@ def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool
         echo(f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names))
 
 
-def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> tuple[OwnFolder, list[Path]]:
-    """Where the files are to go, and the photos without the pictures that an earlier run drew there.
+def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> OwnFolder:
+    """Where the files are to go.
 
     Raises:
-        StorageError: others' files or inputs are in the way: said before the photos are counted.
+        StorageError: photos, others' files or inputs are in the way: said before the photos are counted.
     """
+    from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
 
-    photos = OwnFolder(out_dir, "predict").without_ours(photos)
     folder = OwnFolder(out_dir, "predict", Originals([*photos, model]))
+    below = (Path(place).relative_to(out_dir).as_posix() for place, _, _ in os.walk(out_dir / _PICTURES))
+    require_no_photos(out_dir, "predict", ["", *below])
     folder.require_writable([_COUNTS, _PREDICTIONS])
-    return folder, photos
+    return folder
 
 
 def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:
@@ -52,7 +55,7 @@ def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFo
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
 
     rows = _rows(model, counted)
-    pictures = [f"pictures/{row['image']}.jpg" for row in rows]
+    pictures = [f"{_PICTURES}/{row['image']}.jpg" for row in rows]
     with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
         with draft.path(_COUNTS).open("w", newline="") as stream:
             writer = csv.DictWriter(stream, [csv_cell(name) for name in ("image", "colonies", *model.class_names)])

@@ -42,6 +42,7 @@ def command(
         raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
     from agar_pipeline.compute import leased_here
     from agar_pipeline.config import agar_home
+    from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.photo_content import count_learnt
@@ -53,6 +54,7 @@ def command(
     threshold = options.pop("score_threshold")
     given = None if threshold is None else {"value": threshold, "chosen_on": "the command line"}
     folder = OwnFolder(out_dir, "evaluate", Originals(path for path in (checkpoint, predictions, coco_json) if path))
+    require_no_photos(out_dir, "evaluate")
     with folder.replacing(EVALUATION_FILES) as draft:
         if checkpoint is not None and images_dir is not None:
             with leased_here(options["accelerator"], agar_home(), say):

@@ -36,7 +36,7 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     paths = find_photos(images)
     folder = None
     if out_dir is not None:
-        folder, paths = open_counts(out_dir, paths, options["checkpoint"] or options["model"])
+        folder = open_counts(out_dir, paths, options["checkpoint"] or options["model"])
     asked = options["score_threshold"]
     with leased_here(options["accelerator"] if options["checkpoint"] else "cpu", agar_home(), say):
         model = load_model(options["checkpoint"], options["model"], options["accelerator"])

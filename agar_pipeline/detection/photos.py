@@ -17,7 +17,7 @@ import numpy as np
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import DatasetError, ImageFileError
-from agar_pipeline.ownership.made import is_for_our_own_use
+from agar_pipeline.ownership.made import is_for_our_own_use, made_below
 
 
 class PhotoModel(Protocol):
@@ -56,6 +56,8 @@ class PhotoCount:
 def find_photos(given: Sequence[Path]) -> list[Path]:
     """The photos among files and folders, folders walked through and sorted; each once.
 
+    Pictures that `agar predict` drew below such a folder are none.
+
     Raises:
         DatasetError: something does not exist, or a folder holds no photo.
     """
@@ -63,7 +65,8 @@ def find_photos(given: Sequence[Path]) -> list[Path]:
     for path in given:
         if path.is_dir():
             files = (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-            photos = sorted(file for file in files if not is_for_our_own_use(file.relative_to(path)))
+            drawn = made_below(path, "predict")
+            photos = sorted(f for f in files if f not in drawn and not is_for_our_own_use(f.relative_to(path)))
             if not photos:
                 raise DatasetError(f"{path} holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))}): give another folder")
             found |= dict.fromkeys(photos)

@@ -64,12 +64,6 @@ class OwnFolder:
         names = list(names)
         self._require(made, names, self._stale(made, names) if whole else [])
 
-    def without_ours(self, paths: Iterable[Path]) -> list[Path]:
-        """Paths but for those of files that we made here for this purpose, and that are still as they were written."""
-        made = MadeList.read(self.root) or MadeList()
-        ours = {os.path.realpath(self.root / name) for name in self._stale(made, ()) if made.is_ours(self.root, name)}
-        return [path for path in paths if os.path.realpath(path) not in ours] if ours else list(paths)
-
     @contextlib.contextmanager
     def replacing(self, names: Iterable[str] = (), *, whole: bool = False) -> Iterator[Draft]:
         """Replace our files by those that the block writes into the draft; an error in it leaves all as it was.

@@ -145,6 +145,20 @@ def is_photo(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _PHOTOS
 
 
+def made_below(root: Path, by: str) -> set[Path]:
+    """What a command wrote into a folder, or into folders below it, and what is still as it was written.
+
+    Raises:
+        StorageError: a list cannot be understood.
+    """
+    found = set()
+    for listed in root.rglob(LIST):
+        made = MadeList.read(listed.parent) or MadeList()
+        own = [name for name, files in made.files.items() if any(file.by == by for file in files)]
+        found |= {listed.parent / name for name in own if made.is_ours(listed.parent, name)}
+    return found
+
+
 def is_for_our_own_use(path: str | PurePath) -> bool:
     """Whether a relative path leads to a list of ours, or into a draft folder: no photo or label of anybody's."""
     return any(part.startswith(OURS) for part in PurePath(path).parts)

@@ -95,6 +95,29 @@ def test_predict_into_the_folder_of_the_photos_leaves_them_alone(lab: Path, run:
     assert refused.stdout == "", "before anything was counted"
 
 
+def test_nothing_is_written_beside_photos_and_drawn_pictures_are_no_photos(lab: Path, run: Run) -> None:
+    before, day = bytes_of(lab), lab / "day 1"
+    predict = ("predict", str(lab), "--checkpoint", str(lab / "best.ckpt"))
+    score = ("evaluate", "--predictions", str(lab / "predictions.json"), "--json", str(lab / "val.json"))
+    photo = next(day.glob("*.jpg"))
+    for words in ((*predict, "--out-dir", str(day)), (*score, "--score-threshold", "0.5", "--out-dir", str(day))):
+        refused = run(*words)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2), refused.stderr
+        assert f"{day} holds photos (b.png, ä 100 %.jpg), and {words[0]} would write beside them" in refused.stderr
+        assert f"a folder of its own, as {day}-{words[0]}" in refused.stderr
+    assert bytes_of(lab) == before
+    day.rename(lab / "pictures")
+    above = run("predict", str(lab / "pictures"), *predict[2:], "--out-dir", str(lab))
+    assert (above.returncode, f"{lab / 'pictures'} holds photos" in above.stderr) == (1, True), above.stderr
+    (lab / "pictures").rename(day)
+    assert bytes_of(lab) == before
+    assert run(*predict, "--out-dir", str(lab / "counted")).returncode == 0
+    again = run(*predict, "--json")
+    assert [image["file_name"] for image in json.loads(again.stdout)["images"]] == [
+        *("day 1/b.png", f"day 1/{photo.name}", "day 2/b.png"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("command", "option", "target"),
     [

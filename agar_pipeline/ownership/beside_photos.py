@@ -1,0 +1,37 @@
+"""Folders of photos, beside which no command writes.
+
+What is written there is taken for photos, or for their labels, by whatever reads the folder next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from agar_pipeline.errors import StorageError
+from agar_pipeline.ownership.made import MadeList, is_photo
+
+_SHOWN = 3
+
+
+def require_no_photos(root: Path, purpose: str, folders: Iterable[str] = ("",)) -> None:
+    """Raises StorageError where a photo that we did not make lies directly in a folder that is written to.
+
+    Args:
+        root: The folder that a user named; need not be there.
+        purpose: The command that writes.
+        folders: Relative to it; the empty text is the folder itself.
+    """
+    if not root.is_dir():
+        return
+    made = MadeList.read(root) or MadeList()
+    for place in (root / folder for folder in folders if (root / folder).is_dir()):
+        names = sorted(path.name for path in place.iterdir() if is_photo(path.name))
+        photos = [name for name in names if (place / name).relative_to(root).as_posix() not in made.files]
+        if photos:
+            more = f", and {len(photos) - _SHOWN} more" if len(photos) > _SHOWN else ""
+            free = root.absolute()
+            raise StorageError(
+                f"{place} holds photos ({', '.join(photos[:_SHOWN])}{more}), and {purpose} would write beside them: "
+                f"nothing was written\nwrite to a folder of its own, as {free.with_name(f'{free.name}-{purpose}')}"
+            )
