@@ -172,6 +172,7 @@ def _run_in_own_process(
     if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
         require_ready(trainer, c.agar_home(), log)
     with leased(trainer, c.agar_home(), log) as env:
+        env = {**env, **trainer.environment}
         run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, env=env, needs=needs)
 
 

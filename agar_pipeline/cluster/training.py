@@ -53,7 +53,7 @@ def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 def _ranks_env(trainer: TrainerConfig, stop_file: Path) -> dict[str, str]:
     """Of the workers, which Ray numbers as torchrun does its ranks."""
-    env = {**worker_environment(), **CHILD_ENV, "AGAR_STOP_FILE": str(stop_file)}
+    env = {**worker_environment(), **CHILD_ENV, **trainer.environment, "AGAR_STOP_FILE": str(stop_file)}
     if trainer.socket_ifname is not None:
         env |= {"GLOO_SOCKET_IFNAME": trainer.socket_ifname, "NCCL_SOCKET_IFNAME": trainer.socket_ifname}
     return env

@@ -167,6 +167,9 @@ class TrainerConfig:
     """`16-mixed` wants a GPU; `bf16-mixed` one that has it, or such a CPU."""
     channels_last: bool = False
     """Pictures in memory with their colours side by side: quicker on GPUs with mixed precision."""
+    deterministic: bool = False
+    """Only kernels that compute the same bits each time: on a GPU slower ones, and what has none is refused. A CPU does
+    so anyway; a training that `max_seconds` ends is never the same twice."""
     accelerator: Accelerator = "auto"
     """`auto`: a GPU where there is one."""
     devices: Annotated[int, Field(ge=1)] = 1
@@ -187,6 +190,11 @@ class TrainerConfig:
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
             raise ValueError("set one of max_epochs, max_steps, max_seconds: training would never end")
         return self
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that its processes must be given before CUDA starts."""
+        return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.deterministic else {}
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.conductor import Conductor
+from agar_pipeline.detection.determinism import explain_refusal
 from agar_pipeline.detection.devices import Site
 from agar_pipeline.errors import ComputeError, TrainingError
 from agar_pipeline.garbage import done_importing
@@ -66,13 +67,15 @@ def fit(trainer: L.Trainer, conductor: Conductor, loader: DataLoader, config: Tr
     """Train until a limit is reached.
 
     Raises:
-        TrainingError: no memory left, a loss that is not finite, or no step was made.
+        TrainingError: no memory left, a loss that is not finite, no step was made, or an operator is not deterministic.
     """
     done_importing()
     try:
         trainer.fit(conductor.module, loader)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
+            if config.trainer.deterministic and (refusal := explain_refusal(error, config.model.name)):
+                raise TrainingError(refusal) from error
             raise
         raise TrainingError(explain_memory(config, conductor.module.batch_names, error)) from error
     except TrainingError as error:

@@ -22,6 +22,7 @@ from agar_pipeline.detection.checkpoint import CheckpointFacts
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.conductor import Conductor
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader, choose_workers
+from agar_pipeline.detection.determinism import determinism, warn_of_chance
 from agar_pipeline.detection.devices import Site, World
 from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.fitting import fit_config, fit_spec, warn_of_seams
@@ -88,33 +89,48 @@ def train(
     silence_lightning()
     _require_data(train_columns, val_columns)
     site = Site.find(config, log)
-    L.seed_everything(config.seed, verbose=False)
-    config = fit_config(config, train_columns)
-    if seams := warn_of_seams(config.data, train_columns):
-        log(seams)
-    spec = fit_spec(config, train_columns, val_columns, most_boxes)
-    work_dir = out_dir if points is None else points.folder
-    conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site)
-    if fresh := conductor.module.detector.fresh:
-        log(
-            f"model.weights {config.model.weights} knows other classes than these {spec.num_classes}: "
-            f"{len(fresh)} tensors of the head start at random, {fresh[0]} first"
-        )
-    conductor.tell, conductor.points = log, points
-    conductor.resume()
-    if site.world.rank == 0 and points is not None:
-        show_metrics(conductor.metrics, config, work_dir)
-    fit(build_trainer(config, site, conductor), conductor, loader, config)
+    if warning := warn_of_chance(config.trainer, site.accelerator):
+        log(warning)
+    with determinism(config.trainer):
+        L.seed_everything(config.seed, verbose=False)
+        config = fit_config(config, train_columns)
+        if seams := warn_of_seams(config.data, train_columns):
+            log(seams)
+        spec = fit_spec(config, train_columns, val_columns, most_boxes)
+        work_dir = out_dir if points is None else points.folder
+        conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site)
+        conductor.tell, conductor.points = log, points
+        _fit(config, conductor, loader, site)
     if site.world.rank == 0:
         conductor.metrics.close()
         conductor.metrics.write_csv(out_dir / "metrics.csv")
-        if work_dir != out_dir:
-            (out_dir / "checkpoints").mkdir(parents=True)
-            for path in sorted((work_dir / "checkpoints").iterdir()):  # they stay, until the artifact is published
-                link_or_copy(path, out_dir / "checkpoints" / path.name)
-            if (work_dir / "tensorboard").is_dir():
-                take_events(work_dir / "tensorboard", out_dir)
+        _publish(work_dir, out_dir)
     return _outcome(conductor, spec, site)
+
+
+def _fit(config: TrainingConfig, conductor: Conductor, loader: DataLoader, site: Site) -> None:
+    """From the last point, or from the beginning, to the end."""
+    if fresh := conductor.module.detector.fresh:
+        conductor.tell(
+            f"model.weights {config.model.weights} knows other classes than these "
+            f"{conductor.validation.spec.num_classes}: "
+            f"{len(fresh)} tensors of the head start at random, {fresh[0]} first"
+        )
+    conductor.resume()
+    if site.world.rank == 0 and conductor.points is not None:
+        show_metrics(conductor.metrics, config, conductor.points.folder)
+    fit(build_trainer(config, site, conductor), conductor, loader, config)
+
+
+def _publish(work_dir: Path, out_dir: Path) -> None:
+    """Hand over what lies in the work folder; it stays there until the artifact is published."""
+    if work_dir == out_dir:
+        return
+    (out_dir / "checkpoints").mkdir(parents=True)
+    for path in sorted((work_dir / "checkpoints").iterdir()):
+        link_or_copy(path, out_dir / "checkpoints" / path.name)
+    if (work_dir / "tensorboard").is_dir():
+        take_events(work_dir / "tensorboard", out_dir)
 
 
 def _assemble(

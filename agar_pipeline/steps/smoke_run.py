@@ -42,6 +42,7 @@ def build(
     require(refusal_of_boxes(bbox_report))
     from agar_pipeline.detection import ranks
     from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.determinism import determinism
     from agar_pipeline.detection.fitting import fit_config
     from agar_pipeline.detection.training import train
 
@@ -55,7 +56,7 @@ def build(
     metrics, look_s = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
     val_s = min(outcome.validation_seconds, look_s)  # a new head sees colonies everywhere: its validation takes longer
     shutil.rmtree(scratch)
-    with ranks.alone():
+    with ranks.alone(), determinism(config.trainer):
         profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir, val_s)
     record_machine(out_dir, outcome.accelerator, outcome.precision, config.model)
     _write(out_dir, _facts(config, outcome, metrics), profile)

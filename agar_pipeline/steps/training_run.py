@@ -54,6 +54,7 @@ def build(
         "score_threshold": {"value": outcome.best.score_threshold, "chosen_on": "val"},
         "accelerator": outcome.accelerator,
         "precision": outcome.precision,
+        "deterministic": config.trainer.deterministic,
         "world_size": outcome.world.size,
         "seconds": {"train": round(outcome.train_seconds, 1), "validation": round(outcome.validation_seconds, 1)},
     }

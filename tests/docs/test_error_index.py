@@ -33,6 +33,7 @@ WORDED_BY = {
     ("config/plain.py", "_explain"): "ConfigError",
     ("detection/image_paths.py", "find_image_file"): "ImageFileError",
     ("detection/image_paths.py", "unsafe_name"): "ImageFileError",
+    ("detection/determinism.py", "explain_refusal"): "TrainingError",
     ("detection/lightning_trainer.py", "explain_memory"): "TrainingError",
     ("exit_codes.py", "explain_end"): "ComputeError",
     ("fiftyone_io/database.py", "explain"): "DatabaseError",
@@ -48,6 +49,7 @@ WORDLESS = {
     "DatabaseError(explain(error, uri))",
     "ImageFileError(f'{found.reason}: {found.next_step}')",  # find_image_file
     "TrainingError(explain_memory(config, conductor.module.batch_names, error))",
+    "TrainingError(refusal)",  # explain_refusal
     "DatasetError(trouble)",  # of the error that was met when the dataset was looked at
     "SharedStoreError(trouble)",  # the same again, without asking
     "self.problems.append(problem)",  # Reading.add_problem

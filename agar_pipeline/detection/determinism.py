@@ -1,0 +1,66 @@
+"""Whether a training repeated computes the same bits: always on a CPU, on a GPU where `trainer.deterministic` asks.
+
+cuDNN, cuBLAS and kernels that add up in any order are what differs on a GPU. Of what torchvision's detectors use, torch
+and torchvision have a deterministic form: RoIAlign's is compiled on its first step. Here: switching, and the words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from agar_pipeline.config import TrainerConfig
+
+
+@contextmanager
+def determinism(trainer: TrainerConfig) -> Iterator[None]:
+    """Within it torch computes as `trainer.deterministic` asks; an operator that cannot raises RuntimeError."""
+    if not trainer.deterministic:
+        yield
+        return
+    was_on = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmarked = torch.backends.cudnn.benchmark
+    variables = {name: os.environ.get(name) for name in trainer.environment}
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False  # it takes the quickest kernel, whichever that is today
+    os.environ.update(trainer.environment)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was_on, warn_only=only_warned)
+        torch.backends.cudnn.benchmark = benchmarked
+        for name, value in variables.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def warn_of_chance(trainer: TrainerConfig, accelerator: str) -> str | None:
+    """What to say where a repeated training would not come to the same bits."""
+    if trainer.deterministic or accelerator == "cpu":
+        return None
+    return (
+        f"on {accelerator} the result is not the same bit for bit when this is repeated: "
+        "trainer.deterministic=true makes it so, and is slower"
+    )
+
+
+def explain_refusal(error: Exception, model_name: str) -> str | None:
+    """Why a deterministic training cannot go on, in words; None where the error is of another kind."""
+    first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
+    instead = "set it to false, or train tiny, RetinaNet, FCOS or SSD"
+    if "deterministic" in str(error):
+        return (
+            f"trainer.deterministic: {model_name} needs an operator that has no deterministic form here "
+            f"({first_line})\n{instead}"
+        )
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return (
+            f"trainer.deterministic: {model_name} needs RoIAlign compiled on this machine, which failed "
+            f"({first_line})\n{instead}"
+        )
+    return None
