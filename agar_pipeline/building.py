@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline import config as c
-from agar_pipeline import disk
 from agar_pipeline.agreement import require_agreement
 from agar_pipeline.artifacts import Artifact
 from agar_pipeline.chain import SOURCE, Node
@@ -26,7 +25,7 @@ from agar_pipeline.photo_content import require_same_photos
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Built, Content, Key, KnownFiles, Store
-from agar_pipeline.store.unfinished import work_folder
+from agar_pipeline.store.unfinished import remove_work, work_folder
 from agar_pipeline.verdicts import REFUSAL_OF, require
 
 READ_ATTEMPTS = 3
@@ -94,7 +93,9 @@ def build_node(
         if differences:
             log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
     if (left := work_dir(built.artifact.root)) is not None:
-        disk.remove(left)
+        foreign = remove_work(left)
+        if foreign:
+            log(f"note: {left / foreign[0]} is not ours and stays")
     return built
 
 

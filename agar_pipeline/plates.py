@@ -35,9 +35,10 @@ def generate_plates(
     progress: Callable[[int], None] | None = None,
     colonies_per_plate: tuple[int, int] | None = None,
 ) -> int:
-    """Write plates 1…count and return how many were written; those already there with the same bytes are left alone.
+    """Write plates 1…count and return how many were written; in a folder of the same arguments only what is missing.
 
-    Plate i depends on (seed, i, size_px, colonies_per_plate) only. Files beyond `count` are not removed.
+    So a plate that a person edited stays as it is. Plate i depends on (seed, i, size_px, colonies_per_plate) only.
+    Files beyond `count` are not removed.
 
     Args:
         progress: Called with the number of plates done so far, after each.
@@ -62,15 +63,18 @@ def generate_plates(
     }
     wanted = json.dumps(made_with).encode()
     numbers = range(1, count + 1)
-    if _read(marker) == wanted and all((out_dir / f"{n}{end}").is_file() for n in numbers for end in (".jpg", ".json")):
-        return 0
-
-    marker.unlink(missing_ok=True)  # a run that ends halfway must not leave the old claim standing
+    paths = {n: (out_dir / f"{n}.jpg", out_dir / f"{n}.json") for n in numbers}
+    if not marker.exists() and not any(path.exists() for pair in paths.values() for path in pair):
+        _write(marker, wanted)  # from here on what is there is a plate of these, or somebody's edit of one
+    as_before = _read(marker) == wanted
+    if not as_before:
+        marker.unlink(missing_ok=True)  # a run that ends halfway must not leave the old claim standing
     written = 0
-    for number in numbers:
-        jpeg, annotation = render_plate(number, size_px, seed, colonies_per_plate)
-        changed = [_write(out_dir / f"{number}.jpg", jpeg), _write(out_dir / f"{number}.json", annotation)]
-        written += any(changed)
+    for number, pair in paths.items():
+        if not (as_before and all(path.is_file() for path in pair)):
+            contents = zip(pair, render_plate(number, size_px, seed, colonies_per_plate), strict=True)
+            wanting = [(path, content) for path, content in contents if not (as_before and path.is_file())]
+            written += sum(_write(path, content) for path, content in wanting) > 0
         if progress is not None:
             progress(number)
     _write(marker, wanted)

@@ -129,11 +129,22 @@ def test_interrupted_or_damaged_folder_is_completed_without_rewriting_the_rest(t
 
     with pytest.raises(KeyboardInterrupt):
         generate_plates(done, 4, 96, progress=stop_after_two)
-    assert not (done / MARKER_NAME).exists()
     assert generate_plates(done, 4, 96) == 2
     (done / "3.jpg").unlink()
     assert generate_plates(done, 4, 96) == 1
     assert _contents(done) == _contents(whole)
+
+
+def test_plates_that_a_person_edited_stay_where_others_are_missing(tmp_path: Path) -> None:
+    generate_plates(tmp_path, 4, 96)
+    before = _contents(tmp_path)
+    edited = {"1.json": b"corrected", "2.jpg": b"cropped", "3.json": b"mine"}
+    for name, content in edited.items():
+        (tmp_path / name).write_bytes(content)
+    for name in ("3.jpg", "4.json"):
+        (tmp_path / name).unlink()
+    assert generate_plates(tmp_path, 4, 96) == 2
+    assert _contents(tmp_path) == before | edited
 
 
 def test_other_arguments_replace_the_plates_and_report_progress(tmp_path: Path) -> None:

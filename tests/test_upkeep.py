@@ -24,6 +24,7 @@ from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.launch import run_child
 from agar_pipeline.store import Content, Key, Store, find_faults
 from agar_pipeline.store.dropping import drop, find_droppable
+from agar_pipeline.store.unfinished import remove_work
 from agar_pipeline.store.upkeep import find_kept, keep, was_set_aside
 
 SPLIT, REPORT = Key("split"), Key("bbox_report")
@@ -382,3 +383,41 @@ def test_a_path_that_cannot_be_read_is_named(home: Path, number: int) -> None:
 
     with pytest.raises(StorageError, match=f"cannot read or write /photos/1.jpg: {os.strerror(number)}"):
         Store(home).build(SPLIT, {}, {"snapshot": SNAPSHOT}, fail, lambda text: None)
+
+
+def test_clean_leaves_folders_of_work_and_columns_with_something_of_a_person_in_them(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    build_split(store)
+    work = store.home / "resume" / "demo" / "training_run"
+    ours = (
+        "a.pt",
+        "a.json",
+        "b.part",
+        "checkpoints/last.ckpt",
+        "tensorboard/events.out.tfevents.1.host.2.0",
+        ".DS_Store",
+    )
+    for number, names in enumerate([ours, (*ours, "checkpoints/notes.txt"), ours, ("thesis.txt",)]):
+        for name in names:
+            (work / f"{number}" / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / f"{number}" / name).write_text(name)
+            os.utime(work / f"{number}" / name, (number, number))
+        for path in (work / f"{number}").iterdir():
+            os.utime(path, (number, number))
+    for name in ("1" * 32, "2" * 32):
+        (store.home / "columns" / name).mkdir(parents=True)
+        for file in ("source.json", "boxes_xywh.npy", "file_names.utf8.npy"):
+            (store.home / "columns" / name / file).write_text(file)
+    (store.home / "columns" / ("2" * 32) / "boxes.csv").write_text("a person's")
+    kept = [work / "1", store.home / "columns" / ("2" * 32)]
+    before = {path: path.read_bytes() for folder in kept for path in folder.rglob("*") if path.is_file()}
+    done = drop(store, find_droppable(store))
+    assert {path.name: why for path, why in done.guarded.items()} == {
+        "1": "checkpoints/notes.txt in it is not ours: move it away first",
+        "2" * 32: "boxes.csv in it is not ours: move it away first",
+    }
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(path.name for path in work.iterdir()) == ["1", "2", "3"], "2 is the newest, 3 is none of ours"
+    assert [path.name for path in (store.home / "columns").iterdir()] == ["2" * 32]
+    assert remove_work(work / "1") == ["checkpoints/notes.txt"], "as when the training is done"
+    assert [path.name for path in (work / "1").rglob("*")] == ["checkpoints", "notes.txt"]

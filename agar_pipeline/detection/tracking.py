@@ -17,6 +17,7 @@ from agar_pipeline.config import TrainingConfig, agar_home, fingerprinted
 
 Row = dict[str, Any]
 EVENTS_FILE = "tensorboard/events.out.tfevents.train"
+_EVENTS = "events.out.tfevents.*"
 """In the artifact; the name that TensorBoard gives it holds a time and a host."""
 
 
@@ -72,10 +73,11 @@ class TensorBoard:
     """One event file in a folder of its own: `tensorboard --logdir` shows it while training runs."""
 
     def __init__(self, folder: Path) -> None:
-        """What an interrupted run left there goes: its rows are written again."""
+        """The events that an interrupted run left there go: its rows are written again."""
         from torch.utils.tensorboard import SummaryWriter
 
-        shutil.rmtree(folder, ignore_errors=True)
+        for events in folder.glob(_EVENTS):
+            events.unlink()
         self._writer = SummaryWriter(str(folder), flush_secs=10)
 
     def add(self, row: Row, at_s: float) -> None:
@@ -88,11 +90,10 @@ class TensorBoard:
 
 def take_events(folder: Path, out_dir: Path) -> None:
     """Leave the event file in an artifact, under a name without time and host."""
-    (events,) = folder.iterdir()
+    (events,) = folder.glob(_EVENTS)
     path = out_dir / EVENTS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(events, path)
-    folder.rmdir()
 
 
 class MLflow:

@@ -127,7 +127,7 @@ def _publish(work_dir: Path, out_dir: Path) -> None:
     if work_dir == out_dir:
         return
     (out_dir / "checkpoints").mkdir(parents=True)
-    for path in sorted((work_dir / "checkpoints").iterdir()):
+    for path in sorted((work_dir / "checkpoints").glob("*.ckpt")):
         link_or_copy(path, out_dir / "checkpoints" / path.name)
     if (work_dir / "tensorboard").is_dir():
         take_events(work_dir / "tensorboard", out_dir)

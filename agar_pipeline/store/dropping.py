@@ -14,15 +14,16 @@ from pathlib import Path
 from agar_pipeline import disk
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.ownership.home import require_own, sweep_scratch
+from agar_pipeline.ownership.home import is_stray, require_own, sweep_scratch
 from agar_pipeline.store.content import foreign_files
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, use_lock, writer_lock
 from agar_pipeline.store.quarantine import QUARANTINED, find_guarded
-from agar_pipeline.store.unfinished import drop_work, unfinished
+from agar_pipeline.store.unfinished import drop_work, foreign_work, unfinished
 from agar_pipeline.store.upkeep import SHORTEST_WORD, find_kept, targets_of
 
 _COLUMNS = re.compile(r"[0-9a-f]{32}")
+_OF_COLUMNS = re.compile(r"source\.json|[a-z0-9_]+(\.[a-z0-9]+)?\.npy")
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,10 @@ def drop(store: Store, chosen: Collection[Droppable]) -> Dropped:
     done = Dropped([], [], {})
     targets, kept = targets_of(store), find_kept(store)
     for item in chosen:
-        if item.is_work:
-            (done.gone if drop_work(store, item.path) else done.in_use).append(item)
-            continue
         if (why := _not_ours(item)) is not None:
             done.guarded[item.path] = why
+        elif item.is_work:
+            (done.gone if drop_work(store, item.path) else done.in_use).append(item)
         elif item.key is None:
             disk.remove(item.path)
             done.gone.append(item)
@@ -134,9 +134,18 @@ def _not_ours(item: Droppable) -> str | None:
     """What forbids to drop something even where it is named; None: all of it is ours."""
     if item.key is None and not (QUARANTINED.fullmatch(item.path.name) or _COLUMNS.fullmatch(item.path.name)):
         return "it is not ours: take it away yourself"
+    if item.is_work or (item.key is None and _COLUMNS.fullmatch(item.path.name)):
+        foreign = foreign_work(item.path) if item.is_work else _foreign_columns(item.path)
+        return f"{foreign[0]} in it is not ours: move it away first" if foreign else None
     try:
         foreign = foreign_files(item.path, Manifest.read(item.path))
     except (ArtifactError, OSError):
         damaged = "its manifest cannot be read: `agar verify` puts it aside"
         return damaged if item.key is not None and item.path.exists() else None
     return f"{foreign[0]} in it is not ours: move it away first" if foreign else None
+
+
+def _foreign_columns(folder: Path) -> list[str]:
+    """What lies among the columns of a COCO file and is none."""
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if not _OF_COLUMNS.fullmatch(name) and not is_stray(name)]
