@@ -131,7 +131,7 @@ def _ours(folder: Path, photos: dict[str, list[list[float]]], side: int) -> Any:
     dataset = DetectionDataset(columns, folder, MODEL_PX)
     loader = build_loader(dataset, PlainBatches(len(dataset), 4), num_workers=0)
 
-    transform = KeepScale(0, 0, MEAN, STD).train()
+    transform = KeepScale(MEAN, STD).train()
 
     def feed() -> None:
         for images, _ in loader:

@@ -108,6 +108,11 @@ def autocast(precision: str, accelerator: str) -> torch.autocast:
     return torch.autocast(accelerator, dtype, enabled=precision != "32-true")
 
 
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on a device. CUDA's allocator keeps page-locked memory until the copy is made; Metal's does not."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep what batches of photos give back, here and in workers forked from here.
 

@@ -15,7 +15,7 @@ import torch
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.dataset import Batch
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.devices import autocast
+from agar_pipeline.detection.devices import autocast, send
 from agar_pipeline.detection.model import Detector
 
 CAP_FACTOR = 4
@@ -54,7 +54,7 @@ def _predict(
     device = next(detector.parameters()).device
     pieces, capped = [], set()
     for images, targets in batches:
-        moved = [image.to(device, non_blocking=True) for image in images]
+        moved = [send(image, device) for image in images]
         with autocast(precision, accelerator):
             answers = _of_equal_shape(detector, moved)
         for image, target, answer in zip(images, targets, answers, strict=True):

@@ -15,6 +15,7 @@ from torch import nn
 
 from agar_pipeline.config import OptimizerConfig
 from agar_pipeline.detection.dataset import Batch
+from agar_pipeline.detection.devices import send
 from agar_pipeline.detection.model import Detector
 from agar_pipeline.detection.schedule import Progress, rate_factor
 from agar_pipeline.errors import TrainingError
@@ -80,17 +81,22 @@ class DetectorModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """By norm. Lightning does so too, but not for a fused optimizer under autocast, bf16 on a CPU included."""
+        """By norm. Lightning does so too, but not for a fused optimizer under autocast, bf16 on a CPU included.
+
+        Under 16-mixed gradients are scaled until here, and Lightning leaves that to a fused optimizer's own step.
+        """
         if gradient_clip_val is not None:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         images, targets = batch
         moved = [
-            {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in target.items()}
-            for target in targets
+            {k: send(v, device) if isinstance(v, torch.Tensor) else v for k, v in target.items()} for target in targets
         ]
-        return [image.to(device, non_blocking=True) for image in images], moved
+        return [send(image, device) for image in images], moved
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

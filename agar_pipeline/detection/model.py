@@ -39,14 +39,21 @@ class KeepScale(GeneralizedRCNNTransform):
     (`_skip_resize` holds in training only.)
     """
 
+    factor: torch.Tensor
+    offset: torch.Tensor
+
+    def __init__(self, mean: list[float], std: list[float], size_divisible: int = 32) -> None:
+        super().__init__(0, 0, mean, std, size_divisible=size_divisible)
+        std_column = torch.tensor(std)[:, None, None]
+        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # on the device: not sent each time
+        self.register_buffer("offset", torch.tensor(mean)[:, None, None] / std_column, persistent=False)
+
     def normalize(self, image: torch.Tensor) -> torch.Tensor:
         """(3, H, W) uint8 → (x / 255 − mean) / std, in place on one float copy: 2.5 ms for 1024 px instead of 11."""
         if image.dtype != torch.uint8:
             return super().normalize(image)
-        both = (self.image_mean, self.image_std)
-        mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in both)
         planar = image.to(torch.float32, memory_format=torch.contiguous_format)
-        return planar.mul_(1 / (255 * std)).sub_(mean / std)
+        return planar.mul_(self.factor).sub_(self.offset)
 
     def resize(self, image: torch.Tensor, target: Any = None) -> tuple[torch.Tensor, Any]:
         return image, target
@@ -73,7 +80,7 @@ class Detector(nn.Module):
     def __init__(self, model: BoxModel, has_background: bool, spec: DetectorSpec) -> None:
         super().__init__()
         old = model.transform
-        model.transform = KeepScale(0, 0, old.image_mean, old.image_std, size_divisible=old.size_divisible)
+        model.transform = KeepScale(old.image_mean, old.image_std, old.size_divisible)
         keep_boxes_in_float32(model)
         report_left_out(model)
         self.model = model

@@ -25,6 +25,7 @@ from agar_pipeline.detection.families import DetectorSpec
 from agar_pipeline.detection.image_paths import safe_image_path
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.lightning_module import DetectorModule
+from agar_pipeline.detection.lightning_trainer import is_out_of_memory
 from agar_pipeline.detection.model import build_detector
 from agar_pipeline.detection.sampling import TrainBatches
 from agar_pipeline.detection.schedule import Progress
@@ -168,7 +169,9 @@ def _measure(step: _Step, batches: Iterator[Callable[[], Batch]]) -> list[dict[s
 def _try_larger(step: _Step, batches: Iterator[Callable[[], Batch]], batch_size: int) -> tuple[int, float] | None:
     try:
         rows = [step(next(batches)) for _ in range(4)][1:]
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return None
     return batch_size, median(sum(row.values()) - row["data"] for row in rows)
 

@@ -136,11 +136,11 @@ def _sha256(path: Path) -> str:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Take up moments and steps. Which kernels run is this device's choice, not that of the interrupted run."""
-    fused = [group.get("fused") for group in optimizer.param_groups]
-    optimizer.load_state_dict(dict(state))
-    for group, own in zip(optimizer.param_groups, fused, strict=True):
-        group["fused"] = own
+    """Take up moments and steps. Which kernels run is this device's choice, not that of the interrupted run, and it
+    decides where the count of steps lies."""
+    pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    groups = [{**saved, "fused": own.get("fused")} for saved, own in pairs]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def load_precision(plugin: Any, state: Mapping[str, Any]) -> None:
@@ -155,7 +155,7 @@ def random_state() -> dict[str, Any]:
     version, inner, following = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # asking would start it
         "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), place, has_gauss, gauss],
         "python": [version, list(inner), following],
     }
@@ -164,7 +164,7 @@ def random_state() -> dict[str, Any]:
 def restore_random_state(state: Mapping[str, Any]) -> None:
     """Undo whatever was drawn since `random_state()`."""
     torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None and torch.cuda.is_available():
+    if state["cuda"] is not None and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])
     name, keys, place, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), place, has_gauss, gauss))

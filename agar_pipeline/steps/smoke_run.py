@@ -56,6 +56,7 @@ def build(
     metrics, look_s = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
     val_s = min(outcome.validation_seconds, look_s)  # a new head sees colonies everywhere: its validation takes longer
     shutil.rmtree(scratch)
+    outcome.detector.to("cpu")  # what is measured next has the device for itself, as training has
     with ranks.alone(), determinism(config.trainer):
         profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir, val_s)
     record_machine(out_dir, outcome.accelerator, outcome.precision, config.model)

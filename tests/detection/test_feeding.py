@@ -66,8 +66,8 @@ def test_uint8_crosses_to_the_device_and_is_normalized_there(tmp_path: Path) -> 
     dataset = DetectionDataset(columns_of(tmp_path, [(64, 48)]), tmp_path, 64)
     image = dataset[0][0]
     assert image.dtype == torch.uint8
-    ours = KeepScale(0, 0, MEAN, STD).normalize(image)
-    assert torch.allclose(ours, KeepScale(0, 0, MEAN, STD).normalize(image.float() / 255), atol=1e-5)
+    ours = KeepScale(MEAN, STD).normalize(image)
+    assert torch.allclose(ours, KeepScale(MEAN, STD).normalize(image.float() / 255), atol=1e-5)
 
 
 EVERYTHING: dict[str, Any] = {"scale_jitter": 0.4, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
