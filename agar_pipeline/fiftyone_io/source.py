@@ -24,6 +24,7 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.config.chosen import explain_choice
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.trusted_documents import require_reading
+from agar_pipeline.ownership.home import open_home
 from agar_pipeline.ownership.insertions import find_unfinished
 from agar_pipeline.private_files import open_private, private_folder
 from agar_pipeline.secrets import mask
@@ -65,7 +66,7 @@ def resolved_source(config: SnapshotConfig, database: Database, home: Path, reso
     plain = plain_source(config, document)
     if plain is not None:
         return plain
-    private_folder((home / "fiftyone").resolve())  # what is remembered is asked of the database as it is
+    private_folder((open_home(home) / "fiftyone").resolve())  # what is remembered is asked of the database as it is
     path = private_folder(home / "fiftyone" / "resolved") / f"{_key(config, document, database)}.json"
     source = _remembered(path)
     if source is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pymongo
 import pytest
@@ -68,14 +69,15 @@ def test_a_compatible_version_is_used_as_it_is(theirs: Theirs, version: str) -> 
     assert after["views"] == before["views"]
 
 
-def test_reading_an_older_database_leaves_it_byte_for_byte(theirs: Theirs) -> None:
+def test_reading_an_older_database_leaves_it_byte_for_byte(theirs: Theirs, tmp_path: Path) -> None:
+    home = tmp_path / "home"  # where nothing was done yet
     config = SnapshotConfig(dataset="other", database=theirs.uri, view="saved:all")
     before = theirs.says("0.19.0", {"other": "0.19.0"})
-    assert observe_dataset(config, theirs.home).samples == 1
+    assert observe_dataset(config, home).samples == 1
     assert theirs.dump() == before
     before = theirs.says("0.18.0", {"other": "0.18.0"})
     with pytest.raises(DatabaseError, match=rf"is of FiftyOne 0\.18\.0: FiftyOne {OURS} here would have to migrate it"):
-        observe_dataset(config, theirs.home)
+        observe_dataset(config, home)
     assert theirs.dump() == before
 
 
