@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 REHEARSAL = os.environ.get("AGAR_GPU_REHEARSAL") == "1"
+QUICK = os.environ.get("AGAR_GPU_QUICK") == "1"
+"""One round, in bf16 alone, nothing compiled: a minute."""
 DEVICE = "cpu" if REHEARSAL else "cuda"
 SIDE = 128 if REHEARSAL else 1024
 BATCH = 2 if REHEARSAL else 4
@@ -69,11 +71,10 @@ def experiment(model: str, precision: str, *words: str) -> Any:
     from agar_pipeline.config import load_experiment
 
     given = {
-        "model": "tiny" if model == "tiny" else "fasterrcnn_resnet50_fpn_v2", "model.name": model,
+        "model.name": model,
         "trainer.precision": precision, "trainer.accelerator": DEVICE, "trainer.max_seconds": "null",
         "trainer.max_epochs": "null", "trainer.val_every_n_epochs": "1000", "data.input_size": str(SIDE),
         "data.batch_size": str(BATCH), "optimizer.lr": "0.0001",
     }  # fmt: skip
     given |= dict(word.split("=", 1) for word in words)
-    model_group = given.pop("model")
-    return load_experiment("tiny_steps", [f"model={model_group}", *(f"{k}={v}" for k, v in given.items())]).training_run
+    return load_experiment("tiny_steps", [f"{key}={value}" for key, value in given.items()]).training_run

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.card import BATCH, DEVICE, REHEARSAL, SIDE, Photos, experiment, seconds_of
+from benchmarks.gpu.card import BATCH, DEVICE, QUICK, REHEARSAL, SIDE, Photos, experiment, seconds_of
 from benchmarks.image_feed import columns_of
 
-ROUNDS = 1 if REHEARSAL else 3
+ROUNDS = 1 if REHEARSAL or QUICK else 3
 REPEATED = 1 if REHEARSAL else 8
 """An epoch holds each photo so many times, so that the start of the processes does not count."""
 WORKERS = (0, 1) if REHEARSAL else (1, 4, 8, 16)

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.card import DEVICE, MODELS, REHEARSAL, Photos, seconds_of
+from benchmarks.gpu.card import DEVICE, MODELS, QUICK, REHEARSAL, Photos, seconds_of
 from benchmarks.gpu.step import bare_step
 
 ROUNDS, STEPS = (1, 1) if REHEARSAL else (3, 8)
-PRECISIONS = ("bf16-mixed",) if REHEARSAL else ("32-true", "16-mixed", "bf16-mixed")
+PRECISIONS = ("bf16-mixed",) if REHEARSAL or QUICK else ("32-true", "16-mixed", "bf16-mixed")
 OPTIONS = ("plain", "channels_last", "channels_last+compile")
 COMPILED = ("fasterrcnn_resnet50_fpn_v2", "tiny")
 
@@ -31,7 +31,7 @@ def run(folder: Path, photos: Photos) -> list[dict[str, Any]]:
         for precision in PRECISIONS:
             plain_ms = None
             for option in OPTIONS:
-                if "compile" in option and (REHEARSAL or precision != "bf16-mixed" or model not in COMPILED):
+                if "compile" in option and (REHEARSAL or QUICK or precision != "bf16-mixed" or model not in COMPILED):
                     continue
                 if DEVICE == "cuda":
                     torch.cuda.empty_cache()

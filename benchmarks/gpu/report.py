@@ -26,29 +26,37 @@ def main() -> int:
     """0 where the suite passed and all benchmarks ran."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="receives the report")
-    parser.add_argument("--only", nargs="*", default=["suite", "step", "options", "feeding"], help="parts of it")
+    parser.add_argument("--only", nargs="*", default=["suite", "benchmarks"], help="parts of it")
+    parser.add_argument("--limit-s", type=float, help="seconds after which a part is ended")
+    parser.add_argument("--processes", type=int, help="of the suite; default: as the card and the cores bear")
     parser.add_argument("-k", default="", help="of the suite, only these tests; as pytest's -k")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, ends = Path(name), {}
         for part in asked.only:
             started_at = time.monotonic()
-            command = suite(asked.k) if part == "suite" else [sys.executable, "-m", "benchmarks.gpu", part]
+            command = [sys.executable, "-m", "benchmarks.gpu"]
+            if part == "suite":
+                command = suite(asked.k, asked.processes or count_workers())
             print(f"# {part}", flush=True)
             env = {**os.environ, "AGAR_GPU_RESULTS": str(folder)}
-            code = subprocess.run(command, cwd=CHECKOUT, env=env, check=False).returncode
-            ends[part] = f"{'passed' if code == 0 else f'exit code {code}'} in {time.monotonic() - started_at:.0f} s"
+            try:
+                code = subprocess.run(command, cwd=CHECKOUT, env=env, check=False, timeout=asked.limit_s).returncode
+                end = "passed" if code == 0 else f"exit code {code}"
+            except subprocess.TimeoutExpired:
+                end = "not ended"
+            ends[part] = f"{end} in {time.monotonic() - started_at:.0f} s"
             text = write(folder, ends)
             asked.file.write_text(text)
     print(text)
     return int(not all(end.startswith("passed") for end in ends.values()))
 
 
-def suite(chosen: str = "") -> list[str]:
-    """pytest's command: as many processes as the card and the cores bear, each model's tests in one of them."""
+def suite(chosen: str, processes: int) -> list[str]:
+    """pytest's command; each model's tests run in one process."""
     command = [sys.executable, "-m", "pytest", "tests/gpu", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short"]
-    command += ["--durations=15", "-rs", "-k", chosen]
-    return [*command, "--numprocesses", str(count_workers()), "--dist", "loadgroup"]
+    command += ["--durations=15", "-v", "-rs", "-k", chosen]
+    return [*command, "--numprocesses", str(processes), "--dist", "loadgroup"]
 
 
 def count_workers() -> int:

@@ -12,12 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.card import BATCH, DEVICE, MODELS, REHEARSAL, SIDE, Photos, experiment, seconds_of, wait_for_card
+from benchmarks.gpu.card import (
+    BATCH,
+    DEVICE,
+    MODELS,
+    QUICK,
+    REHEARSAL,
+    SIDE,
+    Photos,
+    experiment,
+    seconds_of,
+    wait_for_card,
+)
 from benchmarks.image_feed import columns_of
 
-ROUNDS = 1 if REHEARSAL else 2
+ROUNDS = 1 if REHEARSAL or QUICK else 3
 WARM_UP, STEPS = (1, 2) if REHEARSAL else (12, 32)
-PRECISIONS = ("bf16-mixed",) if REHEARSAL else ("32-true", "bf16-mixed")
+PRECISIONS = ("bf16-mixed",) if REHEARSAL or QUICK else ("32-true", "bf16-mixed")
 
 
 def run(folder: Path, photos: Photos) -> list[dict[str, Any]]:

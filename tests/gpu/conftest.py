@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from agar_pipeline import building
 from agar_pipeline.compute import visible_gpus
 from tests.coco_home import make_home
 from tests.conftest import CHECKOUT
@@ -38,6 +39,7 @@ MODELS = (
     )
 )  # fmt: skip
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+CORES_A_WORKER = 1 if REHEARSAL else 3
 AGAR = [sys.executable, "-P", "-c", "from agar_pipeline.commands import main; main()"]
 """The command, also where the project is not installed."""
 
@@ -98,38 +100,61 @@ class Lab:
         assert done.returncode == 0, f"agar {' '.join(words)}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def train(self, model: str, precision: str, *words: str) -> tuple[dict[str, Any], str]:
-        """`agar train`; what it was built to, and what it said."""
+    def train(self, model: str, precision: str, *words: str) -> Path:
+        """The training run, smoke run included, as `agar train` makes them, but in this process: to import torch in two
+        new ones takes longer than a short training."""
+        from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
+
         given = {
             "model.name": model, "trainer.precision": precision, "trainer.accelerator": ACCELERATOR,
             "trainer.max_steps": "null", "trainer.max_seconds": f"{SECONDS:g}", "trainer.val_every_n_epochs": "1000",
-            "trainer.log_every_n_steps": "1",
-            "data.input_size": str(SIDE), "data.batch_size": "4", "data.num_workers": "3",
-            "optimizer.lr": "0.001",
+            "trainer.log_every_n_steps": "1", "data.input_size": str(SIDE), "data.batch_size": "4",
+            "data.num_workers": "0" if REHEARSAL else "3", "optimizer.lr": "0.001",
         }  # fmt: skip
         given |= dict(word.split("=", 1) for word in words)
-        done = self.must("train", "experiment=small", *(f"{key}={value}" for key, value in given.items()), "--json")
-        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+        named = ("experiment=small", *(f"{key}={value}" for key, value in given.items()))
+        root: Path = build_from_cache(parse_experiment(named)[0], "training_run", as_configured=True).artifact.root
+        return root
 
     def checkpoint(self, model: str, precision: str = "32-true") -> Path:
         """The best model of a training, made once a process."""
         if (model, precision) not in self.checkpoints:
-            self.checkpoints[model, precision] = Path(self.train(model, precision)[0]["checkpoint"])
+            self.checkpoints[model, precision] = self.train(model, precision) / "checkpoints" / "best.ckpt"
         return self.checkpoints[model, precision]
 
     def evaluate(self, checkpoint: Path, out: str, accelerator: str = ACCELERATOR) -> dict[str, Any]:
-        """`agar evaluate` on val: what metrics.json says."""
-        words = ("--checkpoint", str(checkpoint), "--json", str(self.val_json), "--images-dir", str(self.images))
-        self.must("evaluate", *words, "--out-dir", str(self.folder / out), "--accelerator", accelerator)
-        return json.loads((self.folder / out / "metrics.json").read_text())
+        """The evaluation on val: what metrics.json says."""
+        from agar_pipeline.scorecard import evaluate_checkpoint
+
+        (self.folder / out).mkdir()
+        evaluate_checkpoint(
+            checkpoint, self.val_json, self.images, self.folder / out, print,
+            accelerator=accelerator, num_workers=0, pictures=1,
+        )  # fmt: skip
+        metrics: dict[str, Any] = json.loads((self.folder / out / "metrics.json").read_text())
+        return metrics
+
+
+def answer_here(module: str, request: dict[str, Any], log: Any, **more: Any) -> dict[str, Any]:
+    """A step's child, without the process."""
+    from agar_pipeline.steps.__main__ import main
+
+    return main(request, log)
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    import torch
+
     folder = tmp_path_factory.mktemp("lab")
     train, val = (8, 2) if REHEARSAL else (24, 8)
     make_home(folder, train, val, SIDE, COLONIES)
-    return Lab(folder)
+    torch.set_num_threads(CORES_A_WORKER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGAR_HOME", str(folder / "home"))
+        patch.setenv("AGAR_CONFIGS", str(folder / "configs"))
+        patch.setattr(building, "run_child", answer_here)
+        yield Lab(folder)
 
 
 @pytest.fixture

@@ -5,14 +5,19 @@ The tests of one model share its trainings, so they run in one process.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import math
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agar_pipeline.errors import TrainingError
 from tests.gpu.conftest import ACCELERATOR, MODELS, PRECISIONS, REHEARSAL, SECONDS, Lab
 
 SAME_MAP = 0.005
@@ -24,15 +29,14 @@ each_model = pytest.mark.parametrize("model", [pytest.param(m, marks=pytest.mark
 @each_model
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_smoke_training_and_evaluation(lab: Lab, measured: dict[str, Any], model: str, precision: str) -> None:
-    built, said = lab.train(model, precision)
-    lab.checkpoints[model, precision] = Path(built["checkpoint"])
-    run = json.loads((Path(built["path"]) / "experiment.json").read_text())
-    losses = losses_of(Path(built["path"]) / "metrics.csv")
-    assert run["accelerator"] == ACCELERATOR, said
+    root = lab.train(model, precision)
+    lab.checkpoints[model, precision] = checkpoint = root / "checkpoints" / "best.ckpt"
+    run, losses = json.loads((root / "experiment.json").read_text()), losses_of(root / "metrics.csv")
+    assert run["accelerator"] == ACCELERATOR
     assert REHEARSAL or run["precision"] == precision
     assert all(math.isfinite(loss) for loss in losses)
     assert len(losses) < 20 or np.mean(losses[-5:]) < np.mean(losses[:5]), f"nothing was learnt: {losses}"
-    scores = lab.evaluate(Path(built["checkpoint"]), f"scores-{model}-{precision}")
+    scores = lab.evaluate(checkpoint, f"scores-{model}-{precision}")
     assert scores["map"] == pytest.approx(run["best"]["val"]["map_50_95"], abs=SAME_MAP), "val said otherwise"
     if model == "tiny" and SECONDS >= 30:
         assert scores["map_50"] > 0.8
@@ -110,12 +114,72 @@ def shifts(exact: Found, mixed: Found) -> np.ndarray:
 
 @each_model
 def test_the_exported_model_finds_the_same(lab: Lab, measured: dict[str, Any], model: str) -> None:
-    """`agar export-model` itself refuses a file that answers otherwise than the checkpoint; then both count."""
+    """`export_model` itself refuses a file that answers otherwise than the checkpoint on a CPU; then both count."""
+    from agar_pipeline.detection.export_onnx import export_model
+    from agar_pipeline.detection.onnx_model import OnnxModel
+    from agar_pipeline.detection.photos import PhotoCount, count_photos
+    from agar_pipeline.detection.predict import Predictor
+
     checkpoint, onnx = lab.checkpoint(model), lab.folder / f"{model}.onnx"
-    photos = [str(lab.images / image["file_name"]) for image in json.loads(lab.val_json.read_text())["images"][:2]]
-    lab.must("export-model", "--checkpoint", str(checkpoint), "--out", str(onnx), "--images-dir", str(lab.images))
-    by_card = lab.must("predict", "--checkpoint", str(checkpoint), "--accelerator", ACCELERATOR, "--json", *photos)
-    by_onnx = lab.must("predict", "--model", str(onnx), "--json", *photos)
-    counts = [len(json.loads(done.stdout)["annotations"]) for done in (by_card, by_onnx)]
+    photos = [lab.images / image["file_name"] for image in json.loads(lab.val_json.read_text())["images"][:2]]
+    export_model(checkpoint, onnx, photos[:1], print)
+    counts = []
+    for counter in (Predictor.load(checkpoint, ACCELERATOR), OnnxModel.load(onnx)):
+        answers = list(count_photos(counter, photos, counter.score_threshold))
+        counts.append(sum(len(answer.detections.scores) for answer in answers if isinstance(answer, PhotoCount)))
     measured |= {"model": model, "count_card": counts[0], "count_onnx": counts[1]}
     assert abs(counts[0] - counts[1]) <= max(1, 0.01 * counts[0])
+
+
+@each_model
+def test_the_first_validation_of_a_new_head_fits_into_memory(lab: Lab, measured: dict[str, Any], model: str) -> None:
+    """Two steps: its scores tell nothing yet, and candidates are many. A common card has 12 GB."""
+    with at_most_gigabytes(11) as peak_gb:
+        root = lab.train(model, "32-true", "trainer.max_steps=2", "trainer.max_seconds=null", "seed=4")
+        run = json.loads((root / "experiment.json").read_text())
+        measured |= {"model": model, "first_val_s": run["seconds"]["validation"], "peak_gb": peak_gb()}
+
+
+@each_model
+def test_too_large_a_batch_is_met_by_one_that_fits(lab: Lab, measured: dict[str, Any], model: str) -> None:
+    """The card is given 4 GB; each refusal names a smaller batch or side, until one fits."""
+    if REHEARSAL:
+        pytest.skip("a CPU's memory is not filled for this")
+    batch, tried = 64, []
+    with at_most_gigabytes(2 if model.startswith(("tiny", "ssdlite")) else 8):
+        while refusal := refusal_of(lab, model, batch):
+            assert f"no memory left at data.batch_size={batch}" in refusal
+            advice = re.search(r"data\.batch_size=(\d+) or data\.input_size", refusal)
+            assert advice, refusal
+            tried.append(batch)
+            batch = int(advice[1])
+    measured |= {"model": model, "too_large": tried, "fits": batch}
+    assert tried, "64 plates fitted: nothing was shown"
+
+
+def refusal_of(lab: Lab, model: str, batch: int) -> str | None:
+    """Why two steps with such batches cannot be trained."""
+    words = ("trainer.max_steps=2", "trainer.max_seconds=null", f"data.batch_size={batch}")
+    try:
+        lab.train(model, "32-true", *words)
+    except TrainingError as error:
+        return str(error)
+    return None
+
+
+@contextlib.contextmanager
+def at_most_gigabytes(gigabytes: float) -> Iterator[Callable[[], float | None]]:
+    """As if the card had so much; yields what tells the most that was held."""
+    if REHEARSAL:
+        yield lambda: None
+        return
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.set_per_process_memory_fraction(gigabytes * 2**30 / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        yield lambda: round(torch.cuda.max_memory_reserved() / 2**30, 2)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
