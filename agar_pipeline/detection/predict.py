@@ -85,7 +85,8 @@ class Predictor:
         """
         dataset = DetectionDataset(columns, images_dir, self.facts.spec.image_side)
         batches = PlainBatches(len(dataset), batch_size)
-        loader = build_loader(dataset, batches, choose_workers(num_workers, len(dataset)))
+        workers = choose_workers(num_workers, len(dataset))
+        loader = build_loader(dataset, batches, workers, pin_memory=self.accelerator == "cuda")
         if log:
             log(f"predicting {len(dataset)} images")
         place = self.category_ids, self.accelerator, self.precision

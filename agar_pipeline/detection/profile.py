@@ -90,7 +90,7 @@ def profile_steps(
     step = _make_step(config, spec, accelerator, precision)
     seconds = _measure(step, _batches(dataset, local, config.seed))
     medians = {part: median(row[part] for row in seconds) for part in PARTS}
-    larger = None
+    peak_memory_bytes, larger = _peak_memory_bytes(accelerator), None  # of this batch, not of twice as many
     if sum(medians.values()) < LARGER_BATCH_S and len(dataset) >= 2 * local:
         larger = _try_larger(step, _batches(dataset, 2 * local, config.seed), 2 * local)
     return StepProfile(
@@ -101,7 +101,7 @@ def profile_steps(
         cached_data_s=_data_from_copies(dataset, medians["data"], local),
         larger_batch=larger,
         weight_bytes=sum(value.nbytes for value in step.module.detector.state_dict().values()),
-        peak_memory_bytes=_peak_memory_bytes(accelerator),
+        peak_memory_bytes=peak_memory_bytes,
     )
 
 
