@@ -28,6 +28,8 @@ from agar_pipeline.errors import ConfigError
 
 BoxModel: TypeAlias = FasterRCNN | FCOS | RetinaNet | SSD
 SSDLITE = "ssdlite320_mobilenet_v3_large"
+MOST_PROPOSALS = 24_000
+"""Of one photo in prediction: each takes 50 kB in the second head, and a new head asks for as many as it may have."""
 FROZEN_NORMS = (
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_mobilenet_v3_large_fpn",
@@ -155,7 +157,7 @@ def set_limits(model: BoxModel, cap: int, score_floor: float | None = None) -> N
     """
     limited: Any = model
     if isinstance(model, FasterRCNN):
-        limited, rpn, proposals = model.roi_heads, model.rpn, max(1000, 3 * cap)
+        limited, rpn, proposals = model.roi_heads, model.rpn, min(max(1000, 3 * cap), MOST_PROPOSALS)
         rpn._pre_nms_top_n["testing"] = rpn._post_nms_top_n["testing"] = proposals
     else:
         limited.topk_candidates = max(1000, 4 * cap)

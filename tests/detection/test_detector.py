@@ -17,7 +17,7 @@ from agar_pipeline.detection.augmentation import augment_image
 from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.dataset import DetectionDataset
-from agar_pipeline.detection.families import DetectorSpec
+from agar_pipeline.detection.families import MOST_PROPOSALS, DetectorSpec, set_limits
 from agar_pipeline.detection.fitting import choose_input_size, make_spec
 from agar_pipeline.detection.model import build_detector
 from agar_pipeline.detection.predict import Predictor
@@ -175,7 +175,10 @@ def test_crowded_plates_are_not_clipped_by_caps() -> None:
     assert make_spec(ModelConfig(), 1, 512, np.array([12.0]), 700).detections_per_image == 1400
     model = build_detector(spec_of("fasterrcnn_mobilenet_v3_large_320_fpn", detections_per_image=1400)).model
     assert model.roi_heads.detections_per_img == 1400
+    model.eval()
     assert model.rpn.post_nms_top_n() >= 1400
+    set_limits(model, 20_000)
+    assert model.rpn.post_nms_top_n() == model.rpn.pre_nms_top_n() == MOST_PROPOSALS
     assert build_detector(spec_of("tiny", detections_per_image=1400)).model.topk_candidates >= 1400
 
 
