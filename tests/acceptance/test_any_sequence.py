@@ -268,13 +268,36 @@ def run_of(chosen: st.SearchStrategy[list[Key]]) -> st.SearchStrategy[tuple[Any,
     return st.one_of(st.tuples(st.just("run"), chosen), st.tuples(st.just("select"), chosen), killed)
 
 
-ROUND = st.tuples(
+FREE = st.tuples(
     EDIT,
     st.one_of(run_of(FIRST), run_of(ANY), EDIT),
     st.one_of(run_of(LAST), run_of(LAST), run_of(ANY), st.just(("run_all",))),
 )
-"""An edit, a run of what comes first, and one of what comes after: what could be made from two states of the data."""
-SEQUENCE = st.lists(ROUND, min_size=1, max_size=2).map(lambda rounds: [("run_all",), *itertools.chain(*rounds)])
+"""An edit, a run of what comes first, and one of what comes after."""
+NEW_CACHE = st.one_of(
+    st.tuples(st.just("photo"), NUMBERS, st.booleans()),
+    st.tuples(st.just("label"), NUMBERS, st.sampled_from(["E.coli", "S.aureus"])),
+    st.tuples(st.just("set"), st.just("seed"), st.sampled_from([1, 2])),
+    st.tuples(st.just("set"), st.just("class_map"), st.sampled_from(SETTINGS["class_map"][1:])),
+)
+RUN = st.sampled_from(["run", "select"])
+MIXED = st.tuples(
+    NEW_CACHE,
+    st.tuples(RUN, st.sampled_from([list(DATA_KEYS), list(DATA_KEYS[:3])])),
+    st.tuples(
+        RUN,
+        st.lists(
+            st.sampled_from([key for key in TRAINING_KEYS if key.asset != "smoke_run"]),
+            min_size=1,
+            max_size=2,
+            unique=True,
+        ),
+    ),
+)
+"""Data of a new state, and something made from it beside what was made from the old one: what must never be mixed."""
+SEQUENCE = st.lists(st.one_of(FREE, MIXED), min_size=1, max_size=2).map(
+    lambda rounds: [WHOLE, *itertools.chain(*rounds)]
+)
 
 
 @pytest.mark.parametrize("share", range(SHARES))
