@@ -214,7 +214,7 @@ class Play:
         wrong = [str(key) for key in built if found.get(key) != built[key]]
         right(not wrong, f"not what an empty home builds: {', '.join(wrong)}")
         if refused is None:
-            stale = {str(line.key): line.why for line in self.chain.plan() if line.state != "fresh"}
+            stale = {str(line.key): line.why() for line in self.chain.plan() if line.state != "fresh"}
             right(not stale, f"after a whole run the plan still has {stale}")
         shutil.rmtree(empty)
 
