@@ -86,6 +86,8 @@ def write(folder: Path, ends: dict[str, str]) -> str:
     lines += ["", *[f"- {row.pop('test')}: {row}" for row in others]]
     for path in sorted(folder.glob("bench-*.json")):
         lines += ["", f"## {path.stem.removeprefix('bench-').capitalize()}", "", *table(json.loads(path.read_text()))]
+    if (failures := folder / "failures.txt").exists():
+        lines += ["", "## What failed", "", "```text", failures.read_text().rstrip(), "```"]
     for row in [row for row in rows if "transcript" in row]:
         lines += ["", "## The commands", "", "```text", row["transcript"].rstrip(), "```"]
     return "\n".join(lines) + "\n"

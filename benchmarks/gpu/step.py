@@ -56,7 +56,7 @@ def our_step_s(model: str, precision: str, folder: Path, photos: Photos) -> floa
     from agar_pipeline.detection.training import train
 
     config = experiment(model, precision, f"trainer.max_steps={WARM_UP + STEPS}", f"data.num_workers={workers()}")
-    columns = columns_of(photos, 2 * SIDE, 1.0)
+    columns = repeated(columns_of(photos, 2 * SIDE, 1.0), 1 + BATCH * (WARM_UP + STEPS) // len(photos))
     ends: list[float] = []
     recorded = Conductor.on_train_batch_end
 
@@ -73,6 +73,30 @@ def our_step_s(model: str, precision: str, folder: Path, photos: Photos) -> floa
     finally:
         Conductor.on_train_batch_end = recorded  # type: ignore[method-assign]
     return (ends[-1] - ends[WARM_UP - 1]) / STEPS
+
+
+def repeated(columns: Any, times: int) -> Any:
+    """The same photos several times over, so that all steps are of one epoch: an epoch's first batch is waited for."""
+    import dataclasses
+
+    import numpy as np
+
+    count, boxes = len(columns.image_ids), len(columns.boxes_xywh)
+    tiled = {
+        name: np.tile(value, (times, *[1] * (value.ndim - 1)))
+        for name in (
+            "file_names",
+            "sizes_wh",
+            "annotation_image_ids",
+            "annotation_category_ids",
+            "boxes_xywh",
+            "iscrowd",
+        )
+        for value in [getattr(columns, name)]
+    }
+    tiled["image_ids"], tiled["annotation_ids"] = np.arange(count * times), np.arange(boxes * times)
+    tiled["annotation_image_ids"] += np.repeat(np.arange(times) * count, boxes)
+    return dataclasses.replace(columns, **tiled, original_sizes_wh=None)
 
 
 def workers() -> int:

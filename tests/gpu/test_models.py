@@ -120,6 +120,8 @@ def test_the_exported_model_finds_the_same(lab: Lab, measured: dict[str, Any], m
     from agar_pipeline.detection.photos import PhotoCount, count_photos
     from agar_pipeline.detection.predict import Predictor
 
+    if REHEARSAL:
+        pytest.skip(f"{model} detects nothing yet after {SECONDS:g} s")
     checkpoint, onnx = lab.checkpoint(model), lab.folder / f"{model}.onnx"
     photos = [lab.images / image["file_name"] for image in json.loads(lab.val_json.read_text())["images"][:2]]
     export_model(checkpoint, onnx, photos[:1], print)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.gpu.conftest import ACCELERATOR, REHEARSAL, Lab
+from tests.gpu.conftest import ACCELERATOR, REHEARSAL, SIDE, Lab
 
 SHORT = (
     "trainer.max_seconds=null", "trainer.max_steps=60", "trainer.val_every_n_epochs=1", "trainer.log_every_n_steps=1",
@@ -24,7 +24,15 @@ SHORT = (
 
 def killed_after_a_point(lab: Lab, *words: str) -> list[str]:
     """`agar train`, ended by SIGKILL, all its processes too, once a point to go on from is written; its words."""
-    words = ("train", "experiment=small", "model.name=tiny", "data.batch_size=2", *SHORT, *words)
+    words = (
+        "train",
+        "experiment=small",
+        "model.name=tiny",
+        "data.batch_size=4",
+        f"data.input_size={SIDE}",
+        *SHORT,
+        *words,
+    )
     before = set(lab.home.glob("resume/*/*/*/[ab].json"))
     process = lab.start(*words)
     deadline = time.monotonic() + 300
@@ -55,7 +63,7 @@ def test_a_killed_training_goes_on(lab: Lab, measured: dict[str, Any], precision
 
 
 @pytest.mark.parametrize("precision", ["16-mixed"])
-def test_what_began_on_the_cpu_goes_on_on_the_card(lab: Lab, precision: str) -> None:
+def test_what_began_on_the_cpu_goes_on_on_the_card(lab: Lab, measured: dict[str, Any], precision: str) -> None:
     words = killed_after_a_point(lab, f"trainer.precision={precision}", "trainer.accelerator=cpu", "seed=2")
     done = lab.must(*[word.replace("=cpu", f"={ACCELERATOR}") for word in words])
     assert "going on from epoch" in done.stderr
@@ -73,7 +81,7 @@ with leased_here("cuda", Path(sys.argv[1]), print):
 
 
 @pytest.mark.skipif(REHEARSAL, reason="a CPU is not leased")
-def test_another_process_on_the_card_is_waited_for(lab: Lab) -> None:
+def test_another_process_on_the_card_is_waited_for(lab: Lab, measured: dict[str, Any]) -> None:
     checkpoint = lab.checkpoint("tiny")
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(lab.home)], env=lab.environment(), text=True,
@@ -110,7 +118,7 @@ def test_the_commands_as_a_user_types_them(lab: Lab, measured: dict[str, Any]) -
         "seed=5",
         "trainer.val_every_n_epochs=10",
     )
-    words = (*base, f"trainer.accelerator={ACCELERATOR}", f"data.input_size={320 if REHEARSAL else 1024}")
+    words = (*base, f"trainer.accelerator={ACCELERATOR}", f"data.input_size={SIDE}")
     done = [lab.must("smoke", *words), lab.must("train", *words)]
     checkpoint = done[1].stdout.strip().removeprefix("cached: ")
     val = ("--json", str(lab.val_json), "--images-dir", str(lab.images))
