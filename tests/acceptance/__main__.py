@@ -68,7 +68,7 @@ def main() -> int:
     os.environ.update({name: os.environ.get(name, value) for name, value in FULL.items()})
     board = Scoreboard()
     here = str(Path(__file__).parent)
-    options = ["-v", "--timeout", "1800", "--numprocesses", "2", "--dist", "worksteal", "--durations", "30"]
+    options = ["-vv", "--timeout", "1800", "--numprocesses", "2", "--dist", "worksteal", "--durations", "30"]
     code = pytest.main([*options, here, *FUZZERS, *sys.argv[1:]], plugins=[board])
     board.show()
     print(f"score: {board.points():g}/{board.total()}")
