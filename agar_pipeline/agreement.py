@@ -72,8 +72,16 @@ class _Version:
         for artifact, readers in ((self.itself, other.read_by), (other.itself, self.read_by)):
             if artifact is not None:
                 return all(artifact.read_by(_kind(reader), name) == read for reader, read in readers.items())
-        both = self.read_by.keys() & other.read_by.keys()
-        return bool(both) and all(self.read_by[reader] == other.read_by[reader] for reader in both)
+        mine, theirs = self._read_by_assets(), other._read_by_assets()
+        both = mine.keys() & theirs.keys()
+        return bool(both) and all(mine[asset] == theirs[asset] for asset in both)
+
+    def _read_by_assets(self) -> dict[str, set[str]]:
+        """Asset → what its artifacts read of it, of whichever experiments they are: two smoke runs read the same."""
+        read: dict[str, set[str]] = {}
+        for reader, what in self.read_by.items():
+            read.setdefault(_asset(reader), set()).add(what)
+        return read
 
 
 @dataclass(frozen=True)

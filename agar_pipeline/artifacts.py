@@ -166,13 +166,14 @@ class BboxReport(Artifact):
     """Every broken rule, counted and listed, and the verdict."""
 
     asset: ClassVar = "bbox_report"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     inputs: ClassVar = ("coco_cache",)
-    files: ClassVar = ("report.json", "findings.parquet", "report.html")
+    files: ClassVar = ("report.json", "verdict.json", "findings.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
     derived: ClassVar = (PICTURES,)
 
     def report(self) -> dict[str, Any]:
+        """What was found, and by which policies. `verdict.json` holds `ok` alone: all that a smoke run reads."""
         return self._json("report.json")
 
     def findings(self) -> pd.DataFrame:
@@ -189,6 +190,7 @@ class SmokeRun(Artifact):
     asset: ClassVar = "smoke_run"
     code_version: ClassVar = "1"
     inputs: ClassVar = ("coco_cache", "bbox_report")
+    reads: ClassVar = {"bbox_report": ("verdict.json",)}
     files: ClassVar = ("smoke.json", "profile.json")
     unhashed: ClassVar = ("profile.json",)
     in_experiment: ClassVar = True

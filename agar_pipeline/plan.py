@@ -107,12 +107,17 @@ def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[Plann
         planned, content = _judge(store, node, seen, contents)
         if content is not None:
             contents[node.key] = content
-        plan[node.key] = _with_refusal(_with_causes(store, node, seen, planned, plan))
+        plan[node.key] = _with_refusal(_with_causes(store, node, seen, planned, plan, contents))
     return list(plan.values())
 
 
 def _with_causes(
-    store: Store, node: Node, seen: Seen, planned: PlannedAsset, plan: Mapping[Key, PlannedAsset]
+    store: Store,
+    node: Node,
+    seen: Seen,
+    planned: PlannedAsset,
+    plan: Mapping[Key, PlannedAsset],
+    contents: Mapping[Key, Content],
 ) -> PlannedAsset:
     """The line of a stale node, with what changed in the photos and boxes that it is made from."""
     if planned.state != "stale" or planned.causes:
@@ -122,8 +127,10 @@ def _with_causes(
     manifest = _manifest(planned.path)
     made_from = manifest.inputs if manifest and not causes else {}
     for key in blamed:
-        now = store.latest(key) if plan[key].state == "fresh" and str(key) in made_from else None
-        before = next((root for root in store.roots(key) if now and _data_version(root) == made_from[str(key)]), None)
+        if key not in contents or str(key) not in made_from:
+            continue
+        roots = {_data_version(root): root for root in store.roots(key)}
+        before, now = roots.get(made_from[str(key)]), roots.get(contents[key].data_version)
         causes |= dict.fromkeys(seen.explain_input(before, now) if before and now else ())
     return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
 

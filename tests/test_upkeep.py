@@ -40,7 +40,7 @@ def write_split(out_dir: Path, seed: int = 0) -> None:
 
 
 def write_report(out_dir: Path) -> None:
-    for name in ("report.json", "findings.parquet", "report.html"):
+    for name in ("report.json", "verdict.json", "findings.parquet", "report.html"):
         (out_dir / name).write_text(name)
 
 

@@ -19,7 +19,7 @@ from agar_pipeline.detection.part_balance import measure_balance
 
 
 def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache) -> None:
-    """Write report.json, findings.parquet, report.html and its plots."""
+    """Write report.json, verdict.json, findings.parquet, report.html and its plots."""
     from agar_pipeline.reports.bbox_page import write_bbox_page
 
     parts = {part: read_coco(coco_cache.json_path(part)) for part in coco_cache.parts()}
@@ -29,6 +29,7 @@ def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], c
     report["balance"] = measure_balance(parts)
     findings.to_parquet(out_dir / "findings.parquet", index=False)
     (out_dir / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    (out_dir / "verdict.json").write_bytes(orjson.dumps({"ok": report["ok"]}))
     pictures = write_bbox_page(out_dir / "report.html", report, findings, parts, coco_cache.images_dir)
     (out_dir / PICTURES).write_bytes(orjson.dumps(pictures))
     broken = {rule: f["count"] for rule, f in report["findings"].items() if f["count"]}

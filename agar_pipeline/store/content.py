@@ -67,7 +67,7 @@ class Content:
     def read_by(self, consumer: type[Artifact], name: str) -> str:
         """The version of what a step reads of this input, called `name` there."""
         only = consumer.reads.get(name)
-        return self.data_version if only is None else _hash([name, [[path, self.sha256[path]] for path in only]])
+        return self.data_version if only is None else _hash([name, [[path, self.sha256.get(path)] for path in only]])
 
 
 def _hash(plain: Any) -> str:

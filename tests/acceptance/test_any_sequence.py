@@ -71,6 +71,10 @@ KNOWN: dict[str, Steps] = {
         WHOLE, ("box", 0, 0.0), ("set", "box_policy", {"degenerate_box": "fail"}), ("run", list(DATA_KEYS[:3])),
         ("run", list(TRAINING_KEYS)),
     ],
+    "another policy of boxes that leaves the cache as it is": [
+        WHOLE, ("set", "box_policy", {"small_box": "drop_box"}), ("set", "lr", 0.01),
+        ("run", [Key("smoke_run", "small")]),
+    ],
     "killed while the cache is made": [WHOLE, ("box", 0, 0.25), ("kill", list(DATA_KEYS), 20), ("run", EVALUATION)],
 }  # fmt: skip
 """Faults that were found by people, and shrunk failures of the sequences below."""
