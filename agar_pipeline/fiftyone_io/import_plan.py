@@ -113,15 +113,18 @@ class Planner:
             self.counts.keep("not_tagged", sample.filepath)
 
     def leave_out(self, arrival: Arrival, sample: Sample) -> Write | None:
-        """Remove the sample of an uncountable image where all of it is ours; `sample` was read whole."""
+        """Remove the sample of an uncountable image where all of it is ours; `sample` was read whole.
+
+        One at another path, known by its photo alone, may be of a copy in a folder that is away: it is not removed.
+        """
         record = record_of(sample, arrival.image, None, self.list_tags)
         ours = record is not None and record.made_sample and not fields_of_others(sample.plain, record, IMPORT_FIELD)
-        if record is not None and ours and (sample.labels == record.labels or self.overwrite):
-            gone = DeleteOne(_as_read(sample, IMPORT_FIELD))
-            return Write(sample.id, sample.filepath, gone, "removed")
-        self.counts.keep("uncountable", sample.filepath)
+        goes = record is not None and ours and (sample.labels == record.labels or self.overwrite)
         moved = sample.filepath != str(arrival.image.path)
-        return self.move(sample, str(arrival.image.path)) if moved else None
+        if goes and not moved:
+            return Write(sample.id, sample.filepath, DeleteOne(_as_read(sample, IMPORT_FIELD)), "removed")
+        self.counts.keep("uncountable", sample.filepath)
+        return self.move(sample, str(arrival.image.path)) if moved and not goes else None
 
     def move(self, sample: Sample, filepath: str) -> Write:
         """A sample that stays as it is, but its photo lies elsewhere now."""

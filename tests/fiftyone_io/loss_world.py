@@ -69,8 +69,9 @@ class LossWorld(Truths):
         return [self.place / "out-0", self.place / "out-1", *self.folders, self.place]
 
     def _made(self, number: int, suffix: str = "") -> Path | None:
-        """A file of an export that is as it was made."""
-        there = sorted(p for p in self.ours if p.is_file() and p.name != ".agar-made.json" and p.name.endswith(suffix))
+        """A file of an export that is as it was made; what a killed command left half made is hidden, and nobody's."""
+        there = sorted(path for path in self.ours if path.is_file() and path.name.endswith(suffix))
+        there = [path for path in there if not any(part.startswith(".") for part in path.relative_to(self.place).parts)]
         return there[number % len(there)] if there else None
 
     def edits_export(self, folder: int, number: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agar_pipeline.fiftyone_io.annotated import ImportSource
@@ -20,6 +20,9 @@ from tests.fiftyone_io.person import Person
 
 SEQUENCES = int(os.environ.get("AGAR_LOSS_SEQUENCES", "20"))
 """Set AGAR_LOSS_SEQUENCES=300 for a long run."""
+COPY_OF_A_FOLDER_THAT_IS_AWAY = [
+    ("copies", 0, 3), ("imports", 1, 0), ("moves", 0, 0), ("makes_uncountable", 1, 1), ("imports", 1, 0),
+]  # fmt: skip
 STEP = st.tuples(
     st.one_of(st.just("imports"), st.sampled_from(ImportWorld.STEPS)), st.integers(0, 1), st.integers(0, 7)
 )
@@ -27,6 +30,7 @@ STEP = st.tuples(
 
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEP, min_size=4, max_size=25))
+@example(steps=COPY_OF_A_FOLDER_THAT_IS_AWAY)
 def test_no_label_made_by_hand_is_lost_or_changed_by_any_sequence_of_imports(
     steps: list[tuple[str, int, int]],
     uri: str,
