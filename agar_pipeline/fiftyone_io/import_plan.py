@@ -112,16 +112,17 @@ class Planner:
         elif not arrival.tags.issubset(sample.plain.get("tags") or ()):
             self.counts.keep("not_tagged", sample.filepath)
 
-    def leave_out(self, arrival: Arrival, sample: Sample) -> Write | None:
+    def leave_out(self, arrival: Arrival, sample: Sample, *, away: bool) -> Write | None:
         """Remove the sample of an uncountable image where all of it is ours; `sample` was read whole.
 
-        One at another path, known by its photo alone, may be of a copy in a folder that is away: it is not removed.
+        One known by its photo alone, whose path has no file (`away`), may be of a copy in a folder that is not there
+        now: it is not removed.
         """
         record = record_of(sample, arrival.image, None, self.list_tags)
         ours = record is not None and record.made_sample and not fields_of_others(sample.plain, record, IMPORT_FIELD)
         goes = record is not None and ours and (sample.labels == record.labels or self.overwrite)
         moved = sample.filepath != str(arrival.image.path)
-        if goes and not moved:
+        if goes and not (moved and away):
             return Write(sample.id, sample.filepath, DeleteOne(_as_read(sample, IMPORT_FIELD)), "removed")
         self.counts.keep("uncountable", sample.filepath)
         return self.move(sample, str(arrival.image.path)) if moved and not goes else None

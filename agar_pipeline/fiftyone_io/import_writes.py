@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
@@ -64,7 +65,8 @@ def _plan(
         image = arrival.image
         if image.uncountable:
             counts.uncountable += 1
-            writes.append(planner.leave_out(arrival, sample) if sample is not None else None)
+            if sample is not None:
+                writes.append(planner.leave_out(arrival, sample, away=not Path(sample.filepath).exists()))
             continue
         counts.boxes += len(image.labels)
         for label in image.labels:
