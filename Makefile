@@ -37,7 +37,7 @@ test: setup
 test-cluster: setup-cluster
 	$(BIN)/python -m pytest tests/cluster
 
-# What needs an NVIDIA GPU: about six minutes on a large one, five trainings at a time.
+# What needs an NVIDIA GPU; five models are trained at a time on a large one. How long it takes has not been measured.
 test-gpu: setup
 	$(BIN)/python -m benchmarks.gpu.report gpu-report.md --only suite
 
