@@ -197,19 +197,20 @@ def test_another_dataset_beside_it_stays_as_it_is(saved: Path, tmp_path: Path) -
 
 
 def test_a_backup_while_somebody_writes_is_of_one_moment_or_refused(lab: Path, tmp_path: Path) -> None:
-    stop = threading.Event()
+    started, stop = threading.Event(), threading.Event()
 
     def keep_writing() -> None:
         def write(database: Any) -> None:
             while not stop.is_set():
                 database["fs.files"].update_one({"_id": "a file"}, {"$inc": {"length": 1}})
+                started.set()
 
         change(lab, write)
 
     writer = threading.Thread(target=keep_writing)
     writer.start()
     try:
-        time.sleep(0.5)
+        assert started.wait(60)
         with pytest.raises(DatabaseError, match="somebody writes into the database"):
             back_up(tmp_path / "x.agar", Store(lab), quiet)
     finally:

@@ -144,7 +144,8 @@ def _attach(mongod: OwnMongod) -> str | None:
         return None
     uri = f"mongodb://{quote(str(path), safe='')}/?directConnection=true"
     try:
-        return uri if ask_data_folder(uri) == str(mongod.data) else None
+        serves_it = ask_data_folder(uri) == str(mongod.data)
+        return uri if serves_it and _has_keeper(mongod) else None  # the keeper may have been killed since it was asked
     except PyMongoError as error:
         if _listens(path) and _is_mongod(server.get("pid"), mongod.data):
             raise DatabaseError(

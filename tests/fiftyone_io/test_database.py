@@ -121,6 +121,7 @@ def test_after_kill_9_the_next_call_works_and_the_data_is_there(fresh_home: Path
         client.fiftyone.get_collection("marks", write_concern=pymongo.WriteConcern(j=True)).insert_one({"kept": True})
     before = server(fresh_home)
     os.kill(before[victim], signal.SIGKILL)
+    _wait_until(lambda: not _is_alive(before[victim]), "the kernel has ended it")
     with open_database("embedded", fresh_home) as uri, connect(uri) as client:
         assert client.fiftyone.marks.count_documents({"kept": True}) == 1
     assert server(fresh_home)["pid"] != before["pid"]
