@@ -23,7 +23,7 @@ from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S, copy_configs, edit_sa
 
 FULL = os.environ.get("AGAR_ACCEPTANCE") == "full"
 in_full = pytest.mark.skipif(not FULL, reason="slow, and held in parts by the other tests: `make acceptance`")
-ROUNDS = int(os.environ.get("AGAR_CRASH_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("AGAR_CRASH_ROUNDS", "2"))
 CHILDREN_DIE_WITHIN_S = 10
 PLATES = 40
 SIZE_PX = 128
