@@ -127,10 +127,7 @@ class _Matching:
         displaced = [
             sample for path in sorted(moved_in) for sample in self.at_path[path] if sample.id not in self.claimed
         ]
-        return Match(
-            [self.found.get(row) for row in range(len(self.images))],
-            {sample.id: self._place_of(sample) for sample in displaced},
-        )
+        return Match([self.found.get(row) for row in range(len(self.images))], self._places_of(displaced))
 
     def _claim(self, find: Callable[[int], Sample | None]) -> None:
         for row in range(len(self.images)):
@@ -182,11 +179,17 @@ class _Matching:
     def _is_elsewhere(self, row: int, sample: Sample) -> bool:
         return sample.filepath != str(self.images[row].path)
 
-    def _place_of(self, sample: Sample) -> str:
-        """Where the photo of a displaced sample is, among the files that were looked at."""
-        photo = sample.photos[0]
-        places = sorted(path for path, there in self.photo_at.items() if there == photo)
-        return next((path for path in places if not self._has_sample(path)), f"{sample.filepath}.{photo[:8]}.gone")
+    def _places_of(self, displaced: Sequence[Sample]) -> dict[ObjectId, str]:
+        """Where the photo of each displaced sample is, among the files that were looked at; no file is given to two."""
+        places: dict[ObjectId, str] = {}
+        for sample in displaced:
+            photo, name = sample.photos[0], Path(sample.filepath).name
+            files = [path for path, there in self.photo_at.items() if there == photo]
+            files = sorted(files, key=lambda path: (Path(path).name != name, path))  # of copies, that of its name
+            taken = set(places.values())
+            free = (path for path in files if path not in taken and not self._has_sample(path))
+            places[sample.id] = next(free, f"{sample.filepath}.{photo[:8]}.gone")
+        return places
 
     def _has_sample(self, path: str) -> bool:
         taken = {str(self.images[row].path) for row in self.found}

@@ -23,6 +23,7 @@ SEQUENCES = int(os.environ.get("AGAR_LOSS_SEQUENCES", "20"))
 COPY_OF_A_FOLDER_THAT_IS_AWAY = [
     ("copies", 0, 3), ("imports", 1, 0), ("moves", 0, 0), ("makes_uncountable", 1, 1), ("imports", 1, 0),
 ]  # fmt: skip
+COPIES_THAT_CHANGE_PLACES_WITH_OTHERS = [("copies", 1, 0), ("imports", 1, 0), ("swaps", 0, 0), ("imports", 1, 0)]
 STEP = st.tuples(
     st.one_of(st.just("imports"), st.sampled_from(ImportWorld.STEPS)), st.integers(0, 1), st.integers(0, 7)
 )
@@ -31,6 +32,7 @@ STEP = st.tuples(
 @settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEP, min_size=4, max_size=25))
 @example(steps=COPY_OF_A_FOLDER_THAT_IS_AWAY)
+@example(steps=COPIES_THAT_CHANGE_PLACES_WITH_OTHERS)
 def test_no_label_made_by_hand_is_lost_or_changed_by_any_sequence_of_imports(
     steps: list[tuple[str, int, int]],
     uri: str,
