@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import os
 import shutil
@@ -78,6 +79,7 @@ def damaged(draw: st.DrawFn, value: Any) -> Any:
     return draw(ODD)
 
 
+@functools.cache
 def experiment() -> dict[str, Any]:
     return c.to_plain(c.load_experiment("demo"))
 
