@@ -166,7 +166,7 @@ class BboxReport(Artifact):
     """Every broken rule, counted and listed, and the verdict."""
 
     asset: ClassVar = "bbox_report"
-    code_version: ClassVar = "3"
+    code_version: ClassVar = "4"
     inputs: ClassVar = ("coco_cache",)
     files: ClassVar = ("report.json", "verdict.json", "findings.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
@@ -188,7 +188,7 @@ class SmokeRun(Artifact):
     """Proof that one step of the training works from end to end."""
 
     asset: ClassVar = "smoke_run"
-    code_version: ClassVar = "1"
+    code_version: ClassVar = "2"
     inputs: ClassVar = ("coco_cache", "bbox_report")
     reads: ClassVar = {"bbox_report": ("verdict.json",)}
     files: ClassVar = ("smoke.json", "profile.json")
@@ -209,7 +209,7 @@ class TrainingRun(Artifact):
     """Checkpoints, the log of the metrics, and the experiment that led to them."""
 
     asset: ClassVar = "training_run"
-    code_version: ClassVar = "4"
+    code_version: ClassVar = "5"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)
@@ -235,7 +235,7 @@ class Evaluation(Artifact):
     """Scores, predictions and a page of pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "5"
+    code_version: ClassVar = "6"
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)

@@ -34,6 +34,7 @@ def evaluate_checkpoint(
     pictures: int = 12,
     title: str | None = None,
     facts: dict[str, Any] | None = None,
+    lesson: dict[str, Any] | None = None,
     score_threshold: dict[str, Any] | None = None,
 ) -> Predictor:
     """Predict a COCO file's images and write the files of an evaluation; returns the predictor, which knows where and
@@ -62,6 +63,7 @@ def evaluate_checkpoint(
         title=title or f"{checkpoint.name} on {coco_json.stem}",
         log=log,
         facts=facts,
+        lesson=lesson,
     )
     return predictor
 
@@ -130,6 +132,7 @@ def write_evaluation(
     title: str,
     log: Callable[[str], None],
     facts: dict[str, Any] | None = None,
+    lesson: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the files of an evaluation for any detections; returns the metrics.
 
@@ -143,20 +146,25 @@ def write_evaluation(
         title: Of the page.
         log: Told the main figures.
         facts: Written into metrics.json beside the figures.
+        lesson: What the model was taught with, a plain `usefulness.Lesson`, where that is known.
     """
     from agar_pipeline.detection.matching import matches_table
     from agar_pipeline.detection.scoring import score_detections
+    from agar_pipeline.detection.usefulness import explain_uselessness
     from agar_pipeline.reports.evaluation_page import write_evaluation_page
 
     scored = score_detections(columns, detections, score_threshold)
-    metrics = scored.metrics | (facts or {})
+    warning = explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
+    metrics = scored.metrics | {"warning": warning} | (facts or {})
     (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
     (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))
     table = matches_table(columns, scored.counted, scored.matches)
     table.to_parquet(out_dir / "matches.parquet", index=False)
-    shown_in_ui = write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures)
+    shown_in_ui = write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures, warning)
     (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
     why = f"not computed: {metrics['reasons'].get('map_50')}"
     shown = why if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
+    if warning:
+        log(warning)
     log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
     return metrics

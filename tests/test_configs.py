@@ -130,7 +130,8 @@ def test_every_value_has_an_origin() -> None:
     assert found["trainer.max_seconds"] == (50.0, "configs/experiment/demo.yaml")
     assert found["trainer.val_every_n_epochs"] == (5, "configs/trainer/cpu_minute.yaml")
     assert found["trainer.patience"] == (None, "default")
-    assert found["data.batch_size"] == (4, "configs/config.yaml")
+    assert found["data.batch_size"] == (4, "configs/experiment/demo.yaml")
+    assert found["data.flip"] == (True, "configs/data/auto.yaml")
 
 
 def test_a_list_of_values_is_a_sweep_over_every_combination() -> None:

@@ -94,4 +94,4 @@ def test_real_data_is_validated_with_exactly_its_defects(
         assert plain["health"]["colonies_per_plate"]["most"] == 228
     listed = [json.loads(cache.json_path(part).read_text()) for part in cache.parts()]
     assert sum(len(file["annotations"]) for file in listed) == truth["annotations"] - truth["degenerate_box"]
-    assert not pd.isna(plain["health"]["colony_sizes"]["suggested_input_size"])
+    assert not pd.isna(plain["health"]["colony_sizes"]["chosen_scale"])

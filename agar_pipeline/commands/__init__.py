@@ -30,6 +30,7 @@ COMMANDS = {
     "smoke": "One step of a training, from end to end.",
     "train": "A training from the COCO cache alone.",
     "config": "Every value of an experiment, and where it comes from.",
+    "tune-data": "Freeze the scale, crops and batch that `data: auto` chooses.",
     "launch-check": "Devices, network, memory, disk, database, versions: OK, WARN, FAIL.",
     "verify": "Hash every artifact again; quarantine bad ones.",
     "backup": "The home's labels, snapshots and reports in one file, and back.",

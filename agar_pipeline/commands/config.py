@@ -8,7 +8,7 @@ import json
 import click
 
 from agar_pipeline.commands.experiment import split_words
-from agar_pipeline.commands.terminal import echo
+from agar_pipeline.commands.terminal import echo, say
 
 
 @click.command("config", epilog="Example: agar config experiment=demo optimizer.lr=1e-3")
@@ -27,4 +27,25 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     width = min(48, max(len(value) for value, _ in shown))
     for value, source in shown:
         echo(f"{value:<{width}}  {source}")
+    _say_choice(words)
     echo(f"next: agar train {' '.join(words)}", err=True)
+
+
+def _say_choice(words: tuple[str, ...]) -> None:
+    """What stands for each `auto` of the data, where there is a COCO cache to choose it from."""
+    from agar_pipeline.commands.chosen_data import CHOSEN_KEYS, choose_from_cache
+    from agar_pipeline.commands.experiment import parse_experiment
+    from agar_pipeline.config import to_plain
+    from agar_pipeline.errors import PipelineError
+
+    experiment, _ = parse_experiment(words)
+    try:
+        settled, said = choose_from_cache(experiment)
+    except PipelineError:
+        say("note: what `auto` stands for is chosen from the COCO cache, which is not built yet: agar run coco_cache")
+        return
+    chosen = to_plain(settled.data)
+    for key in CHOSEN_KEYS:
+        if getattr(experiment.data, key) == "auto":
+            echo(f"data.{key} is {json.dumps(chosen[key])} for the current COCO cache")
+    echo(said)

@@ -54,8 +54,8 @@ def import_and_report(
     if pipeline_file and pipeline is None and not counts.classes:
         say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written: annotate, import again")
     elif pipeline_file and pipeline is None:
-        path = write_pipeline(pipeline_file, dataset, database, counts.classes)
-        say(f"wrote {path}: read it once, it is yours to edit")
+        for path in write_pipeline(pipeline_file, dataset, database, counts.classes):
+            say(f"wrote {path}: read it once, it is yours to edit")
         pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
     say_what_was_kept(counts)

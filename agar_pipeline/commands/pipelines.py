@@ -23,8 +23,36 @@ split:
   fractions: {{train: 0.8, val: 0.2}}
 box_policy:
   degenerate_box: drop_box
-experiments: [{experiment}]{_}# of configs/experiment/; `demo` is two minutes on two cores, `baseline` wants a GPU
+experiments: [{experiment}]{_}# of configs/experiment/
 """
+_EXPERIMENTS = {
+    False: """\
+# @package _global_
+# Yours to edit. Scale, crops and batch follow from the data: `agar config experiment={name}` says which, and why.
+# Three minutes on the CPU; more of them give a better detector.
+defaults:
+  - override /data: auto
+  - override /trainer: cpu_minute
+
+trainer:
+  max_seconds: 180
+""",
+    True: """\
+# @package _global_
+# Yours to edit. Scale, crops and batch follow from the data: `agar config experiment={name}` says which, and why.
+# One GPU, and a detector that torchvision has trained on COCO.
+defaults:
+  - override /data: auto
+  - override /model: fasterrcnn_resnet50_fpn_v2
+  - override /optimizer: sgd
+
+trainer:
+  max_epochs: 26
+  precision: 16-mixed
+  channels_last: true
+""",
+}
+"""Whether there is a GPU → the experiment."""
 
 
 def pipeline_of(dataset: str) -> PipelineConfig | None:
@@ -58,8 +86,10 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
     return pipeline
 
 
-def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]) -> Path:
-    """Write the first pipeline file of a dataset, to be edited; returns its path.
+def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]) -> list[Path]:
+    """Write the first pipeline file of a dataset and an experiment of the same name, to be edited; returns the paths.
+
+    An experiment of this name that is there already stays, and is the pipeline's.
 
     Raises:
         StorageError: somebody wrote a file of this name meanwhile; it stays.
@@ -70,14 +100,18 @@ def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]
     def quoted(text: str) -> str:
         return json.dumps(text, ensure_ascii=False)  # YAML reads JSON's strings
 
+    written = []
+    if name not in names_in("experiment"):
+        experiment = configs_dir() / "experiment" / f"{name}.yaml"
+        create_file(experiment, _EXPERIMENTS[bool(visible_gpus())].format(name=name))
+        written.append(experiment)
     path = configs_dir() / "pipeline" / f"{name}.yaml"
-    experiment = "baseline" if visible_gpus() else "demo"
     text = _FIRST.format(
         dataset=quoted(dataset),
         database="" if database == "embedded" else f"\n  database: {quoted(database)}",
         class_map="\n".join(f"  {quoted(label)}: {i}" for label, i in class_map_of(sorted(labels)).items()),
-        experiment=experiment,
-        _=" " * (max(11 - len(experiment), 1)),
+        experiment=name,
+        _=" " * (max(11 - len(name), 1)),
     )
     create_file(path, text)
-    return path
+    return [path, *written]

@@ -25,11 +25,15 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
     ASSETS limits it to the named ones, as `agar plan` names them; +NAME is one with all that it is made from. What a
     shared store (AGAR_STORE) has is fetched.
     """
+    from agar_pipeline.artifacts import Evaluation
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
 
     ran, store = run_stale(assets, experiment), Store(agar_home())
     artifacts = {str(key): store.open_latest(key) for key in ran}
+    for key, artifact in artifacts.items():
+        if isinstance(artifact, Evaluation) and (warning := artifact.metrics().get("warning")):
+            say(f"{key}: {warning}")
     if as_json:
         plain = [{"asset": asset, "path": str(of.root), **_versions(of)} for asset, of in artifacts.items()]
         echo(json.dumps({"materialized": plain}, indent=1))

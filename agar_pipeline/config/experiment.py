@@ -17,13 +17,16 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class TilesConfig:
-    """Crops at the photo's own resolution, for plates whose colonies vanish when the whole is shrunk."""
+    """Crops of the photo at `data.scale`, for plates whose colonies vanish when the whole is shrunk to one input.
+
+    Plates are predicted in one pass at that scale up to 2,048 px, else in overlapping tiles.
+    """
 
     size: Annotated[int, Field(ge=64, le=8192)]
-    """Side of a tile, pixels of the photo."""
+    """Side of a tile, pixels at `data.scale`."""
     overlap: Annotated[int, Field(ge=0)] | None = None
-    """Least overlap of neighbours when a whole plate is predicted, pixels. A third more than the largest colony makes
-    the seams exact; null: that, from the training data, and half a tile at most."""
+    """Least overlap of neighbours when a plate is predicted in tiles, pixels at `data.scale`. A third more than the
+    largest colony makes the seams exact; null: that, from the training data, and half a tile at most."""
     empty: Share = 0.2
     """Share of the training crops taken anywhere on the plate, agar without colonies included; the others hold one."""
 
@@ -41,12 +44,16 @@ class DataConfig:
     not_fingerprinted: ClassVar = {"num_workers", "prefetch", "pin_memory"}
 
     input_size: Annotated[int, Field(ge=32, le=8192)] | Literal["auto"] = 512
-    """Longer side of an image as the model sees it, pixels; smaller images are enlarged. auto: such that small
-    colonies stay legible, from the training data. Not used with `tiles`."""
-    tiles: TilesConfig | None = None
-    """null: whole plates at `input_size`."""
-    batch_size: Annotated[int, Field(ge=1)] = 4
-    """Global: divided by the world size."""
+    """Longer side of a whole image as the model sees it, pixels; smaller images are enlarged. auto: such that colonies
+    have the size at which they are learnt best, from the training data. Not used with `tiles`."""
+    scale: Annotated[int, Field(ge=32, le=8192)] | Literal["auto"] | None = None
+    """Longer side that photos are scaled to before tiles are cut from them, pixels. null: they keep their size; auto:
+    as for `input_size`. Used with `tiles` only."""
+    tiles: TilesConfig | Literal["auto"] | None = None
+    """null: whole plates at `input_size`. auto: the same where `input_size` is given or the scaled photo is small, else
+    tiles of it."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 4
+    """Global: divided by the world size. auto: from the size of what the model sees."""
     num_workers: Annotated[int, Field(ge=0)] | None = None
     """Loader processes per rank; null: chosen from the machine."""
     prefetch: Annotated[int, Field(ge=1, le=64)] | None = None
@@ -70,15 +77,30 @@ class DataConfig:
 
     @property
     def image_side(self) -> int | None:
-        """What photos are scaled to; None: they keep their size."""
-        return None if self.tiles else self.model_side
+        """Longer side that photos are scaled to, pixels; None: they keep their size. Once `auto` is settled."""
+        side = self.scale if self.tiles else self.input_size
+        assert side != "auto", "fit_config comes first"
+        return side
 
     @property
     def model_side(self) -> int:
-        """Longer side of what the model sees, pixels; once `auto` is settled."""
+        """Longer side of what the model is trained on, pixels; once `auto` is settled."""
+        assert self.tiles != "auto", "fit_config comes first"
         side = self.tiles.size if self.tiles else self.input_size
         assert side != "auto", "fit_config comes first"
         return side
+
+    @property
+    def batch(self) -> int:
+        """`batch_size` once `auto` is settled."""
+        assert self.batch_size != "auto", "fit_config comes first"
+        return self.batch_size
+
+    @property
+    def windows(self) -> TilesConfig | None:
+        """`tiles` once `auto` is settled."""
+        assert self.tiles != "auto", "fit_config comes first"
+        return self.tiles
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -267,7 +289,7 @@ class TrainingConfig:
     @model_validator(mode="after")
     def _check_world(self) -> TrainingConfig:
         world_size = self.trainer.devices * self.trainer.num_nodes
-        if self.data.batch_size % world_size:
+        if self.data.batch_size != "auto" and self.data.batch_size % world_size:
             raise ValueError(
                 f"data.batch_size {self.data.batch_size} is global and must divide by "
                 f"trainer.devices × trainer.num_nodes = {world_size}"

@@ -48,7 +48,7 @@ def from_plain(config_type: type[T], plain: Mapping[str, Any], where: str) -> T:
     try:
         config = TypeAdapter(config_type).validate_python(plain)
     except ValidationError as error:
-        wrong = [item for item in error.errors() if item["type"] != _NOT_CALLED]
+        wrong = _without_choices([item for item in error.errors() if item["type"] != _NOT_CALLED])
         raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item) for item in wrong)) from error
     for path, value in _booleans_become_numbers(plain, to_plain(config)):
         raise ConfigError(f"{where}: {path} = {value}: a number is due, not true or false")
@@ -67,8 +67,30 @@ def _booleans_become_numbers(said: Any, kept: Any, path: str = "") -> Iterator[t
             yield from _booleans_become_numbers(one, other, f"{path}[{index}]")
 
 
+def _without_choices(wrong: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where a key takes `auto` as well, pydantic names both choices: what is wrong with the other one is told, once."""
+    plain: list[dict[str, Any]] = [
+        {**item, "loc": tuple(step for step in item["loc"] if not _is_choice(step))} for item in wrong
+    ]
+    told = []
+    for item in plain:
+        below = [other for other in plain if other is not item and other["loc"][: len(item["loc"])] == item["loc"]]
+        if item["type"] == "literal_error" and any(other["type"] != "literal_error" for other in below):
+            for other in below:
+                if other["loc"] == item["loc"] and other["type"] != "value_error":
+                    other["msg"] += f", or {item['ctx']['expected'].strip(chr(39))}"
+        else:
+            told.append(item)
+    return told
+
+
+def _is_choice(step: str | int) -> bool:
+    """Whether a step of an error's place names a type of a union, and no key."""
+    return str(step).endswith("SnapshotConfig") or str(step).startswith(("constrained-", "literal[", "function-"))
+
+
 def _explain(config_type: type, item: Mapping[str, Any]) -> str:
-    steps = [str(step) for step in item["loc"] if not str(step).endswith("SnapshotConfig")]  # of a union
+    steps = [str(step) for step in item["loc"]]
     path = ".".join(step if step.isprintable() else repr(step) for step in steps)
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "unexpected_keyword_argument":

@@ -14,7 +14,7 @@ from agar_pipeline.config.places import configs_dir
 from agar_pipeline.config.plain import known_keys, nearest_key
 from agar_pipeline.errors import ConfigError
 
-GROUPS = ("model", "optimizer", "trainer")
+GROUPS = ("data", "model", "optimizer", "trainer")
 """Of configs/: each names one file as a whole, `optimizer=sgd`, and holds keys, `optimizer.lr=0.01`."""
 
 

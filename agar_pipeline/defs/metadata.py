@@ -123,6 +123,7 @@ def _smoke_run(artifact: SmokeRun) -> dict[str, Any]:
     ]
     return {
         "verdict": profile["verdict"],
+        "data": artifact.smoke()["data"],
         "profile_of_a_step": table(("part", "bar", "ms", "share"), parts),
         "step_seconds": float(profile["step_seconds"]),
         "forecast": forecast["sentence"],
@@ -133,12 +134,14 @@ def _smoke_run(artifact: SmokeRun) -> dict[str, Any]:
 def _training_run(artifact: TrainingRun) -> dict[str, Any]:
     with (artifact.root / "metrics.csv").open(newline="") as log:
         last = {name: float(text) for row in csv.DictReader(log) for name, text in row.items() if text}
-    best = artifact.experiment()["best"]
+    experiment = artifact.experiment()
+    best = experiment["best"]
     scores = {name: value for name, value in last.items() if name.startswith("val")}
     losses = {name: value for name, value in last.items() if name.startswith("train")}
     return {
         **scores,
         **losses,
+        "data": experiment["data"]["words"],
         "last_epoch": int(last["epoch"]),
         "last_step": int(last["step"]),
         "best_epoch": best["epoch"],
@@ -156,6 +159,7 @@ def _evaluation(artifact: Evaluation) -> dict[str, Any]:
     reasons = table(("figure", "why it is null"), metrics["reasons"].items())
     rows = [(name, digits(of.get("map")), digits(of.get("map_50"))) for name, of in metrics["per_class"].items()]
     return {
+        **({"warning": metrics["warning"]} if metrics.get("warning") else {}),
         **figures,
         **counting,
         "images": metrics["num_images"],

@@ -38,6 +38,8 @@ class CheckpointFacts:
     """From which detections count as colonies; chosen on val."""
     metrics: dict[str, float | None]
     """On val, of this very model."""
+    data_words: str = ""
+    """At which scale and on which crops it was trained, in a sentence; empty in files of earlier versions."""
 
     def to_plain(self) -> dict[str, Any]:
         lists = {"class_names": list(self.class_names), "category_ids": list(self.category_ids)}
@@ -46,7 +48,7 @@ class CheckpointFacts:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CheckpointFacts:
         """From `to_plain`, other keys left aside."""
-        values = {name: plain[name] for name in cls.__dataclass_fields__}
+        values = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain or name != "data_words"}
         lists = {"class_names": tuple(plain["class_names"]), "category_ids": tuple(plain["category_ids"])}
         return cls(**{**values, **lists, "spec": DetectorSpec.from_plain(plain["spec"])})
 

@@ -1,7 +1,7 @@
 """COCO columns and photos as what a torchvision detector eats.
 
-Here: targets, loaders. Not here: reading pixels (`images`), changing them (`augmentation`), where tiles lie (`tiles`),
-judging boxes (`bbox_report`).
+Here: targets, loaders. Not here: reading pixels (`images`), keeping them (`photo_memory`), changing them
+(`augmentation`), where tiles lie (`tiles`), judging boxes (`bbox_report`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from agar_pipeline.detection.boxes import xywh_to_model_xyxy
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.devices import allow_open_files, keep_freed_memory
 from agar_pipeline.detection.image_paths import safe_image_path
-from agar_pipeline.detection.images import load_image
+from agar_pipeline.detection.images import load_image, resize
+from agar_pipeline.detection.photo_memory import PhotoMemory
 from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
-from agar_pipeline.detection.tiles import choose_crop, count_crops
+from agar_pipeline.detection.tiles import choose_crop, count_crops, scaled_sizes
 from agar_pipeline.errors import AnnotationError
 
 Target = dict[str, Any]
@@ -58,7 +59,7 @@ class DetectionDataset(Dataset):
     1…K by sorted category_id, `image_id`, and `size_wh`, the photo's own size. N may be 0. Crowds are left out.
 
     With `augment`, an item depends on (seed, epoch, i) alone, whichever process loads it; with `augment.tiles` it is
-    a crop, and a photo has as many items as tiles would cover it.
+    a crop of the photo at `image_side`, and a photo has as many items as tiles would cover it.
     """
 
     def __init__(
@@ -78,11 +79,18 @@ class DetectionDataset(Dataset):
         self._order, self._starts = columns.rows_of_images()
         self._labels = np.searchsorted(np.sort(columns.category_ids), columns.annotation_category_ids) + 1
         self._rows = np.arange(len(columns.image_ids))
-        if augment is not None and augment.tiles is not None:
-            self._rows = np.repeat(self._rows, count_crops(columns.sizes_wh, augment.tiles.size))
+        self._memory: PhotoMemory | None = None
+        if augment is not None and augment.windows is not None:
+            self._rows = np.repeat(self._rows, count_crops(columns.sizes_wh, augment.windows.size, input_size))
+            self._memory = PhotoMemory(scaled_sizes(columns.sizes_wh, input_size))
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def keeps_photos(self) -> bool:
+        """Whether each photo is decoded once, because all of them fit the memory."""
+        return self._memory is not None and self._memory.keeps_all
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Target]:
         row = int(self._rows[index])
@@ -91,13 +99,7 @@ class DetectionDataset(Dataset):
             # a view: the model's normalization reads it in any order, and turning 1024 px around costs 1 ms
             return self._item(row, torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(boxes), labels)
         rng = np.random.default_rng((self.seed, int(self.epoch), index))
-        pixels, boxes, labels = self._load(row, self._jittered_side(row, rng))
-        window = self._choose_window(pixels.shape[1::-1], boxes, rng)
-        if window is not None:
-            left, top, right, bottom = window
-            pixels = pixels[top:bottom, left:right]
-            boxes, kept = crop_boxes(boxes, np.array(window, dtype=np.float32))
-            labels = labels[kept]
+        pixels, boxes, labels = self._crop(row, rng) if self.augment.windows else self._scaled(row, rng)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         image, turned = augment_image(image, torch.from_numpy(boxes), self.augment, rng)
         return self._item(row, image, turned, labels)
@@ -106,8 +108,12 @@ class DetectionDataset(Dataset):
         """(H, W, 3) pixels, (N, 4) float32 boxes_xyxy on them, none of them degenerate, and (N,) labels."""
         columns = self.columns
         size_wh = self._size_wh(row)
-        path = safe_image_path(self.images_dir, columns.file_names[row])
-        pixels, _ = load_image(path, side, size_wh)
+        pixels = None if self._memory is None else self._memory.recall(row)
+        if pixels is None:
+            path = safe_image_path(self.images_dir, columns.file_names[row])
+            pixels, _ = load_image(path, side, size_wh)
+            if self._memory is not None:
+                self._memory.keep(row, pixels)
         rows = self._order[self._starts[row] : self._starts[row + 1]]
         rows = rows[~columns.iscrowd[rows]]
         boxes = scale_boxes(columns.boxes_xywh[rows], size_wh, pixels.shape[:2])
@@ -117,25 +123,38 @@ class DetectionDataset(Dataset):
     def _size_wh(self, row: int) -> tuple[int, int]:
         return int(self.columns.sizes_wh[row, 0]), int(self.columns.sizes_wh[row, 1])
 
-    def _jittered_side(self, row: int, rng: np.random.Generator) -> int | None:
-        """The change of scale costs nothing: the photo is decoded at some scale anyway."""
+    def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A tile of the photo; a changed scale is that of the tile alone, so that photos need be decoded once only."""
         assert self.augment is not None
+        assert self.augment.windows is not None
+        tile = self.augment.windows
         factor = 1 + rng.uniform(-1, 1) * self.augment.scale_jitter
+        pixels, boxes, labels = self._load(row, self.input_size)
+        size_wh = (pixels.shape[1], pixels.shape[0])
+        window = choose_crop(size_wh, max(1, round(tile.size / factor)), boxes, tile.empty, rng)
+        pixels, boxes, labels = cut(pixels, boxes, labels, window)
         if not self.augment.scale_jitter:
-            return self.input_size
-        return max(1, round((self.input_size or max(self._size_wh(row))) * factor))
+            return pixels, boxes, labels
+        before_wh = np.array(pixels.shape[1::-1])
+        after_wh = np.clip(np.round(before_wh * factor).astype(int), 1, tile.size)
+        boxes = np.minimum(boxes * np.tile(after_wh / before_wh, 2), np.tile(after_wh, 2)).astype(np.float32)
+        return resize(pixels, tuple(after_wh.tolist())), boxes, labels
 
-    def _choose_window(
-        self, size_wh: tuple[int, int], boxes_xyxy: np.ndarray, rng: np.random.Generator
-    ) -> tuple[int, int, int, int] | None:
-        """What of the image is shown: a tile, or what of a grown image fits the input; None: all of it."""
+    def _scaled(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The whole photo, or what of a grown one fits the input.
+
+        The change of scale costs nothing: the photo is decoded at some scale anyway.
+        """
         assert self.augment is not None
-        tiles = self.augment.tiles
-        if tiles is not None:
-            return choose_crop(size_wh, tiles.size, boxes_xyxy, tiles.empty, rng)
-        if self.input_size is not None and max(size_wh) > self.input_size:
-            return choose_crop(size_wh, self.input_size, boxes_xyxy, 1.0, rng)
-        return None
+        side = self.input_size
+        factor = 1 + rng.uniform(-1, 1) * self.augment.scale_jitter
+        if self.augment.scale_jitter:
+            side = max(1, round((side or max(self._size_wh(row))) * factor))
+        pixels, boxes, labels = self._load(row, side)
+        if self.input_size is None or max(pixels.shape[:2]) <= self.input_size:
+            return pixels, boxes, labels
+        window = choose_crop((pixels.shape[1], pixels.shape[0]), self.input_size, boxes, 1.0, rng)
+        return cut(pixels, boxes, labels, window)
 
     def _item(
         self, row: int, image: torch.Tensor, boxes_xyxy: torch.Tensor, labels: np.ndarray
@@ -147,6 +166,15 @@ class DetectionDataset(Dataset):
             "size_wh": self._size_wh(row),
         }
         return image, target
+
+
+def cut(
+    pixels: np.ndarray, boxes_xyxy: np.ndarray, labels: np.ndarray, window_xyxy: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What of an image lies in a window, and the boxes of which enough does (`crop_boxes`)."""
+    left, top, right, bottom = window_xyxy
+    boxes, kept = crop_boxes(boxes_xyxy, np.array(window_xyxy, dtype=np.float32))
+    return pixels[top:bottom, left:right], boxes, labels[kept]
 
 
 def scale_boxes(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
@@ -171,9 +199,9 @@ def collate(items: list[tuple[torch.Tensor, Target]]) -> Batch:
 
 def count_items(columns: CocoColumns, data: DataConfig) -> int:
     """Items of an epoch of training."""
-    if data.tiles is None:
+    if data.windows is None:
         return len(columns.image_ids)
-    return int(count_crops(columns.sizes_wh, data.tiles.size).sum())
+    return int(count_crops(columns.sizes_wh, data.windows.size, data.image_side).sum())
 
 
 def count_cores() -> int:
@@ -196,8 +224,8 @@ def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: in
     if not num_workers:
         return None
     side = dataset.input_size or int(dataset.columns.sizes_wh.max(initial=1))
-    if dataset.augment is not None and dataset.augment.tiles is not None:
-        side = dataset.augment.tiles.size
+    if dataset.augment is not None and dataset.augment.windows is not None:
+        side = dataset.augment.windows.size
     room = psutil.virtual_memory().available / 8 / num_workers
     return asked or int(np.clip(room / (3 * side**2 * batch_size), 1, 4))
 

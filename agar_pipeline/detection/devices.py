@@ -61,7 +61,7 @@ def _require_world(world: World, config: TrainingConfig) -> None:
         raise ComputeError(
             f"{world.size} process(es) run, trainer.devices × trainer.num_nodes is {asked}: start as many by torchrun"
         )
-    if config.data.batch_size % world.size:
+    if config.data.batch_size != "auto" and config.data.batch_size % world.size:
         raise ComputeError(f"data.batch_size {config.data.batch_size} does not divide by {world.size} processes")
 
 

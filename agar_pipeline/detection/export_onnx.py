@@ -71,6 +71,7 @@ def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Calla
         known.spec.input_size,
         known.spec.tile_overlap,
         detector.detections_per_image,
+        known.spec.image_side,
     )
     draft = out.with_name(f".{out.name}.part")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -50,21 +50,25 @@ class DetectorSpec:
     num_classes: int
     """K, without a background class."""
     input_size: int
-    """Longer side of what the model sees, pixels."""
+    """Longer side of what the model was trained on, pixels: a whole plate, or a crop of it."""
     detections_per_image: int
     """The cap; a prediction that reaches it may have lost detections."""
     score_floor: float
     anchor_sizes: dict[int, tuple[float, ...]]
     """Of `tiny`: stride → sides; of Faster R-CNN and RetinaNet: the smallest side under the key 0; else empty."""
     tile_overlap: int | None = None
-    """None: whole plates; else photos keep their size and are seen in tiles of side `input_size`."""
+    """None: plates are predicted in one pass; else in tiles of side `input_size`."""
     pretrained_backbone: bool = False
     """It began from the weights of a backbone: torchvision builds some layers in another way then."""
+    photo_side: int | None = None
+    """What photos are scaled to before crops or tiles are cut from them, pixels; None: whole plates are scaled to
+    `input_size`, tiles are cut from photos as they are."""
 
     @property
     def image_side(self) -> int | None:
         """What photos are scaled to; None: they keep their size."""
-        return self.input_size if self.tile_overlap is None else None
+        whole = self.input_size if self.tile_overlap is None else None
+        return whole if self.photo_side is None else self.photo_side
 
     def to_plain(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,4 +1,4 @@
-"""What the config leaves to the data: input size, overlap of tiles, anchors, caps.
+"""What the config leaves to the data: scale and crops (`data_choice`), anchors, caps.
 
 Here: statistics of the training boxes. Not here: the models (`model`).
 """
@@ -10,9 +10,10 @@ import dataclasses
 import numpy as np
 
 from agar_pipeline.config import DataConfig, ModelConfig, TrainingConfig
+from agar_pipeline.detection.box_sizes import box_shares, largest_side
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.data_choice import choose_data, sees_whole
 from agar_pipeline.detection.families import DetectorSpec
-from agar_pipeline.detection.legibility import box_shares, choose_input_size
 from agar_pipeline.detection.tile_merge import largest_exact_side, least_overlap
 from agar_pipeline.detection.tiny import fit_anchor_sizes
 from agar_pipeline.errors import ConfigError
@@ -27,13 +28,7 @@ def fit_config(config: TrainingConfig, columns: CocoColumns) -> TrainingConfig:
         config: As composed.
         columns: All of train, also where only a part of it is trained on.
     """
-    data = config.data
-    if data.tiles is not None and data.tiles.overlap is None:
-        overlap = min(least_overlap(largest_side(columns)), data.tiles.size // 2)
-        data = dataclasses.replace(data, tiles=dataclasses.replace(data.tiles, overlap=overlap))
-    if data.input_size == "auto":
-        data = dataclasses.replace(data, input_size=choose_input_size(columns))
-    return dataclasses.replace(config, data=data)
+    return dataclasses.replace(config, data=choose_data(config, columns))
 
 
 def fit_spec(
@@ -52,10 +47,10 @@ def fit_spec(
     """
     most = most_boxes or max(_most_boxes(train_columns), _most_boxes(val_columns))
     sides = box_sides(train_columns, config.data)
-    overlap = config.data.tiles.overlap if config.data.tiles else None
-    return make_spec(
-        config.model, len(train_columns.category_ids), config.data.model_side, sides, most, tile_overlap=overlap
-    )
+    data, classes = config.data, len(train_columns.category_ids)
+    overlap = None if sees_whole(data) or data.windows is None else data.windows.overlap
+    photo_side = data.image_side if data.windows else None
+    return make_spec(config.model, classes, data.model_side, sides, most, tile_overlap=overlap, photo_side=photo_side)
 
 
 def make_spec(
@@ -65,6 +60,7 @@ def make_spec(
     box_sides: np.ndarray,
     most_boxes: int,
     tile_overlap: int | None = None,
+    photo_side: int | None = None,
 ) -> DetectorSpec:
     """Fit anchors and caps to the data where the config leaves them to it.
 
@@ -75,6 +71,7 @@ def make_spec(
         box_sides: (N,) square roots of the boxes' areas, pixels at the model's scale.
         most_boxes: Boxes in the fullest image of the data.
         tile_overlap: None: whole plates.
+        photo_side: What photos are scaled to before crops are cut from them, pixels.
     """
     cap = max(LEAST_CAP, -(-2 * most_boxes // 100) * 100)  # twice the fullest image, in whole hundreds
     return DetectorSpec(
@@ -85,6 +82,7 @@ def make_spec(
         score_floor=model.score_floor,
         anchor_sizes=_choose_anchors(model, box_sides),
         tile_overlap=tile_overlap,
+        photo_side=photo_side,
         pretrained_backbone=model.weights_backbone is not None and model.weights is None,
     )
 
@@ -104,23 +102,18 @@ def _choose_anchors(model: ModelConfig, box_sides: np.ndarray) -> dict[int, tupl
 
 def warn_of_seams(data: DataConfig, columns: CocoColumns) -> str | None:
     """What to say where colonies are too large for the overlap of the tiles."""
-    if data.tiles is None or data.tiles.overlap is None:
+    if sees_whole(data) or data.windows is None or data.windows.overlap is None:
         return None
-    largest, exact = largest_side(columns), largest_exact_side(data.tiles.overlap)
+    overlap = data.windows.overlap
+    largest, exact = largest_side(columns, data.image_side), largest_exact_side(overlap)
     if largest <= exact:
         return None
     wanted = least_overlap(largest)
     return (
-        f"tiles.overlap {data.tiles.overlap} px is exact for colonies up to {exact:.0f} px, the largest in train has "
+        f"tiles.overlap {overlap} px is exact for colonies up to {exact:.0f} px, the largest in train has "
         f"{largest:.0f} px and may be doubled or cut at a seam: set data.tiles.overlap={wanted}"
-        + (f" and data.tiles.size={2 * wanted} or more" if wanted > data.tiles.size // 2 else "")
+        + (f" and data.tiles.size={2 * wanted} or more" if wanted > data.windows.size // 2 else "")
     )
-
-
-def largest_side(columns: CocoColumns) -> float:
-    """Of all boxes that are no crowds, pixels of the photo."""
-    sides = columns.boxes_xywh[~columns.iscrowd, 2:]
-    return float(sides.max(initial=1.0, where=np.isfinite(sides)))
 
 
 def box_sides(columns: CocoColumns, data: DataConfig) -> np.ndarray:

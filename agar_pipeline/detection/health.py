@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from agar_pipeline.detection.box_sizes import box_shares
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.legibility import INPUT_SIZES, LEGIBLE_PX, box_shares, choose_input_size
+from agar_pipeline.detection.data_choice import choose_scale, measure_sizes
 
 SHOWN_INPUT_SIZES = (512, 800, 1024, 2048)
 """800 is torchvision's default."""
 SMALL_QUANTILE = 0.05
-"""A small colony is as large as the largest of the smallest twentieth; the suggestion must show nearly all of them."""
+"""A small colony is as large as the largest of the smallest twentieth."""
 SMALLEST_ANCHOR_PX = 32
 """Of torchvision's detectors as they come; ours are fitted to the data unless the config says otherwise."""
 LEAST_MATCHED_PX = SMALLEST_ANCHOR_PX / 2**0.5
@@ -30,7 +31,7 @@ def measure_health(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
     return {
         "colonies_per_plate": _plates(photos),
         "class_balance": _classes(photos),
-        "colony_sizes": _sizes(photos, choose_input_size(chosen, SMALL_QUANTILE) if chosen is not None else None),
+        "colony_sizes": _sizes(photos, choose_scale(measure_sizes(chosen)) if chosen is not None else None),
     }
 
 
@@ -65,13 +66,13 @@ def _classes(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
     }
 
 
-def _sizes(parts: Mapping[str, CocoColumns], suggested: int | None) -> dict[str, Any]:
+def _sizes(parts: Mapping[str, CocoColumns], chosen: int | None) -> dict[str, Any]:
     """Sides are square roots of the boxes' areas; an input size is the longer side of the image that the model sees."""
     shares = np.concatenate([box_shares(part) for part in parts.values()] or [np.zeros(0)])
     if not len(shares):
-        return {"photo_side_px": None, "at_input_size": {}, "suggested_input_size": None, "tiles_advised": False}
+        return {"photo_side_px": None, "at_input_size": {}, "chosen_scale": None}
     photo_side = float(np.median(np.concatenate([part.sizes_wh.max(axis=1) for part in parts.values()])))
-    sizes = sorted({*SHOWN_INPUT_SIZES, *([suggested] if suggested else [])})
+    sizes = sorted({*SHOWN_INPUT_SIZES, *([chosen] if chosen else [])})
     at = {str(size): _at(shares * size) for size in sizes}
     del shares
     in_photo = np.concatenate([box_shares(part, of_image=False) for part in parts.values()])
@@ -80,8 +81,7 @@ def _sizes(parts: Mapping[str, CocoColumns], suggested: int | None) -> dict[str,
         "in_photo": _at(in_photo),
         "at_input_size": at,
         "smallest_anchor_px": SMALLEST_ANCHOR_PX,
-        "suggested_input_size": suggested,
-        "tiles_advised": suggested == INPUT_SIZES[1] and round(at[str(suggested)]["small_px"]) < LEGIBLE_PX,
+        "chosen_scale": chosen,
     }
 
 

@@ -53,7 +53,7 @@ def _load(data: bytes, path: Path, max_side: int | None, size_wh: tuple[int, int
         )
     scale = 1.0 if max_side is None else max_side / max(stored_wh)
     target_wh = (max(1, round(stored_wh[0] * scale)), max(1, round(stored_wh[1] * scale)))
-    pixels = _resize(decode(data, photo, target_wh), target_wh)
+    pixels = resize(decode(data, photo, target_wh), target_wh)
     return np.ascontiguousarray(orient(pixels, orientation)), scale
 
 
@@ -91,12 +91,13 @@ def _decode_with_pil(photo: Image.Image) -> np.ndarray:
     return np.array(photo.convert("RGB"))
 
 
-def _resize(pixels: np.ndarray, target_wh: tuple[int, int]) -> np.ndarray:
+def resize(pixels: np.ndarray, target_wh: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 → another size, antialiased."""
     if pixels.shape[:2] == target_wh[::-1]:
         return pixels
     import torch
 
-    chw = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # channels last: the quick uint8 kernel
+    chw = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]  # channels last: the quick uint8 kernel
     resized = torch.nn.functional.interpolate(chw, size=target_wh[::-1], mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
 

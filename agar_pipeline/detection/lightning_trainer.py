@@ -101,14 +101,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def explain_memory(config: TrainingConfig, batch_names: str, error: BaseException) -> str:
     """What did not fit, and what takes about half of it."""
     data, world_size = config.data, config.trainer.devices * config.trainer.num_nodes
-    half = data.batch_size // 2 // world_size * world_size
-    key = "data.tiles.size" if data.tiles else "data.input_size"
+    half = data.batch // 2 // world_size * world_size
+    key = "data.tiles.size" if data.windows else "data.input_size"
     smaller = int(data.model_side * 0.7) // 32 * 32
     fits = [f"data.batch_size={half}"] if half else []
     fits += [f"{key}={smaller}"] if smaller >= 64 else []
     first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
     return (
-        f"no memory left at data.batch_size={data.batch_size}, {key}={data.model_side}, "
+        f"no memory left at data.batch_size={data.batch}, {key}={data.model_side}, "
         f"on {batch_names or 'the first batch'}: {first_line}\n"
         f"about half of it is needed with {' or '.join(fits) or 'a smaller model'}"
     )

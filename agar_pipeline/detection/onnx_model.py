@@ -35,11 +35,13 @@ class OnnxFacts:
     category_ids: tuple[int, ...]
     score_threshold: float
     input_size: int
-    """Longer side of what the graph is shown: of the whole photo, or of a tile."""
+    """Longer side of a tile, pixels."""
     tile_overlap: int | None
-    """None: whole photos, scaled; else tiles of photos at their own size."""
+    """None: whole photos; else tiles."""
     max_detections: int
     """The graph's cap, for a photo or a tile."""
+    image_side: int | None = None
+    """What photos are scaled to, pixels; None: they keep their size."""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -48,6 +50,8 @@ class OnnxFacts:
     def from_json(cls, text: str) -> OnnxFacts:
         plain: dict[str, Any] = json.loads(text)
         lists: dict[str, Any] = {name: tuple(plain[name]) for name in ("class_names", "category_ids")}
+        if "image_side" not in plain:  # of a version that had no scale beside tiles
+            plain["image_side"] = plain["input_size"] if plain["tile_overlap"] is None else None
         return cls(**{**plain, **lists})
 
 
@@ -110,8 +114,7 @@ class OnnxModel:
 
         from agar_pipeline.detection.orientation import displayed_wh
 
-        side = self.facts.input_size if self.facts.tile_overlap is None else None
-        pixels, _ = load_image(path, side)
+        pixels, _ = load_image(path, self.facts.image_side)
         with Image.open(path) as photo:
             return OnnxPhoto(np.ascontiguousarray(pixels.transpose(2, 0, 1)), displayed_wh(photo))
 

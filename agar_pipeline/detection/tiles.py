@@ -10,9 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def count_crops(sizes_wh: np.ndarray, tile: int) -> np.ndarray:
-    """(N, 2) sizes → (N,) crops in an epoch: as many tiles as the area holds."""
-    return np.maximum(1, np.round(np.prod(sizes_wh / tile, axis=1))).astype(np.int64)
+def count_crops(sizes_wh: np.ndarray, tile: int, image_side: int | None = None) -> np.ndarray:
+    """(N, 2) sizes → (N,) crops in an epoch: as many tiles as the area holds, of photos made `image_side` long."""
+    shown_wh = scaled_sizes(sizes_wh, image_side)
+    return np.maximum(1, np.round(np.prod(shown_wh / tile, axis=1))).astype(np.int64)
+
+
+def scaled_sizes(sizes_wh: np.ndarray, image_side: int | None) -> np.ndarray:
+    """(N, 2) sizes of photos made `image_side` long; None: as they are."""
+    if image_side is None or not len(sizes_wh):
+        return sizes_wh
+    return np.asarray(sizes_wh * (image_side / sizes_wh.max(axis=1, keepdims=True)))
 
 
 def choose_crop(

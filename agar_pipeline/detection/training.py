@@ -21,6 +21,7 @@ from agar_pipeline.detection.averaging import WeightAverage
 from agar_pipeline.detection.checkpoint import CheckpointFacts
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.conductor import Conductor
+from agar_pipeline.detection.data_choice import say_choice
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.determinism import determinism, warn_of_chance
 from agar_pipeline.detection.devices import Site, World
@@ -94,6 +95,7 @@ def train(
     with determinism(config.trainer):
         L.seed_everything(config.seed, verbose=False)
         config = fit_config(config, train_columns)
+        log(say_choice(config, train_columns))
         if seams := warn_of_seams(config.data, train_columns):
             log(seams)
         spec = fit_spec(config, train_columns, val_columns, most_boxes)
@@ -161,6 +163,7 @@ def _assemble(
             trainer=config.trainer,
             resolved=(site.accelerator, site.precision),
             is_first_rank=site.world.rank == 0,
+            data_words=say_choice(config, train_columns),
         ),
         metrics=MetricsLog(),
         average=WeightAverage(detector, config.optimizer.ema_decay) if config.optimizer.ema_decay else None,
@@ -207,7 +210,7 @@ def _loaders(
     feeding: dict[str, Any] = {"prefetch": data.prefetch, "pin_memory": data.pin_memory}
     if data.pin_memory is None:
         feeding["pin_memory"] = site.accelerator == "cuda"
-    batch_size = config.data.batch_size
+    batch_size = config.data.batch
     workers = choose_workers(config.data.num_workers, len(dataset), world.local_size)
     batches = TrainBatches(len(dataset), batch_size, config.seed, world.rank, world.size)
     val_dataset = DetectionDataset(val_columns, dataset.images_dir, config.data.image_side)

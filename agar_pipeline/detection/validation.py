@@ -40,6 +40,8 @@ class Validation:
     resolved: tuple[str, str]
     """Accelerator and precision that are used."""
     is_first_rank: bool
+    data_words: str
+    """For checkpoints."""
     best: CheckpointFacts | None = None
     last: CheckpointFacts | None = None
     best_content: dict[str, Any] | None = None
@@ -89,6 +91,7 @@ class Validation:
             step=progress.step,
             score_threshold=threshold,
             metrics={"map_50_95": scores["map"], "map_50": scores["map_50"], "count_mae": counting["mae"]},
+            data_words=self.data_words,
         )
 
     def _keep_best(self, detector: Detector) -> None:

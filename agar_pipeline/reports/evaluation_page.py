@@ -26,7 +26,9 @@ WORST_ROW = "Worst plates: dashed annotated, solid predicted, red missed or noth
 COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me", "r2")
 
 
-def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: str, pictures: int) -> dict[str, str]:
+def write_evaluation_page(
+    path: Path, scored: Scored, images_dir: Path, title: str, pictures: int, warning: str | None = None
+) -> dict[str, str]:
     """Write the page of an evaluation; returns what the web UI shows of it, title → data URI.
 
     Args:
@@ -35,6 +37,7 @@ def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: s
         images_dir: What `file_name` is relative to.
         title: Heading of the page.
         pictures: Plates drawn, the worst ones and some ordinary ones.
+        warning: Why nobody should count with this model, in lines; stands above all else.
     """
     metrics, counting = scored.metrics, scored.metrics["counting"]
     reasons: dict[str, str] = metrics["reasons"]
@@ -45,6 +48,7 @@ def write_evaluation_page(path: Path, scored: Scored, images_dir: Path, title: s
     comparable, protocol = compare_protocol(scored.columns.class_names, metrics["num_images"])
     values = {
         "title": title,
+        "warning": [line[:1].upper() + line[1:] + "." for line in (warning or "").splitlines()],
         "headline": _headline(counting, metrics),
         "subline": _subline(counting, metrics),
         "counting_figures": _figures(COUNTING_FIGURES, counting, metrics["confidence"], reasons, "counting."),

@@ -87,17 +87,17 @@ def _sizes(sizes: Mapping[str, Any]) -> list[tuple[bool, str]]:
 
 
 def _advice(sizes: Mapping[str, Any]) -> dict[str, str] | None:
-    suggested = sizes["suggested_input_size"]
-    if suggested is None:
+    chosen = sizes["chosen_scale"]
+    if chosen is None:
         return None
-    at = sizes["at_input_size"][str(suggested)]
-    words = f"At {suggested} px a small colony has {_px(at['small_px'])}, a typical one {_px(at['median_px'])}."
-    if sizes["tiles_advised"]:
-        words = f"Even at {suggested} px a small colony has only {_px(at['small_px'])}: look at the photo in tiles."
-        return {"words": words, "code": "data: {tiles: {size: 1024}}"}
-    if round(at["small_px"]) < LEGIBLE_PX:
+    at = sizes["at_input_size"][str(chosen)]
+    words = (
+        f"`data: auto` scales photos to {chosen:,} px: a colony is {_px(at['median_px'])} there, a small one "
+        f"{_px(at['small_px'])}."
+    )
+    if at["small_px"] < POOR_PX:
         words += " That is little, but enlarging the photo further adds no detail: photograph at a higher resolution."
-    return {"words": words, "code": f"data: {{input_size: {suggested}}}"}
+    return {"words": words, "code": "defaults: [override /data: auto]"}
 
 
 def _row(size: str, at: Mapping[str, float], sizes: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def _row(size: str, at: Mapping[str, float], sizes: Mapping[str, Any]) -> dict[s
     notes = []
     if size == TORCHVISION_SIZE:
         notes.append("torchvision's default")
-    if int(size) == sizes["suggested_input_size"]:
-        notes.append("suggested")
+    if int(size) == sizes["chosen_scale"]:
+        notes.append("chosen by data: auto")
     if int(size) > sizes["photo_side_px"]:
         notes.append("enlarged")
     return {

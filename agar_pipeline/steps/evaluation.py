@@ -45,6 +45,7 @@ def build(
         pictures=config.pictures,
         title=title,
         facts={"part": config.part, "training": _recipe(training_run)},
+        lesson=training_run.experiment().get("lesson"),
     )
     record_machine(out_dir, predictor.accelerator, predictor.precision)
 

@@ -49,7 +49,7 @@ def build(
 
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
     config = fit_config(config, train_columns)
-    batch, few = _fullest_images(train_columns, config.data.batch_size), _fullest_images(val_columns, SMOKE_VAL_IMAGES)
+    batch, few = _fullest_images(train_columns, config.data.batch), _fullest_images(val_columns, SMOKE_VAL_IMAGES)
     scratch = out_dir / "smoke"
     outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, most_boxes=_most_boxes(coco_cache))
     if os.environ.get("RANK", "0") != "0":
@@ -157,9 +157,10 @@ def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, 
     return {
         "ok": True,
         "steps": outcome.last.step,
+        "data": outcome.last.data_words,
         "model": config.model.name,
         "input_size": config.data.model_side,
-        "batch_size": config.data.batch_size,
+        "batch_size": config.data.batch,
         "class_names": list(outcome.last.class_names),
         "category_ids": list(outcome.last.category_ids),
         "detections_per_image": outcome.spec.detections_per_image,
@@ -220,7 +221,7 @@ def _measure_steps(
     expected = forecast(
         measured,
         config.forecast_for or config.trainer,
-        steps_per_epoch=count_batches(count_items(train_columns, config.data), config.data.batch_size),
+        steps_per_epoch=count_batches(count_items(train_columns, config.data), config.data.batch),
         val_images=len(val_columns.image_ids),
         val_s_per_image=val_s / min(SMOKE_VAL_IMAGES, max(1, len(val_columns.image_ids))),
         step_s=step_s,
@@ -245,13 +246,13 @@ def _warnings(config: TrainingConfig, batch: CocoColumns) -> list[str]:
     smallest = float(batch.boxes_xywh[:, 2:].min(initial=float("inf"))) * _scale(config, batch)
     if smallest < 4:
         warnings.append(
-            f"the smallest box is {smallest:.1f} px wide for the model: raise data.input_size, or set tiles"
+            f"the smallest box is {smallest:.1f} px wide for the model: raise data.scale or data.input_size"
         )
     shrunk = batch.sizes_wh.max(axis=1) < batch.original_sizes_wh.max(axis=1)
-    if shrunk.any() and (copies := int(batch.sizes_wh[shrunk].max())) < config.data.model_side:
+    if shrunk.any() and (copies := int(batch.sizes_wh[shrunk].max())) < (config.data.image_side or 0):
         warnings.append(
-            f"the cache's copies of {copies} px are enlarged to data.input_size {config.data.model_side} again: "
-            "raise max_side in the pipeline file, or lower data.input_size"
+            f"the cache's copies of {copies} px are enlarged to {config.data.image_side} px again: "
+            "raise max_side in the pipeline file, or lower data.input_size (with tiles: data.scale)"
         )
     return warnings
 

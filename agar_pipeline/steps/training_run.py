@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import PICTURES, CocoCache, SmokeRun, TrainingRun
-from agar_pipeline.config import TrainingConfig, fingerprinted
+from agar_pipeline.config import TrainingConfig, fingerprinted, to_plain
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.step_code.machine import record_machine
 
@@ -34,13 +34,17 @@ def build(
     if not smoke_run.smoke()["ok"]:
         raise TrainingError(f"the smoke run in {smoke_run.root} did not pass: materialize it again")
     from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.detection.data_choice import typical_side
+    from agar_pipeline.detection.fitting import fit_config
     from agar_pipeline.detection.resume import ResumePoints
     from agar_pipeline.detection.training import train
+    from agar_pipeline.detection.usefulness import Lesson
     from agar_pipeline.reports.training_plots import draw_curves
 
     points = None if work_dir is None else ResumePoints(work_dir, identify(config, coco_cache))
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
-    outcome = train(config, train_columns, val_columns, coco_cache.images_dir, out_dir, log, points=points)
+    settled = fit_config(config, train_columns)
+    outcome = train(settled, train_columns, val_columns, coco_cache.images_dir, out_dir, log, points=points)
     if os.environ.get("RANK", "0") != "0":
         return
     experiment = {
@@ -48,6 +52,10 @@ def build(
         "class_names": list(outcome.best.class_names),
         "category_ids": list(outcome.best.category_ids),
         "model": outcome.spec.to_plain(),
+        "data": {"chosen": to_plain(settled.data), "words": outcome.best.data_words},
+        "lesson": Lesson(
+            typical_side(settled.data, train_columns), outcome.best.step, len(train_columns.image_ids)
+        ).to_plain(),
         "num_images": {"train": len(train_columns.image_ids), "val": len(val_columns.image_ids)},
         "best": {"epoch": outcome.best.epoch, "step": outcome.best.step, "val": outcome.best.metrics},
         "last": {"epoch": outcome.last.epoch, "step": outcome.last.step, "val": outcome.last.metrics},

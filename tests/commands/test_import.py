@@ -57,9 +57,22 @@ def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_
     first = run(*command, **env)
     assert first.returncode == 0, first.stderr
     assert f"wrote {configs}/pipeline/mine.yaml" in first.stderr
+    assert f"wrote {configs}/experiment/mine.yaml" in first.stderr
     assert first.stdout.endswith("next: agar run\n")
     done = run("agar", "run", "snapshot", "split", "coco_cache", "bbox_report", **env)
     assert done.returncode == 0, done.stderr
+    chosen = run("agar", "config", "experiment=mine", **env)
+    assert "data.input_size is 192 for the current COCO cache" in chosen.stdout, "100-px crops, enlarged twice at most"
+    assert "photos scaled to 192 px: a colony is" in chosen.stdout
+    frozen = run("agar", "tune-data", "experiment=mine", **env)
+    assert frozen.stderr.startswith(f"wrote {configs}/data/mine.yaml")
+    assert "write `- override /data: mine` below `defaults:`" in frozen.stderr
+    experiment = configs / "experiment" / "mine.yaml"
+    experiment.write_text(experiment.read_text().replace("/data: auto", "/data: mine"))
+    assert "data.input_size: 192" in run("agar", "config", "experiment=mine", **env).stdout
+    assert "says the same: nothing to do" in run("agar", "tune-data", "experiment=mine", **env).stderr
+    other = run("agar", "tune-data", "experiment=mine", "data.input_size=96", **env)
+    assert "input_size: 192 in mine.yaml, 96 would be chosen with these words" in other.stdout
     edited = (configs / "pipeline" / "mine.yaml").read_text() + "# mine\n"
     (configs / "pipeline" / "mine.yaml").write_text(edited)
     again = run(*command, **env)

@@ -18,7 +18,7 @@ from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint,
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.dataset import DetectionDataset
 from agar_pipeline.detection.families import MOST_PROPOSALS, DetectorSpec, set_limits
-from agar_pipeline.detection.fitting import choose_input_size, make_spec
+from agar_pipeline.detection.fitting import make_spec
 from agar_pipeline.detection.model import build_detector
 from agar_pipeline.detection.predict import Predictor
 from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
@@ -204,22 +204,6 @@ def test_anchors_and_caps_may_be_given_instead_of_fitted() -> None:
     assert large.anchor_sizes == {0: (24,)}
     with pytest.raises(ConfigError, match="fcos_resnet50_fpn has no anchors"):
         make_spec(ModelConfig("fcos_resnet50_fpn", smallest_anchor=24), 3, 320, sides, 10)
-
-
-@pytest.mark.parametrize(
-    ("photo", "box", "chosen"),
-    [
-        pytest.param(2048, 27, 1216, id="AGAR's smallest colonies"),
-        pytest.param(320, 20, 256, id="the demo's"),
-        pytest.param(100, 3, 224, id="crops are enlarged twice at most"),
-        pytest.param(4096, 8, 2048, id="beyond it, tiles"),
-    ],
-)
-def test_an_automatic_input_size_keeps_small_colonies_legible(
-    tmp_path: Path, photo: int, box: int, chosen: int
-) -> None:
-    columns = make_columns(tmp_path, [[1, 1, box, box]] * 9 + [[1, 1, 3 * box, 3 * box]] * 30, (photo, photo))
-    assert choose_input_size(columns) == chosen
 
 
 def test_weights_of_91_classes_fit_but_for_the_head(tmp_path: Path) -> None:

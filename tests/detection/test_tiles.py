@@ -165,7 +165,7 @@ def test_a_detector_of_tiles_answers_for_whole_plates() -> None:
 
 def _config(tiles: TilesConfig) -> TrainingConfig:
     return load_experiment(
-        "tiny_steps", [f"++data.tiles={{size: {tiles.size}, overlap: {tiles.overlap or 'null'}}}"]
+        "tiny_steps", [f"++data.tiles={{size: {tiles.size}, overlap: {tiles.overlap or 'null'}}}", "data.scale=null"]
     ).training_run
 
 

@@ -15,9 +15,9 @@ from tests.fiftyone_io.test_import_formats import MAKERS
 
 ONE_FILE = "PYTEST_ADDOPTS=tests/test_plates.py make test"
 LETTERS = {
-    "experiment=E": "experiment=demo",
-    "--experiment E": "--experiment demo",
-    "E/evaluation": "demo/evaluation",
+    "experiment=E": "experiment=mine",
+    "--experiment E": "--experiment mine",
+    "E/evaluation": "mine/evaluation",
     "--checkpoint C": "--checkpoint best.ckpt",
     "--json F": "--json val.json",
     "--images-dir D": "--images-dir photos",
@@ -34,10 +34,11 @@ LETTERS = {
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     reader = Reader(tmp_path_factory.mktemp("newcomer"))
-    reader.env["EDITOR"] = "sed -i s/0.2/0.25/;s/0.8/0.75/"  # another split
+    edits = "s/0.2/0.25/;s/0.8/0.75/;s/180/5/"  # another split, and seconds of training in place of minutes
+    reader.env["EDITOR"] = f"sed -i {edits} configs/experiment/mine.yaml"
     reader.type(commands("README.md")[1:], {"make test": ONE_FILE})  # the first made the clone
     reader.activate("mine")
-    reader.name_what_will_be_made("demo")
+    reader.name_what_will_be_made("mine")
     edit_samples(reader.clone / ".agar", "plates", lambda samples: samples.update_one({}, {"$set": {"tags": ["seen"]}}))
     reader.type(["agar run snapshot"])  # and there is a previous one
     for format, make in MAKERS.items():
@@ -47,16 +48,13 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 def evaluations(reader: Reader) -> list[str]:
     """That of the newcomer's plates, then the demo's."""
-    folder = reader.clone / ".agar" / "artifacts" / "demo" / "evaluation"
-    latest = (folder / "latest").resolve().name
-    return [latest, *(path.name for path in folder.iterdir() if path.is_dir() and path.name not in (latest, "latest"))]
+    artifacts = reader.clone / ".agar" / "artifacts"
+    return [(artifacts / name / "evaluation" / "latest").resolve().name for name in ("mine", "demo")]
 
 
 def test_the_readme_leads_to_two_detectors(newcomer: Reader) -> None:
-    found = evaluations(newcomer)
-    assert len(found) == 2
-    for fingerprint in found:
-        assert (newcomer.clone / ".agar/artifacts/demo/evaluation" / fingerprint / "report.html").exists()
+    for name, fingerprint in zip(("mine", "demo"), evaluations(newcomer), strict=True):
+        assert (newcomer.clone / ".agar/artifacts" / name / "evaluation" / fingerprint / "report.html").exists()
 
 
 def commands_in_tables(page: str) -> list[str]:
@@ -89,7 +87,11 @@ def test_how_to_release(newcomer: Reader) -> None:
 @pytest.mark.parametrize("command", examples())
 def test_the_example_of_a_command_runs(command: str, newcomer: Reader) -> None:
     formats = {f"{format} --images-dir photos": f"{format} --images-dir photos_{format}" for format in MAKERS}
-    shorter = {"max_seconds=30": "max_seconds=3", "demo baseline": " ".join(evaluations(newcomer))}
+    shorter = {
+        "max_seconds=30": "max_seconds=3",
+        "--experiment demo": "--experiment mine",
+        "demo baseline": " ".join(evaluations(newcomer)),
+    }
     newcomer.type([command], formats | shorter)
 
 

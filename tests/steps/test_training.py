@@ -171,7 +171,7 @@ def test_tiles_train_on_crops_and_are_judged_on_whole_plates(
     root = tmp_path / "demo" / "training_run" / "0123"
     root.mkdir(parents=True)
     lines: list[str] = []
-    config = small("data.tiles={size: 64, overlap: 8}", "model.score_floor=0").training_run
+    config = small("data.tiles={size: 64, overlap: 8}", "data.scale=null", "model.score_floor=0").training_run
     training_run.build(config, root, lines.append, coco_cache, passed_smoke)
     assert any("set data.tiles.overlap=" in line for line in lines), "the largest colony is larger than 4 px"
     run = TrainingRun(root)

@@ -1,0 +1,49 @@
+"""`agar tune-data`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from agar_pipeline.commands.terminal import echo, say
+
+_HEAD = """\
+# Scale, crops and batch that `data: auto` chose for the experiment {name}; yours to edit.
+# {words}
+"""
+
+
+@click.command("tune-data", epilog="Example: agar tune-data experiment=demo")
+@click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
+def command(words: tuple[str, ...]) -> None:
+    """Freeze what `data: auto` chooses from the current COCO cache: into configs/data/E.yaml.
+
+    The experiment then keeps scale, crops and batch when photos are added. A file that is there stays; what would be
+    chosen now is printed beside it.
+    """
+    import yaml
+
+    from agar_pipeline.commands.chosen_data import choose_from_cache
+    from agar_pipeline.commands.experiment import parse_experiment
+    from agar_pipeline.config import configs_dir, to_plain
+    from agar_pipeline.ownership.single_files import create_file
+
+    experiment, _ = parse_experiment(words)
+    settled, said = choose_from_cache(experiment)
+    plain = to_plain(settled.data)
+    path = configs_dir() / "data" / f"{experiment.name}.yaml"
+    echo(said)
+    if path.exists():
+        there: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+        others = [key for key in plain if key in there and there[key] != plain[key]]
+        for key in others:
+            echo(f"{key}: {there[key]} in {path.name}, {plain[key]} would be chosen with these words")
+        say(f"{path} is there and stays: edit it" if others else f"{path} says the same: nothing to do")
+        return
+    create_file(path, _HEAD.format(name=experiment.name, words=said) + yaml.safe_dump(plain, sort_keys=False))
+    say(f"wrote {path}")
+    say(
+        f"next: in configs/experiment/{experiment.name}.yaml, write `- override /data: {experiment.name}` "
+        "below `defaults:`"
+    )
