@@ -202,8 +202,8 @@ def test_plates_are_predicted_in_one_pass_up_to_a_size(tmp_path: Path, scale: in
 def test_one_pass_and_tiles_find_the_same(tmp_path: Path) -> None:
     generate_plates(tmp_path / "photos", 10, size_px=320, seed=2, colonies_per_plate=(10, 30))
     columns = colonies_of(tmp_path / "photos")
-    words = ["++data.tiles={size: 128, overlap: 48}", "data.scale=320", "data.batch_size=8", "trainer.max_steps=120"]
-    config = load_experiment("tiny_steps", words).training_run
+    words = ["++data.tiles={size: 128, overlap: 48}", "data.scale=320", "data.batch_size=8", "model.score_floor=0.15"]
+    config = load_experiment("tiny_steps", [*words, "trainer.max_steps=120"]).training_run
     outcome = train(config, columns, columns, tmp_path / "photos", tmp_path / "out", lambda text: None)
     assert outcome.spec.tile_overlap is None
     predictor = Predictor.load(tmp_path / "out" / "checkpoints" / "last.ckpt")
@@ -216,5 +216,5 @@ def test_one_pass_and_tiles_find_the_same(tmp_path: Path) -> None:
         found = 0
         for image_id, box in zip(sure.image_ids, sure.boxes_xywh, strict=True):
             near = other.boxes_xywh[other.image_ids == image_id]
-            found += bool((np.abs(near - box).max(axis=1, initial=np.inf if not len(near) else 0) < 2).any())
+            found += bool((np.abs(near - box).max(axis=1, initial=np.inf if not len(near) else 0) < 4).any())
         assert found >= 0.97 * len(sure)
