@@ -22,11 +22,11 @@ def choose_from_cache(experiment: ExperimentConfig) -> tuple[TrainingConfig, str
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.current import Current
     from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.data_choice import choose_data, say_choice
+    from agar_pipeline.detection.data_choice import choose_data, say_choice, say_limit
     from agar_pipeline.store import Key, Store
 
     nodes = pipeline_nodes(load_pipeline(), {})
     cache = Current(Store(agar_home()), nodes).open(Key("coco_cache"))
     columns, training = read_coco(cache.json_path("train")), experiment.training_run
     settled = dataclasses.replace(training, data=choose_data(training, columns))
-    return settled, say_choice(settled, columns)
+    return settled, f"{say_choice(settled, columns)}; {say_limit(settled.trainer)}"

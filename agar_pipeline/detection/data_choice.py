@@ -159,10 +159,11 @@ def say_choice(config: TrainingConfig, columns: CocoColumns) -> str:
             if sees_whole(data)
             else f"plates predicted in tiles that overlap by {data.windows.overlap} px"
         )
-    return "; ".join([*words, _say_limit(config.forecast_for or config.trainer)])
+    return "; ".join(words)
 
 
-def _say_limit(trainer: TrainerConfig) -> str:
+def say_limit(trainer: TrainerConfig) -> str:
+    """How long a training takes at most."""
     if trainer.max_seconds is not None:
         return say_duration(trainer.max_seconds)
     return f"{trainer.max_epochs} epochs" if trainer.max_epochs is not None else f"{trainer.max_steps} steps"

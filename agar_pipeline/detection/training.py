@@ -21,7 +21,7 @@ from agar_pipeline.detection.averaging import WeightAverage
 from agar_pipeline.detection.checkpoint import CheckpointFacts
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.conductor import Conductor
-from agar_pipeline.detection.data_choice import say_choice
+from agar_pipeline.detection.data_choice import say_choice, say_limit
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.determinism import determinism, warn_of_chance
 from agar_pipeline.detection.devices import Site, World
@@ -95,7 +95,7 @@ def train(
     with determinism(config.trainer):
         L.seed_everything(config.seed, verbose=False)
         config = fit_config(config, train_columns)
-        log(say_choice(config, train_columns))
+        log(f"{say_choice(config, train_columns)}; {say_limit(config.trainer)}")
         if seams := warn_of_seams(config.data, train_columns):
             log(seams)
         spec = fit_spec(config, train_columns, val_columns, most_boxes)
