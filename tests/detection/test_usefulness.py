@@ -35,7 +35,7 @@ def test_the_most_likely_reason_is_named(lesson: Lesson, reason: str) -> None:
 
 
 def test_a_good_model_and_one_that_could_not_be_scored_are_not_warned_about() -> None:
-    assert explain_uselessness(0.3, 12, GOOD.to_plain()) is None
+    assert explain_uselessness(0.5, 12, GOOD.to_plain()) is None
     assert explain_uselessness(None, 0, GOOD.to_plain()) is None
     assert "finds nothing at its score threshold" in (explain_uselessness(0.9, 0, None) or "")
 
