@@ -41,8 +41,8 @@ def _say_choice(words: tuple[str, ...]) -> None:
     experiment, _ = parse_experiment(words)
     try:
         settled, said = choose_from_cache(experiment)
-    except PipelineError:
-        say("note: what `auto` stands for is chosen from the COCO cache, which is not built yet: agar run coco_cache")
+    except PipelineError as error:
+        say(f"note: what `auto` stands for is chosen from the current COCO cache: {error}")
         return
     chosen = to_plain(settled.data)
     for key in CHOSEN_KEYS:

@@ -40,7 +40,7 @@ BATCH_PIXELS = {"tiny": 8 * 320**2}
 MOST_BATCH_PIXELS = 8 * 640**2
 BATCH_SIZES = (2, 4, 8, 16)
 WHOLE_SIDE = 2048
-"""Longer side, pixels, up to which a plate is predicted in one pass: RetinaNet on a ResNet-50 takes 3 GB for it."""
+"""Longer side of a scaled photo, pixels, up to which a plate is predicted in one pass; beyond, tiles save memory."""
 
 
 @dataclass(frozen=True)
@@ -166,4 +166,4 @@ def say_limit(trainer: TrainerConfig) -> str:
     """How long a training takes at most."""
     if trainer.max_seconds is not None:
         return say_duration(trainer.max_seconds)
-    return f"{trainer.max_epochs} epochs" if trainer.max_epochs is not None else f"{trainer.max_steps} steps"
+    return f"{trainer.max_epochs} epochs" if trainer.max_epochs is not None else f"{trainer.max_steps} step(s)"
