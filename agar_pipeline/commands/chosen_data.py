@@ -1,13 +1,18 @@
-"""What `data: auto` chooses for an experiment from the pipeline's current COCO cache: for `agar config` and
-`agar tune-data`."""
+"""What `data: auto` chooses for an experiment from the pipeline's current COCO cache: for `agar config`,
+`agar tune-data` and `agar plan`."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agar_pipeline.config import ExperimentConfig, TrainingConfig
+    from agar_pipeline.chain import Node
+    from agar_pipeline.config import DataConfig, ExperimentConfig, TrainingConfig
+    from agar_pipeline.detection.coco import CocoColumns
+    from agar_pipeline.plan import PlannedAsset
+    from agar_pipeline.store import Key
 
 CHOSEN_KEYS = ("input_size", "scale", "tiles", "batch_size")
 
@@ -30,3 +35,49 @@ def choose_from_cache(experiment: ExperimentConfig) -> tuple[TrainingConfig, str
     columns, training = read_coco(cache.json_path("train")), experiment.training_run
     settled = dataclasses.replace(training, data=choose_data(training, columns))
     return settled, f"{say_choice(settled, columns)}; {say_limit(settled.trainer)}"
+
+
+def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, Node]) -> list[PlannedAsset]:
+    """The plan, with a note at each training whose frozen data `auto` would choose otherwise from the COCO cache."""
+    trainings = {key: node.config for key, node in nodes.items() if key.asset == "training_run"}
+    frozen = {key: training for key, training in trainings.items() if training.data.frozen}
+    cache = next((planned for planned in plan if str(planned.key) == "coco_cache"), None)
+    if not frozen or cache is None or cache.path is None or cache.state != "fresh":
+        return list(plan)
+    from agar_pipeline.detection.coco import read_coco
+
+    columns = read_coco(cache.key.kind.open(cache.path).json_path("train"))
+    noted = []
+    for planned in plan:
+        training = frozen.get(planned.key)
+        others = [] if training is None else list(other_choices(training, columns))
+        if training is not None and others:
+            words = f"frozen by agar tune-data; auto would choose now: {', '.join(others)}"
+            planned = dataclasses.replace(planned, notes=(*planned.notes, words))
+        noted.append(planned)
+    return noted
+
+
+def other_choices(training: TrainingConfig, columns: CocoColumns) -> Sequence[str]:
+    """What `auto` would choose in place of the frozen values, a phrase for each key: `scale 1056 in place of 1248`."""
+    from agar_pipeline.detection.data_choice import choose_data
+
+    now = choose_data(dataclasses.replace(training, data=unfreeze(training.data)), columns)
+    phrases = []
+    for key in CHOSEN_KEYS:
+        before, after = _plain(training.data, key), _plain(now, key)
+        if before != after:
+            phrases.append(f"{key} {after} in place of {before}")
+    return phrases
+
+
+def _plain(data: DataConfig, key: str) -> object:
+    """A value as the config file has it; of tiles their side, which is what is chosen."""
+    value = getattr(data, key)
+    return value.size if key == "tiles" and value is not None else value
+
+
+def unfreeze(data: DataConfig, kept: Collection[str] = ()) -> DataConfig:
+    """The same with every key that `auto` chooses left to it, but for those that are kept."""
+    asked: dict[str, Any] = {key: "auto" for key in CHOSEN_KEYS if key not in kept}
+    return dataclasses.replace(data, frozen=False, **asked)

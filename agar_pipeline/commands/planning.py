@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from agar_pipeline.chain import Node
+from agar_pipeline.commands.chosen_data import note_frozen_choices
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.observation import explain_input, explain_source, recall_records, remember_records, state_of_log
@@ -23,7 +24,7 @@ def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset
     except PipelineError as error:
         trouble = str(error)
     seen = Seen(version, dagster_records(nodes), partial(explain_source, config), explain_input)
-    return make_plan(store, nodes, seen), trouble
+    return note_frozen_choices(make_plan(store, nodes, seen), nodes), trouble
 
 
 def plan_lines(plan: Iterable[PlannedAsset]) -> list[str]:

@@ -22,16 +22,21 @@ def command(words: tuple[str, ...]) -> None:
     The experiment then keeps scale, crops and batch when photos are added. A file that is there stays; what would be
     chosen now is printed beside it.
     """
+    import dataclasses
+
     import yaml
 
-    from agar_pipeline.commands.chosen_data import choose_from_cache
+    from agar_pipeline.commands.chosen_data import choose_from_cache, unfreeze
     from agar_pipeline.commands.experiment import parse_experiment
     from agar_pipeline.config import configs_dir, to_plain
     from agar_pipeline.ownership.single_files import create_file
 
     experiment, _ = parse_experiment(words)
+    if experiment.data.frozen:
+        given = [word.partition("=")[0].removeprefix("data.") for word in words]
+        experiment = dataclasses.replace(experiment, data=unfreeze(experiment.data, given))
     settled, said = choose_from_cache(experiment)
-    plain = to_plain(settled.data)
+    plain = to_plain(dataclasses.replace(settled.data, frozen=True))
     path = configs_dir() / "data" / f"{experiment.name}.yaml"
     echo(said)
     if path.exists():

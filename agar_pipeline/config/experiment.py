@@ -41,7 +41,7 @@ class TilesConfig:
 class DataConfig:
     """How images and boxes reach the model."""
 
-    not_fingerprinted: ClassVar = {"num_workers", "prefetch", "pin_memory"}
+    not_fingerprinted: ClassVar = {"num_workers", "prefetch", "pin_memory", "frozen"}
 
     input_size: Annotated[int, Field(ge=32, le=8192)] | Literal["auto"] = 512
     """Longer side of a whole image as the model sees it, pixels; smaller images are enlarged. auto: such that colonies
@@ -74,6 +74,8 @@ class DataConfig:
     """Largest random change of saturation, as a share."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Largest random turn of the hue, as a share of the circle; costs ten times what all else does."""
+    frozen: bool = False
+    """Written by `agar tune-data` beside what `auto` chose: `agar plan` then says what `auto` would choose instead."""
 
     @property
     def image_side(self) -> int | None:

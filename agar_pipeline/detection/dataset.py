@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,7 +19,7 @@ from agar_pipeline.config import DataConfig
 from agar_pipeline.detection.augmentation import augment_image, crop_boxes
 from agar_pipeline.detection.boxes import xywh_to_model_xyxy
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.devices import allow_open_files, keep_freed_memory
+from agar_pipeline.detection.devices import allow_open_files, count_free_memory, keep_freed_memory
 from agar_pipeline.detection.image_paths import safe_image_path
 from agar_pipeline.detection.images import load_image, resize
 from agar_pipeline.detection.photo_memory import PhotoMemory
@@ -82,6 +81,7 @@ class DetectionDataset(Dataset):
         self._memory: PhotoMemory | None = None
         if augment is not None and augment.windows is not None:
             self._rows = np.repeat(self._rows, count_crops(columns.sizes_wh, augment.windows.size, input_size))
+        if augment is not None and (augment.windows is not None or not augment.scale_jitter):
             self._memory = PhotoMemory(scaled_sizes(columns.sizes_wh, input_size))
 
     def __len__(self) -> int:
@@ -226,7 +226,7 @@ def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: in
     side = dataset.input_size or int(dataset.columns.sizes_wh.max(initial=1))
     if dataset.augment is not None and dataset.augment.windows is not None:
         side = dataset.augment.windows.size
-    room = psutil.virtual_memory().available / 8 / num_workers
+    room = count_free_memory() / 8 / num_workers
     return asked or int(np.clip(room / (3 * side**2 * batch_size), 1, 4))
 
 

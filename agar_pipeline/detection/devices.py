@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -9,7 +10,9 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import torch
 
 from agar_pipeline.config import TrainingConfig
@@ -134,6 +137,20 @@ def allow_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def count_free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take: what the machine has left, or what a container's limit leaves of it.
+
+    Args:
+        cgroup: Folder of the container's limits, cgroup v2; files read before and not used since do not count as used.
+    """
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError, KeyError):  # no cgroup v2, or no limit: "max"
+        limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
+        parts = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        free = min(free, max(0, limit - used + int(parts["inactive_file"])))
+    return free
 
 
 def fit_threads() -> int:

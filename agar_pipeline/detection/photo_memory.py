@@ -11,7 +11,8 @@ import multiprocessing
 import os
 
 import numpy as np
-import psutil
+
+from agar_pipeline.detection.devices import count_free_memory
 
 MEMORY_SHARE = 0.25
 """Of the memory that is free when a training starts."""
@@ -31,7 +32,7 @@ class PhotoMemory:
             room_bytes: At most; by default a share of the memory that is free, divided by the ranks of this machine.
         """
         ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        room = int(psutil.virtual_memory().available * MEMORY_SHARE / ranks) if room_bytes is None else room_bytes
+        room = int(count_free_memory() * MEMORY_SHARE / ranks) if room_bytes is None else room_bytes
         photos, wanted = len(sizes_wh), int(3 * (np.ceil(sizes_wh) + 1).prod(axis=1).sum())
         self._room = min(room, wanted)
         try:

@@ -191,7 +191,7 @@ def _data_from_copies(dataset: DetectionDataset, data_s: float, batch_size: int)
         started_at = time.perf_counter()
         pixels, _ = load_image(path, side)
         now.append(time.perf_counter() - started_at)
-        copy = simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="420")
+        copy = simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="444")  # as the COCO cache writes them
         started_at = time.perf_counter()
         simplejpeg.decode_jpeg(copy)
         copies.append(time.perf_counter() - started_at)

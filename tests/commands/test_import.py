@@ -73,6 +73,12 @@ def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_
     assert "says the same: nothing to do" in run("agar", "tune-data", "experiment=mine", **env).stderr
     other = run("agar", "tune-data", "experiment=mine", "data.input_size=96", **env)
     assert "input_size: 192 in mine.yaml, 96 would be chosen with these words" in other.stdout
+    data = configs / "data" / "mine.yaml"
+    data.write_text(data.read_text().replace("input_size: 192", "input_size: 128"))
+    assert "input_size: 128 in mine.yaml, 192 would be" in run("agar", "tune-data", "experiment=mine", **env).stdout
+    planned = json.loads(run("agar", "plan", "--json", "--experiment", "mine", **env).stdout)["assets"]
+    notes = [note for line in planned for note in line["notes"]]
+    assert notes == ["frozen by agar tune-data; auto would choose now: input_size 192 in place of 128"]
     edited = (configs / "pipeline" / "mine.yaml").read_text() + "# mine\n"
     (configs / "pipeline" / "mine.yaml").write_text(edited)
     again = run(*command, **env)

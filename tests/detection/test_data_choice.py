@@ -16,6 +16,7 @@ from agar_pipeline.config import DataConfig, TilesConfig, load_experiment
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.data_choice import COLONY_PX, choose_data, say_choice, sees_whole
 from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.detection.devices import count_free_memory
 from agar_pipeline.detection.fitting import fit_config, fit_spec
 from agar_pipeline.detection.images import load_image
 from agar_pipeline.detection.photo_memory import PhotoMemory
@@ -147,17 +148,20 @@ def test_a_crop_shows_the_pixels_and_boxes_of_the_scaled_photo(tmp_path: Path) -
     assert seen
 
 
-@pytest.mark.parametrize("jitter", [0.0, 0.3])
-def test_a_photo_in_memory_gives_the_same_item(tmp_path: Path, jitter: float) -> None:
+TILES = TilesConfig(size=96, overlap=32)
+
+
+@pytest.mark.parametrize(("tiles", "jitter"), [(TILES, 0.0), (TILES, 0.3), (None, 0.0)])
+def test_a_photo_in_memory_gives_the_same_item(tmp_path: Path, tiles: TilesConfig | None, jitter: float) -> None:
     columns = columns_of(tmp_path, [(400, 300), (320, 400)])
-    data = DataConfig(scale=200, tiles=TilesConfig(size=96, overlap=32), scale_jitter=jitter)
+    data = DataConfig(input_size=200, scale=200, tiles=tiles, scale_jitter=jitter)
     warm, cold = (DetectionDataset(columns, tmp_path, 200, data, seed=1) for _ in range(2))
     cold._memory = None
     for index in [*range(len(warm)), *range(len(warm))]:
         one, other = warm[index], cold[index]
         assert one[0].equal(other[0])
         assert one[1]["boxes"].equal(other[1]["boxes"])
-        assert one[0].shape[1] <= 96 >= one[0].shape[2]
+        assert max(one[0].shape[1:]) <= (96 if tiles else 200)
     assert warm.keeps_photos
     (tmp_path / str(columns.file_names[0])).unlink()
     assert warm[0][0].shape, "each photo is decoded once"
@@ -183,6 +187,17 @@ def test_processes_share_the_memory_and_what_does_not_fit_is_not_kept() -> None:
         assert pixels.shape == (10, 20, 3)
         assert (pixels == row + 1).all()
         assert not pixels.flags.writeable
+
+
+def test_a_containers_limit_bounds_what_may_be_kept(tmp_path: Path) -> None:
+    for name, text in (("memory.max", "3000000\n"), ("memory.current", "2500000\n"), ("memory.stat", "anon 9\n")):
+        (tmp_path / name).write_text(text)
+    free = count_free_memory(tmp_path / "none")
+    assert free > 10**8
+    (tmp_path / "memory.stat").write_text("anon 2000000\ninactive_file 400000\n")
+    assert count_free_memory(tmp_path) == 900_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert count_free_memory(tmp_path) == pytest.approx(free, rel=0.2)
 
 
 @pytest.mark.parametrize(("scale", "whole"), [(1024, True), (2048, True), (2464, False)])
