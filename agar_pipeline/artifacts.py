@@ -209,7 +209,7 @@ class TrainingRun(Artifact):
     """Checkpoints, the log of the metrics, and the experiment that led to them."""
 
     asset: ClassVar = "training_run"
-    code_version: ClassVar = "5"
+    code_version: ClassVar = "6"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)
@@ -235,7 +235,7 @@ class Evaluation(Artifact):
     """Scores, predictions and a page of pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "6"
+    code_version: ClassVar = "7"
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)

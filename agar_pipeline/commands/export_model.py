@@ -25,6 +25,9 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
 
     Both are shown the same photos (without --images-dir: noise); where a detection differs by more than 1e-3, in
     score or in box as a share of the picture, no file is left and the exit code is 1.
+
+    The file gives a box of each class to a colony whose species is in doubt: who counts by other means than `agar
+    predict` takes the best of boxes that overlap by 0.7 or more.
     """
     from agar_pipeline.detection.export_onnx import export_model
     from agar_pipeline.detection.photos import find_photos

@@ -1,4 +1,7 @@
-"""Colonies per plate: how far counts are off, and which score to count from."""
+"""Colonies per plate: how far counts are off, and which score to count from.
+
+Detections come without those that a better one of another class covers (`suppression`).
+"""
 
 from __future__ import annotations
 

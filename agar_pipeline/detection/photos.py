@@ -16,6 +16,7 @@ import numpy as np
 
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
+from agar_pipeline.detection.suppression import suppress_across_classes
 from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.ownership.made import is_for_our_own_use, made_below
 
@@ -94,7 +95,7 @@ def count_photos(
             except ImageFileError as error:
                 yield error
             else:
-                detections = model.detect(photo, score_threshold)
+                detections = suppress_across_classes(model.detect(photo, score_threshold))
                 kept = np.flatnonzero(detections.scores >= score_threshold)
                 best_first = kept[np.argsort(-detections.scores[kept], kind="stable")]
                 yield PhotoCount(path, photo.size_wh, detections.take(best_first))

@@ -17,6 +17,7 @@ from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.error_gains import error_gains
 from agar_pipeline.detection.matching import ANNOTATION_KINDS, DETECTION_KINDS, Matches, match_detections
 from agar_pipeline.detection.metrics import coco_metrics
+from agar_pipeline.detection.suppression import suppress_across_classes
 from agar_pipeline.detection.uncertainty import confidence_intervals
 
 
@@ -27,7 +28,7 @@ class Scored:
     columns: CocoColumns
     """The truth."""
     counted: Detections
-    """From the score threshold on: those that count as colonies."""
+    """From the score threshold on, one class at a place: those that count as colonies."""
     matches: Matches
     """Of `counted`."""
     score_threshold: float
@@ -49,10 +50,11 @@ def score_detections(
         AnnotationError: a detection is of an image or category that the annotations do not list.
     """
     scores = coco_metrics(columns, detections)
-    chosen = score_threshold or {"value": choose_score_threshold(columns, detections), "chosen_on": "these images"}
-    counted = detections.take(np.flatnonzero(detections.scores >= chosen["value"]))
+    colonies = suppress_across_classes(detections)
+    chosen = score_threshold or {"value": choose_score_threshold(columns, colonies), "chosen_on": "these images"}
+    counted = colonies.take(np.flatnonzero(colonies.scores >= chosen["value"]))
     matches = match_detections(columns, counted)
-    counting = counting_metrics(columns, detections, chosen["value"])
+    counting = counting_metrics(columns, colonies, chosen["value"])
     reasons = scores.pop("reasons") | {f"counting.{name}": why for name, why in counting.pop("reasons").items()}
     metrics = {
         **scores,
@@ -60,7 +62,7 @@ def score_detections(
         "num_annotations": int((~columns.iscrowd).sum()),
         "num_predictions": len(detections),
         "counting": counting,
-        "confidence": confidence_intervals(columns, detections, chosen["value"]),
+        "confidence": confidence_intervals(columns, detections, colonies, chosen["value"]),
         "errors": error_counts(columns, counted, matches) | {"gains": error_gains(columns, detections)},
         "confusion": confusion(columns, counted, matches),
         "score_threshold": chosen,

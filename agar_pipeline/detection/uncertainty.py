@@ -24,9 +24,16 @@ HOTCOCO_NAMES = {"map": "AP", "map_50": "AP50"}
 
 
 def confidence_intervals(
-    columns: CocoColumns, detections: Detections, score_threshold: float, seed: int = 0
+    columns: CocoColumns, detections: Detections, colonies: Detections, score_threshold: float, seed: int = 0
 ) -> dict[str, Any]:
     """95 % intervals over plates.
+
+    Args:
+        columns: The truth.
+        detections: All, for average precision.
+        colonies: Those of them that may be counted (`suppression`).
+        score_threshold: From which on they are.
+        seed: Of the resampling.
 
     Returns:
         level, num_images; `map`, `map_50`, `mae`, `me`, `within_10_percent`: [low, high], None where undefined, then
@@ -41,7 +48,7 @@ def confidence_intervals(
         intervals |= {name: [-of["high"], -of["low"]] for name, of in against_nothing.items()}
     else:
         intervals |= dict.fromkeys(HOTCOCO_NAMES) | {"reason": "no annotation"}
-    predicted, truth = count_per_image(columns, detections, score_threshold)
+    predicted, truth = count_per_image(columns, colonies, score_threshold)
     return intervals | _count_intervals(predicted, truth, seed)
 
 

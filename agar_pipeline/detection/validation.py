@@ -23,6 +23,7 @@ from agar_pipeline.detection.metrics import coco_metrics
 from agar_pipeline.detection.model import Detector
 from agar_pipeline.detection.schedule import Progress
 from agar_pipeline.detection.stopping import PATIENCE_S
+from agar_pipeline.detection.suppression import suppress_across_classes
 
 
 @dataclass(eq=False)
@@ -78,8 +79,9 @@ class Validation:
     def _judge(self, detections: Detections, progress: Progress) -> CheckpointFacts:
         self.why_undefined = detections.why_undefined
         scores = coco_metrics(self.columns, detections)
-        threshold = None if detections.cut else choose_score_threshold(self.columns, detections)
-        counting = counting_metrics(self.columns, detections, threshold or DEFAULT_THRESHOLD)
+        colonies = suppress_across_classes(detections)
+        threshold = None if detections.cut else choose_score_threshold(self.columns, colonies)
+        counting = counting_metrics(self.columns, colonies, threshold or DEFAULT_THRESHOLD)
         order = np.argsort(self.columns.category_ids)
         return CheckpointFacts(
             spec=self.spec,

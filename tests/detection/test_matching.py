@@ -13,6 +13,7 @@ from agar_pipeline.detection.error_gains import ERROR_KINDS, error_gains
 from agar_pipeline.detection.matching import match_detections, matches_table
 from agar_pipeline.detection.metrics import coco_metrics
 from agar_pipeline.detection.scoring import score_detections
+from agar_pipeline.detection.suppression import SAME_PLACE_IOU, suppress_across_classes
 from agar_pipeline.detection.uncertainty import compare_models, confidence_intervals
 from tests.detection.test_metrics import make_columns, noisy, perfect
 
@@ -39,6 +40,46 @@ def detect(*rows: tuple[list[float], int, float]) -> Detections:
     boxes = np.array([box for box, _, _ in rows], dtype=np.float64).reshape(-1, 4)
     categories, scores = np.array([c for _, c, _ in rows]), np.array([score for _, _, score in rows])
     return Detections(np.full(len(rows), 7), categories, boxes, scores)
+
+
+def test_a_colony_whose_species_is_in_doubt_counts_once_as_the_likelier() -> None:
+    columns = one_plate(COLONIES, [1, 1, 1, 1, 1])
+    doubled = [(box, category, 0.9 if category == 1 else 0.8) for box in COLONIES for category in (1, 2)]
+    half = {"value": 0.5, "chosen_on": "nothing"}
+    scored = score_detections(columns, detect(*doubled), half)
+    assert scored.metrics["counting"]["mae"] == 0
+    assert scored.metrics["counting"]["per_class"]["red"]["me"] == 0
+    assert scored.metrics["num_predictions"] == 10, "average precision ranks each class by itself"
+    assert set(scored.matches.detection_kinds) == {"true_positive"}
+    same_class = [(box, 1, score) for box in COLONIES for score in (0.9, 0.8)]
+    counting = score_detections(columns, detect(*same_class), half).metrics["counting"]
+    assert counting["me"] == 5, "within a class, suppression is the detector's own"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 60), st.sampled_from([1, 8, 60]))
+def test_suppression_across_classes_is_greedy_by_score(seed: int, count: int, spread: int) -> None:
+    rng = np.random.default_rng(seed)
+    boxes = np.concatenate([rng.integers(0, spread, (count, 2)), rng.integers(0, 12, (count, 2))], axis=1).astype(float)
+    images, classes = rng.integers(1, 3, count), rng.integers(1, 4, count)
+    detections = Detections(images, classes, boxes, rng.integers(0, 5, count) / 5)
+    kept: list[int] = []
+    for row in np.argsort(-detections.scores, kind="stable").tolist():
+        others = [k for k in kept if images[k] == images[row] and classes[k] != classes[row]]
+        if all(_overlap(boxes[k], boxes[row]) < SAME_PLACE_IOU for k in others):
+            kept.append(row)
+    left = suppress_across_classes(detections)
+    expected = detections.take(np.sort(np.array(kept, dtype=int)))
+    for name in ("image_ids", "category_ids", "boxes_xywh", "scores"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(expected, name))
+    above = detections.take(np.flatnonzero(detections.scores >= 0.4))
+    assert len(suppress_across_classes(above)) == (left.scores >= 0.4).sum(), "at any threshold, before or after"
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
+    common = float(np.prod(np.maximum(sides, 0)))
+    return common / (a[2:].prod() + b[2:].prod() - common) if common else 0.0
 
 
 def test_each_kind_of_error_is_told_from_the_others() -> None:
@@ -133,7 +174,7 @@ def test_intervals_narrow_with_plates_and_hold_the_figure() -> None:
     widths = []
     for columns in (few, many):
         detections = noisy(columns)
-        low, high = confidence_intervals(columns, detections, 0.5)["map_50"]
+        low, high = confidence_intervals(columns, detections, detections, 0.5)["map_50"]
         assert low <= coco_metrics(columns, detections)["map_50"] <= high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
