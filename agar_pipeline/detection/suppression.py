@@ -16,8 +16,8 @@ from agar_pipeline.detection.detections import Detections
 SAME_PLACE_IOU = 0.7
 """From this overlap on two boxes are one colony. Boxes of one colony for two classes overlap by more, since most come
 from one anchor; in the real sets that were looked at, no two annotations of different classes overlap by more than 0.4.
-On the 13 whole plates of eight species of docs/explanation/data-choice.md, 0.5 and 0.8 give the same count error, within
-one per cent."""
+On 13 whole plates of eight species, 0.5 and 0.8 give the same count error, within one per cent.
+"""
 _PAIRS_AT_A_TIME = 2_000_000
 
 
