@@ -31,7 +31,7 @@ def suppress_across_classes(detections: Detections) -> Detections:
         detections: D of any images and classes, in any order.
 
     Returns:
-        The others, in their order.
+        The others, in their order; all of them where some image was cut, since then nothing is counted.
 
     Example:
         >>> ids, boxes = np.array([1, 1]), np.array([[0.0, 0, 10, 10], [1, 0, 10, 10]])
@@ -39,6 +39,8 @@ def suppress_across_classes(detections: Detections) -> Detections:
         >>> suppress_across_classes(doubt).category_ids.tolist()
         [2]
     """
+    if detections.cut:
+        return detections
     order = np.argsort(detections.image_ids, kind="stable")
     starts = np.flatnonzero(np.diff(detections.image_ids[order], prepend=-np.inf))
     kept = np.ones(len(detections), dtype=bool)
