@@ -166,7 +166,7 @@ class BboxReport(Artifact):
     """Every broken rule, counted and listed, and the verdict."""
 
     asset: ClassVar = "bbox_report"
-    code_version: ClassVar = "4"
+    code_version: ClassVar = "5"
     inputs: ClassVar = ("coco_cache",)
     files: ClassVar = ("report.json", "verdict.json", "findings.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)

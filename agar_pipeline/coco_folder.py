@@ -21,6 +21,7 @@ from agar_pipeline.detection.boxes import xywh_to_rel_xywh
 from agar_pipeline.detection.coco import CocoColumns, parse_coco
 from agar_pipeline.detection.image_paths import unsafe_name
 from agar_pipeline.detection.image_rules import find_image_findings, find_part_findings
+from agar_pipeline.detection.missing_names import explain_missing, folder_of_names, show_missing
 from agar_pipeline.errors import AnnotationError, DatasetError, DatasetMovedError
 from agar_pipeline.progress import progress_bar
 from agar_pipeline.snapshot_files.columns import Boxes, Columns
@@ -98,6 +99,10 @@ def read_folder(
         images_file.write(images_table(columns, photos, sizes_wh, 1))
         boxes_file.write(boxes_table(columns, sizes.place(columns, photos, sizes_wh), 1, 1))
     sizes.judge(log)
+    names = columns.paths.to_pylist()
+    absent = [names[row] for row in np.flatnonzero(photos.size_bytes < 0).tolist()]
+    if hint := explain_missing(config.images_path(), absent, names):
+        log(hint)
     write_image_ids(config.image_columns, out_dir, folder.image_columns)
     labels = LabelCounts()
     labels.add(columns.boxes.labels)
@@ -131,7 +136,8 @@ def _look_at_photos(config: CocoSnapshotConfig, folder: _Folder, home: Path, log
     if photos.sha256.count(None) == total:
         raise DatasetError(
             f"none of the {total} image files can be read, not even {folder.photos[0]!r}\n"
-            f"correct snapshot.images_dir, the folder that the file_names of {folder.files[0]} are relative to"
+            f"correct snapshot.images_dir, the folder that the file_names of {folder.files[0]} are relative to; "
+            f"{show_missing(config.images_path(), folder.columns.paths.to_pylist())}"
         )
     return photos
 
@@ -187,10 +193,11 @@ def _names(
     names: list[str] = []
     parts: list[str] = []
     for part, columns in parsed.items():
+        before = folder_of_names(images_dir, files[part], columns.file_names.tolist())
         for written in columns.file_names.tolist():
             if reason := unsafe_name(images_dir, written):
                 raise DatasetError(f"{files[part]}: {reason}: mend it there")
-            name = str(PurePosixPath(written))
+            name = before + str(PurePosixPath(written))
             if name in part_of:
                 where = " and ".join(str(files[each]) for each in dict.fromkeys((part_of[name], part)))
                 raise DatasetError(f"image {name!r} is listed twice, in {where}\nit can only be in one part: keep one")

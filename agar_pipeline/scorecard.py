@@ -106,6 +106,7 @@ def evaluate_predictions(
         pictures=pictures,
         title=f"{predictions.name} on {coco_json.stem}",
         log=log,
+        from_file=True,
     )
 
 
@@ -133,6 +134,7 @@ def write_evaluation(
     log: Callable[[str], None],
     facts: dict[str, Any] | None = None,
     lesson: dict[str, Any] | None = None,
+    from_file: bool = False,
 ) -> dict[str, Any]:
     """Write the files of an evaluation for any detections; returns the metrics.
 
@@ -147,14 +149,17 @@ def write_evaluation(
         log: Told the main figures.
         facts: Written into metrics.json beside the figures.
         lesson: What the model was taught with, a plain `usefulness.Lesson`, where that is known.
+        from_file: The detections are a file of somebody: where they miss, they may be written in another convention.
     """
     from agar_pipeline.detection.matching import matches_table
+    from agar_pipeline.detection.misread_predictions import explain_misreading
     from agar_pipeline.detection.scoring import score_detections
     from agar_pipeline.detection.usefulness import explain_uselessness
     from agar_pipeline.reports.evaluation_page import write_evaluation_page
 
     scored = score_detections(columns, detections, score_threshold)
-    warning = explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
+    misread = explain_misreading(columns, detections, scored.metrics["map_50"]) if from_file else None
+    warning = misread or explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
     metrics = scored.metrics | {"warning": warning} | (facts or {})
     (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
     (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))

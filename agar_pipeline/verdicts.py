@@ -47,7 +47,8 @@ def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
         if finding["action"] == "fail" and finding["count"]
     }
     broken = [f"{rule} ({count})" for rule, count in failing.items()]
-    policy = "max_missing_share and box_policy" if "missing_image" in failing else "box_policy"
+    shares = {"missing_image": "max_missing_share", "misread_boxes": "max_flawed_share"}
+    policy = " and ".join([*(share for rule, share in shares.items() if rule in failing), "box_policy"])
     return (
         f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}\n"
         f"look at {bbox_report.root / 'report.html'}, then {_remedy(failing)}, or change {policy} in the pipeline file"
@@ -61,7 +62,8 @@ def _remedy(failing: Collection[str]) -> str:
     """What to mend, by the rules that are broken."""
     steps = ["put the missing photos back where they were"] if "missing_image" in failing else []
     steps += ["replace the bad photos"] if _BAD_FILES.intersection(failing) else []
-    others = set(failing) - _BAD_FILES - {"missing_image"}
+    steps += ["export the boxes as x, y, width, height in pixels"] if "misread_boxes" in failing else []
+    others = set(failing) - _BAD_FILES - {"missing_image", "misread_boxes"}
     return " and ".join([*steps, *(["mend the labels"] if others else [])])
 
 

@@ -42,7 +42,10 @@ ALLOWED = {
     "secrets": set(),
     "safe_text": set(),
     "errors": set(),
-    "config": {"errors"},
+    "text_files": set(),
+    "coco_ids": set(),
+    "name_spellings": set(),
+    "config": {"coco_ids", "errors", "text_files"},
     "published": {"errors"},
     "artifacts": {"config", "errors", "published"},
     "verdicts": {"artifacts", "errors"},
@@ -64,8 +67,9 @@ ALLOWED = {
     "partitions": {"cluster", "compute", "config"},
     "preflight": {"child", "compute", "config", "disk", "errors", "fiftyone_io", "file_system", "launch", "ownership"},
     "store": {"artifacts", "config", "disk", "errors", "ownership"},
-    "detection": {"config", "disk", "errors", "garbage", "ownership", "partitions"},
-    "splitting": {"config", "errors", "file_system", "ownership", "partitions"},
+    "detection": {"config", "disk", "errors", "garbage", "ownership", "partitions"}
+    | {"coco_ids", "name_spellings", "text_files"},
+    "splitting": {"config", "errors", "file_system", "ownership", "partitions", "text_files"},
     "media": {"artifacts", "detection", "disk", "errors", "partitions", "progress"},
     "box_pairing": set(),
     "photo_changes": set(),
@@ -86,7 +90,7 @@ ALLOWED = {
         "progress",
         "snapshot_files",
     }
-    | {"web"},
+    | {"coco_ids", "name_spellings", "text_files", "web"},
     "sources": {"config", "coco_folder", "fiftyone_io", "snapshot_files"},
     "scorecard": {"detection", "errors", "published", "reports"},
     "steps": {"artifacts", "child", "config", "detection", "errors", "launch", "media", "partitions", "progress"}

@@ -231,7 +231,7 @@ def test_without_a_class_map_the_categories_of_all_files_make_it(folder: Path, h
     for category, message in (
         ({"id": 0, "name": "dot"}, "category 0 is 'spot', but also 'dot'"),
         ({"id": 9, "name": "ring"}, "category 9 is 'ring', but 'ring' is also category 1"),
-        ({"id": "9", "name": "x"}, "must have a whole number and a name"),
+        ({"id": "9", "name": "x"}, r"'9' \(text\), while others are numbers"),
         ({"name": "x"}, "the class map cannot be taken from"),
     ):
         write(folder, "train", {**train, "categories": [category, *train["categories"]]})
@@ -384,3 +384,19 @@ def test_a_plan_calls_a_refused_report_so_and_tells_a_cause_once(tmp_path: Path)
     *fresh, report = json.loads(run("agar", "plan", "--json").stdout)["assets"][:4]
     assert (report["state"], "missing_image (1)" in report["refused"]) == ("fresh", True)
     assert {each["refused"] for each in fresh} == {None}
+
+
+def test_a_folder_for_each_part_with_its_file_in_it(folder: Path, home: Path) -> None:
+    """Roboflow's layout; a name that is spelled in another way is explained."""
+    for part, numbers in (("train", (3, 0, 1)), ("val", (2,))):
+        (folder / "images" / part).mkdir()
+        for number in numbers:
+            (folder / "images" / f"{number}.png").rename(folder / "images" / part / f"{number}.png")
+        (folder / f"{part}.json").rename(folder / "images" / part / "_annotations.coco.json")
+    files = {part: str(folder / "images" / part / "_annotations.coco.json") for part in ("train", "val")}
+    snapshot = take(folder, home, files=files)
+    assert snapshot.images()["path"].tolist() == ["train/0.png", "train/1.png", "train/3.png", "val/2.png"]
+    path = folder / "images" / "val" / "_annotations.coco.json"
+    path.write_text(path.read_text().replace("./2.png", "export\\\\2.png"))
+    with pytest.raises(DatasetError, match=r"the file says 'export.*2.png', the folder holds '.*by the base name 1 of"):
+        take(folder, home, files={"val": str(path)})

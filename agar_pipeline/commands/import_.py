@@ -26,6 +26,10 @@ _OVERWRITE = (
     "Replace labels that a person made or changed by those of the annotations, in the field ground_truth only. Other "
     "fields, tags and samples that no import made are not removed."
 )
+_EXIF = (
+    "What the boxes of photos with an EXIF rotation were drawn on: as every viewer turns them (the default), as they "
+    "lie in the file; or refuse such photos."
+)
 
 
 @click.group("import", epilog="Example: agar import agar --images-dir photos --dataset plates")
@@ -52,6 +56,7 @@ def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, where there is none yet."
         ),
         click.option("--overwrite", is_flag=True, help=_OVERWRITE),
+        click.option("--exif", type=click.Choice(["displayed", "stored", "refuse"]), default="displayed", help=_EXIF),
         migrate_option,
         click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON."),
     ]

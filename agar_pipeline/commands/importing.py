@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from agar_pipeline.commands.database_options import require_no_password
-from agar_pipeline.commands.pipelines import pipeline_named, pipeline_of, write_pipeline
+from agar_pipeline.commands.pipelines import pipeline_named, pipeline_of, spell_views, write_pipeline
 from agar_pipeline.commands.terminal import echo, progress_bar, say
-from agar_pipeline.config import PipelineConfig, agar_home, load_pipeline, pipeline_name
+from agar_pipeline.config import Part, PipelineConfig, agar_home, load_pipeline, pipeline_name
 
 if TYPE_CHECKING:
     from agar_pipeline.fiftyone_io.import_counts import ImportCounts
@@ -31,6 +31,7 @@ def import_and_report(
     annotations: Path | None = None,
     training_lists: Path | None = None,
     overwrite: bool = False,
+    exif: Any = "displayed",
 ) -> None:
     """Import, print, and exit 1 where something was broken or has to be imported again."""
     from agar_pipeline.fiftyone_io.annotated import ImportSource
@@ -44,6 +45,7 @@ def import_and_report(
         str(annotations) if annotations else None,
         str(training_lists) if training_lists else None,
         pipeline.class_map if pipeline else {},
+        exif,
     )
     if database is None:
         database = pipeline.database if pipeline else "embedded" if pipeline_file else load_pipeline().database
@@ -54,7 +56,8 @@ def import_and_report(
     if pipeline_file and pipeline is None and not counts.classes:
         say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written: annotate, import again")
     elif pipeline_file and pipeline is None:
-        for path in write_pipeline(pipeline_file, dataset, database, counts.classes):
+        parts = given_parts(counts)
+        for path in write_pipeline(pipeline_file, dataset, database, counts.classes, parts):
             say(f"wrote {path}: read it once, it is yours to edit")
         pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
@@ -96,6 +99,10 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         _say_names(f"entries of {each['tag']} are uncountable images, left out", each["left_out"])
         _say_names(f"entries of {each['tag']} are no image of this folder", each["unknown"])
         _say_names(f"entries of {each['tag']} fit several images, none tagged", each["ambiguous"])
+    for note in counts.notes:
+        say(f"note: {note}")
+    if (parts := given_parts(counts)) and (pipeline is None or pipeline.split.method != "tags"):
+        say(f"note: the files name the parts of a split: `split: {{method: tags, views: {{{spell_views(parts)}}}}}`")
     if pipeline is not None:
         for label, count in sorted(counts.unknown_labels.items())[:_SHOWN]:
             unknown = pipeline.coco_cache.spellings.explain_unknown(label)
@@ -104,6 +111,12 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         say(f"broken: {problem}")
     if len(counts.problems) > _SHOWN:
         say(f"broken: and {len(counts.problems) - _SHOWN} more; --json lists them all")
+
+
+def given_parts(counts: ImportCounts) -> set[str]:
+    """The parts, now tags, into which the imported files divide all images; empty where they leave one out."""
+    tagged = {each["tag"]: each["tagged"] for each in counts.lists if each["tag"] in get_args(Part) and each["tagged"]}
+    return set(tagged) if {"train", "val"} <= set(tagged) and sum(tagged.values()) == counts.images else set()
 
 
 def say_what_was_kept(counts: ImportCounts) -> None:

@@ -31,6 +31,13 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--images", "depth", type=click.Choice(["header", "decode", "skip"]), default="decode", show_default=True)
 @click.option("--policy", multiple=True, metavar="RULE=ACTION", help="fail or keep, e.g. small_box=fail; repeatable.")
 @click.option("--min-box-side", default=2.0, type=click.FloatRange(min=0), show_default=True, help="Pixels.")
+@click.option(
+    "--max-flawed-share",
+    default=0.1,
+    type=click.FloatRange(0, 1),
+    show_default=True,
+    help="More boxes than this that break one rule are misread as a whole.",
+)
 @click.option("--report", type=FILE, help="Write the report as JSON.")
 @click.option("--html", type=FILE, help="Write the page.")
 def command(
@@ -68,5 +75,6 @@ def _inspect(json_path: Path, images_dir: Path, policy: tuple[str, ...], options
             depth=options["depth"],
             box_policy=parse_policy(policy),
             min_box_side_px=options["min_box_side"],
+            max_flawed_share=options["max_flawed_share"],
             progress=progress,
         )

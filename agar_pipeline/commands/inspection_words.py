@@ -48,6 +48,8 @@ def print_inspection(inspection: Inspection) -> None:
             first = inspection.findings[inspection.findings["rule"] == rule].iloc[0]
             verdict = "FAIL" if entry["action"] == "fail" else "note"
             echo(f"{verdict} {entry['count']:>7,} × {rule:<22} {words_for(rule).title}; first: {_place(first)}")
+    if plain["missing_names"]:
+        echo(f"note: {plain['missing_names']}")
 
 
 def _place(finding: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from agar_pipeline.config import PipelineConfig, configs_dir, load_pipeline, names_in, pipeline_name
@@ -18,13 +18,18 @@ snapshot:
 class_map:                # label in FiftyOne: category_id; spellings do not count, two labels may share an id
 {class_map}
 split:
-  method: random          # keep plates of one dish together: group_by, see docs/how-to/split.md
-  seed: 0
-  fractions: {{train: 0.8, val: 0.2}}
+{split}
 box_policy:
   degenerate_box: drop_box
 experiments: [{experiment}]{_}# of configs/experiment/
 """
+_RANDOM = """\
+  method: random          # keep plates of one dish together: group_by, see docs/how-to/split.md
+  seed: 0
+  fractions: {train: 0.8, val: 0.2}"""
+_TAGS = """\
+  method: tags            # the parts that the imported files name
+  views: {{{views}}}"""
 _EXPERIMENTS = {
     False: """\
 # @package _global_
@@ -86,10 +91,18 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
     return pipeline
 
 
-def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]) -> list[Path]:
+def spell_views(parts: Collection[str]) -> str:
+    """The views of a split by tags, in YAML."""
+    return ", ".join(f'{part}: "tag:{part}"' for part in ("train", "val", "test") if part in parts)
+
+
+def write_pipeline(
+    name: str, dataset: str, database: str, labels: Iterable[str], parts: Collection[str] = ()
+) -> list[Path]:
     """Write the first pipeline file of a dataset and an experiment of the same name, to be edited; returns the paths.
 
-    An experiment of this name that is there already stays, and is the pipeline's.
+    Where the imported files divide all images into `parts`, tags of these names, the split keeps to them. An
+    experiment of this name that is there already stays, and is the pipeline's.
 
     Raises:
         StorageError: somebody wrote a file of this name meanwhile; it stays.
@@ -110,6 +123,7 @@ def write_pipeline(name: str, dataset: str, database: str, labels: Iterable[str]
         dataset=quoted(dataset),
         database="" if database == "embedded" else f"\n  database: {quoted(database)}",
         class_map="\n".join(f"  {quoted(label)}: {i}" for label, i in class_map_of(sorted(labels)).items()),
+        split=_TAGS.format(views=spell_views(parts)) if parts else _RANDOM,
         experiment=name,
         _=" " * (max(11 - len(name), 1)),
     )

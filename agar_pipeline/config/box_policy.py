@@ -33,6 +33,7 @@ BoxRule = Literal[
     "empty_part",
     "part_without_boxes",
     "absent_class",
+    "misread_boxes",
 ]
 """Every rule; `detection.box_rules`, `image_rules` and `file_checks` apply them."""
 ImageChecks = Literal["header", "decode", "skip"]
@@ -69,6 +70,7 @@ ALLOWED_ACTIONS: dict[BoxRule, tuple[Action, ...]] = {
     "empty_part": _FILE,
     "part_without_boxes": _FILE,
     "absent_class": _FILE,
+    "misread_boxes": _FILE,
 }
 """What is possible: nothing that would let a rule pass whose breach ends a training, or misplaces boxes in silence."""
 
@@ -98,6 +100,7 @@ BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
     "empty_part": "fail",
     "part_without_boxes": "keep",
     "absent_class": "keep",
+    "misread_boxes": "fail",  # more boxes than max_flawed_share break a rule: the file is at fault, not a box
 }
 MENDING: tuple[Action, ...] = ("drop_box", "drop_image", "clip")
 """Actions that change the COCO cache; the others only decide the verdict."""

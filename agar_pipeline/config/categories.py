@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import orjson
-
+from agar_pipeline.coco_ids import Ids, without_root
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.text_files import read_json
 
 
 def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:
@@ -35,13 +34,11 @@ def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:
 
 def _read_categories(path: Path) -> list[tuple[int, str]]:
     try:
-        content = path.read_bytes()
-        try:
-            plain = orjson.loads(content)
-        except ValueError:  # orjson refuses NaN and a byte order mark, which other exporters write
-            plain = json.loads(content.decode("utf-8-sig"))
-        pairs = [(row["id"], row["name"]) for row in plain["categories"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        plain = read_json(path)
+        categories = without_root(plain["categories"], plain.get("annotations") or ())
+        numbers = Ids([row["id"] for row in categories]).numbers_of([row["id"] for row in categories])
+        pairs = [(number, row["name"]) for number, row in zip(numbers, categories, strict=True)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"the class map cannot be taken from {path}: {type(error).__name__}: {str(error)[:80]}\n"
             "correct snapshot.files, mend the file, or write a class_map in the pipeline file"

@@ -76,6 +76,7 @@ class BboxReportConfig:
     """Rule → action, for every rule."""
     min_box_side_px: BoxSide = 2.0
     max_missing_share: Share = 0.01
+    max_flawed_share: Share = 0.1
 
 
 def _default_split(before: dict[str, Any]) -> SplitConfig:
@@ -106,6 +107,9 @@ class PipelineConfig:
     truncated JPEG), `skip` only looks whether they are there."""
     max_missing_share: Share = 0.01
     """More missing images than this fail, even with `missing_image: drop_image`: mostly a folder is not there."""
+    max_flawed_share: Share = 0.1
+    """More boxes of a part than this that break one rule (that leave their pictures, are too small, without area or
+    drawn twice) break the rule `misread_boxes`: mostly the file is read in another convention than it was written."""
     media: Media = "reference"
     """Where the photos of the COCO cache are. `reference`: they stay where they are; `link`: hard links to them in the
     cache, or copies where that is not possible (a link changes a photo's ctime, so the next look at the dataset hashes
@@ -189,7 +193,9 @@ class PipelineConfig:
 
     @property
     def bbox_report(self) -> BboxReportConfig:
-        return BboxReportConfig(self.full_box_policy, self.min_box_side_px, self.max_missing_share)
+        return BboxReportConfig(
+            self.full_box_policy, self.min_box_side_px, self.max_missing_share, self.max_flawed_share
+        )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -6,16 +6,16 @@ Not here: what the columns mean (`coco`), whether they agree with each other (`b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
+from agar_pipeline.coco_ids import WHOLE, IdError, Ids, quote, without_root
 from agar_pipeline.errors import AnnotationError
+from agar_pipeline.text_files import TextFileError, read_json
 
 ID_LIMIT = 2**63
 FARTHEST_PX = 1e9
@@ -66,40 +66,36 @@ class _NotCocoError(Exception):
 
 def _load(path: Path) -> Any:
     try:
-        content = path.read_bytes()
+        return read_json(path)
     except FileNotFoundError:
         raise AnnotationError(f"{path} does not exist: correct the path, or `agar run +coco_cache`") from None
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read ({error.strerror}): give a COCO annotation file") from error
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        pass
-    try:  # orjson refuses NaN, Infinity and a byte order mark, which other exporters write
-        return json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path} is not JSON: {_short(str(error))}") from error
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}") from error
 
 
 def _columns(plain: Any) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise _NotCocoError(f"it holds a {type(plain).__name__}, not an object with images, annotations, categories")
     images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
+    categories = without_root(categories, annotations)
+    image_ids, category_ids = _ids(images, "images"), _ids(categories, "categories")
     widths, heights = (_sizes(images, key, _column(images, "images", key)) for key in ("width", "height"))
     originals = [
         _sizes(images, f"original_{key}", [row.get(f"original_{key}", row[key]) for row in images])
         for key in ("width", "height")
     ]
     return {
-        "image_ids": _integers(images, "images", "id"),
+        "image_ids": _whole(image_ids.numbers_of(_column(images, "images", "id")), "images", "id"),
         "file_names": np.array(_texts(images, "images", "file_name"), dtype=object),
         "sizes_wh": np.stack([widths, heights], axis=1),
-        "annotation_ids": _integers(annotations, "annotations", "id"),
-        "annotation_image_ids": _integers(annotations, "annotations", "image_id"),
-        "annotation_category_ids": _integers(annotations, "annotations", "category_id"),
+        "annotation_ids": _annotation_ids(annotations),
+        "annotation_image_ids": _links(image_ids, annotations, "image_id"),
+        "annotation_category_ids": _links(category_ids, annotations, "category_id"),
         "boxes_xywh": _boxes(_column(annotations, "annotations", "bbox"), "annotations"),
         "iscrowd": _crowds([row.get("iscrowd", 0) for row in annotations]),
-        "category_ids": _integers(categories, "categories", "id"),
+        "category_ids": _whole(category_ids.numbers_of(_column(categories, "categories", "id")), "categories", "id"),
         "class_names": tuple(_texts(categories, "categories", "name")),
         "original_sizes_wh": np.stack(originals, axis=1),
     }
@@ -121,7 +117,8 @@ def _column(rows: list[dict[str, Any]], name: str, key: str) -> list[Any]:
         return [row[key] for row in rows]
     except KeyError:
         place = next(place for place, row in enumerate(rows) if key not in row)
-        raise _NotCocoError(f"{name}[{place}].{key} is missing") from None
+        keys = _short(", ".join(map(str, rows[place]))) or "no keys"
+        raise _NotCocoError(f"{name}[{place}].{key} is missing; it has {keys}") from None
 
 
 def _require_all(values: Iterable[Any], is_right: Callable[[Any], bool], name: str, wrong: str, key: str = "") -> None:
@@ -130,11 +127,49 @@ def _require_all(values: Iterable[Any], is_right: Callable[[Any], bool], name: s
             raise _NotCocoError(f"{name}[{place}]{key and '.' + key} is {_short(repr(value))}, {wrong}")
 
 
+def _ids(rows: list[dict[str, Any]], name: str) -> Ids:
+    """The ids of a list; true and 3.0 are none: others would take them for other ids."""
+    values = _column(rows, name, "id")
+    try:
+        return Ids(values)
+    except IdError as error:
+        odd = [place for place, value in enumerate(values) if type(value) is not int]
+        place = next((place for place in odd if type(values[place]) is not str), odd[0])
+        raise _NotCocoError(f"{name}[{place}].id is {error}") from None
+
+
+def _annotation_ids(annotations: list[dict[str, Any]]) -> np.ndarray:
+    ids = _ids(annotations, "annotations")
+    return _whole(ids.numbers_of(_column(annotations, "annotations", "id")), "annotations", "id")
+
+
+def _links(ids: Ids, annotations: list[dict[str, Any]], key: str) -> np.ndarray:
+    """(M,) int64: which image or category each annotation names."""
+    links = _column(annotations, "annotations", key)
+    if wrong := ids.explain_broken(links):
+        raise _NotCocoError(f"annotations[{_place_of_other(links, ids)}].{key} is {wrong}")
+    if ids.kinds == {str}:
+        lost = [place for place, link in enumerate(links) if link not in ids.values]
+        if lost:
+            raise _NotCocoError(f"annotations[{lost[0]}].{key} is {quote(links[lost[0]])}, which no id in the file is")
+    return _whole(ids.numbers_of(links), "annotations", key)
+
+
+def _place_of_other(links: list[Any], ids: Ids) -> int:
+    return next(place for place, link in enumerate(links) if type(link) not in (ids.kinds or {int}))
+
+
 def _integers(rows: list[dict[str, Any]], name: str, key: str) -> np.ndarray:
-    """(N,) int64; text, true and 3.0 are no ids: others would take them for other ids."""
+    """(N,) int64 of a file of predictions; texts that are whole numbers name what those number."""
     values = _column(rows, name, key)
+    if set(map(type, values)) == {str}:
+        values = [int(value) if WHOLE.fullmatch(value) else value for value in values]
     if not set(map(type, values)) <= {int}:
         _require_all(values, lambda value: type(value) is int, name, "not a whole number", key)
+    return _whole(values, name, key)
+
+
+def _whole(values: list[int], name: str, key: str) -> np.ndarray:
     if values and not (min(values) >= -ID_LIMIT and max(values) < ID_LIMIT):
         _require_all(values, lambda value: -ID_LIMIT <= value < ID_LIMIT, name, "more than 64 bits hold", key)
     return np.array(values, dtype=np.int64)

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.config import Action, BoxRule, ImageChecks
-from agar_pipeline.detection.box_rules import concat_findings, find_box_findings
+from agar_pipeline.detection.box_rules import MIN_BOX_SIDE_PX, concat_findings, find_box_findings
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.file_checks import check_files
 from agar_pipeline.detection.health import measure_health
 from agar_pipeline.detection.image_rules import find_image_findings, find_part_findings
+from agar_pipeline.detection.misread_boxes import find_misread_boxes
 
 MISSING = "missing_image"
 
@@ -57,7 +58,9 @@ def judge(
     findings: pd.DataFrame,
     box_policy: Mapping[BoxRule, Action],
     max_missing_share: float,
+    max_flawed_share: float,
     mending: Mapping[str, Mapping[str, Any]] | None = None,
+    min_box_side_px: float = MIN_BOX_SIDE_PX,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The verdict.
 
@@ -66,13 +69,19 @@ def judge(
         findings: Of `find_all`.
         box_policy: Rule → action, for every rule.
         max_missing_share: More missing images than this fail, whatever the policy.
+        max_flawed_share: More boxes of a part than this that break one rule are misread as a whole.
         mending: Part → counts of `box_policy.Mended`, and `image_files`: how deeply they were looked at; None where
             nothing was mended.
+        min_box_side_px: As of `find_all`.
 
     Returns:
-        The findings with their `action`, and counts, shares and the verdict, JSON-ready.
+        The findings, those of whole parts first, with their `action`, and counts, shares and the verdict, JSON-ready.
     """
     totals = _totals(parts, mending)
+    boxes = {part: (mending or {}).get(part, {}).get("annotations_before") for part in parts}
+    boxes_before = {part: boxes[part] or len(columns.annotation_ids) for part, columns in parts.items()}
+    misread = find_misread_boxes(parts, findings, max_flawed_share, boxes_before, min_box_side_px)
+    findings = concat_findings([misread, findings])
     counts = findings["rule"].value_counts()
     missing = int(counts.get(MISSING, 0))
     policy: dict[str, str] = {str(rule): action for rule, action in box_policy.items()}

@@ -18,7 +18,13 @@ from agar_pipeline.config import BOX_POLICY_DEFAULTS, MENDING, Action, BoxRule, 
 from agar_pipeline.detection.box_rules import MIN_BOX_SIDE_PX
 from agar_pipeline.detection.coco import CocoColumns, parse_coco
 from agar_pipeline.detection.file_checks import check_files
-from agar_pipeline.detection.findings import find_all, judge
+from agar_pipeline.detection.findings import MISSING, find_all, judge
+from agar_pipeline.detection.missing_names import explain_missing
+
+_RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
+"""Rules that an import and a pipeline keep by themselves: they number classes from 1, whatever the file does."""
+MAX_FLAWED_SHARE = 0.1
+"""As in a pipeline file."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Inspection:
     """What was found in a COCO file."""
 
     report: dict[str, Any]
-    """As report.json of a bbox report; with `image_files`: how many were opened, of how many, how, which seed."""
+    """As report.json of a bbox report; with `image_files`: how many were opened, of how many, how, which seed; and
+    `missing_names`: how the names of missing photos would have to be spelled, where that is known."""
     findings: pd.DataFrame
     columns: CocoColumns
 
@@ -40,6 +47,7 @@ def inspect_coco(
     depth: ImageChecks = "header",
     box_policy: Mapping[BoxRule, Action] | None = None,
     min_box_side_px: float = MIN_BOX_SIDE_PX,
+    max_flawed_share: float = MAX_FLAWED_SHARE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Inspection:
     """Check every box, image and category of a COCO file, and the image files: all of them, or a sample.
@@ -52,6 +60,7 @@ def inspect_coco(
         depth: How deeply they are looked at.
         box_policy: `fail` or `keep`, where it differs from the defaults; nothing is mended here.
         min_box_side_px: Below it a box is a `small_box`.
+        max_flawed_share: More boxes than this that break one rule are misread as a whole.
         progress: Told of image files.
 
     Raises:
@@ -68,8 +77,18 @@ def inspect_coco(
     in_files = check_files(opened, part, images_dir, depth, progress=progress)
     findings = find_all({part: columns}, images_dir, min_box_side_px, earlier=in_files)
     policy: dict[BoxRule, Action] = {
-        rule: "keep" if action in MENDING else action for rule, action in BOX_POLICY_DEFAULTS.items()
+        rule: "keep" if action in MENDING or rule in _RENUMBERED else action
+        for rule, action in BOX_POLICY_DEFAULTS.items()
     }
-    findings, report = judge({part: columns}, findings, {**policy, **(box_policy or {})}, max_missing_share=0)
+    findings, report = judge(
+        {part: columns},
+        findings,
+        {**policy, **(box_policy or {})},
+        max_missing_share=0,
+        max_flawed_share=max_flawed_share,
+        min_box_side_px=min_box_side_px,
+    )
     files = {"opened": len(opened.image_ids), "of": total, "depth": depth, "seed": seed}
-    return Inspection({**report, "image_files": files}, findings, columns)
+    missing = findings.loc[findings["rule"] == MISSING, "file_name"].dropna().tolist()
+    hint = explain_missing(images_dir, missing, columns.file_names.tolist())
+    return Inspection({**report, "image_files": files, "missing_names": hint}, findings, columns)

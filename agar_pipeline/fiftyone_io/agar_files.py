@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import (
@@ -17,10 +15,11 @@ from agar_pipeline.fiftyone_io.annotated import (
     Reading,
     finite_number,
     image_metadata,
-    pixels_to_shares,
 )
 from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
 from agar_pipeline.fiftyone_io.training_lists import FOLDER
+from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
+from agar_pipeline.text_files import TextFileError, read_json
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
@@ -42,11 +41,13 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
             f"{images_dir} holds {len(images)} images and {len(annotations)} JSON files, but no image with a JSON file "
             "of its name beside it: give the folder of AGAR's N.jpg and N.json"
         )
-    reading.read_each([partial(_read_plate, image, path, images_dir) for image, path in pairs], progress)
+    turns = TurnedPhotos(source.exif)
+    reading.read_each([partial(_read_plate, image, path, images_dir, turns) for image, path in pairs], progress)
+    turns.report(reading)
     return reading
 
 
-def _read_plate(image_path: Path, json_path: Path, images_dir: Path) -> AnnotatedImage:
+def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: TurnedPhotos) -> AnnotatedImage:
     """Read and check one pair.
 
     Raises:
@@ -54,19 +55,19 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path) -> Annotate
         ImageFileError: the image has no readable header.
     """
     try:
-        plain = orjson.loads(json_path.read_bytes())
-    except ValueError as error:
-        raise AnnotationError(f"{json_path} is not JSON ({error}): mend it, or remove it with its image") from error
+        plain = read_json(json_path)
+    except TextFileError as error:
+        raise AnnotationError(f"{json_path} {error}: mend it, or remove it with its image") from error
     if not isinstance(plain, dict):
         raise AnnotationError(f"{json_path} holds a {type(plain).__name__}, AGAR's format is an object: mend it")
     labels, boxes_xywh, uncountable = _annotation(plain, json_path)
-    metadata = image_metadata(image_path)
+    name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
     return AnnotatedImage(
         path=image_path,
-        name=str(image_path.relative_to(images_dir)),
+        name=name,
         metadata=metadata,
         labels=labels,
-        boxes_rel_xywh=pixels_to_shares(boxes_xywh, metadata),
+        boxes_rel_xywh=turns.place(boxes_xywh, (image_path, name), metadata),
         attributes=[{} for _ in labels],
         fields={
             "agar_background": _optional_text(plain.get("background")),
@@ -82,6 +83,10 @@ def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list
     entries = plain.get("labels", [])
     if not isinstance(entries, list):
         raise _wrong(path, "labels", entries, "a list")
+    if "labels" not in plain and (other := _list_of_objects(plain)):
+        raise AnnotationError(
+            f"{path} has no labels, but {other!r} with a list of objects: call it labels, or export AGAR's format"
+        )
     if not entries:
         number = plain.get("colonies_number")
         if not isinstance(number, int) or isinstance(number, bool):
@@ -98,6 +103,12 @@ def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list
         labels.append(entry["class"])
         boxes_xywh.append([_side(entry, key, path, where) for key in ("x", "y", "width", "height")])
     return labels, boxes_xywh, False
+
+
+def _list_of_objects(plain: dict[str, Any]) -> str | None:
+    """A key under which the boxes may stand, where they do not stand under AGAR's own."""
+    found = [key for key, value in plain.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)]
+    return found[0] if found else None
 
 
 def _side(entry: dict[str, Any], key: str, path: Path, where: str) -> float:

@@ -10,12 +10,16 @@ import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from agar_pipeline.config import ExifPolicy
 from agar_pipeline.detection.boxes import xywh_to_rel_xywh
 from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
+
+if TYPE_CHECKING:
+    from agar_pipeline.fiftyone_io.given_parts import GivenParts
 
 _RESERVED = frozenset({"id", "tags", "label", "bounding_box", "mask", "mask_path", "confidence", "index", "attributes"})
 """Fields of FiftyOne's detections: an attribute of such a name would be taken for them."""
@@ -36,6 +40,8 @@ class ImportSource:
     training_lists: str | None = None
     class_map: dict[str, int] = field(default_factory=dict)
     """Label → category id: labels become the names of their classes. Empty: labels stay as they are."""
+    exif: ExifPolicy = "displayed"
+    """What the boxes of a photo with an EXIF rotation were drawn on."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,10 @@ class AnnotatedImage:
     """It states another number of objects than it has boxes."""
 
 
+class LeftOutError(AnnotationError):
+    """An image is left out; whoever raises it says so once, for all that are left out for the same reason."""
+
+
 @dataclass
 class Reading:
     """What a reader found in a folder."""
@@ -68,6 +78,10 @@ class Reading:
     """One sentence per image, or annotation file, that was left out since it is broken."""
     images_without_annotation: list[str] = field(default_factory=list)
     annotations_without_image: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What somebody should know of what was read all the same, a sentence each."""
+    parts: GivenParts | None = None
+    """The parts that the files say images are in."""
 
     def add_problem(self, problem: str) -> None:
         """Once, however often a folder is walked."""
@@ -79,6 +93,8 @@ class Reading:
         for index, read in enumerate(reads, start=1):
             try:
                 self.images.append(read())
+            except LeftOutError:
+                pass
             except PipelineError as error:
                 self.problems.append(str(error))
             except OSError as error:
@@ -121,12 +137,12 @@ def require_size(stated_wh: tuple[object, object], metadata: Mapping[str, Any], 
     """Refuse boxes that were drawn on an image of another size, a turned one for instance; an unknown size passes.
 
     Raises:
-        AnnotationError: the annotation states another size than the file has, as displayed.
+        AnnotationError: the annotation states another size than the file has, as `metadata` says.
     """
     in_file = metadata["width"], metadata["height"]
     if all(isinstance(side, int) and side > 0 for side in stated_wh) and tuple(stated_wh) != in_file:
         stated = f"{stated_wh[0]}×{stated_wh[1]}"
-        turned = " (turned, or EXIF-rotated?)" if tuple(stated_wh) == in_file[::-1] else ""
+        turned = " (turned)" if tuple(stated_wh) == in_file[::-1] else ""
         raise AnnotationError(
             f"{where}: the boxes were drawn on {stated} pixels, the image has {in_file[0]}×{in_file[1]}{turned}: "
             "put the original image back, or draw them again"

@@ -41,7 +41,9 @@ class ImportCounts:
     miscounted: list[str] = field(default_factory=list)
     """Imported all the same: their annotation states another number of objects than it has boxes."""
     lists: list[dict[str, Any]] = field(default_factory=list)
-    """Of the training lists, as `training_lists.ListCount`."""
+    """Of the training lists, or of the parts that the files give, as `training_lists.ListCount`."""
+    notes: list[str] = field(default_factory=list)
+    """What somebody should know of what was imported all the same, a sentence each."""
 
     @property
     def images(self) -> int:

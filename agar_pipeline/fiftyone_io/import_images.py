@@ -35,6 +35,7 @@ from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, detections_fields
 from agar_pipeline.fiftyone_io.training_lists import Membership, read_membership
 from agar_pipeline.launch import run_child
+from agar_pipeline.name_spellings import explain_names, without_suffix
 from agar_pipeline.ownership.labels import RECORD_FIELD
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
@@ -132,6 +133,7 @@ def import_at(
         annotations_without_image=reading.annotations_without_image,
         miscounted=[image.name for image in reading.images if image.miscounted],
         lists=[asdict(count) for count in membership.counts],
+        notes=reading.notes,
         unknown_labels=_unknown_labels(reading, source.class_map),
     )
     if not reading.images:
@@ -189,8 +191,21 @@ def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Memb
             dataclasses.replace(image, labels=[names[label] for label in image.labels]) for image in reading.images
         ]
     _leave_out_unstorable(reading)
-    membership = read_membership(source, reading.images) if source.format == "agar" else Membership()
-    return reading, membership
+    _explain_unpaired(reading)
+    if source.format == "agar":
+        return reading, read_membership(source, reading.images)
+    imported = {image.name for image in reading.images}
+    return reading, reading.parts.membership(imported) if reading.parts else Membership()
+
+
+def _explain_unpaired(reading: Reading) -> None:
+    """Say which other spelling of their names would bring images and annotations together."""
+    lonely = [
+        [without_suffix(name) for name in names]
+        for names in (reading.annotations_without_image, reading.images_without_annotation)
+    ]
+    if hint := explain_names(*lonely):
+        reading.notes.append(hint)
 
 
 def _leave_out_unstorable(reading: Reading) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import orjson
-
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource
+from agar_pipeline.text_files import TextFileError, read_json, read_lines
 
 FOLDER = "training_lists"
 _SUFFIXES = frozenset({".txt", ".csv", ".json"})
@@ -111,12 +110,15 @@ def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]
 def _entries(path: Path) -> list[str]:
     """Ids or file names: a JSON array, or text with one a line or between commas."""
     try:
-        text = path.read_text("utf-8-sig")
-        listed = orjson.loads(text) if path.suffix.lower() == ".json" or text.lstrip().startswith("[") else None
-    except (ValueError, OSError) as error:
-        raise AnnotationError(f"{path} is not a list of images ({error}): mend or remove it") from error
-    if listed is None:
-        return [word.strip().strip("\"'") for line in text.splitlines() for word in line.split(",") if word.strip()]
+        lines = read_lines(path)
+        is_json = path.suffix.lower() == ".json" or "".join(lines).lstrip().startswith("[")
+        listed = read_json(path) if is_json else None
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}: it must list images; mend or remove it") from error
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}): mend or remove it") from error
+    if not is_json:
+        return [word.strip().strip("\"'") for line in lines for word in line.split(",") if word.strip()]
     if not isinstance(listed, list) or not all(type(entry) in (int, str) for entry in listed):
         raise AnnotationError(f"{path} is not a JSON array of ids or file names: mend or remove it")
     return [str(entry).strip() for entry in listed]

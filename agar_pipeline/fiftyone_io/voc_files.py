@@ -1,14 +1,14 @@
-"""Pascal VOC: one XML file per image, read by FiftyOne's own parser. Runs where FiftyOne may be imported.
+"""Pascal VOC: one XML file per image, of the image's name; the parts of `ImageSets/` become tags.
 
-FiftyOne's importer is not used as a whole: it cuts coordinates to whole pixels, believes the size in the XML rather
-than the image's, and follows the `path` in it out of the folder.
+FiftyOne's importer is not used: it believes the size in the XML rather than the image's, and follows the `path` in it
+out of the folder. Here: which XML file belongs to which image. Not here: what is in it (`voc_annotation`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
@@ -17,16 +17,14 @@ from agar_pipeline.fiftyone_io.annotated import (
     ImportSource,
     Progress,
     Reading,
-    finite_number,
     image_metadata,
-    pixels_to_shares,
-    plain_attributes,
-    require_size,
 )
 from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
+from agar_pipeline.fiftyone_io.given_parts import GivenParts
+from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
+from agar_pipeline.fiftyone_io.voc_annotation import read_voc
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
@@ -47,8 +45,25 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
             "an XML file of its name\n"
             f"give a folder with {_IMAGES}/ and {_ANNOTATIONS}/, or --annotations with the folder of the XML files"
         )
-    reading.read_each([partial(_read_image, image, path, images_dir) for image, path in pairs], progress)
+    turns = TurnedPhotos(source.exif, "the XML file")
+    by_name: dict[str, list[Path]] = {}
+    for path in (path for found in images.values() for path in found):
+        by_name.setdefault(path.name, []).append(path)
+    read = partial(_read_image, images_dir=images_dir, by_name=by_name, turns=turns)
+    reading.read_each([partial(read, image, path) for image, path in pairs], progress)
+    turns.report(reading)
+    reading.parts = _find_parts(images_dir, images_root, [str(image.relative_to(images_dir)) for image, _ in pairs])
     return reading
+
+
+def _find_parts(images_dir: Path, images_root: Path, names: list[str]) -> GivenParts:
+    """As VOC's `ImageSets/Main/` lists them; trainval is both."""
+    given = GivenParts(images_dir, names)
+    for folder in (images_root.parent / "ImageSets" / "Main", images_dir / "ImageSets" / "Main"):
+        lists = {part: folder / f"{part}.txt" for part in ("train", "val", "test")}
+        if not given.held:
+            given.add_lists({part: path for part, path in lists.items() if path.is_file()})
+    return given
 
 
 def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
@@ -66,47 +81,36 @@ def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
     return images_root, next((folder for folder in nearby if folder.is_dir()), images_root)
 
 
-def _read_image(image_path: Path, xml_path: Path, images_dir: Path) -> AnnotatedImage:
-    annotation, corners = _parse(xml_path)
-    metadata = image_metadata(image_path)
-    stated = annotation.metadata
-    if stated is not None:
-        require_size((stated.width, stated.height), metadata, str(xml_path))
-    boxes_xywh = [[left, top, right - left, bottom - top] for left, top, right, bottom in corners]
+def _read_image(
+    image_path: Path, xml_path: Path, images_dir: Path, by_name: Mapping[str, list[Path]], turns: TurnedPhotos
+) -> AnnotatedImage:
+    annotation = read_voc(xml_path)
+    _require_own_name(annotation.file_name, image_path, xml_path, by_name)
+    name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
     return AnnotatedImage(
         path=image_path,
-        name=str(image_path.relative_to(images_dir)),
+        name=name,
         metadata=metadata,
-        labels=[each.name for each in annotation.objects],
-        boxes_rel_xywh=pixels_to_shares(boxes_xywh, metadata),
-        attributes=[plain_attributes(each.attributes) for each in annotation.objects],
+        labels=annotation.labels,
+        boxes_rel_xywh=turns.place(
+            annotation.boxes_xywh, (image_path, name), metadata, annotation.stated_wh, str(xml_path)
+        ),
+        attributes=annotation.attributes,
     )
 
 
-def _parse(path: Path) -> tuple[Any, list[list[float]]]:
-    """FiftyOne's `VOCAnnotation`, and the corners of its objects as written, in pixels."""
-    import fiftyone.core.utils as fou
-    import fiftyone.utils.voc as fouv
+def _require_own_name(stated: str, image_path: Path, xml_path: Path, by_name: Mapping[str, list[Path]]) -> None:
+    """Refuse an XML file that says it belongs to another photo which is there too; a photo that is gone was renamed.
 
-    try:
-        plain = fou.load_xml_as_json_dict(str(path))
-        annotation = fouv.VOCAnnotation.from_dict(plain)
-        entries = plain["annotation"].get("object") or []
-        corners = [
-            [float(entry["bndbox"][corner]) for corner in _CORNERS]
-            for entry in (entries if isinstance(entries, list) else [entries])
-        ]
-    except OSError:
-        raise
-    except Exception as error:  # the parsers raise whatever they stumble over
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).removeprefix("Failed to read ")
+    Raises:
+        AnnotationError: the file's own name and its `<filename>` lead to two photos.
+    """
+    if not stated or PurePosixPath(stated).stem == image_path.stem:
+        return
+    others = by_name.get(stated) or by_name.get(f"{stated}{image_path.suffix}", [])
+    if others:
+        nearest = next((path for path in others if path.parent == image_path.parent), others[0])
         raise AnnotationError(
-            f"{path} is not a VOC annotation ({reason.splitlines()[0][:120] if reason else type(error).__name__}): "
-            "mend it, or remove it with its image"
-        ) from error
-    for index, each in enumerate(annotation.objects):
-        if not isinstance(each.name, str) or not each.name:
-            raise AnnotationError(f"{path}: object {index + 1} has no name: mend the file, or remove it with its image")
-        if any(finite_number(corner) is None for corner in corners[index]):
-            raise AnnotationError(f"{path}: object {index + 1} has a corner that is no number: mend the file")
-    return annotation, corners
+            f"{xml_path} belongs to {image_path.name} by its own name, and to {nearest} by its <filename> {stated!r}: "
+            "look at the boxes on both, then rename the file or mend <filename>"
+        )

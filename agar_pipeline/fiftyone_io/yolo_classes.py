@@ -1,12 +1,18 @@
-"""The names of YOLO's class numbers: from `data.yaml`, or a text file with one name a line."""
+"""What a YOLO data set declares of itself: the names of its class numbers, its keypoints, its task.
+
+From `data.yaml`, or, names alone, from a text file with one name a line. Not here: the parts that it names
+(`yolo_parts`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agar_pipeline.errors import AnnotationError, DatasetError
+from agar_pipeline.text_files import TextFileError, read_lines, read_yaml
 
 _LISTS = ("classes.txt", "obj.names", "*.names")
 _YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -19,6 +25,20 @@ class ClassNames:
 
     names: list[str]
     path: Path
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a `data.yaml` says beside the names; nothing where there is none."""
+
+    path: Path | None = None
+    plain: dict[str, Any] = field(default_factory=dict)
+    keypoints: tuple[int, int] | None = None
+    """How many a box has, and how many numbers each: 2, or 3 with its visibility."""
+    task: str | None = None
+
+    def spell_keypoints(self) -> str:
+        return f"kpt_shape {list(self.keypoints or ())} of {self.path}"
 
 
 def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterable[Path] = ()) -> ClassNames:
@@ -56,38 +76,71 @@ def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterabl
     return _read(path)
 
 
+def find_declared(images_dir: Path, annotations: Path | None, names: ClassNames) -> Declared:
+    """From the file that has the names, where that is YAML, else the first `data.yaml` in the same folders.
+
+    Raises:
+        AnnotationError: the file cannot be understood.
+    """
+    path: Path | None = names.path
+    if not _is_yaml(names.path):
+        folders = [names.path.parent, images_dir, images_dir.parent, images_dir.parent.parent]
+        if annotations is not None and annotations.is_dir():
+            folders = [annotations, annotations.parent, *folders]
+        path = next((found for found in _candidates(folders) if _is_yaml(found)), None)
+    if path is None:
+        return Declared()
+    plain = _load(path)
+    plain = plain if isinstance(plain, dict) else {}
+    shape, task = plain.get("kpt_shape"), plain.get("task")
+    if shape is not None and not (
+        isinstance(shape, list) and [type(each) for each in shape] == [int, int] and shape[0] > 0 and shape[1] in (2, 3)
+    ):
+        raise AnnotationError(f"{path}: kpt_shape is {str(shape)[:40]!r}, it must be [number, 2 or 3]: mend it")
+    return Declared(path, plain, None if shape is None else (shape[0], shape[1]), str(task) if task else None)
+
+
+def _is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
+
+
 def _candidates(folders: list[Path]) -> Iterator[Path]:
     for folder in folders:
         for pattern in (*_YAMLS, *_LISTS):
             yield from sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
-def _read(path: Path) -> ClassNames:
-    import fiftyone.utils.yolo as fouy
-    import yaml
-
-    if path.suffix.lower() not in (".yaml", ".yml"):
-        return ClassNames(_lines(path), path)
+def _load(path: Path) -> Any:
     try:
-        plain = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AnnotationError(f"{path} is not YAML ({reason}): mend it, or give another with --annotations") from error
+        return read_yaml(path)
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}: mend it, or give another with --annotations") from error
+
+
+def _read(path: Path) -> ClassNames:
+    if not _is_yaml(path):
+        return ClassNames(_lines(path), path)
+    plain = _load(path)
     names = plain.get("names") if isinstance(plain, dict) else None
     if isinstance(names, dict):
         numbers_fit = all(type(number) is int and 0 <= number < _MOST_CLASSES for number in names)
-        names = fouy._parse_yolo_classes(names) if names and numbers_fit else None
+        names = [names.get(i, str(i)) for i in range(max(names) + 1)] if names and numbers_fit else None
     if not isinstance(names, list) or not names or not all(type(name) in (str, int, float) for name in names):
         raise AnnotationError(f"{path}: `names` must list the classes, or name each number: mend it")
+    count = plain.get("nc")
+    if type(count) is int and count != len(names):
+        raise AnnotationError(f"{path}: nc is {count}, and `names` has {len(names)}: mend the one that is wrong")
     return ClassNames([str(name) for name in names], path)
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in path.read_text("utf-8-sig").rstrip().split("\n")]
-    except UnicodeDecodeError:
-        raise AnnotationError(f"{path} is not text: give the names of the classes, one a line") from None
-    if not all(names):
+        names = [line.strip() for line in read_lines(path)]
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}, the names of the classes, one a line") from error
+    while names and not names[-1]:
+        names.pop()
+    if not all(names) or not names:
         where = f"line {names.index('') + 1} is" if any(names) else "it is"
         raise AnnotationError(f"{path}: {where} empty: write the names of the classes, one a line")
     return names

@@ -1,7 +1,8 @@
-"""YOLO: one text file per image, read by FiftyOne's own parser. Runs where FiftyOne may be imported.
+"""YOLO: one text file per image, of the image's name; the parts that `data.yaml` or lists name become tags.
 
-Rows are checked first, since that parser takes an unknown class number for a name, and a negative one for the last
-class. FiftyOne's importers are not used as a whole: they find labels by base names.
+FiftyOne's parser is not used: it takes an unknown class number for a name, a negative one for the last class, keypoints
+for polygons, and finds labels by base names. Here: which text file belongs to which image. Not here: what is in it
+(`yolo_rows`), what is declared (`yolo_classes`).
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ from functools import partial
 from pathlib import Path
 
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
-from agar_pipeline.errors import AnnotationError, DatasetError
+from agar_pipeline.errors import DatasetError, PipelineError
 from agar_pipeline.fiftyone_io.annotated import (
     AnnotatedImage,
     ImportSource,
     Progress,
     Reading,
-    finite_number,
     image_metadata,
 )
 from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem, relative_stem
-from agar_pipeline.fiftyone_io.yolo_classes import ClassNames, find_class_names
+from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
+from agar_pipeline.fiftyone_io.yolo_classes import ClassNames, find_class_names, find_declared
+from agar_pipeline.fiftyone_io.yolo_parts import find_parts
+from agar_pipeline.fiftyone_io.yolo_rows import Row, RowReader, read_rows
 
 _NOT_LABELS = frozenset({"classes", "train", "val", "valid", "test", "labels", "obj", "readme", "requirements"})
 """Text files that lie about in such folders and hold no boxes."""
-_LARGEST_SHARE = 2.0
 _IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
 
 
@@ -51,7 +53,15 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
             "give the folder of the images, and --annotations with the folder of the text files"
         )
     names = find_class_names(images_dir, annotations, [path for _, path in pairs])
-    reading.read_each([partial(_read_image, image, path, images_dir, names) for image, path in pairs], progress)
+    declared = find_declared(images_dir, annotations, names)
+    rows = [_read_rows(path, names) for _, path in pairs]
+    reader = RowReader([each for each in rows if not isinstance(each, PipelineError | OSError)], declared)
+    turns = TurnedPhotos(source.exif)
+    read = partial(_read_image, images_dir=images_dir, names=names.names, reader=reader, turns=turns)
+    reading.read_each([partial(read, *pair, each) for pair, each in zip(pairs, rows, strict=True)], progress)
+    turns.report(reading)
+    reading.notes += reader.notes()
+    reading.parts = find_parts(images_dir, [str(image.relative_to(images_dir)) for image, _ in pairs], declared)
     return reading
 
 
@@ -80,51 +90,31 @@ def _may_hold_boxes(path: Path) -> bool:
     return path.stem.lower() not in _NOT_LABELS and not path.stem.lower().startswith("readme")
 
 
-def _read_image(image_path: Path, txt_path: Path, images_dir: Path, names: ClassNames) -> AnnotatedImage:
-    import fiftyone.utils.yolo as fouy
+def _read_rows(path: Path, names: ClassNames) -> list[Row] | PipelineError | OSError:
+    try:
+        return read_rows(path, len(names.names), names.path)
+    except (PipelineError, OSError) as error:
+        return error
 
-    _check_rows(txt_path, names)
-    metadata = image_metadata(image_path)
-    detections = fouy.load_yolo_annotations(str(txt_path), names.names).detections
+
+def _read_image(
+    image_path: Path,
+    txt_path: Path,
+    rows: list[Row] | PipelineError | OSError,
+    images_dir: Path,
+    names: list[str],
+    reader: RowReader,
+    turns: TurnedPhotos,
+) -> AnnotatedImage:
+    if isinstance(rows, PipelineError | OSError):
+        raise rows
+    boxes = reader.boxes_of(txt_path, rows)
+    name = str(image_path.relative_to(images_dir))
     return AnnotatedImage(
         path=image_path,
-        name=str(image_path.relative_to(images_dir)),
-        metadata=metadata,
-        labels=[detection.label for detection in detections],
-        boxes_rel_xywh=[[float(side) for side in detection.bounding_box] for detection in detections],
-        attributes=[{} if each.confidence is None else {"confidence": each.confidence} for each in detections],
+        name=name,
+        metadata=image_metadata(image_path),
+        labels=[names[number] for number in boxes.classes],
+        boxes_rel_xywh=turns.place_shares(boxes.boxes_rel_xywh, (image_path, name)),
+        attributes=[{} if confidence is None else {"confidence": confidence} for confidence in boxes.confidences],
     )
-
-
-def _check_rows(path: Path, names: ClassNames) -> None:
-    """Raises AnnotationError for the first row that is no box or polygon of a known class."""
-    try:
-        rows = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise AnnotationError(f"{path} is not text: mend it, or remove it with its image") from None
-    for number, (class_number, *numbers) in enumerate(rows, start=1):
-        what = _wrong_row(class_number, numbers, names)
-        if what:
-            raise AnnotationError(f"{path}: row {number} {what}: mend the file, or remove it with its image")
-
-
-def _wrong_row(class_number: str, numbers: list[str], names: ClassNames) -> str | None:
-    if len(numbers) not in (4, 5) and (len(numbers) < 6 or len(numbers) % 2):
-        return (
-            f"has {len(numbers) + 1} columns, it must have 5 (class, x and y of the centre, width, height), 6 with a "
-            "confidence, or a class and the points of a polygon"
-        )
-    if not (class_number.isascii() and class_number.isdigit() and int(class_number) < len(names.names)):
-        return f"has the class {class_number[:20]!r}, {names.path} names 0 to {len(names.names) - 1}"
-    for text in numbers:
-        share = _number(text)
-        if share is None or abs(share) > _LARGEST_SHARE:
-            return f"has the value {text[:20]!r}, it must be a share of the image, 0 to 1"
-    return None
-
-
-def _number(text: str) -> float | None:
-    try:
-        return finite_number(float(text))
-    except ValueError:
-        return None

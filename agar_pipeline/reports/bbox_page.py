@@ -121,6 +121,8 @@ def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
         steps.append(("Put the missing pictures back where the dataset expects them, or remove their samples.", ""))
     if "empty_part" in blocking:
         steps.append(("Change the fractions of the split, or add annotated pictures.", ""))
+    if "misread_boxes" in blocking:
+        steps.append(("Export the boxes again as x, y, width, height in pixels of the photo, and import them.", ""))
     if any(rule.endswith("_id") or rule == "unknown_image" for rule in blocking):
         steps.append(("Export the annotations again, with ids that are unique and images that exist.", ""))
     if not steps:

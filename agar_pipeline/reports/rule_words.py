@@ -120,6 +120,11 @@ RULE_WORDS: dict[str, RuleWords] = {
         "Empty part", "empty part", "empty parts",
         "A part of the split has no picture, or none with a box to learn from.",
     ),
+    "misread_boxes": RuleWords(
+        "Boxes misread as a whole", "part of misread boxes", "signs of misread boxes",
+        "More of a part's boxes than max_flawed_share break a rule, or all lie near the origin: mostly the file means "
+        "corners, shares, another scale or another origin by its numbers.",
+    ),
 }  # fmt: skip
 
 SEVERITY = {"fail": 0, "drop_image": 1, "drop_box": 2, "clip": 3, "keep": 4}

@@ -200,10 +200,10 @@ def _hash_file(path: str) -> tuple[_Key | None, _Record]:
             if before[0] <= _WHOLE_BYTES:
                 content = file.read()
                 digest, size = hashlib.sha256(content).hexdigest(), len(content)
-                measured = _measure(io.BytesIO(content))
+                measured = measure_photo(io.BytesIO(content))
             else:
                 digest, size = hashlib.file_digest(file, "sha256").hexdigest(), before[0]
-                measured = _measure(path)
+                measured = measure_photo(path)
             after = _key(os.fstat(file.fileno()))
     except OSError:  # no permission, a bad disk, gone just now
         return None, _NO_FILE
@@ -212,10 +212,10 @@ def _hash_file(path: str) -> tuple[_Key | None, _Record]:
 
 def displayed_size(source: str | io.BytesIO) -> tuple[int, int]:
     """Width and height from an image's header, as a viewer shows it (EXIF orientation applied); 0, 0 where none."""
-    return _measure(source)[:2]
+    return measure_photo(source)[:2]
 
 
-def _measure(source: str | io.BytesIO) -> tuple[int, int, int]:
+def measure_photo(source: str | io.BytesIO) -> tuple[int, int, int]:
     """Displayed width and height, and the orientation; 0, 0, 1 where it is no image."""
     from PIL import Image
 

@@ -14,6 +14,7 @@ import pandas as pd
 from agar_pipeline.config import Part, SplitConfig, hash_list
 from agar_pipeline.errors import ConfigError, DatasetError
 from agar_pipeline.splitting.stratify import is_missing
+from agar_pipeline.text_files import TextFileError, read_lines
 
 SHOWN = 3
 
@@ -60,17 +61,27 @@ def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame) -> Readi
         DatasetError: an image is named by the lists of two parts.
     """
     rows_of = _rows_by_name(images)
+    paths = frozenset(images["path"])
     held = {part: np.zeros(len(images), dtype=bool) for part in lists}
     unknown: dict[str, None] = {}
     for part, names in lists.items():
         for name in names:
-            rows = rows_of.get(name) or rows_of.get(name.removeprefix("./")) or []
+            rows = _find_rows(name, rows_of, paths)
             if len(rows) == 1:
                 held[part][rows[0]] = True
             else:
                 unknown[name] = None
     parts = _one_part(held, images, {part: f"the list of {part}" for part in lists})
     return Reading(parts, _none_of(parts, "in no list"), tuple(unknown))
+
+
+def _find_rows(name: str, rows_of: Mapping[str, list[int]], paths: frozenset[str]) -> list[int]:
+    """As written; else as a path of Windows; else as a longer path that ends with an image's whole path."""
+    plain = name.replace("\\", "/").removeprefix("./")
+    folders = plain.split("/")
+    ends = ["/".join(folders[first:]) for first in range(1, len(folders))]
+    tried = [name, plain, *(end for end in ends if end in paths)]
+    return next((rows_of[each] for each in tried if each in rows_of), [])
 
 
 def _rows_by_name(images: pd.DataFrame) -> dict[str, list[int]]:
@@ -107,8 +118,8 @@ def read_lists(config: SplitConfig) -> dict[Part, list[str]]:
 
 def _read_lines(path: Path, part: str) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, TextFileError) as error:
         raise ConfigError(
             f"split.lists.{part}: {path} cannot be read ({error}): write one path, file name or sample id a line"
         ) from error

@@ -25,7 +25,8 @@ def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], c
     parts = {part: read_coco(coco_cache.json_path(part)) for part in coco_cache.parts()}
     mending = coco_cache.mending()
     found = find_all(parts, coco_cache.images_dir, config.min_box_side_px, earlier=coco_cache.findings())
-    findings, report = judge(parts, found, config.box_policy, config.max_missing_share, mending)
+    shares = config.max_missing_share, config.max_flawed_share
+    findings, report = judge(parts, found, config.box_policy, *shares, mending, config.min_box_side_px)
     report["balance"] = measure_balance(parts)
     findings.to_parquet(out_dir / "findings.parquet", index=False)
     (out_dir / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))

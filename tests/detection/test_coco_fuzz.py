@@ -200,7 +200,7 @@ def test_rules_over_columns_find_what_a_loop_finds_and_the_verdict_follows(tmp_p
     found = {rule: set(rows.tolist()) for rule, rows in find_box_rows(columns).items() if len(rows)}
     assert found == naive_rules(plain, 2.0)
     assert len(find_box_findings(columns, "x")) == sum(map(len, found.values()))
-    findings, report = judge({"x": columns}, find_all({"x": columns}, tmp_path, 2.0), BOX_POLICY_DEFAULTS, 0.01)
+    findings, report = judge({"x": columns}, find_all({"x": columns}, tmp_path, 2.0), BOX_POLICY_DEFAULTS, 0.01, 0.1)
     counts = {rule: entry["count"] for rule, entry in report["findings"].items() if entry["count"]}
     assert counts == findings["rule"].value_counts().to_dict()
     assert report["ok"] == (not any(report["findings"][rule]["action"] == "fail" for rule in counts))

@@ -22,6 +22,9 @@ SECTION = {
     "_NotCocoError": "AnnotationError",  # `coco_parse` puts the file's path before it
     "problems": "AnnotationError",  # `reading.problems.append(…)`: what an import lists
     "add_problem": "AnnotationError",
+    "IdError": "AnnotationError",  # `coco_parse` and `coco_content` say where
+    "TextFileError": "AnnotationError",  # each reader puts the file's path before it
+    "_WrongError": "AnnotationError",  # `voc_annotation` does
 }
 """What is called with a message → the section of the page that must hold it."""
 WORDED_BY = {
@@ -37,7 +40,9 @@ WORDED_BY = {
     ("detection/lightning_trainer.py", "explain_memory"): "TrainingError",
     ("exit_codes.py", "explain_end"): "ComputeError",
     ("fiftyone_io/database.py", "explain"): "DatabaseError",
-    ("fiftyone_io/yolo_files.py", "_wrong_row"): "AnnotationError",
+    ("coco_ids.py", "explain_broken"): "AnnotationError",
+    ("fiftyone_io/yolo_rows.py", "_explain"): "AnnotationError",
+    ("fiftyone_io/yolo_rows.py", "_explain_polygon"): "AnnotationError",
 }
 """Functions that word messages for others to raise → the section."""
 WORDLESS = {
@@ -53,6 +58,9 @@ WORDLESS = {
     "DatasetError(trouble)",  # of the error that was met when the dataset was looked at
     "SharedStoreError(trouble)",  # the same again, without asking
     "self.problems.append(problem)",  # Reading.add_problem
+    "AnnotationError(f'{path} {error}')",  # TextFileError
+    "AnnotationError(f'{path}: {error}: {_MEND}')",  # _WrongError
+    "AnnotationError(f'{path}: row {place} {wrong}: {_MEND}')",  # RowReader._explain
     "TrainingError(f'{error}\\n{kept}')",  # any of the others
     "ArtifactError(f'{error}{known}')",  # the same
     "PipelineError(f\"{str(event.step_key).replace('__', '/')}: {text}\")",

@@ -229,3 +229,13 @@ def test_a_new_picture_that_looks_like_two_old_ones_joins_the_older_one() -> Non
     both = divide(asked, table(401), duplicates=np.array([[400, old[0]], [old[1], 400]])).parts
     assert (both[:400] == alone).all()
     assert both[400] == alone[min(old)]
+
+
+def test_lists_of_other_machines_name_images_by_the_ends_of_their_paths() -> None:
+    """A path of Windows or of another folder counts where it ends with an image's whole path, and no sooner."""
+    images = pd.DataFrame({"sample_id": ["a", "b"], "path": ["x/1.jpg", "y/1.jpg"]})
+    setting = SplitConfig(method="lists", lists={"train": "t", "val": "v"})
+    for train, val in (("C:\\data\\x\\1.jpg", "x\\..\\y/1.jpg"), ("data/obj/x/1.jpg", "/home/me/y/1.jpg")):
+        assert divide(setting, images, lists={"train": [train], "val": [val]}).parts.tolist() == ["train", "val"]
+    with pytest.raises(DatasetError, match=r"in no list \(1\); first 'y/1.jpg'"):
+        divide(setting, images, lists={"train": ["x/1.jpg"], "val": ["z/1.jpg"]})

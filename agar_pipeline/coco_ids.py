@@ -1,0 +1,85 @@
+"""Ids of COCO files, which are whole numbers or, from some tools, texts; and links by them, which must be of one kind.
+
+Nothing is guessed: `0.0`, `"0"` and `0` are three ids, of which a link may mean one. Here: numbering ids and following
+links. Not here: whether ids are unique, or what they belong to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_MANY = 40
+_KINDS = {
+    "bool": "a truth value",
+    "int": "a number",
+    "float": "a number with a point",
+    "str": "text",
+    "NoneType": "null",
+    "dict": "an object",
+    "list": "a list",
+}
+
+_NO_SUPERCATEGORY = (None, "", "none", "None")
+
+
+class IdError(ValueError):
+    """Which value is no id, or no link to one; half a sentence."""
+
+
+class Ids:
+    """The ids of one list of a COCO file: all whole numbers, or all texts."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        """Raises IdError where a value is neither, or where both kinds occur."""
+        self.kinds = set(map(type, values))
+        if not self.kinds <= {int, str}:
+            wrong = next(value for value in values if type(value) not in (int, str))
+            raise IdError(f"{quote(wrong)}, not a whole number")
+        if len(self.kinds) > 1:
+            texts = [value for value in values if type(value) is str]
+            raise IdError(f"{quote(texts[0])}, while others are numbers: write all in one way")
+        self.values = frozenset(values)
+        self._numbers: dict[str, int] = {}
+        if self.kinds == {str}:
+            in_order = list(dict.fromkeys(values))
+            whole = all(WHOLE.fullmatch(value) for value in in_order)
+            self._numbers = {value: int(value) if whole else place for place, value in enumerate(in_order, start=1)}
+
+    def numbers_of(self, values: Iterable[Any]) -> list[int]:
+        """Whole numbers in place of these ids, or links to them: of texts that are numbers, those; else 1, 2, 3 …"""
+        return [self._numbers[value] for value in values] if self._numbers else list(values)
+
+    def explain_broken(self, links: Sequence[Any]) -> str | None:
+        """Why some links lead to no id of this kind, with the first value and its type; None where none does."""
+        if set(map(type, links)) <= self.kinds or (not self.kinds and set(map(type, links)) <= {int}):
+            return None
+        wrong = [link for link in links if type(link) not in (self.kinds or {int})]
+        example = next(iter(sorted(self.values, key=str)), None)
+        has = f"the ids are {'texts' if self.kinds == {str} else 'numbers'}"
+        has += f", {quote(example)} for one" if example is not None else ""
+        return f"{quote(wrong[0])}, while {has} ({len(wrong)} of {len(links)} such)"
+
+
+def without_root(categories: list[dict[str, Any]], annotations: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The categories without the one that Roboflow puts first: the name of the project, which no box has.
+
+    It is told by the lowest id, by no supercategory of its own, and by being the supercategory of all others.
+    """
+    roots = [each for each in categories if each.get("supercategory") in _NO_SUPERCATEGORY]
+    others = [each for each in categories if each.get("supercategory") not in _NO_SUPERCATEGORY]
+    if len(roots) != 1 or not others or categories[0] is not roots[0]:
+        return categories
+    (root,) = roots
+    of_root = all(each.get("supercategory") == root.get("name") for each in others)
+    if not of_root or any(each.get("category_id") == root.get("id") for each in annotations):
+        return categories
+    return others
+
+
+def quote(value: Any) -> str:
+    """A value of a file with its type, short."""
+    text, kind = repr(value), type(value).__name__
+    return f"{text if len(text) <= _MANY else text[:_MANY] + '…'} ({_KINDS.get(kind, kind)})"

@@ -1,0 +1,167 @@
+"""What boxes would be, had they been written in another convention than x, y, width and height in pixels of the photo.
+
+Here: the conventions that tools write, each tried on the boxes. Not here: when boxes are doubted (`misread_boxes`), and
+whether they meet a truth (`misread_predictions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+_FITS = 0.95
+"""Share of the boxes that must lie inside their picture for a reading to be named."""
+_BETTER_BY = 0.05
+_LARGEST_AREA = 0.9
+"""Share of the picture: where most boxes are larger, the reading is none of colonies."""
+_UNITS = (("shares of the picture", 1.0), ("percent of the picture", 100.0), ("thousandths of the picture", 1000.0))
+_AS_UNIT = 0.03
+"""A picture whose sides differ from the unit by less: in one of 1,000 px, thousandths are pixels."""
+_FILLED = 0.7
+"""Boxes that reach so far, as pixels, are not looked at in a unit of the picture."""
+_OTHER_SCALE = 1.05
+_SAME_IN_BOTH = 1.25
+
+
+@dataclass(frozen=True)
+class BoxReading:
+    """One convention, and what M boxes are in it."""
+
+    words: str
+    boxes_xywh: np.ndarray
+    """(M, 4) pixels of the photo."""
+
+
+def read_in_units(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
+    """The boxes as shares of their picture, where the numbers allow that.
+
+    Args:
+        boxes: (M, 4) finite numbers as written, taken for x, y, width and height.
+        sizes_wh: (M, 2) width and height of each box's picture, pixels.
+    """
+    sizes = np.asarray(sizes_wh, dtype=np.float64)
+    largest = float(np.abs(boxes).max(initial=0.0))
+    for unit, full in _UNITS:
+        shares_or_more = full == 1.0 or largest > full / 20  # what is below 1 is no percents
+        is_unit = np.abs(np.median(sizes, axis=0) / full - 1).max(initial=0.0) < _AS_UNIT
+        if largest <= full * 1.05 and shares_or_more and not is_unit:
+            scaled = boxes * np.tile(sizes / full, 2)
+            yield BoxReading(f"{unit}: x, y, width, height", scaled)
+            y_first = boxes * np.tile(sizes[:, ::-1] / full, 2)
+            for form in (*_straight_forms(scaled), *_swapped_forms(y_first)):
+                yield BoxReading(f"{unit}: {form.words}", form.boxes_xywh)
+
+
+def read_in_forms(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
+    """The boxes as whatever else four numbers of pixels may be; arguments as of `read_in_units`."""
+    yield from _straight_forms(boxes)
+    yield from _other_origins(boxes, np.asarray(sizes_wh, dtype=np.float64))
+    yield from _swapped_forms(boxes)
+
+
+def _straight_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
+    a, b, c, d = boxes.T
+    yield from _named(
+        {
+            "corners (xmin, ymin, xmax, ymax)": (a, b, c - a, d - b),
+            "the centre, then width and height": (a - c / 2, b - d / 2, c, d),
+            "the top-left corner, which was taken for the centre": (a + c / 2, b + d / 2, c, d),
+            "corners, which were taken for the centre, width and height": (a + c / 2, b + d / 2, c / 2 - a, d / 2 - b),
+            "width and height, which were taken for the right and lower edge": (a, b, a + c, b + d),
+        }
+    )
+
+
+def _other_origins(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
+    a, b, c, d = boxes.T
+    width, height = sizes_wh.T
+    yield from _named(
+        {
+            "pixels, which were taken for shares": (a / width, b / height, c / width, d / height),
+            "another origin: y counted upwards, to the box's upper edge": (a, height - b, c, d),
+            "another origin: y counted upwards, to the box's lower edge": (a, height - b - d, c, d),
+            "another origin: corners with y counted upwards": (a, height - d, c - a, d - b),
+            "another origin: x and y counted from the picture's centre": (a + width / 2, b + height / 2, c, d),
+            "another origin: from the picture's centre, y upwards": (a + width / 2, height / 2 - b, c, d),
+        }
+    )
+
+
+def _swapped_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
+    a, b, c, d = boxes.T
+    yield from _named(
+        {
+            "swapped axes (y, x, height, width)": (b, a, d, c),
+            "corners with swapped axes (ymin, xmin, ymax, xmax)": (b, a, d - b, c - a),
+        }
+    )
+
+
+def _named(forms: dict[str, tuple[np.ndarray, ...]]) -> Iterator[BoxReading]:
+    for words, sides in forms.items():
+        yield BoxReading(words, np.stack(sides, axis=1))
+
+
+def read_at_scale(boxes: np.ndarray, factor: float) -> BoxReading:
+    """The boxes as drawn on a picture that is larger by this factor."""
+    return BoxReading(f"pixels of a picture {factor:.3g} times as large as the photo", boxes / factor)
+
+
+def farthest_reach(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> tuple[float, float]:
+    """How far the boxes reach at most, as shares of width and height."""
+    reach_x, reach_y = ((boxes_xywh[:, :2] + boxes_xywh[:, 2:]) / sizes_wh).max(axis=0, initial=0.0).tolist()
+    return reach_x, reach_y
+
+
+def find_fitting(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> tuple[str, int] | None:
+    """The words of the reading in which nearly all boxes lie inside their pictures, and how many do; None: none does,
+    or hardly more than as written. Arguments as of `read_in_units`; a box with a side below `shortest_px` is none."""
+    if not len(boxes):
+        return None
+    as_written = lie_inside(boxes, sizes_wh, shortest_px).mean()
+    needed = min(max(_FITS, as_written + _BETTER_BY), 1.0) * len(boxes)
+    in_forms = list(read_in_forms(boxes, sizes_wh))
+    filling = [each for each in in_forms if min(farthest_reach(each.boxes_xywh, sizes_wh)) > _FILLED]
+    for readings in (filling, read_in_units(boxes, sizes_wh), in_forms, _at_reach(boxes, sizes_wh)):
+        if (best := _best(readings, sizes_wh, shortest_px)) is not None and best[1] >= needed:
+            return best
+    return None
+
+
+def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> str:
+    """The words of the reading in which boxes that all lie near the origin would fill their pictures."""
+    in_units = read_in_units(boxes, sizes_wh)
+    filling = [each for each in in_units if min(farthest_reach(each.boxes_xywh, sizes_wh)) > _FILLED]
+    best = _best(filling, sizes_wh, shortest_px)
+    if best is not None and best[1] == len(boxes):
+        return best[0]
+    return read_at_scale(boxes, max(farthest_reach(boxes, sizes_wh))).words
+
+
+def lie_inside(boxes_xywh: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> np.ndarray:
+    """(M,) bool: a box of some size inside its picture, which it may leave by 2 px or a hundredth."""
+    slack = np.maximum(2.0, 0.01 * sizes_wh)
+    low, far = boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]
+    fits = (low >= -slack).all(axis=1) & (far <= sizes_wh + slack).all(axis=1)
+    return fits & (boxes_xywh[:, 2:] >= shortest_px).all(axis=1)
+
+
+def _at_reach(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
+    """The boxes at the scale at which they just lie inside, where they leave by about the same factor in both axes."""
+    low, high = sorted(farthest_reach(boxes, sizes_wh))
+    if (boxes >= -1).all() and low > _OTHER_SCALE and high / low < _SAME_IN_BOTH:
+        yield read_at_scale(boxes, high)
+
+
+def _best(readings: Iterable[BoxReading], sizes_wh: np.ndarray, shortest_px: float) -> tuple[str, int] | None:
+    """Words and number of boxes inside of the reading that has most; of equal ones that with the smallest boxes."""
+    counted = []
+    for reading in readings:
+        area = float(np.median(reading.boxes_xywh[:, 2:].prod(axis=1) / sizes_wh.prod(axis=1)))
+        inside = int(lie_inside(reading.boxes_xywh, sizes_wh, shortest_px).sum())
+        if area < _LARGEST_AREA:
+            counted.append((inside, -round(area, 4), reading.words))
+    best = max(counted, key=lambda each: each[:2], default=None)
+    return None if best is None else (best[2], best[0])

@@ -1,0 +1,101 @@
+"""Names of photos in a file that differ from those in a folder in a way that can be named.
+
+Nothing is matched by it: it only says what would fit, since two photos may differ by just that.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+Spell = Callable[[str], str]
+
+
+def explain_names(missing: Collection[str], there: Collection[str]) -> str | None:
+    """A sentence on which other spelling finds most of the missing names, with a name of each side; None: none does.
+
+    Args:
+        missing: Names that a file lists, and that are not in the folder.
+        there: Names in the folder that nothing lists.
+    """
+    best: tuple[int, str, str, str] = (0, "", "", "")
+    for words, of_file, of_folder in _ways(missing):
+        wanted, found = Counter(map(of_file, missing)), Counter(map(of_folder, there))
+        fitting = [name for name in missing if wanted[of_file(name)] == found[of_file(name)] == 1]
+        if len(fitting) > best[0]:
+            in_folder = next(name for name in there if of_folder(name) == of_file(fitting[0]))
+            best = len(fitting), words, fitting[0], in_folder
+    count, words, written, in_folder = best
+    if not count:
+        return None
+    return (
+        f"the file says {written!r}, the folder holds {in_folder!r}: {words} {count} of {len(missing)} fit; "
+        "write the names so, or give the folder that they are relative to"
+    )
+
+
+def show_names(missing: Collection[str], there: Collection[str]) -> str:
+    """`explain_names`, or else a name of each side."""
+    if not missing or not there:
+        return "give the folder that its file_names are relative to"
+    return explain_names(missing, there) or (
+        f"the file says {min(missing)!r} for one, the folder holds {min(there)!r}: give the folder that its file_names "
+        "are relative to"
+    )
+
+
+def _same(name: str) -> str:
+    return name
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _decoded(name: str) -> str:
+    return unquote(_slashed(name))
+
+
+def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
+    """Words, and how names of the file and of the folder are spelled, the least change first."""
+    yield "with / in place of \\", _slashed, _same
+    yield "URL-decoded,", unquote, _same
+    yield "URL-decoded and with / in place of \\", _decoded, _same
+    yield "in one form of Unicode (NFC)", lambda name: _nfc(_decoded(name)), _nfc
+    yield "without regard to upper and lower case", lambda name: _nfc(_decoded(name)).casefold(), _cased
+    for depth in range(1, max((len(PurePosixPath(_decoded(name)).parts) for name in missing), default=0)):
+        folders = "its first folder" if depth == 1 else f"the first {depth} folders"
+        yield f"without {folders}", partial(_without, depth), _same
+    yield (
+        "with another suffix",
+        lambda name: without_suffix(_cased(_decoded(name))),
+        lambda name: without_suffix(_cased(name)),
+    )
+    yield "by the base name", lambda name: PurePosixPath(_decoded(name)).name, lambda name: PurePosixPath(name).name
+    yield (
+        "by the base name, whatever the case and the suffix,",
+        lambda name: without_suffix(PurePosixPath(_cased(_decoded(name))).name),
+        lambda name: without_suffix(PurePosixPath(_cased(name)).name),
+    )
+
+
+def without_suffix(name: str) -> str:
+    """`a/1` of `a/1.jpg`."""
+    before, dot, suffix = name.rpartition(".")
+    return before if dot and "/" not in suffix else name
+
+
+def _without(depth: int, name: str) -> str:
+    return "/".join(PurePosixPath(_decoded(name)).parts[depth:])
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _cased(name: str) -> str:
+    return _nfc(name).casefold()
