@@ -15,12 +15,14 @@ _LINES = {
     "coco": "COCO: one JSON file, its file_names relative to the images' folder.",
     "voc": "Pascal VOC: XML files in Annotations/, images in JPEGImages/; or both in one folder.",
     "yolo": "YOLO: text files beside the images, or in labels/ beside images/; names in data.yaml or classes.txt.",
+    "labelme": "labelme: N.json beside N.jpg; rectangles, circles and polygons become boxes.",
 }
 _ANNOTATIONS = {
     "agar": None,
     "coco": "The COCO file; default: the only *.json in the images' folder.",
     "voc": "Folder of the XML files; default: Annotations/, else the images' folder.",
     "yolo": "Folder of the text files, or the file with the classes' names; default: looked for.",
+    "labelme": "Folder of the JSON files; default: the images' folder.",
 }
 _OVERWRITE = (
     "Replace labels that a person made or changed by those of the annotations, in the field ground_truth only. Other "

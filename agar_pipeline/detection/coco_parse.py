@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.coco_ids import WHOLE, IdError, Ids, quote, without_root
+from agar_pipeline.detection.foreign_formats import name_json
+from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.text_files import TextFileError, read_json
 
@@ -76,6 +78,8 @@ def _load(path: Path) -> Any:
 
 
 def _columns(plain: Any) -> dict[str, Any]:
+    if (foreign := name_json(plain)) is not None:
+        raise _NotCocoError(f"this is {foreign.name}: {foreign.next_step}")
     if not isinstance(plain, dict):
         raise _NotCocoError(f"it holds a {type(plain).__name__}, not an object with images, annotations, categories")
     images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
@@ -93,7 +97,7 @@ def _columns(plain: Any) -> dict[str, Any]:
         "annotation_ids": _annotation_ids(annotations),
         "annotation_image_ids": _links(image_ids, annotations, "image_id"),
         "annotation_category_ids": _links(category_ids, annotations, "category_id"),
-        "boxes_xywh": _boxes(_column(annotations, "annotations", "bbox"), "annotations"),
+        "boxes_xywh": _upright(_boxes(_column(annotations, "annotations", "bbox"), "annotations"), annotations),
         "iscrowd": _crowds([row.get("iscrowd", 0) for row in annotations]),
         "category_ids": _whole(category_ids.numbers_of(_column(categories, "categories", "id")), "categories", "id"),
         "class_names": tuple(_texts(categories, "categories", "name")),
@@ -212,6 +216,14 @@ def _boxes(boxes: list[Any], name: str) -> np.ndarray:
         return np.array(boxes, dtype=np.float64).reshape(-1, 4)
     except OverflowError:
         raise _NotCocoError(f"{name}[…].bbox has a number of more than 300 digits") from None
+
+
+def _upright(boxes_xywh: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+    """The same, with the box around each that the file states before a turn."""
+    for place, row in enumerate(rows):
+        if "attributes" in row and (degrees := degrees_of(row["attributes"])) and not row.get("segmentation"):
+            boxes_xywh[place] = upright_box(boxes_xywh[place].tolist(), degrees)
+    return boxes_xywh
 
 
 def _result_boxes(boxes: list[Any]) -> np.ndarray:

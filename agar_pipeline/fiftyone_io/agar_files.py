@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agar_pipeline.detection.foreign_formats import AGAR, name_json
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import (
@@ -58,6 +59,9 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
         plain = read_json(json_path)
     except TextFileError as error:
         raise AnnotationError(f"{json_path} {error}: mend it, or remove it with its image") from error
+    foreign = name_json(plain)
+    if foreign is not None and foreign is not AGAR:
+        raise AnnotationError(f"{json_path} is not in AGAR's format, {foreign}")
     if not isinstance(plain, dict):
         raise AnnotationError(f"{json_path} holds a {type(plain).__name__}, AGAR's format is an object: mend it")
     labels, boxes_xywh, uncountable = _annotation(plain, json_path)

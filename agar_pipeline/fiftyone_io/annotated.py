@@ -25,7 +25,7 @@ _RESERVED = frozenset({"id", "tags", "label", "bounding_box", "mask", "mask_path
 """Fields of FiftyOne's detections: an attribute of such a name would be taken for them."""
 _EVERY = 100
 _LARGEST_INTEGER = 2**63 - 1
-Format = Literal["agar", "coco", "voc", "yolo"]
+Format = Literal["agar", "coco", "voc", "yolo", "labelme"]
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 

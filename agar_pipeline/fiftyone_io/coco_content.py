@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from agar_pipeline.coco_ids import IdError, Ids, quote, without_root
+from agar_pipeline.detection.foreign_formats import name_json, name_table
+from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotated import Reading, finite_number, plain_attributes
 from agar_pipeline.text_files import TextFileError, read_json
@@ -48,7 +50,13 @@ class CocoContent:
             plain = read_json(self.path)
         except (OSError, TextFileError) as error:
             reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
+            if table := name_table(self.path):
+                raise AnnotationError(
+                    f"{self.path} is {table}, from which no boxes are read: export them as COCO or Pascal VOC"
+                ) from error
             raise AnnotationError(f"{self.path} {reason}: mend it, or give another with --annotations") from error
+        if (foreign := name_json(plain)) is not None:
+            raise AnnotationError(f"{self.path} is not a COCO file, {foreign}")
         if not isinstance(plain, dict):
             raise AnnotationError(f"{self.path} holds a {type(plain).__name__}, a COCO file is an object: give another")
         return plain
@@ -120,7 +128,7 @@ class CocoContent:
 
         where = f"{self.path}: annotation {entry.get('id')} of {name}"
         try:
-            found = fouc.COCOObject.from_anno_dict(dict(entry))
+            found = fouc.COCOObject.from_anno_dict(_flat(entry))
             label, attributes = found._get_object_label_and_attributes(self.class_names, None, False)
         except (TypeError, ValueError, KeyError) as error:
             known = entry["category_id"] in self.class_names
@@ -132,9 +140,18 @@ class CocoContent:
             raise AnnotationError(f"{where} has the bbox {str(found.bbox)[:60]}, it must be four numbers: mend it")
         if found.iscrowd not in (None, 0, 1):
             raise AnnotationError(f"{where} has iscrowd {str(found.iscrowd)[:20]!r}, it must be 0 or 1: mend it")
+        if (degrees := degrees_of(found.attributes)) and not found.segmentation:
+            box = upright_box(box, degrees)
         kept = plain_attributes({**found.attributes, **attributes})
         score = finite_number(found.score)
         return label, box, kept if score is None else {**kept, "confidence": score}
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, Any]:
+    """With CVAT's `attributes` beside the annotation's own keys, which stay what they are."""
+    attributes = entry.get("attributes")
+    own = {key: value for key, value in entry.items() if key != "attributes"}
+    return {**attributes, **own} if isinstance(attributes, dict) else own
 
 
 def _is_storable(text: str) -> bool:

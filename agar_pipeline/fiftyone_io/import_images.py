@@ -1,8 +1,8 @@
 """Annotated images into a FiftyOne dataset; doing it again changes only what changed.
 
-A reader per format (`agar_files`, `coco_files`, `voc_files`, `yolo_files`) says what is in a folder, `import_plan` what
-that changes. Samples are written as FiftyOne writes them, but in bulk: 86,000 boxes take one second instead of twenty.
-FiftyOne itself makes the dataset and its fields, in a child, where they are not there yet.
+A reader per format (`agar_files`, `coco_files`, `voc_files`, `yolo_files`, `labelme_files`) says what is in a folder,
+`import_plan` what that changes. Samples are written as FiftyOne writes them, but in bulk: 86,000 boxes take one second
+instead of twenty. FiftyOne itself makes the dataset and its fields, in a child, where they are not there yet.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def import_images(
             log(line)
 
     with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
-        if source.format != "agar":  # FiftyOne's parsers are needed
+        if source.format not in ("agar", "labelme"):  # FiftyOne's parsers are needed
             where = {"uri": uri, "home": str(home), "dataset": dataset}
             request = {"do": "import", "source": asdict(source), "overwrite": overwrite, **where}
             return ImportCounts(**run_child(_CHILD, request, listen))

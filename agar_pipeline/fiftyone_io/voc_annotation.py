@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from agar_pipeline.detection.foreign_formats import name_xml
+from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotated import finite_number, plain_attributes
 from agar_pipeline.text_files import TextFileError, read_xml
@@ -45,6 +47,8 @@ def read_voc(path: Path) -> VocAnnotation:
     """
     try:
         root = read_xml(path)
+        if (foreign := name_xml(root.tag)) is not None:
+            raise AnnotationError(f"{path} is not a VOC annotation, {foreign}")
         if root.tag != "annotation":
             raise TextFileError(f"holds <{root.tag[:40]}>, not <annotation>")
         read = VocAnnotation(_size(root), _image_name(root))
@@ -53,8 +57,10 @@ def read_voc(path: Path) -> VocAnnotation:
         for number, entry in enumerate(root.findall("object"), start=1):
             where = f"object {number}"
             read.labels.append(_label(entry, where))
-            read.boxes_xywh.append(_box(entry, where))
-            read.attributes.append(plain_attributes(_attributes(entry)))
+            box, attributes = _box(entry, where), _attributes(entry)
+            degrees = degrees_of(attributes)
+            read.boxes_xywh.append(upright_box(box, degrees) if degrees else box)
+            read.attributes.append(plain_attributes(attributes))
     except _WrongError as error:
         raise AnnotationError(f"{path}: {error}: {_MEND}") from None
     except TextFileError as error:

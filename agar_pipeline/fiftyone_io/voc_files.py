@@ -40,6 +40,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     annotations = by_stem(find_files(xml_root, {".xml"}, reading), xml_root)
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
+        if len(annotations) == 1:
+            read_voc(*next(iter(annotations.values())))  # one for all images is CVAT's own, and is refused by its name
         raise DatasetError(
             f"{len(images)} images in {images_root} and {len(annotations)} XML files in {xml_root}, but no image with "
             "an XML file of its name\n"

@@ -14,7 +14,7 @@ from typing import Any
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.text_files import TextFileError, read_lines, read_yaml
 
-_LISTS = ("classes.txt", "obj.names", "*.names")
+_LISTS = ("classes.txt", "obj.names", "*.names", "darknet.labels", "_darknet.labels")
 _YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _MOST_CLASSES = 10_000
 

@@ -45,6 +45,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     reading = Reading()
     images = by_stem(find_files(images_dir, IMAGE_SUFFIXES, reading), images_dir)
     labels = _find_labels(images_dir, labels_dir, set(images), reading)
+    labels = {stem: path for stem, path in labels.items() if path != annotations}
     pairs = pair_by_stem(images, labels, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(

@@ -12,6 +12,7 @@ from docs.generate import commands_of
 from tests.conftest import edit_samples
 from tests.docs.pages import PAGES, Reader, commands
 from tests.fiftyone_io.test_import_formats import MAKERS
+from tests.fiftyone_io.tool_exports import labelme
 
 ONE_FILE = "PYTEST_ADDOPTS=tests/test_plates.py make test"
 LETTERS = {
@@ -43,6 +44,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     reader.type(["agar run snapshot"])  # and there is a previous one
     for format, make in MAKERS.items():
         make(reader.clone / f"photos_{format}")
+    labelme(reader.clone / "photos_labelme")
     return reader
 
 
@@ -86,7 +88,9 @@ def test_how_to_release(newcomer: Reader) -> None:
 
 @pytest.mark.parametrize("command", examples())
 def test_the_example_of_a_command_runs(command: str, newcomer: Reader) -> None:
-    formats = {f"{format} --images-dir photos": f"{format} --images-dir photos_{format}" for format in MAKERS}
+    formats = {
+        f"{format} --images-dir photos": f"{format} --images-dir photos_{format}" for format in (*MAKERS, "labelme")
+    }
     shorter = {
         "max_seconds=30": "max_seconds=3",
         "--experiment demo": "--experiment mine",

@@ -1,0 +1,97 @@
+"""Files in an annotation tool's own format: which tool's, and what to export there in its place.
+
+Here: telling them by their keys, for readers that want another format. Not here: reading any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class ForeignFormat(NamedTuple):
+    """A format that the reader which met it does not understand."""
+
+    name: str
+    next_step: str
+
+    def __str__(self) -> str:
+        return f"this is {self.name}: {self.next_step}"
+
+
+AGAR = ForeignFormat("AGAR's own format", "agar import agar")
+_LABELME = ForeignFormat("labelme's format", "agar import labelme")
+_LABEL_STUDIO = ForeignFormat("Label Studio's own JSON", "export it there as COCO (Export, COCO)")
+_VIA = ForeignFormat("VIA's own format", "export it there as COCO (Annotation, Export Annotations (COCO format))")
+_VOTT = ForeignFormat("VoTT's own JSON", "choose Pascal VOC there (Export Settings, Provider), and export again")
+_SUPERVISELY = ForeignFormat("Supervisely's own JSON", "run its app Export to COCO on the project")
+_DARWIN = ForeignFormat("V7's Darwin JSON", "convert it: darwin convert coco FILES OUT")
+_CVAT_XML = ForeignFormat("CVAT's own XML", "export it there as COCO 1.0 (Actions, Export task dataset)")
+_DATUMARO = ForeignFormat("Datumaro's own JSON", "export it from CVAT as COCO 1.0 (Actions, Export task dataset)")
+_CREATE_ML = ForeignFormat("CreateML's JSON", "export the dataset as COCO or Pascal VOC")
+_GEO_JSON = ForeignFormat("GeoJSON, as QuPath exports it", "no reader takes it: export COCO or Pascal VOC")
+_RESULTS = ForeignFormat("a list of predictions", "give the file that lists the images and their boxes")
+_FIFTYONE = ForeignFormat(
+    "FiftyOne's own export", "import nothing: name the dataset in a pipeline file (snapshot.dataset)"
+)
+
+_COCO = {"images", "annotations"}
+_OBJECTS: tuple[tuple[set[str], ForeignFormat], ...] = (
+    ({"shapes", "imagePath"}, _LABELME),
+    ({"_via_img_metadata"}, _VIA),
+    ({"metadata", "view", "attribute"}, _VIA),
+    ({"assets", "tags"}, _VOTT),
+    ({"asset", "regions"}, _VOTT),
+    ({"objects", "size"}, _SUPERVISELY),
+    ({"item", "annotations"}, _DARWIN),
+    ({"items", "categories"}, _DATUMARO),
+    ({"features", "type"}, _GEO_JSON),
+    ({"samples"}, _FIFTYONE),
+    ({"classes", "labels"}, _FIFTYONE),
+    ({"labels", "colonies_number"}, AGAR),
+)
+_ROWS: tuple[tuple[set[str], ForeignFormat], ...] = (
+    ({"data", "annotations"}, _LABEL_STUDIO),
+    ({"data", "completions"}, _LABEL_STUDIO),
+    ({"annotation_id", "annotator"}, _LABEL_STUDIO),
+    ({"image", "annotations"}, _CREATE_ML),
+    ({"geometry", "properties"}, _GEO_JSON),
+    ({"image_id", "score"}, _RESULTS),
+)
+_INNER = ({"filename", "regions"}, _VIA)
+"""Of VIA's JSON, whose own keys are names of photos."""
+_TABLES: tuple[tuple[set[str], str], ...] = (
+    ({"filename", "region_shape_attributes"}, "VIA's table"),
+    ({"image", "xmin", "label"}, "VoTT's table"),
+    ({"BX", "BY"}, "ImageJ's table"),
+)
+
+
+def name_json(plain: Any) -> ForeignFormat | None:
+    """The format of what a JSON file holds, by the keys of its object or of the first object in its list."""
+    if isinstance(plain, list):
+        return _find(_ROWS, next((row for row in plain if isinstance(row, dict)), {}))
+    if not isinstance(plain, dict) or plain.keys() >= _COCO:
+        return None
+    inner = next(iter(plain.values()), None)
+    return _find(_OBJECTS, plain) or (_find((_INNER,), inner) if isinstance(inner, dict) else None)
+
+
+def name_xml(root: str) -> ForeignFormat | None:
+    """The format of an XML file, by its root: CVAT writes one `annotations` for all images."""
+    return _CVAT_XML if root == "annotations" else None
+
+
+def name_table(path: Path) -> str | None:
+    """Whose table a file is, by its columns; None for what is no table."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline(1000)
+    columns = {column.strip().strip("\"'#") for column in header.replace("\t", ",").split(",")}
+    return next((table for wanted, table in _TABLES if wanted <= columns), "a table")
+
+
+def _find(known: tuple[tuple[set[str], ForeignFormat], ...], keys: Collection[str]) -> ForeignFormat | None:
+    return next((found for wanted, found in known if all(key in keys for key in wanted)), None)
