@@ -1,4 +1,4 @@
-"""`make acceptance`: every case in full, a table, and the score.
+"""`make acceptance`: every case in full, a table, and the score; before it that of files and settings of others.
 
 Some of them: `python -m tests.acceptance -k 'case_41 or case_42'`.
 """
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.acceptance.cases import CASES, Case
+from tests.acceptance.files_of_others import POINTS, PointsBoard, files_to_run
 
 FULL = {
     "AGAR_ACCEPTANCE": "full",
@@ -24,6 +25,7 @@ FULL = {
 FUZZERS = (
     *("tests/detection/test_coco_fuzz.py", "tests/fiftyone_io/test_import_fuzz.py", "tests/test_config_fuzz.py"),
     *("tests/fiftyone_io/test_import_property.py", "tests/fiftyone_io/test_loss_property.py"),
+    "tests/fiftyone_io/test_import_ways.py",
 )
 ENOUGH = 0.95
 
@@ -64,16 +66,31 @@ class Scoreboard:
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+def show_points(grades: dict[str, tuple[int, str]]) -> None:
+    table = Table("of others", "what is read right, or refused with the reason", "result", "points")
+    words = {1: "as described", 0: "no", -1: "SILENTLY WRONG"}
+    for name, (grade, reason) in grades.items():
+        result = f"{words[grade]}: {reason}" if reason else words[grade]
+        table.add_row(name, POINTS[name].claim, result, str(grade))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
 def main() -> int:
     os.environ.update({name: os.environ.get(name, value) for name, value in FULL.items()})
-    board = Scoreboard()
+    board, points = Scoreboard(), PointsBoard()
     here = str(Path(__file__).parent)
     options = ["-vv", "--timeout", "1800", "--numprocesses", "2", "--dist", "worksteal", "--durations", "30"]
-    code = pytest.main([*options, here, *FUZZERS, *sys.argv[1:]], plugins=[board])
+    chosen = [here, *FUZZERS, *files_to_run(FUZZERS)]
+    code = pytest.main([*options, *chosen, *sys.argv[1:]], plugins=[board, points])
     board.show()
+    grades = points.grades()
+    if grades:
+        show_points(grades)
+        print(f"files and settings of others: {sum(grade for grade, _ in grades.values())}/{len(grades)}")
     print(f"score: {board.points():g}/{board.total()}")
-    lost = any(grade < 0 for grade, _ in board.grades.values())
-    return int(board.points() < ENOUGH * board.total() or lost or code not in (0, 1))
+    lost = any(grade < 0 for grade, _ in (*board.grades.values(), *grades.values()))
+    missed = sum(grade for grade, _ in grades.values()) < ENOUGH * len(grades)
+    return int(board.points() < ENOUGH * board.total() or missed or lost or code not in (0, 1))
 
 
 if __name__ == "__main__":
