@@ -33,7 +33,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--min-box-side", default=2.0, type=click.FloatRange(min=0), show_default=True, help="Pixels.")
 @click.option(
     "--max-flawed-share",
-    default=0.1,
+    default=0.05,
     type=click.FloatRange(0, 1),
     show_default=True,
     help="More boxes than this that break one rule are misread as a whole.",

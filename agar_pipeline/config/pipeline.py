@@ -76,7 +76,7 @@ class BboxReportConfig:
     """Rule → action, for every rule."""
     min_box_side_px: BoxSide = 2.0
     max_missing_share: Share = 0.01
-    max_flawed_share: Share = 0.1
+    max_flawed_share: Share = 0.05
 
 
 def _default_split(before: dict[str, Any]) -> SplitConfig:
@@ -107,7 +107,7 @@ class PipelineConfig:
     truncated JPEG), `skip` only looks whether they are there."""
     max_missing_share: Share = 0.01
     """More missing images than this fail, even with `missing_image: drop_image`: mostly a folder is not there."""
-    max_flawed_share: Share = 0.1
+    max_flawed_share: Share = 0.05
     """More boxes of a part than this that break one rule (that leave their pictures, are too small, without area or
     drawn twice) break the rule `misread_boxes`: mostly the file is read in another convention than it was written."""
     media: Media = "reference"

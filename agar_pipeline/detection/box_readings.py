@@ -20,7 +20,7 @@ _UNITS = (("shares of the picture", 1.0), ("percent of the picture", 100.0), ("t
 _AS_UNIT = 0.03
 """A picture whose sides differ from the unit by less: in one of 1,000 px, thousandths are pixels."""
 _FILLED = 0.7
-"""Boxes that reach so far, as pixels, are not looked at in a unit of the picture."""
+"""Share of width and height that the boxes of many pictures reach over, where they are read right."""
 _OTHER_SCALE = 1.05
 _SAME_IN_BOTH = 1.25
 
@@ -57,6 +57,7 @@ def read_in_units(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReadin
 def read_in_forms(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
     """The boxes as whatever else four numbers of pixels may be; arguments as of `read_in_units`."""
     yield from _straight_forms(boxes)
+    yield from _misplaced_forms(boxes)
     yield from _other_origins(boxes, np.asarray(sizes_wh, dtype=np.float64))
     yield from _swapped_forms(boxes)
 
@@ -67,6 +68,15 @@ def _straight_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
         {
             "corners (xmin, ymin, xmax, ymax)": (a, b, c - a, d - b),
             "the centre, then width and height": (a - c / 2, b - d / 2, c, d),
+        }
+    )
+
+
+def _misplaced_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
+    """What a reader makes of other numbers than it expects."""
+    a, b, c, d = boxes.T
+    yield from _named(
+        {
             "the top-left corner, which was taken for the centre": (a + c / 2, b + d / 2, c, d),
             "corners, which were taken for the centre, width and height": (a + c / 2, b + d / 2, c / 2 - a, d / 2 - b),
             "width and height, which were taken for the right and lower edge": (a, b, a + c, b + d),
@@ -122,9 +132,9 @@ def find_fitting(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) ->
         return None
     as_written = lie_inside(boxes, sizes_wh, shortest_px).mean()
     needed = min(max(_FITS, as_written + _BETTER_BY), 1.0) * len(boxes)
-    in_forms = list(read_in_forms(boxes, sizes_wh))
-    filling = [each for each in in_forms if min(farthest_reach(each.boxes_xywh, sizes_wh)) > _FILLED]
-    for readings in (filling, read_in_units(boxes, sizes_wh), in_forms, _at_reach(boxes, sizes_wh)):
+    in_forms, in_units = list(read_in_forms(boxes, sizes_wh)), list(read_in_units(boxes, sizes_wh))
+    forms_first = (_filling(in_forms, sizes_wh), _filling(in_units, sizes_wh), _at_reach(boxes, sizes_wh))
+    for readings in (*forms_first, in_units, in_forms):
         if (best := _best(readings, sizes_wh, shortest_px)) is not None and best[1] >= needed:
             return best
     return None
@@ -132,10 +142,8 @@ def find_fitting(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) ->
 
 def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> str:
     """The words of the reading in which boxes that all lie near the origin would fill their pictures."""
-    in_units = read_in_units(boxes, sizes_wh)
-    filling = [each for each in in_units if min(farthest_reach(each.boxes_xywh, sizes_wh)) > _FILLED]
-    best = _best(filling, sizes_wh, shortest_px)
-    if best is not None and best[1] == len(boxes):
+    best = _best(_filling(read_in_units(boxes, sizes_wh), sizes_wh), sizes_wh, shortest_px)
+    if best is not None and best[1] >= _FITS * len(boxes):
         return best[0]
     return read_at_scale(boxes, max(farthest_reach(boxes, sizes_wh))).words
 
@@ -146,6 +154,11 @@ def lie_inside(boxes_xywh: np.ndarray, sizes_wh: np.ndarray, shortest_px: float)
     low, far = boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]
     fits = (low >= -slack).all(axis=1) & (far <= sizes_wh + slack).all(axis=1)
     return fits & (boxes_xywh[:, 2:] >= shortest_px).all(axis=1)
+
+
+def _filling(readings: Iterable[BoxReading], sizes_wh: np.ndarray) -> list[BoxReading]:
+    """Those whose boxes reach over most of their pictures, as colonies do."""
+    return [each for each in readings if min(farthest_reach(each.boxes_xywh, sizes_wh)) > _FILLED]
 
 
 def _at_reach(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:

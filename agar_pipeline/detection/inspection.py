@@ -23,7 +23,7 @@ from agar_pipeline.detection.missing_names import explain_missing
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
 """Rules that an import and a pipeline keep by themselves: they number classes from 1, whatever the file does."""
-MAX_FLAWED_SHARE = 0.1
+MAX_FLAWED_SHARE = 0.05
 """As in a pipeline file."""
 
 
