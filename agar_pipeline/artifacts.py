@@ -188,7 +188,7 @@ class SmokeRun(Artifact):
     """Proof that one step of the training works from end to end."""
 
     asset: ClassVar = "smoke_run"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     inputs: ClassVar = ("coco_cache", "bbox_report")
     reads: ClassVar = {"bbox_report": ("verdict.json",)}
     files: ClassVar = ("smoke.json", "profile.json")

@@ -4,7 +4,8 @@ The same split, the same seconds on the same cores, by turns; both are scored by
 threshold that counts best on val. The peer is AGPL and never a dependency: it is installed into a folder of its own.
 
 `make bench NAME=peer` takes 60 s of each on generated plates; PEER_SECONDS="60 180 600", PEER_SEEDS="0 1 2" and
-PEER_DATA="FOLDER …" (photos `N.jpg` beside AGAR's `N.json`) ask for more.
+PEER_DATA="FOLDER …" (photos `N.jpg` beside AGAR's `N.json`; `generated` for those plates) ask for more. With
+PEER_RESULTS=FILE each run adds a line to it, and what it holds already is not run again: all of it takes four hours.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ EXPERIMENT = ["data=auto", "trainer=cpu_minute"]
 def main() -> None:
     budgets = [float(word) for word in os.environ.get("PEER_SECONDS", "60").split()]
     seeds = [int(word) for word in os.environ.get("PEER_SEEDS", "0").split()]
+    known = _known_results()
     with tempfile.TemporaryDirectory() as name:
         site = _install_peer(Path(name) / "peer")
         for folder in _datasets(Path(name)):
@@ -47,20 +49,37 @@ def main() -> None:
             for seconds in budgets:
                 for seed in seeds:
                     for who, do in (("ours", _run_ours), ("peer", _run_peer)):
-                        scores = do(prepared, seconds, seed, site)
+                        name_of_run = f"{folder.name} {seconds:g} s seed {seed} {who}"
+                        scores = known.get(name_of_run) or do(prepared, seconds, seed, site)
+                        _remember(known, name_of_run, scores)
                         found.setdefault((who, seconds), []).append(scores)
-                        print(f"{folder.name} {seconds:g} s seed {seed} {who}: {_words(scores)}", flush=True)
+                        print(f"{name_of_run}: {_words(scores)}", flush=True)
             _report(folder.name, budgets, found)
 
 
+def _known_results() -> dict[str, dict[str, float]]:
+    """Name of a run → its scores, of earlier calls."""
+    file = Path(os.environ.get("PEER_RESULTS", ""))
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return {plain.pop("run"): plain for plain in map(json.loads, lines)}
+
+
+def _remember(known: dict[str, dict[str, float]], run: str, scores: dict[str, float]) -> None:
+    if run not in known and (file := os.environ.get("PEER_RESULTS")):
+        with Path(file).open("a") as lines:
+            lines.write(json.dumps({"run": run} | scores) + "\n")
+    known[run] = scores
+
+
 def _datasets(scratch: Path) -> Iterator[Path]:
-    given = os.environ.get("PEER_DATA", "").split()
-    yield from (Path(folder) for folder in given)
-    if not given:
+    for word in os.environ.get("PEER_DATA", "generated").split():
+        if word != "generated":
+            yield Path(word)
+            continue
         from agar_pipeline.plates import generate_plates
 
-        generate_plates(scratch / "generated", 40, size_px=2048, seed=3, colonies_per_plate=(5, 90))
-        yield scratch / "generated"
+        generate_plates(scratch / word, 40, size_px=2048, seed=3, colonies_per_plate=(5, 90))
+        yield scratch / word
 
 
 def _install_peer(site: Path) -> Path:

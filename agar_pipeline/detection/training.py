@@ -68,6 +68,7 @@ def train(
     log: Callable[[str], None],
     *,
     most_boxes: int | None = None,
+    all_columns: CocoColumns | None = None,
     points: ResumePoints | None = None,
 ) -> TrainingOutcome:
     """Train a detector. Under torchrun every rank calls this; only rank 0 writes.
@@ -80,6 +81,7 @@ def train(
         out_dir: Receives `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and `metrics.csv`.
         log: Told how it goes, at most about every three seconds.
         most_boxes: Boxes in the fullest image to reckon with; default: of both parts.
+        all_columns: All of train, where `train_columns` is a part of it: what the model and the data are fitted to.
         points: Where an interrupted training is gone on from; none: it is not kept.
 
     Raises:
@@ -94,13 +96,15 @@ def train(
         log(warning)
     with determinism(config.trainer):
         L.seed_everything(config.seed, verbose=False)
-        config = fit_config(config, train_columns)
-        log(f"{say_choice(config, train_columns)}; {say_limit(config.trainer)}")
-        if seams := warn_of_seams(config.data, train_columns):
+        fitted_to = train_columns if all_columns is None else all_columns
+        config = fit_config(config, fitted_to)
+        words = say_choice(config, fitted_to)
+        log(f"{words}; {say_limit(config.trainer)}")
+        if seams := warn_of_seams(config.data, fitted_to):
             log(seams)
-        spec = fit_spec(config, train_columns, val_columns, most_boxes)
+        spec = fit_spec(config, fitted_to, val_columns, most_boxes)
         work_dir = out_dir if points is None else points.folder
-        conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site)
+        conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site, words)
         conductor.tell, conductor.points = log, points
         _fit(config, conductor, loader, site)
     if site.world.rank == 0:
@@ -143,6 +147,7 @@ def _assemble(
     work_dir: Path,
     spec: DetectorSpec,
     site: Site,
+    data_words: str,
 ) -> tuple[Conductor, DataLoader]:
     """Data, model and bookkeeping put together; and the loader of this rank's batches."""
     dataset = DetectionDataset(train_columns, images_dir, config.data.image_side, config.data, config.seed)
@@ -163,7 +168,7 @@ def _assemble(
             trainer=config.trainer,
             resolved=(site.accelerator, site.precision),
             is_first_rank=site.world.rank == 0,
-            data_words=say_choice(config, train_columns),
+            data_words=data_words,
         ),
         metrics=MetricsLog(),
         average=WeightAverage(detector, config.optimizer.ema_decay) if config.optimizer.ema_decay else None,

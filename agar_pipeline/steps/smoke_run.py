@@ -51,7 +51,8 @@ def build(
     config = fit_config(config, train_columns)
     batch, few = _fullest_images(train_columns, config.data.batch), _fullest_images(val_columns, SMOKE_VAL_IMAGES)
     scratch = out_dir / "smoke"
-    outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, most_boxes=_most_boxes(coco_cache))
+    fitting: dict[str, Any] = {"most_boxes": _most_boxes(coco_cache), "all_columns": train_columns}
+    outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, **fitting)
     if os.environ.get("RANK", "0") != "0":
         return
     metrics, look_s = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)

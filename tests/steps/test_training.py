@@ -14,6 +14,8 @@ import torch
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
 from agar_pipeline.config import EvaluationConfig, ExperimentConfig, ModelConfig, load_experiment, to_plain
+from agar_pipeline.detection.coco import read_coco
+from agar_pipeline.detection.data_choice import say_choice
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.fitting import make_spec
 from agar_pipeline.detection.model import build_detector
@@ -95,7 +97,9 @@ def test_smoke_run_proves_a_round_trip_and_leaves_three_files(
     assert profile["forecast"]["steps"] == 3, "of the training, not of the smoke step"
     assert profile["forecast"]["disk_bytes"] > 1e6
     assert profile["forecast"]["peak_memory_bytes"] > 1e8
-    assert smoke["data"].startswith("photos scaled to 96 px: a colony is ")
+    of_all = say_choice(small().smoke_run, read_coco(coco_cache.json_path("train")))
+    assert smoke["data"] == of_all, "of all of train, not of the images of the step"
+    assert of_all.startswith("photos scaled to 96 px: a colony is ")
     again = _empty(tmp_path, "again")  # of a longer training, for which the same smoke run stands
     smoke_run.build(small("trainer.max_steps=30").smoke_run, again, print, coco_cache, bbox_report)
     assert (again / "smoke.json").read_bytes() == (out_dir / "smoke.json").read_bytes()
