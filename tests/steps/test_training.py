@@ -17,7 +17,7 @@ from agar_pipeline.config import EvaluationConfig, ExperimentConfig, ModelConfig
 from agar_pipeline.detection.coco import read_coco
 from agar_pipeline.detection.data_choice import say_choice
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.fitting import make_spec
+from agar_pipeline.detection.fitting import fit_config, make_spec
 from agar_pipeline.detection.model import build_detector
 from agar_pipeline.detection.predict import Predictor
 from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, TrainingError
@@ -97,7 +97,8 @@ def test_smoke_run_proves_a_round_trip_and_leaves_three_files(
     assert profile["forecast"]["steps"] == 3, "of the training, not of the smoke step"
     assert profile["forecast"]["disk_bytes"] > 1e6
     assert profile["forecast"]["peak_memory_bytes"] > 1e8
-    of_all = say_choice(small().smoke_run, read_coco(coco_cache.json_path("train")))
+    columns = read_coco(coco_cache.json_path("train"))
+    of_all = say_choice(fit_config(small().smoke_run, columns), columns)
     assert smoke["data"] == of_all, "of all of train, not of the images of the step"
     assert of_all.startswith("photos scaled to 96 px: a colony is ")
     again = _empty(tmp_path, "again")  # of a longer training, for which the same smoke run stands
