@@ -31,19 +31,21 @@ class Snapshot(Artifact):
     """Images and boxes of a FiftyOne dataset or view, frozen."""
 
     asset: ClassVar = "snapshot"
-    code_version: ClassVar = "3"
+    code_version: ClassVar = "4"
     inputs: ClassVar = ("fiftyone_dataset",)
     files: ClassVar = ("images.parquet", "boxes.parquet", "image_ids.parquet", "dataset.json")
     unhashed: ClassVar = ("dataset.json",)
 
     def images(self) -> pd.DataFrame:
-        """One row per image: image_id, sample_id, path, width, height, size_bytes, sha256.
+        """One row per image: image_id, sample_id, path, width, height, size_bytes, sha256, labelled.
 
-        Tags are no content: what a split reads of them is in `image_ids`.
+        Tags are no content: what a split reads of them is in `image_ids`. Snapshots of versions before 4 do not know
+        what is labelled, and took everything to be.
         """
         import pandas as pd
 
-        return pd.read_parquet(self.root / "images.parquet")
+        images = pd.read_parquet(self.root / "images.parquet")
+        return images if "labelled" in images else images.assign(labelled=True)
 
     def image_ids(self) -> pd.DataFrame:
         """One row per image: image_id, sample_id, and the columns of `SnapshotConfig.image_columns` under those names:
@@ -59,7 +61,8 @@ class Snapshot(Artifact):
         return pd.read_parquet(self.root / "boxes.parquet")
 
     def dataset(self) -> dict[str, Any]:
-        """dataset (name), images_dir, images, boxes, labels (counts), source_version (what was read)."""
+        """dataset (name), images_dir, images, boxes, unlabelled (images), labels (counts), source_version (what was
+        read)."""
         return self._json("dataset.json")
 
 
@@ -68,7 +71,7 @@ class Split(Artifact):
     """Which part each image is in."""
 
     asset: ClassVar = "split"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     inputs: ClassVar = ("snapshot",)
     reads: ClassVar = {"snapshot": ("image_ids.parquet",)}
     files: ClassVar = ("split.parquet", "split.json", "duplicates.parquet", "report.html")
@@ -96,7 +99,7 @@ class CocoCache(Artifact):
     """Plain COCO files, one per part, that need neither FiftyOne nor a database."""
 
     asset: ClassVar = "coco_cache"
-    code_version: ClassVar = "3"
+    code_version: ClassVar = "4"
     inputs: ClassVar = ("snapshot", "split")
     reads: ClassVar = {"split": ("split.parquet",)}
     files: ClassVar = (
@@ -117,7 +120,8 @@ class CocoCache(Artifact):
         return [part for part in ("train", "val", "test") if self.json_path(part).exists()]
 
     def dataset(self) -> dict[str, Any]:
-        """images_dir, class_map, class_names, media, and counts per part."""
+        """images_dir, class_map, class_names, by_spelling (label → the class that it was taken for), media, and counts
+        per part."""
         return self._json("dataset.json")
 
     @property

@@ -111,6 +111,7 @@ def read_folder(
         "images_dir": str(config.images_path()),
         "images": content.samples,
         "boxes": content.boxes,
+        "unlabelled": content.unlabelled,
         "labels": labels.sorted(),
     }
     (out_dir / "dataset.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
@@ -241,4 +242,5 @@ def _join(parsed: list[CocoColumns], names: list[str], order: np.ndarray) -> Col
             attributes=pa.nulls(len(labels), pa.string()),
             boxes_xywh=boxes_xywh,
         ),
+        labelled=np.concatenate([columns.labelled for columns in parsed])[order],
     )

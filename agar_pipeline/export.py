@@ -8,16 +8,25 @@ reading or splitting, and the files in the folder (`export_folder`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from agar_pipeline.artifacts import Artifact, CocoCache, Snapshot
 from agar_pipeline.building import build_node, build_snapshot
 from agar_pipeline.chain import pipeline_nodes
-from agar_pipeline.config import PipelineConfig, SnapshotConfig, Spellings, SplitConfig
+from agar_pipeline.config import (
+    PipelineConfig,
+    SnapshotConfig,
+    Spellings,
+    SplitConfig,
+    UnlabelledPolicy,
+    class_map_of,
+    is_blank,
+    tell_alike,
+)
 from agar_pipeline.config.media import Media, check_media
-from agar_pipeline.errors import ConfigError
+from agar_pipeline.errors import ConfigError, DatasetError
 from agar_pipeline.export_folder import PURPOSE, write_export
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals
@@ -41,6 +50,8 @@ class Exported:
     """Labels of no class → boxes that were left out."""
     absent: list[str]
     """Asked-for classes without a box."""
+    notes: list[str]
+    """Which labels were taken for which class, which stand apart, and why some are left out; sentences."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ def export_coco(
     home: Path,
     log: Log,
     own: ExportMedia = ExportMedia(),
+    unlabelled: UnlabelledPolicy = "leave_out",
 ) -> Exported:
     """Write `coco/<part>.json` and `dataset.json` into `out_dir`.
 
@@ -80,35 +92,58 @@ def export_coco(
         home: Holds the embedded database, and what is built on the way.
         log: Told what the steps tell.
         own: Whether `out_dir` gets photos of its own, in `images`.
+        unlabelled: What becomes of images that nobody has labelled yet, as in `PipelineConfig`.
 
     Raises:
         PipelineError: whatever the steps raise; `out_dir` is as it was.
         StorageError: `out_dir` holds files of others or photos of a dataset in the way, or cannot be written.
     """
     OwnFolder(out_dir, PURPOSE).require_alone()
+    if blank := [name for name in classes if is_blank(name)]:
+        raise ConfigError(f"--classes {blank[0]!r} names nothing: give the names of the classes, or leave it out")
     # unknown labels are left out here and named; without classes of the user's own there are none
     pipeline = PipelineConfig(
-        "export", snapshot, {}, split, box_policy={"unknown_class": "drop_box"}, media=own.media, max_side=own.max_side
+        "export",
+        snapshot,
+        {},
+        split,
+        box_policy={"unknown_class": "drop_box"},
+        unlabelled=unlabelled,
+        media=own.media,
+        max_side=own.max_side,
     )
     store = Store(home)
     node = pipeline_nodes(pipeline, {})[Key("snapshot")]
     taken: Snapshot = build_snapshot(
         store, node, lambda: observe_source(node.config, home).version, log, repoint=False
     ).artifact
-    labels = taken.dataset()["labels"]
+    labels, without_labels = taken.dataset()["labels"], taken.dataset()["unlabelled"]
+    if without_labels and unlabelled == "fail":
+        raise DatasetError(
+            f"nobody has labelled {without_labels} of {taken.dataset()['images']} images yet\n"
+            "label them, or choose what becomes of them: --unlabelled leave_out, or keep for empty plates"
+        )
     class_map = class_map_of(classes or sorted(labels))
     pipeline = dataclasses.replace(pipeline, class_map=class_map)
     cache = _build_cache(store, pipeline, taken, log)
     originals = Originals(_originals(snapshot, split, taken, out_dir, home))
     images_dir, paths = write_export(cache, OwnFolder(out_dir, PURPOSE, originals), own.media, log)
-    spellings = Spellings(class_map)
+    match = Spellings(class_map).match(labels)
+    unnamed = taken.dataset()["boxes"] - sum(labels.values())
+    left_out = {label: count for label, count in labels.items() if label not in match.category_ids}
     return Exported(
         json_paths=paths,
         counts=cache.dataset()["parts"],
         images_dir=images_dir,
         class_names=cache.class_names,
-        left_out={label: count for label, count in labels.items() if spellings.category_id(label) is None},
-        absent=[name for name in classes if not _spelt(name, labels, spellings)],
+        left_out=left_out,
+        absent=[name for name in classes if class_map[name] not in match.category_ids.values()],
+        notes=[
+            *match.tell_merged(),
+            *tell_alike(class_map),
+            *(f"{count} boxes left out: {match.explain_unknown(label)}" for label, count in left_out.items()),
+            *([f"{unnamed} boxes left out: they have no label"] if unnamed else []),
+        ],
     )
 
 
@@ -135,17 +170,3 @@ def _originals(
     yield from split.lists.values()
     if out_dir.is_dir() and any(out_dir.iterdir()):
         yield from known_photos(snapshot, home)
-
-
-def class_map_of(names: tuple[str, ...] | list[str]) -> dict[str, int]:
-    """Ids 1…K in the order given; spellings of one name share the id of the first."""
-    class_map: dict[str, int] = {}
-    for name in names:
-        known = Spellings(class_map).category_id(name)
-        class_map[name] = known if known is not None else len(set(class_map.values())) + 1
-    return class_map
-
-
-def _spelt(name: str, labels: Mapping[str, int], spellings: Spellings) -> set[str]:
-    """The labels that mean the same class as a name."""
-    return {label for label in labels if spellings.category_id(label) == spellings.category_id(name)}

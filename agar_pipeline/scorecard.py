@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agar_pipeline.errors import ConfigError, TrainingError
+from agar_pipeline.errors import ConfigError
 from agar_pipeline.published import PICTURES
 
 EVALUATION_FILES = ("metrics.json", "predictions.json", "matches.parquet", "report.html", PICTURES)
@@ -43,19 +43,22 @@ def evaluate_checkpoint(
     The score threshold is the checkpoint's own, unless another is given: never one chosen on these images.
 
     Raises:
-        TrainingError: the model's classes are not those of the COCO file.
+        TrainingError: the model and the COCO file share no class, by their names.
     """
+    from agar_pipeline.detection.class_agreement import agree_on_classes
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.predict import Predictor
 
     columns = read_coco(coco_json)
     columns.require_images(coco_json)
     predictor = Predictor.load(checkpoint, accelerator)
-    _require_classes(checkpoint, predictor, coco_json, columns)
+    agreement = agree_on_classes(checkpoint, predictor.class_names, predictor.category_ids, coco_json, columns)
+    for note in agreement.notes:
+        log(f"note: {note}")
     detections = predictor.predict(columns, images_dir, num_workers, log)
     write_evaluation(
-        columns,
-        detections,
+        agreement.columns,
+        agreement.renumber(detections),
         images_dir,
         out_dir,
         score_threshold=score_threshold or predictor.chosen_threshold(),
@@ -78,7 +81,10 @@ def evaluate_predictions(
     pictures: int = 12,
     score_threshold: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Score a file in COCO results format and write the files of an evaluation; returns the metrics.
+    """Score a file of predictions and write the files of an evaluation; returns the metrics.
+
+    In COCO's results format they have the COCO file's own ids; a COCO file with scores, as `agar predict` writes it, is
+    matched with it by the names of images and classes.
 
     Without a score threshold it is chosen on these very images, and the page says so.
 
@@ -89,6 +95,7 @@ def evaluate_predictions(
     """
     from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.detection.detections import read_detections
+    from agar_pipeline.detection.predicted_file import is_predicted, read_predicted
 
     if score_threshold is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
         raise ConfigError(
@@ -97,9 +104,16 @@ def evaluate_predictions(
         )
     columns = read_coco(coco_json)
     columns.require_images(coco_json)
+    if is_predicted(predictions):
+        predicted = read_predicted(predictions, coco_json, columns)
+        columns, detections = predicted.columns, predicted.detections
+        for note in predicted.notes:
+            log(f"note: {note}")
+    else:
+        detections = read_detections(predictions)
     return write_evaluation(
         columns,
-        read_detections(predictions),
+        detections,
         images_dir,
         out_dir,
         score_threshold=score_threshold,
@@ -108,18 +122,6 @@ def evaluate_predictions(
         log=log,
         from_file=True,
     )
-
-
-def _require_classes(checkpoint: Path, predictor: Predictor, coco_json: Path, columns: CocoColumns) -> None:
-    own = dict(zip(predictor.category_ids.tolist(), predictor.class_names, strict=True))
-    theirs = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
-    other = {i: name for i, name in own.items() if theirs.get(i) != name}
-    if other:
-        i, name = next(iter(other.items()))
-        raise TrainingError(
-            f"{checkpoint} means {name!r} by category {i}, {coco_json} means {theirs.get(i, 'nothing')!r}: "
-            "give a COCO file that was made with the same class map"
-        )
 
 
 def write_evaluation(

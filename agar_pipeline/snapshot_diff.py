@@ -79,6 +79,10 @@ class SnapshotDiff:
     """Same sample, whose file was missing and is there again."""
     files_moved: tuple[ImageChange, ...]
     """Same sample, other path."""
+    images_labelled: tuple[ImageChange, ...]
+    """Nobody had looked at them before; an empty plate is labelled, too."""
+    images_unlabelled: tuple[ImageChange, ...]
+    """The other way round."""
     boxes: tuple[BoxChange, ...]
     boxes_reordered: tuple[ImageChange, ...]
     """The same boxes in another order."""
@@ -115,6 +119,7 @@ def diff_tables(before: SnapshotTables, after: SnapshotTables) -> SnapshotDiff:
     were = old.loc[both.index]
     photos = compare_photos(were, both)
     moved = both["path"] != were["path"]
+    now, then = (side["labelled"].to_numpy(bool) for side in (both, were))
     boxes, reordered = _diff_boxes(_group(before, both.index), _group(after, both.index), both)
     return SnapshotDiff(
         images_added=_image_changes(None, new.loc[~new.index.isin(old.index)]),
@@ -123,6 +128,8 @@ def diff_tables(before: SnapshotTables, after: SnapshotTables) -> SnapshotDiff:
         files_missing=_image_changes(were.loc[photos.missing], both.loc[photos.missing]),
         files_found=_image_changes(were.loc[photos.found], both.loc[photos.found]),
         files_moved=_image_changes(were.loc[moved], both.loc[moved]),
+        images_labelled=_image_changes(were.loc[now & ~then], both.loc[now & ~then]),
+        images_unlabelled=_image_changes(were.loc[then & ~now], both.loc[then & ~now]),
         boxes=tuple(boxes),
         boxes_reordered=_image_changes(were.iloc[reordered], both.iloc[reordered]),
     )
@@ -137,6 +144,8 @@ def summarize(diff: SnapshotDiff) -> list[str]:
         _reason(diff.files_missing, *PHOTO_WORDS["missing"]),
         _reason(diff.files_found, *PHOTO_WORDS["found"]),
         _reason(diff.files_moved, "photo at another path", "photos at another path"),
+        _reason(diff.images_labelled, "image labelled for the first time", "images labelled for the first time"),
+        _reason(diff.images_unlabelled, "image without labels again", "images without labels again"),
         _box_reason(diff.boxes),
         _reason(
             diff.boxes_reordered, "image has its boxes in another order", "images have their boxes in another order"
@@ -168,7 +177,8 @@ def _plain_box(box: Box | None) -> dict[str, Any] | None:
 def _by_sample(tables: SnapshotTables) -> pd.DataFrame:
     counts = tables.boxes["image_id"].value_counts()
     boxes = tables.images["image_id"].map(counts).fillna(0).astype(int)
-    return tables.images.assign(boxes=boxes).set_index("sample_id")
+    labelled = {} if "labelled" in tables.images else {"labelled": True}
+    return tables.images.assign(boxes=boxes, **labelled).set_index("sample_id")
 
 
 def _image_changes(before: pd.DataFrame | None, after: pd.DataFrame | None) -> tuple[ImageChange, ...]:

@@ -47,11 +47,17 @@ def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
         if finding["action"] == "fail" and finding["count"]
     }
     broken = [f"{rule} ({count})" for rule, count in failing.items()]
-    shares = {"missing_image": "max_missing_share", "misread_boxes": "max_flawed_share"}
-    policy = " and ".join([*(share for rule, share in shares.items() if rule in failing), "box_policy"])
+    policies = {
+        "missing_image": "max_missing_share",
+        "misread_boxes": "max_flawed_share",
+        "unlabelled_image": "unlabelled (leave_out; keep for empty plates)",
+    }
+    changed = [policies[rule] for rule in failing if rule in policies]
+    changed += ["box_policy"] if set(failing) - {"unlabelled_image"} else []
+    keys = " and ".join(changed)
     return (
         f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}\n"
-        f"look at {bbox_report.root / 'report.html'}, then {_remedy(failing)}, or change {policy} in the pipeline file"
+        f"look at {bbox_report.root / 'report.html'}, then {_remedy(failing)}, or change {keys} in the pipeline file"
     )
 
 
@@ -63,7 +69,8 @@ def _remedy(failing: Collection[str]) -> str:
     steps = ["put the missing photos back where they were"] if "missing_image" in failing else []
     steps += ["replace the bad photos"] if _BAD_FILES.intersection(failing) else []
     steps += ["export the boxes as x, y, width, height in pixels"] if "misread_boxes" in failing else []
-    others = set(failing) - _BAD_FILES - {"missing_image", "misread_boxes"}
+    steps += ["label what nobody has looked at"] if "unlabelled_image" in failing else []
+    others = set(failing) - _BAD_FILES - {"missing_image", "misread_boxes", "unlabelled_image"}
     return " and ".join([*steps, *(["mend the labels"] if others else [])])
 
 

@@ -400,3 +400,17 @@ def test_a_folder_for_each_part_with_its_file_in_it(folder: Path, home: Path) ->
     path.write_text(path.read_text().replace("./2.png", "export\\\\2.png"))
     with pytest.raises(DatasetError, match=r"the file says 'export.*2.png', the folder holds '.*by the base name 1 of"):
         take(folder, home, files={"val": str(path)})
+
+
+def test_an_image_that_a_tool_marks_as_not_done_is_not_labelled(folder: Path, home: Path) -> None:
+    plain = read(folder, "train")
+    plain["images"][0]["annotated"], plain["images"][1]["status"] = False, "todo"
+    plain["annotations"] = [each for each in plain["annotations"] if each["image_id"] == plain["images"][1]["id"]]
+    write(folder, "train", plain)
+    images = take(folder, home).images()
+    assert images.set_index("path")["labelled"].to_dict() == {
+        "0.png": False,
+        "1.png": True,
+        "2.png": True,
+        "3.png": False,
+    }

@@ -60,6 +60,16 @@ def test_images_are_told_apart_by_their_sample_ids() -> None:
     ]
 
 
+def test_an_image_that_is_labelled_for_the_first_time_is_named_if_only_as_empty() -> None:
+    before, after = tables({"s1": [], "s2": []}), tables({"s1": [], "s2": []})
+    before.images["labelled"], after.images["labelled"] = [False, True], [True, False]
+    assert summarize(diff_tables(before, after)) == [
+        "1 image labelled for the first time: s1.jpg",
+        "1 image without labels again: s2.jpg",
+    ]
+    assert diff_tables(tables({"s1": []}), tables({"s1": []})).is_empty, "snapshots of before do not know"
+
+
 def test_a_photo_that_is_gone_is_missing_and_not_replaced() -> None:
     names = ["gone", "back", "never", "other", "same"]
     before = tables({name: [] for name in names}, sha256={"back": None, "never": None})

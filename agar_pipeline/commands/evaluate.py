@@ -17,7 +17,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     epilog="Example: agar evaluate --checkpoint best.ckpt --images-dir photos --json val.json --out-dir scores",
 )
 @click.option("--checkpoint", type=FILE, help="A checkpoint of a training run; with --images-dir.")
-@click.option("--predictions", type=FILE, help="Or a file in COCO results format.")
+@click.option("--predictions", type=FILE, help="Or predictions: COCO results, or what agar predict writes.")
 @click.option("--json", "coco_json", required=True, type=FILE, help="The COCO annotations to hold them against.")
 @click.option("--images-dir", type=click.Path(file_okay=False, path_type=Path), help="What file_name is relative to.")
 @click.option("--out-dir", required=True, type=click.Path(file_okay=False, path_type=Path))

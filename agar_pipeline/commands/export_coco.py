@@ -36,6 +36,13 @@ _METHODS = ("random", "hash", "tags", "field", "lists")
 @click.option("--label-field", help="Field of type Detections; default: as the pipeline file says.")
 @click.option("--exif", type=click.Choice(_EXIF), help="What boxes of EXIF-turned photos were drawn on.")
 @click.option("--classes", multiple=True, help="Names in order of their ids; default: the dataset's labels, sorted.")
+@click.option(
+    "--unlabelled",
+    type=click.Choice(("fail", "leave_out", "keep")),
+    default="leave_out",
+    show_default=True,
+    help="Images that nobody has labelled yet; keep takes them for empty plates.",
+)
 @click.option("--media", type=click.Choice(_MEDIA), default="reference", help="Take the photos along, and how.")
 @click.option("--max-side", type=int, help="--media resize: longer side of the copies, pixels.")
 @click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")

@@ -11,7 +11,7 @@ from typing import Any
 from agar_pipeline.commands import COMMANDS
 from agar_pipeline.commands.pipelines import pipeline_of
 from agar_pipeline.commands.terminal import echo, say
-from agar_pipeline.config import SnapshotConfig, Spellings, SplitConfig, agar_home, from_plain, load_pipeline
+from agar_pipeline.config import SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
 from agar_pipeline.errors import ConfigError, PipelineError
 from agar_pipeline.export import Exported, ExportMedia, export_coco
 
@@ -31,6 +31,7 @@ _ON_THE_COMMAND_LINE = {
     "correct snapshot.dataset": "correct --dataset",
     "set media: reference in the pipeline file": "give --media reference",
     "media: resize needs max_side": "--media resize needs --max-side",
+    "set `unlabelled: keep` in the pipeline file": "give --unlabelled keep",
     "write to a new or an empty folder": "give --out-dir a new or an empty folder",
     "write to another folder": "give --out-dir another folder",
 }
@@ -40,8 +41,10 @@ _ON_THE_COMMAND_LINE = {
 def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str, Any]) -> Exported:
     """Export, with errors in the words of the command line."""
     with _worded_for_the_command_line():
-        own = ExportMedia(given["media"], given["max_side"])
-        return export_coco(snapshot_config(given), split_config(given), classes, out_dir, agar_home(), say, own)
+        own, unlabelled = ExportMedia(given["media"], given["max_side"]), given["unlabelled"]
+        return export_coco(
+            snapshot_config(given), split_config(given), classes, out_dir, agar_home(), say, own, unlabelled
+        )
 
 
 def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
@@ -96,9 +99,8 @@ def _worded_for_the_command_line() -> Iterator[None]:
 
 def print_export(exported: Exported, as_json: bool) -> None:
     """What was written and what was not, and the next step."""
-    spellings = Spellings({name: i for i, name in enumerate(exported.class_names, start=1)})
-    for label, count in exported.left_out.items():
-        say(f"note: {count} boxes left out: {spellings.explain_unknown(label)}, is not among --classes")
+    for note in exported.notes:
+        say(f"note: {note}")
     for name in exported.absent:
         say(f"note: no box of the class {name!r}")
     paths = {part: str(path) for part, path in exported.json_paths.items()}

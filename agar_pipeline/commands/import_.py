@@ -32,6 +32,10 @@ _EXIF = (
     "What the boxes of photos with an EXIF rotation were drawn on: as every viewer turns them (the default), as they "
     "lie in the file; or refuse such photos."
 )
+_UNLABELLED = (
+    "Images that nobody has labelled (no annotation, or marked as not done): refuse the folder, leave them out, or "
+    "keep them as samples without labels. An empty annotation is one: an empty plate."
+)
 
 
 @click.group("import", epilog="Example: agar import agar --images-dir photos --dataset plates")
@@ -41,7 +45,8 @@ def command() -> None:
     Labels that a person made or changed stay, and are named: so do samples that no import made. A photo that moved is
     known by its content.
 
-    Labels become the class names of the pipeline file whose dataset it is; spellings do not count. Broken files are
+    Labels become the class names of the pipeline file whose dataset it is; what is taken for a class
+    by its spelling is named. Broken files are
     listed, the rest is imported, and the exit code is 1.
     """
 
@@ -56,6 +61,13 @@ def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         ),
         click.option(
             "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, where there is none yet."
+        ),
+        click.option(
+            "--unlabelled",
+            type=click.Choice(["fail", "leave_out", "keep"]),
+            default="leave_out",
+            show_default=True,
+            help=_UNLABELLED,
         ),
         click.option("--overwrite", is_flag=True, help=_OVERWRITE),
         click.option("--exif", type=click.Choice(["displayed", "stored", "refuse"]), default="displayed", help=_EXIF),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -10,9 +11,18 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from agar_pipeline.commands.database_options import require_no_password
-from agar_pipeline.commands.pipelines import pipeline_named, pipeline_of, spell_views, write_pipeline
+from agar_pipeline.commands.pipelines import free_name, pipeline_named, pipeline_of, spell_views, write_pipeline
 from agar_pipeline.commands.terminal import echo, progress_bar, say
-from agar_pipeline.config import Part, PipelineConfig, agar_home, load_pipeline, pipeline_name
+from agar_pipeline.config import (
+    Part,
+    PipelineConfig,
+    UnlabelledPolicy,
+    agar_home,
+    class_map_of,
+    load_pipeline,
+    pipeline_name,
+    tell_alike,
+)
 
 if TYPE_CHECKING:
     from agar_pipeline.fiftyone_io.import_counts import ImportCounts
@@ -32,6 +42,7 @@ def import_and_report(
     training_lists: Path | None = None,
     overwrite: bool = False,
     exif: Any = "displayed",
+    unlabelled: UnlabelledPolicy = "leave_out",
 ) -> None:
     """Import, print, and exit 1 where something was broken or has to be imported again."""
     from agar_pipeline.fiftyone_io.annotated import ImportSource
@@ -46,6 +57,7 @@ def import_and_report(
         str(training_lists) if training_lists else None,
         pipeline.class_map if pipeline else {},
         exif,
+        unlabelled,
     )
     if database is None:
         database = pipeline.database if pipeline else "embedded" if pipeline_file else load_pipeline().database
@@ -66,7 +78,7 @@ def import_and_report(
         echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
     else:
         _print(dataset, counts)
-        echo(f"next: {_next_step(dataset, counts, pipeline)}")
+        echo(f"next: {_next_step(dataset, database, counts, pipeline)}")
     if counts.problems or counts.changed_meanwhile:
         raise click.exceptions.Exit(1)
 
@@ -90,7 +102,16 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
             f"note: {counts.uncountable} uncountable images left out, {counts.removed} of them taken out of the dataset"
         )
     _say_names("images of an earlier import are gone from disk; delete their samples or put them back", counts.vanished)
-    _say_names("images without annotation left out", counts.images_without_annotation)
+    _say_names(
+        "images without annotation, or not done, left out; `--unlabelled keep` imports them without labels",
+        counts.images_without_annotation,
+    )
+    if counts.unlabelled:
+        say(f"note: {counts.unlabelled} images have no labels yet: see `unlabelled:` of the pipeline file")
+    if counts.crowds:
+        say(
+            f"note: {counts.crowds} of the {counts.boxes} boxes are iscrowd, regions of many: neither learnt nor scored"
+        )
     _say_names("annotations without image", counts.annotations_without_image)
     _say_names(
         "plates whose colonies_number is not the number of their labels: is something not marked?", counts.miscounted
@@ -103,10 +124,7 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         say(f"note: {note}")
     if (parts := given_parts(counts)) and (pipeline is None or pipeline.split.method != "tags"):
         say(f"note: the files name the parts of a split: `split: {{method: tags, views: {{{spell_views(parts)}}}}}`")
-    if pipeline is not None:
-        for label, count in sorted(counts.unknown_labels.items())[:_SHOWN]:
-            unknown = pipeline.coco_cache.spellings.explain_unknown(label)
-            say(f"note: {count} boxes: {unknown}, is not in the class map of configs/pipeline/{pipeline.name}.yaml")
+    _say_what_labels_mean(counts, pipeline)
     for problem in counts.problems[:_SHOWN]:
         say(f"broken: {problem}")
     if len(counts.problems) > _SHOWN:
@@ -117,6 +135,19 @@ def given_parts(counts: ImportCounts) -> set[str]:
     """The parts, now tags, into which the imported files divide all images; empty where they leave one out."""
     tagged = {each["tag"]: each["tagged"] for each in counts.lists if each["tag"] in get_args(Part) and each["tagged"]}
     return set(tagged) if {"train", "val"} <= set(tagged) and sum(tagged.values()) == counts.images else set()
+
+
+def _say_what_labels_mean(counts: ImportCounts, pipeline: PipelineConfig | None) -> None:
+    for label, name in sorted(counts.renamed.items()):
+        say(f"note: label {label!r} is imported as the class {name!r}")
+    if pipeline is None or not counts.unknown_labels:
+        for sentence in tell_alike(counts.classes):
+            say(f"note: {sentence}")
+        return
+    match = pipeline.coco_cache.spellings.match(counts.classes)
+    for label, count in sorted(counts.unknown_labels.items())[:_SHOWN]:
+        unknown = match.explain_unknown(label)
+        say(f"note: {count} boxes: {unknown}, is not in the class map of configs/pipeline/{pipeline.name}.yaml")
 
 
 def say_what_was_kept(counts: ImportCounts) -> None:
@@ -139,16 +170,21 @@ def _say_names(what: str, names: list[str]) -> None:
         say(f"note: {len(names)} {what}: {', '.join(names[:_SHOWN])}{f' and {rest} more' if rest > 0 else ''}")
 
 
-def _next_step(dataset: str, counts: ImportCounts, pipeline: PipelineConfig | None) -> str:
-    from agar_pipeline.export import class_map_of
-
+def _next_step(dataset: str, database: str, counts: ImportCounts, pipeline: PipelineConfig | None) -> str:
     if pipeline is not None:
         chosen = "" if pipeline.name == pipeline_name() else f"AGAR_PIPELINE={pipeline.name} "
         return f"{chosen}agar run"
-    numbered = class_map_of(sorted(counts.classes))  # spellings of one name share an id
-    class_map = ", ".join(f"{json.dumps(label, ensure_ascii=False)}: {i}" for label, i in numbered.items())
+    name = free_name(dataset)
+    if not counts.classes:
+        return f"no box has a label: annotate, then import again with --pipeline {name}, which names the classes"
+    snapshot = {"dataset": dataset} | ({} if database == "embedded" else {"database": database})
     return (
-        f"write configs/pipeline/{dataset}.yaml (or import again with --pipeline {dataset}), "
-        f"then AGAR_PIPELINE={dataset} agar run\n"
-        f"  snapshot: {{dataset: {json.dumps(dataset, ensure_ascii=False)}}}\n  class_map: {{{class_map}}}"
+        f"write configs/pipeline/{name}.yaml (or import again with --pipeline {name}), "
+        f"then AGAR_PIPELINE={name} agar run\n"
+        f"  snapshot: {_in_yaml(snapshot)}\n  class_map: {_in_yaml(class_map_of(sorted(counts.classes)))}"
     )
+
+
+def _in_yaml(mapping: Mapping[str, str | int]) -> str:
+    """In one line; YAML reads JSON."""
+    return json.dumps(mapping, ensure_ascii=False)

@@ -34,6 +34,8 @@ def print_inspection(inspection: Inspection) -> None:
 
     plain = inspection.report
     echo(f"{plain['images']:,} images, {plain['annotations']:,} annotations, {plain['categories']} categories")
+    if plain["crowds"]:
+        echo(f"{plain['crowds']:,} of the annotations are iscrowd, regions of many: neither learnt nor scored")
     width = max([len(name) for name in plain["category_distribution"]], default=0)
     for name, parts in plain["category_distribution"].items():
         count = sum(parts.values())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable
+from itertools import chain, count
 from pathlib import Path
 
-from agar_pipeline.config import PipelineConfig, configs_dir, load_pipeline, names_in, pipeline_name
+from agar_pipeline.config import PipelineConfig, class_map_of, configs_dir, load_pipeline, names_in, pipeline_name
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.ownership.single_files import create_file
 
@@ -15,7 +16,7 @@ _FIRST = """\
 # Yours to edit; docs/reference/configuration.md lists every key. `agar plan` checks it.
 snapshot:
   dataset: {dataset}{database}
-class_map:                # label in FiftyOne: category_id; spellings do not count, two labels may share an id
+class_map:                # label in FiftyOne: category_id; two labels may share an id
 {class_map}
 split:
 {split}
@@ -72,6 +73,13 @@ def pipeline_of(dataset: str) -> PipelineConfig | None:
     return None
 
 
+def free_name(dataset: str) -> str:
+    """A name for the pipeline file of a dataset that has none: what of the dataset's name can be a file's."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", dataset).strip("_-") or "mine"
+    taken = set(names_in("pipeline"))
+    return next(each for each in chain([name], (f"{name}_{n}" for n in count(2))) if each not in taken)
+
+
 def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
     """The pipeline file of this name; None where it is still to be written.
 
@@ -108,7 +116,6 @@ def write_pipeline(
         StorageError: somebody wrote a file of this name meanwhile; it stays.
     """
     from agar_pipeline.compute import visible_gpus
-    from agar_pipeline.export import class_map_of
 
     def quoted(text: str) -> str:
         return json.dumps(text, ensure_ascii=False)  # YAML reads JSON's strings

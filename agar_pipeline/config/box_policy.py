@@ -22,6 +22,7 @@ BoxRule = Literal[
     "category_id_below_1",
     "negative_id",
     "invalid_image_size",
+    "unlabelled_image",
     "missing_image",
     "unsafe_file_name",
     "unreadable_image",
@@ -59,6 +60,7 @@ ALLOWED_ACTIONS: dict[BoxRule, tuple[Action, ...]] = {
     "category_id_below_1": _FILE,
     "negative_id": _FILE,
     "invalid_image_size": _BAD_IMAGE,
+    "unlabelled_image": _IMAGE,
     "missing_image": _BAD_IMAGE,
     "unsafe_file_name": _BAD_IMAGE,
     "unreadable_image": _BAD_IMAGE,
@@ -89,6 +91,7 @@ BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
     "category_id_below_1": "fail",
     "negative_id": "fail",
     "invalid_image_size": "fail",
+    "unlabelled_image": "fail",  # said by the key `unlabelled` of a pipeline file
     "missing_image": "fail",
     "unsafe_file_name": "fail",
     "unreadable_image": "fail",
@@ -102,12 +105,18 @@ BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
     "absent_class": "keep",
     "misread_boxes": "fail",  # more boxes than max_flawed_share break a rule: the file is at fault, not a box
 }
+UnlabelledPolicy = Literal["fail", "leave_out", "keep"]
+UNLABELLED_ACTIONS: dict[UnlabelledPolicy, Action] = {"fail": "fail", "leave_out": "drop_image", "keep": "keep"}
+"""What each word means for the rule `unlabelled_image`."""
 MENDING: tuple[Action, ...] = ("drop_box", "drop_image", "clip")
 """Actions that change the COCO cache; the others only decide the verdict."""
 
 
 def check_box_policy(box_policy: Mapping[BoxRule, Action]) -> None:
     """Raises ValueError where an action makes no sense for its rule; the message says which do."""
+    if "unlabelled_image" in box_policy:
+        choices = ", ".join(UNLABELLED_ACTIONS)
+        raise ValueError(f"box_policy.unlabelled_image has a key of its own: `unlabelled:`, one of {choices}")
     for rule, action in box_policy.items():
         if action not in ALLOWED_ACTIONS[rule]:
             choices = ", ".join(ALLOWED_ACTIONS[rule])

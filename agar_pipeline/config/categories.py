@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agar_pipeline.coco_ids import Ids, without_root
+from agar_pipeline.config.class_map import is_blank
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.text_files import read_json
 
@@ -44,6 +45,8 @@ def _read_categories(path: Path) -> list[tuple[int, str]]:
             "correct snapshot.files, mend the file, or write a class_map in the pipeline file"
         ) from error
     for category_id, name in pairs:
-        if type(category_id) is not int or type(name) is not str:
+        if type(category_id) is not int or is_blank(name):
             raise ConfigError(f"{path}: category {category_id!r} {name!r} must have a whole number and a name: mend it")
+    if not pairs:
+        raise ConfigError(f"{path} lists no category: mend it, or write a class_map in the pipeline file")
     return pairs

@@ -29,7 +29,10 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
     if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
         files = from_plain(CocoSnapshotConfig, snapshot, where=f"{where}: snapshot").file_paths()
         plain = {**plain, "class_map": class_map_of_files(files.values())}
-    return from_plain(PipelineConfig, {"name": name, **plain}, where=where)
+    pipeline = from_plain(PipelineConfig, {"name": name, **plain}, where=where)
+    if not pipeline.class_map:
+        raise ConfigError(f"{where}: class_map is empty: give each class a number, `class_map: {{S.aureus: 1}}`")
+    return pipeline
 
 
 def load_experiment(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -10,13 +10,15 @@ from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.box_policy import (
     BOX_POLICY_DEFAULTS,
+    UNLABELLED_ACTIONS,
     Action,
     BoxRule,
     ImageChecks,
+    UnlabelledPolicy,
     check_box_policy,
     mending_actions,
 )
-from agar_pipeline.config.class_map import Spellings, refuse_ambiguous_spellings
+from agar_pipeline.config.class_map import Spellings, is_blank
 from agar_pipeline.config.media import MaxSide, Media, check_media
 from agar_pipeline.config.plain import STRICT
 from agar_pipeline.config.snapshot import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
@@ -55,7 +57,9 @@ class CocoCacheConfig:
         category_ids = sorted(set(class_map.values()))
         if category_ids != list(range(1, len(category_ids) + 1)):
             raise ValueError(f"category ids {category_ids} must be 1…K without gaps")
-        refuse_ambiguous_spellings(class_map)
+        if any(is_blank(name) for name in class_map):
+            name = next(name for name in class_map if is_blank(name))
+            raise ValueError(f"class_map gives {name!r} the id {class_map[name]}, which names nothing: give it a name")
         return class_map
 
     @property
@@ -93,13 +97,19 @@ class PipelineConfig:
     snapshot: SnapshotSource
     """A FiftyOne dataset, or COCO files where it says `source: coco`."""
     class_map: dict[str, int]
-    """Label in FiftyOne → category_id. Case, spaces, dots, underscores and hyphens do not count; where several labels
-    share an id, the first one names the class. COCO files may do without: their categories, in the order of their
-    ids."""
+    """Label in FiftyOne → category_id. A label that is not listed as it is means the one class that is spelt like it
+    but for case, spaces, dots, underscores and hyphens between letters, if no other label of the data is; a sign, a
+    decimal point or an exponent is never mere spelling. Where several labels share an id, the first one names the
+    class. COCO files may do without: their categories, in the order of their ids."""
     split: SplitConfig = Field(default_factory=_default_split)
     """Left out: `random`; of COCO files `given`, the parts that they are."""
     box_policy: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
     """What a broken rule leads to, where the rule's default does not suit."""
+    unlabelled: UnlabelledPolicy = "fail"
+    """What becomes of images that nobody has labelled yet: no value in the label field, or marked as not done in a COCO
+    file. An image with an empty list of boxes is labelled: somebody looked, and nothing was there. `fail` stops before
+    training and lists them; `leave_out` leaves them out of all parts, counted and named; `keep` takes them for empty
+    plates."""
     min_box_side_px: BoxSide = 2.0
     """A box whose shorter side is below this breaks the rule `small_box`; pixels of the photo."""
     images: ImageChecks = "header"
@@ -149,7 +159,8 @@ class PipelineConfig:
     @property
     def full_snapshot(self) -> SnapshotConfig | CocoSnapshotConfig:
         """The snapshot with the columns that the split reads."""
-        columns = (*self.snapshot.image_columns, *self.split.image_columns)
+        labelled = ("labelled",) if self.unlabelled == "leave_out" else ()
+        columns = (*self.snapshot.image_columns, *self.split.image_columns, *labelled)
         return dataclasses.replace(self.snapshot, image_columns=columns)
 
     @property
@@ -174,11 +185,13 @@ class PipelineConfig:
     @property
     def full_split(self) -> SplitConfig:
         """The split with the content of what it reads beside the snapshot."""
-        return resolved_split(self.split, self.class_map)
+        split = dataclasses.replace(self.split, labelled_only=self.unlabelled == "leave_out")
+        return resolved_split(split, self.class_map)
 
     @property
     def full_box_policy(self) -> dict[BoxRule, Action]:
-        return {**BOX_POLICY_DEFAULTS, **self.box_policy}
+        unlabelled: dict[BoxRule, Action] = {"unlabelled_image": UNLABELLED_ACTIONS[self.unlabelled]}
+        return {**BOX_POLICY_DEFAULTS, **self.box_policy, **unlabelled}
 
     @property
     def coco_cache(self) -> CocoCacheConfig:

@@ -43,15 +43,16 @@ class SnapshotConfig:
     """Say it, in one line, when FiftyOne would warn about the database's version."""
     image_columns: tuple[str, ...] = ()
     """Filled in with what the split reads, and with nothing else: what `image_ids.parquet` holds of each image beside
-    its ids, of `path`, `sha256`, `labels`, `field:PATH`, `view:SPEC` (whether a view holds it)."""
+    its ids, of `path`, `sha256`, `labels`, `labelled`, `field:PATH`, `view:SPEC` (whether a view holds it)."""
 
     @field_validator("image_columns")
     @classmethod
     def _check_image_columns(cls, image_columns: tuple[str, ...]) -> tuple[str, ...]:
         for name in image_columns:
             kind, _, value = name.partition(":")
-            if name not in ("path", "sha256", "labels") and not (kind in ("field", "view") and value):
-                raise ValueError(f"{name!r} is none of path, sha256, labels, field:PATH, view:SPEC")
+            known = name in ("path", "sha256", "labels", "labelled")
+            if not known and not (kind in ("field", "view") and value):
+                raise ValueError(f"{name!r} is none of path, sha256, labels, labelled, field:PATH, view:SPEC")
         return tuple(sorted(set(image_columns)))
 
     def describe(self) -> str:

@@ -77,7 +77,9 @@ class SplitConfig:
     list_hashes: dict[Part, str] = dataclasses.field(default_factory=dict)
     """Filled in: what the lists hold, as hashes, so that an edited list is seen."""
     class_map: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Filled in: spellings of one class count as one in `stratify_by: class`."""
+    """Filled in: which labels are one class in `stratify_by: class`."""
+    labelled_only: bool = False
+    """Filled in: whether images that nobody has labelled yet are left out of all parts."""
     unassigned: Literal["fail", "leave_out"] = "fail"
     """What becomes of images in no part (no such tag, value or line; no value of the field of `group_by`): `leave_out`
     leaves them out of all parts, counted and named."""
@@ -129,6 +131,7 @@ class SplitConfig:
         columns += [by for by in (self.stratify_by, self.group_by) if by and by.startswith("field:")]
         columns += ["labels"] if self.stratify_by == "class" else []
         columns += ["path"] if self.method == "lists" else []
+        columns += ["labelled"] if self.labelled_only else []
         columns += [GIVEN_PART] if self.method == "given" else []
         if self.looks_at_pictures or self.leakage.exact != "off":
             columns += ["path", "sha256"]

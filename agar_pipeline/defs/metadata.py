@@ -47,6 +47,7 @@ def _snapshot(artifact: Snapshot) -> dict[str, Any]:
     return {
         "images": dataset["images"],
         "boxes": dataset["boxes"],
+        "images_without_labels": dataset.get("unlabelled", 0),
         "labels": len(dataset["labels"]),
         "boxes_per_label": table(("label", "boxes"), dataset["labels"].items()),
         "images_dir": dg.MetadataValue.path(dataset["images_dir"]),
@@ -87,12 +88,13 @@ def _split(artifact: Split) -> dict[str, Any]:
 
 def _coco_cache(artifact: CocoCache) -> dict[str, Any]:
     dataset = artifact.dataset()
-    parts, media = dataset["parts"], dataset["media"]
+    parts, media, by_spelling = dataset["parts"], dataset["media"], dataset["by_spelling"]
     rows = [(part, counts["images"], counts["annotations"]) for part, counts in parts.items()]
     return {
         "images": sum(row[1] for row in rows),
         "annotations": sum(row[2] for row in rows),
         "parts": table(("part", "images", "annotations"), rows),
+        **({"by_spelling": table(("label", "class"), by_spelling.items())} if by_spelling else {}),
         "images_dir": dg.MetadataValue.path(artifact.images_dir),
         **{f"media_{name}" if name != "kind" else "media": value for name, value in media.items() if value is not None},
     }

@@ -33,7 +33,8 @@ class Mended:
 
     columns: CocoColumns
     findings: pd.DataFrame
-    """What the columns no longer show: every finding that was mended, those about files, and the unknown classes."""
+    """What the columns no longer show: every finding that was mended, those about files, the unknown classes, and the
+    images without labels."""
     counts: dict[str, int]
     """images_before, annotations_before, images_dropped, annotations_dropped (those of dropped images included),
     annotations_clipped (and kept), images, annotations."""
@@ -71,8 +72,8 @@ def mend_part(
     box_kept, image_kept = _kept(columns, box_rows, image_findings, actions)
     findings = concat_findings([*described, image_findings])
     mended = findings["rule"].isin(list(actions)).to_numpy()
-    about_file = findings["rule"].isin(FILE_RULES)
-    lasting = _is_kept(findings, columns, box_kept, image_kept) & (about_file | (findings["rule"] == "unknown_class"))
+    unseen = findings["rule"].isin([*FILE_RULES, "unknown_class", "unlabelled_image"])
+    lasting = _is_kept(findings, columns, box_kept, image_kept) & unseen
     clipped_kept = int(np.count_nonzero(box_kept[beyond])) if clipped is not columns else 0
     kept = clipped.take_annotations(box_kept).take_image_columns(image_kept)
     counts = {

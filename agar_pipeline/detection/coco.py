@@ -19,7 +19,7 @@ from agar_pipeline.detection.mapped import TextColumn, from_portable, release_pa
 from agar_pipeline.detection.mapped_coco import OF_ANNOTATIONS, find_columns, keep_columns
 from agar_pipeline.errors import DatasetError
 
-IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh")
+IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh", "labelled")
 PIECE = 500_000
 """Annotations that are worked on at a time."""
 
@@ -53,10 +53,14 @@ class CocoColumns:
     """In the order of `category_ids`."""
     original_sizes_wh: np.ndarray = None  # type: ignore[assignment]
     """(N, 2) int64, width and height of the photos before a cache made smaller copies; left out: `sizes_wh`."""
+    labelled: np.ndarray = None  # type: ignore[assignment]
+    """(N,) bool: False for an image that is marked as not done; left out: all are."""
 
     def __post_init__(self) -> None:
         if self.original_sizes_wh is None:
             object.__setattr__(self, "original_sizes_wh", self.sizes_wh)
+        if self.labelled is None:
+            object.__setattr__(self, "labelled", np.ones(len(self.image_ids), bool))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: to_portable(value) for name, value in vars(self).items()}
@@ -133,6 +137,10 @@ class CocoColumns:
         """The images in these rows, with their annotations and all categories."""
         kept = np.isin(self.annotation_image_ids, self.image_ids[rows])
         return self.take_annotations(kept).take_image_columns(rows)
+
+    def without_crowds(self) -> CocoColumns:
+        """All but the annotations that stand for a region of many objects: those are neither learnt nor scored."""
+        return self.take_annotations(~self.iscrowd) if self.iscrowd.any() else self
 
     def without_annotations(self) -> CocoColumns:
         """The images alone; nothing of the annotations is held by it, as a slice would."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.coco_ids import WHOLE, IdError, Ids, quote, without_root
+from agar_pipeline.config import is_blank
+from agar_pipeline.detection.annotation_state import is_unfinished
 from agar_pipeline.detection.foreign_formats import name_json
 from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
 from agar_pipeline.errors import AnnotationError
@@ -62,6 +64,21 @@ def parse_results(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def parse_scored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """The columns of `coco.CocoColumns` of a COCO file whose annotations are predictions, and their scores.
+
+    Raises:
+        AnnotationError: as `parse_columns`, and as `parse_results` for boxes and scores.
+    """
+    plain = _load(Path(path))
+    try:
+        columns = _columns(plain)
+        columns["boxes_xywh"] = _result_boxes(_column(plain["annotations"], "annotations", "bbox"))
+        return columns, _scores(_column(plain["annotations"], "annotations", "score"))
+    except (_NotCocoError, KeyError) as error:
+        raise AnnotationError(f"{path} is not a COCO file of predictions: {error}") from error
+
+
 class _NotCocoError(Exception):
     """What is wrong, and where in the file."""
 
@@ -100,8 +117,9 @@ def _columns(plain: Any) -> dict[str, Any]:
         "boxes_xywh": _upright(_boxes(_column(annotations, "annotations", "bbox"), "annotations"), annotations),
         "iscrowd": _crowds([row.get("iscrowd", 0) for row in annotations]),
         "category_ids": _whole(category_ids.numbers_of(_column(categories, "categories", "id")), "categories", "id"),
-        "class_names": tuple(_texts(categories, "categories", "name")),
+        "class_names": tuple(_names(categories)),
         "original_sizes_wh": np.stack(originals, axis=1),
+        "labelled": np.array([not is_unfinished(image) for image in images], dtype=bool),
     }
 
 
@@ -195,6 +213,12 @@ def _texts(rows: list[dict[str, Any]], name: str, key: str) -> list[str]:
     values = _column(rows, name, key)
     _require_all(values, lambda value: type(value) is str and _is_unicode(value), name, "not text", key)
     return values
+
+
+def _names(categories: list[dict[str, Any]]) -> list[str]:
+    names = _texts(categories, "categories", "name")
+    _require_all(names, lambda name: not is_blank(name), "categories", "a name that nobody sees", "name")
+    return names
 
 
 def _is_unicode(text: str) -> bool:

@@ -92,6 +92,7 @@ def judge(
     report = {
         **totals,
         "categories": max((len(columns.category_ids) for columns in parts.values()), default=0),
+        "crowds": sum(int(columns.iscrowd.sum()) for columns in parts.values()),
         "category_distribution": category_distribution(parts),
         "out_of_bounds_ratio": int(counts.get("out_of_bounds_box", 0)) / before if before else 0.0,
         "image_files": _image_files(mending or {}),

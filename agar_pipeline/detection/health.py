@@ -26,7 +26,7 @@ LEAST_MATCHED_PX = SMALLEST_ANCHOR_PX / 2**0.5
 
 def measure_health(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
     """Plates, classes and sizes over all parts; null where there is nothing to measure."""
-    photos = {name: part.in_photo_pixels() for name, part in parts.items()}
+    photos = {name: part.without_crowds().in_photo_pixels() for name, part in parts.items()}
     chosen = photos.get("train") or next(iter(photos.values()), None)
     return {
         "colonies_per_plate": _plates(photos),

@@ -11,6 +11,8 @@ import pandas as pd
 from agar_pipeline.detection.box_rules import concat_findings, repeated
 from agar_pipeline.detection.coco import CocoColumns
 
+UNLABELLED_WORDS = "not labelled yet"
+
 
 def find_image_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
     """Every broken rule about images: ids, names and sizes."""
@@ -18,6 +20,7 @@ def find_image_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
         "duplicate_image_id": repeated(columns.image_ids),
         "duplicate_file_name": np.flatnonzero(pd.Series(columns.file_names, dtype=object).duplicated().to_numpy()),
         "negative_id": np.flatnonzero(columns.image_ids < 0),
+        "unlabelled_image": np.flatnonzero(~columns.labelled),
         "invalid_image_size": np.flatnonzero((columns.sizes_wh <= 0).any(axis=1)),
     }
     return concat_findings([describe_images(columns, part, rule, rows) for rule, rows in rows_by_rule.items()])
@@ -33,6 +36,8 @@ def describe_images(
         values = [f"declared {width}×{height} px" for width, height in columns.sizes_wh[rows].tolist()]
     if rule in {"duplicate_image_id", "negative_id"}:
         values = [f"image id {image_id}" for image_id in columns.image_ids[rows]]
+    if rule == "unlabelled_image":
+        values = [UNLABELLED_WORDS] * len(rows)
     return pd.DataFrame(
         {
             "rule": rule,
@@ -52,12 +57,17 @@ def find_part_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
         for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True)
         if category_id < 1
     ]
+    single = columns.without_crowds()
     if not len(columns.image_ids):
         found.append(("empty_part", "0 images"))
-    elif not len(columns.annotation_ids):
-        found.append(("empty_part" if part == "train" else "part_without_boxes", "0 annotations"))
+    elif not len(single.annotation_ids):
+        crowds = len(columns.annotation_ids)
+        why = (
+            f": all {crowds} are iscrowd, regions of many; set iscrowd to 0 where each is one colony" if crowds else ""
+        )
+        found.append(("empty_part" if part == "train" or crowds else "part_without_boxes", f"0 annotations{why}"))
     else:
-        present = set(columns.annotation_category_ids.tolist())
+        present = set(single.annotation_category_ids.tolist())
         found += [
             ("absent_class", f"no annotation of {name!r} (category_id {category_id})")
             for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True)

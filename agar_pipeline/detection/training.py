@@ -153,7 +153,7 @@ def _assemble(
     dataset = DetectionDataset(train_columns, images_dir, config.data.image_side, config.data, config.seed)
     loader, val_loader = _loaders(config, dataset, val_columns, site)
     assert isinstance(loader.batch_sampler, TrainBatches)
-    detector = _start_detector(config, spec, site)
+    detector = _start_detector(config, spec, site, train_columns)
     file_names = dict(zip(train_columns.image_ids.tolist(), train_columns.file_names.tolist(), strict=True))
     progress = Progress(config.trainer, len(loader))
     conductor = Conductor(
@@ -198,13 +198,17 @@ def _outcome(conductor: Conductor, spec: DetectorSpec, site: Site) -> TrainingOu
 def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
     if not len(train_columns.image_ids) or train_columns.iscrowd.all():
         raise TrainingError(
-            f"train has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes, "
-            "nothing can be learnt from that: look at the split and the class map"
+            f"train has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes"
+            + (f" ({len(train_columns.iscrowd)} are iscrowd, regions of many)" if len(train_columns.iscrowd) else "")
+            + ", nothing can be learnt from that: look at the split and the class map"
         )
-    if set(train_columns.category_ids.tolist()) != set(val_columns.category_ids.tolist()):
+    of_train, of_val = (
+        dict(sorted(zip(part.category_ids.tolist(), part.class_names, strict=True)))
+        for part in (train_columns, val_columns)
+    )
+    if of_train != of_val:
         raise TrainingError(
-            f"train has the category ids {sorted(train_columns.category_ids.tolist())}, val has "
-            f"{sorted(val_columns.category_ids.tolist())}: they must agree, make both with one class map"
+            f"train has the category ids {of_train}, val has {of_val}: they must agree, make both with one class map"
         )
 
 
@@ -227,10 +231,11 @@ def _loaders(
     )
 
 
-def _start_detector(config: TrainingConfig, spec: DetectorSpec, site: Site) -> Detector:
+def _start_detector(config: TrainingConfig, spec: DetectorSpec, site: Site, columns: CocoColumns) -> Detector:
     detector = build_detector(spec, config.model.weights_backbone if config.model.weights is None else None)
     if config.model.weights is not None:
-        detector.fresh = load_weights(detector.model, spec.name, config.model.weights)
+        class_names = [name for _, name in sorted(zip(columns.category_ids.tolist(), columns.class_names, strict=True))]
+        detector.fresh = load_weights(detector.model, spec.name, config.model.weights, class_names)
     detector.freeze_loaded_batch_norms()
     if site.world.size > 1:
         ranks.synchronize_batch_norm(detector, site.accelerator)

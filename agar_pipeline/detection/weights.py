@@ -7,7 +7,7 @@ as a whole (`checkpoint`).
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -21,16 +21,20 @@ from agar_pipeline.errors import ConfigError
 
 _HEADS = ("cls_logits", "box_predictor", "classification_head")
 """Parts whose shape depends on the classes; only they may differ from the weights."""
+_OF_EACH_CLASS = ("cls_logits", "box_predictor", "classification_head.module_list")
+"""Parts of a head whose rows are classes."""
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 
-def load_weights(model: nn.Module, name: str, weights: str) -> list[str]:
+def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequence[str] = ()) -> list[str]:
     """Load pretrained weights into a detector, but for the layers whose shape depends on the classes.
 
     Args:
         model: A torchvision detector.
         name: Its name in torchvision's registry, or `tiny`.
         weights: A member of its weights enum (`COCO_V1`, `DEFAULT`), or the path of a state dict.
+        class_names: In the order of the model's labels; a checkpoint of other classes, or of these in another order,
+            gives no row of the head that stands for a class.
 
     Returns:
         Names of the tensors that keep their random start, all of them in a head.
@@ -38,7 +42,9 @@ def load_weights(model: nn.Module, name: str, weights: str) -> list[str]:
     Raises:
         ConfigError: no such weights, or they are of another model.
     """
-    state = _read_state(name, weights)
+    state, learnt = _read_state(name, weights)
+    if learnt is not None and class_names and tuple(learnt) != tuple(class_names):
+        state = {key: value for key, value in state.items() if not any(part in key for part in _OF_EACH_CLASS)}
     own = model.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     left = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
@@ -52,7 +58,8 @@ def load_weights(model: nn.Module, name: str, weights: str) -> list[str]:
     return left
 
 
-def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
+def _read_state(name: str, weights: str) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | None]:
+    """The tensors, and the names of the classes where a checkpoint of ours says them."""
     path = Path(weights).expanduser()
     if path.is_file():
         return _read_file(path)
@@ -63,7 +70,7 @@ def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
         )
     member = torchvision.models.get_model_weights(name)[weights]
     try:
-        return member.get_state_dict(progress=False, check_hash=True)
+        return member.get_state_dict(progress=False, check_hash=True), None
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"model.weights {weights} of {name} could not be downloaded ({error})\n"
@@ -71,7 +78,7 @@ def _read_state(name: str, weights: str) -> Mapping[str, torch.Tensor]:
         ) from error
 
 
-def _read_file(path: Path) -> Mapping[str, torch.Tensor]:
+def _read_file(path: Path) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | None]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -82,9 +89,11 @@ def _read_file(path: Path) -> Mapping[str, torch.Tensor]:
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"model.weights {path} is not a state dict of plain tensors: {first_line}") from error
+    learnt = content.get("class_names") if isinstance(content, Mapping) else None
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise ConfigError(f"model.weights {path} holds no state dict: save model.state_dict() with torch.save")
-    return {key.removeprefix("model."): value for key, value in content.items()}
+    tensors = {key.removeprefix("model."): value for key, value in content.items()}
+    return tensors, learnt if isinstance(learnt, list) else None

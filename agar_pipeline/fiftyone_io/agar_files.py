@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import AGAR, name_json
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
@@ -102,8 +103,8 @@ def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list
         where = f"labels[{index}]"
         if not isinstance(entry, dict):
             raise _wrong(path, where, entry, "an object")
-        if not isinstance(entry.get("class"), str):
-            raise _wrong(path, f"{where}.class", entry.get("class"), "a text")
+        if is_blank(entry.get("class")):
+            raise _wrong(path, f"{where}.class", entry.get("class"), "the name of a class")
         labels.append(entry["class"])
         boxes_xywh.append([_side(entry, key, path, where) for key in ("x", "y", "width", "height")])
     return labels, boxes_xywh, False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from agar_pipeline.config import ExifPolicy
+from agar_pipeline.config import ExifPolicy, UnlabelledPolicy
 from agar_pipeline.detection.boxes import xywh_to_rel_xywh
 from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
 
@@ -42,6 +42,9 @@ class ImportSource:
     """Label → category id: labels become the names of their classes. Empty: labels stay as they are."""
     exif: ExifPolicy = "displayed"
     """What the boxes of a photo with an EXIF rotation were drawn on."""
+    unlabelled: UnlabelledPolicy = "leave_out"
+    """What becomes of images that nobody has labelled: `fail` refuses the folder, `leave_out` names them, `keep`
+    imports them as samples without labels."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class AnnotatedImage:
     """Objects are there but not marked: no ground truth for a detector."""
     miscounted: bool = False
     """It states another number of objects than it has boxes."""
+    labelled: bool = True
+    """Somebody has looked; without boxes, nothing was there."""
 
 
 class LeftOutError(AnnotationError):
@@ -77,11 +82,16 @@ class Reading:
     problems: list[str] = field(default_factory=list)
     """One sentence per image, or annotation file, that was left out since it is broken."""
     images_without_annotation: list[str] = field(default_factory=list)
+    """Those that are marked as not done, too."""
     annotations_without_image: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What somebody should know of what was read all the same, a sentence each."""
     parts: GivenParts | None = None
     """The parts that the files say images are in."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Label as written → name of the class that it became."""
+    unknown_labels: dict[str, int] = field(default_factory=dict)
+    """Boxes of each label that the class map does not know."""
 
     def add_problem(self, problem: str) -> None:
         """Once, however often a folder is walked."""

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from agar_pipeline.coco_ids import IdError, Ids, quote, without_root
+from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_json, name_table
 from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
 from agar_pipeline.errors import AnnotationError
@@ -36,8 +37,8 @@ class CocoContent:
         categories = without_root(categories, annotations)
         images, known = self._ids("images", self.images), self._ids("categories", categories)
         for entry in categories:
-            if not isinstance(entry.get("name"), str) or not entry["name"]:
-                raise AnnotationError(f"{path}: category {entry['id']} has no name: mend it")
+            if is_blank(entry.get("name")):
+                raise AnnotationError(f"{path}: category {entry['id']} has the name {entry.get('name')!r}: mend it")
         self.class_names, _ = fouc.parse_coco_categories(categories)
         self._require_links(annotations, "image_id", images)
         self._require_links(annotations, "category_id", known, one_by_one=True)

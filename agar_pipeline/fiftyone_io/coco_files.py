@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agar_pipeline.detection.annotation_state import is_unfinished
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Progress, Reading, image_metadata
@@ -49,7 +50,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     files = _find_given(images_dir, source.annotations)
     reading, turns = Reading(), TurnedPhotos(source.exif, "the COCO file")
     on_disk = {str(found.relative_to(images_dir)) for found in find_files(images_dir, IMAGE_SUFFIXES, reading)}
-    reads, seen = [], set[str]()
+    reads, seen, unfinished = [], set[str](), set[str]()
     listed = 0
     for given in files:
         content = CocoContent(given.path)
@@ -63,11 +64,13 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
                 reading.problems.append(f"{given.path}: several images are {name!r}: keep one")
             elif name not in on_disk:
                 reading.annotations_without_image.append(name)
+            elif is_unfinished(entry):
+                unfinished.add(name)
             else:
                 reads.append(partial(_read_image, images_dir / name, name, entry, content, turns))
             seen.add(name)
-    reading.images_without_annotation = sorted(on_disk - seen)
-    if not reads and not reading.problems:
+    reading.images_without_annotation = sorted((on_disk - seen) | unfinished)
+    if not (reads or reading.problems or unfinished):
         hint = show_names(reading.annotations_without_image, reading.images_without_annotation)
         raise DatasetError(
             f"{files[0].path} lists {listed} images, and none of them is in {images_dir} "

@@ -38,13 +38,15 @@ def decode(batch: bytes, source: ResolvedSource, root: str) -> Columns:
     data, starts = raw.as_array(batch), raw.document_starts(batch)
     ids = raw.read_rows(data, raw.find_values(data, starts, ["_id"]).at, 12)
     sides = [raw.read_numbers(data, raw.find_values(data, starts, ["metadata", side])) for side in ("width", "height")]
-    counts, boxes = _decode_boxes(batch, data, raw.find_values(data, starts, source.label_path.split(".")))
+    lists = raw.find_values(data, starts, source.label_path.split("."))
+    counts, boxes = _decode_boxes(batch, data, lists)
     return Columns(
         sample_ids=_hexadecimal(ids),
         paths=decode_paths(batch, root),
         sizes_wh=np.stack(sides, axis=1),
         boxes_per_sample=counts,
         boxes=boxes,
+        labelled=lists.kinds == raw.ARRAY,
     )
 
 

@@ -20,10 +20,16 @@ class ImportCounts:
     """Left out: colonies are there, but not marked."""
     removed: int = 0
     """Uncountable ones that an earlier import had added, and nobody touched since."""
+    unlabelled: int = 0
+    """Of those added, updated or unchanged: without labels, as nobody has labelled them yet."""
     boxes: int = 0
     """Boxes that the annotations of all images state which were added, updated or unchanged."""
+    crowds: int = 0
+    """Of the boxes: regions of many objects, `iscrowd`."""
     classes: dict[str, int] = field(default_factory=dict)
     """Boxes per label."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Label as the annotations write it → name of the class that it was taken for."""
     unknown_labels: dict[str, int] = field(default_factory=dict)
     """Those of them that the class map does not know."""
     kept: dict[str, list[str]] = field(default_factory=dict)

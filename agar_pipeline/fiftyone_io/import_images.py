@@ -1,51 +1,42 @@
 """Annotated images into a FiftyOne dataset; doing it again changes only what changed.
 
-A reader per format (`agar_files`, `coco_files`, `voc_files`, `yolo_files`, `labelme_files`) says what is in a folder,
-`import_plan` what that changes. Samples are written as FiftyOne writes them, but in bulk: 86,000 boxes take one second
-instead of twenty. FiftyOne itself makes the dataset and its fields, in a child, where they are not there yet.
+`import_reading` says what is in a folder, `import_plan` what that changes. Samples are written as FiftyOne writes them,
+but in bulk: 86,000 boxes take one second instead of twenty. FiftyOne itself makes the dataset and its fields, in a
+child, where they are not there yet.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import bson
 from bson import ObjectId
-from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from agar_pipeline.config import Spellings
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Progress, Reading
+from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Progress
 from agar_pipeline.fiftyone_io.database import connect
 from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 from agar_pipeline.fiftyone_io.import_match import match_samples
-from agar_pipeline.fiftyone_io.import_plan import Arrival, Planner, box_contents, digest_of, now
+from agar_pipeline.fiftyone_io.import_plan import Arrival, Planner, digest_of, now
+from agar_pipeline.fiftyone_io.import_reading import read_source
 from agar_pipeline.fiftyone_io.import_writes import read_samples, write_arrivals, write_moves
 from agar_pipeline.fiftyone_io.revision import open_for_writing
 from agar_pipeline.fiftyone_io.settings import database_name
 from agar_pipeline.fiftyone_io.source import IMPORT_FIELD, detections_fields
-from agar_pipeline.fiftyone_io.training_lists import Membership, read_membership
+from agar_pipeline.fiftyone_io.training_lists import Membership
 from agar_pipeline.launch import run_child
-from agar_pipeline.name_spellings import explain_names, without_suffix
 from agar_pipeline.ownership.labels import RECORD_FIELD
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
 _CHILD = "agar_pipeline.fiftyone_io"
 _PROGRESS = "\x00progress "
 """Marks a line of a child that is progress, not a message."""
-_LARGEST_DOCUMENT = 16_000_000
-"""Bytes; MongoDB's own limit is a little above."""
-_BESIDE_A_BOX = 100
-"""Bytes of its ids and empty fields, at most."""
 Log = Callable[[str], None]
 Prepare = Callable[[str, list[str]], None]
 """Makes a dataset with these text fields."""
@@ -134,7 +125,8 @@ def import_at(
         miscounted=[image.name for image in reading.images if image.miscounted],
         lists=[asdict(count) for count in membership.counts],
         notes=reading.notes,
-        unknown_labels=_unknown_labels(reading, source.class_map),
+        renamed=reading.renamed,
+        unknown_labels=reading.unknown_labels,
     )
     if not reading.images:
         return counts
@@ -174,60 +166,6 @@ def _write(
     others = [sample for sample in present if sample.id not in met and (sample.record or sample.of_earlier_version)]
     paths = [match.displaced.get(sample.id, sample.filepath) for sample in others]
     planner.counts.vanished = sorted(path for path in paths if not Path(path).exists())
-
-
-def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Membership]:
-    """What is in the folder: its images with the names of their classes, and the lists that they are in.
-
-    Raises:
-        DatasetError, AnnotationError: as the reader of the format.
-    """
-    reader = importlib.import_module(f"agar_pipeline.fiftyone_io.{source.format}_files")
-    reading: Reading = reader.read_folder(source, progress)
-    if source.class_map:
-        spellings = Spellings(source.class_map)
-        names = {label: spellings.class_name(label) for image in reading.images for label in set(image.labels)}
-        reading.images = [
-            dataclasses.replace(image, labels=[names[label] for label in image.labels]) for image in reading.images
-        ]
-    _leave_out_unstorable(reading)
-    _explain_unpaired(reading)
-    if source.format == "agar":
-        return reading, read_membership(source, reading.images)
-    imported = {image.name for image in reading.images}
-    return reading, reading.parts.membership(imported) if reading.parts else Membership()
-
-
-def _explain_unpaired(reading: Reading) -> None:
-    """Say which other spelling of their names would bring images and annotations together."""
-    lonely = [
-        [without_suffix(name) for name in names]
-        for names in (reading.annotations_without_image, reading.images_without_annotation)
-    ]
-    if hint := explain_names(*lonely):
-        reading.notes.append(hint)
-
-
-def _leave_out_unstorable(reading: Reading) -> None:
-    """Odd texts and endless lists make no document of the database: those images become problems."""
-    storable = []
-    for image in reading.images:
-        try:
-            content = bson.encode({"filepath": str(image.path), "boxes": box_contents(image), **image.fields})
-        except (BSONError, UnicodeError, OverflowError, ValueError) as error:
-            reading.problems.append(f"{image.path}: its annotation cannot be stored ({error}): mend it")
-            continue
-        if len(content) + len(image.labels) * _BESIDE_A_BOX > _LARGEST_DOCUMENT:
-            reading.problems.append(f"{image.path}: {len(image.labels)} boxes are too many for one image: split it")
-            continue
-        storable.append(image)
-    reading.images = storable
-
-
-def _unknown_labels(reading: Reading, class_map: dict[str, int]) -> dict[str, int]:
-    counted = Counter(label for image in reading.images for label in image.labels)
-    spellings = Spellings(class_map)
-    return {label: count for label, count in counted.items() if class_map and spellings.category_id(label) is None}
 
 
 def _prepared(database: Database, dataset: str, text_fields: list[str], prepare: Prepare) -> dict[str, Any]:

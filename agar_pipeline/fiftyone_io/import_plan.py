@@ -234,7 +234,7 @@ def _as_read(sample: Sample, *fields: str) -> dict[str, Any]:
 
 def digest_of(image: AnnotatedImage) -> str:
     """`labels_digest` of `as_detections`."""
-    return labels_digest({"detections": box_contents(image)})
+    return labels_digest({"detections": box_contents(image)} if image.labelled else None)
 
 
 def box_contents(image: AnnotatedImage) -> list[dict[str, Any]]:
@@ -243,8 +243,10 @@ def box_contents(image: AnnotatedImage) -> list[dict[str, Any]]:
     return [{"label": label, "bounding_box": box, **more} for label, box, more in boxes]
 
 
-def as_detections(image: AnnotatedImage) -> dict[str, Any]:
-    """An image's labels as FiftyOne stores them."""
+def as_detections(image: AnnotatedImage) -> dict[str, Any] | None:
+    """An image's labels as FiftyOne stores them; None where nobody has labelled it."""
+    if not image.labelled:
+        return None
     boxes = [
         {"_id": ObjectId(), "_cls": "Detection", "attributes": {}, "tags": [], **box} for box in box_contents(image)
     ]

@@ -68,7 +68,9 @@ def _plan(
             if sample is not None:
                 writes.append(planner.leave_out(arrival, sample, away=not Path(sample.filepath).exists()))
             continue
+        counts.unlabelled += not image.labelled
         counts.boxes += len(image.labels)
+        counts.crowds += sum(bool(more.get("iscrowd")) for more in image.attributes)
         for label in image.labels:
             counts.classes[label] = counts.classes.get(label, 0) + 1
         if sample is None:

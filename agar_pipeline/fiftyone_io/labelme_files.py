@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_json
 from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
@@ -89,7 +90,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     """Label, upright box in pixels, and attributes of a shape."""
-    if not isinstance(entry, dict) or not str(entry.get("label") or "").strip():
+    if not isinstance(entry, dict) or is_blank(entry.get("label")):
         label = entry.get("label") if isinstance(entry, dict) else entry
         raise AnnotationError(f"{where} has the label {str(label)[:40]!r}, it must be a name: mend it in labelme")
     kind, points = entry.get("shape_type") or "polygon", _points(entry, where)

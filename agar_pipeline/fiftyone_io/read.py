@@ -106,6 +106,7 @@ def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path
         "images_dir": opened.root,
         "images": images,
         "boxes": boxes,
+        "unlabelled": content.unlabelled,
         "labels": labels.sorted(),
         **opened.description,
     }

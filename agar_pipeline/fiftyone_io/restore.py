@@ -117,7 +117,7 @@ def restore_at(
             for batch in _documents(folder, document["_id"], label_field):
                 insertions.insert(samples, batch)
                 images += len(batch)
-                boxes += sum(len(sample[label_field]["detections"]) for sample in batch)
+                boxes += sum(len((sample[label_field] or {"detections": []})["detections"]) for sample in batch)
             others = samples.count_documents({}) - images
     if others > 0:
         log(f"note: samples that somebody else added to dataset {dataset!r} meanwhile, which stay: {others}")
@@ -176,7 +176,9 @@ def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator
                 "created_at": now,
                 "last_modified_at": now,
                 **{field: split_columns[name][row] for name, field in _text_fields(split_columns).items()},
-                label_field: {"_cls": "Detections", "detections": detections[starts[row] : starts[row + 1]]},
+                label_field: {"_cls": "Detections", "detections": detections[starts[row] : starts[row + 1]]}
+                if image.get("labelled", True)  # versions before did not know
+                else None,
             }
             for row, image in enumerate(images[start : start + _BATCH], start=start)
         ]

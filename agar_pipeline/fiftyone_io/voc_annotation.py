@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_xml
 from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
 from agar_pipeline.errors import AnnotationError
@@ -102,7 +103,7 @@ def _label(entry: Element, where: str) -> str:
     if not len(entry):
         raise _WrongError(f"{where} is empty: <object> must hold a name and a bndbox")
     label = _text(entry, "name")
-    if not label:
+    if is_blank(label):
         raise _WrongError(f"{where} has no name")
     return label
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.text_files import TextFileError, read_lines, read_yaml
 
@@ -130,7 +131,11 @@ def _read(path: Path) -> ClassNames:
     count = plain.get("nc")
     if type(count) is int and count != len(names):
         raise AnnotationError(f"{path}: nc is {count}, and `names` has {len(names)}: mend the one that is wrong")
-    return ClassNames([str(name) for name in names], path)
+    names = [str(name) for name in names]
+    for number, name in enumerate(names):
+        if is_blank(name):
+            raise AnnotationError(f"{path}: class {number} has the name {name!r}: give it one")
+    return ClassNames(names, path)
 
 
 def _lines(path: Path) -> list[str]:
@@ -140,7 +145,8 @@ def _lines(path: Path) -> list[str]:
         raise AnnotationError(f"{path} {error}, the names of the classes, one a line") from error
     while names and not names[-1]:
         names.pop()
-    if not all(names) or not names:
-        where = f"line {names.index('') + 1} is" if any(names) else "it is"
+    blank = [line for line, name in enumerate(names, start=1) if is_blank(name)]
+    if blank or not names:
+        where = f"line {blank[0]} is" if len(blank) < len(names) else "it is"
         raise AnnotationError(f"{path}: {where} empty: write the names of the classes, one a line")
     return names

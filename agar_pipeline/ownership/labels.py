@@ -69,10 +69,11 @@ def labels_digest(labels: object) -> str:
     """Of the content of a label field: labels, boxes, attributes and tags of its boxes, in their order.
 
     Ids do not count, nor what is empty: FiftyOne gives new ids to a box that is drawn again, and stores None or leaves
-    a field out as it likes. No labels at all and an empty list are the same.
+    a field out as it likes. No labels at all are another thing than an empty list, by which somebody says that nothing
+    is there.
     """
     if not isinstance(labels, Mapping):
-        return _sha256({} if labels is None else {"": labels})
+        return _sha256({"": labels})
     content = _content(labels)
     if "detections" in content:
         content["detections"] = [_content(box) if isinstance(box, Mapping) else box for box in content["detections"]]

@@ -117,6 +117,11 @@ def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
         steps.append(("Correct these boxes in FiftyOne: the list of findings names each one.", ""))
         policy = "box_policy: {" + ", ".join(f"{rule}: drop_box" for rule in droppable) + "}"
         steps.append(("Or leave them out of training, in configs/pipeline/<name>.yaml:", policy))
+    if "unlabelled_image" in blocking:
+        steps.append(
+            ("Label these pictures, or leave them out, in configs/pipeline/<name>.yaml:", "unlabelled: leave_out")
+        )
+        steps.append(("If nothing is on them, they are empty plates:", "unlabelled: keep"))
     if "missing_image" in blocking:
         steps.append(("Put the missing pictures back where the dataset expects them, or remove their samples.", ""))
     if "empty_part" in blocking:
@@ -139,6 +144,8 @@ def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> lis
     per_image = f"{number(round(report['annotations'] / max(images, 1), 1))} per image"
     if dropped := report.get("annotations_dropped"):
         per_image += f"; {whole(dropped)} more left out"
+    if crowds := report.get("crowds"):
+        per_image += f"; {whole(crowds)} of them iscrowd, regions of many, neither learnt nor scored"
     items = [
         ("images", whole(report["images"]), sizes or "in all parts"),
         ("boxes", whole(report["annotations"]), per_image),
@@ -146,6 +153,11 @@ def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> lis
         ("empty plates", whole(empty), "images without any box: fine if nothing grew"),
         ("boxes leaving the picture", percent(ratio), "a few at the edge are harmless"),
     ]
+    unlabelled = report.get("findings", {}).get("unlabelled_image", {"count": 0, "action": ""})
+    if unlabelled["count"]:
+        words = {"drop_image": "nobody has looked yet; left out", "keep": "nobody has looked yet; kept as empty plates"}
+        said = words.get(unlabelled["action"], "nobody has looked yet; they are no empty plates")
+        items.append(("images without labels", whole(unlabelled["count"]), said))
     return [{"label": label, "value": value, "words": words, "null": False} for label, value, words in items]
 
 

@@ -107,6 +107,10 @@ def _figures(diff: SnapshotDiff) -> list[dict[str, Any]]:
         ("boxes moved", counts["moved"], "same label, the places overlap"),
         ("boxes relabelled", counts["relabelled"], "same place, another label"),
     ]
+    if diff.images_labelled:
+        items.append(("images labelled", len(diff.images_labelled), "for the first time, if only as empty"))
+    if diff.images_unlabelled:
+        items.append(("images without labels", len(diff.images_unlabelled), "which had some, if only as empty"))
     if counts["edited"]:
         items.append(("boxes edited", counts["edited"], "same label and place, other attributes"))
     if diff.files_missing:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agar_pipeline.config import spelling_of
+
 SPECIES = ("S. aureus", "B. subtilis", "P. aeruginosa", "E. coli", "C. albicans")
 
 
@@ -33,8 +35,8 @@ SEED_NOISE = 0.0036
 
 def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool, str]:
     """Whether figures may be compared, and why, in one or two sentences."""
-    wanted = {_letters(name) for name in SPECIES}
-    missing = [name for name in SPECIES if _letters(name) not in {_letters(own) for own in class_names}]
+    wanted = {spelling_of(name) for name in SPECIES}
+    missing = [name for name in SPECIES if spelling_of(name) not in {spelling_of(own) for own in class_names}]
     if len(missing) == len(wanted):
         return False, "Not comparable: these classes are not AGAR's five species, so no published figure applies."
     if missing:
@@ -42,7 +44,7 @@ def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool,
             False,
             f"Not comparable: the published figures are means over five species, {', '.join(missing)} not here.",
         )
-    extra = [name for name in class_names if _letters(name) not in wanted]
+    extra = [name for name in class_names if spelling_of(name) not in wanted]
     sentences = ["Comparable with care: the classes hold AGAR's five species, but the published figures come from "]
     sentences.append("the authors' own lists of photos and these from your split")
     if extra:
@@ -51,7 +53,3 @@ def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool,
         f". Here are {num_images:,} photos; another training seed alone moves map_50_95 by about ±{SEED_NOISE}."
     )
     return True, "".join(sentences)
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -52,6 +52,10 @@ RULE_WORDS: dict[str, RuleWords] = {
         "Annotation id used twice", "annotation id used twice", "annotation ids used twice",
         "Two boxes share an id: evaluation would match the wrong one.",
     ),
+    "unlabelled_image": RuleWords(
+        "Picture without labels", "picture that nobody has labelled", "pictures that nobody has labelled",
+        "No value in the label field, or marked as not done. An empty plate has an empty list of boxes.",
+    ),
     "missing_image": RuleWords(
         "Picture missing", "missing picture", "missing pictures",
         "The file is not in the images' folder.",

@@ -37,3 +37,5 @@ class Columns:
     boxes_per_sample: np.ndarray
     """(S,) int64."""
     boxes: Boxes
+    labelled: np.ndarray
+    """(S,) bool: whether somebody has looked. A sample without boxes is labelled where it has an empty list of them."""

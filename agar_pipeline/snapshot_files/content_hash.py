@@ -34,6 +34,8 @@ class ContentHash:
 
     samples: int = 0
     boxes: int = 0
+    unlabelled: int = 0
+    """Of the samples."""
     _digests: dict[str, Any] = field(default_factory=dict)
 
     def update(self, columns: Columns, sha256_of_files: Sequence[str | None]) -> None:
@@ -49,6 +51,10 @@ class ContentHash:
             "boxes", columns.boxes.boxes_rel_xywh if columns.boxes.boxes_xywh is None else columns.boxes.boxes_xywh
         )
         self._add("iscrowd", columns.boxes.iscrowd)
+        if not columns.labelled.all():
+            ids = columns.sample_ids.filter(pa.array(~columns.labelled)).to_pylist()
+            self.unlabelled += len(ids)
+            self._add("unlabelled", "".join(f"{sample_id}\n" for sample_id in ids).encode())
         self._add("files", "".join(f"{sha256}\n" for sha256 in sha256_of_files).encode())
 
     def version(self) -> str:

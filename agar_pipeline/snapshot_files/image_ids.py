@@ -34,7 +34,7 @@ class ImageColumns:
 
 def write_image_ids(image_columns: Sequence[str], out_dir: Path, columns: ImageColumns) -> None:
     """Write `image_ids.parquet`: the ids, and of the rest exactly the `image_columns` of a config."""
-    own = [name for name in image_columns if name in ("path", "sha256")]
+    own = [name for name in image_columns if name in ("path", "sha256", "labelled")]
     table = pq.read_table(out_dir / "images.parquet", columns=["image_id", "sample_id", *own])
     if "labels" in image_columns:
         table = table.append_column("labels", _labels_per_image(out_dir, table["image_id"]))

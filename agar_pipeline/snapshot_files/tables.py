@@ -24,6 +24,7 @@ IMAGES_SCHEMA = pa.schema(
         ("height", pa.int64()),
         ("size_bytes", pa.int64()),
         ("sha256", pa.string()),
+        ("labelled", pa.bool_()),
     ]
 )
 BOXES_SCHEMA = pa.schema(
@@ -55,9 +56,28 @@ def images_table(columns: Columns, files: FileHashes, sizes_wh: np.ndarray, firs
             pa.array(sizes_wh[:, 1], mask=sizes_wh[:, 1] <= 0),
             pa.array(files.size_bytes, mask=files.size_bytes < 0),
             pa.array(files.sha256, pa.string()),
+            pa.array(columns.labelled, pa.bool_()),
         ],
         schema=IMAGES_SCHEMA,
     )
+
+
+def read_images(path: Path, columns: list[str]) -> pa.Table:
+    """These columns of `images.parquet`; versions that had no `labelled` took every image to be."""
+    there = pq.read_schema(path).names
+    table = pq.read_table(path, columns=[name for name in columns if name in there])
+    if "labelled" in columns and "labelled" not in there:
+        table = table.append_column("labelled", pa.array(np.ones(len(table), bool)))
+    return table
+
+
+def read_labels(path: Path) -> list[str]:
+    """The labels of `boxes.parquet`, each once, sorted."""
+    found: set[str | None] = set()
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            found.update(file.read_row_group(group, ["label"])["label"].unique().to_pylist())
+    return sorted(label for label in found if label is not None)
 
 
 def boxes_table(columns: Columns, boxes_xywh: np.ndarray, first_image_id: int, first_box_id: int) -> pa.Table:

@@ -20,6 +20,7 @@ from agar_pipeline.splitting.named import Reading, by_field, by_lists, by_views
 from agar_pipeline.splitting.stratify import draw_stratified, label_counts, labels_of
 
 SHOWN = 3
+UNLABELLED = "not labelled yet"
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,14 @@ def divide(
     Raises:
         DatasetError: a part would be empty; an image is in two parts, or in none where that is not allowed.
     """
+    labelled, everything = _labelled(config, images), images
+    images = images[labelled].reset_index(drop=True)
     if config.method in ("random", "hash"):
-        reading, groups = _draw(config, images, duplicates)
+        reading, groups = _draw(config, images, _among(duplicates, labelled))
+    elif config.method == "lists":  # they may name what nobody has labelled
+        reading, groups = by_lists(lists or {}, everything, labelled), None
     else:
-        reading, groups = _read(config, images, lists or {}), None
+        reading, groups = _read(config, images), None
     if config.unassigned == "fail" and reading.left_out:
         raise _unassigned(config, images, reading, there)
     if config.unknown_names == "fail" and reading.unknown_names:
@@ -69,7 +74,32 @@ def divide(
     wanted, sizes = wanted_parts(config), {part: int((reading.parts == part).sum()) for part in get_args(Part)}
     counts = {part: size for part, size in sizes.items() if size or part in wanted}
     _require_no_empty_part(config, counts, len(images), groups, there)
-    return Division(reading.parts, counts, reading.left_out, reading.unknown_names, groups)
+    parts = np.full(len(everything), None, dtype=object)
+    parts[labelled] = reading.parts
+    unlabelled = {} if labelled.all() else {UNLABELLED: int((~labelled).sum())}
+    return Division(parts, counts, {**reading.left_out, **unlabelled}, reading.unknown_names, groups)
+
+
+def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
+    """(N,) bool: the images that may be in a part.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    labelled = images["labelled"].to_numpy(bool) if config.labelled_only else np.ones(len(images), bool)
+    if len(images) and not labelled.any():
+        raise DatasetError(
+            f"none of the {len(images)} images is labelled yet: annotate some\n"
+            "or set `unlabelled: keep` in the pipeline file, if nothing is on them"
+        )
+    return labelled
+
+
+def _among(duplicates: np.ndarray | None, chosen: np.ndarray) -> np.ndarray | None:
+    """Pairs of rows as pairs of the (N,) bool chosen ones alone."""
+    if duplicates is None or chosen.all() or not len(duplicates):
+        return duplicates
+    return (np.cumsum(chosen) - 1)[duplicates[chosen[duplicates].all(axis=1)]]
 
 
 def wanted_parts(config: SplitConfig) -> list[Part]:
@@ -107,14 +137,12 @@ def _draw(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | No
     return Reading(parts, left_out), len(units) if grouped else None
 
 
-def _read(config: SplitConfig, images: pd.DataFrame, lists: Mapping[Part, Sequence[str]]) -> Reading:
+def _read(config: SplitConfig, images: pd.DataFrame) -> Reading:
     if config.method == "tags":
         return by_views(config.views, images)
     if config.method == "field":
         return by_field(str(config.field), config.values, images)
-    if config.method == "given":
-        return by_field(GIVEN_PART.removeprefix("field:"), {}, images)
-    return by_lists(lists, images)
+    return by_field(GIVEN_PART.removeprefix("field:"), {}, images)
 
 
 def _unassigned(config: SplitConfig, images: pd.DataFrame, reading: Reading, there: str) -> DatasetError:

@@ -54,8 +54,9 @@ def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> Re
     return Reading(parts, left_out)
 
 
-def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame) -> Reading:
-    """The part of each image from the list that names it: by path, sample id, file name, or name without its ending.
+def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame, asked: np.ndarray) -> Reading:
+    """The part of each image that is asked for, (N,) bool, from the list that names it: by path, sample id, file name,
+    or name without its ending.
 
     Raises:
         DatasetError: an image is named by the lists of two parts.
@@ -71,7 +72,7 @@ def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame) -> Readi
                 held[part][rows[0]] = True
             else:
                 unknown[name] = None
-    parts = _one_part(held, images, {part: f"the list of {part}" for part in lists})
+    parts = _one_part(held, images, {part: f"the list of {part}" for part in lists})[asked]
     return Reading(parts, _none_of(parts, "in no list"), tuple(unknown))
 
 

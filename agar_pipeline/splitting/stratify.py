@@ -19,8 +19,9 @@ def labels_of(config: SplitConfig, images: pd.DataFrame) -> list[tuple[str, ...]
     if config.stratify_by != "class":
         values = images[str(config.stratify_by)].to_list()
         return [(NOTHING if is_missing(value) else str(value),) for value in values]
-    spellings = Spellings(config.class_map)
-    names = {label: spellings.class_name(label) for label in {str(label) for row in images["labels"] for label in row}}
+    labels = {str(label) for row in images["labels"] for label in row}
+    match = Spellings(config.class_map).match(sorted(labels))
+    names = {label: match.class_name(label) for label in labels}
     return [tuple(sorted({names[str(label)] for label in row})) or (NOTHING,) for row in images["labels"]]
 
 

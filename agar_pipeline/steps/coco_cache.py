@@ -21,20 +21,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agar_pipeline.artifacts import Snapshot, Split
-from agar_pipeline.config import CocoCacheConfig, Spellings, agar_home
+from agar_pipeline.config import CocoCacheConfig, LabelMatch, agar_home
 from agar_pipeline.detection.box_policy import mend_part
 from agar_pipeline.detection.box_rules import concat_findings
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.coco_writer import coco_writer, concat_images
 from agar_pipeline.detection.file_checks import check_files
 from agar_pipeline.detection.file_memory import FactsMemory
-from agar_pipeline.detection.image_rules import find_image_findings
+from agar_pipeline.detection.image_rules import UNLABELLED_WORDS, find_image_findings
 from agar_pipeline.media.earlier import IMAGES
 from agar_pipeline.media.own import scale_columns, take_photos
 from agar_pipeline.snapshot_files.blocks import read_blocks
+from agar_pipeline.snapshot_files.tables import read_images, read_labels
 
 UNKNOWN_CATEGORY_ID = 0
-IMAGE_COLUMNS = ["image_id", "path", "width", "height", "size_bytes", "sha256"]
+NO_PART = "no part"
+IMAGE_COLUMNS = ["image_id", "path", "width", "height", "size_bytes", "sha256", "labelled"]
 BOXES_AT_ONCE = 500_000
 """Memory does not grow with the dataset's boxes, and hardly with its images."""
 BOX_COLUMNS = ["box_id", "image_id", "label", "x", "y", "width", "height", "iscrowd"]
@@ -69,9 +71,12 @@ def build(
     Returns:
         What is known of the photos without reading them, see `Store.build`.
     """
-    images = pq.read_table(snapshot.root / "images.parquet", columns=IMAGE_COLUMNS)
+    images = read_images(snapshot.root / "images.parquet", IMAGE_COLUMNS)
     images_dir = Path(snapshot.dataset()["images_dir"])
-    parts = _write_parts(config, images, snapshot, split, out_dir, log)
+    match = config.spellings.match(read_labels(snapshot.root / "boxes.parquet"))
+    for sentence in match.tell_merged():
+        log(f"{sentence}, by its spelling")
+    parts = _write_parts(config, match, images, snapshot, split, out_dir, log)
     media: dict[str, Any] = {"kind": config.media, "max_side": config.max_side}
     known_files: dict[str, dict[str, Any]] = {}
     photos = {name: concat_images(part.kept_images) for name, part in parts.items()}
@@ -79,7 +84,8 @@ def build(
     if config.media != "reference":
         own = take_photos(photos, _to_frame(images), images_dir, out_dir, config.media, earlier, log)
         known_files, media = own.known_files, {**media, **own.counts}
-    findings = concat_findings([found for part in parts.values() for found in part.findings])
+    unlabelled = find_left_out(config, images, split)
+    findings = concat_findings([*(found for part in parts.values() for found in part.findings), unlabelled])
     findings.to_parquet(out_dir / "findings.parquet", index=False)
     counts = {name: {**part.counts, "image_files": config.images} for name, part in parts.items()}
     (out_dir / "mending.json").write_bytes(orjson.dumps(counts, option=orjson.OPT_INDENT_2))
@@ -87,6 +93,7 @@ def build(
         **_where(images_dir, out_dir, config.media),
         "class_map": config.class_map,
         "class_names": config.class_names,
+        "by_spelling": match.by_spelling,
         "media": media,
         "parts": {part: {name: count[name] for name in ("images", "annotations")} for part, count in counts.items()},
     }
@@ -97,6 +104,7 @@ def build(
 
 def _write_parts(
     config: CocoCacheConfig,
+    match: LabelMatch,
     images: pa.Table,
     snapshot: Snapshot,
     split: Split,
@@ -113,6 +121,7 @@ def _write_parts(
                 images.take(np.flatnonzero(part_of == part)),
                 Path(snapshot.dataset()["images_dir"]),
                 config,
+                match,
                 stack.enter_context(coco_writer(out_dir / "coco" / f"{part}.json")),
                 memory,
                 log,
@@ -124,6 +133,23 @@ def _write_parts(
             for part in parts.values():
                 part.add(image_ids, boxes)
     return parts
+
+
+def find_left_out(config: CocoCacheConfig, images: pa.Table, split: Split) -> pd.DataFrame:
+    """Findings of the images that are in no part since nobody has labelled them."""
+    if config.mend.get("unlabelled_image") != "drop_image":
+        return pd.DataFrame()
+    in_no_part = np.isin(images["image_id"].to_numpy(), split.table()["image_id"].to_numpy(), invert=True)
+    left_out = images.filter(pa.array(in_no_part & ~images["labelled"].to_numpy()))
+    return pd.DataFrame(
+        {
+            "rule": "unlabelled_image",
+            "part": NO_PART,
+            "image_id": left_out["image_id"].to_numpy(),
+            "file_name": left_out["path"].to_pylist(),
+            "value": UNLABELLED_WORDS,
+        }
+    )
 
 
 def write_photos(parts: Mapping[str, CocoColumns], images: pa.Table, out_dir: Path) -> None:
@@ -156,16 +182,17 @@ class _Part:
         images: pa.Table,
         images_dir: Path,
         config: CocoCacheConfig,
+        match: LabelMatch,
         write: Callable[[CocoColumns], None],
         memory: FactsMemory,
         log: Callable[[str], None],
     ) -> None:
         self._name, self._images, self._images_dir, self._config = name, images, images_dir, config
-        self._write, self._memory = write, memory
+        self._match, self._write, self._memory = match, write, memory
         self._progress = _every_few_seconds(log, f"{name}: image files checked ({config.images})")
         self._image_ids = images["image_id"].to_numpy()
         nothing = pd.DataFrame(columns=BOX_COLUMNS)
-        self._about_images = find_image_findings(_to_columns(_to_frame(images), nothing, config)[0], name)
+        self._about_images = find_image_findings(_to_columns(_to_frame(images), nothing, match)[0], name)
         self._checked = 0
         self.findings: list[pd.DataFrame] = []
         self.counts: Counter[str] = Counter()
@@ -175,13 +202,13 @@ class _Part:
         """Check, mend and write the images of this part that have these ids; `boxes` are those of all parts."""
         start, stop = np.searchsorted(self._image_ids, [image_ids.start, image_ids.stop]).tolist()
         images, config = _to_frame(self._images.slice(start, stop - start)), self._config
-        columns, labels = _to_columns(images, boxes[boxes["image_id"].isin(images["image_id"])], config)
+        columns, labels = _to_columns(images, boxes[boxes["image_id"].isin(images["image_id"])], self._match)
         about_images = self._about_images[self._about_images["image_id"].isin(columns.image_ids)]
         about_images = concat_findings([about_images, self._check_files(columns, images)])
         mended = mend_part(columns, self._name, config.mend, config.min_box_side_px, about_images)
         kept = scale_columns(mended.columns, config.max_side) if config.max_side else mended.columns
         self._write(kept)
-        self.findings.append(name_labels(mended.findings, columns, labels, config.spellings))
+        self.findings.append(name_labels(mended.findings, columns, labels, self._match))
         self.counts.update(mended.counts)
         self.kept_images.append(kept.without_annotations())
 
@@ -230,36 +257,37 @@ def _to_frame(images: pa.Table) -> pd.DataFrame:
     return images.to_pandas().fillna(OF_NO_FILE).astype(dict.fromkeys(("width", "height", "size_bytes"), "int64"))
 
 
-def _to_columns(images: pd.DataFrame, boxes: pd.DataFrame, config: CocoCacheConfig) -> tuple[CocoColumns, np.ndarray]:
+def _to_columns(images: pd.DataFrame, boxes: pd.DataFrame, match: LabelMatch) -> tuple[CocoColumns, np.ndarray]:
     """COCO columns of the given images and their boxes, and the label of each annotation, (M,)."""
-    category_ids = config.spellings.category_ids(boxes["label"].unique())
+    class_names = match.spellings.class_names
     columns = CocoColumns(
         image_ids=images["image_id"].to_numpy(np.int64),
         file_names=images["path"].to_numpy(dtype=object),
         sizes_wh=images[["width", "height"]].to_numpy(np.int64),
         annotation_ids=boxes["box_id"].to_numpy(np.int64),
         annotation_image_ids=boxes["image_id"].to_numpy(np.int64),
-        annotation_category_ids=boxes["label"].map(category_ids).fillna(UNKNOWN_CATEGORY_ID).to_numpy(np.int64),
+        annotation_category_ids=boxes["label"].map(match.category_ids).fillna(UNKNOWN_CATEGORY_ID).to_numpy(np.int64),
         boxes_xywh=boxes[["x", "y", "width", "height"]].to_numpy(np.float64),
         iscrowd=boxes["iscrowd"].to_numpy(bool),
-        category_ids=np.arange(1, len(config.class_names) + 1),
-        class_names=tuple(config.class_names),
+        category_ids=np.arange(1, len(class_names) + 1),
+        class_names=tuple(name for _, name in sorted(class_names.items())),
+        labelled=images["labelled"].to_numpy(bool),
     )
     return columns, boxes["label"].to_numpy(dtype=object)
 
 
-def name_labels(findings: pd.DataFrame, columns: CocoColumns, labels: np.ndarray, spellings: Spellings) -> pd.DataFrame:
+def name_labels(findings: pd.DataFrame, columns: CocoColumns, labels: np.ndarray, match: LabelMatch) -> pd.DataFrame:
     """Findings of unknown classes with the label as it stands in FiftyOne, and the known one that it resembles.
 
     Args:
         findings: Of `columns`.
         columns: One part, as annotated.
         labels: (M,) label of each annotation.
-        spellings: Of the class map.
+        match: What the labels of the snapshot mean.
     """
     unknown = findings["rule"] == "unknown_class"
     rows = np.isin(columns.annotation_ids, findings.loc[unknown, "annotation_id"].to_numpy(np.int64))
     label_of = dict(zip(columns.annotation_ids[rows].tolist(), labels[rows].tolist(), strict=True))
-    explained = {label: spellings.explain_unknown(label) for label in set(label_of.values())}
+    explained = {label: match.explain_unknown(label) for label in set(label_of.values())}
     findings.loc[unknown, "value"] = [explained[label_of[i]] for i in findings.loc[unknown, "annotation_id"]]
     return findings

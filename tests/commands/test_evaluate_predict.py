@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.class_agreement import ClassAgreement, agree_on_classes
+from agar_pipeline.detection.coco import CocoColumns, read_coco
 from agar_pipeline.detection.coco_writer import write_coco
+from agar_pipeline.detection.detections import Detections
+from agar_pipeline.detection.predicted_file import is_predicted, read_predicted
+from agar_pipeline.errors import AnnotationError, TrainingError
 from tests.conftest import Run, runner
 
 SIZES_WH = ((96, 64), (80, 80), (64, 96))
+FIRST = {"file_name": "day 1/ä 100 %.jpg", "width": 96, "height": 64}
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +45,11 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sizes_wh=np.array(SIZES_WH),
             annotation_ids=np.array([1, 2]),
             annotation_image_ids=np.array([1, 3]),
-            annotation_category_ids=np.array([1, 2]),
+            annotation_category_ids=np.array([2, 1]),
             boxes_xywh=np.array([[10.0, 10, 20, 20], [5, 40, 30, 30]]),
             iscrowd=np.zeros(2, bool),
             category_ids=np.array([1, 2]),
-            class_names=("S. aureus", "E. coli"),
+            class_names=("E. coli", "S. aureus"),  # in another order than the checkpoint has them
         ),
     )
     torch.manual_seed(0)
@@ -76,6 +82,10 @@ def test_predict_counts_what_evaluate_counts(plates: Path, run: Run, tmp_path: P
     assert sizes["day 1/ä 100 %.jpg"] == SIZES_WH[0]
     predicted = sum(image["colonies"] for image in coco["images"])
     assert predicted == len(coco["annotations"]) > 60, "more than the checkpoint's cap of 20 on each"
+    for name in ("S. aureus", "E. coli"):
+        (category_id,) = [each["id"] for each in coco["categories"] if each["name"] == name]
+        of_class = sum(each["category_id"] == category_id for each in coco["annotations"])
+        assert of_class == pytest.approx(3 * metrics["counting"]["per_class"][name]["me"] + 1), "by the classes' names"
     bias = metrics["counting"]["me"]
     assert predicted == pytest.approx(3 * bias + 2)
     assert (tmp_path / "counted" / "pictures" / "day 2" / "b.png.jpg").is_file()
@@ -83,7 +93,7 @@ def test_predict_counts_what_evaluate_counts(plates: Path, run: Run, tmp_path: P
 
 
 def test_predictions_alone_can_be_evaluated_but_not_tuned_on_test(plates: Path, run: Run, tmp_path: Path) -> None:
-    result = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "score": 0.9}
+    result = {"image_id": 1, "category_id": 2, "bbox": [10, 10, 20, 20], "score": 0.9}
     (tmp_path / "results.json").write_text(json.dumps([result]))
     (tmp_path / "test.json").write_bytes((plates / "val.json").read_bytes())
     wanted = ("agar", "evaluate", "--predictions", str(tmp_path / "results.json"), "--out-dir", str(tmp_path / "out"))
@@ -115,3 +125,59 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     assert "empty.png cannot be read as an image (empty)" in done.stderr
     nothing = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(tmp_path / "none"))
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)
+
+
+def test_a_model_meets_a_file_by_the_names_of_the_classes(plates: Path) -> None:
+    columns, path = read_coco(plates / "val.json"), plates / "val.json"
+    ids = np.array([1, 2])
+    detections = Detections(np.array([1, 3]), ids, columns.boxes_xywh, np.ones(2))
+
+    def meet(names: tuple[str, ...], ids_in_file: list[int]) -> tuple[list[str], ClassAgreement]:
+        """Class of each detection in the words of the file, and all that was agreed on."""
+        file = dataclasses.replace(columns, category_ids=np.array(ids_in_file), class_names=names)
+        agreement = agree_on_classes(Path("m.ckpt"), ("S. aureus", "E. coli"), ids, path, file)
+        listed = dict(zip(agreement.columns.category_ids.tolist(), agreement.columns.class_names, strict=True))
+        return [listed[i] for i in agreement.renumber(detections).category_ids.tolist()], agreement
+
+    assert meet(("E. coli", "S. aureus"), [1, 2])[0] == ["S. aureus", "E. coli"], "whatever their numbers"
+    found, agreement = meet(("s_aureus", "E. coli"), [70, 8])
+    assert found == ["s_aureus", "E. coli"]
+    assert agreement.notes == (
+        "val.json: label 's_aureus' is taken for the class 'S. aureus' of the model, by its spelling",
+    )
+    found, agreement = meet(("S. aureus", "Martian"), [2, 1])
+    assert found == ["S. aureus", "E. coli"], "what it takes for E. coli is not forgotten"
+    assert "val.json does not list 'E. coli' of the model" in agreement.notes[0]
+    assert agreement.notes[1] == "the model does not know 'Martian': its 1 annotations count as missed"
+    assert meet(("S. aureus", "S.aureus", "E. coli"), [3, 2, 1])[0] == ["S. aureus", "E. coli"], "exactly first"
+    with pytest.raises(TrainingError, match=r"m.ckpt knows 'S. aureus', 'E. coli', .* lists 'x', 'y': no class in"):
+        meet(("x", "y"), [1, 2])
+    with pytest.raises(TrainingError, match="lists two categories of one name"):
+        meet(("S. aureus", "S. aureus"), [1, 2])
+
+
+def test_predictions_with_names_are_matched_by_names(plates: Path, tmp_path: Path) -> None:
+    columns = read_coco(plates / "val.json")
+    plain = {
+        "images": [{"id": 9, "file_name": "day 2/b.png", "width": 64, "height": 96}, {**FIRST, "id": 1}],
+        "annotations": [
+            {"id": 1, "image_id": 9, "category_id": 2, "bbox": [5, 40, 30, 30], "score": 0.9},
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "score": 0.8},
+        ],
+        "categories": [{"id": 1, "name": "S. aureus"}, {"id": 2, "name": "E. coli"}],
+    }
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(plain))
+    assert is_predicted(path)
+    predicted = read_predicted(path, plates / "val.json", columns)
+    assert predicted.detections.image_ids.tolist() == [3, 1]
+    assert predicted.detections.category_ids.tolist() == [1, 2]
+    assert [note.partition(":")[0] for note in predicted.notes] == ["1 images of val.json were not predicted"]
+    plain["images"][1]["file_name"] = "elsewhere.png"
+    path.write_text(json.dumps(plain))
+    predicted = read_predicted(path, plates / "val.json", columns)
+    assert predicted.detections.image_ids.tolist() == [3]
+    assert "1 predicted images are not in val.json" in predicted.notes[0]
+    path.write_text(json.dumps({**plain, "images": [], "annotations": []}))
+    with pytest.raises(AnnotationError, match="have no image in common"):
+        read_predicted(path, plates / "val.json", columns)

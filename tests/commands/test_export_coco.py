@@ -211,3 +211,36 @@ def test_a_folder_with_other_files_is_left_alone(export: Export, tmp_path: Path)
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     assert "holds other files" in str(export().exception)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_signs_are_no_spelling_and_unlabelled_plates_are_no_empty_ones(
+    export: Export, made_home: Path, tmp_path: Path
+) -> None:
+    before: list[Any] = []
+
+    def relabel(samples: Any) -> None:
+        for number, sample in enumerate(samples.find({}).sort("filepath")):
+            before.append((sample["_id"], sample["ground_truth"]))
+            label = ["lac", "lac+", "lac-", "\u3000"][number % 4]
+            change = {"ground_truth": None} if number == 9 else {"ground_truth.detections.0.label": label}
+            samples.update_one({"_id": sample["_id"]}, {"$set": change})
+
+    def restore(samples: Any) -> None:
+        for sample_id, labels in before:
+            samples.update_one({"_id": sample_id}, {"$set": {"ground_truth": labels}})
+
+    edit_samples(made_home, "plates", relabel)
+    try:
+        done = export("--classes", "lac", "lac+", "lac-", "--fractions", "0.6", "0.4")
+        refused = export("--unlabelled", "fail")
+    finally:
+        edit_samples(made_home, "plates", restore)
+    assert done.exit_code == 0, done.exception
+    parts = [load(tmp_path / "out" / "coco" / f"{part}.json") for part in ("train", "val")]
+    assert [each["name"] for each in parts[0]["categories"]] == ["lac", "lac+", "lac-"]
+    assert sum(len(part["images"]) for part in parts) == 9
+    counted = [each["category_id"] for part in parts for each in part["annotations"]]
+    assert sorted(counted) == [1, 1, 1, 2, 2, 3, 3]
+    assert "left out of all parts: 1 (not labelled yet)" in done.stderr
+    assert "2 boxes left out: label '\\u3000', which names nothing" in done.stderr
+    assert "nobody has labelled 1 of 10 images yet" in str(refused.exception)

@@ -18,7 +18,7 @@ from PIL import Image
 from agar_pipeline.commands import agar
 from agar_pipeline.detection.coco import read_coco
 from agar_pipeline.detection.dataset import DetectionDataset
-from agar_pipeline.errors import ImageFileError
+from agar_pipeline.errors import AnnotationError, ImageFileError
 
 SIZE_WH = (120, 80)
 Photo = Callable[[Path], object]
@@ -233,3 +233,61 @@ def test_neither_dagster_nor_fiftyone_nor_torch_is_loaded(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "[]"
     assert "Bounding box report" in (tmp_path / "p.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("crowds", "rules"),
+    [([1, 1], {"empty_part": 1}), ([True, True], {"empty_part": 1}), ([1, 0], {}), ([0, None], {})],
+    ids=["all are regions", "all are true", "one of two", "none"],
+)
+def test_boxes_that_are_all_regions_of_many_are_no_boxes(
+    crowds: list[Any], rules: dict[str, int], tmp_path: Path
+) -> None:
+    names = ["a.jpg", "b.jpg"]
+    for name in names:
+        gradient().save(tmp_path / name)
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [5, 5, 20, 20], "iscrowd": crowd}
+        for i, crowd in enumerate(crowds, start=1)
+    ]
+    done, report = inspect(write_coco_file(tmp_path, names, annotations=boxes))
+    assert counts_of(report) == rules
+    assert done.exit_code == (1 if rules else 0)
+    assert ("0 annotations: all 2 are iscrowd, regions of many" in done.stdout) == bool(rules)
+    regions = sum(bool(crowd) for crowd in crowds)
+    assert (f"{regions} of the annotations are iscrowd" in done.stdout) == bool(regions)
+    assert report["health"]["colonies_per_plate"]["empty"] == regions
+
+
+@pytest.mark.parametrize(
+    ("mark", "is_done"),
+    [
+        ({"annotated": False}, False),
+        ({"status": "In Progress"}, False),
+        ({"is_labeled": False, "status": "x"}, False),
+        ({"image_status": "To do"}, False),
+        ({"annotated": True, "status": "Done"}, True),
+        ({"status": 3, "annotated": None}, True),
+    ],
+    ids=str,
+)
+def test_an_image_that_a_tool_marks_as_not_done_is_no_empty_plate(
+    mark: dict[str, Any], is_done: bool, tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        gradient().save(tmp_path / name)
+    path = write_coco_file(tmp_path, ["a.jpg", "b.jpg"])
+    plain = json.loads(path.read_text())
+    plain["images"][1] |= mark
+    plain["annotations"].pop()
+    path.write_text(json.dumps(plain))
+    done, report = inspect(path)
+    assert counts_of(report) == ({} if is_done else {"unlabelled_image": 1})
+    assert done.exit_code == (0 if is_done else 1)
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u2003", "\u200b"], ids=ascii)
+def test_a_category_that_nobody_can_name_is_refused(name: str, tmp_path: Path) -> None:
+    path = write_coco_file(tmp_path, ["a.jpg"], categories=[{"id": 1, "name": "a"}, {"id": 2, "name": name}])
+    with pytest.raises(AnnotationError, match=r"categories\[1\].name is .*, a name that nobody sees"):
+        read_coco(path)

@@ -219,6 +219,16 @@ def test_weights_of_91_classes_fit_but_for_the_head(tmp_path: Path) -> None:
         load_weights(build_detector(spec_of("tiny")).model, "tiny", str(tmp_path / "coco.pth"))
 
 
+def test_a_head_of_other_classes_starts_anew(tmp_path: Path) -> None:
+    spec = spec_of("tiny", num_classes=2)
+    facts = CheckpointFacts(spec, ("S. aureus", "E. coli"), (1, 2), "32-true", False, 0, 1, None, {})
+    save_checkpoint(tmp_path / "best.ckpt", build_detector(spec), facts)
+    for names, is_fresh in ((("S. aureus", "E. coli"), False), (("E. coli", "S. aureus"), True), (("a", "b"), True)):
+        left = load_weights(build_detector(spec).model, "tiny", str(tmp_path / "best.ckpt"), names)
+        assert bool(left) == is_fresh
+        assert all("cls_logits" in key for key in left), "nothing else is lost"
+
+
 def test_the_known_detectors_and_weights_are_torchvisions_own() -> None:
     registry = torchvision.models.list_models(module=torchvision.models.detection)
     boxes_only = [name for name in registry if not name.startswith(("maskrcnn", "keypointrcnn"))]

@@ -283,3 +283,86 @@ def test_the_plain_layouts_import_too(tmp_path: Path, run_import: Import) -> Non
     shutil.move(yolo / "labels", tmp_path / "elsewhere")
     shutil.copy(yolo / "data.yaml", tmp_path / "elsewhere" / "data.yaml")
     assert run_import("yolo", yolo / "images", tmp_path / "elsewhere").unchanged == 3
+
+
+def leave_unlabelled(format: Format, folder: Path) -> tuple[str, ...]:
+    """Two photos more that nobody has labelled, as the format tells it; their names."""
+    below = {"voc": "JPEGImages/", "yolo": "images/", "coco": ""}[format]
+    names = (f"{below}new.jpg", f"{below}begun.jpg")
+    for name in names:
+        photo(folder / name)
+    if format == "coco":  # one that the file does not list, one that a tool has written a status of
+
+        def begin(plain: dict[str, Any]) -> None:
+            plain["images"].append({"id": 7, "file_name": "begun.jpg", "status": "In Progress"})
+            plain["annotations"].append({"id": 70, "image_id": 7, "category_id": 0, "bbox": BOXES[0]})
+
+        edit_coco(folder, begin)
+    return names
+
+
+@pytest.mark.parametrize("format", MAKERS)
+def test_a_photo_that_nobody_has_labelled_is_no_empty_plate(
+    format: Format, tmp_path: Path, uri: str, home: Path, parsers: None, name: str, database: Any
+) -> None:
+    folder = MAKERS[format](tmp_path / "folder")
+    names = leave_unlabelled(format, folder)
+
+    def run(**more: Any) -> ImportCounts:
+        source = ImportSource(format, str(folder), class_map=CLASS_MAP, **more)
+        return import_at(uri, source, name, home, lambda dataset, fields: None, lambda done, total: None)
+
+    def labels() -> dict[str, bool]:
+        found = database[collection_of(database, name)].find()
+        return {Path(each["filepath"]).stem: each["ground_truth"] is not None for each in found}
+
+    counts = run()
+    assert (counts.added, sorted(counts.images_without_annotation)) == (3, sorted(names)), "left out and named"
+    with pytest.raises(DatasetError, match=r"nobody has labelled 2 images in .*nothing was imported"):
+        run(unlabelled="fail")
+    counts = run(unlabelled="keep")
+    assert (counts.added, counts.unlabelled, counts.images_without_annotation) == (2, 2, [])
+    assert labels() == {"1": True, "empty": True, "new": False, "begun": False}
+    assert run(unlabelled="keep").unchanged == 5
+    if format == "coco":
+        edit_coco(folder, lambda plain: plain["images"].append({"id": 8, "file_name": "new.jpg", "annotated": True}))
+    else:
+        path = folder / {"voc": "Annotations/new.xml", "yolo": "labels/new.txt"}[format]
+        path.write_text(xml([]) if format == "voc" else "")
+    assert run(unlabelled="keep").updated == 1
+    assert labels() == {"1": True, "empty": True, "new": True, "begun": False}, "somebody looked: it is empty"
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\u3000", "\u200b"], ids=ascii)
+def test_a_name_that_nobody_sees_becomes_no_class(blank: str, tmp_path: Path, run_import: Import) -> None:
+    voc, coco, yolo = make_voc(tmp_path / "voc"), make_coco(tmp_path / "coco"), make_yolo(tmp_path / "yolo")
+    (voc / "Annotations" / "b" / "1.xml").write_text(xml(BOXES, labels=["S.aureus", blank]))
+    counts = run_import("voc", voc)
+    assert (counts.added, len(counts.problems)) == (2, 1)
+    assert "has no name" in counts.problems[0] or "is not a VOC annotation" in counts.problems[0]
+    edit_coco(coco, lambda plain: plain["categories"][1].update(name=blank))
+    with pytest.raises(AnnotationError, match="category 1 has the name"):
+        run_import("coco", coco)
+    (yolo / "data.yaml").write_text(json.dumps({"names": ["S.aureus", blank]}))
+    with pytest.raises(AnnotationError, match="class 1 has the name"):
+        run_import("yolo", yolo)
+
+
+def test_classes_that_are_not_in_the_map_are_not_merged_and_merges_are_counted(
+    tmp_path: Path, run_import: Import
+) -> None:
+    folder = make_voc(tmp_path / "voc")
+    labels = ["lac+", "lac", "lac-", "1.5 mm"]
+    (folder / "Annotations" / "a" / "1.xml").write_text(xml([[10, 10 * n + 1, 5, 5] for n in range(4)], labels))
+    (folder / "Annotations" / "b" / "1.xml").write_text(xml(BOXES, ["s_aureus", "E.coli"]))
+    counts = run_import("voc", folder, None, **{"lac": 1, "15 mm": 2, "S.aureus": 3, "E.coli": 4})
+    assert counts.classes == dict.fromkeys([*labels, "S.aureus", "E.coli"], 1)
+    assert counts.renamed == {"s_aureus": "S.aureus"}
+    assert counts.unknown_labels == {"lac+": 1, "lac-": 1, "1.5 mm": 1}
+
+
+def test_boxes_that_are_regions_are_counted(tmp_path: Path, run_import: Import) -> None:
+    folder = make_coco(tmp_path)
+    edit_coco(folder, lambda plain: [each.update(iscrowd=1) for each in plain["annotations"]])
+    counts = run_import("coco", folder)
+    assert (counts.boxes, counts.crowds) == (3, 3)

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from agar_pipeline.config import is_blank
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.annotated import Format, ImportSource
-from agar_pipeline.fiftyone_io.import_images import read_source
 from agar_pipeline.fiftyone_io.import_plan import as_detections
+from agar_pipeline.fiftyone_io.import_reading import read_source
 from tests.fiftyone_io.test_import_formats import photo, rows, xml
 
 pytestmark = pytest.mark.usefixtures("parsers")
@@ -52,6 +53,7 @@ def read(format: Format, file: str, content: bytes) -> int:
         assert len(reading.images) + len(reading.problems) + len(reading.annotations_without_image) >= 1
         for image in reading.images:
             assert len(image.labels) == len(image.boxes_rel_xywh) == len(image.attributes)
+            assert not any(map(is_blank, image.labels))
             bson.encode(as_detections(image))
         return len(reading.images)
 

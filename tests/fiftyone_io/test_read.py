@@ -60,7 +60,9 @@ def test_images_and_boxes_are_as_annotated(name: str, snapshot: Callable[..., Sn
         "height",
         "size_bytes",
         "sha256",
+        "labelled",
     ]
+    assert images.labelled.all(), "the empty plate as well"
     assert boxes.columns.tolist() == [
         "box_id",
         "image_id",
@@ -90,8 +92,30 @@ def test_images_and_boxes_are_as_annotated(name: str, snapshot: Callable[..., Sn
         "images_dir": str(plates),
         "images": 6,
         "boxes": 10,
+        "unlabelled": 0,
         "labels": {"B.subtilis": 5, "E.coli": 5},
     }
+
+
+def test_without_labels_is_another_thing_than_without_boxes(
+    name: str, snapshot: Callable[..., Snapshot], uri: str, home: Path, database: Any
+) -> None:
+    def version() -> str:
+        return observe_at(uri, SnapshotConfig(dataset=name), home, resolver(database)).version
+
+    samples, versions = database[collection_of(database, name)], [version()]
+    empty = {"_cls": "Detections", "detections": []}
+    for number, labels in enumerate([None, {"_cls": "Detections", "detections": None}, {"_cls": "Detections"}, empty]):
+        samples.update_one({"filepath": {"$regex": f"/{number}.jpg$"}}, {"$set": {"ground_truth": labels}})
+        versions.append(version())
+    samples.update_one({"filepath": {"$regex": "/4.jpg$"}}, {"$unset": {"ground_truth": ""}})
+    taken = snapshot(name, image_columns=("labelled",))
+    images = taken.images().set_index("path")
+    assert images.labelled.to_dict() == {f"{n}.jpg": n in (3, 5) for n in range(6)}
+    assert taken.image_ids()["labelled"].sum() == 2
+    assert (taken.dataset()["unlabelled"], taken.dataset()["boxes"]) == (4, 0)
+    samples.update_one({"filepath": {"$regex": "/0.jpg$"}}, {"$set": {"ground_truth": empty}})
+    assert len({*versions, version()}) == 6, "each of these edits is another version"
 
 
 def test_the_version_read_is_the_version_observed(

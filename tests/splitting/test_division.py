@@ -174,6 +174,24 @@ def test_classes_are_balanced_where_images_hold_several_and_spellings_are_one() 
     assert abs((parts == "val").sum() - 200) <= 2
 
 
+def test_images_without_labels_are_in_no_part_and_change_no_other_ones_part() -> None:
+    labelled = np.arange(60) % 3 > 0
+    images = table(60, labels=[["a"]] * 60).assign(labelled=labelled)
+    alone = images[labelled].reset_index(drop=True)
+    pairs = np.array([[0, 1], [1, 2], [4, 5]])
+    for more in ({}, {"method": "hash"}, {"stratify_by": "class"}, {"group_duplicates": True}):
+        division = divide(config(labelled_only=True, **more), images, duplicates=pairs)
+        without = divide(config(**more), alone, duplicates=np.array([[0, 1], [2, 3]]))
+        assert division.parts[labelled].tolist() == without.parts.tolist()
+        assert set(division.parts[~labelled]) == {None}
+        assert (division.left_out, division.counts) == ({"not labelled yet": 20}, without.counts)
+    lists = {"train": [f"a/{n}.jpg" for n in range(50)], "val": [f"a/{n}.jpg" for n in range(50, 60)]}
+    named = SplitConfig(method="lists", lists={"train": "t", "val": "v"}, labelled_only=True)
+    assert divide(named, images, lists=lists).left_out == {"not labelled yet": 20}, "a list may name them"
+    with pytest.raises(DatasetError, match="none of the 60 images is labelled yet"):
+        divide(config(labelled_only=True), images.assign(labelled=False))
+
+
 def test_views_fields_and_lists_name_the_parts() -> None:
     columns = {"view:tag:train": [1, 1, 0, 0], "view:tag:val": [0, 0, 1, 0], "field:role": [*"llc", None]}
     images = table(4).assign(**columns)

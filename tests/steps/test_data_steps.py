@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,11 @@ def quiet(text: str) -> None:
 
 
 def make_snapshot(
-    folder: Path, boxes: list[tuple[Any, ...]], images: int = 10, row_group_size: int | None = None
+    folder: Path,
+    boxes: list[tuple[Any, ...]],
+    images: int = 10,
+    row_group_size: int | None = None,
+    without_labels: tuple[int, ...] = (),
 ) -> Snapshot:
     """A snapshot of 100×80 pictures; `boxes` are (image_id, label, x, y, width, height)."""
     photos = folder / "photos"
@@ -67,13 +72,14 @@ def make_snapshot(
                 "size_bytes": 1,
                 "sha256": [hashlib.sha256((photos / f"{i}.jpg").read_bytes()).hexdigest() for i in ids],
                 "tags": [[] for _ in ids],
+                "labelled": ~np.isin(ids, without_labels),
             }
         ).to_parquet(out_dir / "images.parquet")
         table = pd.DataFrame(boxes, columns=["image_id", "label", "x", "y", "width", "height"])
         table = table.astype(dict.fromkeys(("x", "y", "width", "height"), float)).assign(iscrowd=False, attributes=None)
         table.insert(0, "box_id", np.arange(1, len(table) + 1))
         table.to_parquet(out_dir / "boxes.parquet", row_group_size=row_group_size)
-        read = ["image_id", "sample_id", "path", "sha256"]
+        read = ["image_id", "sample_id", "path", "sha256", "labelled"]
         pd.read_parquet(out_dir / "images.parquet")[read].to_parquet(out_dir / "image_ids.parquet")
         dataset = {"dataset": "x", "images_dir": str(photos), "images": images, "boxes": len(boxes), "labels": {}}
         (out_dir / "dataset.json").write_text(json.dumps(dataset))
@@ -82,25 +88,32 @@ def make_snapshot(
 
 
 def build_data(
-    folder: Path, boxes: list[tuple[Any, ...]], policy: dict[str, str], row_group_size: int | None = None
+    folder: Path,
+    boxes: list[tuple[Any, ...]],
+    policy: dict[str, str],
+    row_group_size: int | None = None,
+    without_labels: tuple[int, ...] = (),
+    log: Callable[[str], None] = quiet,
+    **more: Any,
 ) -> tuple[CocoCache, BboxReport]:
     """The data assets after a hand-made snapshot."""
     pipeline = PipelineConfig(
         name="x",
         snapshot=SnapshotConfig(dataset="x"),
-        class_map=CLASS_MAP,
         box_policy=policy,  # type: ignore[arg-type]
+        **{"class_map": CLASS_MAP, **more},
     )
     store = Store(folder / "home")
-    made: dict[Key, Any] = {Key("snapshot"): make_snapshot(folder, boxes, row_group_size=row_group_size)}
+    snapshot = make_snapshot(folder, boxes, row_group_size=row_group_size, without_labels=without_labels)
+    made: dict[Key, Any] = {Key("snapshot"): snapshot}
     for asset, config in (
-        ("split", pipeline.split),
+        ("split", pipeline.full_split),
         ("coco_cache", pipeline.coco_cache),
         ("bbox_report", pipeline.bbox_report),
     ):
         inputs = {"split": ["snapshot"], "coco_cache": ["snapshot", "split"], "bbox_report": ["coco_cache"]}[asset]
         keys = tuple(Key(name) for name in inputs)
-        built = build_node(store, Node(Key(asset), config, keys), {key: made[key] for key in keys}, quiet)
+        built = build_node(store, Node(Key(asset), config, keys), {key: made[key] for key in keys}, log)
         made[Key(asset)] = built.artifact
     return made[Key("coco_cache")], made[Key("bbox_report")]
 
@@ -299,3 +312,65 @@ def test_split_and_cache_give_the_same_bytes_twice(tmp_path: Path) -> None:
     assert first.data_version == second.data_version
     assert first.dataset()["images_dir"] != second.dataset()["images_dir"]
     assert coco_cache.UNKNOWN_CATEGORY_ID not in set(first.dataset()["class_map"].values())
+
+
+@pytest.mark.parametrize("unlabelled", ["fail", "leave_out", "keep"])
+def test_what_nobody_has_labelled_is_never_taken_for_empty_unasked(unlabelled: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    cache, report = build_data(
+        tmp_path,
+        [*GOOD_BOXES, (3, "E.coli", 5, 5, 9, 9)],
+        {},
+        without_labels=(4, 5, 6, 7),
+        log=said.append,
+        unlabelled=unlabelled,
+    )
+    plain, findings = report.report(), report.findings()
+    about = findings[findings["rule"] == "unlabelled_image"]
+    assert sorted(about["file_name"]) == ["4.jpg", "5.jpg", "6.jpg", "7.jpg"], "listed whatever becomes of them"
+    action = {"fail": "fail", "leave_out": "drop_image", "keep": "keep"}[unlabelled]
+    assert plain["findings"]["unlabelled_image"] == {"count": 4, "action": action}
+    in_parts = [image["file_name"] for part in cache.parts() for image in coco_images(cache, part)]
+    assert len(in_parts) == (6 if unlabelled == "leave_out" else 10)
+    assert {"8.jpg", "9.jpg", "10.jpg"} <= set(in_parts), "an empty plate is no plate without labels"
+    assert plain["health"]["colonies_per_plate"]["empty"] == len(in_parts) - 3
+    assert ("left out of all parts: 4 (not labelled yet)" in said) == (unlabelled == "leave_out")
+    refusal = refusal_of_boxes(report)
+    assert (refusal is None) == (unlabelled != "fail")
+    if refusal:
+        assert "unlabelled_image (4)" in refusal
+        assert (
+            "label what nobody has looked at, or change unlabelled (leave_out; keep for empty plates) in the" in refusal
+        )
+    assert "images without labels" in (report.root / "report.html").read_text()
+
+
+def coco_images(cache: CocoCache, part: str) -> list[dict[str, Any]]:
+    images: list[dict[str, Any]] = json.loads(cache.json_path(part).read_text())["images"]
+    return images
+
+
+def test_labels_that_only_look_alike_keep_their_classes_over_all_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coco_cache, "BOXES_AT_ONCE", 1)
+    labels = ["lac+", "lac", "1.5 mm", "e_coli", "lac-", "s aureus", "S AUREUS", ""]
+    boxes = [(number, label, 10, 10, 20, 20) for number, label in enumerate(labels, start=1)]
+    names = {"lac": 1, "lac+": 2, "15 mm": 3, "E.coli": 4, "S.aureus": 5}
+    said: list[str] = []
+    cache, report = build_data(tmp_path, boxes, {}, row_group_size=1, log=said.append, class_map=names)
+    parts = [coco.read_coco(cache.json_path(part)) for part in cache.parts()]
+    found = {
+        int(image): int(category)
+        for part in parts
+        for image, category in zip(part.annotation_image_ids, part.annotation_category_ids, strict=True)
+    }
+    assert found == {1: 2, 2: 1, 3: 0, 4: 4, 5: 0, 6: 0, 7: 0, 8: 0}, "0 is no class, and fails as such"
+    assert "label 'e_coli' is taken for the class 'E.coli', by its spelling" in said
+    assert cache.dataset()["by_spelling"] == {"e_coli": "E.coli"}
+    values = set(report.findings().query("rule == 'unknown_class'")["value"])
+    alike = "spelt like the class 'S.aureus', but the label {!r} is spelt so too: list it in the class map"
+    assert f"label 's aureus', {alike.format('S AUREUS')}" in values
+    assert "label '', which names nothing" in values
+    assert "label 'lac-', nearest class 'lac'" in values
+    assert not report.report()["ok"]
