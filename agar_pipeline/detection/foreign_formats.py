@@ -48,8 +48,8 @@ _OBJECTS: tuple[tuple[set[str], ForeignFormat], ...] = (
     ({"items", "categories"}, _DATUMARO),
     ({"features", "type"}, _GEO_JSON),
     ({"samples"}, _FIFTYONE),
+    ({"labels", "colonies_number"}, AGAR),  # before FiftyOne's: AGAR's files hold `classes`, too
     ({"classes", "labels"}, _FIFTYONE),
-    ({"labels", "colonies_number"}, AGAR),
 )
 _ROWS: tuple[tuple[set[str], ForeignFormat], ...] = (
     ({"data", "annotations"}, _LABEL_STUDIO),
