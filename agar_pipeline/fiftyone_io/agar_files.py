@@ -61,7 +61,8 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
     except TextFileError as error:
         raise AnnotationError(f"{json_path} {error}: mend it, or remove it with its image") from error
     foreign = name_json(plain)
-    if foreign is not None and foreign is not AGAR:
+    is_own = foreign is AGAR or (isinstance(plain, dict) and isinstance(plain.get("labels"), list))
+    if foreign is not None and not is_own:
         raise AnnotationError(f"{json_path} is not in AGAR's format, {foreign}")
     if not isinstance(plain, dict):
         raise AnnotationError(f"{json_path} holds a {type(plain).__name__}, AGAR's format is an object: mend it")
