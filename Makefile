@@ -19,7 +19,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 	-$(BIN)/agar env >/dev/null
 
-# More than one machine: Ray, Postgres for Dagster, S3. A superset of the other lock.
+# More than one machine: Ray, Postgres for Dagster, S3; and photos in HEIC. A superset of the other lock.
 setup-cluster: setup $(VENV)/.installed-cluster
 
 $(VENV)/.installed-cluster: requirements-cluster.lock
@@ -69,7 +69,7 @@ types: setup
 LOCK := uv pip compile --python-version 3.11.0 --no-header --no-annotate --generate-hashes
 lock:
 	$(LOCK) pyproject.toml --extra dev -o requirements.lock
-	$(LOCK) pyproject.toml --extra dev --extra cluster --constraint requirements.lock -o requirements-cluster.lock
+	$(LOCK) pyproject.toml --extra dev --extra cluster --extra heic --constraint requirements.lock -o requirements-cluster.lock
 	$(LOCK) deploy/requirements-kubernetes.in --constraint requirements-cluster.lock -o deploy/requirements-kubernetes.lock
 
 clean-venv:

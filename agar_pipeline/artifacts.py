@@ -71,7 +71,7 @@ class Split(Artifact):
     """Which part each image is in."""
 
     asset: ClassVar = "split"
-    code_version: ClassVar = "3"
+    code_version: ClassVar = "4"
     inputs: ClassVar = ("snapshot",)
     reads: ClassVar = {"snapshot": ("image_ids.parquet",)}
     files: ClassVar = ("split.parquet", "split.json", "duplicates.parquet", "report.html")
@@ -99,7 +99,7 @@ class CocoCache(Artifact):
     """Plain COCO files, one per part, that need neither FiftyOne nor a database."""
 
     asset: ClassVar = "coco_cache"
-    code_version: ClassVar = "4"
+    code_version: ClassVar = "5"
     inputs: ClassVar = ("snapshot", "split")
     reads: ClassVar = {"split": ("split.parquet",)}
     files: ClassVar = (
@@ -170,7 +170,7 @@ class BboxReport(Artifact):
     """Every broken rule, counted and listed, and the verdict."""
 
     asset: ClassVar = "bbox_report"
-    code_version: ClassVar = "5"
+    code_version: ClassVar = "6"
     inputs: ClassVar = ("coco_cache",)
     files: ClassVar = ("report.json", "verdict.json", "findings.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
@@ -192,7 +192,7 @@ class SmokeRun(Artifact):
     """Proof that one step of the training works from end to end."""
 
     asset: ClassVar = "smoke_run"
-    code_version: ClassVar = "3"
+    code_version: ClassVar = "4"
     inputs: ClassVar = ("coco_cache", "bbox_report")
     reads: ClassVar = {"bbox_report": ("verdict.json",)}
     files: ClassVar = ("smoke.json", "profile.json")
@@ -213,7 +213,7 @@ class TrainingRun(Artifact):
     """Checkpoints, the log of the metrics, and the experiment that led to them."""
 
     asset: ClassVar = "training_run"
-    code_version: ClassVar = "6"
+    code_version: ClassVar = "7"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)
@@ -239,7 +239,7 @@ class Evaluation(Artifact):
     """Scores, predictions and a page of pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "7"
+    code_version: ClassVar = "8"
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)

@@ -111,4 +111,5 @@ def _node(asset: str, config: Any, experiment: str | None = None) -> Node:
 def load_nodes(pipeline: c.PipelineConfig | None = None) -> dict[Key, Node]:
     """The nodes of a pipeline, or of the one that `AGAR_PIPELINE` picks, from the config files."""
     pipeline = pipeline or c.load_pipeline()
-    return pipeline_nodes(pipeline, {name: c.load_experiment(name) for name in pipeline.experiments})
+    said_by = f"experiments in configs/pipeline/{pipeline.name}.yaml"
+    return pipeline_nodes(pipeline, {name: c.load_experiment(name, (), said_by) for name in pipeline.experiments})

@@ -21,6 +21,7 @@ from agar_pipeline.disk import find_os_error, path_at_fault
 from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.exit_codes import RANKS_FILE
 from agar_pipeline.garbage import start_importing
+from agar_pipeline.harmless_warnings import keep_warnings_harmless
 
 Log = Callable[[str], None]
 
@@ -40,6 +41,7 @@ def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None
     """The main program of a child: read the request, run the handler, leave a reply or an error behind."""
     die_with_parent()
     start_importing()
+    keep_warnings_harmless()
     answer_request(handler, Path(sys.argv[1]))
 
 
@@ -115,6 +117,7 @@ def main() -> None:
     """
     die_with_parent()
     start_importing()
+    keep_warnings_harmless()
     os.environ[PARENT_PID] = str(os.getpid())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
     del sys.argv[0]

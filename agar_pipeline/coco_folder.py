@@ -24,6 +24,7 @@ from agar_pipeline.detection.image_rules import find_image_findings, find_part_f
 from agar_pipeline.detection.missing_names import explain_missing, folder_of_names, show_missing
 from agar_pipeline.errors import AnnotationError, DatasetError, DatasetMovedError
 from agar_pipeline.progress import progress_bar
+from agar_pipeline.safe_text import as_command
 from agar_pipeline.snapshot_files.columns import Boxes, Columns
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
@@ -167,18 +168,19 @@ def _read(config: CocoSnapshotConfig) -> _Folder:
 
 def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> None:
     """Raises AnnotationError, for all files at once."""
-    said = []
+    said: list[str] = []
+    look: list[str] = []
     for path, columns in parsed.items():
         finders = (find_part_findings, find_image_findings, find_box_findings)
         findings = pd.concat([find(columns, path.stem)[["rule", "value"]] for find in finders])
         found = {rule: findings.loc[findings["rule"] == rule, "value"].tolist() for rule in REFUSED}
         words = [f"{len(values)} {rule} ({', '.join(values[:_SHOWN])})" for rule, values in found.items() if values]
-        said += [f"{path}: {', '.join(words)}"] if words else []
+        if words:
+            said.append(f"{path}: {', '.join(words)}")
+            look = look or ["agar", "inspect-coco", "--json", str(path), "--images-dir", str(images_dir)]
     if said:
-        first = next(iter(said)).partition(": ")[0]
         raise AnnotationError(
-            f"ids contradict each other in {'; '.join(said)}\n"
-            f"mend that; all are listed by: agar inspect-coco --json {first} --images-dir {images_dir}"
+            f"ids contradict each other in {'; '.join(said)}\nmend that; all are listed by: {as_command(*look)}"
         )
 
 

@@ -9,7 +9,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,17 @@ from agar_pipeline.errors import StorageError
 NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR})
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
+"""Primary result code → what the system would have said."""
+_FULL_SIGNS = ("PytorchStreamWriter failed", "No space left on device", "file write failed")
+"""What torch says of a checkpoint that could not be written."""
+_NO_ROOM_BYTES = 1_000_000
 WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
@@ -140,13 +153,29 @@ def show_bytes(size: float) -> str:
     return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
-def find_os_error(error: BaseException) -> OSError | None:
-    """The storage trouble behind an exception: itself, or what it was raised from or after."""
+def find_os_error(error: BaseException, *, causes_only: bool = False) -> OSError | None:
+    """The storage trouble behind an exception: itself, or what it was raised from, or after.
+
+    Args:
+        error: Of any library: SQLite and torch tell of a full disk in their own words.
+        causes_only: Do not look at what was merely being handled when it was raised.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in FULL | REFUSED | WITHOUT_LOCKS:
-            return seen
-        seen = seen.__cause__ or seen.__context__
+        if found := _as_os_error(seen):
+            return found
+        seen = seen.__cause__ or (None if causes_only else seen.__context__)
+    return None
+
+
+def _as_os_error(error: BaseException) -> OSError | None:
+    if isinstance(error, OSError):
+        return error if error.errno in FULL | REFUSED | WITHOUT_LOCKS else None
+    if isinstance(error, sqlite3.Error):
+        number = _OF_SQLITE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF)
+        return OSError(number, f"SQLite says: {error}") if number else None
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _FULL_SIGNS):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return None
 
 
@@ -165,10 +194,10 @@ def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError
         needed: What is known of the space that it takes.
     """
     path = path_at_fault(error) or place
-    if error.errno in FULL:
-        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-        room = shutil.disk_usage(there).free
-        cause = "" if error.errno == errno.ENOSPC else f" ({error.strerror})"
+    there = _nearest(path)
+    room = shutil.disk_usage(there).free
+    if error.errno in FULL or (error.errno == errno.EIO and room < _NO_ROOM_BYTES):  # SQLite's word for it
+        cause = "" if error.errno != errno.EDQUOT and error.errno != errno.EFBIG else f" ({error.strerror})"
         return StorageError(
             f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free\n"
             "free some (`agar clean`), or set AGAR_HOME to a larger disk; what was there before is intact"
@@ -178,17 +207,38 @@ def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError
             f"{path} is on a file system without locks ({error.strerror}): set AGAR_HOME to a local disk"
         )
     return StorageError(
-        f"cannot read or write {path}: {error.strerror}\n"
+        f"cannot read or write {path}: {error.strerror}{_owner_words(there)}\n"
         "check the disk and its permissions, or set AGAR_HOME to a folder that you can write"
     )
 
 
+def _nearest(path: Path) -> Path:
+    """The path itself, or the innermost folder around it that is there and can be looked at."""
+    for place in (path, *path.absolute().parents):
+        with contextlib.suppress(OSError):
+            place.stat()
+            return place
+    return Path("/")
+
+
+def _owner_words(place: Path) -> str:
+    """`; it belongs to alice`, where that is not whoever asks."""
+    owner = place.stat().st_uid
+    if owner == os.geteuid():
+        return ""
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"user {owner}"
+    return f"; {place} belongs to {name}"
+
+
 @contextlib.contextmanager
 def clear_storage_errors(place: Path, needed: Callable[[], str] = str) -> Iterator[None]:
-    """Raise a StorageError in place of an OSError that tells of full, broken or forbidden storage."""
+    """Raise a StorageError in place of what tells of full, broken or forbidden storage, by SQLite and torch too."""
     try:
         yield
-    except OSError as error:
+    except (OSError, sqlite3.Error, RuntimeError) as error:
         found = find_os_error(error)
         if found is None:
             raise

@@ -32,10 +32,12 @@ _SYSTEM = (
 )
 _COMPUTING = (
     *("CUDA*", "NVIDIA_*", "CUBLAS_*", "CUDNN_*", "HIP_*", "HSA_*", "ROCR_*", "NCCL_*", "GLOO_*", "UCX_*", "FI_*"),
-    *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "NUMEXPR_*", "TORCH*", "PYTORCH_*", "TRITON_*", "MASTER_*"),
-    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "SLURM_*", "RAY_*"),
-    *("FIFTYONE_*", "MLFLOW_*", "HF_*", "MPLCONFIGDIR", "DO_NOT_TRACK"),
+    *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "NUMEXPR_*"),
+    *("TORCH_*", "TORCHINDUCTOR_*", "TORCHDYNAMO_*", "PYTORCH_*", "TRITON_*"),
+    *("SLURM_*", "RAY_*", "FIFTYONE_*", "MLFLOW_*", "HF_*", "MPLCONFIGDIR", "DO_NOT_TRACK"),
 )
+"""Not RANK, WORLD_SIZE, MASTER_ADDR and the like: torchrun and Ray set them for what they start, and those that
+somebody left in a shell would make a single process wait for others."""
 MLFLOW_NEEDS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Secret ones of a training that `trainer.logger: mlflow` shows to a server."""
 RAY_NEEDS = ("RAY_AUTH_TOKEN",)

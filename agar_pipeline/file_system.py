@@ -114,6 +114,14 @@ def connect_sqlite(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def sqlite_trouble(path: Path, error: Exception) -> StorageError:
+    """Why an SQLite file of the home cannot be used, in the words of a user; what it remembers is made again."""
+    found = disk.find_os_error(error)
+    if found is not None:
+        return disk.storage_error(found, path)
+    return StorageError(f"{path} cannot be used ({error}): remove it, it is made again")
+
+
 def leave_wal(path: Path) -> None:
     """Take over what a write-ahead log holds, and have none from now on; nothing is done where there is none.
 

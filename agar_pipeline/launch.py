@@ -65,7 +65,6 @@ def run_child(
         (folder / RESERVE_FILE).write_bytes(bytes(_RESERVE_BYTES))
         (folder / MESSAGES_FILE).touch()
         command = [sys.executable, "-P", "-m"]  # nothing is imported from the folder that we were called in
-        safe_path = {"PYTHONSAFEPATH": "1"} if ranks > 1 else {}  # the same for what torchrun starts
         if ranks > 1:
             command += ["agar_pipeline.child", "torch.distributed.run"]
             command += ["--standalone", f"--nproc-per-node={ranks}", "-m"]
@@ -77,7 +76,7 @@ def run_child(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**child_environment(needs), **CHILD_ENV, **safe_path, PARENT_PID: str(os.getpid()), **(env or {})},
+                env={**child_environment(needs), **_own_variables(folder, ranks), **(env or {})},
             )
         messages = _Messages(folder / MESSAGES_FILE, log)
         try:
@@ -89,6 +88,15 @@ def run_child(
                 log(stopped["message"])
             raise
         return _answer(module, process.returncode, folder)
+
+
+def _own_variables(folder: Path, ranks: int) -> dict[str, str]:
+    own = {**CHILD_ENV, PARENT_PID: str(os.getpid())}
+    if ranks > 1:  # for what torchrun starts: nothing is imported from the folder that we were called in
+        own["PYTHONSAFEPATH"] = "1"
+    if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117 - a user without a folder: libraries want one
+        own["HOME"] = str(folder)
+    return own
 
 
 Companion = subprocess.Popen[bytes]

@@ -1,12 +1,14 @@
-"""Text from data (names of files, labels, messages of others) on its way to a terminal or a spreadsheet.
+"""Text from data (names of files, labels, messages of others) on its way to a terminal, a spreadsheet or a shell.
 
-A terminal obeys control characters, and a spreadsheet computes cells that begin like a formula. Here: both made plain.
+A terminal obeys control characters, a spreadsheet computes cells that begin like a formula, and a shell takes words
+apart at blanks. Here: all made plain.
 Not here: pages, whose templates escape by themselves, and JSON, which is written exactly.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +24,11 @@ _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 def printable(text: str) -> str:
     """The text with every character that a terminal obeys written out, as `\\x1b`; line feeds and tabs stay."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def as_command(*words: object) -> str:
+    """A command that a message proposes: as a shell reads it, whatever blanks and quotes its paths and names have."""
+    return shlex.join(map(str, words))
 
 
 def csv_cell(value: T) -> T | str:

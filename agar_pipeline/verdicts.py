@@ -61,7 +61,9 @@ def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
     )
 
 
-_BAD_FILES = frozenset({"unreadable_image", "damaged_image", "oversized_image", "image_size_mismatch", "unusual_image"})
+_BAD_FILES = frozenset(
+    {"unreadable_image", "damaged_image", "oversized_image", "image_size_mismatch", "unusual_image", "blank_image"}
+)
 
 
 def _remedy(failing: Collection[str]) -> str:

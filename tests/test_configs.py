@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agar_pipeline import config as c
+from agar_pipeline.chain import load_nodes
 from agar_pipeline.config import file_content
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.ownership.home import open_home
@@ -203,3 +204,62 @@ def test_dagster_selection_and_hydra_overrides_parse_in_one_process() -> None:
     assert dg.AssetSelection.from_string('+key:"demo/evaluation"') is not None
     (override,) = OverridesParser.create().parse_overrides(["data.batch_size=8"])
     assert override.value() == 8
+
+
+NOT_YAML = {
+    "a key twice": ("class_map: {a: 1}\nclass_map: {b: 1}\n", "line 2, column 1: found duplicate key class_map"),
+    "a class twice": ("class_map:\n  S. a: 1\n  S. a: 2\n", "line 3, column 3: found duplicate key S. a in 'S. a: 2'"),
+    "a tab": ("snapshot:\n\tdataset: small\n", "line 2, column 1: found a tab in 'dataset: small': indent with blanks"),
+    "a text with a colon": ("snapshot:\n  dataset: my: new\n", "in 'dataset: my: new': a text with `: ` in it wants"),
+    "a key with a colon": ("class_map:\n  E: coli: 1\n", "line 2, column 10: mapping values"),
+    "a text that begins with @": ("snapshot: {dataset: @new}\n", "line 1, column 21: found character that cannot"),
+    "a text that begins with *": ("snapshot: {dataset: *new}\n", "'snapshot: {dataset: *new}': put the text in quotes"),
+    "a text that begins with %": ("snapshot:\n  dataset: %new\n", "in 'dataset: %new': put the text in quotes"),
+    "a text that begins with !": ("snapshot:\n  dataset: !new\n", "in 'dataset: !new': put the text in quotes"),
+    "words after a quote": ('snapshot:\n  dataset: "my" plates\n', "line 2, column 17: "),
+    "a bracket left open": ("snapshot: {dataset: small\nclass_map: {a: 1}\n", "close the bracket"),
+    "a quote left open": ("snapshot: {dataset: 'small}\n", "close the quote"),
+    "too few blanks": ("split:\n  seed: 0\n method: random\n", "line 3, column 2: "),
+}
+
+
+def test_what_is_no_yaml_is_told_by_its_problem_and_its_place(own_configs: Path) -> None:
+    for case, (text, words) in NOT_YAML.items():
+        (own_configs / "pipeline" / "small.yaml").write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            c.load_pipeline("small")
+        told = str(caught.value)
+        assert told.startswith("configs/pipeline/small.yaml is not YAML: line "), case
+        assert words in told, case
+        assert "while" not in told, case
+        assert len(told.splitlines()) == 1, case
+
+
+def test_a_value_that_yaml_takes_for_another_kind_wants_quotes(own_configs: Path) -> None:
+    path = own_configs / "pipeline" / "small.yaml"
+    for dataset in ("2024_1", "no", "1e3"):
+        path.write_text(f"snapshot: {{dataset: {dataset}}}\nclass_map: {{a: 1}}\n")
+        with pytest.raises(ConfigError, match=r"snapshot\.dataset = .*: .*, write it in quotes"):
+            c.load_pipeline("small")
+    for label in ("no", "1.5", "12"):
+        path.write_text(f"snapshot: {{dataset: small}}\nclass_map: {{{label}: 1}}\n")
+        with pytest.raises(ConfigError, match=r"class_map: the key .*: write it in quotes"):
+            c.load_pipeline("small")
+
+
+def test_a_bad_value_is_told_with_what_set_it(own_configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGAR_PIPELINE", "smal")
+    with pytest.raises(ConfigError, match=r"pipeline 'smal' \(from AGAR_PIPELINE\) does not exist: .*AGAR_CONFIGS"):
+        c.load_pipeline()
+    with pytest.raises(ConfigError, match=r"optimizer\.lr = -1.*\(from the command line\)"):
+        c.load_experiment("small", ["optimizer.lr=-1"])
+    optimizer = own_configs / "optimizer" / "adamw.yaml"
+    optimizer.write_text(optimizer.read_text().replace("10.0", "a lot"))
+    with pytest.raises(ConfigError, match=r"\(from configs/optimizer/adamw\.yaml\)"):
+        c.load_experiment("small")
+    pipeline = own_configs / "pipeline" / "small.yaml"
+    pipeline.write_text("snapshot: {dataset: small}\nclass_map: {a: 1}\nexperiments: [smal]\n")
+    with pytest.raises(
+        ConfigError, match=r"'smal' \(from experiments in configs/pipeline/small\.yaml\) does not exist"
+    ):
+        load_nodes(c.load_pipeline("small"))

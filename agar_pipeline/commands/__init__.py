@@ -17,6 +17,7 @@ import click
 
 from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.garbage import start_importing
+from agar_pipeline.harmless_warnings import keep_warnings_harmless
 from agar_pipeline.safe_text import printable
 from agar_pipeline.secrets import mask
 
@@ -90,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can fix are one to three lines on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     start_importing()
+    keep_warnings_harmless()
     sys.excepthook = _show_traceback
     warnings.showwarning = _show_warning
     try:
@@ -103,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show(told_by_click)
         click.echo(printable(told_by_click.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
-    except (PipelineError, OSError, ModuleNotFoundError) as error:
+    except Exception as error:
         told = _in_words(error)
         if told is None or "--debug" in given:
             raise
@@ -134,7 +136,7 @@ def _show_warning(
 _show_other_warning = warnings.showwarning
 
 
-def _in_words(error: PipelineError | OSError | ModuleNotFoundError) -> PipelineError | None:
+def _in_words(error: Exception) -> PipelineError | None:
     """What a user can fix, as a user is told of it: a disk that is full or forbidden, a package that is missing.
 
     None: it is a bug.
@@ -146,5 +148,5 @@ def _in_words(error: PipelineError | OSError | ModuleNotFoundError) -> PipelineE
     from agar_pipeline.config import agar_home
     from agar_pipeline.disk import find_os_error, storage_error
 
-    found = find_os_error(error)
+    found = find_os_error(error, causes_only=not isinstance(error, OSError))
     return None if found is None else storage_error(found, agar_home())

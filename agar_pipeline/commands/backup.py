@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.config.places import expanded
+from agar_pipeline.safe_text import as_command
 
 
 @click.command("backup", epilog="Example: agar backup ../labels.agar")
@@ -29,7 +31,7 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
 
     if restoring and everything:
         raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")
-    path, store = file.expanduser().absolute(), Store(agar_home())
+    path, store = expanded(file).absolute(), Store(agar_home())
     if restoring and not path.is_file():
         raise StorageError(f"there is no backup {path}: give the file that `agar backup FILE` wrote")
     log = (lambda text: None) if as_json else say
@@ -45,4 +47,4 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
         echo("next: agar verify")
         return
     echo(f"{path}: datasets {names}; {done.artifacts} artifacts; {path.stat().st_size / 1e6:.1f} MB, read again")
-    echo(f"next: copy it to another machine; agar backup --restore {file} puts it back")
+    echo(f"next: copy it to another machine; {as_command('agar', 'backup', '--restore', file)} puts it back")

@@ -9,6 +9,7 @@ import click
 
 from agar_pipeline.commands.experiment import split_words
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.safe_text import as_command
 
 
 @click.command("config", epilog="Example: agar config experiment=demo optimizer.lr=1e-3")
@@ -28,7 +29,7 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     for value, source in shown:
         echo(f"{value:<{width}}  {source}")
     _say_choice(words)
-    echo(f"next: agar train {' '.join(words)}", err=True)
+    echo(f"next: {as_command('agar', 'train', *words)}", err=True)
 
 
 def _say_choice(words: tuple[str, ...]) -> None:

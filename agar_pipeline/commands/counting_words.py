@@ -75,6 +75,8 @@ def _to_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str, Any]
     coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
     for image, one in zip(coco["images"], counted, strict=True):
         image["colonies"] = len(one.detections)
+        if one.notes:
+            image["notes"] = list(one.notes)
     return coco
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.safe_text import as_command
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -33,8 +34,9 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
     from agar_pipeline.detection.photos import find_photos
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.ownership.single_files import replacing_files
+    from agar_pipeline.photo_files import can_be_read
 
-    shown = find_photos([images_dir]) if images_dir else []
+    shown = [path for path in find_photos([images_dir]) if can_be_read(path)] if images_dir else []
     shown = shown[:: max(1, len(shown) // photos)][:photos]
     with replacing_files([out], "export-model", Originals([checkpoint, *shown])) as places:
         facts = export_model(checkpoint, places[out], shown, say)
@@ -43,4 +45,4 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
         echo(json.dumps(plain, indent=1))
         return
     echo(f"{out}: {len(facts.class_names)} classes, {out.stat().st_size / 1e6:.1f} MB")
-    echo(f"next: agar predict --model {out} photos/")
+    echo(f"next: {as_command('agar', 'predict', '--model', out)} photos/")

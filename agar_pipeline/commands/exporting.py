@@ -14,6 +14,7 @@ from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config import SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
 from agar_pipeline.errors import ConfigError, PipelineError
 from agar_pipeline.export import Exported, ExportMedia, export_coco
+from agar_pipeline.safe_text import as_command
 
 _PARTS = ("train", "val", "test")
 _WHERE = "agar export-coco"
@@ -115,4 +116,5 @@ def print_export(exported: Exported, as_json: bool) -> None:
     echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
     echo(f"photos in {images_dir}")
     if "inspect-coco" in COMMANDS:
-        echo(f"next: agar inspect-coco --json {paths['train']} --images-dir {images_dir}")
+        look = as_command("agar", "inspect-coco", "--json", paths["train"], "--images-dir", images_dir)
+        echo(f"next: {look}")

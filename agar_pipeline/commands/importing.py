@@ -23,6 +23,7 @@ from agar_pipeline.config import (
     pipeline_name,
     tell_alike,
 )
+from agar_pipeline.safe_text import as_command
 
 if TYPE_CHECKING:
     from agar_pipeline.fiftyone_io.import_counts import ImportCounts
@@ -101,6 +102,8 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         say(
             f"note: {counts.uncountable} uncountable images left out, {counts.removed} of them taken out of the dataset"
         )
+    for sentence in counts.passed_over:
+        say(f"note: {sentence}")
     _say_names("images of an earlier import are gone from disk; delete their samples or put them back", counts.vanished)
     _say_names(
         "images without annotation, or not done, left out; `--unlabelled keep` imports them without labels",
@@ -170,17 +173,19 @@ def _say_names(what: str, names: list[str]) -> None:
         say(f"note: {len(names)} {what}: {', '.join(names[:_SHOWN])}{f' and {rest} more' if rest > 0 else ''}")
 
 
+def _run_with(pipeline: str) -> str:
+    return "agar run" if pipeline == pipeline_name() else f"AGAR_PIPELINE={as_command(pipeline)} agar run"
+
+
 def _next_step(dataset: str, database: str, counts: ImportCounts, pipeline: PipelineConfig | None) -> str:
     if pipeline is not None:
-        chosen = "" if pipeline.name == pipeline_name() else f"AGAR_PIPELINE={pipeline.name} "
-        return f"{chosen}agar run"
+        return _run_with(pipeline.name)
     name = free_name(dataset)
     if not counts.classes:
         return f"no box has a label: annotate, then import again with --pipeline {name}, which names the classes"
     snapshot = {"dataset": dataset} | ({} if database == "embedded" else {"database": database})
     return (
-        f"write configs/pipeline/{name}.yaml (or import again with --pipeline {name}), "
-        f"then AGAR_PIPELINE={name} agar run\n"
+        f"write configs/pipeline/{name}.yaml (or import again with --pipeline {name}), then {_run_with(name)}\n"
         f"  snapshot: {_in_yaml(snapshot)}\n  class_map: {_in_yaml(class_map_of(sorted(counts.classes)))}"
     )
 

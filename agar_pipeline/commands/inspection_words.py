@@ -41,7 +41,7 @@ def print_inspection(inspection: Inspection) -> None:
         count = sum(parts.values())
         echo(f"  {name:<{width}} {count:>9,} {count / max(plain['annotations'], 1):>7.1%}")
     files = plain["image_files"]
-    sampled = f", a sample with seed {files['seed']}" if files["opened"] < files["of"] else ""
+    sampled = f", a sample with seed {files['seed']}" if files["asked"] < files["of"] else ""
     how = {"header": "opened", "decode": "decoded", "skip": "only looked for"}[files["depth"]]
     echo(f"every box checked; {files['opened']:,} of {files['of']:,} image files {how}{sampled}")
     echo(f"out of bounds: {plain['out_of_bounds_ratio']:.2%} of the boxes")
@@ -94,7 +94,7 @@ def print_next_step(inspection: Inspection, html: Path | None) -> None:
         echo("next: the same with --html page.html shows the boxes at fault; mend the labels, then look again")
     elif not plain["ok"]:
         echo("next: look at the page, mend the labels, then look again")
-    elif plain["image_files"]["opened"] < plain["image_files"]["of"]:
+    elif plain["image_files"]["asked"] < plain["image_files"]["of"]:
         echo("next: the same with --check-all")
     else:
         echo("next: agar import coco --help")

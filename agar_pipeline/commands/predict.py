@@ -32,8 +32,12 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     from agar_pipeline.compute import leased_here
     from agar_pipeline.config import agar_home
     from agar_pipeline.detection.photos import PhotoCount, count_photos, find_photos
+    from agar_pipeline.photo_tree import PassedOver
 
-    paths = find_photos(images)
+    passed_over = PassedOver()
+    paths = find_photos(images, passed_over)
+    for note in passed_over.notes(Path.cwd()):
+        say(f"note: {note}")
     folder = None
     if out_dir is not None:
         folder = open_counts(out_dir, paths, options["checkpoint"] or options["model"])
@@ -50,6 +54,9 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
     else:
         say("next: the same with --out-dir counted draws the boxes")
+    for one in counted:
+        for words in one.notes:
+            say(f"note: {one.path}: {words}")
     unread = [answer for answer in answers if not isinstance(answer, PhotoCount)]
     for error in unread:
         say(f"error: {error}")

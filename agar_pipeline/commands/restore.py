@@ -56,7 +56,8 @@ def command(
         f"{dataset}: {counts.images} images and {counts.boxes} boxes of snapshot {found.manifest.fingerprint}, "
         f"boxes in {counts.label_field}"
     )
-    echo(f"next: set snapshot.dataset to {dataset} in a file of configs/pipeline, then agar plan")
+    named = json.dumps(dataset, ensure_ascii=False)
+    echo(f"next: set snapshot.dataset to {named} in a file of configs/pipeline, then agar plan")
 
 
 def _photos(count: int) -> str:

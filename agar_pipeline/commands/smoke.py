@@ -8,6 +8,7 @@ import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 from agar_pipeline.commands.terminal import echo
+from agar_pipeline.safe_text import as_command
 
 
 @click.command("smoke", epilog="Example: agar smoke experiment=demo trainer.accelerator=cpu")
@@ -27,4 +28,4 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     for line in (*profile["chart"], profile["verdict"], profile["forecast"]["sentence"], *profile["warnings"]):
         echo(line)
     echo(f"{'cached: ' if built.cached else ''}{built.artifact.root}")
-    echo(f"next: agar train {' '.join(words)}")
+    echo(f"next: {as_command('agar', 'train', *words)}")

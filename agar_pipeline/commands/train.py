@@ -10,6 +10,7 @@ import click
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.errors import PipelineError, StoppedError
+from agar_pipeline.safe_text import as_command
 
 
 @click.command("train", epilog="Example: agar train experiment=demo trainer.max_seconds=30")
@@ -46,7 +47,7 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool
         return
     echo(f"{'cached: ' if built.cached else ''}{checkpoint}")
     say(f"best on val, after epoch {best['epoch']}: {describe_scores(best['val'])}")
-    say(f"next: agar predict --checkpoint {checkpoint} photos/ --out-dir counted")
+    say(f"next: {as_command('agar', 'predict', '--checkpoint', checkpoint)} photos/ --out-dir counted")
 
 
 def describe_scores(metrics: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ BoxRule = Literal[
     "image_size_mismatch",
     "rotated_image",
     "unusual_image",
+    "blank_image",
     "empty_part",
     "part_without_boxes",
     "absent_class",
@@ -69,6 +70,7 @@ ALLOWED_ACTIONS: dict[BoxRule, tuple[Action, ...]] = {
     "image_size_mismatch": _BAD_IMAGE,
     "rotated_image": _IMAGE,
     "unusual_image": _IMAGE,
+    "blank_image": _IMAGE,
     "empty_part": _FILE,
     "part_without_boxes": _FILE,
     "absent_class": _FILE,
@@ -100,6 +102,7 @@ BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
     "image_size_mismatch": "fail",
     "rotated_image": "keep",  # the loader turns the photo as its EXIF says; the declared size must fit that
     "unusual_image": "keep",  # the loader makes 8-bit RGB of CMYK, 16 bits, alpha and palettes
+    "blank_image": "keep",  # a lens cap or a wrong range of values; a plate may be empty and evenly lit, though
     "empty_part": "fail",
     "part_without_boxes": "keep",
     "absent_class": "keep",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.config.composed import recall, remember
@@ -16,11 +18,15 @@ from agar_pipeline.config.words import check_word, is_sweep, require_choice
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.secrets import has_secret
 
+if TYPE_CHECKING:
+    from yaml import MarkedYAMLError
+
 
 def load_pipeline(name: str | None = None) -> PipelineConfig:
     """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
+    said_by = "AGAR_PIPELINE" if not name and os.environ.get("AGAR_PIPELINE") else ""
     name = name or pipeline_name()
-    require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file")
+    require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file", said_by)
     where = f"configs/pipeline/{name}.yaml"
     plain = _compose(f"pipeline/{name}", []).get("pipeline")
     if not isinstance(plain, Mapping):
@@ -35,23 +41,30 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
     return pipeline
 
 
-def load_experiment(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "") -> ExperimentConfig:
     """Compose and check an experiment.
 
     Args:
         name: A file of `configs/experiment/`.
         overrides: Hydra's `key=value`, applied last.
+        said_by: Where the name comes from, if nobody typed it.
 
     Raises:
         ConfigError: the experiment does not exist, or a key or value is wrong.
     """
-    require_choice("experiment", name)
+    require_choice("experiment", name, said_by=said_by)
     for word in overrides:
         check_word(word)
         if is_sweep(word):
             raise ConfigError(f"{word} lists several values: train each of them with `agar train -m`")
     plain = _compose("config", [f"experiment={name}", *_forced(overrides)])
-    return from_plain(ExperimentConfig, {"name": name, **plain}, where=f"experiment {name}")
+
+    def source_of(path: str) -> str:
+        from agar_pipeline.config.provenance import find_source
+
+        return find_source(path, name, overrides)
+
+    return from_plain(ExperimentConfig, {"name": name, **plain}, f"experiment {name}", source_of)
 
 
 def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
@@ -95,19 +108,29 @@ def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
         )
 
 
+def _file_of(error: MarkedYAMLError, config_name: str) -> str:
+    """The file that cannot be parsed: one that the config is composed of, as `configs/…`."""
+    mark = error.problem_mark or error.context_mark
+    named = Path(mark.name) if mark and mark.name else configs_dir() / f"{config_name}.yaml"
+    return f"configs/{named.relative_to(configs_dir())}" if named.is_relative_to(configs_dir()) else str(named)
+
+
 def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
     from yaml import MarkedYAMLError
 
+    from agar_pipeline.config.yaml_words import explain_yaml
+
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(configs_dir())):
             plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
+    except MarkedYAMLError as error:
+        raise ConfigError(f"{_file_of(error, config_name)} is not YAML: {explain_yaml(error)}") from error
     except Exception as error:  # of a file that is no config, Hydra raises whatever its parsers happen to raise
-        place = f" ({' '.join(str(error.problem_mark).split())})" if isinstance(error, MarkedYAMLError) else ""
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}{place}") from error
+        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

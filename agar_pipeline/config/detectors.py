@@ -6,8 +6,8 @@ Frozen here so that a misspelt name is refused at once; a test holds the list ag
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 
+from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import ConfigError
 
 _IMAGENET = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")
@@ -78,7 +78,7 @@ def find_unknown_name(name: str, weights_backbone: str | None = None) -> str | N
 def require_weights(name: str, weights: str | None) -> None:
     """Raises ConfigError where a detector's `weights` are neither torchvision's nor a file of this machine."""
     members = weights_of(name)
-    if weights is None or weights in members or Path(weights).expanduser().is_file():
+    if weights is None or weights in members or expanded(weights).is_file():
         return
     near = difflib.get_close_matches(weights, members, n=1)
     hint = f", did you mean {near[0]}?" if near else ""

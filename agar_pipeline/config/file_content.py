@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from agar_pipeline.config.places import agar_home, home_is_made
+from agar_pipeline.config.places import agar_home, expanded, home_is_made
 
 _SETTLED_NS = 1_000_000_000
 """A file changed less than this ago is hashed again next time: a second change may leave the same times behind."""
@@ -21,7 +21,7 @@ _SETTLED_NS = 1_000_000_000
 
 def named_by_content(value: str | None) -> str | None:
     """`sha256:…` where the value is the path of a file; else the value itself."""
-    if value is None or not (path := Path(value).expanduser()).is_file():
+    if value is None or not (path := expanded(value)).is_file():
         return value
     return f"sha256:{hash_content(path)[:32]}"
 

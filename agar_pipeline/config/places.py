@@ -7,12 +7,25 @@ import os
 from pathlib import Path
 
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.safe_text import as_command
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 HOME_LINK = CHECKOUT / ".agar"
 """A link to the home, so that its files have short names; in older checkouts the home itself."""
 HOME_MARKER = "agar-home.json"
 """The file in a home that says it is one; `ownership.home` writes it."""
+
+
+def expanded(named: str | Path) -> Path:
+    """A path with `~` written out.
+
+    Raises:
+        ConfigError: the user has no home folder, as in some containers.
+    """
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{named}: this user has no home folder: set HOME, or write the path without ~") from None
 
 
 def agar_home() -> Path:
@@ -22,7 +35,7 @@ def agar_home() -> Path:
     """
     named = os.environ.get("AGAR_HOME")
     if named:
-        return Path(os.path.realpath(Path(named).expanduser()))
+        return Path(os.path.realpath(expanded(named)))
     return Path(os.path.realpath(HOME_LINK if os.path.lexists(HOME_LINK) else default_home()))
 
 
@@ -54,18 +67,18 @@ def store_url() -> str | None:
 def store_key_file() -> Path | None:
     """`AGAR_STORE_KEY_FILE`: the keys with which the lab signs what goes into the shared store; None: unsigned."""
     named = os.environ.get("AGAR_STORE_KEY_FILE")
-    return Path(named).expanduser().absolute() if named else None
+    return expanded(named).absolute() if named else None
 
 
 def configs_dir() -> Path:
     """The folder of the config groups: `AGAR_CONFIGS`, else `configs/` in the checkout."""
-    return Path(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").expanduser().absolute()
+    return expanded(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").absolute()
 
 
 def images_dir_now() -> Path | None:
     """`AGAR_IMAGES_DIR`: where the photos that COCO caches point to lie now; None: where they were."""
     named = os.environ.get("AGAR_IMAGES_DIR")
-    return Path(named).expanduser().absolute() if named else None
+    return expanded(named).absolute() if named else None
 
 
 def database_address(database: str) -> str:
@@ -80,7 +93,7 @@ def database_address(database: str) -> str:
             raise ConfigError(f"`database: {database}`, but {name} is not set: export {name}=mongodb://…")
         return address
     if kind == "file" and not name.startswith("//"):
-        return read_private(Path(name).expanduser(), f"`database: {database}`").decode().strip()
+        return read_private(expanded(name), f"`database: {database}`").decode().strip()
     return database
 
 
@@ -106,7 +119,7 @@ def read_private(path: Path, what: str) -> bytes:
     if found.st_uid not in (os.geteuid(), 0):
         raise ConfigError(f"{what}: {path} belongs to user {found.st_uid}, not to you: take a file of your own")
     if found.st_mode & 0o077:
-        raise ConfigError(f"{what}: others may read or change {path}: chmod 600 {path}")
+        raise ConfigError(f"{what}: others may read or change {path}: {as_command('chmod', '600', path)}")
     return content
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -39,8 +40,19 @@ def fingerprinted(config: Any) -> dict[str, Any]:
     return TypeAdapter(dict[str, Any]).dump_python(plain, mode="json")
 
 
-def from_plain(config_type: type[T], plain: Mapping[str, Any], where: str) -> T:
+def from_plain(
+    config_type: type[T],
+    plain: Mapping[str, Any],
+    where: str,
+    source_of: Callable[[str], str] = lambda path: "",
+) -> T:
     """Check plain values into a config dataclass.
+
+    Args:
+        config_type: The class.
+        plain: What was composed, or sent.
+        where: In which file, for messages.
+        source_of: Dotted key → what set it, where that is another file or a word of the command line.
 
     Raises:
         ConfigError: names the key, the value, `where` it stands, and the nearest known key.
@@ -49,7 +61,7 @@ def from_plain(config_type: type[T], plain: Mapping[str, Any], where: str) -> T:
         config = TypeAdapter(config_type).validate_python(plain)
     except ValidationError as error:
         wrong = _without_choices([item for item in error.errors() if item["type"] != _NOT_CALLED])
-        raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item) for item in wrong)) from error
+        raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item, source_of) for item in wrong)) from error
     for path, value in _booleans_become_numbers(plain, to_plain(config)):
         raise ConfigError(f"{where}: {path} = {value}: a number is due, not true or false")
     return config
@@ -89,7 +101,7 @@ def _is_choice(step: str | int) -> bool:
     return str(step).endswith("SnapshotConfig") or str(step).startswith(("constrained-", "literal[", "function-"))
 
 
-def _explain(config_type: type, item: Mapping[str, Any]) -> str:
+def _explain(config_type: type, item: Mapping[str, Any], source_of: Callable[[str], str]) -> str:
     steps = [str(step) for step in item["loc"]]
     path = ".".join(step if step.isprintable() else repr(step) for step in steps)
     message = item["msg"].removeprefix("Value error, ")
@@ -97,10 +109,18 @@ def _explain(config_type: type, item: Mapping[str, Any]) -> str:
         return f"unknown key {path}{nearest_key(path, known_keys(config_type))}"
     if item["type"] in {"missing", "missing_argument"}:
         return f"{path} is missing"
+    if steps[-1:] == ["[key]"]:
+        where = ".".join(steps[:-2])
+        return f"{where}: the key {item['input']!r}, as YAML reads it, is no text: write it in quotes"
     value = (
         "" if isinstance(item["input"], Mapping) or dataclasses.is_dataclass(item["input"]) else f" = {item['input']!r}"
     )
-    return f"{path}{value}: {message}" if path else message
+    if not path:
+        return message
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float | datetime.date):
+        message += ", write it in quotes"
+    source = source_of(".".join(steps))
+    return f"{path}{value}: {message}" + (f" (from {source})" if source else "")
 
 
 def nearest_key(path: str, known: Sequence[str]) -> str:

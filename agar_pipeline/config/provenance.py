@@ -42,6 +42,17 @@ def explain_experiment(name: str, overrides: Sequence[str] = ()) -> list[Origin]
     return [Origin(key, value, _source_of(key, sources)) for key, value in _leaves(plain) if key != "name"]
 
 
+def find_source(path: str, name: str, overrides: Sequence[str] = ()) -> str:
+    """What set a key, or a part of it, of an experiment that cannot be used: a file, or the command line."""
+    for word in reversed(overrides):
+        key = word.partition("=")[0].lstrip("+~")
+        if key not in GROUPS and (path == key or path.startswith(f"{key}.")):
+            return "the command line"
+    sources = {key: source for source, values in _layers(name, overrides) for key, _ in _leaves(values)}
+    found = _source_of(path, sources)
+    return "" if found == "default" else found
+
+
 def _source_of(key: str, sources: Mapping[str, str]) -> str:
     while key:
         if key in sources:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.places import configs_dir
+from agar_pipeline.config.places import configs_dir, expanded
 from agar_pipeline.config.plain import STRICT
 from agar_pipeline.config.split import Part
 from agar_pipeline.secrets import mask
@@ -85,10 +85,10 @@ class CocoSnapshotConfig:
         return tuple(sorted(set(image_columns)))
 
     def images_path(self) -> Path:
-        return (configs_dir() / Path(self.images_dir).expanduser()).resolve()
+        return (configs_dir() / expanded(self.images_dir)).resolve()
 
     def file_paths(self) -> dict[Part, Path]:
-        return {part: (configs_dir() / Path(path).expanduser()).resolve() for part, path in self.files.items()}
+        return {part: (configs_dir() / expanded(path)).resolve() for part, path in self.files.items()}
 
     def describe(self) -> str:
         """In half a sentence, for people."""

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.places import configs_dir
+from agar_pipeline.config.places import configs_dir, expanded
 from agar_pipeline.config.plain import STRICT
 
 Part = Literal["train", "val", "test"]
@@ -139,7 +139,7 @@ class SplitConfig:
 
     def list_path(self, part: Part) -> Path:
         """Where the list of a part lies."""
-        return configs_dir() / Path(self.lists[part]).expanduser()
+        return configs_dir() / expanded(self.lists[part])
 
 
 _USED_BY: dict[str, tuple[str, ...]] = {

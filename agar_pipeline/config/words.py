@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 from collections.abc import Sequence
 
 from agar_pipeline.config.experiment import ExperimentConfig
@@ -23,14 +24,18 @@ def names_in(group: str) -> list[str]:
     return sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
 
 
-def require_choice(group: str, name: str, next_step: str = "choose one of them, or add the file") -> None:
-    """Raises ConfigError where a group has no such file."""
+def require_choice(
+    group: str, name: str, next_step: str = "choose one of them, or add the file", said_by: str = ""
+) -> None:
+    """Raises ConfigError where a group has no such file; `said_by` is where the name comes from, if not as typed."""
     there = names_in(group)
     if name not in there:
         near = difflib.get_close_matches(name, there, n=1)
         hint = f", did you mean {near[0]}?" if near else ""
+        source = f" (from {said_by})" if said_by else ""
+        folder = f" in {configs_dir()} (AGAR_CONFIGS)" if os.environ.get("AGAR_CONFIGS") else ""
         raise ConfigError(
-            f"{group} {name!r} does not exist: no configs/{group}/{name}.yaml{hint}\n"
+            f"{group} {name!r}{source} does not exist: no configs/{group}/{name}.yaml{folder}{hint}\n"
             f"there are: {', '.join(there) or 'none'}; {next_step}"
         )
 

@@ -1,6 +1,7 @@
 """Every image file held against what the COCO file says of it: is it there, is it safe, can it be decoded.
 
-Here: looking and finding. Not here: judging (`box_policy`), loading for a model (`images`).
+Here: looking and finding. Not here: looking at one file (`file_facts`), judging (`box_policy`), loading for a model
+(`images`).
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from agar_pipeline.config import ImageChecks
 from agar_pipeline.detection.box_rules import concat_findings
 from agar_pipeline.detection.coco import CocoColumns
+from agar_pipeline.detection.file_facts import read_facts
 from agar_pipeline.detection.file_memory import FactsMemory, FileFacts
-from agar_pipeline.detection.image_paths import MAX_PIXELS, find_image_file
+from agar_pipeline.detection.image_paths import find_image_file
 from agar_pipeline.detection.image_rules import describe_images
-from agar_pipeline.detection.orientation import displayed_wh, read_orientation
 from agar_pipeline.partitions import open_pool
 
-MAX_FILE_BYTES = 2_000_000_000
 SHA256_DIGITS = 64
 FILE_RULES = (
     "missing_image",
@@ -36,18 +35,8 @@ FILE_RULES = (
     "image_size_mismatch",
     "rotated_image",
     "unusual_image",
+    "blank_image",
 )
-_UNUSUAL_MODES = {
-    "CMYK": "CMYK colours",
-    "YCbCr": "YCbCr colours",
-    "LAB": "LAB colours",
-    "RGBA": "an alpha channel",
-    "LA": "an alpha channel",
-    "PA": "an alpha channel",
-    "I": "more than 8 bits a pixel",
-    "1": "1 bit a pixel",
-    "P": "a palette",
-}
 Progress = Callable[[int, int], None]
 """Called with files done and files in all."""
 
@@ -151,61 +140,6 @@ def _look(images_dir: Path, depth: ImageChecks, asked: _Asked) -> tuple[tuple[st
     return read_facts(file.path, deep=depth == "decode"), asked.sha256 if is_known else None
 
 
-def read_facts(path: Path, *, deep: bool) -> FileFacts:
-    """What is in an image file: its header, and with `deep` whether every pixel can be decoded."""
-    try:
-        size_bytes = path.stat().st_size
-        if not size_bytes:
-            return FileFacts("unreadable_image", "the file is empty")
-        if size_bytes > MAX_FILE_BYTES:
-            return FileFacts("oversized_image", f"the file has {size_bytes:,} bytes")
-        with Image.open(path) as photo:
-            return _facts_of(photo, path, deep)
-    except Image.DecompressionBombError as error:
-        return FileFacts("oversized_image", f"it claims more pixels than any photo has: {error}")
-    except UnidentifiedImageError:
-        return FileFacts("unreadable_image", "it is no image, or of an unknown format")
-    except MemoryError:
-        return FileFacts("oversized_image", "it does not fit the memory")
-    except Exception as error:  # noqa: BLE001 - PIL's plugins raise whatever a broken file makes them
-        return FileFacts("unreadable_image", str(error) or type(error).__name__)
-
-
-def _facts_of(photo: Image.Image, path: Path, deep: bool) -> FileFacts:
-    width, height = photo.size
-    if width * height > MAX_PIXELS:
-        return FileFacts("oversized_image", f"it has {width}×{height} pixels, more than {MAX_PIXELS:,}")
-    facts: dict[str, Any] = {
-        "format": photo.format or "",
-        "mode": photo.mode,
-        "displayed_wh": displayed_wh(photo),
-        "orientation": read_orientation(photo),
-    }
-    if photo.mode.startswith("F"):
-        return FileFacts("unreadable_image", "floating-point pixels: save it with 8 or 16 bits", **facts)
-    if not deep:
-        return FileFacts(**facts)
-    rule, reason = _decode(photo, path)
-    return FileFacts(rule, reason, **facts)
-
-
-def _decode(photo: Image.Image, path: Path) -> tuple[str, str]:
-    """Decode every pixel: a JPEG at an eighth of its size, which reads all its data all the same."""
-    if photo.format in {"JPEG", "MPO"} and photo.mode in {"RGB", "L"}:
-        import simplejpeg
-
-        try:
-            simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", min_width=1, min_height=1)
-        except ValueError as error:
-            if "remature end" in str(error):  # PIL overlooks it where zeros follow, as after a broken download
-                return "unreadable_image", "the file is cut off: its end is missing"
-            photo.load()  # raises where nothing can be shown
-            return "damaged_image", str(error)
-        return "", ""
-    photo.load()
-    return "", ""
-
-
 def judge_file(file_name: str, declared_wh: tuple[int, int], facts: FileFacts) -> list[tuple[str, str]]:
     """The rules that a file breaks, each with a value: by itself, under this name, and with this declared size."""
     found = [(facts.rule, facts.reason)] if facts.rule else []
@@ -220,6 +154,8 @@ def judge_file(file_name: str, declared_wh: tuple[int, int], facts: FileFacts) -
         found.append(("rotated_image", f"EXIF orientation {facts.orientation}, displayed {width}×{height}"))
     if unusual := _unusual(file_name, facts):
         found.append(("unusual_image", "; ".join(unusual)))
+    if facts.blank:
+        found.append(("blank_image", facts.blank))
     return found
 
 
@@ -228,5 +164,4 @@ def _unusual(file_name: str, facts: FileFacts) -> list[str]:
     named = Image.registered_extensions().get(Path(file_name).suffix.lower())
     is_jpeg = {named, facts.format} <= {"JPEG", "MPO"}
     words = [f"{facts.format} named {Path(file_name).suffix or 'without a suffix'}"] if named != facts.format else []
-    mode = "I" if facts.mode.startswith("I;") else facts.mode
-    return ([] if is_jpeg else words) + ([_UNUSUAL_MODES[mode]] if mode in _UNUSUAL_MODES else [])
+    return ([] if is_jpeg else words) + ([facts.peculiar] if facts.peculiar else [])

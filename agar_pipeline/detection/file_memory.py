@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the same content gives other facts: what is remembered is then forgotten."""
 
 
@@ -30,6 +30,10 @@ class FileFacts:
     """0, 0 where it is not known."""
     orientation: int = 1
     """EXIF's: 1 is upright."""
+    peculiar: str = ""
+    """What is unusual about its content, in words: colours, bits, pages."""
+    blank: str = ""
+    """Why nothing can be seen on it, in words; empty also where nobody looked."""
 
 
 class FactsMemory:

@@ -21,6 +21,7 @@ from agar_pipeline.detection.image_rules import find_image_findings, find_part_f
 from agar_pipeline.detection.misread_boxes import find_misread_boxes
 
 MISSING = "missing_image"
+UNSAFE = "unsafe_file_name"
 
 
 def find_all(
@@ -95,7 +96,7 @@ def judge(
         "crowds": sum(int(columns.iscrowd.sum()) for columns in parts.values()),
         "category_distribution": category_distribution(parts),
         "out_of_bounds_ratio": int(counts.get("out_of_bounds_box", 0)) / before if before else 0.0,
-        "image_files": _image_files(mending or {}),
+        "image_files": _image_files(mending or {}, counts),
         "health": measure_health(parts),
         "missing_ratio": missing / max(totals["before"]["images"], 1),
         "findings": {rule: {"count": int(counts.get(rule, 0)), "action": action} for rule, action in policy.items()},
@@ -115,11 +116,16 @@ def _totals(parts: Mapping[str, CocoColumns], mending: Mapping[str, Mapping[str,
     return {"images": images, "annotations": annotations, "before": before, **done}
 
 
-def _image_files(mending: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How deeply image files were looked at on the way into the cache, and how many."""
+def _image_files(mending: Mapping[str, Mapping[str, Any]], counts: pd.Series) -> dict[str, Any]:
+    """How deeply image files were looked at on the way into the cache, and how many were there to be opened."""
     depths = {counts["image_files"] for counts in mending.values()}
     files = sum(counts["images_before"] for counts in mending.values())
-    return {"depth": depths.pop() if depths else "skip", "opened": files, "of": files}
+    return {"depth": depths.pop() if depths else "skip", "opened": max(0, files - not_opened(counts)), "of": files}
+
+
+def not_opened(counts: pd.Series) -> int:
+    """Of the findings of each rule: the image files that are not there, or must not be opened."""
+    return sum(int(counts.get(rule, 0)) for rule in (MISSING, UNSAFE))
 
 
 def category_distribution(parts: Mapping[str, CocoColumns]) -> dict[str, dict[str, int]]:

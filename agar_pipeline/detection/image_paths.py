@@ -8,8 +8,6 @@ from pathlib import Path
 
 from agar_pipeline.errors import ImageFileError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-"""By which a folder's photos are told from its other files."""
 MAX_PIXELS = 250_000_000
 """A photo with more is refused: a small file can claim any size and fill the memory."""
 

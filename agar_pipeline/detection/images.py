@@ -1,12 +1,16 @@
 """One photo from disk to the size that the model sees.
 
-Here: decoding, orientation, resizing. Not here: finding the file safely (`image_paths`), boxes, augmentation.
+Here: decoding, orientation, resizing. Not here: what pixels of any kind mean (`pixels`), finding the file safely
+(`image_paths`), boxes, augmentation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,21 @@ from PIL import Image, UnidentifiedImageError
 
 from agar_pipeline.detection.image_paths import MAX_PIXELS
 from agar_pipeline.detection.orientation import QUARTER_TURNS, displayed_wh, left_to_turn
+from agar_pipeline.detection.pixels import UnclearPixelsError, blank_words, pages_words, to_eight_bits
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photo_files import open_image, why_not_read
+
+
+@dataclass(frozen=True)
+class PlainPhoto:
+    """A photo, and what a person should know of it."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8 RGB, as displayed."""
+    size_wh: tuple[int, int]
+    """Of the photo itself, as displayed."""
+    notes: tuple[str, ...]
+    """Why a count of it may mislead: further pages, nothing to be seen."""
 
 
 def load_image(path: Path, max_side: int | None, size_wh: tuple[int, int] | None = None) -> tuple[np.ndarray, float]:
@@ -35,22 +53,43 @@ def load_image(path: Path, max_side: int | None, size_wh: tuple[int, int] | None
     Raises:
         ImageFileError: unreadable, truncated, larger than MAX_PIXELS, or of another size than `size_wh`.
     """
+    with image_errors(path):
+        data = path.read_bytes()
+        photo = open_checked(data, path)
+        shown_wh = displayed_wh(photo)
+        if size_wh is not None and shown_wh != tuple(size_wh):
+            raise ImageFileError(
+                f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}: "
+                "its boxes would be misplaced; make the dataset again from the current photos"
+            )
+        return _scaled(data, photo, max_side)
+
+
+def read_photo(path: Path, max_side: int | None) -> PlainPhoto:
+    """As `load_image`, for a photo of which nothing is known beforehand. Raises ImageFileError."""
+    with image_errors(path):
+        data = path.read_bytes()
+        photo = open_checked(data, path)
+        pages, shown_wh = pages_words(photo), displayed_wh(photo)
+        pixels, _ = _scaled(data, photo, max_side)
+        return PlainPhoto(pixels, shown_wh, tuple(words for words in (pages, blank_words(pixels)) if words))
+
+
+@contextlib.contextmanager
+def image_errors(path: Path) -> Iterator[None]:
+    """Whatever PIL raises for a broken file becomes an ImageFileError that names it."""
     try:
         with warnings.catch_warnings():  # PIL warns at 89 million pixels; the limit here is ours
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _load(path.read_bytes(), path, max_side, size_wh)
+            yield
+    except UnclearPixelsError as error:
+        raise ImageFileError(f"{path} cannot be used: {error}") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
         raise ImageFileError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
 
 
-def _load(data: bytes, path: Path, max_side: int | None, size_wh: tuple[int, int] | None) -> tuple[np.ndarray, float]:
-    photo = open_checked(data, path)
-    orientation, stored_wh, shown_wh = left_to_turn(photo), photo.size, displayed_wh(photo)
-    if size_wh is not None and shown_wh != tuple(size_wh):
-        raise ImageFileError(
-            f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}: "
-            "its boxes would be misplaced; make the dataset again from the current photos"
-        )
+def _scaled(data: bytes, photo: Image.Image, max_side: int | None) -> tuple[np.ndarray, float]:
+    orientation, stored_wh = left_to_turn(photo), photo.size
     scale = 1.0 if max_side is None else max_side / max(stored_wh)
     target_wh = (max(1, round(stored_wh[0] * scale)), max(1, round(stored_wh[1] * scale)))
     pixels = resize(decode(data, photo, target_wh), target_wh)
@@ -60,14 +99,13 @@ def _load(data: bytes, path: Path, max_side: int | None, size_wh: tuple[int, int
 def open_checked(data: bytes, path: Path) -> Image.Image:
     """A photo whose pixels are not read yet. Raises ImageFileError where they must not be."""
     try:
-        photo = Image.open(io.BytesIO(data))
+        photo = open_image(io.BytesIO(data))
     except UnidentifiedImageError:  # whose own words name an object in memory
-        what = "in no known format" if data else "empty"
-        raise ImageFileError(f"{path} cannot be read as an image ({what}): replace or remove it") from None
+        raise ImageFileError(f"{path} cannot be read as an image, it is {why_not_read(path)}") from None
+    if reason := why_not_read(path, photo):
+        raise ImageFileError(f"{path} cannot be read as an image, it is {reason}")
     if photo.width * photo.height > MAX_PIXELS:
         raise ImageFileError(f"{path} has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}: remove it")
-    if photo.mode == "F":
-        raise ImageFileError(f"{path} holds floating-point pixels of unknown range: save it with 8 or 16 bits")
     return photo
 
 
@@ -78,17 +116,7 @@ def decode(data: bytes, photo: Image.Image, target_wh: tuple[int, int]) -> np.nd
             return simplejpeg.decode_jpeg(data, "RGB", min_width=target_wh[0], min_height=target_wh[1])
         except ValueError:  # libjpeg's warnings count as errors there; PIL knows which of them matter
             pass
-    return _decode_with_pil(photo)
-
-
-def _decode_with_pil(photo: Image.Image) -> np.ndarray:
-    if photo.mode.startswith("I;16") or photo.mode == "I":
-        grey = np.asarray(photo).astype(np.uint32) >> 8
-        return np.repeat(np.minimum(grey, 255).astype(np.uint8)[..., None], 3, axis=2)
-    if photo.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in photo.info:
-        rgba = photo.convert("RGBA")
-        photo = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return np.array(photo.convert("RGB"))
+    return np.array(to_eight_bits(photo).image.convert("RGB"))
 
 
 def resize(pixels: np.ndarray, target_wh: tuple[int, int]) -> np.ndarray:

@@ -18,7 +18,7 @@ from agar_pipeline.config import BOX_POLICY_DEFAULTS, MENDING, Action, BoxRule, 
 from agar_pipeline.detection.box_rules import MIN_BOX_SIDE_PX
 from agar_pipeline.detection.coco import CocoColumns, parse_coco
 from agar_pipeline.detection.file_checks import check_files
-from agar_pipeline.detection.findings import MISSING, find_all, judge
+from agar_pipeline.detection.findings import MISSING, find_all, judge, not_opened
 from agar_pipeline.detection.missing_names import explain_missing
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
@@ -32,8 +32,9 @@ class Inspection:
     """What was found in a COCO file."""
 
     report: dict[str, Any]
-    """As report.json of a bbox report; with `image_files`: how many were opened, of how many, how, which seed; and
-    `missing_names`: how the names of missing photos would have to be spelled, where that is known."""
+    """As report.json of a bbox report; with `image_files`: how many were there to be opened, of how many asked for, of
+    how many in all, how, which seed; and `missing_names`: how the names of missing photos would have to be spelled,
+    where that is known."""
     findings: pd.DataFrame
     columns: CocoColumns
 
@@ -88,7 +89,8 @@ def inspect_coco(
         max_flawed_share=max_flawed_share,
         min_box_side_px=min_box_side_px,
     )
-    files = {"opened": len(opened.image_ids), "of": total, "depth": depth, "seed": seed}
+    there = len(opened.image_ids) - (not_opened(in_files["rule"].value_counts()) if len(in_files) else 0)
+    files = {"opened": there, "asked": len(opened.image_ids), "of": total, "depth": depth, "seed": seed}
     missing = findings.loc[findings["rule"] == MISSING, "file_name"].dropna().tolist()
     hint = explain_missing(images_dir, missing, columns.file_names.tolist())
     return Inspection({**report, "image_files": files, "missing_names": hint}, findings, columns)

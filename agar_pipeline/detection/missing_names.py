@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.name_spellings import explain_names, show_names
+from agar_pipeline.photo_files import is_photo
+from agar_pipeline.photo_tree import PassedOver, walk_files
 
 _LOOKED_AT = 20
 
@@ -39,5 +40,5 @@ def folder_of_names(images_dir: Path, json_path: Path, names: Collection[str]) -
 
 
 def _unlisted(images_dir: Path, listed: Collection[str]) -> list[str]:
-    found = (path for path in Path(images_dir).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = (path for path in walk_files(Path(images_dir), PassedOver()) if is_photo(path.name))
     return sorted({str(path.relative_to(images_dir)) for path in found}.difference(listed))

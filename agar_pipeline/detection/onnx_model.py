@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.images import load_image
+from agar_pipeline.detection.images import read_photo
 from agar_pipeline.detection.tile_merge import merge_tiles
 from agar_pipeline.detection.tiles import TileGrid
 from agar_pipeline.errors import ArtifactError, ComputeError
@@ -63,6 +63,8 @@ class OnnxPhoto:
     """(3, H, W) uint8."""
     size_wh: tuple[int, int]
     """Of the photo itself, pixels, as displayed."""
+    notes: tuple[str, ...] = ()
+    """As `images.PlainPhoto`."""
 
 
 class OnnxModel:
@@ -110,13 +112,8 @@ class OnnxModel:
 
     def read(self, path: Path) -> OnnxPhoto:
         """A photo at the model's scale. Raises ImageFileError where it cannot be read."""
-        from PIL import Image
-
-        from agar_pipeline.detection.orientation import displayed_wh
-
-        pixels, _ = load_image(path, self.facts.image_side)
-        with Image.open(path) as photo:
-            return OnnxPhoto(np.ascontiguousarray(pixels.transpose(2, 0, 1)), displayed_wh(photo))
+        photo = read_photo(path, self.facts.image_side)
+        return OnnxPhoto(np.ascontiguousarray(photo.pixels.transpose(2, 0, 1)), photo.size_wh, photo.notes)
 
     def detect(self, photo: OnnxPhoto, score_threshold: float) -> Detections:
         """Detections of one photo, under image_id 0, in its pixels.

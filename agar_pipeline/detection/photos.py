@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.detection.suppression import suppress_across_classes
 from agar_pipeline.errors import DatasetError, ImageFileError
-from agar_pipeline.ownership.made import is_for_our_own_use, made_below
+from agar_pipeline.ownership.made import made_below
+from agar_pipeline.photo_files import READ, is_photo
+from agar_pipeline.photo_tree import PassedOver, walk_files, without_twins
 
 
 class PhotoModel(Protocol):
@@ -52,25 +53,31 @@ class PhotoCount:
     """Pixels, as displayed."""
     detections: Detections
     """From the score threshold on, best first."""
+    notes: tuple[str, ...] = ()
+    """As `images.PlainPhoto`: why the count may mislead."""
 
 
-def find_photos(given: Sequence[Path]) -> list[Path]:
+def find_photos(given: Sequence[Path], passed_over: PassedOver | None = None) -> list[Path]:
     """The photos among files and folders, folders walked through and sorted; each once.
 
-    Pictures that `agar predict` drew below such a folder are none.
+    Whatever looks like a photo is one, readable or not; pictures that `agar predict` drew below such a folder are none.
+
+    Args:
+        given: Files, which count whatever they are called, and folders.
+        passed_over: Told what is hidden in the folders.
 
     Raises:
         DatasetError: something does not exist, or a folder holds no photo.
     """
     found: dict[Path, None] = {}
+    passed_over = PassedOver() if passed_over is None else passed_over
     for path in given:
         if path.is_dir():
-            files = (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
             drawn = made_below(path, "predict")
-            photos = sorted(f for f in files if f not in drawn and not is_for_our_own_use(f.relative_to(path)))
+            photos = [file for file in walk_files(path, passed_over) if is_photo(file.name) and file not in drawn]
             if not photos:
-                raise DatasetError(f"{path} holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))}): give another folder")
-            found |= dict.fromkeys(photos)
+                raise DatasetError(f"{path} holds no photo ({', '.join(sorted(READ))}): give another folder")
+            found |= dict.fromkeys(without_twins(sorted(photos), passed_over))
         elif path.exists():
             found[path] = None
         else:
@@ -98,7 +105,7 @@ def count_photos(
                 detections = suppress_across_classes(model.detect(photo, score_threshold))
                 kept = np.flatnonzero(detections.scores >= score_threshold)
                 best_first = kept[np.argsort(-detections.scores[kept], kind="stable")]
-                yield PhotoCount(path, photo.size_wh, detections.take(best_first))
+                yield PhotoCount(path, photo.size_wh, detections.take(best_first), photo.notes)
             progress(place + 1, len(paths))
 
 

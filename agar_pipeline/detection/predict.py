@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint
 from agar_pipeline.detection.coco import CocoColumns
@@ -17,10 +16,9 @@ from agar_pipeline.detection.counting import DEFAULT_THRESHOLD
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.detections import Detections
 from agar_pipeline.detection.devices import resolve_accelerator, resolve_precision
-from agar_pipeline.detection.images import load_image
+from agar_pipeline.detection.images import read_photo
 from agar_pipeline.detection.inference import MOST_DETECTIONS, most_to_expect, predict_batches, predict_uncapped
 from agar_pipeline.detection.model import Detector
-from agar_pipeline.detection.orientation import displayed_wh
 from agar_pipeline.detection.sampling import PlainBatches
 from agar_pipeline.errors import ComputeError
 
@@ -33,6 +31,8 @@ class LoadedPhoto:
     """(3, H, W) uint8, at the model's scale."""
     size_wh: tuple[int, int]
     """Of the photo itself, pixels, as displayed."""
+    notes: tuple[str, ...] = ()
+    """As `images.PlainPhoto`."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,8 @@ class Predictor:
         Raises:
             ImageFileError: it cannot be read.
         """
-        pixels, _ = load_image(Path(path), self.facts.spec.image_side)
-        with Image.open(path) as photo:
-            size_wh = displayed_wh(photo)
-        return LoadedPhoto(torch.from_numpy(pixels.transpose(2, 0, 1).copy()), size_wh)
+        photo = read_photo(Path(path), self.facts.spec.image_side)
+        return LoadedPhoto(torch.from_numpy(photo.pixels.transpose(2, 0, 1).copy()), photo.size_wh, photo.notes)
 
     def detect(self, photo: LoadedPhoto, score_threshold: float) -> Detections:
         """Detections of one photo, under image_id 0; none from the threshold on is lost to a cap.

@@ -17,6 +17,7 @@ import torchvision
 from torch import nn
 
 from agar_pipeline.config import weights_of
+from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import ConfigError
 
 _HEADS = ("cls_logits", "box_predictor", "classification_head")
@@ -60,7 +61,7 @@ def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequenc
 
 def _read_state(name: str, weights: str) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | None]:
     """The tensors, and the names of the classes where a checkpoint of ours says them."""
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if path.is_file():
         return _read_file(path)
     if weights not in weights_of(name):

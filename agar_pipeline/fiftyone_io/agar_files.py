@@ -8,7 +8,6 @@ from typing import Any
 
 from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import AGAR, name_json
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import (
     AnnotatedImage,
@@ -18,7 +17,7 @@ from agar_pipeline.fiftyone_io.annotated import (
     finite_number,
     image_metadata,
 )
-from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, find_photos, pair_by_stem
 from agar_pipeline.fiftyone_io.training_lists import FOLDER
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.text_files import TextFileError, read_json
@@ -35,7 +34,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
         raise DatasetError(f"{images_dir} is not a folder: give the folder that holds AGAR's N.jpg and N.json")
     reading = Reading()
     lists = [images_dir / FOLDER, Path(source.training_lists or images_dir / FOLDER)]
-    images = by_stem(find_files(images_dir, IMAGE_SUFFIXES, reading, skip=lists), images_dir)
+    images = by_stem(find_photos(images_dir, reading, skip=lists), images_dir)
     annotations = by_stem(find_files(images_dir, {".json"}, reading, skip=lists), images_dir)
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:

@@ -17,6 +17,8 @@ import numpy as np
 from agar_pipeline.config import ExifPolicy, UnlabelledPolicy
 from agar_pipeline.detection.boxes import xywh_to_rel_xywh
 from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
+from agar_pipeline.photo_files import open_image, why_not_read
+from agar_pipeline.photo_tree import PassedOver
 
 if TYPE_CHECKING:
     from agar_pipeline.fiftyone_io.given_parts import GivenParts
@@ -92,6 +94,7 @@ class Reading:
     """Label as written → name of the class that it became."""
     unknown_labels: dict[str, int] = field(default_factory=dict)
     """Boxes of each label that the class map does not know."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def add_problem(self, problem: str) -> None:
         """Once, however often a folder is walked."""
@@ -119,15 +122,15 @@ def image_metadata(path: Path) -> dict[str, Any]:
     Raises:
         ImageFileError: it cannot be read as an image.
     """
-    from PIL import Image
-
     from agar_pipeline.snapshot_files.file_hashes import displayed_size
 
     width, height = displayed_size(str(path))
     if not width or not height:
-        raise ImageFileError(f"{path} cannot be read as an image: replace it, or remove it with its annotation")
-    with Image.open(path) as image:
+        raise ImageFileError(f"{path} cannot be read as an image, it is {why_not_read(path)}")
+    with open_image(path) as image:
         channels = len(image.getbands())
+        if reason := why_not_read(path, image):
+            raise ImageFileError(f"{path} cannot be read as an image, it is {reason}")
     return {
         "size_bytes": path.stat().st_size,
         "mime_type": mimetypes.guess_type(path.name)[0],

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.detection.annotation_state import is_unfinished
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Progress, Reading, image_metadata
 from agar_pipeline.fiftyone_io.coco_content import CocoContent
-from agar_pipeline.fiftyone_io.file_pairs import find_files
+from agar_pipeline.fiftyone_io.file_pairs import find_photos
 from agar_pipeline.fiftyone_io.given_parts import GivenParts, part_called
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.name_spellings import show_names
-from agar_pipeline.ownership.made import is_for_our_own_use
+from agar_pipeline.photo_files import is_hidden
 
 _SHOWN = 5
 _OF_PART = "_annotations.coco.json"
@@ -49,7 +48,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
         raise DatasetError(f"{images_dir} is not a folder: give the folder that the file_names are relative to")
     files = _find_given(images_dir, source.annotations)
     reading, turns = Reading(), TurnedPhotos(source.exif, "the COCO file")
-    on_disk = {str(found.relative_to(images_dir)) for found in find_files(images_dir, IMAGE_SUFFIXES, reading)}
+    on_disk = {str(found.relative_to(images_dir)) for found in find_photos(images_dir, reading)}
     reads, seen, unfinished = [], set[str](), set[str]()
     listed = 0
     for given in files:
@@ -87,10 +86,10 @@ def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
         if not Path(annotations).is_file():
             raise DatasetError(f"--annotations {annotations} is not a file: give the COCO file")
         return [_Given(Path(annotations))]
-    found = sorted(path for path in images_dir.glob("*.json") if not is_for_our_own_use(path.relative_to(images_dir)))
+    found = sorted(path for path in images_dir.glob("*.json") if not is_hidden(path.name))
     if len(found) == 1:
         return [_Given(found[0])]
-    of_parts = sorted(images_dir.glob(f"*/{_OF_PART}"))
+    of_parts = sorted(path for path in images_dir.glob(f"*/{_OF_PART}") if not is_hidden(path.parent.name))
     if not found and of_parts:
         return [_Given(path, f"{path.parent.name}/") for path in of_parts]
     names = ", ".join(path.name for path in found[:_SHOWN]) or "none"

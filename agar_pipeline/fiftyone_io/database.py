@@ -20,10 +20,14 @@ from agar_pipeline.fiftyone_io.settings import (
     OLDEST_MAJOR,
     database_name,
     database_uri,
+    source_of,
     warns_about_versions,
 )
 from agar_pipeline.secrets import mask, mask_error
 
+SAID_BY_PIPELINE = "snapshot.database"
+_OUT_OF_SPACE = 14031
+"""MongoDB's code."""
 SELECT_S = 5.0
 """Seconds to find a server."""
 ANSWER_S = 20.0
@@ -47,30 +51,42 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
         if database == "embedded":
             yield stack.enter_context(embedded_database(home))
             return
-        uri = database_address(database)
+        uri, said_by = database_address(database), _said_by(database)
         if database == "fiftyone":
             uri = database_uri() or stack.enter_context(own_database(may_create=may_create))
         if not uri.startswith(("mongodb://", "mongodb+srv://")):
+            if said_by != SAID_BY_PIPELINE:
+                raise ConfigError(f"{said_by} is {mask(uri)!r}, no address: write mongodb://HOST:PORT there")
             raise ConfigError(
                 f"database {mask(database)!r} must be embedded, fiftyone, or an address "
                 "(mongodb://HOST:PORT; env:NAME or file:PATH where it is kept)"
             )
-        with connect(uri) as client:
+        with connect(uri, said_by) as client:
             check_version(client)
         yield uri
 
 
+def _said_by(database: str) -> str:
+    """What has to be corrected where the address is wrong."""
+    kind, _, name = database.partition(":")
+    if database == "fiftyone":
+        return source_of("database_uri") if database_uri() else SAID_BY_PIPELINE
+    if kind == "env":
+        return f"the variable {name}"
+    return f"the file {name}" if kind == "file" else SAID_BY_PIPELINE
+
+
 @contextlib.contextmanager
-def connect(uri: str) -> Iterator[pymongo.MongoClient]:
+def connect(uri: str, said_by: str = SAID_BY_PIPELINE) -> Iterator[pymongo.MongoClient]:
     """A client with short time-outs; whatever pymongo raises inside the block comes out as a DatabaseError."""
     try:
-        with _client(uri) as client:
+        with _client(uri, said_by) as client:
             yield client
     except mongo_errors.PyMongoError as error:
-        raise DatabaseError(explain(error, uri)) from mask_error(error)
+        raise DatabaseError(explain(error, uri, said_by)) from mask_error(error)
 
 
-def _client(uri: str) -> pymongo.MongoClient:
+def _client(uri: str, said_by: str) -> pymongo.MongoClient:
     try:
         return pymongo.MongoClient(
             uri,
@@ -81,7 +97,7 @@ def _client(uri: str) -> pymongo.MongoClient:
             appname="agar_pipeline",
         )
     except ValueError as error:  # a port that is none
-        raise DatabaseError(explain(error, uri)) from mask_error(error)
+        raise DatabaseError(explain(error, uri, said_by)) from mask_error(error)
 
 
 def check_version(client: pymongo.MongoClient) -> None:
@@ -120,7 +136,7 @@ def version_notice(client: pymongo.MongoClient) -> str | None:
     return f"note: the database {what}; this blocks nothing (database_notice: false hides this line)"
 
 
-def explain(error: Exception, uri: str) -> str:
+def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> str:
     """Cause and fix, in one or two lines, without the password."""
     where = show_address(uri)
     text = mask(str(error))
@@ -130,17 +146,22 @@ def explain(error: Exception, uri: str) -> str:
     if code == 13 or "requires authentication" in text:
         return f"the database at {where} wants a password: put it into the address, mongodb://USER:PASSWORD@HOST:PORT"
     if isinstance(error, mongo_errors.ConfigurationError | ValueError):
-        return f"the database address {where} cannot be used ({_first_line(text)}): write mongodb://HOST:PORT"
+        why = _first_line(text)
+        return f"the database address {where} cannot be used ({why}): write mongodb://HOST:PORT in {said_by}"
+    if code == _OUT_OF_SPACE or "No space left" in text:
+        return (
+            f"the disk of the database at {where} is full: free some (`agar clean`), or set AGAR_HOME to a larger disk"
+        )
     if "wire version" in text:
         return f"the database at {where} is too old for this pymongo: upgrade mongod to {OLDEST_MAJOR}.0 or newer"
     if where.startswith("/") and isinstance(error, mongo_errors.ServerSelectionTimeoutError):
         return f"the database at {where} has ended ({_first_line(text)}): try again"
     if "refused" in text:
-        return f"nothing listens at {where} (connection refused): start mongod there, or correct snapshot.database"
+        return f"nothing listens at {where} (connection refused): start mongod there, or correct {said_by}"
     if re.search(r"getaddrinfo|not known|Temporary failure|No address", text):
-        return f"the host of {where} is not known: correct snapshot.database"
+        return f"the host of {where} is not known: correct {said_by}"
     if isinstance(error, mongo_errors.ServerSelectionTimeoutError):
-        return f"no database answers at {where} within {SELECT_S:g} s: check snapshot.database, and the firewall"
+        return f"no database answers at {where} within {SELECT_S:g} s: check {said_by}, and the firewall"
     if isinstance(error, mongo_errors.AutoReconnect):
         return f"the database at {where} stopped answering ({_first_line(text)}): see that it runs, then try again"
     return f"the database at {where} refused a request: {_first_line(text)}"

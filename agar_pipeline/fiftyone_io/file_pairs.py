@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePath
 
 from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
 from agar_pipeline.fiftyone_io.annotated import Reading
-from agar_pipeline.ownership.made import is_for_our_own_use
+from agar_pipeline.photo_files import is_photo
+from agar_pipeline.photo_tree import walk_files, without_twins
+
+
+def find_photos(root: Path, reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
+    """All files below `root` that look like photos, sorted, whether they can be read here or not."""
+    return without_twins(_find(root, is_photo, reading, skip), reading.passed_over)
 
 
 def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
@@ -20,27 +26,32 @@ def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iter
 
     What cannot be looked at becomes a problem: links out of the folder, folders without permission, odd names.
     """
-    wanted, skipped, found = frozenset(suffixes), frozenset(skip), []
+    wanted = frozenset(suffixes)
+    return _find(root, lambda name: PurePath(name).suffix.lower() in wanted, reading, skip)
+
+
+def _find(root: Path, is_wanted: Callable[[str], bool], reading: Reading, skip: Iterable[Path]) -> list[Path]:
+    skipped, found = frozenset(skip), []
+
+    def enter(folder: Path) -> bool:
+        if folder in skipped:
+            return False
+        _refuse_linked_folder(folder, root, reading)
+        return True
 
     def cannot_list(error: OSError) -> None:
         reading.add_problem(f"{error.filename} cannot be listed: {error.strerror}")
 
-    for folder, folders, names in os.walk(root, onerror=cannot_list):
-        ours = {name for name in (*folders, *names) if is_for_our_own_use(name)}
-        folders[:] = sorted(name for name in folders if name not in ours and Path(folder, name) not in skipped)
-        for name in folders:
-            _refuse_linked_folder(Path(folder, name), root, reading)
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix.lower() not in wanted or name in ours:
-                continue
-            try:
-                _require_utf8(path)
-                _require_inside(path, root)
-            except PipelineError as error:
-                reading.problems.append(str(error))
-            else:
-                found.append(path)
+    for path in walk_files(root, reading.passed_over, enter, cannot_list):
+        if not is_wanted(path.name):
+            continue
+        try:
+            _require_utf8(path)
+            _require_inside(path, root)
+        except PipelineError as error:
+            reading.problems.append(str(error))
+        else:
+            found.append(path)
     return found
 
 

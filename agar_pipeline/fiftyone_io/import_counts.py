@@ -44,6 +44,8 @@ class ImportCounts:
     """Samples of an earlier import whose image file is gone; they stay in the dataset."""
     images_without_annotation: list[str] = field(default_factory=list)
     annotations_without_image: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    """Sentences on what is nobody's photo or label: hidden files and folders, raw files beside their photos."""
     miscounted: list[str] = field(default_factory=list)
     """Imported all the same: their annotation states another number of objects than it has boxes."""
     lists: list[dict[str, Any]] = field(default_factory=list)

@@ -122,6 +122,7 @@ def import_at(
         problems=[*reading.problems, *membership.problems],
         images_without_annotation=reading.images_without_annotation,
         annotations_without_image=reading.annotations_without_image,
+        passed_over=reading.passed_over.notes(Path(source.images_dir)),
         miscounted=[image.name for image in reading.images if image.miscounted],
         lists=[asdict(count) for count in membership.counts],
         notes=reading.notes,

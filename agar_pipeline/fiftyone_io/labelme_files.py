@@ -12,7 +12,6 @@ from typing import Any
 
 from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_json
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import (
     AnnotatedImage,
@@ -23,7 +22,7 @@ from agar_pipeline.fiftyone_io.annotated import (
     image_metadata,
     plain_attributes,
 )
-from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, find_photos, pair_by_stem
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.text_files import TextFileError, read_json
 
@@ -41,7 +40,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
         if not folder.is_dir():
             raise DatasetError(f"{folder} is not a folder: give the folder of the images, or of labelme's JSON files")
     reading = Reading()
-    images = by_stem(find_files(images_dir, IMAGE_SUFFIXES, reading), images_dir)
+    images = by_stem(find_photos(images_dir, reading), images_dir)
     annotations = by_stem(find_files(json_root, {".json"}, reading), json_root)
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:

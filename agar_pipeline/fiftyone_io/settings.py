@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import DatabaseError
 
 OLDEST_MAJOR = 6
@@ -31,7 +32,8 @@ def database_uri() -> str | None:
 
 def database_dir() -> Path:
     """The folder of the service that the user's FiftyOne runs where it has no address."""
-    return Path(_setting("database_dir") or Path.home() / ".fiftyone" / "var" / "lib" / "mongo").expanduser().absolute()
+    named = _setting("database_dir") or _user_folder() / ".fiftyone" / "var" / "lib" / "mongo"
+    return expanded(named).absolute()
 
 
 def module_path() -> list[str]:
@@ -97,12 +99,28 @@ def prepare_child(uri: str, *, may_write: bool, may_migrate: bool = False) -> No
         os.environ.pop(inherited, None)
 
 
+def source_of(key: str) -> str:
+    """Where one of FiftyOne's settings comes from: its variable, or FiftyOne's config file."""
+    variable = f"FIFTYONE_{key.upper()}"
+    return f"the variable {variable}" if variable in os.environ else f"{key} in {_config_path()}"
+
+
+def _config_path() -> Path:
+    return Path(os.environ.get("FIFTYONE_CONFIG_PATH") or _user_folder() / ".fiftyone" / "config.json")
+
+
+def _user_folder() -> Path:
+    """The user's own folder; `/`, where FiftyOne looks too, of a user who has none."""
+    folder = os.path.expanduser("~")  # noqa: PTH111 - stays as it is where Path.home raises
+    return Path("/" if folder == "~" else folder)
+
+
 def _setting(key: str) -> Any:
     """As FiftyOne reads it: the variable before the file."""
     from_environment = os.environ.get(f"FIFTYONE_{key.upper()}")
     if from_environment is not None:
         return from_environment
-    path = Path(os.environ.get("FIFTYONE_CONFIG_PATH") or Path.home() / ".fiftyone" / "config.json")
+    path = _config_path()
     try:
         return json.loads(path.read_text()).get(key)
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource
+from agar_pipeline.photo_tree import PassedOver, walk_files
 from agar_pipeline.text_files import TextFileError, read_json, read_lines
 
 FOLDER = "training_lists"
@@ -95,7 +96,9 @@ def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]
     if not folder.is_dir():
         raise DatasetError(f"--training-lists {folder} is not a folder: give the folder of AGAR's training lists")
     lists: dict[str, Path] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()):
+    for path in sorted(walk_files(folder, PassedOver())):
+        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+            continue
         if not path.stem.isprintable():
             membership.problems.append(f"the name of {path!r} makes no tag: rename the file")
             continue

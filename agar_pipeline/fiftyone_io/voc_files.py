@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import (
     AnnotatedImage,
@@ -19,7 +18,7 @@ from agar_pipeline.fiftyone_io.annotated import (
     Reading,
     image_metadata,
 )
-from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, find_photos, pair_by_stem
 from agar_pipeline.fiftyone_io.given_parts import GivenParts
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.fiftyone_io.voc_annotation import read_voc
@@ -36,7 +35,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     images_dir = Path(source.images_dir)
     images_root, xml_root = _roots(images_dir, source.annotations)
     reading = Reading()
-    images = by_stem(find_files(images_root, IMAGE_SUFFIXES, reading), images_root)
+    images = by_stem(find_photos(images_root, reading), images_root)
     annotations = by_stem(find_files(xml_root, {".xml"}, reading), xml_root)
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:

@@ -13,6 +13,7 @@ from typing import Any
 
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError, DatasetError
+from agar_pipeline.photo_files import is_hidden
 from agar_pipeline.text_files import TextFileError, read_lines, read_yaml
 
 _LISTS = ("classes.txt", "obj.names", "*.names", "darknet.labels", "_darknet.labels")
@@ -108,7 +109,7 @@ def _is_yaml(path: Path) -> bool:
 def _candidates(folders: list[Path]) -> Iterator[Path]:
     for folder in folders:
         for pattern in (*_YAMLS, *_LISTS):
-            yield from sorted(path for path in folder.glob(pattern) if path.is_file())
+            yield from sorted(path for path in folder.glob(pattern) if path.is_file() and not is_hidden(path.name))
 
 
 def _load(path: Path) -> Any:

@@ -11,7 +11,6 @@ import os
 from functools import partial
 from pathlib import Path
 
-from agar_pipeline.detection.image_paths import IMAGE_SUFFIXES
 from agar_pipeline.errors import DatasetError, PipelineError
 from agar_pipeline.fiftyone_io.annotated import (
     AnnotatedImage,
@@ -20,7 +19,7 @@ from agar_pipeline.fiftyone_io.annotated import (
     Reading,
     image_metadata,
 )
-from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, pair_by_stem, relative_stem
+from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, find_photos, pair_by_stem, relative_stem
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.fiftyone_io.yolo_classes import ClassNames, find_class_names, find_declared
 from agar_pipeline.fiftyone_io.yolo_parts import find_parts
@@ -43,7 +42,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     annotations = Path(source.annotations) if source.annotations is not None else None
     labels_dir = annotations if annotations is not None and annotations.is_dir() else None
     reading = Reading()
-    images = by_stem(find_files(images_dir, IMAGE_SUFFIXES, reading), images_dir)
+    images = by_stem(find_photos(images_dir, reading), images_dir)
     labels = _find_labels(images_dir, labels_dir, set(images), reading)
     labels = {stem: path for stem, path in labels.items() if path != annotations}
     pairs = pair_by_stem(images, labels, images_dir, reading)

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agar_pipeline.errors import StorageError
-from agar_pipeline.ownership.made import MadeList, is_photo
+from agar_pipeline.ownership.made import MadeList
+from agar_pipeline.photo_files import is_photo
 
 _SHOWN = 3
 

@@ -21,7 +21,7 @@ def tree_around(home: Path) -> Path | None:
     if home.is_relative_to(CHECKOUT):
         return CHECKOUT
     above = (folder for folder in home.parents if os.path.lexists(folder / ".git"))
-    return next((folder for folder in above if folder != Path.home()), None)
+    return next((folder for folder in above if str(folder) != os.path.expanduser("~")), None)  # noqa: PTH111
 
 
 def place_words(home: Path) -> str | None:

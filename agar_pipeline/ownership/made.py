@@ -21,6 +21,7 @@ import orjson
 from agar_pipeline.disk import sync
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.originals import is_another_name
+from agar_pipeline.photo_files import is_photo
 
 OURS = ".agar-"
 """What the names of files and folders begin with that are only for our own use."""
@@ -28,8 +29,6 @@ LIST = f"{OURS}made.json"
 _PART = f"{LIST}.part"
 _START = b'{"made_by":"agar_pipeline",'
 _FORMAT = 1
-_PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-"""Thousands of them may lie in a folder: as long as size and mtime are the same, they are not read again."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class MadeFile:
     size_bytes: int
     sha256: str
     mtime_ns: int | None = None
-    """Of photos only."""
+    """Of photos only: there may be thousands, and as long as size and mtime are the same they are not read again."""
     link_of: str | None = None
     """The original photo that the file is a hard link of."""
 
@@ -139,10 +138,6 @@ def folders_of(names: Iterable[str]) -> list[str]:
 def _with_outer(folder: str) -> tuple[str, ...]:
     """A relative folder and those around it."""
     return tuple(str(each) for each in (PurePosixPath(folder), *PurePosixPath(folder).parents) if str(each) != ".")
-
-
-def is_photo(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _PHOTOS
 
 
 def made_below(root: Path, by: str) -> set[Path]:

@@ -84,10 +84,13 @@ def _files_words(report: Mapping[str, Any]) -> str:
     files = report.get("image_files")
     if not files or files["depth"] == "skip":
         return "Image files were only looked for, not opened: images: header or decode in the pipeline file opens them."
-    which = "Every image file" if files["opened"] == files["of"] else f"{files['opened']} of {files['of']} image files"
+    every = files["opened"] == files["of"]
+    which = "Every image file was" if every else f"{files['opened']} of {files['of']} image files were"
     if files["depth"] == "decode":
-        return f"{which} was decoded to the last pixel."
-    return f"Of {which[0].lower() + which[1:]} the header was read; only images: decode finds one that is cut off."
+        return f"{which} decoded to the last pixel."
+    which = which.removesuffix(" was").removesuffix(" were")
+    which = which[0].lower() + which[1:]
+    return f"Of {which} the header was read; only images: decode finds all that are cut off or blank."
 
 
 def _rule(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from agar_pipeline.detection.orientation import displayed_wh
+from agar_pipeline.detection.pixels import upright
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photo_files import open_image
 
 Kind = Literal[
     "truth", "prediction", "context", "finding", "wrong", "wrong_class", "poor_box", "merged", "duplicate", "ignored"
@@ -39,7 +42,6 @@ LARGEST_ENLARGEMENT = 4.0
 SMALLEST_VISIBLE_SIDE_PX = 8
 """A finding smaller than this on the page gets a ring: a box without area would not be seen."""
 QUALITIES = (86, 78, 68, 56, 44, 32)
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def open_photo(source: Path | np.ndarray, max_side_px: int) -> tuple[Image.Image
         ImageFileError: the file is missing or cannot be decoded.
     """
     try:
-        with Image.fromarray(source) if isinstance(source, np.ndarray) else Image.open(source) as image:
+        with Image.fromarray(source) if isinstance(source, np.ndarray) else open_image(source) as image:
             return _scaled_upright(image, max_side_px)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         name = "the array" if isinstance(source, np.ndarray) else str(source)
@@ -72,25 +74,11 @@ def open_photo(source: Path | np.ndarray, max_side_px: int) -> tuple[Image.Image
 
 def _scaled_upright(image: Image.Image, max_side_px: int) -> tuple[Image.Image, float]:
     scale = min(max_side_px / max(image.size), LARGEST_ENLARGEMENT)
-    upright = image.getexif().get(EXIF_ORIENTATION, 1) in {1, 2, 3, 4}
-    width, height = image.size if upright else image.size[::-1]
+    width, height = displayed_wh(image)
     image.draft("RGB", (2 * max_side_px, 2 * max_side_px))  # a JPEG is decoded at a half, quarter or eighth
-    rgb = _to_rgb(ImageOps.exif_transpose(image))
+    rgb = upright(image).convert("RGB")
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     return rgb.resize(size_wh, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS), scale
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits: a plain convert would clip to white
-        values = np.asarray(image, dtype=np.float64)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        stretched = np.nan_to_num((values - low) / max(high - low, 1e-12)) * 255
-        image = Image.fromarray(stretched.astype(np.uint8))
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        background = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(background, rgba).convert("RGB")
-    return image.convert("RGB")
 
 
 def draw_boxes(photo: Image.Image, scale: float, layers: Sequence[BoxLayer], margin_share: float = 0.0) -> Image.Image:

@@ -110,7 +110,11 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "unusual_image": RuleWords(
         "Unusual format", "picture of an unusual format", "pictures of unusual formats",
-        "CMYK, 16 bits, transparency, or a suffix that does not fit. It is converted to 8-bit RGB when loaded.",
+        "CMYK, 16 bits, transparency, further pages, or a wrong suffix. Its first page is read, as 8-bit RGB.",
+    ),
+    "blank_image": RuleWords(
+        "Nothing to be seen", "picture with nothing to be seen", "pictures with nothing to be seen",
+        "Nearly black, or one colour all over: a lens cap, or values that the file does not say the range of.",
     ),
     "part_without_boxes": RuleWords(
         "Part without boxes", "part without boxes", "parts without boxes",

@@ -22,10 +22,10 @@ from types import TracebackType
 
 import numpy as np
 
-from agar_pipeline.errors import StorageError
-from agar_pipeline.file_system import connect_sqlite
+from agar_pipeline.file_system import connect_sqlite, sqlite_trouble
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.partitions import open_pool
+from agar_pipeline.photo_files import lacks_plugin, open_image
 
 _WHOLE_BYTES = 64_000_000
 _SETTLED_NS = 1_000_000_000
@@ -146,7 +146,8 @@ class FileMemory:
         for path, (key, record) in zip(paths, self._pool.map(_hash_file, paths), strict=True):
             fresh[path] = record
             self._on_read(len(fresh))
-            if key is not None and abs(now_ns - key[2]) > _SETTLED_NS and _is_text(path):
+            settled = key is not None and abs(now_ns - key[2]) > _SETTLED_NS
+            if key is not None and settled and _is_text(path) and not lacks_plugin(path):
                 row = (path, *key, record.sha256, record.width, record.height, record.orientation)
                 self._memory.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             if time.monotonic() - kept_at > _KEEP_EVERY_S:
@@ -172,7 +173,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StorageError(f"{path} cannot be used ({error}): free space, or remove it") from error
+        raise sqlite_trouble(path, error) from error
 
 
 def _is_text(path: str) -> bool:
@@ -222,7 +223,7 @@ def measure_photo(source: str | io.BytesIO) -> tuple[int, int, int]:
     from agar_pipeline.detection.orientation import displayed_wh, read_orientation
 
     try:
-        with warnings.catch_warnings(), Image.open(source) as image:
+        with warnings.catch_warnings(), open_image(source) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return *displayed_wh(image), read_orientation(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

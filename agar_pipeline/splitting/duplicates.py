@@ -18,6 +18,7 @@ import numpy as np
 
 from agar_pipeline.config import SplitConfig
 from agar_pipeline.partitions import open_pool
+from agar_pipeline.photo_files import open_image
 from agar_pipeline.splitting.looks import compare_looks
 from agar_pipeline.splitting.picture_hashes import Progress, hash_words, see_pictures
 
@@ -123,8 +124,8 @@ def _same_pixels(paths: Sequence[Path], pairs: np.ndarray) -> set[tuple[int, int
 
 
 def _hash_pixels(path: Path) -> bytes:
-    from PIL import Image, ImageOps
+    from agar_pipeline.detection.pixels import upright
 
-    with Image.open(path) as image:
-        photo = ImageOps.exif_transpose(image).convert("RGB")
+    with open_image(path) as image:
+        photo = upright(image).convert("RGB")
     return hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).digest()

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from agar_pipeline.errors import StorageError
-from agar_pipeline.file_system import connect_sqlite
+from agar_pipeline.file_system import connect_sqlite, sqlite_trouble
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.partitions import open_pool
+from agar_pipeline.photo_files import open_image
 
 HASH_SIDE = 16
 """256 bits. Plates look alike (a round dish on a dark ground): of 64 bits most would describe the dish."""
 LOOK_SIDE_PX = 256
 """A JPEG is decoded at the eighth, quarter or half that is at least this large: 8 ms instead of 40 for 2048 pixels."""
 THUMB_SIDES_PX = (24, 128)
-METHOD = 2
+METHOD = 3
 """Raise it when a photo would be seen differently: what is remembered is then forgotten."""
 _TOLD_EVERY = 100
 _KEPT_EVERY = 500
@@ -72,14 +72,15 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
                 for done, (digest, picture) in enumerate(seen, start=1):
                     known[digest] = picture
                     row = (METHOD, digest, *astuple(picture))
-                    memory.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", row)
+                    if picture.side_px:  # a plugin that is missing today may be there tomorrow
+                        memory.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", row)
                     if done % _TOLD_EVERY == 0 or done == len(new):
                         progress(done, len(new))
                     if done % _KEPT_EVERY == 0:
                         memory.commit()
             memory.commit()
     except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be used ({error}): free space, or remove it") from error
+        raise sqlite_trouble(path, error) from error
     return [known[digest] for digest in sha256]
 
 
@@ -122,12 +123,14 @@ def shrink(gray, side_px: int) -> bytes:  # type: ignore[no-untyped-def]  # a PI
 
 def look_at(path: Path, side_px: int):  # type: ignore[no-untyped-def]  # PIL is imported late
     """The photo in gray, upright, no smaller than `side_px` if it is larger; None where it cannot be decoded."""
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from agar_pipeline.detection.pixels import upright
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), open_image(path) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image.draft("L", (side_px, side_px))
-            return ImageOps.exif_transpose(image).convert("L")
+            return upright(image).convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

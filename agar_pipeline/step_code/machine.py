@@ -71,7 +71,8 @@ def hash_named_weights(model: ModelConfig) -> dict[str, str]:
 def _hub_folder() -> Path:
     """Where `torch.hub` keeps what it downloaded."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-    return Path(os.environ.get("TORCH_HOME") or cache).expanduser() / "hub" / "checkpoints"
+    named = os.path.expanduser(os.environ.get("TORCH_HOME") or cache)  # noqa: PTH111 - as torch, also without a home
+    return Path(named) / "hub" / "checkpoints"
 
 
 def record_machine(out_dir: Path, device: str, precision: str, model: ModelConfig | None = None) -> None:

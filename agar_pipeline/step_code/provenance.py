@@ -40,6 +40,7 @@ COMPUTING = {
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "pandas": "pandas",
+    "pillow_heif": "pillow-heif",
     "pyarrow": "pyarrow",
     "pycocotools": "pycocotools",
     "pymongo": "pymongo",

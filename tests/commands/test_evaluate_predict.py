@@ -118,11 +118,27 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     (folder / "good.jpg").write_bytes((plates / "day 1" / "ä 100 %.jpg").read_bytes())
     (folder / "cut.jpg").write_bytes((plates / "day 1" / "ä 100 %.jpg").read_bytes()[:900])
     (folder / "empty.png").touch()
+    (folder / "scan.jfif").write_bytes((folder / "good.jpg").read_bytes())
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    (folder / "good.NEF").write_bytes(b"MM\0*" + bytes(200))
+    (folder / "raw.cr2").write_bytes(b"II*\0" + bytes(200))
+    Image.new("RGB", (96, 64)).save(folder / "stack.tif", save_all=True, append_images=[Image.new("RGB", (96, 64))])
+    for hidden in ("._good.jpg", "__MACOSX/._good.jpg", ".ipynb_checkpoints/good-checkpoint.jpg"):
+        (folder / hidden).parent.mkdir(exist_ok=True)
+        (folder / hidden).write_bytes(b"not a photo")
     done = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(folder))
     assert done.returncode == 1
-    assert "good.jpg" in done.stdout
-    assert {"cut.jpg", "empty.png"} == {name for name in ("cut.jpg", "empty.png", "good.jpg") if name in done.stderr}
-    assert "empty.png cannot be read as an image (empty)" in done.stderr
+    counted = {line.split()[0] for line in done.stdout.splitlines()[1:]}
+    assert counted == {"good.jpg", "scan.jfif", "stack.tif"}
+    assert "cut.jpg cannot be read as an image" in done.stderr
+    assert "empty.png cannot be read as an image, it is empty" in done.stderr
+    assert "phone.heic cannot be read as an image" in done.stderr
+    assert "raw.cr2 cannot be read as an image, it is a camera's raw file: develop it" in done.stderr
+    assert "stack.tif: 2 pages, only the first is read" in done.stderr
+    assert "stack.tif: nearly black" in done.stderr
+    assert "note: 1 files that cannot be read here passed over" in done.stderr, "a raw file beside its own JPEG"
+    assert "note: 3 hidden files or folders passed over" in done.stderr
+    assert "4 of 7 photos could not be read" in done.stderr
     nothing = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(tmp_path / "none"))
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)
 

@@ -91,7 +91,7 @@ FILES: dict[str, tuple[str, Photo, dict[str, int]]] = {
     "16 bits": (
         "a.png",
         lambda path: Image.fromarray(np.zeros(SIZE_WH[::-1], np.uint16)).save(path),
-        {"unusual_image": 1},
+        {"unusual_image": 1, "blank_image": 1},
     ),
     "an alpha channel": ("a.png", lambda path: gradient().convert("RGBA").save(path), {"unusual_image": 1}),
     "turned by EXIF, declared as displayed": ("a.jpg", exif(6, SIZE_WH[::-1]), {"rotated_image": 1}),
@@ -112,7 +112,7 @@ FILES: dict[str, tuple[str, Photo, dict[str, int]]] = {
     "255 bytes": ("é" * 125 + "a.jpg", lambda path: gradient().save(path), {}),
     "256 bytes": ("a" * 252 + ".jpg", lambda path: None, {"missing_image": 1}),
 }
-HARMLESS = {"unusual_image", "rotated_image"}
+HARMLESS = {"unusual_image", "rotated_image", "blank_image"}
 
 
 @pytest.mark.parametrize("case", FILES)
@@ -204,7 +204,7 @@ def test_a_sample_opens_so_many_files_the_same_each_time_and_still_checks_every_
     path = write_coco_file(tmp_path, names)
     done, report = inspect(path, "--sample", "4", "--seed", "3")
     assert counts_of(report) == {"unreadable_image": 4}
-    assert report["image_files"] == {"opened": 4, "of": 12, "depth": "decode", "seed": 3}
+    assert report["image_files"] == {"opened": 4, "asked": 4, "of": 12, "depth": "decode", "seed": 3}
     assert "4 of 12 image files decoded, a sample with seed 3" in done.output
     assert inspect(path, "--sample", "4", "--seed", "3")[1] == report
     assert inspect(path, "--sample", "4", "--seed", "4")[1] != report

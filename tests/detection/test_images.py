@@ -79,7 +79,7 @@ def test_load_image_reads_palettes_and_wrong_extensions_and_refuses_unknown_rang
         assert np.abs(load_image(tmp_path / name, 60)[0][20, 30].astype(int) - [200, 10, 10]).max() <= 2
     assert abs(int(load_image(tmp_path / "grey and half clear.png", 60)[0][0, 0, 0]) - 177) <= 1  # on white
     Image.fromarray(np.full((40, 60), 0.5, np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(ImageFileError, match=r"float\.tif holds floating-point pixels"):
+    with pytest.raises(ImageFileError, match=r"float\.tif cannot be used: its pixels are floating-point"):
         load_image(tmp_path / "float.tif", 60)
 
 

@@ -25,6 +25,7 @@ SECTION = {
     "IdError": "AnnotationError",  # `coco_parse` and `coco_content` say where
     "TextFileError": "AnnotationError",  # each reader puts the file's path before it
     "_WrongError": "AnnotationError",  # `voc_annotation` does
+    "UnclearPixelsError": "ImageFileError",  # `image_errors` puts the photo's path before it
 }
 """What is called with a message → the section of the page that must hold it."""
 WORDED_BY = {
@@ -48,10 +49,10 @@ WORDED_BY = {
 WORDLESS = {
     "GateError(refusal)",
     "GateError(check.description or f'{check.asset_key.to_user_string()}: {check.check_name} failed')",
-    "ConfigError(f'{where}: ' + '; '.join((_explain(config_type, item) for item in wrong)))",
+    "ConfigError(f'{where}: ' + '; '.join((_explain(config_type, item, source_of) for item in wrong)))",
     "ConfigError(unknown)",  # find_unknown_name
     "ValueError(unknown)",
-    "DatabaseError(explain(error, uri))",
+    "DatabaseError(explain(error, uri, said_by))",
     "ImageFileError(f'{found.reason}: {found.next_step}')",  # find_image_file
     "TrainingError(explain_memory(config, conductor.module.batch_names, error))",
     "TrainingError(refusal)",  # explain_refusal

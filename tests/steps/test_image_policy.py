@@ -108,7 +108,7 @@ def test_the_same_content_is_decoded_once(home: Path, tmp_path: Path) -> None:
     from agar_pipeline.detection.coco import CocoColumns
     from agar_pipeline.detection.file_memory import FactsMemory
 
-    Image.new("RGB", (100, 80)).save(tmp_path / "a.png")
+    Image.linear_gradient("L").resize((100, 80)).save(tmp_path / "a.png")
     ids, size = np.array([1]), (tmp_path / "a.png").stat().st_size
     none = np.zeros(0, np.int64)
     columns = CocoColumns(

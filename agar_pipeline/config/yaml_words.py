@@ -1,0 +1,44 @@
+"""What is wrong in a YAML file, for people who do not know YAML: the place, the problem, the line, and the cure.
+
+The parser's messages begin with what it was doing ("while parsing a block mapping"); the problem comes after that. Not
+here: reading files, values that are YAML but make no sense (`plain`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from yaml import MarkedYAMLError
+
+_QUOTES = "put the text in quotes"
+_CURES = (
+    (r"duplicate key", "keep one of the two"),
+    (r"\btab\b", "indent with blanks, not with tabs"),
+    (r"mapping values", f"a text with `: ` in it wants quotes; else the line is indented too far: {_QUOTES}"),
+    (r"cannot start any token|undefined alias|constructor for the tag|undefined tag|alphabetic", _QUOTES),
+    (r"expected ',' or|node content", "close the bracket, and put texts with brackets in quotes"),
+    (r"end of stream|document", "close the quote or the bracket"),
+    (r"expected ':'", "write `key: value`, with a blank after the colon"),
+    (r"expected key|block", "indent as the lines above, and put a text that begins with a quote wholly in quotes"),
+    (r"control characters|unacceptable", "remove what cannot be seen there"),
+)
+"""What the parsers of PyYAML say → what to do; the first that fits."""
+_LONGEST = 60
+
+
+def explain_yaml(error: MarkedYAMLError) -> str:
+    """`line 3, column 9: found duplicate key S. aureus in 'S. aureus: 2': keep one of the two`."""
+    problem = " ".join((error.problem or error.context or "no YAML").split())
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return problem
+    line = ""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        line = Path(mark.name).read_text("utf-8-sig").splitlines()[mark.line]
+    if line[mark.column : mark.column + 1] == "\t":
+        problem = "found a tab"
+    cure = next((f": {words}" for sign, words in _CURES if re.search(sign, problem)), "")
+    shown = f" in {line.strip()[:_LONGEST]!r}" if line.strip() else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{shown}{cure}"
