@@ -35,8 +35,8 @@ from agar_pipeline.ownership.labels import RECORD_FIELD
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
 _CHILD = "agar_pipeline.fiftyone_io"
-_PROGRESS = "\x00progress "
-"""Marks a line of a child that is progress, not a message."""
+_PROGRESS = "::progress "
+"""Marks a line of a child that is progress, not a message; printable, as lines of children are made so."""
 Log = Callable[[str], None]
 Prepare = Callable[[str, list[str]], None]
 """Makes a dataset with these text fields."""

@@ -38,7 +38,9 @@ def test_real_plates_come_in_with_exactly_their_boxes_and_once(run: Run, shared_
 
 def test_real_blood_smears_come_in_with_exactly_their_boxes_and_once(run: Run, shared_data: Path) -> None:
     command = ["import", "voc", "--images-dir", str(shared_data / "bccd"), "--dataset", "bccd", "--json"]
-    counts = json.loads(run("agar", *command).stdout)
+    first = run("agar", *command)
+    counts = json.loads(first.stdout)
+    assert "progress" not in first.stderr, "a child's progress is shown as a bar, not as its lines"
     assert (counts["added"], counts["boxes"], counts["problems"]) == (364, 4888, [])
     assert counts["classes"].keys() == {"RBC", "WBC", "Platelets"}
     counts = json.loads(run("agar", *command).stdout)
