@@ -89,13 +89,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     """Label, upright box in pixels, and attributes of a shape."""
-    if not isinstance(entry, dict) or is_blank(entry.get("label")):
-        label = entry.get("label") if isinstance(entry, dict) else entry
+    label = entry.get("label") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or is_blank(label):
         raise AnnotationError(f"{where} has the label {str(label)[:40]!r}, it must be a name: mend it in labelme")
-    kind, points = entry.get("shape_type") or "polygon", _points(entry, where)
+    kind, points = str(entry.get("shape_type") or "polygon"), _points(entry, where)
     if kind in _WITHOUT_AREA or len(points) < 2 or (kind == "circle" and len(points) != 2):
         raise AnnotationError(
-            f"{where} ({entry['label']}) is a {kind} of {len(points)} points, which makes no box: draw a rectangle, "
+            f"{where} ({label}) is a {kind} of {len(points)} points, which makes no box: draw a rectangle, "
             "circle or polygon in its place"
         )
     if kind == "circle":  # its centre, and a point of its edge
@@ -104,7 +104,7 @@ def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     (left, right), (top, bottom) = ((min(sides), max(sides)) for sides in zip(*points, strict=True))
     flags = entry["flags"] if isinstance(entry.get("flags"), dict) else {}
     kept = {key: entry.get(key) for key in ("group_id", "description", "difficult", "score")}
-    return entry["label"], [left, top, right - left, bottom - top], plain_attributes({**flags, **kept})
+    return str(label), [left, top, right - left, bottom - top], plain_attributes({**flags, **kept})
 
 
 def _points(entry: dict[str, Any], where: str) -> list[tuple[float, float]]:

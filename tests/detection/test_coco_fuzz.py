@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +98,35 @@ def changed(plain: Any, path: tuple[Any, ...], value: Any) -> Any:
     return plain
 
 
+def numbers_of(ids: list[Any]) -> dict[Any, int]:
+    """Ids that are numbers stay what they are; texts are the numbers that they write, else 1, 2, 3 … in their order."""
+    kinds = {type(each) for each in ids}
+    assert kinds in (set(), {int}, {str}), "ids that are none, or of two kinds"
+    if kinds == {str} and not all(re.fullmatch(r"0|-?[1-9]\d{0,17}", each, re.ASCII) for each in ids):
+        return {each: place for place, each in enumerate(dict.fromkeys(ids), start=1)}
+    return {each: int(each) for each in ids}
+
+
 def require_exact(plain: dict[str, Any], columns: CocoColumns) -> None:
-    """Every value of the file, unchanged."""
-    assert columns.image_ids.tolist() == [i["id"] for i in plain["images"]]
+    """Every value of the file, unchanged; a link is to the id that it writes, in the same kind."""
+    images, categories = (numbers_of([entry["id"] for entry in plain[key]]) for key in ("images", "categories"))
+    assert columns.image_ids.tolist() == [images[i["id"]] for i in plain["images"]]
     assert list(columns.file_names) == [i["file_name"] for i in plain["images"]]
     assert columns.sizes_wh.tolist() == [[i["width"], i["height"]] for i in plain["images"]]
     annotations = plain.get("annotations", [])
-    for name, key in (("ids", "id"), ("image_ids", "image_id"), ("category_ids", "category_id")):
-        assert getattr(columns, f"annotation_{name}").tolist() == [a[key] for a in annotations]
-        assert {type(a[key]) for a in annotations} <= {int}
+    own = numbers_of([a["id"] for a in annotations])
+    for name, key, ids in (
+        ("ids", "id", own),
+        ("image_ids", "image_id", images),
+        ("category_ids", "category_id", categories),
+    ):
+        links = [a[key] for a in annotations]
+        assert getattr(columns, f"annotation_{name}").tolist() == [ids.get(link, link) for link in links]
+        assert {type(link) for link in links} <= ({type(each) for each in ids} or {int}), "a link of another kind"
     boxes = [[math.nan if value is None else value for value in a["bbox"]] for a in annotations]
     np.testing.assert_array_equal(columns.boxes_xywh, np.array(boxes, dtype=np.float64).reshape(-1, 4))
     assert columns.iscrowd.tolist() == [bool(a.get("iscrowd", 0)) for a in annotations]
-    assert columns.category_ids.tolist() == [c["id"] for c in plain["categories"]]
+    assert columns.category_ids.tolist() == [categories[c["id"]] for c in plain["categories"]]
     assert list(columns.class_names) == [c["name"] for c in plain["categories"]]
 
 
@@ -129,6 +146,40 @@ def test_a_file_with_one_value_replaced_is_read_exactly_or_refused_in_one_line(
     else:
         require_exact(damaged, columns)
         return
+    assert len(message.splitlines()) == 1
+
+
+WRITTEN = {"number": int, "text": str, "padded": lambda number: f"{number:03d}", "fraction": float, "word": chr}
+
+
+@FUZZ
+@given(
+    plain=GOOD_FILE,
+    kinds=st.fixed_dictionaries({key: st.sampled_from(sorted(WRITTEN)) for key in ("images", "categories", "links")}),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]),
+)
+def test_ids_in_any_writing_and_text_in_any_encoding_are_read_exactly_or_refused_in_one_line(
+    tmp_path: Path, plain: Any, kinds: dict[str, str], encoding: str
+) -> None:
+    def written(number: int, kind: str) -> Any:
+        return WRITTEN[kinds[kind]](number + 100 if kinds[kind] == "word" else number)
+
+    for key in ("images", "categories"):
+        for entry in plain[key]:
+            entry["id"] = written(entry["id"], key)
+    for annotation in plain["annotations"]:
+        for key, of in (("image_id", "images"), ("category_id", "categories")):
+            annotation[key] = written(annotation[key], of if kinds["links"] == "number" else "links")
+    file = tmp_path / "written.json"
+    file.write_bytes(json.dumps(plain, ensure_ascii=False).encode(encoding))
+    try:
+        columns = parse_coco(file)
+    except AnnotationError as error:
+        message = str(error)
+    else:
+        require_exact(plain, columns)
+        return
+    assert str(file) in message
     assert len(message.splitlines()) == 1
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.annotated import Format, ImportSource
+from agar_pipeline.fiftyone_io.annotated import Format, ImportSource, Reading
 from agar_pipeline.fiftyone_io.import_plan import as_detections
 from agar_pipeline.fiftyone_io.import_reading import read_source
 from tests.fiftyone_io.test_import_formats import photo, rows, xml
@@ -37,6 +37,15 @@ GOOD_COCO = {
     "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0}],
     "categories": [{"id": 1, "name": "E.coli"}],
 }
+GOOD_LABELME = {
+    "version": "5.5.0",
+    "shapes": [
+        {"label": "E.coli", "points": [[1, 2], [4, 6]], "shape_type": "rectangle", "group_id": None, "flags": {}}
+    ],
+    "imagePath": "1.jpg",
+    "imageHeight": 80,
+    "imageWidth": 100,
+}
 
 
 def read(format: Format, file: str, content: bytes) -> int:
@@ -48,14 +57,26 @@ def read(format: Format, file: str, content: bytes) -> int:
         source = ImportSource(format, folder, class_map={"E.coli": 1})
         try:
             reading, _ = read_source(source, lambda done, total: None)
-        except PipelineError:
-            return 0
-        assert len(reading.images) + len(reading.problems) + len(reading.annotations_without_image) >= 1
-        for image in reading.images:
-            assert len(image.labels) == len(image.boxes_rel_xywh) == len(image.attributes)
-            assert not any(map(is_blank, image.labels))
-            bson.encode(as_detections(image))
-        return len(reading.images)
+        except PipelineError as error:
+            refusal = str(error)
+        else:
+            return require_words(reading, format)
+        assert folder in refusal, "a refusal names the file or the folder"
+        assert 1 <= len(refusal.splitlines()) <= 3
+        return 0
+
+
+def require_words(reading: Reading, format: Format) -> int:
+    """What each image has can be stored, and what is left out is named."""
+    assert len(reading.images) + len(reading.problems) + len(reading.annotations_without_image) >= 1
+    assert not [problem for problem in reading.problems if "1." not in problem and "coco.json" not in problem]
+    for image in reading.images:
+        assert len(image.labels) == len(image.boxes_rel_xywh) == len(image.attributes)
+        assert not any(is_blank(label) for label in image.labels), "a class without a name"
+        if format in ("voc", "labelme", "yolo"):  # the box report judges what COCO and AGAR state themselves
+            assert all(width >= 0 and height >= 0 for _, _, width, height in image.boxes_rel_xywh), "corners in reverse"
+        bson.encode(as_detections(image))
+    return len(reading.images)
 
 
 @st.composite
@@ -102,6 +123,14 @@ def test_agar(content: bytes) -> None:
 @example(content=b'{"images": [], "annotations": [], "categories": []}')
 def test_coco(content: bytes) -> None:
     read("coco", "coco.json", content)
+
+
+@SMALL
+@given(content=st.one_of(st.builds(as_json, edited(GOOD_LABELME)), spoilt(as_json(GOOD_LABELME))))
+@example(content=as_json({"shapes": [{"label": "a", "points": [[1e308, 1e308], [-1e308, 0]], "shape_type": "circle"}]}))
+@example(content=as_json({"shapes": [{"label": " ", "points": [[1, 1], [2, 2]]}]}))
+def test_labelme(content: bytes) -> None:
+    read("labelme", "1.json", content)
 
 
 @SMALL
