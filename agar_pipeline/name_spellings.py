@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from html import unescape
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -65,6 +66,8 @@ def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
     yield "with / in place of \\", _slashed, _same
     yield "URL-decoded,", unquote, _same
     yield "URL-decoded and with / in place of \\", _decoded, _same
+    yield "without blanks at both ends", str.strip, str.strip
+    yield "HTML-decoded,", unescape, _same
     yield "in one form of Unicode (NFC)", lambda name: _nfc(_decoded(name)), _nfc
     yield "without regard to upper and lower case", lambda name: _nfc(_decoded(name)).casefold(), _cased
     for depth in range(1, max((len(PurePosixPath(_decoded(name)).parts) for name in missing), default=0)):
@@ -90,7 +93,7 @@ def without_suffix(name: str) -> str:
 
 
 def _without(depth: int, name: str) -> str:
-    return "/".join(PurePosixPath(_decoded(name)).parts[depth:])
+    return "/".join(PurePosixPath(_decoded(name).lstrip("/")).parts[depth:])
 
 
 def _nfc(name: str) -> str:

@@ -110,7 +110,7 @@ def evaluate_predictions(
         for note in predicted.notes:
             log(f"note: {note}")
     else:
-        detections = read_detections(predictions)
+        detections = read_detections(predictions, coco_json)
     return write_evaluation(
         columns,
         detections,

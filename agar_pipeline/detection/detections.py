@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.detection.coco_parse import parse_results
+from agar_pipeline.detection.results_parse import parse_results
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class Detections:
         )
 
 
-def read_detections(path: Path) -> Detections:
-    """Read a file in COCO's results format.
+def read_detections(path: Path, coco_json: Path | None = None) -> Detections:
+    """Read a file in COCO's results format; `coco_json`, the annotations, says what ids that are texts mean.
 
     Raises:
         AnnotationError: it is missing, or not what it must be; the message says where.
     """
-    return Detections(**parse_results(path))
+    return Detections(**parse_results(path, coco_json))

@@ -12,8 +12,8 @@ import numpy as np
 
 from agar_pipeline.detection.class_agreement import agree_on_classes
 from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.coco_parse import parse_scored
 from agar_pipeline.detection.detections import Detections
+from agar_pipeline.detection.results_parse import parse_scored
 from agar_pipeline.errors import AnnotationError
 
 

@@ -19,7 +19,7 @@ from agar_pipeline.fiftyone_io.coco_content import CocoContent
 from agar_pipeline.fiftyone_io.file_pairs import find_photos
 from agar_pipeline.fiftyone_io.given_parts import GivenParts, part_called
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
-from agar_pipeline.name_spellings import show_names
+from agar_pipeline.name_spellings import explain_names, show_names
 from agar_pipeline.photo_files import is_hidden
 
 _SHOWN = 5
@@ -49,7 +49,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     files = _find_given(images_dir, source.annotations)
     reading, turns = Reading(), TurnedPhotos(source.exif, "the COCO file")
     on_disk = {str(found.relative_to(images_dir)) for found in find_photos(images_dir, reading)}
-    reads, seen, unfinished = [], set[str](), set[str]()
+    reads, seen, unfinished, unusable = [], set[str](), set[str](), list[str]()
     listed = 0
     for given in files:
         content = CocoContent(given.path)
@@ -57,6 +57,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
         for entry in content.images:
             written = content.name_of(entry, reading)
             if written is None:
+                unusable.append(str(entry.get("file_name")))
                 continue
             name = given.folder + written
             if name in seen:
@@ -69,6 +70,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
                 reads.append(partial(_read_image, images_dir / name, name, entry, content, turns))
             seen.add(name)
     reading.images_without_annotation = sorted((on_disk - seen) | unfinished)
+    if hint := explain_names(unusable, sorted(on_disk - seen)):
+        reading.notes.append(hint)
     if not (reads or reading.problems or unfinished):
         hint = show_names(reading.annotations_without_image, reading.images_without_annotation)
         raise DatasetError(

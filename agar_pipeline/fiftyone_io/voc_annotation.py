@@ -33,7 +33,7 @@ class VocAnnotation:
     stated_wh: tuple[int | None, int | None] = (None, None)
     """Width and height of the image that the boxes were drawn on."""
     file_name: str = ""
-    """What it calls its image, without a folder."""
+    """What it calls its image, with / between folders, if it names any."""
     labels: list[str] = field(default_factory=list)
     boxes_xywh: list[list[float]] = field(default_factory=list)
     attributes: list[dict[str, Any]] = field(default_factory=list)
@@ -95,8 +95,8 @@ def _whole(size: Element, side: str) -> int | None:
 
 def _image_name(root: Element) -> str:
     """`<filename>`, else the end of `<path>`, whichever system wrote it."""
-    written = _text(root, "filename") or _text(root, "path")
-    return PurePosixPath(written.replace("\\", "/")).name
+    written = _text(root, "filename").replace("\\", "/")
+    return written or PurePosixPath(_text(root, "path").replace("\\", "/")).name
 
 
 def _label(entry: Element, where: str) -> str:

@@ -47,10 +47,10 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
             f"give a folder with {_IMAGES}/ and {_ANNOTATIONS}/, or --annotations with the folder of the XML files"
         )
     turns = TurnedPhotos(source.exif, "the XML file")
-    by_name: dict[str, list[Path]] = {}
+    photos: dict[str, list[Path]] = {}
     for path in (path for found in images.values() for path in found):
-        by_name.setdefault(path.name, []).append(path)
-    read = partial(_read_image, images_dir=images_dir, by_name=by_name, turns=turns)
+        photos.setdefault(path.stem.casefold(), []).append(path)
+    read = partial(_read_image, images_dir=images_dir, photos=photos, turns=turns)
     reading.read_each([partial(read, image, path) for image, path in pairs], progress)
     turns.report(reading)
     reading.parts = _find_parts(images_dir, images_root, [str(image.relative_to(images_dir)) for image, _ in pairs])
@@ -58,12 +58,14 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
 
 
 def _find_parts(images_dir: Path, images_root: Path, names: list[str]) -> GivenParts:
-    """As VOC's `ImageSets/Main/` lists them; trainval is both."""
+    """As VOC's `ImageSets/Main/` lists them, trainval aside, which is both; else by folders of their names."""
     given = GivenParts(images_dir, names)
     for folder in (images_root.parent / "ImageSets" / "Main", images_dir / "ImageSets" / "Main"):
         lists = {part: folder / f"{part}.txt" for part in ("train", "val", "test")}
         if not given.held:
             given.add_lists({part: path for part, path in lists.items() if path.is_file()})
+    if not given.held:
+        given.add_folders()
     return given
 
 
@@ -83,10 +85,10 @@ def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
 
 
 def _read_image(
-    image_path: Path, xml_path: Path, images_dir: Path, by_name: Mapping[str, list[Path]], turns: TurnedPhotos
+    image_path: Path, xml_path: Path, images_dir: Path, photos: Mapping[str, list[Path]], turns: TurnedPhotos
 ) -> AnnotatedImage:
     annotation = read_voc(xml_path)
-    _require_own_name(annotation.file_name, image_path, xml_path, by_name)
+    _require_own_name(annotation.file_name, image_path, xml_path, photos)
     name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
     return AnnotatedImage(
         path=image_path,
@@ -100,18 +102,31 @@ def _read_image(
     )
 
 
-def _require_own_name(stated: str, image_path: Path, xml_path: Path, by_name: Mapping[str, list[Path]]) -> None:
+def _require_own_name(stated: str, image_path: Path, xml_path: Path, photos: Mapping[str, list[Path]]) -> None:
     """Refuse an XML file that says it belongs to another photo which is there too; a photo that is gone was renamed.
+
+    Suffix and case do not count: photos are converted, and named in another way by another system.
 
     Raises:
         AnnotationError: the file's own name and its `<filename>` lead to two photos.
     """
-    if not stated or PurePosixPath(stated).stem == image_path.stem:
+    written = PurePosixPath(stated)
+    stems = {written.stem.casefold(), written.name.casefold()}  # a stem may hold a point
+    if not stated or (image_path.stem.casefold() in stems and not _is_elsewhere(written, image_path, photos)):
         return
-    others = by_name.get(stated) or by_name.get(f"{stated}{image_path.suffix}", [])
+    others = [path for stem in sorted(stems) for path in photos.get(stem, ())]
     if others:
+        named = [path for path in others if path.as_posix().casefold().endswith(f"/{stated}".casefold())]
         nearest = next((path for path in others if path.parent == image_path.parent), others[0])
         raise AnnotationError(
-            f"{xml_path} belongs to {image_path.name} by its own name, and to {nearest} by its <filename> {stated!r}: "
-            "look at the boxes on both, then rename the file or mend <filename>"
+            f"{xml_path} belongs to {image_path} by its own name, and to {(named or [nearest])[0]} by its <filename> "
+            f"{stated!r}: look at the boxes on both, then rename the file or mend <filename>"
         )
+
+
+def _is_elsewhere(written: PurePosixPath, image_path: Path, photos: Mapping[str, list[Path]]) -> bool:
+    """Whether a name with a folder is that of a photo of the same name in another folder."""
+    if len(written.parts) < 2:
+        return False
+    alike = [path for path in photos.get(image_path.stem.casefold(), ()) if path.parts[-2:-1] == written.parts[-2:-1]]
+    return bool(alike) and image_path not in alike

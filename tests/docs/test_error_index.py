@@ -19,7 +19,7 @@ OURS = [name for name, found in vars(errors).items() if inspect.isclass(found)]
 SECTION = {
     **{name: name for name in OURS},
     "UsageError": "UsageError",
-    "_NotCocoError": "AnnotationError",  # `coco_parse` puts the file's path before it
+    "NotCocoError": "AnnotationError",  # `coco_parse` and `results_parse` put the file's path before it
     "problems": "AnnotationError",  # `reading.problems.append(…)`: what an import lists
     "add_problem": "AnnotationError",
     "IdError": "AnnotationError",  # `coco_parse` and `coco_content` say where
@@ -114,7 +114,7 @@ def sections() -> tuple[dict[str, set[str]], set[str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and (section := section_of(node, module)):
                 text = fixed_words(node.args[0])
-                if tells_something(text) or called_name(node) == "_NotCocoError":
+                if tells_something(text) or called_name(node) == "NotCocoError":
                     found[section].add(text)
                 else:
                     wordless.add(ast.unparse(node))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.detection.coco import parse_coco
+from agar_pipeline.detection.detections import read_detections
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotated import Format, ImportSource, Reading
 from agar_pipeline.fiftyone_io.import_images import read_source
@@ -180,6 +181,7 @@ CONTRADICTIONS = {
     "its name": "<filename>2.jpg</filename>",
     "its name without a suffix": "<filename>2</filename>",
     "a path of Windows alone": "<path>C:\\photos\\2.jpg</path>",
+    "its name in another case and format": "<filename>2.PNG</filename>",
 }
 
 
@@ -192,8 +194,18 @@ def test_an_xml_file_that_names_another_photo_which_is_there_is_refused(case: st
     reading = read("voc", tmp_path)
     assert [image.name for image in reading.images] == ["2.jpg"], "a photo that is gone was renamed"
     (problem,) = reading.problems
-    assert "1.xml belongs to 1.jpg by its own name, and to " in problem
+    assert "1.jpg by its own name, and to " in problem
     assert "2.jpg by its <filename> '2" in problem
+
+
+def test_an_xml_file_that_names_the_photo_of_another_folder_is_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        photo(tmp_path / folder / "1.jpg")
+        extra = "<filename>b/1.jpg</filename><path>/old/place/1.jpg</path>"
+        (tmp_path / folder / "1.xml").write_text(xml(BOXES, extra=extra))
+    reading = read("voc", tmp_path)
+    assert [image.name for image in reading.images] == ["b/1.jpg"]
+    assert "a/1.jpg by its own name, and to " in reading.problems[0]
 
 
 VOC_OBJECTS = {
@@ -293,6 +305,14 @@ def test_text_ids_mean_the_same_to_every_reader(tmp_path: Path) -> None:
     assert after.annotation_category_ids.tolist() == before.annotation_category_ids.tolist()
     assert sum(len(image.labels) for image in read("coco", folder).images) == 3
     assert class_map_of_files([folder / "coco.json"]) == {label: i for i, label in enumerate(LABELS, start=1)}
+    box = {"image_id": "plate 1", "category_id": "1", "bbox": [1, 2, 3, 4], "score": 0.5}
+    (folder / "results.json").write_text(json.dumps([box]))
+    detections = read_detections(folder / "results.json", folder / "coco.json")
+    assert (detections.image_ids.tolist(), detections.category_ids.tolist()) == ([2], [1])
+    (folder / "results.json").write_text(json.dumps([{**box, "image_id": "plate 7"}]))
+    with pytest.raises(AnnotationError, match=r"results.0..image_id is 'plate 7', which is no image_id of the annotat"):
+        read_detections(folder / "results.json", folder / "coco.json")
+    (folder / "results.json").unlink()
     edit_coco(folder, lambda plain: plain["annotations"][1].update(image_id=1))
     for reader in (lambda: read("coco", folder), lambda: parse_coco(folder / "coco.json")):
         with pytest.raises(AnnotationError, match=r"image_id (is )?1 \(a number\), while the ids are texts"):
@@ -313,6 +333,8 @@ def respell(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
 NAMES: dict[str, tuple[Callable[[str], str], str]] = {
     "slashes of Windows": (lambda name: name.replace("/", "\\"), r"with / in place of \ "),
     "URL-encoded": (lambda name: name.replace("/", "%2F"), "URL-decoded, "),
+    "HTML": (lambda name: name.replace("/", "&#47;"), "HTML-decoded, "),
+    "blanks": (lambda name: f" {name} ", "without blanks at both ends "),
     "a folder too many": (lambda name: f"export/{name}", "without its first folder "),
     "another case": (lambda name: name.upper(), "without regard to upper and lower case "),
     "another suffix": (lambda name: name.replace(".jpg", ".PNG"), "with another suffix "),
@@ -486,3 +508,16 @@ def test_parts_of_voc(tmp_path: Path) -> None:
         "JPEGImages/empty.jpg": {"train"},
         "JPEGImages/b/1.jpg": {"val"},
     }
+    for name in ("train/1", "valid/2"):
+        photo(tmp_path / "roboflow" / f"{name}.jpg")
+        (tmp_path / "roboflow" / f"{name}.xml").write_text(xml(BOXES))
+    _, membership = read_all("voc", tmp_path / "roboflow")
+    assert membership.tags == {"train/1.jpg": {"train"}, "valid/2.jpg": {"val"}}, "by the names of the folders"
+
+
+def test_absolute_names_of_coco_are_refused_with_what_would_fit(tmp_path: Path) -> None:
+    folder = make_coco(tmp_path)
+    edit_coco(folder, respell(lambda name: f"/home/me/{name}"))
+    reading = read("coco", folder)
+    assert (reading.images, len(reading.problems)) == ([], 3)
+    assert "without the first 2 folders 3 of 3 fit" in reading.notes[0]
