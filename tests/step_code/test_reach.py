@@ -146,7 +146,7 @@ def test_every_step_is_looked_at_and_reaches_what_it_must() -> None:
 def test_modules_whose_names_are_put_together_at_run_time_are_these_alone() -> None:
     """The walk cannot follow such a name: a new one needs a look at what it reaches."""
     found = [path for path, source in read_sources().items() if 'import_module(f"' in source]
-    assert found == ["commands/__init__.py", "fiftyone_io/import_images.py", "steps/__init__.py"]
+    assert found == ["commands/__init__.py", "fiftyone_io/import_reading.py", "steps/__init__.py"]
 
 
 def test_differences_name_files_and_versions() -> None:
