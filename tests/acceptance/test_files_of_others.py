@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import string
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def test_every_letter_and_tool_has_tests_that_exist() -> None:
     there = {file: functions_in(CHECKOUT / file) for file in {file for file, _ in named}}
     assert not [f"{file}::{name}" for file, name in sorted(named) if name not in there[file]]
     assert all(point.tests for point in POINTS.values())
+    assert set(string.ascii_uppercase[:22]) <= POINTS.keys()
 
 
 @pytest.mark.parametrize(("failed", "score"), [([], len(POINTS)), (["CVAT"], len(POINTS) - 2)])

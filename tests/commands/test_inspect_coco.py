@@ -212,6 +212,14 @@ def test_a_sample_opens_so_many_files_the_same_each_time_and_still_checks_every_
     assert counts_of(inspect(path, "--images", "skip")[1]) == {}
 
 
+def test_files_that_are_missing_are_not_counted_as_opened(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "0.jpg")
+    path = write_coco_file(tmp_path, [f"{i}.jpg" for i in range(4)])
+    done, report = inspect(path, "--check-all")
+    assert "1 of 4 image files decoded" in done.output
+    assert counts_of(report) == {"missing_image": 3}
+
+
 def test_policy_decides_the_exit_code_and_a_file_of_0_images_is_an_error(tmp_path: Path) -> None:
     gradient().save(tmp_path / "1.jpg")
     path = write_coco_file(tmp_path, ["1.jpg"], annotations=ids(1) + ids(2, bbox=[1, 2, 0.5, 4]))
