@@ -21,10 +21,10 @@ from agar_pipeline.detection.mapped import TextColumn, open_array, save_array
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.home import scratch_folder
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever other columns are written than before: older ones are then ignored."""
 SOURCE = "source.json"
-OF_IMAGES = ("image_ids", "sizes_wh", "original_sizes_wh")
+OF_IMAGES = ("image_ids", "sizes_wh", "original_sizes_wh", "labelled")
 OF_ANNOTATIONS = ("annotation_ids", "annotation_image_ids", "annotation_category_ids", "boxes_xywh", "iscrowd")
 ARRAYS = (*OF_IMAGES, *OF_ANNOTATIONS, "category_ids")
 

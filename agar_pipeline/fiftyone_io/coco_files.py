@@ -95,11 +95,23 @@ def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
     of_parts = sorted(path for path in images_dir.glob(f"*/{_OF_PART}") if not is_hidden(path.parent.name))
     if not found and of_parts:
         return [_Given(path, f"{path.parent.name}/") for path in of_parts]
+    if not found and (instances := _find_instances(images_dir)):
+        return instances
     names = ", ".join(path.name for path in found[:_SHOWN]) or "none"
     raise DatasetError(
         f"{images_dir} must hold one COCO file where --annotations does not name it, or one called {_OF_PART} in each "
         f"of its folders; JSON files there: {names}\ngive it: --annotations FILE.json"
     )
+
+
+def _find_instances(images_dir: Path) -> list[_Given]:
+    """COCO's own layout: `annotations/instances_NAME.json` for the photos in `NAME/`, `images/NAME/` or `images/`."""
+    given = []
+    for path in sorted((images_dir / "annotations").glob("instances_*.json")):
+        name = path.stem.removeprefix("instances_")
+        folders = [folder for folder in (name, f"images/{name}", "images") if (images_dir / folder).is_dir()]
+        given.append(_Given(path, f"{folders[0]}/" if folders else ""))
+    return given
 
 
 def _read_image(
@@ -122,7 +134,8 @@ def _read_image(
 def _parts(images_dir: Path, files: list[_Given], names: list[str]) -> GivenParts:
     """Those whose folder has a COCO file of its own."""
     given = GivenParts(images_dir, names)
-    for folder in (file.folder for file in files if part_called(file.folder.rstrip("/"))):
-        held = {name for name in names if name.startswith(folder)}
-        given.held.setdefault(str(part_called(folder.rstrip("/"))), set()).update(held)
+    for folder in {file.folder for file in files}:
+        part = part_called(Path(folder).name)
+        if part is not None:
+            given.held.setdefault(part, set()).update(name for name in names if name.startswith(folder))
     return given

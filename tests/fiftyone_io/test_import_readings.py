@@ -425,6 +425,18 @@ def test_roboflow_with_a_file_in_each_part_s_folder(tmp_path: Path) -> None:
     assert class_map_of_files(files) == {"plates": 1, "a": 2, "b": 3}, "one with boxes is"
 
 
+def test_the_layout_of_coco_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "coco"
+    (folder / "annotations").mkdir(parents=True)
+    for name in ("train2017", "val2017"):
+        photo(folder / name / "1.jpg")
+        image = {"id": 1, "file_name": "1.jpg", "width": 100, "height": 80}
+        plain = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+        (folder / "annotations" / f"instances_{name}.json").write_text(json.dumps(plain))
+    _, membership = read_all("coco", folder)
+    assert membership.tags == {"train2017/1.jpg": {"train"}, "val2017/1.jpg": {"val"}}
+
+
 def parts_of(folder: Path, images: Path, files: dict[str, str]) -> tuple[dict[str, set[str]], Membership]:
     """Tag → image names, of 1.jpg and 2.jpg in `images`, and of 3.jpg in each folder of a part."""
     for name, text in files.items():
