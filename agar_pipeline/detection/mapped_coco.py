@@ -139,7 +139,7 @@ def _was_made_from(source: Mapping[str, Any], json_path: Path, sha256: str | Non
 
 def _fit(fields: Mapping[str, Any]) -> bool:
     """Whether the columns belong together; a file that was cut short does not even open."""
-    images = {len(fields[name]) for name in ("image_ids", "sizes_wh", "original_sizes_wh", "file_names")}
+    images = {len(fields[name]) for name in (*OF_IMAGES, "file_names")}
     annotations = {len(fields[name]) for name in ARRAYS if name.startswith("annotation")}
     annotations |= {len(fields["boxes_xywh"]), len(fields["iscrowd"])}
     shapes_fit = fields["boxes_xywh"].shape[1:] == (4,) and fields["sizes_wh"].shape[1:] == (2,)
