@@ -126,6 +126,8 @@ def test_diff_says_exactly_what_was_edited(edited: Edited) -> None:
         "files_missing": [],
         "files_found": [],
         "files_moved": [],
+        "images_labelled": [],
+        "images_unlabelled": [],
         "boxes_reordered": [],
         "boxes_added": [],
         "boxes_removed": [fewer],

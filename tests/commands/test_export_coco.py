@@ -24,7 +24,7 @@ from tests.conftest import copy_configs, edit_samples, runner
 from tests.fiftyone_io.conftest import agar_label, stop_keeper, write_plate
 
 Export = Callable[..., Result]
-LABELS = ["S. aureus", "E.coli", "s_aureus"]
+LABELS = ["S. aureus", "E.coli", "S. aureus"]
 
 
 @pytest.fixture(scope="module")
