@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.acceptance.cases import CASES, Case
-from tests.acceptance.files_of_others import POINTS, PointsBoard, files_to_run
+from tests.acceptance.files_of_others import PointsBoard, files_to_run
+from tests.acceptance.points import POINTS
 
 FULL = {
     "AGAR_ACCEPTANCE": "full",

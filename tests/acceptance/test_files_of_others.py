@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.files_of_others import POINTS, PointsBoard
+from tests.acceptance.files_of_others import PointsBoard
+from tests.acceptance.points import POINTS
 from tests.conftest import CHECKOUT
 
 
