@@ -5,6 +5,7 @@ Here: trying. Not here: the conventions (`box_readings`), scoring (`scoring`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,6 +37,8 @@ def explain_misreading(columns: CocoColumns, detections: Detections, map_50: flo
     as_written = _share_met(pairs, detections.boxes_xywh)
     if as_written >= _FOUND:
         return _explain_categories(columns, detections, pairs)
+    if shifted := _explain_images(columns, detections, as_written):
+        return shifted
     rows = np.concatenate([mine for _, mine, _ in pairs]) if pairs else np.zeros(0, np.int64)
     best, words = 0.0, ""
     for reading in _readings(columns, detections, rows):
@@ -97,6 +100,20 @@ def _factors(columns: CocoColumns, boxes: np.ndarray, sizes: np.ndarray) -> Iter
     yield float(np.median(mine[:, :2] + mine[:, 2:] / 2) / max(np.median(known[:, :2] + known[:, 2:] / 2), 1e-9))
     reach = max(farthest_reach(mine, sizes[(boxes[:, 2:] > 0).all(axis=1)]))
     yield from (reach, *(0.25, 0.5, 2.0, 4.0))
+
+
+def _explain_images(columns: CocoColumns, detections: Detections, as_written: float) -> str | None:
+    """Where the boxes are those of the next image: images counted from 0 in one file, and from 1 in the other."""
+    for shift in (1, -1):
+        moved = dataclasses.replace(detections, image_ids=detections.image_ids + shift)
+        known = moved.take(np.flatnonzero(np.isin(moved.image_ids, columns.image_ids)))
+        met = _share_met(_of_images_with_both(columns, known), known.boxes_xywh)
+        if met >= max(_FOUND, as_written * _TIMES_BETTER):
+            return (
+                f"the predictions meet {as_written:.0%} of the truth as written, and {met:.0%} where image_id is read "
+                f"as {shift:+d}\nnumber the images as the annotation file does, then evaluate again"
+            )
+    return None
 
 
 def _explain_categories(columns: CocoColumns, detections: Detections, pairs: Pairs) -> str | None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from agar_pipeline.coco_ids import quote
 from agar_pipeline.config import ExifPolicy
 from agar_pipeline.detection.boxes import turn_rel_xywh
 from agar_pipeline.detection.orientation import QUARTER_TURNS
+from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotated import LeftOutError, Reading, pixels_to_shares, require_size
 
 _SHOWN = 3
@@ -53,6 +55,7 @@ class TurnedPhotos:
             LeftOutError: the photo is turned and refused, or stated as stored; `report` says so for all of them.
             AnnotationError: the annotation states another size.
         """
+        stated_wh = _whole(stated_wh[0], where), _whole(stated_wh[1], where)
         orientation = self._orientation(photo)
         shown_wh = metadata["width"], metadata["height"]
         stored_wh = shown_wh[::-1] if orientation in QUARTER_TURNS else shown_wh
@@ -106,6 +109,15 @@ class TurnedPhotos:
                 f"{len(turned)} photos are turned by their EXIF data; their boxes are taken as drawn on the photo as "
                 f"{self.exif} (--exif): {_names(turned)}"
             )
+
+
+def _whole(side: object, where: str) -> int | None:
+    """A width or height that an annotation states; a number that is written in another way is not passed over."""
+    if side is None or (type(side) is int):
+        return side
+    if isinstance(side, float) and side.is_integer():
+        return int(side)
+    raise AnnotationError(f"{where}: the image's size is {quote(side)}, it must be a whole number of pixels: mend it")
 
 
 def _names(names: list[str]) -> str:

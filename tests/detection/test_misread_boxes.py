@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,10 @@ def test_other_bad_predictions_are_left_to_other_words() -> None:
     columns = coco(truth)
     assert explain_misreading(columns, predictions(truth), 0.9) is None, "they are good"
     assert explain_misreading(columns, predictions(np.roll(boxes(72)[36:], 1, axis=0)), 0.0) is None, "they are noise"
+    shifted = dataclasses.replace(predictions(truth), image_ids=numbers % 4)
+    said = explain_misreading(columns, shifted, 0.0)
+    assert said is not None
+    assert "100% where image_id is read as +1" in said
     said = explain_misreading(columns, predictions(truth, numbers % 2), 0.0)
     assert said is not None
     assert "36 of them are of its category where category_id is read as +1" in said

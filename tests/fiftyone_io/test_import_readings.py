@@ -394,6 +394,17 @@ def test_turned_photos_are_told_in_the_words_of_a_snapshot(tmp_path: Path) -> No
         assert boxes_px(read(format, tmp_path, exif="stored"), size_wh=(80, 100)) == [[70, 0, 10, 20]], format
 
 
+def test_sizes_that_are_written_in_another_way_are_held_against_the_photo_too(tmp_path: Path) -> None:
+    folder = make_coco(tmp_path)
+    edit_coco(folder, lambda plain: plain["images"][0].update(width=200.0, height=160.0))
+    edit_coco(folder, lambda plain: plain["images"][1].update(width=100.0, height=80.0))
+    edit_coco(folder, lambda plain: plain["images"][2].update(width="100"))
+    reading = read("coco", folder)
+    assert [image.name for image in reading.images] == ["b/1.jpg"]
+    assert "drawn on 200×160 pixels, the image has 100×80" in reading.problems[0]
+    assert "the image's size is '100' (text), it must be a whole number" in reading.problems[1]
+
+
 # Roboflow, and parts
 
 
