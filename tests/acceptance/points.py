@@ -138,6 +138,7 @@ LETTERS: dict[str, Point] = {
         "a folder and a file for each part, a root category, category 0",
         (
             f"{READINGS}::test_roboflow_with_a_file_in_each_part_s_folder",
+            f"{READINGS}::test_the_layout_of_coco_itself",
             f"{COCO}::test_a_folder_for_each_part_with_its_file_in_it",
             f"{TOOLS}::test_a_coco_export_says_the_same_to_every_reader[Roboflow ",
         ),
