@@ -5,6 +5,7 @@ Nothing is matched by it: it only says what would fit, since two photos may diff
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +15,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 Spell = Callable[[str], str]
+_UPLOADED = re.compile(r"\A[0-9a-f]{8}-")
 
 
 def explain_names(missing: Collection[str], there: Collection[str]) -> str | None:
@@ -58,7 +60,7 @@ def _slashed(name: str) -> str:
 
 
 def _decoded(name: str) -> str:
-    return unquote(_slashed(name))
+    return _slashed(unquote(name)).rpartition("?d=")[2]  # Label Studio's address of a file on its own machine
 
 
 def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
@@ -84,6 +86,17 @@ def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
         lambda name: without_suffix(PurePosixPath(_cased(_decoded(name))).name),
         lambda name: without_suffix(PurePosixPath(_cased(name)).name),
     )
+    yield "without the eight digits that Label Studio puts before names", _as_uploaded, _same
+    yield (
+        "by the base name, without the eight digits that Label Studio puts before names,",
+        lambda name: PurePosixPath(_as_uploaded(name)).name,
+        lambda name: PurePosixPath(name).name,
+    )
+
+
+def _as_uploaded(name: str) -> str:
+    folder, slash, base = _decoded(name).rpartition("/")
+    return folder + slash + _UPLOADED.sub("", base)
 
 
 def without_suffix(name: str) -> str:

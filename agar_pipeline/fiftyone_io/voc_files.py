@@ -22,8 +22,11 @@ from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, find_photo
 from agar_pipeline.fiftyone_io.given_parts import GivenParts
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.fiftyone_io.voc_annotation import read_voc
+from agar_pipeline.photo_files import is_photo
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
+_OTHER_LAYOUTS = (("images", _ANNOTATIONS), ("data", "labels"))
+"""Of Label Studio and of FiftyOne."""
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
@@ -78,10 +81,19 @@ def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
         if not Path(annotations).is_dir():
             raise DatasetError(f"--annotations {annotations} is not a folder: give the folder that holds the XML files")
         return images_root, Path(annotations)
+    if images_root == images_dir:
+        for images, annotated in _OTHER_LAYOUTS:
+            if (images_dir / images).is_dir() and (images_dir / annotated).is_dir() and not _has_photos(images_dir):
+                return images_dir / images, images_dir / annotated
     nearby = [images_dir / _ANNOTATIONS]
     if images_dir.name == _IMAGES:
         nearby.append(images_dir.parent / _ANNOTATIONS)
     return images_root, next((folder for folder in nearby if folder.is_dir()), images_root)
+
+
+def _has_photos(folder: Path) -> bool:
+    """Whether photos lie in it, not in folders below."""
+    return any(is_photo(path.name) for path in folder.iterdir())
 
 
 def _read_image(

@@ -338,6 +338,8 @@ NAMES: dict[str, tuple[Callable[[str], str], str]] = {
     "a folder too many": (lambda name: f"export/{name}", "without its first folder "),
     "another case": (lambda name: name.upper(), "without regard to upper and lower case "),
     "another suffix": (lambda name: name.replace(".jpg", ".PNG"), "with another suffix "),
+    "Label Studio's uploads": (lambda name: name.replace("/", "/90fbb0c7-"), "without the eight digits that Label "),
+    "Label Studio's own disk": (lambda name: f"data/local-files/?d={name}".replace("a/", "a%5C"), "decoded"),
 }
 
 

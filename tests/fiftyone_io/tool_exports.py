@@ -213,7 +213,8 @@ def label_studio_voc(folder: Path) -> Places:
     head = "<source><database>MyDatabase</database></source><owner><flickrid>NULL</flickrid></owner>"
     inside = "<truncated>0</truncated><difficult>0</difficult>"
     voc(folder / "Annotations", "12", head=head, inside=inside, name=f"{PREFIX}{{}}.jpg")
-    return photos(folder / "images", f"{PREFIX}{{}}.jpg"), folder / "Annotations"
+    photos(folder / "images", f"{PREFIX}{{}}.jpg")
+    return folder, None
 
 
 def label_studio_json(folder: Path) -> Places:
@@ -456,7 +457,8 @@ def fiftyone_coco(folder: Path) -> Places:
 
 def fiftyone_voc(folder: Path) -> Places:
     voc(folder / "labels", head="<path>/somewhere/else/1.jpg</path>", inside="<difficult/>")
-    return photos(folder / "data"), folder / "labels"
+    photos(folder / "data")
+    return folder, None
 
 
 def fiftyone_yolo(folder: Path) -> Places:
