@@ -128,11 +128,16 @@ def test_an_experiment_with_one_value_replaced(data: st.DataObject) -> None:
     check(c.ExperimentConfig, damaged(data.draw, experiment()))
 
 
-def loads(load: Callable[[], object]) -> None:
+def loads(load: Callable[[], object], file: str = "") -> None:
+    """Whatever a file holds, it loads, or is refused by its name."""
     try:
         load()
     except ConfigError as error:
         require_words(error)
+        message = str(error)
+    else:
+        return
+    assert file in message
 
 
 @pytest.fixture
@@ -157,7 +162,34 @@ def spoilt(draw: st.DrawFn, text: str) -> bytes:
 def test_a_pipeline_file_with_other_bytes_in_it(own_configs: Path, data: st.DataObject) -> None:
     good = (CHECKOUT / "configs" / "pipeline" / "demo.yaml").read_text()
     (own_configs / "pipeline" / "bad.yaml").write_bytes(spoilt(data.draw, good))
-    loads(lambda: c.load_pipeline("bad"))
+    loads(lambda: c.load_pipeline("bad"), "configs/pipeline/bad.yaml")
+
+
+@FILES
+@given(
+    text=st.sampled_from(
+        [
+            "snapshot:\n\tdataset: x",
+            "a: 1\na: 2",
+            "snapshot: {dataset: x: y}",
+            "class_map: {yes: 1, 1.5: 2, 007: 3, null: 4}",
+            "class_map: {lac+: 1, lac-: 2, 'lac': 3}",
+            "class_map: {'': 1, ' ': 2}",
+            "snapshot: {dataset: Pl\u00e4ne #1}",
+            "- a",
+            "{[,]}: %",
+        ]
+    ),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1"]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_a_pipeline_file_as_editors_of_others_save_it(
+    own_configs: Path, text: str, encoding: str, line_end: str
+) -> None:
+    good = (CHECKOUT / "configs" / "pipeline" / "demo.yaml").read_text()
+    content = f"{good}\n{text}\n".replace("\n", line_end).encode(encoding)
+    (own_configs / "pipeline" / "bad.yaml").write_bytes(content)
+    loads(lambda: c.load_pipeline("bad"), "configs/pipeline/bad.yaml")
 
 
 @FILES

@@ -21,6 +21,9 @@ from agar_pipeline.secrets import has_secret
 if TYPE_CHECKING:
     from yaml import MarkedYAMLError
 
+_TOLD_APART = 4096
+"""Bytes of a file's beginning, more than most configs have."""
+
 
 def load_pipeline(name: str | None = None) -> PipelineConfig:
     """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
@@ -115,6 +118,13 @@ def _file_of(error: MarkedYAMLError, config_name: str) -> str:
     return f"configs/{named.relative_to(configs_dir())}" if named.is_relative_to(configs_dir()) else str(named)
 
 
+def _file_of_bytes(content: bytes, config_name: str) -> str:
+    """The same by what was read of it: the parsers say nothing of the file."""
+    paths = sorted(configs_dir().rglob("*.yaml"))
+    found = next((path for path in paths if path.read_bytes().startswith(content[:_TOLD_APART])), None)
+    return f"configs/{found.relative_to(configs_dir())}" if found else f"configs/{config_name}.yaml"
+
+
 def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -129,6 +139,9 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
             plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
     except MarkedYAMLError as error:
         raise ConfigError(f"{_file_of(error, config_name)} is not YAML: {explain_yaml(error)}") from error
+    except UnicodeDecodeError as error:
+        where = _file_of_bytes(error.object, config_name)
+        raise ConfigError(f"{where} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from error
     except Exception as error:  # of a file that is no config, Hydra raises whatever its parsers happen to raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error
