@@ -37,6 +37,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _DNG_VERSION = 50706
 """A tag that every DNG has."""
 _FIRST_BYTES = 12
+_LABELS = frozenset({".json", ".xml", ".txt", ".csv", ".yaml", ".yml"})
 _SERVICE_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin"})
 """What operating systems and network disks leave in folders, in lower case."""
 
@@ -49,6 +50,11 @@ def is_photo(name: str | PurePath) -> bool:
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is none of the user's own: `._1.jpg`, `__MACOSX`, `.ipynb_checkpoints`, `Thumbs.db`."""
     return name.startswith(".") or name.lower() in _SERVICE_NAMES
+
+
+def may_be_missed(name: str) -> bool:
+    """Whether somebody may wonder where a hidden file has gone: a photo, labels, and what systems call by name."""
+    return is_photo(name) or PurePath(name).suffix.lower() in _LABELS or name.lower() in _SERVICE_NAMES
 
 
 def can_be_read(name: str | PurePath) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agar_pipeline.ownership.made import is_for_our_own_use
-from agar_pipeline.photo_files import can_be_read, is_hidden
+from agar_pipeline.photo_files import can_be_read, is_hidden, may_be_missed
 
 _SHOWN = 3
 
@@ -51,12 +51,12 @@ def walk_files(
 
     Args:
         root: Where to begin; it may be hidden itself.
-        passed_over: Told what is hidden; what we made for our own use is not worth a word.
+        passed_over: Told of hidden folders, photos and labels; what else is hidden, or ours, is not worth a word.
         enter: Whether a folder below `root` is walked.
         on_error: Told of a folder that cannot be listed.
     """
     for folder, folders, names in os.walk(root, onerror=on_error):
-        for name in sorted((*folders, *names)):
+        for name in sorted((*folders, *filter(may_be_missed, names))):
             if is_hidden(name) and not is_for_our_own_use(name):
                 passed_over.hidden[Path(folder, name)] = None
         folders[:] = sorted(name for name in folders if not is_hidden(name) and enter(Path(folder, name)))

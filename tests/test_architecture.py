@@ -127,6 +127,7 @@ ALLOWED = {
         "observation",
         "ownership",
         "plan",
+        "private_files",
         "sources",
         "store",
         "verdicts",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from agar_pipeline.defs.plain_name import plainly_named
 from agar_pipeline.plates import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.cluster.processes import free_port
@@ -38,14 +39,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
 
 
 def runs_in(run: Run, home: Path) -> int:
-    listed = run("dagster", "run", "list", DAGSTER_HOME=str(home / "dagster"), AGAR_HOME=str(home))
+    listed = run("dagster", "run", "list", DAGSTER_HOME=str(plainly_named(home / "dagster")), AGAR_HOME=str(home))
     assert listed.returncode == 0, listed.stderr
     return listed.stdout.count("Run: ")
 
 
 def test_plain_dagster_writes_artifacts_and_history_into_the_home_that_is_named(lab: tuple[Run, Path]) -> None:
     run, folder = lab
-    for name in ("first", "second"):
+    for name in ("first", """ä, {b} [c] #d: e "f" 'g' %20 $h ?i*"""):
         home = folder / name
         done = run("dagster", *MATERIALIZE, AGAR_HOME=str(home))
         assert done.returncode == 0, done.stderr[-3000:]
@@ -54,6 +55,10 @@ def test_plain_dagster_writes_artifacts_and_history_into_the_home_that_is_named(
         states = {line["asset"]: line["state"] for line in json.loads(plan.stdout)["assets"]}
         assert (states["snapshot"], states["split"]) == ("fresh", "fresh"), plan.stdout
         assert runs_in(run, home) == 1
+        exports = run("agar", "env", AGAR_HOME=str(home)).stdout
+        shown = subprocess.run(["bash", "-c", f'{exports}cat "$DAGSTER_HOME/dagster.yaml"'], capture_output=True)
+        assert shown.stdout == (home / "dagster" / "dagster.yaml").read_bytes(), "a shell finds it"
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"images", "configs", "first", name}
     assert not list(CHECKOUT.glob(".tmp_dagster_home_*"))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
+import yaml
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
@@ -23,24 +24,31 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from agar_pipeline.config.places import HOME_MARKER, agar_home, dagster_postgres_url
+from agar_pipeline.defs.plain_name import plainly_named
 from agar_pipeline.errors import ConfigError, StorageError
 from agar_pipeline.file_system import doubt, leave_wal, note
 from agar_pipeline.ownership.home import open_home
 
-POSTGRES = "{postgres: {postgres_url: {env: AGAR_DAGSTER_POSTGRES_URL}}}"
+POSTGRES = {"postgres": {"postgres_url": {"env": "AGAR_DAGSTER_POSTGRES_URL"}}}
 """The storage of a home whose history is in Postgres. The address has a password in it: it stays in the environment."""
 _MEND = 'eval "$(agar env)"'
 
 
+def is_in_postgres(config: str) -> bool:
+    """Whether a dagster.yaml of ours says that the history is in Postgres."""
+    plain = yaml.safe_load(config)
+    return isinstance(plain, dict) and plain.get("storage") == POSTGRES
+
+
 def dagster_folder() -> Path:
-    """Where the home keeps what is Dagster's; the home is made where it is not there yet.
+    """Where the home keeps what is Dagster's, as Dagster may call it; the home is made where it is not there yet.
 
     Raises:
         StorageError: the home is not ours, or cannot be written.
     """
     folder = open_home(agar_home()) / "dagster"
     folder.mkdir(exist_ok=True)
-    return folder
+    return plainly_named(folder)
 
 
 def _is_server() -> bool:
@@ -103,10 +111,10 @@ class HomeStorage(DagsterSqliteStorage):
         """Raises ConfigError where the home's history is in Postgres, or Dagster was pointed to another home."""
         folder = _folder_that_was_meant()
         own = folder / "dagster.yaml"
-        if dagster_postgres_url() is not None or (own.exists() and POSTGRES in own.read_text()):
+        if dagster_postgres_url() is not None or (own.exists() and is_in_postgres(own.read_text())):
             raise ConfigError(f"{agar_home()} has its Dagster history in Postgres, not in files: run {_MEND} first")
         if Path(sys.argv[0]).name.startswith("dagster"):
-            _warn(folder.parent)
+            _warn(agar_home())
         if doubt(folder) is not None:
             _do_without_wal(folder / "storage")
         return cls.from_local(str(folder / "storage"), inst_data=inst_data)
@@ -123,7 +131,7 @@ class HomeArtifactStorage(LocalArtifactStorage):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         folder = _folder_that_was_meant()
         if _is_server():
-            _tell(folder.parent)
+            _tell(agar_home())
         return cls(str(folder), inst_data=inst_data)
 
 
@@ -169,7 +177,7 @@ def require_one_home(instance: dg.DagsterInstance) -> None:
     if not isinstance(events, SqliteEventLogStorage):
         return
     place = Path(os.path.realpath(events._base_dir))
-    if not place.is_relative_to(agar_home() / "dagster"):
+    if not place.is_relative_to(agar_home() / "dagster" / "storage"):  # beside it: our dagster.yaml was not read
         raise ConfigError(
             f"Dagster writes its history into {place}, but the artifacts go into {agar_home()}: nothing was computed\n"
             f"point both to one home: {_MEND}"

@@ -4,29 +4,24 @@ import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import yaml
 from filelock import FileLock
 
 from agar_pipeline.config import agar_home, dagster_postgres_url, max_runs
 from agar_pipeline.defs.artifact_io import to_asset_key
-from agar_pipeline.defs.home_storage import POSTGRES, dagster_folder
+from agar_pipeline.defs.home_storage import POSTGRES, dagster_folder, is_in_postgres
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.errors import ConfigError, MissingPackageError
 from agar_pipeline.plan import Record
 from agar_pipeline.store import Key
 
 _INPUT_PREFIX = "dagster/input_data_version/"
-_YAML = """\
-# Written by agar: as dagster.yaml of the checkout, for commands that are called from elsewhere.
-storage: {storage}
-local_artifact_storage: {{module: agar_pipeline.defs.home_storage, class: HomeArtifactStorage, config: {{}}}}
-compute_logs: {{module: agar_pipeline.defs.home_storage, class: HomeComputeLogs, config: {{}}}}
-telemetry: {{enabled: false}}
-nux: {{enabled: false}}
-concurrency: {{{runs}pools: {{default_limit: 1, granularity: run}}}}
-"""
-_FILES = "{custom: {module: agar_pipeline.defs.home_storage, class: HomeStorage, config: {}}}"
+_HEADING = "# Written by agar: as dagster.yaml of the checkout, for commands that are called from elsewhere.\n"
+_CLASSES = "agar_pipeline.defs.home_storage"
+_FILES = {"custom": {"module": _CLASSES, "class": "HomeStorage", "config": {}}}
 _ADDRESS = "AGAR_DAGSTER_POSTGRES_URL=postgresql+psycopg2://USER:PASSWORD@HOST/NAME"
 """With its driver: SQLAlchemy takes another one by default, which dagster-postgres does not bring."""
 
@@ -42,8 +37,7 @@ def dagster_home() -> Path:
     folder = dagster_folder()
     path = folder / "dagster.yaml"
     there = path.read_text() if path.exists() else ""
-    runs = "" if (limit := max_runs()) is None else f"runs: {{max_concurrent_runs: {limit}}}, "
-    text = _YAML.format(storage=_storage(there), runs=runs)
+    text = _HEADING + yaml.safe_dump(_config(_storage(there)), sort_keys=False)
     if there != text:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text)
@@ -52,7 +46,20 @@ def dagster_home() -> Path:
     return folder
 
 
-def _storage(there: str) -> str:
+def _config(storage: dict[str, Any]) -> dict[str, Any]:
+    limit = max_runs()
+    runs = {} if limit is None else {"runs": {"max_concurrent_runs": limit}}
+    return {
+        "storage": storage,
+        "local_artifact_storage": {"module": _CLASSES, "class": "HomeArtifactStorage", "config": {}},
+        "compute_logs": {"module": _CLASSES, "class": "HomeComputeLogs", "config": {}},
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+        "concurrency": {**runs, "pools": {"default_limit": 1, "granularity": "run"}},
+    }
+
+
+def _storage(there: str) -> dict[str, Any]:
     """Where the history is; `there` is the dagster.yaml that the home has. A home does not fall back to SQLite."""
     url = dagster_postgres_url()
     if url is not None:
@@ -66,7 +73,7 @@ def _storage(there: str) -> str:
         if find_spec("dagster_postgres") is None:
             raise MissingPackageError.of(ModuleNotFoundError(name="dagster_postgres"))
         return POSTGRES
-    if POSTGRES in there:
+    if is_in_postgres(there):
         raise ConfigError(
             f"{agar_home()} has its Dagster history in Postgres: set {_ADDRESS}, "
             "or delete dagster/dagster.yaml there to begin a new history without it"

@@ -75,9 +75,9 @@ def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
 def _socket_path(folder: Path) -> Path:
     """Where mongod can listen: in its folder, else in a short one among the temporary files that is ours alone.
 
-    A socket's path may have 107 bytes, a comma would split it in `--bind_ip` and a colon in an address, and some file
-    systems have no sockets. The temporary folder is preferred to XDG_RUNTIME_DIR, which is emptied when the user logs
-    out, while a run may go on.
+    A socket's path may have 107 bytes, a comma would split it in `--bind_ip` and a colon or a bracket in an address,
+    and some file systems have no sockets. The temporary folder is preferred to XDG_RUNTIME_DIR, which is emptied when
+    the user logs out, while a run may go on.
 
     Raises:
         StorageError: no socket can be made, or another user has taken the folder.
@@ -85,7 +85,7 @@ def _socket_path(folder: Path) -> Path:
     name = f"agar-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
     for place in (folder, *(Path(temporary) / name for temporary in (tempfile.gettempdir(), "/tmp"))):
         path = place / SOCKET
-        if len(os.fsencode(path)) <= SOCKET_BYTES and not set(",:") & set(str(path)):
+        if len(os.fsencode(path)) <= SOCKET_BYTES and not set(",:[]") & set(str(path)):
             private_folder(place)
             path.unlink(missing_ok=True)  # of a mongod that was killed
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
