@@ -28,8 +28,15 @@ _OF_SQLITE = {
     sqlite3.SQLITE_PERM: errno.EACCES,
 }
 """Primary result code → what the system would have said."""
-_FULL_SIGNS = ("PytorchStreamWriter failed", "No space left on device", "file write failed")
-"""What torch says of a checkpoint that could not be written."""
+_SIGNS = {
+    "PytorchStreamWriter failed": errno.ENOSPC,  # a checkpoint that could not be written
+    "file write failed": errno.ENOSPC,
+    "No space left on device": errno.ENOSPC,
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EACCES,
+    "unable to open database file": errno.EACCES,
+    "disk I/O error": errno.EIO,
+}
 _NO_ROOM_BYTES = 1_000_000
 WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
@@ -174,9 +181,13 @@ def _as_os_error(error: BaseException) -> OSError | None:
     if isinstance(error, sqlite3.Error):
         number = _OF_SQLITE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF)
         return OSError(number, f"SQLite says: {error}") if number else None
-    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _FULL_SIGNS):
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return None
+    return told_of(str(error)) if isinstance(error, RuntimeError) else None
+
+
+def told_of(text: str) -> OSError | None:
+    """The storage trouble that the words of a library tell of, where its error itself is not at hand."""
+    number = next((number for sign, number in _SIGNS.items() if sign in text), None)
+    return None if number is None else OSError(number, text.strip().splitlines()[0][:200])
 
 
 def path_at_fault(error: OSError) -> Path | None:

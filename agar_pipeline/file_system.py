@@ -147,11 +147,13 @@ def _maps_memory(folder: Path) -> bool:
     """Whether what is written into one shared mapping of a file is seen in another."""
     try:
         with _two_descriptors(folder) as (one, other):
-            os.ftruncate(one, mmap.PAGESIZE)
+            os.write(one, bytes(mmap.PAGESIZE))  # a page that a full disk only promised would end us with SIGBUS
             with mmap.mmap(one, mmap.PAGESIZE) as writer, mmap.mmap(other, mmap.PAGESIZE) as reader:
                 writer[0] = 1
                 return reader[0] == 1
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in disk.FULL:
+            raise disk.storage_error(error, folder) from error  # type: ignore[arg-type]
         return False
 
 

@@ -86,6 +86,7 @@ ALLOWED = {
     "fiftyone_io": {
         "child",
         "config",
+        "disk",
         "errors",
         "launch",
         "detection",

@@ -85,6 +85,23 @@ def test_storage_trouble_in_any_library_is_told_with_the_next_step(tmp_path: Pat
             raise met.value
 
 
+def test_a_full_disk_is_told_of_and_ends_no_process(tmp_path: Path) -> None:
+    """A page of a mapped file that the disk only promised ends whoever writes it with SIGBUS."""
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(tmp_path)], capture_output=True
+    ).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with contextlib.suppress(OSError), (tmp_path / "fill").open("wb") as stream:
+            stream.write(bytes(1_000_000))
+        look = f"from pathlib import Path; from agar_pipeline.file_system import doubt; doubt(Path({str(tmp_path)!r}))"
+        done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert f"StorageError: no space left to write {tmp_path}" in done.stderr
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 def test_a_home_of_another_user_is_told_with_its_owner(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder away")

@@ -8,8 +8,10 @@ import dagster as dg
 
 from agar_pipeline import errors
 from agar_pipeline.chain import SOURCE
+from agar_pipeline.config import agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.run_locks import held_run
+from agar_pipeline.disk import storage_error, told_of
 from agar_pipeline.errors import GateError, PipelineError
 from agar_pipeline.store import Key
 
@@ -54,5 +56,7 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
         if error is not None:
             kind, _, message = error.message.strip().partition(": ")
             text = message if kind.endswith("Error") else error.message.strip()
+            if error.cls_name not in PIPELINE_ERRORS and (trouble := told_of(text)):
+                text = str(storage_error(trouble, agar_home()))
             return PipelineError(f"{str(event.step_key).replace('__', '/')}: {text}")
     return PipelineError(f"run {result.run_id} failed: look at it in `agar ui`")

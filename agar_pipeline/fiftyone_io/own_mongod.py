@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,12 +23,15 @@ from urllib.parse import quote
 import pymongo
 from pymongo.errors import PyMongoError
 
+from agar_pipeline import disk
 from agar_pipeline.errors import DatabaseError, StorageError
 from agar_pipeline.fiftyone_io.settings import mongod_path
 from agar_pipeline.private_files import lock_within, open_private, private_folder, require_private_folder
 
 START_S = 25.0
 ANSWER_S = 3.0
+_LEAST_ROOM_BYTES = 500_000
+"""With less, not even the locks and logs of its start can be written."""
 _POLL_S = 0.02
 
 
@@ -81,6 +85,11 @@ def ask_data_folder(uri: str) -> str:
 
 def _start(mongod: OwnMongod) -> str:
     state = mongod.state
+    if (room := shutil.disk_usage(mongod.data).free) < _LEAST_ROOM_BYTES:
+        raise StorageError(
+            f"{mongod.name} cannot start in {mongod.data}: {disk.show_bytes(room)} are free\n"
+            "free some (`agar clean`), or set AGAR_HOME to a larger disk; what is in the database is intact"
+        )
     command = [sys.executable, "-P", "-m", "agar_pipeline.fiftyone_io.keeper"]
     command += [str(mongod_path()), str(state), str(mongod.data), str(mongod.idle_s)]
     with open_private(state / "start.lock") as lock:
