@@ -140,12 +140,14 @@ def find_fitting(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) ->
     return None
 
 
-def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> str:
-    """The words of the reading in which boxes that all lie near the origin would fill their pictures."""
+def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> str | None:
+    """The words of the reading in which boxes that all lie near the origin would fill their pictures; None where only
+    a scale would do that differs between the axes, as where a scanner sees a plate in its corner."""
     best = _best(_filling(read_in_units(boxes, sizes_wh), sizes_wh), sizes_wh, shortest_px)
     if best is not None and best[1] >= _FITS * len(boxes):
         return best[0]
-    return read_at_scale(boxes, max(farthest_reach(boxes, sizes_wh))).words
+    low, high = sorted(farthest_reach(boxes, sizes_wh))
+    return read_at_scale(boxes, high).words if low > 0 and high / low < _SAME_IN_BOTH else None
 
 
 def lie_inside(boxes_xywh: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> np.ndarray:

@@ -138,7 +138,7 @@ def _near_origin(columns: CocoColumns, shortest_px: float) -> str | None:
         return None
     boxes, sizes = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
     words = find_larger(boxes, sizes, max(shortest_px, 1.0))
-    return (
+    return words and (
         f"all {count:,} boxes lie in the left upper {reach[0]:.0%} × {reach[1]:.0%} of their pictures; "
         f"read as {words}, they would fill them: is that how they were written?"
     )

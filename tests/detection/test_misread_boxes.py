@@ -121,6 +121,10 @@ def test_right_boxes_and_a_few_bad_ones_pass() -> None:
     assert judged(coco(good), share=0.5)[0], "a lab may set another share"
 
 
+def test_a_plate_in_the_corner_of_a_scanner_is_no_slip() -> None:
+    assert judged(coco(boxes(40) * [0.45, 0.3, 0.45, 0.3])) == (True, "")
+
+
 def test_a_slip_in_one_part_of_the_pictures_is_named_too() -> None:
     """One person of two wrote corners."""
     truth = boxes(80)
