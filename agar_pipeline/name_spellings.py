@@ -63,6 +63,10 @@ def _decoded(name: str) -> str:
     return _slashed(unquote(name)).rpartition("?d=")[2]  # Label Studio's address of a file on its own machine
 
 
+_KNOWN: dict[str, Spell] = {"with / in place of \\": _slashed, "URL-decoded": unquote}
+"""What a name is spelled with in all further ways."""
+
+
 def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
     """Words, and how names of the file and of the folder are spelled, the least change first."""
     yield "with / in place of \\", _slashed, _same
@@ -72,25 +76,27 @@ def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
     yield "HTML-decoded,", unescape, _same
     yield "in one form of Unicode (NFC)", lambda name: _nfc(_decoded(name)), _nfc
     yield "without regard to upper and lower case", lambda name: _nfc(_decoded(name)).casefold(), _cased
-    for depth in range(1, max((len(PurePosixPath(_decoded(name)).parts) for name in missing), default=0)):
+    also = [word for word, spell in _KNOWN.items() if any(spell(name) != name for name in missing)]
+    before = "".join(f"{word} and " for word in also)
+    for depth in range(1, max((len(_parts(name)) for name in missing), default=0)):
         folders = "its first folder" if depth == 1 else f"the first {depth} folders"
-        yield f"without {folders}", partial(_without, depth), _same
+        yield f"{before}without {folders}", partial(_without, depth), _same
     yield (
-        "with another suffix",
+        f"{before}with another suffix",
         lambda name: without_suffix(_cased(_decoded(name))),
         lambda name: without_suffix(_cased(name)),
     )
-    yield "by the base name", lambda name: PurePosixPath(_decoded(name)).name, lambda name: PurePosixPath(name).name
+    yield f"{before}by the base name", lambda name: _base(_decoded(name)), _base
     yield (
-        "by the base name, whatever the case and the suffix,",
-        lambda name: without_suffix(PurePosixPath(_cased(_decoded(name))).name),
-        lambda name: without_suffix(PurePosixPath(_cased(name)).name),
+        f"{before}by the base name, whatever the case and the suffix,",
+        lambda name: without_suffix(_base(_cased(_decoded(name)))),
+        lambda name: without_suffix(_base(_cased(name))),
     )
     yield "without the eight digits that Label Studio puts before names", _as_uploaded, _same
     yield (
         "by the base name, without the eight digits that Label Studio puts before names,",
-        lambda name: PurePosixPath(_as_uploaded(name)).name,
-        lambda name: PurePosixPath(name).name,
+        lambda name: _base(_as_uploaded(name)),
+        _base,
     )
 
 
@@ -99,14 +105,22 @@ def _as_uploaded(name: str) -> str:
     return folder + slash + _UPLOADED.sub("", base)
 
 
+def _base(name: str) -> str:
+    return PurePosixPath(name).name
+
+
 def without_suffix(name: str) -> str:
     """`a/1` of `a/1.jpg`."""
     before, dot, suffix = name.rpartition(".")
     return before if dot and "/" not in suffix else name
 
 
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(_decoded(name).lstrip("/")).parts
+
+
 def _without(depth: int, name: str) -> str:
-    return "/".join(PurePosixPath(_decoded(name).lstrip("/")).parts[depth:])
+    return "/".join(_parts(name)[depth:])
 
 
 def _nfc(name: str) -> str:
