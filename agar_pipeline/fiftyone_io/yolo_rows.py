@@ -19,7 +19,8 @@ from agar_pipeline.text_files import TextFileError, read_lines
 
 _LARGEST_SHARE = 2.0
 """Of a box: one that leaves its picture is dealt with later."""
-_POLYGON_SLACK = 0.05
+_POLYGON_SLACK = 0.5
+"""A rotated box may leave its picture by so much; what is beyond is a keypoint's visibility, or a track's number."""
 _SLACK = 1e-3
 _MEND = "mend the file, or remove it with its image"
 _POLYGON_TASKS = frozenset({"segment", "obb"})

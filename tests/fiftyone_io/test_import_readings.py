@@ -79,6 +79,7 @@ def test_keypoints_that_are_declared_leave_the_box(case: str, tmp_path: Path) ->
 POLYGONS = {
     "declared": (PLAIN_POSE, "task: segment", [20, 32, 35, 16]),
     "a triangle": ("0 .1 .1 .3 .1 .2 .3", "", [10, 8, 20, 16]),
+    "a box that leaves its picture": ("0 .9 .4 1.1 .5 1 .7 .8 .6", "", [80, 32, 30, 24]),
     "a rotated box": ("0 .5 .4 .6 .5 .5 .6 .4 .5", "", [40, 32, 20, 16]),
     "of several lengths": ("0 .5 .4 .6 .5 .55 .6 .45 .6 .4 .5\n0 .5 .4 .6 .5 .5 .6 .4 .5", "", [40, 32, 20, 16]),
 }
