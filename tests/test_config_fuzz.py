@@ -216,3 +216,24 @@ def test_an_experiment_file_with_other_bytes_in_it(own_configs: Path, data: st.D
 @example(word="trainer={_target_: os.system}")
 def test_any_override(own_configs: Path, word: str) -> None:
     loads(lambda: c.load_experiment("demo", [word]))
+
+
+@settings(FUZZ, max_examples=max(2, EXAMPLES // 100))
+@given(name=st.text(alphabet="[]{}()*?#%&:;,'\"!$|<>~ =+-_.aä\u0301\t\n\\", min_size=1, max_size=12))
+@example(name=" [a] #b: c, {d}")
+@example(name="50%25?x=y&z")
+def test_a_home_of_any_name(tmp_path: Path, name: str) -> None:
+    """Dagster's history is in it, with the storage and the silence that dagster.yaml there asks for."""
+    from agar_pipeline.defs.instance import open_instance
+
+    home = tmp_path / f"h{name}"
+    before = set(tmp_path.iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGAR_HOME", str(home))
+        patch.setenv("DAGSTER_HOME", "")
+        with open_instance() as instance:
+            assert type(instance.get_ref().storage).__name__ == "HomeStorage"
+            assert not instance.telemetry_enabled
+            assert instance.get_runs() == []
+    assert (home / "dagster" / "storage").is_dir()
+    assert set(tmp_path.iterdir()) - before <= {home}
