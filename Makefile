@@ -49,7 +49,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# All faults of the list, in full, with a table and a score; half an hour.
+# All faults of the list and all points of files and settings of others, in full, with tables and scores; half an hour.
 acceptance: setup
 	$(BIN)/python -m tests.acceptance
 

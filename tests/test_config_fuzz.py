@@ -218,7 +218,7 @@ def test_any_override(own_configs: Path, word: str) -> None:
     loads(lambda: c.load_experiment("demo", [word]))
 
 
-@settings(FUZZ, max_examples=max(2, EXAMPLES // 100))
+@settings(FUZZ, max_examples=max(1, EXAMPLES // 200))
 @given(name=st.text(alphabet="[]{}()*?#%&:;,'\"!$|<>~ =+-_.aä\u0301\t\n\\", min_size=1, max_size=12))
 @example(name=" [a] #b: c, {d}")
 @example(name="50%25?x=y&z")
