@@ -50,7 +50,8 @@ def read_in_units(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReadin
             scaled = boxes * np.tile(sizes / full, 2)
             yield BoxReading(f"{unit}: x, y, width, height", scaled)
             y_first = boxes * np.tile(sizes[:, ::-1] / full, 2)
-            for form in (*_straight_forms(scaled), *_swapped_forms(y_first)):
+            x_first = boxes * np.repeat(sizes / full, 2, axis=1)
+            for form in (*_straight_forms(scaled), *_swapped_forms(y_first), *_ranges(x_first)):
                 yield BoxReading(f"{unit}: {form.words}", form.boxes_xywh)
 
 
@@ -60,6 +61,7 @@ def read_in_forms(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReadin
     yield from _misplaced_forms(boxes)
     yield from _other_origins(boxes, np.asarray(sizes_wh, dtype=np.float64))
     yield from _swapped_forms(boxes)
+    yield from _ranges(boxes)
 
 
 def _straight_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
@@ -107,6 +109,11 @@ def _swapped_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
             "corners with swapped axes (ymin, xmin, ymax, xmax)": (b, a, d - b, c - a),
         }
     )
+
+
+def _ranges(boxes: np.ndarray) -> Iterator[BoxReading]:
+    a, b, c, d = boxes.T
+    yield from _named({"xmin, xmax, ymin, ymax": (a, c, b - a, d - c)})
 
 
 def _named(forms: dict[str, tuple[np.ndarray, ...]]) -> Iterator[BoxReading]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agar_pipeline.errors import AnnotationError
-from agar_pipeline.fiftyone_io.given_parts import PART_OF, GivenParts
+from agar_pipeline.fiftyone_io.given_parts import GivenParts, part_called
 from agar_pipeline.fiftyone_io.yolo_classes import Declared
 from agar_pipeline.name_spellings import without_suffix
 from agar_pipeline.text_files import TextFileError, read_lines
@@ -47,15 +47,13 @@ def _read_darknet(path: Path) -> dict[str, str]:
 
 
 def _add_lists(given: GivenParts, folder: Path, labels: set[str]) -> None:
-    """`train.txt` and its like, where they name images and are not the labels of one."""
-    for word in PART_OF:
-        path = folder / f"{word}.txt"
-        if word in labels or not path.is_file():
+    """`train.txt`, `val2017.txt` and their like, where they name images and are not the labels of one."""
+    for path in sorted(folder.glob("*.txt")):
+        part = part_called(path.stem)
+        if part is None or path.stem in labels or not path.is_file():
             continue
         alone = GivenParts(given.root, given.names)
-        alone.add_lists({PART_OF[word]: path})
+        alone.add_lists({part: path})
         if alone.held:
-            for part, names in alone.held.items():
-                given.held.setdefault(part, set()).update(names)
-            for part, entries in alone.unknown.items():
-                given.unknown.setdefault(part, []).extend(entries)
+            given.held.setdefault(part, set()).update(alone.held[part])
+            given.unknown.setdefault(part, []).extend(alone.unknown.get(part, []))

@@ -57,6 +57,8 @@ SHARE = np.array(SIZE_WH * 2, dtype=np.float64)
 CENTRE = np.array([*SIZE_WH, 0, 0]) / 2
 SLIPS: dict[str, tuple[Slip, str]] = {
     "corners": (corners, "corners (xmin, ymin, xmax, ymax)"),
+    "both x first": (lambda b: corners(b)[:, [0, 2, 1, 3]], "xmin, xmax, ymin, ymax"),
+    "shares, both x first": (lambda b: (corners(b) / SHARE)[:, [0, 2, 1, 3]], "shares of the picture: xmin, xmax"),
     "shares": (lambda b: b / SHARE, "shares of the picture: x, y, width, height"),
     "shares as corners": (lambda b: corners(b) / SHARE, "shares of the picture: corners (xmin"),
     "shares as corners, y first": (lambda b: (corners(b) / SHARE)[:, [1, 0, 3, 2]], "shares of the picture: corners"),

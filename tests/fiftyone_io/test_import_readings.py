@@ -488,7 +488,7 @@ PARTS: dict[str, dict[str, str]] = {
     "lists beside the images": {
         "data.yaml": NAMES_YAML,
         "train.txt": "images/x/1.jpg\nimages/x/2.jpg\n",
-        "valid.txt": "images/y/1.jpg\n",
+        "valid2017.txt": "images/y/1.jpg\n",
     },
 }
 
