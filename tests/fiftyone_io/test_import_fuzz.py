@@ -166,6 +166,29 @@ def test_yolo(content: bytes) -> None:
     read("yolo", "1.txt", content)
 
 
+DECLARED = (
+    b"path: x\ntrain: [train.txt, x]\nval: ../x/images\nnames: {0: a, 1: b}\nnc: 2\nkpt_shape: [2, 3]\ntask: pose\n"
+)
+
+
+@SMALL
+@given(declared=spoilt(DECLARED), listed=spoilt(b"C:\\x\\1.jpg\n./images/1.jpg\n"))
+@example(declared=DECLARED.replace(b"[2, 3]", b"[true, 3]"), listed=b"")
+@example(declared=b"names: [a]\ntrain: /\nval: ..\ntest: ''", listed=b"/\n.\n..\n\\\\\n")
+def test_yolo_declarations_and_lists(declared: bytes, listed: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        photo(Path(folder, "1.jpg"))
+        Path(folder, "1.txt").write_text("0 .5 .5 .2 .2 .5 .5 2 .4 .5 1")
+        Path(folder, "data.yaml").write_bytes(declared)
+        Path(folder, "train.txt").write_bytes(listed)
+        try:
+            reading, membership = read_source(ImportSource("yolo", folder), lambda done, total: None)
+        except PipelineError:
+            return
+        assert len(reading.images) + len(reading.problems) == 1
+        assert membership.tags.keys() <= {"1.jpg"}
+
+
 @SMALL
 @given(name=spoilt(b"names: {0: a, 1: b}\n"))
 @example(name=b"names: {10000000000: a}")
