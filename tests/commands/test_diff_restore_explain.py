@@ -76,7 +76,8 @@ def stop_keeper(home: Path) -> None:
 
 
 def give_attributes(samples: Any) -> None:
-    """Everything that a detection may hold beside label and box, and boxes that are no round numbers."""
+    """Everything that a detection may hold beside label and box, boxes that are no round numbers, and an image that
+    nobody has labelled beside one that somebody has found empty."""
     odd: list[dict[str, Any]] = [
         {"iscrowd": True, "confidence": 0.1 + 0.2},
         {"score": math.nan, "note": None, "tags": ["seen"], "index": 3},
@@ -90,7 +91,10 @@ def give_attributes(samples: Any) -> None:
         for detection, more in zip(detections[2:] if number > 3 else [], odd, strict=False):
             detection.update(more)
         fields = {"agar_background": f"ground {number}", "tags": ["seen", "other"] if number % 3 else []}
-        samples.update_one({"_id": sample["_id"]}, {"$set": {"ground_truth.detections": detections, **fields}})
+        labels = {"_cls": "Detections", "detections": [] if number == 10 else detections}
+        samples.update_one(
+            {"_id": sample["_id"]}, {"$set": {"ground_truth": labels if number < 11 else None, **fields}}
+        )
 
 
 def edit(samples: Any, plates: Path, names: list[str]) -> None:
@@ -102,6 +106,8 @@ def edit(samples: Any, plates: Path, names: list[str]) -> None:
     boxes[1]["label"] = "E.coli" if boxes[1]["label"] != "E.coli" else "S.aureus"
     samples.update_one({"_id": of(names[0])["_id"]}, {"$set": {"ground_truth.detections": boxes}})
     samples.update_one({"_id": of(names[1])["_id"]}, {"$pop": {"ground_truth.detections": -1}})
+    empty = {"_cls": "Detections", "detections": []}
+    samples.update_one({"_id": of(names[11])["_id"]}, {"$set": {"ground_truth": empty}})
     shutil.copyfile(plates / names[2], plates / "added.jpg")
     samples.insert_one({**of(names[2]), "_id": ObjectId("ff" * 12), "filepath": str(plates / "added.jpg")})
     samples.delete_one({"_id": of(names[2])["_id"]})
@@ -126,7 +132,7 @@ def test_diff_says_exactly_what_was_edited(edited: Edited) -> None:
         "files_missing": [],
         "files_found": [],
         "files_moved": [],
-        "images_labelled": [],
+        "images_labelled": [sorted(path.name for path in edited.plates.glob("?.jpg"))[-1]],
         "images_unlabelled": [],
         "boxes_reordered": [],
         "boxes_added": [],
