@@ -24,7 +24,7 @@ from agar_pipeline.detection.coco_values import (
     whole_numbers,
 )
 from agar_pipeline.detection.foreign_formats import name_json
-from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
+from agar_pipeline.detection.turned_boxes import turn_of, upright_box
 from agar_pipeline.errors import AnnotationError
 
 
@@ -162,7 +162,7 @@ def _is_unicode(text: str) -> bool:
 def _upright(boxes_xywh: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
     """The same, with the box around each that the file states before a turn."""
     for place, row in enumerate(rows):
-        if "attributes" in row and (degrees := degrees_of(row["attributes"])) and not row.get("segmentation"):
+        if ("attributes" in row or "rotation" in row) and (degrees := turn_of(row)):
             boxes_xywh[place] = upright_box(boxes_xywh[place].tolist(), degrees)
     return boxes_xywh
 

@@ -13,7 +13,7 @@ from typing import Any
 from agar_pipeline.coco_ids import IdError, Ids, quote, without_root
 from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_json, name_table
-from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
+from agar_pipeline.detection.turned_boxes import turn_of, upright_box, without_turn
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotated import Reading, finite_number, plain_attributes
 from agar_pipeline.text_files import TextFileError, read_json
@@ -141,9 +141,9 @@ class CocoContent:
             raise AnnotationError(f"{where} has the bbox {str(found.bbox)[:60]}, it must be four numbers: mend it")
         if found.iscrowd not in (None, 0, 1):
             raise AnnotationError(f"{where} has iscrowd {str(found.iscrowd)[:20]!r}, it must be 0 or 1: mend it")
-        if (degrees := degrees_of(found.attributes)) and not found.segmentation:
-            box = upright_box(box, degrees)
         kept = plain_attributes({**found.attributes, **attributes})
+        if degrees := turn_of(entry):
+            box, kept = upright_box(box, degrees), without_turn(kept)
         score = finite_number(found.score)
         return label, box, kept if score is None else {**kept, "confidence": score}
 

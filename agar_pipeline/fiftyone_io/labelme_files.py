@@ -26,7 +26,8 @@ from agar_pipeline.fiftyone_io.file_pairs import by_stem, find_files, find_photo
 from agar_pipeline.fiftyone_io.turned_photos import TurnedPhotos
 from agar_pipeline.text_files import TextFileError, read_json
 
-_WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip", "line_strip"})
+_OF_CORNERS = frozenset({"rectangle", "polygon", "mask", "rotation", "oriented_rectangle", "quadrilateral"})
+"""Shapes around whose points a box lies."""
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
@@ -91,12 +92,12 @@ def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     """Label, upright box in pixels, and attributes of a shape."""
     label = entry.get("label") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or is_blank(label):
-        raise AnnotationError(f"{where} has the label {str(label)[:40]!r}, it must be a name: mend it in labelme")
+        raise AnnotationError(f"{where} has the label {label!r:.40}, it must be a name: mend it in labelme")
     kind, points = str(entry.get("shape_type") or "polygon"), _points(entry, where)
-    if kind in _WITHOUT_AREA or len(points) < 2 or (kind == "circle" and len(points) != 2):
+    if len(points) < 2 or (len(points) != 2 if kind == "circle" else kind not in _OF_CORNERS):
         raise AnnotationError(
-            f"{where} ({label}) is a {kind} of {len(points)} points, which makes no box: draw a rectangle, "
-            "circle or polygon in its place"
+            f"{where} ({label}) is of the type {kind} with {len(points)} points, which makes no box: draw a "
+            "rectangle, circle or polygon in its place"
         )
     if kind == "circle":  # its centre, and a point of its edge
         (x, y), radius = points[0], math.dist(*points)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_xml
-from agar_pipeline.detection.turned_boxes import degrees_of, upright_box
+from agar_pipeline.detection.turned_boxes import degrees_of, upright_box, without_turn
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotated import finite_number, plain_attributes
 from agar_pipeline.text_files import TextFileError, read_xml
@@ -59,8 +59,9 @@ def read_voc(path: Path) -> VocAnnotation:
             where = f"object {number}"
             read.labels.append(_label(entry, where))
             box, attributes = _box(entry, where), _attributes(entry)
-            degrees = degrees_of(attributes)
-            read.boxes_xywh.append(upright_box(box, degrees) if degrees else box)
+            if degrees := degrees_of(attributes):
+                box, attributes = upright_box(box, degrees), without_turn(attributes)
+            read.boxes_xywh.append(box)
             read.attributes.append(plain_attributes(attributes))
     except _WrongError as error:
         raise AnnotationError(f"{path}: {error}: {_MEND}") from None

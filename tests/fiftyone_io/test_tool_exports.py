@@ -109,7 +109,8 @@ def test_what_cvat_notes_beside_a_box_is_kept_and_changes_no_box(tmp_path: Path)
     """An attribute called `category_id` or `id` is the lab's own; a turned rectangle has its upright box."""
     images = {image.name: image for image in read("coco", cvat_coco(tmp_path)).images}
     turned, plain = images["1.jpg"].attributes
-    assert turned["rotation"] == 90
+    assert turned["drawn_rotation"] == 90
+    assert "rotation" not in turned, "who exports it again must not have it turned again"
     assert turned["occluded"] is True
     assert plain["gram"] == "negative"
 
@@ -119,10 +120,15 @@ def test_a_labelme_shape_that_makes_no_box_or_is_of_another_photo_is_named(tmp_p
     plain = {"shapes": [], "imagePath": "..\\plates\\2.jpg", "imageHeight": 80, "imageWidth": 100}
     wrong = {
         "another photo of this folder": plain,
-        "shape 1 (a) is a point of 1 points": {"shapes": [{"label": "a", "points": [[1, 2]], "shape_type": "point"}]},
+        "shape 1 (a) is of the type point with 1 points": {
+            "shapes": [{"label": "a", "points": [[1, 2]], "shape_type": "point"}]
+        },
+        "shape 1 (a) is of the type ellipse": {
+            "shapes": [{"label": "a", "points": [[2, 2], [4, 2]], "shape_type": "ellipse"}]
+        },
         "has the label ' '": {"shapes": [{"label": " ", "points": [[1, 2], [3, 4]], "shape_type": "rectangle"}]},
         "has the point [1, None]": {"shapes": [{"label": "a", "points": [[1, None]], "shape_type": "polygon"}]},
-        "is a polygon of 1 points": {"shapes": [{"label": "a", "points": [[1, 2]]}]},
+        "is of the type polygon with 1 points": {"shapes": [{"label": "a", "points": [[1, 2]]}]},
         "drawn on 80×100 pixels": {**plain, "imagePath": "1.jpg", "imageHeight": 100, "imageWidth": 80},
         "1.json is not a labelme file, this is Label Studio's": [{"data": {}, "annotations": []}],
     }

@@ -451,7 +451,7 @@ def makesense_csv(folder: Path) -> Places:
 
 
 def fiftyone_coco(folder: Path) -> Places:
-    file = coco(info={"year": "", "version": ""}, box={"supercategory": "", "score": None})
+    file = coco(info={"year": "", "version": ""}, box={"supercategory": "", "score": None, "drawn_rotation": 90.0})
     return photos(folder / "data"), write(folder / "labels.json", file)
 
 
