@@ -86,12 +86,25 @@ def read_yaml(path: Path) -> Any:
     """
     import yaml
 
+    from agar_pipeline.yaml_words import explain_yaml
+
+    class Loader(yaml.SafeLoader):
+        """As ever, but a key that stands twice is refused: the first of them would be forgotten in silence."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key, _ in node.value:
+                if (key.tag, key.value) in seen if isinstance(key, yaml.ScalarNode) else False:
+                    problem = f"found duplicate key {key.value}"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key))
+            return super().construct_mapping(node, deep)
+
     text = read_text(path)
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise TextFileError(f"is not YAML ({line}{error.problem or error.context})") from None
+        raise TextFileError(f"is not YAML ({explain_yaml(error, text)})") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise TextFileError(f"is not YAML ({_short(error)})") from None
 

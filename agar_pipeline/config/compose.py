@@ -131,7 +131,7 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from yaml import MarkedYAMLError
 
-    from agar_pipeline.config.yaml_words import explain_yaml
+    from agar_pipeline.yaml_words import explain_yaml
 
     GlobalHydra.instance().clear()
     try:

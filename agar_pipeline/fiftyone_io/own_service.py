@@ -22,7 +22,7 @@ from pymongo.errors import PyMongoError
 
 from agar_pipeline.errors import DatabaseError
 from agar_pipeline.fiftyone_io.own_mongod import OwnMongod, ask_data_folder, attached
-from agar_pipeline.fiftyone_io.settings import database_dir
+from agar_pipeline.fiftyone_io.settings import database_dir, is_set, source_of
 
 if TYPE_CHECKING:
     import psutil
@@ -50,11 +50,16 @@ def own_database(*, may_create: bool = False) -> Iterator[str]:
     folder = database_dir().resolve()
     if not may_create and not (folder / "WiredTiger").exists():
         raise DatabaseError(
-            f"your own FiftyOne has no database yet: {folder} holds none\n"
+            f"your own FiftyOne has no database yet: {folder} holds none{_named_by()}\n"
             "import a dataset into it, or use `database: embedded`, or an address"
         )
     with contextlib.ExitStack() as stack:
         yield _join_theirs(folder) or stack.enter_context(attached(_ours(folder)))
+
+
+def _named_by() -> str:
+    """Who says that it is there, if that is not FiftyOne's own place."""
+    return f" ({source_of('database_dir')})" if is_set("database_dir") else ""
 
 
 def _ours(folder: Path) -> OwnMongod:

@@ -99,6 +99,11 @@ def prepare_child(uri: str, *, may_write: bool, may_migrate: bool = False) -> No
         os.environ.pop(inherited, None)
 
 
+def is_set(key: str) -> bool:
+    """Whether the user says anything of one of FiftyOne's settings."""
+    return _setting(key) is not None
+
+
 def source_of(key: str) -> str:
     """Where one of FiftyOne's settings comes from: its variable, or FiftyOne's config file."""
     variable = f"FIFTYONE_{key.upper()}"

@@ -166,7 +166,13 @@ LETTERS: dict[str, Point] = {
             f"{LISTING}::test_a_coco_file_beside_its_own_shadow_is_found",
         ),
     ),
-    "Q": Point("where a bad value comes from", (f"{CONFIGS}::test_a_bad_value_is_told_with_what_set_it",)),
+    "Q": Point(
+        "where a bad value comes from",
+        (
+            f"{CONFIGS}::test_a_bad_value_is_told_with_what_set_it",
+            f"{FIFTYONE}/test_database.py::test_a_wrong_address_is_told_with_what_says_it",
+        ),
+    ),
     "R": Point(
         "YAML that is none, and values that YAML takes for another kind",
         (

@@ -19,7 +19,7 @@ import psutil
 import pymongo
 import pytest
 
-from agar_pipeline.errors import ConfigError, DatabaseError, StorageError
+from agar_pipeline.errors import ConfigError, DatabaseError, PipelineError, StorageError
 from agar_pipeline.fiftyone_io import database, settings
 from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
 from agar_pipeline.ownership.home import open_home
@@ -285,6 +285,34 @@ def test_fiftyones_config_file_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert (settings.database_uri(), settings.database_name()) == ("mongodb://lab:1", "lab")
     monkeypatch.setenv("FIFTYONE_DATABASE_NAME", "other")
     assert settings.database_name() == "other"
+
+
+def test_a_wrong_address_is_told_with_what_says_it(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SELECT_S", 1)
+    for name in ("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    config, address = tmp_path / "config.json", tmp_path / "address"
+    monkeypatch.setenv("FIFTYONE_CONFIG_PATH", str(config))
+    config.write_text('{"database_uri": "localhost"}')
+    address.touch(0o600)
+    address.write_text("mongodb://127.0.0.1:1")
+    monkeypatch.setenv("LAB_DATABASE", "mongodb://127.0.0.1:1")
+    told = {
+        "fiftyone": f"database_uri in {config} is 'localhost', no address",
+        "env:LAB_DATABASE": "or correct the variable LAB_DATABASE",
+        f"file:{address}": f"or correct the file {address}",
+        "mongodb://127.0.0.1:1": "or correct snapshot.database",
+    }
+    for named, words in told.items():
+        with pytest.raises(PipelineError, match=re.escape(words)), open_database(named, home):
+            pass
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://127.0.0.1:1")
+    with pytest.raises(DatabaseError, match="or correct the variable FIFTYONE_DATABASE_URI"):
+        open_database("fiftyone", home).__enter__()
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI")
+    config.write_text(f'{{"database_dir": "{tmp_path}/none"}}')
+    with pytest.raises(DatabaseError, match=re.escape(f"{tmp_path}/none holds none (database_dir in {config})")):
+        open_database("fiftyone", home).__enter__()
 
 
 def test_the_version_notice_is_one_calm_line(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """What is wrong in a YAML file, for people who do not know YAML: the place, the problem, the line, and the cure.
 
 The parser's messages begin with what it was doing ("while parsing a block mapping"); the problem comes after that. Not
-here: reading files, values that are YAML but make no sense (`plain`).
+here: reading files, values that are YAML but make no sense.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ _CURES = (
 _LONGEST = 60
 
 
-def explain_yaml(error: MarkedYAMLError) -> str:
-    """`line 3, column 9: found duplicate key S. aureus in 'S. aureus: 2': keep one of the two`."""
+def explain_yaml(error: MarkedYAMLError, text: str | None = None) -> str:
+    """`line 3, column 9: found duplicate key S. aureus in 'S. aureus: 2': keep one of the two`.
+
+    Args:
+        error: Of any parser of PyYAML.
+        text: What was parsed; None: the file that the error names.
+    """
     problem = " ".join((error.problem or error.context or "no YAML").split())
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return problem
     line = ""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        line = Path(mark.name).read_text("utf-8-sig").splitlines()[mark.line]
+        line = (Path(mark.name).read_text("utf-8-sig") if text is None else text).splitlines()[mark.line]
     if line[mark.column : mark.column + 1] == "\t":
         problem = "found a tab"
     cure = next((f": {words}" for sign, words in _CURES if re.search(sign, problem)), "")
