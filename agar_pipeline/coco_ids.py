@@ -79,6 +79,16 @@ def without_root(categories: list[dict[str, Any]], annotations: Iterable[dict[st
     return others
 
 
+def find_boxes_elsewhere(plain: dict[str, Any]) -> str | None:
+    """The key under which a file without annotations has boxes after all; its photos would look empty."""
+    if plain.get("annotations"):
+        return None
+    lists = {key: value for key, value in plain.items() if isinstance(value, list)}
+    return next(
+        (key for key, rows in lists.items() if any(isinstance(row, dict) and "bbox" in row for row in rows)), None
+    )
+
+
 def quote(value: Any) -> str:
     """A value of a file with its type, short."""
     text, kind = repr(value), type(value).__name__

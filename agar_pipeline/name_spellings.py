@@ -18,12 +18,17 @@ Spell = Callable[[str], str]
 _UPLOADED = re.compile(r"\A[0-9a-f]{8}-")
 
 
-def explain_names(missing: Collection[str], there: Collection[str]) -> str | None:
+_CALLED = ("the file says", "the folder holds", "write the names so, or give the folder that they are relative to")
+_PAIRED = ("an annotation is called", "an image", "rename one of each pair")
+
+
+def explain_names(missing: Collection[str], there: Collection[str], *, paired: bool = False) -> str | None:
     """A sentence on which other spelling finds most of the missing names, with a name of each side; None: none does.
 
     Args:
         missing: Names that a file lists, and that are not in the folder.
         there: Names in the folder that nothing lists.
+        paired: The names are of annotation files and of images, without their suffixes, that should be pairs.
     """
     best: tuple[int, str, str, str] = (0, "", "", "")
     for words, of_file, of_folder in _ways(missing):
@@ -35,10 +40,8 @@ def explain_names(missing: Collection[str], there: Collection[str]) -> str | Non
     count, words, written, in_folder = best
     if not count:
         return None
-    return (
-        f"the file says {written!r}, the folder holds {in_folder!r}: {words} {count} of {len(missing)} fit; "
-        "write the names so, or give the folder that they are relative to"
-    )
+    says, holds, cure = _PAIRED if paired else _CALLED
+    return f"{says} {written!r}, {holds} {in_folder!r}: {words} {count} of {len(missing)} fit; {cure}"
 
 
 def show_names(missing: Collection[str], there: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.coco_ids import IdError, Ids, quote, without_root
+from agar_pipeline.coco_ids import IdError, Ids, find_boxes_elsewhere, quote, without_root
 from agar_pipeline.config import is_blank
 from agar_pipeline.detection.annotation_state import is_unfinished
 from agar_pipeline.detection.coco_values import (
@@ -62,6 +62,8 @@ def read_columns(plain: Any) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise NotCocoError(f"it holds a {type(plain).__name__}, not an object with images, annotations, categories")
     images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
+    if key := find_boxes_elsewhere(plain):
+        raise NotCocoError(f"it has no annotations, and boxes in {shorten(repr(key))}: call that list annotations")
     categories = without_root(categories, annotations)
     image_ids, category_ids = _ids(images, "images"), _ids(categories, "categories")
     widths, heights = (_sizes(images, key, read_column(images, "images", key)) for key in ("width", "height"))

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from agar_pipeline.coco_ids import IdError, Ids, quote, without_root
+from agar_pipeline.coco_ids import IdError, Ids, find_boxes_elsewhere, quote, without_root
 from agar_pipeline.config import is_blank
 from agar_pipeline.detection.foreign_formats import name_json, name_table
 from agar_pipeline.detection.turned_boxes import turn_of, upright_box, without_turn
@@ -34,6 +34,10 @@ class CocoContent:
         self.images, annotations, categories = (
             self._entries(plain, key) for key in ("images", "annotations", "categories")
         )
+        if other := find_boxes_elsewhere(plain):
+            raise AnnotationError(
+                f"{path} has no annotations, and boxes in {other!r}: call that list annotations, nothing is imported"
+            )
         categories = without_root(categories, annotations)
         images, known = self._ids("images", self.images), self._ids("categories", categories)
         for entry in categories:

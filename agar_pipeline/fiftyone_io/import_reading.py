@@ -35,7 +35,7 @@ def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Memb
     """
     reader = importlib.import_module(f"agar_pipeline.fiftyone_io.{source.format}_files")
     reading: Reading = reader.read_folder(source, progress)
-    _explain_unpaired(reading)
+    _explain_unpaired(source, reading)
     _treat_unlabelled(source, reading, progress)
     if source.class_map:
         _name_classes(reading, source.class_map)
@@ -46,13 +46,13 @@ def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Memb
     return reading, reading.parts.membership(imported) if reading.parts else Membership()
 
 
-def _explain_unpaired(reading: Reading) -> None:
+def _explain_unpaired(source: ImportSource, reading: Reading) -> None:
     """Say which other spelling of their names would bring images and annotations together."""
-    lonely = [
-        [without_suffix(name) for name in names]
-        for names in (reading.annotations_without_image, reading.images_without_annotation)
-    ]
-    if hint := explain_names(*lonely):
+    paired = source.format != "coco"  # a file for each image, of its name but for the suffix
+    missing, there = reading.annotations_without_image, reading.images_without_annotation
+    if paired:
+        missing, there = (list(map(without_suffix, names)) for names in (missing, there))
+    if hint := explain_names(missing, there, paired=paired):
         reading.notes.append(hint)
 
 

@@ -131,6 +131,8 @@ class RowReader:
     def _explain(self, row: Row) -> str | None:
         """Why the row cannot be read; None where it can."""
         count = len(row.numbers)
+        if (count <= 5 or self.declared.keypoints is not None) and min(row.numbers[2:4]) < 0:
+            return f"has a width and height of {row.numbers[2]:g} and {row.numbers[3]:g}, a side cannot be negative"
         if count == 4:
             return None
         if count == 5:

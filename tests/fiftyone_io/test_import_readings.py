@@ -99,6 +99,7 @@ REFUSED = {
     "keypoints, not declared": (POSE, "", r"kpt_shape: \[3, 2\] and \[2, 3\]"),
     "another number than declared": (POSE, "kpt_shape: [4, 3]", r"has 11 columns, kpt_shape \[4, 3\] of .* wants 17"),
     "an angle": ("0 .5 .5 .1 .1 1.57\n0 .5 .5 .1 .1 .5", "", "a confidence of 0 to 1 or an angle: one of them is 1.57"),
+    "a negative side": ("0 .5 .5 -.1 .1", "", "has a width and height of -0.1 and 0.1, a side cannot be negative"),
     "a polygon where boxes are declared": ("0 .1 .1 .3 .1 .2 .3", "task: detect", "declares task: detect"),
     "pose without a shape": (PLAIN_POSE, "task: pose", "must say kpt_shape too"),
 }
@@ -168,6 +169,11 @@ def test_boxes_that_cannot_be_placed_refuse_the_file_in_one_line(case: str, tmp_
 
 
 def test_a_list_of_boxes_under_another_name_makes_no_empty_plate(tmp_path: Path) -> None:
+    folder = make_coco(tmp_path / "coco")
+    edit_coco(folder, lambda plain: plain.update(objects=plain["annotations"], annotations=[]))
+    for reader in (lambda: read("coco", folder), lambda: parse_coco(folder / "coco.json")):
+        with pytest.raises(AnnotationError, match="no annotations, and boxes in 'objects'"):
+            reader()
     photo(tmp_path / "1.jpg")
     plain = {"colonies_number": 0, "annotations": [{"class": "a", "x": 1, "y": 2, "width": 3, "height": 4}]}
     (tmp_path / "1.json").write_text(json.dumps(plain))
