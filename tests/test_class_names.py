@@ -109,7 +109,7 @@ def test_the_next_step_of_an_import_works_when_it_is_pasted(
     assert yaml.safe_load(lines[1])["class_map"] == json.loads(lines[1].partition(": ")[2])
     nothing = _next_step(dataset, "embedded", ImportCounts(), None)
     assert "class_map" not in nothing
-    assert "annotate, then import again with --pipeline" in nothing
+    assert "annotate the files, then import again with --pipeline" in nothing
     (configs / "pipeline" / "empty.yaml").write_text("snapshot: {dataset: x}\nclass_map: {}\n")
     with pytest.raises(ConfigError, match="class_map is empty"):
         c.load_pipeline("empty")

@@ -67,7 +67,7 @@ def import_and_report(
             source, dataset, database, agar_home(), say, progress, migrate=migrate_database, overwrite=overwrite
         )
     if pipeline_file and pipeline is None and not counts.classes:
-        say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written: annotate, import again")
+        say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written")
     elif pipeline_file and pipeline is None:
         parts = given_parts(counts)
         for path in write_pipeline(pipeline_file, dataset, database, counts.classes, parts):
@@ -79,7 +79,7 @@ def import_and_report(
         echo(json.dumps({"dataset": dataset, "images": counts.images, **asdict(counts)}, indent=1))
     else:
         _print(dataset, counts)
-        echo(f"next: {_next_step(dataset, database, counts, pipeline)}")
+        echo(f"next: {_next_step(dataset, database, counts, pipeline, pipeline_file)}")
     if counts.problems or counts.changed_meanwhile:
         raise click.exceptions.Exit(1)
 
@@ -177,12 +177,18 @@ def _run_with(pipeline: str) -> str:
     return "agar run" if pipeline == pipeline_name() else f"AGAR_PIPELINE={as_command(pipeline)} agar run"
 
 
-def _next_step(dataset: str, database: str, counts: ImportCounts, pipeline: PipelineConfig | None) -> str:
+def _next_step(
+    dataset: str, database: str, counts: ImportCounts, pipeline: PipelineConfig | None, asked_for: str | None = None
+) -> str:
+    """What to do then; `asked_for` is the name of a pipeline file that could not be written yet."""
     if pipeline is not None:
         return _run_with(pipeline.name)
-    name = free_name(dataset)
+    name = asked_for or free_name(dataset)
     if not counts.classes:
-        return f"no box has a label: annotate, then import again with --pipeline {name}, which names the classes"
+        return (
+            f"no box has a label: annotate the files, then import again with --pipeline {name}\n"
+            f"  or annotate in FiftyOne, and list the labels as classes of configs/pipeline/{name}.yaml yourself"
+        )
     snapshot = {"dataset": dataset} | ({} if database == "embedded" else {"database": database})
     return (
         f"write configs/pipeline/{name}.yaml (or import again with --pipeline {name}), then {_run_with(name)}\n"
