@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agar_pipeline.fiftyone_io.import_counts import ImportCounts
 
 _SHOWN = 10
+_NAMES_AND_NUMBERS = re.compile(r"'[^']*'|\S*[/\\]\S*|[-+]?\d+(?:[.,]\d+)*")
 
 
 def import_and_report(
@@ -128,10 +130,18 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
     if (parts := given_parts(counts)) and (pipeline is None or pipeline.split.method != "tags"):
         say(f"note: the files name the parts of a split: `split: {{method: tags, views: {{{spell_views(parts)}}}}}`")
     _say_what_labels_mean(counts, pipeline)
-    for problem in counts.problems[:_SHOWN]:
-        say(f"broken: {problem}")
-    if len(counts.problems) > _SHOWN:
-        say(f"broken: and {len(counts.problems) - _SHOWN} more; --json lists them all")
+    say_problems(counts.problems)
+
+
+def say_problems(problems: list[str]) -> None:
+    """One line for each cause: problems that differ in names and numbers alone are one."""
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        alike.setdefault(_NAMES_AND_NUMBERS.sub("…", problem), []).append(problem)
+    for first, *others in list(alike.values())[:_SHOWN]:
+        say(f"broken: {first}" + (f" (and {len(others)} more like it; --json lists them)" if others else ""))
+    if len(alike) > _SHOWN:
+        say(f"broken: and {sum(map(len, list(alike.values())[_SHOWN:]))} more; --json lists them all")
 
 
 def given_parts(counts: ImportCounts) -> set[str]:
