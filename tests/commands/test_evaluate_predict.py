@@ -194,6 +194,20 @@ def test_predictions_with_names_are_matched_by_names(plates: Path, tmp_path: Pat
     predicted = read_predicted(path, plates / "val.json", columns)
     assert predicted.detections.image_ids.tolist() == [3]
     assert "1 predicted images are not in val.json" in predicted.notes[0]
+    first, other = {**plain["images"][0]}, {**FIRST, "id": 9}
+    for image, name, expected in ((other, "ä 100 %.jpg", 1), (first, "photos/day 2/b.png", 3)):
+        image = {**image, "file_name": name}
+        path.write_text(json.dumps({**plain, "images": [image], "annotations": plain["annotations"][:1]}))
+        predicted = read_predicted(path, plates / "val.json", columns)
+        assert predicted.detections.image_ids.tolist() == [expected], "one folder more or less"
+        assert "1 of 1 predicted images are listed with the folder" in predicted.notes[0]
+    for image, words in (
+        ({**first, "file_name": "b.png"}, "have no image in common"),  # it may be that of either day
+        ({**first, "width": 63}, "of 63×96 pixels, .* has it of 64×96"),
+    ):
+        path.write_text(json.dumps({**plain, "images": [image], "annotations": plain["annotations"][:1]}))
+        with pytest.raises(AnnotationError, match=words):
+            read_predicted(path, plates / "val.json", columns)
     path.write_text(json.dumps({**plain, "images": [], "annotations": []}))
     with pytest.raises(AnnotationError, match="have no image in common"):
         read_predicted(path, plates / "val.json", columns)
