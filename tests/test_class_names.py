@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agar_pipeline import config as c
 from agar_pipeline.commands.importing import _next_step
@@ -81,6 +84,23 @@ def test_a_name_that_nobody_sees_is_no_class(name: str | None) -> None:
         assert c.class_map_of([name, "a"]) == {"a": 1}
         with pytest.raises(ConfigError, match="names nothing: give it a name"):
             c.from_plain(c.CocoCacheConfig, {"class_map": {"a": 1, name: 2}}, where="test")
+
+
+NAMES = st.lists(st.text(st.sampled_from("lL1.5-+ _²\u200bµ"), max_size=5), max_size=6, unique=True)
+
+
+@given(listed=NAMES, labels=NAMES, order=st.randoms(use_true_random=False))
+def test_no_two_labels_become_one_unless_both_are_listed(listed: list[str], labels: list[str], order: Random) -> None:
+    spellings = c.Spellings(c.class_map_of(listed))
+    found = spellings.match(labels).category_ids
+    of_class = {i: [label for label, other in found.items() if other == i] for i in found.values()}
+    assert all(len(alike) == 1 for alike in of_class.values()), "each listed class has an id of its own"
+    assert {
+        label: found[label] for label in labels if label in spellings.class_map
+    }.items() <= spellings.class_map.items()
+    assert not any(map(c.is_blank, found))
+    order.shuffle(labels)
+    assert spellings.match(labels).category_ids == found
 
 
 def test_an_unknown_label_names_the_nearest_class() -> None:
