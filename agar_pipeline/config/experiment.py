@@ -66,6 +66,8 @@ class DataConfig:
     """Random rotation by 0, 90, 180 or 270°: with the flips, all eight orientations of a plate."""
     scale_jitter: Share = 0.0
     """Largest random change of scale, as a share; what grows beyond the input is cropped at random."""
+    copy_paste: Annotated[int, Field(ge=0, le=100)] = 0
+    """Colonies of another training photo that are put onto an image at most, where nothing is annotated."""
     brightness: Share = 0.2
     """Largest random change of brightness, as a share."""
     contrast: Share = 0.0

@@ -21,6 +21,10 @@ from agar_pipeline.config import DataConfig
 MIN_VISIBLE = 0.3
 """A colony of which a cut leaves a smaller share of its box is no longer shown to the model as one."""
 _XYXY = BoundingBoxFormat.XYXY
+_LEAST_PIECE = 3
+"""Pixels: a smaller colony is not pasted."""
+Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""An image: (H, W, 3) uint8 pixels, (N, 4) float32 boxes_xyxy on them, (N,) labels."""
 
 
 def augment_image(
@@ -71,6 +75,47 @@ def _colour(image: torch.Tensor, data: DataConfig, rng: np.random.Generator) -> 
     if data.hue:
         image = F.adjust_hue_image(image, hue * data.hue)
     return image
+
+
+def paste_colonies(shown: Shown, source: Shown, most: int, rng: np.random.Generator) -> Shown:
+    """Put colonies of another photo onto an image, each where it meets no annotated box.
+
+    A colony is copied as the ellipse in its box, with a soft rim, so that no straight edge tells it from its
+    surroundings (copy-paste augmentation; Ghiasi et al. 2021 on masks, boxes here).
+
+    Args:
+        shown: The image. It is not changed.
+        source: The other photo, at the same scale.
+        most: Colonies at most; how many, which and where is drawn. One that fits nowhere at once is left out.
+        rng: Drawn from.
+
+    Returns:
+        A new image of the same size, and the boxes and labels with those of the pasted ones.
+    """
+    pixels, boxes, labels = np.array(shown[0]), shown[1], shown[2]
+    from_pixels, from_boxes, from_labels = source
+    size_wh = np.array(pixels.shape[1::-1])
+    for row in rng.permutation(len(from_boxes))[: int(rng.integers(0, most, endpoint=True))]:
+        x1, y1, x2, y2 = np.round(from_boxes[row]).astype(int)
+        piece = from_pixels[y1:y2, x1:x2]
+        piece_wh = np.array(piece.shape[1::-1])
+        if min(piece_wh) < _LEAST_PIECE or (piece_wh >= size_wh).any():
+            continue
+        corner = rng.integers(size_wh - piece_wh)
+        box = np.concatenate([corner, corner + piece_wh]).astype(np.float32)
+        if ((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])).all(axis=1).any():
+            continue
+        place = pixels[corner[1] : corner[1] + piece_wh[1], corner[0] : corner[0] + piece_wh[0]]
+        weight = _soft_ellipse(*piece_wh.tolist())
+        place[:] = (weight * piece + (1 - weight) * place + 0.5).astype(np.uint8)
+        boxes, labels = np.concatenate([boxes, box[None]]), np.append(labels, from_labels[row])
+    return pixels, boxes, labels
+
+
+def _soft_ellipse(width: int, height: int) -> np.ndarray:
+    """(height, width, 1) weights: 1 inside the ellipse that the box encloses, falling to 0 a tenth beyond it."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return np.asarray(np.clip((1.1 - np.hypot(x, y)) / 0.2, 0, 1)[..., None])
 
 
 def crop_boxes(boxes_xyxy: np.ndarray, window_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

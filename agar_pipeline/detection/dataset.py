@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from agar_pipeline.config import DataConfig
-from agar_pipeline.detection.augmentation import augment_image, crop_boxes
+from agar_pipeline.detection.augmentation import augment_image, crop_boxes, paste_colonies
 from agar_pipeline.detection.boxes import xywh_to_model_xyxy
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.devices import allow_open_files, count_free_memory, keep_freed_memory
@@ -99,7 +99,11 @@ class DetectionDataset(Dataset):
             # a view: the model's normalization reads it in any order, and turning 1024 px around costs 1 ms
             return self._item(row, torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(boxes), labels)
         rng = np.random.default_rng((self.seed, int(self.epoch), index))
-        pixels, boxes, labels = self._crop(row, rng) if self.augment.windows else self._scaled(row, rng)
+        shown = self._crop(row, rng) if self.augment.windows else self._scaled(row, rng)
+        if self.augment.copy_paste:
+            source = self._load(int(rng.integers(len(self.columns.image_ids))), self.input_size)
+            shown = paste_colonies(shown, source, self.augment.copy_paste, rng)
+        pixels, boxes, labels = shown
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         image, turned = augment_image(image, torch.from_numpy(boxes), self.augment, rng)
         return self._item(row, image, turned, labels)
@@ -138,7 +142,7 @@ class DetectionDataset(Dataset):
         before_wh = np.array(pixels.shape[1::-1])
         after_wh = np.clip(np.round(before_wh * factor).astype(int), 1, tile.size)
         boxes = np.minimum(boxes * np.tile(after_wh / before_wh, 2), np.tile(after_wh, 2)).astype(np.float32)
-        return resize(pixels, tuple(after_wh.tolist())), boxes, labels
+        return resize(np.array(pixels), tuple(after_wh.tolist())), boxes, labels
 
     def _scaled(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The whole photo, or what of a grown one fits the input.

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from agar_pipeline.config import DataConfig, TilesConfig
-from agar_pipeline.detection.augmentation import augment_image
+from agar_pipeline.detection.augmentation import augment_image, paste_colonies
 from agar_pipeline.detection.coco import CocoColumns
 from agar_pipeline.detection.dataset import DetectionDataset, build_loader
 from agar_pipeline.detection.images import load_image
@@ -70,7 +70,7 @@ def test_uint8_crosses_to_the_device_and_is_normalized_there(tmp_path: Path) -> 
     assert torch.allclose(ours, KeepScale(MEAN, STD).normalize(image.float() / 255), atol=1e-5)
 
 
-EVERYTHING: dict[str, Any] = {"scale_jitter": 0.4, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
+EVERYTHING: dict[str, Any] = {"scale_jitter": 0.4, "contrast": 0.3, "saturation": 0.3, "hue": 0.1, "copy_paste": 5}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,32 @@ def test_items_follow_seed_epoch_and_index_whoever_loads_them(tmp_path: Path, da
             assert torch.equal(image, others[index][0])
             assert torch.equal(target["boxes"], others[index][1]["boxes"])
     assert any(not torch.equal(alone[i][0], item[0]) for i, item in load(0, 0, 1, epoch=4).items())
+
+
+def test_pasted_colonies_are_annotated_and_cover_none_that_is() -> None:
+    boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], np.float32)
+    shown = (np.zeros((100, 100, 3), np.uint8), boxes, np.array([1, 2]))
+    red = np.zeros((200, 200, 3), np.uint8)
+    red[..., 0] = 200
+    sides = np.array([2, 9, 12, 15, 120])
+    source = (red, np.stack([sides * 0, sides * 0, sides, sides], axis=1).astype(np.float32), np.array([3, 4, 5, 6, 7]))
+    numbers = set()
+    for seed in range(40):
+        pixels, all_boxes, labels = paste_colonies(shown, source, 4, np.random.default_rng(seed))
+        assert np.array_equal(all_boxes[:2], boxes)
+        assert set(labels[2:].tolist()) <= {4, 5, 6}, "one of 2 px and one larger than the image are left out"
+        reds = pixels[..., 0] > 0
+        assert not reds[10:40, 10:40].any()
+        assert not reds[60:90, 60:90].any()
+        covered = np.zeros((100, 100), bool)
+        for x1, y1, x2, y2 in all_boxes[2:].astype(int).tolist():
+            assert pixels[(y1 + y2) // 2, (x1 + x2) // 2, 0] == 200
+            assert not covered[y1:y2, x1:x2].any(), "they do not cover each other either"
+            covered[y1:y2, x1:x2] = True
+        assert not (reds & ~covered).any()
+        numbers.add(len(labels) - 2)
+    assert numbers >= {0, 1, 2, 3}
+    assert not shown[0].any()
 
 
 @pytest.mark.parametrize("tiles", [None, TilesConfig(size=64, empty=0.5)], ids=["scale jitter", "tiles"])
