@@ -164,35 +164,6 @@ def _changed_items(change: Callable[[Any, Shown, np.random.Generator], Shown]) -
     return patch
 
 
-def _paste(data: Any, shown: Shown, rng: np.random.Generator) -> Shown:
-    """Up to six colonies of another photo, each in an ellipse with a soft rim, where nothing is annotated."""
-    pixels, boxes, labels = shown
-    other = int(rng.integers(len(data.columns.image_ids)))
-    source, source_boxes, source_labels = data._load(other, data.input_size)
-    pixels = np.array(pixels)
-    for index in rng.permutation(len(source_boxes))[: int(rng.integers(0, 7))]:
-        x1, y1, x2, y2 = np.round(source_boxes[index]).astype(int)
-        width, height = x2 - x1, y2 - y1
-        if min(width, height) < 3 or width >= pixels.shape[1] or height >= pixels.shape[0]:
-            continue
-        left = int(rng.integers(pixels.shape[1] - width))
-        top = int(rng.integers(pixels.shape[0] - height))
-        box = np.array([left, top, left + width, top + height], np.float32)
-        meets = (boxes[:, :2] < box[2:]).all(axis=1) & (boxes[:, 2:] > box[:2]).all(axis=1)
-        if meets.any():
-            continue
-        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-        mask = np.clip((1.1 - np.hypot(x, y)) / 0.2, 0, 1)[..., None]
-        patch = source[y1:y2, x1:x2]
-        if patch.shape[:2] != (height, width):
-            continue
-        under = pixels[top : top + height, left : left + width]
-        pixels[top : top + height, left : left + width] = (mask * patch + (1 - mask) * under).astype(np.uint8)
-        boxes = np.concatenate([boxes, box[None]])
-        labels = np.concatenate([labels, source_labels[index : index + 1]])
-    return pixels, boxes.astype(np.float32), labels
-
-
 def _mosaic(data: Any, shown: Shown, rng: np.random.Generator) -> Shown:
     """A quarter of the image from each of four photos, at their scale, in one of two images."""
     if rng.random() < 0.5:
@@ -270,7 +241,6 @@ PATCHES: dict[str, Callable[[int], int]] = {
     "wide": _width(1.5),
     "narrow": _width(0.75),
     "deep_head": _deepen_head,
-    "copy_paste": _changed_items(_paste),
     "mosaic": _changed_items(_mosaic),
     "rare_classes": _favour_rare_classes,
 }

@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[list[str], str | None]] = {
     "constant_rate": (["optimizer.schedule=constant"], None),
     "ema_0.99": (["optimizer.ema_decay=0.99"], None),
     "jitter_0.25": (["data.scale_jitter=0.25"], None),
+    "no_copy_paste": (["data.copy_paste=0"], None),
     "colour": (["data.contrast=0.2", "data.saturation=0.2"], None),
     "hue": (["data.hue=0.03"], None),
     "half_batch": ([], "half_batch"),
@@ -51,7 +52,6 @@ VARIANTS: dict[str, tuple[list[str], str | None]] = {
     "wide": ([], "wide"),
     "narrow": ([], "narrow"),
     "deep_head": ([], "deep_head"),
-    "copy_paste": ([], "copy_paste"),
     "mosaic": ([], "mosaic"),
     "rare_classes": ([], "rare_classes"),
 }
