@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from agar_pipeline.fiftyone_io.annotated import Format
 from tests.fiftyone_io.test_import_formats import photo
@@ -395,9 +396,17 @@ def supervisely_json(folder: Path) -> Places:
 
 
 def darwin_coco(folder: Path) -> Places:
-    """Its polygons and boxes are a pixel wider and higher than drawn."""
+    """Ids are checksums of names, of 32 bits."""
     image = {"license": 0, "coco_url": "n/a", "date_captured": "", "darwin_url": "n/a", "tag_ids": []}
-    file = coco(first=0, image=image, box={"extra": {"instance_id": 4}}, tag_categories=[])
+    file = coco(image=image, box={"extra": {"instance_id": 4}}, tag_categories=[])
+    of_images = {each["id"]: crc32(f"/{each['file_name']}".encode()) for each in file["images"]}
+    of_classes = {each["id"]: crc32(each["name"].encode()) for each in file["categories"]}
+    for entry in file["images"]:
+        entry["id"] = of_images[entry["id"]]
+    for entry in file["categories"]:
+        entry |= {"id": of_classes[entry["id"]], "supercategory": "root"}
+    for entry in file["annotations"]:
+        entry |= {"image_id": of_images[entry["image_id"]], "category_id": of_classes[entry["category_id"]]}
     return photos(folder / "images"), write(folder / "output.json", file)
 
 
