@@ -38,7 +38,9 @@ _DNG_VERSION = 50706
 """A tag that every DNG has."""
 _FIRST_BYTES = 12
 _LABELS = frozenset({".json", ".xml", ".txt", ".csv", ".yaml", ".yml"})
-_SERVICE_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin"})
+_SERVICE_NAMES = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
+)
 """What operating systems and network disks leave in folders, in lower case."""
 
 
