@@ -88,7 +88,7 @@ def _split(artifact: Split) -> dict[str, Any]:
 
 def _coco_cache(artifact: CocoCache) -> dict[str, Any]:
     dataset = artifact.dataset()
-    parts, media, by_spelling = dataset["parts"], dataset["media"], dataset["by_spelling"]
+    parts, media, by_spelling = dataset["parts"], dataset["media"], dataset.get("by_spelling", {})
     rows = [(part, counts["images"], counts["annotations"]) for part, counts in parts.items()]
     return {
         "images": sum(row[1] for row in rows),
