@@ -166,7 +166,9 @@ def test_a_run_is_seen_in_fiftyone_and_taken_back_without_a_trace(small: tuple[R
     bytes_before = dump(home)
     assert run("agar", "view", "--experiment", "small", "--no-app", "--plates", "1").returncode == 0
     assert dump(home) == bytes_before, "seen twice is written once"
-    assert json.loads(run("agar", "plan", "--json").stdout) == json.loads(plan)
+    again = run("agar", "plan", "--json")
+    assert again.stdout, again.stderr
+    assert json.loads(again.stdout) == json.loads(plan)
     removed = run("agar", "view", "--experiment", "small", "--remove")
     assert (removed.returncode, name in removed.stdout) == (0, True), removed.stderr
     assert stored(home) == before
