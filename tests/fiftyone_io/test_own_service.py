@@ -121,7 +121,9 @@ def test_a_process_of_another_user_is_not_taken_for_theirs(
 
 
 def test_a_user_without_a_database_gets_none_by_a_look(folder: Path) -> None:
-    with pytest.raises(DatabaseError, match=r"has no database yet: .*their database holds none .*FIFTYONE_DATABASE_DIR.*\nimport"):
+    with pytest.raises(
+        DatabaseError, match=r"has no database yet: .*their database holds none .*FIFTYONE_DATABASE_DIR.*\nimport"
+    ):
         own_database().__enter__()
     assert not folder.exists()
 
