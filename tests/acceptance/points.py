@@ -179,6 +179,7 @@ LETTERS: dict[str, Point] = {
             f"{CONFIGS}::test_what_is_no_yaml_is_told_by_its_problem_and_its_place",
             f"{CONFIGS}::test_a_value_that_yaml_takes_for_another_kind_wants_quotes",
             "tests/test_config_fuzz.py::test_a_pipeline_file_as_editors_of_others_save_it",
+            f"{READINGS}::test_a_data_yaml_that_is_no_yaml_is_told_by_its_place",
         ),
     ),
     "S": Point(

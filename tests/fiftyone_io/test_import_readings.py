@@ -120,6 +120,25 @@ def test_what_data_yaml_says_must_agree_with_itself(tmp_path: Path) -> None:
         read("yolo", yolo(tmp_path, "0 .5 .5 .1 .1", "kpt_shape: 17"))
 
 
+NOT_YAML = {
+    "names twice": ("[a, b]", "names: [b, a]", r"line 2, column 1: found duplicate key names"),
+    "a number twice": ("{0: a, 1: b, 0: c}", "", r"line 1, column 21: found duplicate key 0"),
+    "a part twice": ("[a, b]", "train: one\ntrain: two", r"line 3, column 1: found duplicate key train"),
+    "a tab": ("\n\t- a", "", r"line 2, column 1: found a tab in '- a': indent with blanks"),
+    "a name with a colon": ("\n  0: E: coli", "", r"in '0: E: coli': a text with `: ` in it wants"),
+    "a bracket left open": ("[a, b", "nc: 2", r"close the bracket"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_YAML)
+def test_a_data_yaml_that_is_no_yaml_is_told_by_its_place(case: str, tmp_path: Path) -> None:
+    names, declared, words = NOT_YAML[case]
+    with pytest.raises(AnnotationError, match=words) as caught:
+        read("yolo", yolo(tmp_path, "0 .5 .5 .1 .1", declared, names))
+    assert str(caught.value).startswith(f"{tmp_path / 'data.yaml'} is not YAML")
+    assert str(caught.value).count("\n") == 0
+
+
 # Links of COCO
 
 
