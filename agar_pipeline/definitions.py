@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from agar_pipeline.chain import load_nodes
+from agar_pipeline.chain.nodes import load_nodes
 from agar_pipeline.config import agar_home, load_pipeline
 from agar_pipeline.defs.assets import data_assets, experiment_assets, leaderboard_asset
 from agar_pipeline.defs.checks import data_checks
@@ -11,7 +11,7 @@ from agar_pipeline.defs.jobs import chain_jobs
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.sensors import dataset_sensor
 from agar_pipeline.defs.source import fiftyone_dataset
-from agar_pipeline.garbage import done_importing
+from agar_pipeline.processes.garbage_collection import done_importing
 from agar_pipeline.store import Key, Store
 
 done_importing()

@@ -5,8 +5,8 @@ Nothing else belongs here. A bug is not a `PipelineError`: it keeps its own type
 
 from __future__ import annotations
 
-from agar_pipeline.safe_text import printable
-from agar_pipeline.secrets import mask
+from agar_pipeline.text.safe_text import printable
+from agar_pipeline.text.secrets import mask
 
 
 class PipelineError(Exception):

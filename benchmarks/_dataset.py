@@ -30,7 +30,7 @@ def temporary_database() -> Iterator[tuple[Path, str]]:
 
     Its mongod outlives the folder by some seconds: what it writes meanwhile must not fail the benchmark.
     """
-    from agar_pipeline.fiftyone_io.database import open_database
+    from agar_pipeline.fiftyone_io.database.connection import open_database
 
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
@@ -48,8 +48,8 @@ def fill(
     """
     import pymongo
 
-    from agar_pipeline.fiftyone_io.observe import CHILD
-    from agar_pipeline.launch import run_child
+    from agar_pipeline.fiftyone_io.reading.observe import CHILD
+    from agar_pipeline.processes.launch import run_child
 
     request = {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": []}
     run_child(CHILD, request, lambda line: None)

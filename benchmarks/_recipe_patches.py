@@ -12,7 +12,9 @@ from torch.nn import functional
 from torchvision.models.detection import _utils
 from torchvision.ops import generalized_box_iou_loss
 
-from agar_pipeline.detection import data_choice, dataset, families, ranks, tiny
+from agar_pipeline.detection.fitting.model_fitting import data_choice
+from agar_pipeline.detection.loading import dataset
+from agar_pipeline.detection.models import families, ranks, tiny
 
 
 def _batch(factor: float) -> Callable[[int], int]:

@@ -15,15 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco
-from agar_pipeline.detection.coco_writer import write_coco
+from agar_pipeline.coco.columns import CocoColumns, parse_coco, read_coco
+from agar_pipeline.coco.writer import write_coco
 from benchmarks._timing import by_turns, print_ratio
 
 ROUNDS = 5
 IMAGES, ANNOTATIONS = 44_310, 865_000
-OURS = (
-    "from agar_pipeline.detection.coco import read_coco; from pathlib import Path; read = lambda p: read_coco(Path(p))"
-)
+OURS = "from agar_pipeline.coco.columns import read_coco; from pathlib import Path; read = lambda p: read_coco(Path(p))"
 THEIRS = "from pycocotools.coco import COCO as read"
 MEASURE = """
 import os, sys

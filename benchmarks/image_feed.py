@@ -56,7 +56,7 @@ def main() -> None:
 
 def make_photos(folder: Path, count: int, side: int) -> dict[str, list[list[float]]]:
     """Writes plates of this side; returns file name → boxes_xywh."""
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     generate_plates(folder, count, side, seed=0, colonies_per_plate=(10, 60))
     boxes = {}
@@ -70,7 +70,7 @@ def _make_copies(photos: Path, copies: Path) -> None:
     """What `media: resize` leaves in the cache: the same photos at the model's size, as JPEG of quality 95."""
     from PIL import Image
 
-    from agar_pipeline.detection.images import load_image
+    from agar_pipeline.photos.decoding import load_image
 
     copies.mkdir()
     for path in photos.glob("*.jpg"):
@@ -103,7 +103,7 @@ def columns_of(photos: dict[str, list[list[float]]], side: int, scale: float) ->
     """Photos of this side as COCO columns, boxes scaled."""
     import numpy as np
 
-    from agar_pipeline.detection.coco import CocoColumns
+    from agar_pipeline.coco.columns import CocoColumns
 
     boxes = np.concatenate([np.array(rows).reshape(-1, 4) for rows in photos.values()]) * scale
     image_ids = np.arange(len(photos))
@@ -123,9 +123,9 @@ def columns_of(photos: dict[str, list[list[float]]], side: int, scale: float) ->
 
 def _ours(folder: Path, photos: dict[str, list[list[float]]], side: int) -> Any:
     """The loader that training uses, over photos of this side; alone, and with the model's own first step."""
-    from agar_pipeline.detection.dataset import DetectionDataset, build_loader
-    from agar_pipeline.detection.model import KeepScale
-    from agar_pipeline.detection.sampling import PlainBatches
+    from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+    from agar_pipeline.detection.loading.sampling import PlainBatches
+    from agar_pipeline.detection.models.detector import KeepScale
 
     columns = columns_of(photos, side, side / PHOTO_PX)
     dataset = DetectionDataset(columns, folder, MODEL_PX)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from agar_pipeline.config import SplitConfig
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.splitting.duplicates import Duplicates, find_duplicates
 
 PHOTOS = int(os.environ.get("LEAKAGE_PHOTOS", "4431"))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.metrics import coco_metrics
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.scoring.average_precision import coco_metrics
 from benchmarks._timing import by_turns, print_ratio
 
 PLATES, COLONIES, DETECTIONS = 887, 20, 100
@@ -108,7 +108,8 @@ def by_torchmetrics(columns: CocoColumns, detections: Detections) -> float:
 def peak_mb(plates: int) -> float:
     """Memory that scoring adds at its peak, sampled, in a process of its own."""
     code = (
-        "import threading, psutil, benchmarks.map as b; from agar_pipeline.detection.metrics import coco_metrics\n"
+        "import threading, psutil, benchmarks.map as b\n"
+        "from agar_pipeline.scoring.average_precision import coco_metrics\n"
         f"coco_metrics(*b.generate(2)); columns, detections = b.generate({plates}); me = psutil.Process()\n"
         "seen = [me.memory_info().rss]; done = threading.Event()\n"
         "def watch():\n"

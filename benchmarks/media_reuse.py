@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.artifacts import Snapshot
-from agar_pipeline.building import build_node
-from agar_pipeline.chain import Node
+from agar_pipeline.chain.build import build_node
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.config import CocoCacheConfig, LeakageConfig, SplitConfig
-from agar_pipeline.disk import show_bytes
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.files.disk import show_bytes
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from benchmarks._timing import print_ratio
 

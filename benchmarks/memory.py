@@ -16,8 +16,8 @@ TAKE = """
 import resource, sys, time
 from pathlib import Path
 from agar_pipeline.config import SnapshotConfig
-from agar_pipeline.fiftyone_io.observe import resolver_in_child
-from agar_pipeline.fiftyone_io.read import read_at
+from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
+from agar_pipeline.fiftyone_io.reading.read import read_at
 uri, home, out_dir, name = sys.argv[1:]
 config = SnapshotConfig(dataset=name, database_notice=False)
 idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -59,7 +59,7 @@ def main() -> None:
 
 def _prepare(folder: Path) -> dict[str, str]:
     """A home where everything is current, and the do-nothing project beside it; returns the environment."""
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
     from tests.conftest import copy_configs
 
     generate_plates(folder / "plates", 12, size_px=128, seed=5)

@@ -76,7 +76,7 @@ def _datasets(scratch: Path) -> Iterator[Path]:
         if word != "generated":
             yield Path(word)
             continue
-        from agar_pipeline.plates import generate_plates
+        from agar_pipeline.plates.generate import generate_plates
 
         generate_plates(scratch / word, 40, size_px=2048, seed=3, colonies_per_plate=(5, 90))
         yield scratch / word
@@ -150,10 +150,10 @@ def _child(who: str, prepared: Path, seconds: float, seed: int, env: dict[str, s
 
 def train_ours(prepared: Path, seconds: float, seed: int) -> Any:
     """Detections of val, by the defaults."""
+    from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import load_experiment
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.predict import Predictor
-    from agar_pipeline.detection.training import train
+    from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.detection.training.train import train
 
     parts = [read_coco(prepared / f"{part}.json") for part in ("train", "val")]
     words = [*EXPERIMENT, f"trainer.max_seconds={seconds}", f"seed={seed}", "data.batch_size=auto"]
@@ -170,8 +170,8 @@ def train_theirs(prepared: Path, seconds: float, seed: int) -> Any:
     import torch
     from ultralytics import YOLO  # type: ignore[import-not-found]
 
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.detections import Detections
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.coco.detections import Detections
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     columns = read_coco(prepared / "val.json")
@@ -197,8 +197,8 @@ def train_theirs(prepared: Path, seconds: float, seed: int) -> Any:
 
 def score(prepared: Path, detections: Any) -> dict[str, float]:
     """Of val: mAP@50, mAP, and the mean absolute error of a plate's count."""
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.scoring import score_detections
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.scoring.score import score_detections
 
     metrics = score_detections(read_coco(prepared / "val.json"), detections).metrics
     return {"map_50": metrics["map_50"], "map": metrics["map"], "mae": metrics["counting"]["mae"]}

@@ -20,11 +20,11 @@ def main() -> None:
     import torch
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-    from agar_pipeline.detection.checkpoint import CheckpointFacts
-    from agar_pipeline.detection.families import DetectorSpec
-    from agar_pipeline.detection.model import build_detector
-    from agar_pipeline.detection.photos import count_photos, find_photos
-    from agar_pipeline.detection.predict import Predictor
+    from agar_pipeline.detection.inference.photo_folder import count_photos, find_photos
+    from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.detection.models.checkpoint import CheckpointFacts
+    from agar_pipeline.detection.models.detector import build_detector
+    from agar_pipeline.detection.models.families import DetectorSpec
     from benchmarks.image_feed import make_photos
 
     torch.set_num_threads(1)

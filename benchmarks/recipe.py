@@ -75,7 +75,7 @@ def main() -> None:
 def _sources(scratch: Path) -> list[str]:
     if given := os.environ.get("RECIPE_DATA", "").split():
         return given
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     generate_plates(scratch / "generated", 20, size_px=640, seed=3, colonies_per_plate=(5, 60))
     return [str(scratch / "generated")]
@@ -168,12 +168,12 @@ def train_one(folder: Path, steps: int, name: str, seed: int) -> dict[str, Any]:
     """Train by the defaults with one thing changed, and score val as an evaluation does."""
     import torch
 
+    from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import load_experiment
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.fitting import fit_config
-    from agar_pipeline.detection.predict import Predictor
-    from agar_pipeline.detection.scoring import score_detections
-    from agar_pipeline.detection.training import train
+    from agar_pipeline.detection.fitting.model_fitting import fit_config
+    from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.detection.training.train import train
+    from agar_pipeline.scoring.score import score_detections
 
     torch.set_num_threads(1)
     overrides, patch = VARIANTS[name]

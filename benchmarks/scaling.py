@@ -54,7 +54,7 @@ def main() -> None:
 
 def _prepare(folder: Path, images: int) -> dict[str, str]:
     """A home with a dataset of that size in its embedded database; returns the environment."""
-    from agar_pipeline.fiftyone_io.database import open_database
+    from agar_pipeline.fiftyone_io.database.connection import open_database
 
     shutil.copytree(CHECKOUT / "configs", folder / "configs")
     (folder / "configs" / "pipeline" / "scaling.yaml").write_text(PIPELINE)

@@ -18,9 +18,9 @@ NAME = "agar_shape"
 
 def main() -> None:
     from agar_pipeline.config import SnapshotConfig
-    from agar_pipeline.fiftyone_io.database import connect
-    from agar_pipeline.fiftyone_io.observe import resolver_in_child
-    from agar_pipeline.fiftyone_io.read import read_at
+    from agar_pipeline.fiftyone_io.database.connection import connect
+    from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
+    from agar_pipeline.fiftyone_io.reading.read import read_at
 
     with temporary_database() as (folder, uri):
         home, out_dir = folder / "home", folder / "out"
@@ -57,7 +57,7 @@ BARE: list[dict[str, Any]] = [
 
 
 def _load(uri: str) -> Any:
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(uri, may_write=True)
     fiftyone.config.show_progress_bars = False

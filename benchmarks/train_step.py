@@ -49,8 +49,8 @@ class _Training:
 
     def our_step_s(self) -> float:
         """Seconds a step of `train`, from the end of the warm-up to the end of the last step."""
-        from agar_pipeline.detection.conductor import Conductor
-        from agar_pipeline.detection.training import train
+        from agar_pipeline.detection.training.train import train
+        from agar_pipeline.detection.training.training_loop import Conductor
 
         ends: list[float] = []
         recorded = Conductor.on_train_batch_end
@@ -72,9 +72,9 @@ class _Training:
         """Seconds a step of a plain loop over the same loader."""
         import torch
 
-        from agar_pipeline.detection.devices import autocast, resolve_precision
-        from agar_pipeline.detection.fitting import fit_spec
-        from agar_pipeline.detection.model import build_detector
+        from agar_pipeline.detection.fitting.model_fitting import fit_spec
+        from agar_pipeline.detection.loading.devices import autocast, resolve_precision
+        from agar_pipeline.detection.models.detector import build_detector
 
         torch.manual_seed(self.config.seed)
         detector = build_detector(fit_spec(self.config, self.columns, self.columns)).train()
@@ -95,8 +95,8 @@ class _Training:
         return (time.process_time() - started_at) / STEPS
 
     def _batches(self) -> Iterator[Any]:
-        from agar_pipeline.detection.dataset import DetectionDataset, build_loader
-        from agar_pipeline.detection.sampling import TrainBatches
+        from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+        from agar_pipeline.detection.loading.sampling import TrainBatches
 
         dataset = DetectionDataset(self.columns, self.images_dir, SIDE, self.config.data, self.config.seed)
         sampler = TrainBatches(len(dataset), BATCH, self.config.seed)

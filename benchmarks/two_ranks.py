@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.child import child_main
-from agar_pipeline.launch import run_child
+from agar_pipeline.processes.child import child_main
+from agar_pipeline.processes.launch import run_child
 
 ROUNDS = 5
 IMAGES, BATCH, STEPS, WARM_UP = 32, 8, 16, 4
@@ -32,7 +32,7 @@ def main() -> None:
 
 def _measure(size_px: int) -> dict[int, list[float]]:
     """Number of ranks → seconds of each round, by turns."""
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
     from tests.coco_home import describe_plates
 
     seconds: dict[int, list[float]] = {1: [], 2: []}
@@ -52,10 +52,9 @@ def _measure(size_px: int) -> dict[int, list[float]]:
 
 def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
     """One rank: seconds from the end of the warm-up to the last step."""
+    from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import load_experiment
-    from agar_pipeline.detection import lightning_module
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.training import train
+    from agar_pipeline.detection.training.train import lightning_module, train
 
     ends: list[float] = []
 
@@ -67,7 +66,7 @@ def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
         def on_train_end(self) -> None:
             ends.append(time.perf_counter())
 
-    import agar_pipeline.detection.training as training
+    import agar_pipeline.detection.training.train as training
 
     training.DetectorModule = Timed  # type: ignore[misc]
     overrides = [

@@ -26,8 +26,8 @@ _runs = itertools.count()
 
 
 def main() -> None:
-    from agar_pipeline.fiftyone_io.database import connect
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.database.connection import connect
+    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     with temporary_database() as (_, uri):
         fiftyone = import_fiftyone(uri, may_write=True)
@@ -55,7 +55,7 @@ def _boxes(plate: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _fill(fiftyone: Any, database: Any, name: str, plates: int) -> list[str]:
     """A dataset with annotations and predictions; returns its sample ids."""
-    from agar_pipeline.fiftyone_io.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
 
     for field in ("ground_truth", "predicted"):
         prepare_dataset(fiftyone, name, [], print, field)
@@ -86,11 +86,11 @@ def _detections(boxes_xywh: np.ndarray, more: dict[str, Any]) -> dict[str, Any]:
 
 def _write(database: Any, name: str, sample_ids: list[str]) -> None:
     """Match, and write predictions, kinds and count errors."""
-    from agar_pipeline.detection.coco import CocoColumns
-    from agar_pipeline.detection.detections import Detections
-    from agar_pipeline.detection.matching import match_detections
-    from agar_pipeline.fiftyone_io.run_names import RunFields
-    from agar_pipeline.fiftyone_io.write_back import PlateBoxes, write_back
+    from agar_pipeline.coco.columns import CocoColumns
+    from agar_pipeline.coco.detections import Detections
+    from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+    from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes, write_back
+    from agar_pipeline.scoring.matching import match_detections
 
     truth, predicted = (np.concatenate(both) for both in zip(*map(_boxes, range(len(sample_ids))), strict=True))
     plates, total = np.repeat(np.arange(len(sample_ids)), BOXES), len(truth)

@@ -29,8 +29,8 @@ PLATE_SIDE_PX = 640
 
 def main() -> None:
     from agar_pipeline.artifacts import CocoCache, TrainingRun
+    from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import agar_home
-    from agar_pipeline.detection.coco import read_coco
     from agar_pipeline.store import Key, Store
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

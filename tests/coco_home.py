@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
-from agar_pipeline.chain import pipeline_nodes
+from agar_pipeline.chain.nodes import pipeline_nodes
 from agar_pipeline.config import load_pipeline
-from agar_pipeline.plates import CLASS_NAMES, generate_plates
+from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
 from agar_pipeline.store import Content, Key, Store
 from tests.conftest import Run, copy_configs, runner
 

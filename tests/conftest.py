@@ -69,7 +69,7 @@ def copy_configs(target: Path) -> Path:
 
 def edit_samples(home: Path, dataset: str, change: Callable[[Any], Any]) -> Any:
     """Change a dataset behind the pipeline's back: `change` gets the raw collection of its samples."""
-    from agar_pipeline.fiftyone_io.database import connect, open_database
+    from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 
     with open_database("embedded", home) as uri, connect(uri) as client:
         database = client["fiftyone"]

@@ -74,7 +74,7 @@ def serve(
         built: Assets that are there when the server starts.
         guarded: `agar ui` in place of `dagster dev`.
     """
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     generate_plates(folder / "plates", 12, size_px=128, seed=5)
     configs, home = copy_configs(folder / "configs"), folder / "home"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agar_pipeline.agreement import find_conflict, require_agreement
 from agar_pipeline.artifacts import SmokeRun
+from agar_pipeline.chain.agreement import find_conflict, require_agreement
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Key, Store
 from tests.test_lineage import Chain

@@ -21,13 +21,13 @@ import pytest
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
-from agar_pipeline import disk
-from agar_pipeline.backup import back_up, restore
 from agar_pipeline.errors import DatabaseError, PipelineError, StorageError
-from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
+from agar_pipeline.files import disk
 from agar_pipeline.ownership.home import open_home
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Content, Key, Store
+from agar_pipeline.use_cases.backup import back_up, restore
 from tests.conftest import BIN, CHECKOUT, runner
 from tests.test_upkeep import build_training
 
@@ -329,7 +329,7 @@ def test_a_restore_that_was_killed_is_gone_on_with(lab: Path, saved: Path, tmp_p
 
 
 def test_an_error_takes_back_what_was_inserted(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agar_pipeline.fiftyone_io import dump
+    from agar_pipeline.fiftyone_io.database.connection import dump
 
     home = tmp_path / "home"
 

@@ -33,7 +33,7 @@ KEYS = [
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, Path]:
     """Thirteen generated plates, one of them uncountable, imported into the embedded database of a new home."""
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     folder = tmp_path_factory.mktemp("small")
     home, plates, configs = folder / "home", folder / "plates", copy_configs(folder / "configs")
@@ -177,7 +177,7 @@ def test_a_run_is_seen_in_fiftyone_and_taken_back_without_a_trace(small: tuple[R
 
 EDIT_AS_A_PERSON = """
 import sys
-from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 uri, name = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
 ds = fo.load_dataset("small")
@@ -195,7 +195,7 @@ print(drawn.filename, cleared.filename)
 def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_when_asked(
     small: tuple[Run, Path, Path],
 ) -> None:
-    from agar_pipeline.fiftyone_io.database import open_database
+    from agar_pipeline.fiftyone_io.database.connection import open_database
 
     run, home, _ = small
     before = stored(home)
@@ -239,7 +239,7 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
 
 def dump(home: Path) -> dict[str, str]:
     """Every collection of the database, byte for byte."""
-    from agar_pipeline.fiftyone_io.database import connect, open_database
+    from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 
     raw: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
     with open_database("embedded", home) as uri, connect(uri) as client:
@@ -255,7 +255,7 @@ def stored(home: Path) -> dict[str, Any]:
 
     FiftyOne itself may stamp a new `created_at` on the schema of `metadata` when a dataset is used.
     """
-    from agar_pipeline.fiftyone_io.database import connect, open_database
+    from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 
     times = {"last_modified_at", "last_loaded_at"}
     with open_database("embedded", home) as uri, connect(uri) as client:

@@ -15,8 +15,8 @@ from PIL import Image
 from agar_pipeline import config as c
 from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.errors import AnnotationError, ConfigError, DatasetError, ImageFileError, PipelineError
-from agar_pipeline.plates import CLASS_NAMES, generate_plates
-from agar_pipeline.sources import observe_source
+from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
+from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.splitting.division import divide
 from agar_pipeline.steps.snapshot import build
 from agar_pipeline.store import Key, Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agar_pipeline import config as c
-from agar_pipeline.chain import load_nodes
+from agar_pipeline.chain.nodes import load_nodes
 from agar_pipeline.config import file_content
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.ownership.home import open_home

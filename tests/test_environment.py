@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from agar_pipeline.commands.database_options import require_no_password
 from agar_pipeline.config import SnapshotConfig, agar_home, database_address, load_experiment, load_pipeline
-from agar_pipeline.environment import child_environment, worker_environment
 from agar_pipeline.errors import ConfigError, DatabaseError, PipelineError
-from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.secrets import mask_error
+from agar_pipeline.fiftyone_io.database.connection import open_database
+from agar_pipeline.processes.environment import child_environment, worker_environment
+from agar_pipeline.text.secrets import mask_error
 from tests.conftest import copy_configs
 
 ADDRESS = "mongodb://lab:p%40ss@127.0.0.1:1"

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import TrainingConfig, load_experiment
-from agar_pipeline.detection.checkpoint import load_checkpoint
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.lightning_trainer import explain_memory, is_out_of_memory
-from agar_pipeline.detection.resume import ResumePoints
-from agar_pipeline.detection.training import train
+from agar_pipeline.detection.models.checkpoint import load_checkpoint
+from agar_pipeline.detection.training.lightning_trainer import explain_memory, is_out_of_memory
+from agar_pipeline.detection.training.resume import ResumePoints
+from agar_pipeline.detection.training.train import train
 from agar_pipeline.errors import ArtifactError, TrainingError
 from agar_pipeline.store import Key, Store
 from tests.coco_home import make_home

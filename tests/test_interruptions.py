@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from agar_pipeline.detection.resume import ResumePoints
+from agar_pipeline.detection.training.resume import ResumePoints
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.store import Key, Store
 from tests.coco_home import make_home

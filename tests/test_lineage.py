@@ -13,8 +13,8 @@ import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.lineage import chain_of, find_snapshot, lineage
-from agar_pipeline.photo_history import explain_image
+from agar_pipeline.history.lineage import chain_of, find_snapshot, lineage
+from agar_pipeline.history.photo_history import explain_image
 from agar_pipeline.store import Content, Key, Store
 
 PARTS = ("train", "train", "val")

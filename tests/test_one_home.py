@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from agar_pipeline.defs.plain_name import plainly_named
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.cluster.processes import free_port
 from tests.coco_home import describe_plates

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from agar_pipeline.artifacts import ARTIFACTS
-from agar_pipeline.photo_content import count_learnt
+from agar_pipeline.snapshots.photo_content import count_learnt
 from agar_pipeline.store import Content, Key, Store
 
 

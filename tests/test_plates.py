@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.plates import CLASS_NAMES, EMPTY_EVERY, MARKER_NAME, generate_plates, render_plate
+from agar_pipeline.plates.generate import CLASS_NAMES, EMPTY_EVERY, MARKER_NAME, generate_plates, render_plate
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -72,7 +72,7 @@ def test_boxes_lie_inside_image_and_dish(size_px: int, colonies_per_plate: tuple
 @pytest.mark.parametrize("number", [4, 7, 8, 13])
 def test_boxes_are_tight_around_what_is_painted(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lone colony changes the photo up to the box's four sides, and little but its shadow lies outside."""
-    from agar_pipeline import plate_paint, plates
+    from agar_pipeline.plates.generate import generate, plate_paint
 
     drawn: list[np.ndarray] = []
     paint = plate_paint.paint_colony
@@ -83,7 +83,7 @@ def test_boxes_are_tight_around_what_is_painted(number: int, monkeypatch: pytest
         drawn.append(np.abs(photo - before).max(axis=2))
 
     monkeypatch.setattr(plate_paint, "paint_colony", watch)
-    (label,) = json.loads(plates.render_plate(number, 320, 3, (1, 1))[1])["labels"]
+    (label,) = json.loads(generate.render_plate(number, 320, 3, (1, 1))[1])["labels"]
     change = drawn[0]
     box = (label["x"], label["y"], label["x"] + label["width"], label["y"] + label["height"])
     inside = np.zeros_like(change, dtype=bool)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
-from agar_pipeline.detection.coco_writer import write_coco
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.scoring import score_detections
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.run_comparison import compare_runs, find_evaluation, list_evaluations
+from agar_pipeline.history.run_comparison import compare_runs, find_evaluation, list_evaluations
+from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.store import Content, Key, Store
 from tests.conftest import Run, runner
 from tests.detection.test_metrics import make_columns, noisy, perfect

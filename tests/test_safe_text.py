@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from agar_pipeline.coco.detections import Detections
 from agar_pipeline.commands.counting_words import open_counts, write_counts
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.photos import PhotoCount
+from agar_pipeline.detection.inference.photo_folder import PhotoCount
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.safe_text import csv_cell, printable
+from agar_pipeline.text.safe_text import csv_cell, printable
 from tests.conftest import BIN, CHECKOUT
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202egpj.\x9b31m"

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.secrets import HIDDEN, has_secret, mask, mask_plain
+from agar_pipeline.text.secrets import HIDDEN, has_secret, mask, mask_plain
 
 PASSWORDS = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs", "Co"]), min_size=1).map(
     lambda text: f"q{text}Z"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agar_pipeline.photo_changes import summarize_photos
-from agar_pipeline.snapshot_diff import SnapshotDiff, SnapshotTables, diff_tables, summarize
+from agar_pipeline.snapshots.diff import SnapshotDiff, SnapshotTables, diff_tables, summarize
+from agar_pipeline.snapshots.photo_changes import summarize_photos
 
 Row = tuple[str, float, float, float, float]
 FOUR: list[Row] = [("a", 0, 0, 10, 10), ("a", 50, 50, 10, 10), ("b", 0, 50, 10, 10), ("b", 90, 90, 5, 5)]

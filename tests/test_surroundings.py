@@ -16,16 +16,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from agar_pipeline import commands, disk
+from agar_pipeline import commands
 from agar_pipeline.commands.importing import _next_step
 from agar_pipeline.commands.pipelines import pipeline_named
 from agar_pipeline.config import agar_home, default_home
-from agar_pipeline.environment import child_environment
 from agar_pipeline.errors import ConfigError, StorageError
-from agar_pipeline.fiftyone_io import settings
-from agar_pipeline.fiftyone_io.import_counts import ImportCounts
-from agar_pipeline.file_system import sqlite_trouble
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.fiftyone_io.database.connection import settings
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.files import disk
+from agar_pipeline.files.file_system import sqlite_trouble
+from agar_pipeline.processes.environment import child_environment
+from agar_pipeline.text.safe_text import as_command
 from tests.other_user import NOBODY
 
 
@@ -94,7 +95,7 @@ def test_a_full_disk_is_told_of_and_ends_no_process(tmp_path: Path) -> None:
     try:
         with contextlib.suppress(OSError), (tmp_path / "fill").open("wb") as stream:
             stream.write(bytes(1_000_000))
-        look = f"from pathlib import Path; from agar_pipeline.file_system import doubt; doubt(Path({str(tmp_path)!r}))"
+        look = f"import pathlib, agar_pipeline.files.file_system as f; f.doubt(pathlib.Path({str(tmp_path)!r}))"
         done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
         assert done.returncode == 1
         assert f"StorageError: no space left to write {tmp_path}" in done.stderr

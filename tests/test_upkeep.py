@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.commands import agar
 from agar_pipeline.errors import ArtifactError, StorageError
-from agar_pipeline.launch import run_child
+from agar_pipeline.processes.launch import run_child
 from agar_pipeline.store import Content, Key, Store, find_faults
 from agar_pipeline.store.dropping import drop, find_droppable
 from agar_pipeline.store.unfinished import remove_work
@@ -319,7 +319,7 @@ def test_a_full_disk_leaves_the_old_state_and_tells_bytes_needed_and_free(small_
 
 CHILD = """
 from pathlib import Path
-from agar_pipeline.child import child_main
+from agar_pipeline.processes.child import child_main
 
 def handler(request, log):
     try:

@@ -20,16 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Evaluation, TrainingRun
-from agar_pipeline.building import build_node, build_snapshot
-from agar_pipeline.chain import Node, pipeline_nodes
+from agar_pipeline.chain.build import build_node, build_snapshot
+from agar_pipeline.chain.current import Current
+from agar_pipeline.chain.nodes import Node, pipeline_nodes
+from agar_pipeline.chain.observation import explain_input, explain_source
+from agar_pipeline.chain.plan import PlannedAsset, Record, Seen, make_plan
 from agar_pipeline.config import ExperimentConfig, PipelineConfig, fingerprinted
-from agar_pipeline.current import Current
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.observation import explain_input, explain_source
-from agar_pipeline.plan import PlannedAsset, Record, Seen, make_plan
-from agar_pipeline.sources import observe_source
+from agar_pipeline.files import disk
+from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.steps import STEPS, Step
 from agar_pipeline.store import Key, Store
 

@@ -1,7 +1,7 @@
 """The driver of a training on Ray, in a process of its own, started by `launch`."""
 
-from agar_pipeline.child import child_main
 from agar_pipeline.cluster.training import train_on_ray
+from agar_pipeline.processes.child import child_main
 
 if __name__ == "__main__":
     child_main(train_on_ray)

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.compute import count_cores, find_interface_of, visible_gpus
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import ComputeError, MissingPackageError
 from agar_pipeline.ownership.home import scratch_folder
+from agar_pipeline.processes.machine import count_cores, find_interface_of, visible_gpus
 
 OBJECT_STORE_BYTES = 200_000_000
 """Of a cluster of this machine: what tasks are given and return is small, photos are read where they lie."""

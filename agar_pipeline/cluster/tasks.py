@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from agar_pipeline.child import CHILD_ENV
 from agar_pipeline.cluster.connection import cluster_address, joined
-from agar_pipeline.environment import worker_environment
 from agar_pipeline.errors import ComputeError
+from agar_pipeline.processes.child import CHILD_ENV
+from agar_pipeline.processes.environment import worker_environment
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from agar_pipeline import disk
-from agar_pipeline.child import CHILD_ENV, ERROR_FILE, answer_request, message_log
 from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.config import TrainerConfig, from_plain
-from agar_pipeline.environment import worker_environment
 from agar_pipeline.errors import ComputeError
+from agar_pipeline.files import disk
+from agar_pipeline.processes.child import CHILD_ENV, ERROR_FILE, answer_request, message_log
+from agar_pipeline.processes.environment import worker_environment
 
 Log = Callable[[str], None]
 

@@ -16,10 +16,10 @@ from typing import Any, TextIO
 import click
 
 from agar_pipeline.errors import MissingPackageError, PipelineError
-from agar_pipeline.garbage import start_importing
-from agar_pipeline.harmless_warnings import keep_warnings_harmless
-from agar_pipeline.safe_text import printable
-from agar_pipeline.secrets import mask
+from agar_pipeline.processes.garbage_collection import start_importing
+from agar_pipeline.processes.library_warnings import keep_warnings_harmless
+from agar_pipeline.text.safe_text import printable
+from agar_pipeline.text.secrets import mask
 
 COMMANDS = {
     "demo": "Generated plates, from nothing to a scored detector.",
@@ -146,7 +146,7 @@ def _in_words(error: Exception) -> PipelineError | None:
     if isinstance(error, ModuleNotFoundError):
         return MissingPackageError.of(error)
     from agar_pipeline.config import agar_home
-    from agar_pipeline.disk import find_os_error, storage_error
+    from agar_pipeline.files.disk import find_os_error, storage_error
 
     found = find_os_error(error, causes_only=not isinstance(error, OSError))
     return None if found is None else storage_error(found, agar_home())

@@ -10,7 +10,7 @@ import click
 
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config.places import expanded
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 
 @click.command("backup", epilog="Example: agar backup ../labels.agar")
@@ -24,10 +24,10 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
 
     A database that is not the home's own is not in it. Nor are the photos.
     """
-    from agar_pipeline.backup import back_up, restore
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import StorageError
     from agar_pipeline.store import Store
+    from agar_pipeline.use_cases.backup import back_up, restore
 
     if restoring and everything:
         raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agar_pipeline.chain import Node
+    from agar_pipeline.chain.nodes import Node
+    from agar_pipeline.chain.plan import PlannedAsset
+    from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.config import DataConfig, ExperimentConfig, TrainingConfig
-    from agar_pipeline.detection.coco import CocoColumns
-    from agar_pipeline.plan import PlannedAsset
     from agar_pipeline.store import Key
 
 CHOSEN_KEYS = ("input_size", "scale", "tiles", "batch_size")
@@ -23,11 +23,11 @@ def choose_from_cache(experiment: ExperimentConfig) -> tuple[TrainingConfig, str
     Raises:
         ArtifactError: the COCO cache of today's config is not at hand; says what to run.
     """
-    from agar_pipeline.chain import pipeline_nodes
+    from agar_pipeline.chain.current import Current
+    from agar_pipeline.chain.nodes import pipeline_nodes
+    from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.current import Current
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.data_choice import choose_data, say_choice, say_limit
+    from agar_pipeline.detection.fitting.data_choice import choose_data, say_choice, say_limit
     from agar_pipeline.store import Key, Store
 
     nodes = pipeline_nodes(load_pipeline(), {})
@@ -44,7 +44,7 @@ def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, Node])
     cache = next((planned for planned in plan if str(planned.key) == "coco_cache"), None)
     if not frozen or cache is None or cache.path is None or cache.state != "fresh":
         return list(plan)
-    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.coco.columns import read_coco
 
     columns = read_coco(cache.key.kind.open(cache.path).json_path("train"))
     noted = []
@@ -60,7 +60,7 @@ def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, Node])
 
 def other_choices(training: TrainingConfig, columns: CocoColumns) -> Sequence[str]:
     """What `auto` would choose in place of the frozen values, a phrase for each key: `scale 1056 in place of 1248`."""
-    from agar_pipeline.detection.data_choice import choose_data
+    from agar_pipeline.detection.fitting.data_choice import choose_data
 
     now = choose_data(dataclasses.replace(training, data=unfreeze(training.data)), columns)
     phrases = []

@@ -45,7 +45,7 @@ def command(
     in quarantine that are as they were written. Never dropped: a folder with a file in it that is not ours.
     """
     from agar_pipeline.config import agar_home
-    from agar_pipeline.disk import clear_storage_errors, show_bytes
+    from agar_pipeline.files.disk import clear_storage_errors, show_bytes
     from agar_pipeline.store import Store, upkeep
     from agar_pipeline.store.dropping import Dropped, drop, find_droppable
     from agar_pipeline.store.quarantine import find_guarded
@@ -56,7 +56,7 @@ def command(
     for word in release:
         echo(f"no longer kept: {', '.join(map(str, upkeep.release(store, word))) or 'nothing was'}", err=as_json)
     found = find_droppable(store, snapshots=snapshots, named=named)
-    guarded = {path: why for path, why in find_guarded(store).items() if path not in {item.path for item in found}}
+    guarded = {path: why for path, why in find_guarded(store.home).items() if path not in {item.path for item in found}}
     freed = sum(item.size_bytes for item in found)
     if not as_json:
         for item in found:

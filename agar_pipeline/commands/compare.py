@@ -22,7 +22,7 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
     """
     from agar_pipeline.commands.experiment import current_evaluation
     from agar_pipeline.config import agar_home
-    from agar_pipeline.run_comparison import compare_runs, list_evaluations
+    from agar_pipeline.history.run_comparison import compare_runs, list_evaluations
     from agar_pipeline.store import Store
 
     store = Store(agar_home())

@@ -9,7 +9,7 @@ import click
 
 from agar_pipeline.commands.experiment import split_words
 from agar_pipeline.commands.terminal import echo, say
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 
 @click.command("config", epilog="Example: agar config experiment=demo optimizer.lr=1e-3")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.commands.terminal import echo, progress_bar
-from agar_pipeline.safe_text import csv_cell, csv_row
+from agar_pipeline.text.safe_text import csv_cell, csv_row
 
 if TYPE_CHECKING:
-    from agar_pipeline.detection.photos import PhotoCount, PhotoModel
+    from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
     from agar_pipeline.ownership.folders import OwnFolder
 
 PICTURE_SIDE_PX = 1600
@@ -70,7 +70,7 @@ def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFo
 
 
 def _to_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str, Any]:
-    from agar_pipeline.detection.photos import common_folder, to_coco
+    from agar_pipeline.detection.inference.photo_folder import common_folder, to_coco
 
     coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
     for image, one in zip(coco["images"], counted, strict=True):
@@ -81,7 +81,7 @@ def _to_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str, Any]
 
 
 def _rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[str, Any]]:
-    from agar_pipeline.detection.photos import common_folder, counts_by_class
+    from agar_pipeline.detection.inference.photo_folder import common_folder, counts_by_class
 
     root = common_folder([one.path for one in counted]) if counted else Path()
     return [

@@ -19,7 +19,7 @@ def require_no_password(database: str | None, pipeline_file: str | None = None) 
     """
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.errors import ConfigError
-    from agar_pipeline.secrets import has_secret
+    from agar_pipeline.text.secrets import has_secret
 
     if database is None or not has_secret(database):
         return

@@ -41,10 +41,10 @@ def prepare_dataset(home: Path) -> None:
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import load_pipeline
     from agar_pipeline.errors import DatasetError, PipelineError
-    from agar_pipeline.fiftyone_io.import_agar import import_agar
-    from agar_pipeline.fiftyone_io.observe import observe_dataset
+    from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
+    from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
     from agar_pipeline.ownership.home import open_home
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     open_home(home)
     folder, receipt = home / "demo" / "plates", home / "demo" / "imported"

@@ -22,11 +22,11 @@ def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) 
     """
     from agar_pipeline.commands.diff_words import change_lines, next_step, snapshot_side
     from agar_pipeline.config import agar_home
-    from agar_pipeline.lineage import find_snapshot
+    from agar_pipeline.history.lineage import find_snapshot
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.ownership.single_files import replacing_files
     from agar_pipeline.reports.diff_page import write_diff_page
-    from agar_pipeline.snapshot_diff import diff_tables, summarize
+    from agar_pipeline.snapshots.diff import diff_tables, summarize
     from agar_pipeline.store import Store
 
     store = Store(agar_home())

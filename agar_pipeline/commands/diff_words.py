@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from agar_pipeline.artifacts import Snapshot
-from agar_pipeline.box_pairing import KINDS
 from agar_pipeline.reports.diff_page import DiffSide
-from agar_pipeline.snapshot_diff import SnapshotDiff, SnapshotTables, summarize
+from agar_pipeline.snapshots.box_pairing import KINDS
+from agar_pipeline.snapshots.diff import SnapshotDiff, SnapshotTables, summarize
 
 _SHOWN = 20
 

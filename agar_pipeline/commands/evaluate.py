@@ -40,13 +40,13 @@ def command(
         raise click.UsageError("give either --checkpoint or --predictions")
     if checkpoint is not None and images_dir is None:
         raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
-    from agar_pipeline.compute import leased_here
     from agar_pipeline.config import agar_home
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
-    from agar_pipeline.photo_content import count_learnt
-    from agar_pipeline.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
+    from agar_pipeline.processes.machine import leased_here
+    from agar_pipeline.reports.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
+    from agar_pipeline.snapshots.photo_content import count_learnt
 
     learnt, photos_in_all = (checkpoint and count_learnt(checkpoint, coco_json)) or (0, 0)
     if learnt:

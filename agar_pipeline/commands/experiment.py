@@ -39,7 +39,7 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
         click.UsageError: no experiment is named.
         ConfigError: the experiment, a key or a value is wrong.
     """
-    from agar_pipeline.chain import experiment_nodes
+    from agar_pipeline.chain.nodes import experiment_nodes
     from agar_pipeline.config import load_experiment
 
     def recorded(experiment: ExperimentConfig) -> list[dict[str, Any]]:
@@ -59,11 +59,11 @@ def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: 
         What the last one was built to.
     """
     from agar_pipeline.artifacts import Artifact
-    from agar_pipeline.building import build_node
-    from agar_pipeline.chain import pipeline_nodes
+    from agar_pipeline.chain.build import build_node
+    from agar_pipeline.chain.current import Current
+    from agar_pipeline.chain.nodes import pipeline_nodes
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.current import Current
     from agar_pipeline.store import Key, Store
 
     store, cache, report = Store(agar_home()), Key("coco_cache"), Key("bbox_report")
@@ -91,9 +91,9 @@ def current_evaluation(store: Store) -> Callable[[str], Path]:
     """Experiment → the folder of its evaluation by today's config; the older ones are named by their fingerprints."""
 
     def find(experiment: str) -> Path:
-        from agar_pipeline.chain import pipeline_nodes
+        from agar_pipeline.chain.current import Current
+        from agar_pipeline.chain.nodes import pipeline_nodes
         from agar_pipeline.config import load_experiment, load_pipeline, names_in
-        from agar_pipeline.current import Current
         from agar_pipeline.errors import ArtifactError
         from agar_pipeline.store import Key
 

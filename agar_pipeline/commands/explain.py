@@ -21,7 +21,7 @@ def command(image: str, as_json: bool) -> None:
     IMAGE is a path, a base name, an image_id or a sample_id.
     """
     from agar_pipeline.config import agar_home
-    from agar_pipeline.photo_history import explain_image
+    from agar_pipeline.history.photo_history import explain_image
     from agar_pipeline.store import Store
 
     history = explain_image(Store(agar_home()), image)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agar_pipeline.commands.terminal import echo, say
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -30,11 +30,11 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
     The file gives a box of each class to a colony whose species is in doubt: who counts by other means than `agar
     predict` takes the best of boxes that overlap by 0.7 or more.
     """
-    from agar_pipeline.detection.export_onnx import export_model
-    from agar_pipeline.detection.photos import find_photos
+    from agar_pipeline.detection.inference.export_onnx import export_model
+    from agar_pipeline.detection.inference.photo_folder import find_photos
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.ownership.single_files import replacing_files
-    from agar_pipeline.photo_files import can_be_read
+    from agar_pipeline.photos.formats import can_be_read
 
     shown = [path for path in find_photos([images_dir]) if can_be_read(path)] if images_dir else []
     shown = shown[:: max(1, len(shown) // photos)][:photos]

@@ -13,8 +13,8 @@ from agar_pipeline.commands.pipelines import pipeline_of
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config import SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
 from agar_pipeline.errors import ConfigError, PipelineError
-from agar_pipeline.export import Exported, ExportMedia, export_coco
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
+from agar_pipeline.use_cases.export import Exported, ExportMedia, export_coco
 
 _PARTS = ("train", "val", "test")
 _WHERE = "agar export-coco"

@@ -24,10 +24,10 @@ from agar_pipeline.config import (
     pipeline_name,
     tell_alike,
 )
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
-    from agar_pipeline.fiftyone_io.import_counts import ImportCounts
+    from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 
 _SHOWN = 10
 _NAMES_AND_NUMBERS = re.compile(r"'[^']*'|\S*[/\\]\S*|[-+]?\d+(?:[.,]\d+)*")
@@ -48,8 +48,8 @@ def import_and_report(
     unlabelled: UnlabelledPolicy = "leave_out",
 ) -> None:
     """Import, print, and exit 1 where something was broken or has to be imported again."""
-    from agar_pipeline.fiftyone_io.annotated import ImportSource
-    from agar_pipeline.fiftyone_io.import_images import import_images
+    from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
+    from agar_pipeline.fiftyone_io.importing.import_images import import_images
 
     require_no_password(database, pipeline_file)
     pipeline = pipeline_named(pipeline_file, dataset) if pipeline_file else pipeline_of(dataset)
@@ -165,7 +165,7 @@ def _say_what_labels_mean(counts: ImportCounts, pipeline: PipelineConfig | None)
 
 def say_what_was_kept(counts: ImportCounts) -> None:
     """Whose work the import left as it is, and how to have it otherwise."""
-    from agar_pipeline.fiftyone_io.import_counts import KEPT, OVERWRITTEN
+    from agar_pipeline.fiftyone_io.importing.counts import KEPT, OVERWRITTEN
 
     for why, filepaths in counts.kept.items():
         _say_names(KEPT[why], filepaths)

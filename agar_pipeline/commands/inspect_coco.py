@@ -16,7 +16,7 @@ from agar_pipeline.commands.inspection_words import (
 )
 
 if TYPE_CHECKING:
-    from agar_pipeline.detection.inspection import Inspection
+    from agar_pipeline.labels.inspection import Inspection
 
 SAMPLE = 200
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -64,7 +64,7 @@ def command(
 
 def _inspect(json_path: Path, images_dir: Path, policy: tuple[str, ...], options: dict[str, Any]) -> Inspection:
     from agar_pipeline.commands.terminal import progress_bar
-    from agar_pipeline.detection.inspection import inspect_coco
+    from agar_pipeline.labels.inspection import inspect_coco
 
     with progress_bar("checking images") as progress:
         return inspect_coco(

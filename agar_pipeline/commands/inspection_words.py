@@ -11,7 +11,7 @@ from agar_pipeline.commands.terminal import echo
 
 if TYPE_CHECKING:
     from agar_pipeline.config import Action, BoxRule
-    from agar_pipeline.detection.inspection import Inspection
+    from agar_pipeline.labels.inspection import Inspection
 
 
 def parse_policy(words: tuple[str, ...]) -> dict[BoxRule, Action]:

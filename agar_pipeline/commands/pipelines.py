@@ -115,7 +115,7 @@ def write_pipeline(
     Raises:
         StorageError: somebody wrote a file of this name meanwhile; it stays.
     """
-    from agar_pipeline.compute import visible_gpus
+    from agar_pipeline.processes.machine import visible_gpus
 
     def quoted(text: str) -> str:
         return json.dumps(text, ensure_ascii=False)  # YAML reads JSON's strings

@@ -11,7 +11,7 @@ import click
 from agar_pipeline.commands.terminal import echo
 
 if TYPE_CHECKING:
-    from agar_pipeline.plan import PlannedAsset
+    from agar_pipeline.chain.plan import PlannedAsset
 
 
 @click.command("plan", epilog="Example: agar plan --json")
@@ -24,7 +24,7 @@ def command(experiment: str | None, as_json: bool) -> None:
 
     Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
     """
-    from agar_pipeline.chain import load_nodes
+    from agar_pipeline.chain.nodes import load_nodes
     from agar_pipeline.commands.planning import plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home

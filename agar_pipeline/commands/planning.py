@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from agar_pipeline.chain import Node
+from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.observation import (
+    explain_input,
+    explain_source,
+    recall_records,
+    remember_records,
+    state_of_log,
+)
+from agar_pipeline.chain.plan import PlannedAsset, Record, Seen, make_plan
 from agar_pipeline.commands.chosen_data import note_frozen_choices
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.observation import explain_input, explain_source, recall_records, remember_records, state_of_log
-from agar_pipeline.plan import PlannedAsset, Record, Seen, make_plan
-from agar_pipeline.sources import observe_source
+from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.store import Key, Store
 
 

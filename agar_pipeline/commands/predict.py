@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from agar_pipeline.detection.photos import PhotoModel
+    from agar_pipeline.detection.inference.photo_folder import PhotoModel
 
 
 @click.command("predict", epilog="Example: agar predict --checkpoint best.ckpt photos/ --out-dir counted")
@@ -29,10 +29,10 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
         raise click.UsageError("give either --checkpoint or --model")
     from agar_pipeline.commands.counting_words import open_counts, print_counts, write_counts
     from agar_pipeline.commands.terminal import progress_bar, say
-    from agar_pipeline.compute import leased_here
     from agar_pipeline.config import agar_home
-    from agar_pipeline.detection.photos import PhotoCount, count_photos, find_photos
-    from agar_pipeline.photo_tree import PassedOver
+    from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos, find_photos
+    from agar_pipeline.photos.folder_walk import PassedOver
+    from agar_pipeline.processes.machine import leased_here
 
     passed_over = PassedOver()
     paths = find_photos(images, passed_over)
@@ -68,10 +68,10 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
 def load_model(checkpoint: Path | None, onnx: Path | None, accelerator: str) -> PhotoModel:
     """A checkpoint of ours, or an exported model."""
     if checkpoint is None:
-        from agar_pipeline.detection.onnx_model import OnnxModel
+        from agar_pipeline.detection.inference.onnx_model import OnnxModel
 
         assert onnx is not None
         return OnnxModel.load(onnx)
-    from agar_pipeline.detection.predict import Predictor
+    from agar_pipeline.detection.inference.predict import Predictor
 
     return Predictor.load(checkpoint, accelerator)

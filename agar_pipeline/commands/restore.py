@@ -32,12 +32,12 @@ def command(
     """
     from agar_pipeline.commands.database_options import require_no_password
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.lineage import find_snapshot
+    from agar_pipeline.history.lineage import find_snapshot
     from agar_pipeline.store import Store
 
     require_no_password(database)
     config = load_pipeline().fiftyone_snapshot
-    from agar_pipeline.fiftyone_io.restore import restore_snapshot
+    from agar_pipeline.fiftyone_io.writing.restore import restore_snapshot
 
     database, label_field = database or config.database, label_field or config.label_field
     found = find_snapshot(Store(agar_home()), snapshot)

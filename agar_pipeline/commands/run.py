@@ -50,12 +50,12 @@ def _versions(artifact: Artifact) -> dict[str, str]:
 
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
     """Plan, then materialize what is not fresh of the chosen assets; those are returned."""
-    from agar_pipeline.chain import load_nodes
+    from agar_pipeline.chain.nodes import load_nodes
     from agar_pipeline.commands.planning import dagster_records, plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import DatasetError
-    from agar_pipeline.file_system import note
+    from agar_pipeline.files.file_system import note
     from agar_pipeline.ownership.home import open_home
     from agar_pipeline.store import Key, Store
 

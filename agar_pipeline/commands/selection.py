@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agar_pipeline.chain import Node
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.config.chosen import chosen_words
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key

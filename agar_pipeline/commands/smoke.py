@@ -8,7 +8,7 @@ import click
 
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 from agar_pipeline.commands.terminal import echo
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 
 @click.command("smoke", epilog="Example: agar smoke experiment=demo trainer.accelerator=cpu")

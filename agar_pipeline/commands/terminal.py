@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from agar_pipeline.progress import progress_bar
-from agar_pipeline.safe_text import printable
+from agar_pipeline.text.safe_text import printable
 
 __all__ = ["as_typed", "echo", "progress_bar", "say"]
 

@@ -10,7 +10,7 @@ import click
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.errors import PipelineError, StoppedError
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 
 @click.command("train", epilog="Example: agar train experiment=demo trainer.max_seconds=30")

@@ -22,7 +22,7 @@ def command(as_json: bool) -> None:
     A file of somebody's in an artifact is moved out of it, into the quarantine; nothing is deleted.
     """
     from agar_pipeline.config import agar_home
-    from agar_pipeline.disk import clear_storage_errors
+    from agar_pipeline.files.disk import clear_storage_errors
     from agar_pipeline.store import Store
     from agar_pipeline.store.upkeep import verify
 
@@ -65,7 +65,7 @@ def to_plain(verdict: Verdict) -> dict[str, Any]:
 
 def show(verdict: Verdict) -> None:
     """What is bad, artifact by artifact, and what will become of it."""
-    from agar_pipeline.disk import show_bytes
+    from agar_pipeline.files.disk import show_bytes
 
     for found in verdict.bad:
         echo(f"bad: {found.key!s:<24} {found.root}")

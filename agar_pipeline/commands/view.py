@@ -12,7 +12,7 @@ from agar_pipeline.commands.web_options import hosts_option, port_option
 
 if TYPE_CHECKING:
     from agar_pipeline.config import SnapshotConfig
-    from agar_pipeline.lineage import Record
+    from agar_pipeline.history.lineage import Record
     from agar_pipeline.store import Store
 
 
@@ -52,7 +52,7 @@ def command(
     from agar_pipeline.store import Store
 
     store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
-    from agar_pipeline.viewing import name_some, open_app, remove_runs, write_run
+    from agar_pipeline.use_cases.viewing import name_some, open_app, remove_runs, write_run
 
     if remove:
         dataset, runs = _runs_to_remove(store, source, experiment, word, all_runs)
@@ -84,7 +84,7 @@ def _runs_to_remove(
     store: Store, source: SnapshotConfig, experiment: str | None, word: str | None, all_runs: bool
 ) -> tuple[str, list[str]]:
     """The dataset, and the names of its runs that are meant; also of a run whose evaluation was cleaned away."""
-    from agar_pipeline.viewing import dataset_of, fields_of, list_runs_of
+    from agar_pipeline.use_cases.viewing import dataset_of, fields_of, list_runs_of
 
     if not experiment:
         there = list_runs_of(source.dataset, source.database, store.home)
@@ -102,7 +102,7 @@ def _runs_to_remove(
 def _find(store: Store, word: str | None) -> Record:
     from agar_pipeline.commands.experiment import current_evaluation
     from agar_pipeline.errors import ArtifactError
-    from agar_pipeline.run_comparison import find_evaluation, list_evaluations
+    from agar_pipeline.history.run_comparison import find_evaluation, list_evaluations
 
     if word is None:
         current = [row["experiment"] for row in list_evaluations(store) if row["latest"]]

@@ -21,10 +21,6 @@ from agar_pipeline.config.class_map import (
     spelling_of,
     tell_alike,
 )
-from agar_pipeline.config.compose import (
-    load_experiment,
-    load_pipeline,
-)
 from agar_pipeline.config.detectors import (
     DETECTORS,
     find_unknown_name,
@@ -46,6 +42,10 @@ from agar_pipeline.config.experiment import (
     TrainingConfig,
 )
 from agar_pipeline.config.file_content import hash_content
+from agar_pipeline.config.loading import (
+    load_experiment,
+    load_pipeline,
+)
 from agar_pipeline.config.pipeline import (
     AutoRefresh,
     BboxReportConfig,

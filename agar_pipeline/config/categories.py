@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from agar_pipeline.coco_ids import Ids, without_root
 from agar_pipeline.config.class_map import is_blank
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.text_files import read_json
+from agar_pipeline.text.ids import Ids, without_root
+from agar_pipeline.text.text_files import read_json
 
 
 def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:

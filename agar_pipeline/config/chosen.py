@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from agar_pipeline.config.compose import load_pipeline
+from agar_pipeline.config.loading import load_pipeline
 from agar_pipeline.config.places import pipeline_name
 from agar_pipeline.config.words import names_in
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 
 def chosen_words() -> str:

@@ -1,22 +1,18 @@
-"""Config files composed by Hydra, here and nowhere else. No value is ever imported, called or instantiated."""
+"""Config files composed by Hydra, here and nowhere else. No value is ever imported, called or instantiated.
+
+Here: files and overrides to plain values. Not here: what the values mean (`loading`).
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.config.composed import recall, remember
-from agar_pipeline.config.experiment import ExperimentConfig
-from agar_pipeline.config.pipeline import PipelineConfig
-from agar_pipeline.config.places import configs_dir, pipeline_name
-from agar_pipeline.config.plain import from_plain
-from agar_pipeline.config.snapshot import CocoSnapshotConfig
-from agar_pipeline.config.words import check_word, is_sweep, require_choice
+from agar_pipeline.config.places import configs_dir
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.secrets import has_secret
+from agar_pipeline.text.secrets import has_secret
 
 if TYPE_CHECKING:
     from yaml import MarkedYAMLError
@@ -25,49 +21,19 @@ _TOLD_APART = 4096
 """Bytes of a file's beginning, more than most configs have."""
 
 
-def load_pipeline(name: str | None = None) -> PipelineConfig:
-    """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
-    said_by = "AGAR_PIPELINE" if not name and os.environ.get("AGAR_PIPELINE") else ""
-    name = name or pipeline_name()
-    require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file", said_by)
-    where = f"configs/pipeline/{name}.yaml"
-    plain = _compose(f"pipeline/{name}", []).get("pipeline")
-    if not isinstance(plain, Mapping):
-        raise ConfigError(f"{where} holds no settings: `snapshot:` and `class_map:` at least, see configs/pipeline/")
-    snapshot = plain.get("snapshot")
-    if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
-        files = from_plain(CocoSnapshotConfig, snapshot, where=f"{where}: snapshot").file_paths()
-        plain = {**plain, "class_map": class_map_of_files(files.values())}
-    pipeline = from_plain(PipelineConfig, {"name": name, **plain}, where=where)
-    if not pipeline.class_map:
-        raise ConfigError(f"{where}: class_map is empty: give each class a number, `class_map: {{S.aureus: 1}}`")
-    return pipeline
-
-
-def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "") -> ExperimentConfig:
-    """Compose and check an experiment.
-
-    Args:
-        name: A file of `configs/experiment/`.
-        overrides: Hydra's `key=value`, applied last.
-        said_by: Where the name comes from, if nobody typed it.
+def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """A config with all its defaults, as plain values; remembered, for Hydra takes half a second.
 
     Raises:
-        ConfigError: the experiment does not exist, or a key or value is wrong.
+        ConfigError: a file is no YAML, an override fits no key, or a value is a password.
     """
-    require_choice("experiment", name, said_by=said_by)
-    for word in overrides:
-        check_word(word)
-        if is_sweep(word):
-            raise ConfigError(f"{word} lists several values: train each of them with `agar train -m`")
-    plain = _compose("config", [f"experiment={name}", *_forced(overrides)])
-
-    def source_of(path: str) -> str:
-        from agar_pipeline.config.provenance import find_source
-
-        return find_source(path, name, overrides)
-
-    return from_plain(ExperimentConfig, {"name": name, **plain}, f"experiment {name}", source_of)
+    overrides = _force(overrides)
+    plain = recall(config_name, overrides)
+    if plain is None:
+        plain = _compose_anew(config_name, overrides)
+        _refuse_secrets(plain, f"configs/{config_name}.yaml")
+        remember(config_name, overrides, plain)
+    return plain
 
 
 def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
@@ -77,23 +43,14 @@ def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_dir())):
-        composed = compose("config", [f"experiment={name}", *_forced(overrides)], return_hydra_config=True)
+        composed = compose("config", [f"experiment={name}", *_force(overrides)], return_hydra_config=True)
     choices = {str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items()}
     return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
 
 
-def _forced(overrides: Sequence[str]) -> list[str]:
+def _force(overrides: Sequence[str]) -> list[str]:
     """`++`: a key that no file sets may be set all the same; the dataclasses know which keys there are."""
     return [f"++{word}" if "." in word.partition("=")[0] and word[0] not in "+~" else word for word in overrides]
-
-
-def _compose(config_name: str, overrides: list[str]) -> dict[str, Any]:
-    plain = recall(config_name, overrides)
-    if plain is None:
-        plain = _compose_anew(config_name, overrides)
-        _refuse_secrets(plain, f"configs/{config_name}.yaml")
-        remember(config_name, overrides, plain)
-    return plain
 
 
 def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
@@ -131,7 +88,7 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from yaml import MarkedYAMLError
 
-    from agar_pipeline.yaml_words import explain_yaml
+    from agar_pipeline.text.yaml_faults import explain_yaml
 
     GlobalHydra.instance().clear()
     try:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.safe_text import as_command
+from agar_pipeline.text.safe_text import as_command
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 HOME_LINK = CHECKOUT / ".agar"
 """A link to the home, so that its files have short names; in older checkouts the home itself."""
 HOME_MARKER = "agar-home.json"
 """The file in a home that says it is one; `ownership.home` writes it."""
+
+
+OURS = ".agar-"
+"""What the names of files and folders begin with that are only for our own use, in whatever folder they lie."""
+
+
+def is_for_our_own_use(path: str | PurePath) -> bool:
+    """Whether a relative path leads to a list of ours, or into a draft folder: no photo or label of anybody's."""
+    return any(part.startswith(OURS) for part in PurePath(path).parts)
 
 
 def expanded(named: str | Path) -> Path:

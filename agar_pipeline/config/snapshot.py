@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from agar_pipeline.config.places import configs_dir, expanded
 from agar_pipeline.config.plain import STRICT
 from agar_pipeline.config.split import Part
-from agar_pipeline.secrets import mask
+from agar_pipeline.text.secrets import mask
 
 ExifPolicy = Literal["displayed", "stored", "refuse"]
 

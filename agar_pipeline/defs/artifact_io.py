@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from agar_pipeline.chain import Node
-from agar_pipeline.current import Current
+from agar_pipeline.chain.current import Current
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.store import Key, Store

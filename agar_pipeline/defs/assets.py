@@ -7,8 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from agar_pipeline.building import build_node, build_snapshot
-from agar_pipeline.chain import Node
+from agar_pipeline.chain.build import build_node, build_snapshot
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.config import configs_dir, pipeline_name
 from agar_pipeline.defs.artifact_io import note_built, open_inputs, to_asset_key
 from agar_pipeline.defs.metadata import changes_since, describe
@@ -16,8 +16,8 @@ from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.source import observe
 from agar_pipeline.defs.tables import balance_of_parts
-from agar_pipeline.safe_text import printable
 from agar_pipeline.store import Built, Key, Store
+from agar_pipeline.text.safe_text import printable
 
 DATA_GROUP = "data"
 PROGRESS_TAG = "agar/progress"

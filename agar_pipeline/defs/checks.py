@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import dagster as dg
 
 from agar_pipeline.artifacts import BboxReport, Split
-from agar_pipeline.chain import Node
+from agar_pipeline.artifacts.refusals import refusal_of_boxes, refusal_of_split
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.defs.artifact_io import open_current
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 from agar_pipeline.store import Key, Store
-from agar_pipeline.verdicts import refusal_of_boxes, refusal_of_split
 
 
 def data_checks(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetChecksDefinition]:

@@ -6,7 +6,7 @@ import time
 
 import dagster as dg
 
-from agar_pipeline.safe_text import printable
+from agar_pipeline.text.safe_text import printable
 
 _SHOWN = {"STEP_START": "started", "STEP_SUCCESS": "done", "STEP_SKIPPED": "skipped"}
 

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Connection, Engine
 from agar_pipeline.config.places import HOME_MARKER, agar_home, dagster_postgres_url
 from agar_pipeline.defs.plain_name import plainly_named
 from agar_pipeline.errors import ConfigError, StorageError
-from agar_pipeline.file_system import doubt, leave_wal, note
+from agar_pipeline.files.file_system import doubt, leave_wal, note
 from agar_pipeline.ownership.home import open_home
 
 POSTGRES = {"postgres": {"postgres_url": {"env": "AGAR_DAGSTER_POSTGRES_URL"}}}

@@ -10,12 +10,12 @@ import dagster as dg
 import yaml
 from filelock import FileLock
 
+from agar_pipeline.chain.plan import Record
 from agar_pipeline.config import agar_home, dagster_postgres_url, max_runs
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.home_storage import POSTGRES, dagster_folder, is_in_postgres
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.errors import ConfigError, MissingPackageError
-from agar_pipeline.plan import Record
 from agar_pipeline.store import Key
 
 _INPUT_PREFIX = "dagster/input_data_version/"

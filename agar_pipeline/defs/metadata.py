@@ -21,9 +21,9 @@ from agar_pipeline.artifacts import (
     Split,
     TrainingRun,
 )
+from agar_pipeline.chain.observation import explain_change
 from agar_pipeline.defs.artifact_io import PATH_METADATA
 from agar_pipeline.defs.tables import class_balance, digits, findings_per_rule, read_columns, table
-from agar_pipeline.observation import explain_change
 from agar_pipeline.store import Built
 
 

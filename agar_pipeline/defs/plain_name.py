@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from agar_pipeline.private_files import private_folder
+from agar_pipeline.files.private_files import private_folder
 
 _READ_OTHERWISE = frozenset("*?[]%#")
 """By glob, or in an address."""

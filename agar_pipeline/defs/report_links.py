@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.artifacts import Artifact
-from agar_pipeline.disk import link_or_copy
+from agar_pipeline.files.disk import link_or_copy
 
 FOLDER = "reports"
 PAGE = "report"

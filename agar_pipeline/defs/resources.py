@@ -7,10 +7,10 @@ from typing import Any, cast, get_args
 import dagster as dg
 from pydantic import Field
 
-from agar_pipeline.chain import Node
-from agar_pipeline.compute import require_devices
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.config import Launcher, TrainerConfig, from_plain, to_plain
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.processes.machine import require_devices
 from agar_pipeline.store import Key
 
 COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "launcher", "precision", "socket_ifname")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.chain.observation import explain_source
+from agar_pipeline.chain.plan import PlannedAsset, Seen, make_plan
 from agar_pipeline.config import AutoRefresh, SnapshotSource, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.home_storage import require_one_home
@@ -17,9 +19,7 @@ from agar_pipeline.defs.jobs import gpu_tags
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.defs.source import record_observation
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.observation import explain_source
-from agar_pipeline.plan import PlannedAsset, Seen, make_plan
-from agar_pipeline.sources import hold_source, observe_source
+from agar_pipeline.snapshots.sources import hold_source, observe_source
 from agar_pipeline.store import Key, Store
 
 IN_FLIGHT = [

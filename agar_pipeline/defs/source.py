@@ -4,11 +4,11 @@ import warnings
 
 import dagster as dg
 
-from agar_pipeline.chain import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, Node
 from agar_pipeline.config import agar_home, to_plain
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
-from agar_pipeline.sources import Observation, observe_source
+from agar_pipeline.snapshots.sources import Observation, observe_source
 
 
 def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:

@@ -19,7 +19,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from agar_pipeline.config import CHECKOUT, agar_home, pipeline_name
 from agar_pipeline.defs.instance import open_instance
 from agar_pipeline.errors import ServerError
-from agar_pipeline.launch import Companion, companion
+from agar_pipeline.processes.launch import Companion, companion
 from agar_pipeline.web import AccessRules, Address, listen, published, serve
 
 _USUAL_PORT = 3000

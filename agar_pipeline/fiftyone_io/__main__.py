@@ -1,4 +1,4 @@
-"""The child process in which FiftyOne is imported: one request, one reply (see `agar_pipeline.child`)."""
+"""The child process in which FiftyOne is imported: one request, one reply (see `agar_pipeline.processes.child`)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.child import child_main
 from agar_pipeline.config import SnapshotConfig, from_plain
-from agar_pipeline.fiftyone_io.run_names import RunFields
-from agar_pipeline.fiftyone_io.source import IMPORT_FIELD
+from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
+from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.processes.child import child_main
 
 Log = Callable[[str], None]
 
@@ -21,13 +21,13 @@ def main(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _resolve(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.resolve import resolve
+    from agar_pipeline.fiftyone_io.reading.resolve import resolve
 
     return asdict(resolve(_config(request), request["uri"]))
 
 
 def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone, migrate
+    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone, migrate
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True, may_migrate=True)
     migrate(fiftyone, request["dataset"])
@@ -35,8 +35,8 @@ def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.prepared import prepare_dataset
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
     label_field = request.get("label_field", IMPORT_FIELD)
@@ -45,10 +45,10 @@ def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.annotated import ImportSource
-    from agar_pipeline.fiftyone_io.import_images import import_at, progress_line
-    from agar_pipeline.fiftyone_io.prepared import prepare_dataset
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
+    from agar_pipeline.fiftyone_io.importing.import_images import import_at, progress_line
+    from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
 
@@ -64,7 +64,7 @@ def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.run_fields import declare
+    from agar_pipeline.fiftyone_io.writing.run_fields import declare
 
     fields = RunFields(request["run"])
     declare(_writable(request), request["dataset"], fields, request["about"], request["worst"])
@@ -72,15 +72,15 @@ def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.run_fields import remove
+    from agar_pipeline.fiftyone_io.writing.run_fields import remove
 
     remove(_writable(request), request["dataset"], request["runs"])
     return {}
 
 
 def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.app import open_app, prepare_server
-    from agar_pipeline.fiftyone_io.run_fields import load_dataset
+    from agar_pipeline.fiftyone_io.writing.app import open_app, prepare_server
+    from agar_pipeline.fiftyone_io.writing.run_fields import load_dataset
 
     prepare_server()
     fiftyone = _writable(request)
@@ -91,7 +91,7 @@ def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _writable(request: dict[str, Any]) -> Any:
-    from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     return import_fiftyone(request["uri"], request["dataset"], may_write=True)
 

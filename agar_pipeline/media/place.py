@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from agar_pipeline.detection.image_paths import safe_image_path, unsafe_name
-from agar_pipeline.disk import link_or_copy
+from agar_pipeline.cluster.partitions import open_pool
 from agar_pipeline.errors import DatasetError, ImageFileError
+from agar_pipeline.files.disk import link_or_copy
 from agar_pipeline.media.earlier import KnownFile, Origin
+from agar_pipeline.media.free_space import forecast_bytes, require_room
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
-from agar_pipeline.media.room import forecast_bytes, require_room
 from agar_pipeline.media.shrink import shrink
-from agar_pipeline.partitions import open_pool
+from agar_pipeline.photos.image_paths import safe_image_path, unsafe_name
 from agar_pipeline.progress import Progress
 
 _PROBES = 8

@@ -12,9 +12,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from agar_pipeline.detection.images import decode, image_errors, open_checked, orient
-from agar_pipeline.detection.orientation import QUARTER_TURNS, displayed_wh, left_to_turn
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photos.decoding import decode, image_errors, open_checked, orient
+from agar_pipeline.photos.exif_orientation import QUARTER_TURNS, displayed_wh, left_to_turn
 
 QUALITY = 95
 SUBSAMPLING = "444"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.made import MadeList
-from agar_pipeline.photo_files import is_photo
+from agar_pipeline.photos.formats import is_photo
 
 _SHOWN = 3
 

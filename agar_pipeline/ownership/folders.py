@@ -14,13 +14,13 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from agar_pipeline.config.places import agar_home
-from agar_pipeline.disk import clear_storage_errors
+from agar_pipeline.config.places import OURS, agar_home
 from agar_pipeline.errors import StorageError
+from agar_pipeline.files.disk import clear_storage_errors
 from agar_pipeline.ownership.draft import Draft
-from agar_pipeline.ownership.made import OURS, MadeFile, MadeList, folders_of, is_part_of_list
+from agar_pipeline.ownership.made import MadeFile, MadeList, folders_of, is_part_of_list
 from agar_pipeline.ownership.originals import Originals
-from agar_pipeline.photo_files import is_photo
+from agar_pipeline.photos.formats import is_photo
 
 _SHOWN = 3
 _DRAFT = f"{OURS}draft-"

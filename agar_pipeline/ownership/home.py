@@ -16,9 +16,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from agar_pipeline import disk
 from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, agar_home, default_home
 from agar_pipeline.errors import StorageError
+from agar_pipeline.files import disk
 from agar_pipeline.ownership.home_place import warn_of_place
 
 FORMAT = 1

@@ -13,18 +13,17 @@ import stat
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
 
-from agar_pipeline.disk import sync
+from agar_pipeline.config.places import OURS
 from agar_pipeline.errors import StorageError
+from agar_pipeline.files.disk import sync
 from agar_pipeline.ownership.originals import is_another_name
-from agar_pipeline.photo_files import is_photo
+from agar_pipeline.photos.formats import is_photo
 
-OURS = ".agar-"
-"""What the names of files and folders begin with that are only for our own use."""
 LIST = f"{OURS}made.json"
 _PART = f"{LIST}.part"
 _START = b'{"made_by":"agar_pipeline",'
@@ -152,11 +151,6 @@ def made_below(root: Path, by: str) -> set[Path]:
         own = [name for name, files in made.files.items() if any(file.by == by for file in files)]
         found |= {listed.parent / name for name in own if made.is_ours(listed.parent, name)}
     return found
-
-
-def is_for_our_own_use(path: str | PurePath) -> bool:
-    """Whether a relative path leads to a list of ours, or into a draft folder: no photo or label of anybody's."""
-    return any(part.startswith(OURS) for part in PurePath(path).parts)
 
 
 def is_part_of_list(path: Path) -> bool:

@@ -9,10 +9,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agar_pipeline.disk import NO_LINKS
+from agar_pipeline.config.places import OURS
 from agar_pipeline.errors import StorageError
+from agar_pipeline.files.disk import NO_LINKS
 from agar_pipeline.ownership.folders import OwnFolder
-from agar_pipeline.ownership.made import OURS
 from agar_pipeline.ownership.originals import Originals
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-from agar_pipeline import disk
 from agar_pipeline.config import HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
-from agar_pipeline.file_system import doubt, mounted, require_locks
+from agar_pipeline.files import disk
+from agar_pipeline.files.file_system import doubt, mounted, require_locks
 from agar_pipeline.ownership.home import open_home, scratch_folder
 from agar_pipeline.ownership.home_place import tree_around
 from agar_pipeline.preflight.check import Check

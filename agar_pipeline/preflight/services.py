@@ -15,9 +15,9 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
     fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"
     try:
-        from agar_pipeline.fiftyone_io.database import connect, open_database, show_address
-        from agar_pipeline.fiftyone_io.revision import read_revisions, require_usable
-        from agar_pipeline.fiftyone_io.settings import database_name
+        from agar_pipeline.fiftyone_io.database.connection import connect, open_database, show_address
+        from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
+        from agar_pipeline.fiftyone_io.database.settings import database_name
 
         with open_database(config.database, home) as uri, connect(uri) as client:
             version = client.server_info()["version"]

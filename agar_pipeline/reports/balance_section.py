@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agar_pipeline.detection.part_balance import PartDrift
+from agar_pipeline.labels.part_balance import PartDrift
 from agar_pipeline.reports.render import number, percent, whole
 
 MANY_CLASSES = 40

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import rules_allowing
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.file_checks import FILE_RULES
-from agar_pipeline.detection.part_balance import measure_balance, sides_px
+from agar_pipeline.labels.file_checks import FILE_RULES
+from agar_pipeline.labels.part_balance import measure_balance, sides_px
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.balance_section import describe_balance
 from agar_pipeline.reports.health_words import describe_health

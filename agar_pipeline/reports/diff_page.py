@@ -1,6 +1,6 @@
 """The page of a diff: what differs between two snapshots, seen on the photos.
 
-Here: choosing and wording. Not here: comparing (`agar_pipeline.snapshot_diff`).
+Here: choosing and wording. Not here: comparing (`agar_pipeline.snapshots.diff`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.photo_changes import PHOTO_WORDS
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
 from agar_pipeline.reports.render import plural, whole, write_page
-from agar_pipeline.snapshot_diff import BOX, Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
+from agar_pipeline.snapshots.diff import BOX, Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
+from agar_pipeline.snapshots.photo_changes import PHOTO_WORDS
 
 PICTURES = 24
 LISTED = 500

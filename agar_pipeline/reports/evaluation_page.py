@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.detection.scoring import Scored
 from agar_pipeline.reports import evaluation_plots, plots
+from agar_pipeline.reports.literature import PUBLISHED, compare_protocol
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
 from agar_pipeline.reports.plate_counts import PlateCount, choose_plates, count_plates
 from agar_pipeline.reports.plate_pictures import draw_plate, row_of_plates
-from agar_pipeline.reports.published import PUBLISHED, compare_protocol
 from agar_pipeline.reports.render import is_null, number, percent, plural, signed, write_page
+from agar_pipeline.scoring.score import Scored
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
 PLATES_IN_A_ROW = 4

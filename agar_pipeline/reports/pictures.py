@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from agar_pipeline.detection.orientation import displayed_wh
-from agar_pipeline.detection.pixels import upright
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.photo_files import open_image
+from agar_pipeline.photos.exif_orientation import displayed_wh
+from agar_pipeline.photos.formats import open_image
+from agar_pipeline.photos.pixels import upright
 
 Kind = Literal[
     "truth", "prediction", "context", "finding", "wrong", "wrong_class", "poor_box", "merged", "duplicate", "ignored"

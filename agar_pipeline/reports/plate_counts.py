@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agar_pipeline.detection.matching import ANNOTATION_KINDS, DETECTION_KINDS, rows_by_image
-from agar_pipeline.detection.scoring import Scored
+from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, rows_by_image
+from agar_pipeline.scoring.score import Scored
 
 
 @dataclass(frozen=True)

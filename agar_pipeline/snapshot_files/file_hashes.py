@@ -22,10 +22,10 @@ from types import TracebackType
 
 import numpy as np
 
-from agar_pipeline.file_system import connect_sqlite, sqlite_trouble
+from agar_pipeline.cluster.partitions import open_pool
+from agar_pipeline.files.file_system import connect_sqlite, sqlite_trouble
 from agar_pipeline.ownership.home import open_home
-from agar_pipeline.partitions import open_pool
-from agar_pipeline.photo_files import lacks_plugin, open_image
+from agar_pipeline.photos.formats import lacks_plugin, open_image
 
 _WHOLE_BYTES = 64_000_000
 _SETTLED_NS = 1_000_000_000
@@ -220,7 +220,7 @@ def measure_photo(source: str | io.BytesIO) -> tuple[int, int, int]:
     """Displayed width and height, and the orientation; 0, 0, 1 where it is no image."""
     from PIL import Image
 
-    from agar_pipeline.detection.orientation import displayed_wh, read_orientation
+    from agar_pipeline.photos.exif_orientation import displayed_wh, read_orientation
 
     try:
         with warnings.catch_warnings(), open_image(source) as image:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
+from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.config import ExifPolicy
-from agar_pipeline.detection.boxes import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.snapshot_files.columns import Columns
+from agar_pipeline.snapshot_files.batches import Columns
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
 
 _SHOWN = 3

@@ -14,7 +14,7 @@ import pandas as pd
 from agar_pipeline.config import Part, SplitConfig, hash_list
 from agar_pipeline.errors import ConfigError, DatasetError
 from agar_pipeline.splitting.stratify import is_missing
-from agar_pipeline.text_files import TextFileError, read_lines
+from agar_pipeline.text.text_files import TextFileError, read_lines
 
 SHOWN = 3
 

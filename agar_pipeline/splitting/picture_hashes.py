@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from agar_pipeline.file_system import connect_sqlite, sqlite_trouble
+from agar_pipeline.cluster.partitions import open_pool
+from agar_pipeline.files.file_system import connect_sqlite, sqlite_trouble
 from agar_pipeline.ownership.home import open_home
-from agar_pipeline.partitions import open_pool
-from agar_pipeline.photo_files import open_image
+from agar_pipeline.photos.formats import open_image
 
 HASH_SIDE = 16
 """256 bits. Plates look alike (a round dish on a dark ground): of 64 bits most would describe the dish."""
@@ -125,7 +125,7 @@ def look_at(path: Path, side_px: int):  # type: ignore[no-untyped-def]  # PIL is
     """The photo in gray, upright, no smaller than `side_px` if it is larger; None where it cannot be decoded."""
     from PIL import Image
 
-    from agar_pipeline.detection.pixels import upright
+    from agar_pipeline.photos.pixels import upright
 
     try:
         with warnings.catch_warnings(), open_image(path) as image:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.compute import uses_gpus
+from agar_pipeline.artifacts.manifest import MACHINE
 from agar_pipeline.config import ModelConfig, hash_content, weights_file
-from agar_pipeline.published import MACHINE
+from agar_pipeline.processes.machine import uses_gpus
 
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import ARTIFACTS
-from agar_pipeline.child import child_main
+from agar_pipeline.cluster.partitions import launched_by
 from agar_pipeline.config import from_plain
-from agar_pipeline.partitions import launched_by
+from agar_pipeline.processes.child import child_main
 from agar_pipeline.steps import STEPS
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import orjson
 
 from agar_pipeline.artifacts import PICTURES, CocoCache
+from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import BboxReportConfig
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.findings import find_all, judge
-from agar_pipeline.detection.part_balance import measure_balance
+from agar_pipeline.labels.findings import find_all, judge
+from agar_pipeline.labels.part_balance import measure_balance
 
 
 def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache) -> None:

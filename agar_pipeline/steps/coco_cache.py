@@ -21,18 +21,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agar_pipeline.artifacts import Snapshot, Split
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.writer import coco_writer, concat_images
 from agar_pipeline.config import CocoCacheConfig, LabelMatch, agar_home
-from agar_pipeline.detection.box_policy import mend_part
-from agar_pipeline.detection.box_rules import concat_findings
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.coco_writer import coco_writer, concat_images
-from agar_pipeline.detection.file_checks import check_files
-from agar_pipeline.detection.file_memory import FactsMemory
-from agar_pipeline.detection.image_rules import UNLABELLED_WORDS, find_image_findings
+from agar_pipeline.labels.box_rules import concat_findings
+from agar_pipeline.labels.file_checks import check_files
+from agar_pipeline.labels.file_memory import FactsMemory
+from agar_pipeline.labels.image_rules import UNLABELLED_WORDS, find_image_findings
+from agar_pipeline.labels.mending import mend_part
+from agar_pipeline.media.cache_photos import scale_columns, take_photos
 from agar_pipeline.media.earlier import IMAGES
-from agar_pipeline.media.own import scale_columns, take_photos
 from agar_pipeline.snapshot_files.blocks import read_blocks
-from agar_pipeline.snapshot_files.tables import read_images, read_labels
+from agar_pipeline.snapshot_files.parquet_tables import read_images, read_labels
 
 UNKNOWN_CATEGORY_ID = 0
 NO_PART = "no part"

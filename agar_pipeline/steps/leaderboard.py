@@ -80,9 +80,9 @@ def differences(
     table: pd.DataFrame, coco_cache: CocoCache, evaluations: Mapping[str, Evaluation]
 ) -> dict[str, dict[str, float]]:
     """Map of each experiment minus the leader's, with its interval over resampled plates; on the same part only."""
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.detections import read_detections
-    from agar_pipeline.detection.uncertainty import compare_models
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.coco.detections import read_detections
+    from agar_pipeline.scoring.uncertainty import compare_models
 
     scored = table[table["map"].notna()]
     if len(scored) < 2:

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts import BboxReport, CocoCache
+from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.step_code.machine import record_machine
-from agar_pipeline.verdicts import refusal_of_boxes, require
 
 if TYPE_CHECKING:
-    from agar_pipeline.detection.coco import CocoColumns
-    from agar_pipeline.detection.detections import Detections
-    from agar_pipeline.detection.predict import Predictor
-    from agar_pipeline.detection.training import TrainingOutcome
+    from agar_pipeline.coco.columns import CocoColumns
+    from agar_pipeline.coco.detections import Detections
+    from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.detection.training.train import TrainingOutcome
 
 SMOKE_VAL_IMAGES = 4
 COMPARED_BOXES = 20
@@ -41,11 +41,11 @@ def build(
         PipelineError: whatever stops a training.
     """
     require(refusal_of_boxes(bbox_report))
-    from agar_pipeline.detection import ranks
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.determinism import determinism
-    from agar_pipeline.detection.fitting import fit_config
-    from agar_pipeline.detection.training import train
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.detection.fitting.model_fitting import fit_config
+    from agar_pipeline.detection.models import ranks
+    from agar_pipeline.detection.training.determinism import determinism
+    from agar_pipeline.detection.training.train import train
 
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
     config = fit_config(config, train_columns)
@@ -80,7 +80,7 @@ def _fullest_images(columns: CocoColumns, count: int) -> CocoColumns:
 def _most_boxes(coco_cache: CocoCache) -> int:
     import numpy as np
 
-    from agar_pipeline.detection.coco import read_coco
+    from agar_pipeline.coco.columns import read_coco
 
     parts = [read_coco(coco_cache.json_path(part)).rows_of_images()[1] for part in ("train", "val")]
     return int(max(np.diff(starts).max(initial=1) for starts in parts))
@@ -91,8 +91,8 @@ def _check_round_trip(
 ) -> tuple[dict[str, Any], float]:
     """Metrics of the model as loaded from its checkpoint, which must see what it saw before it was saved; and how many
     seconds one look at the images took."""
-    from agar_pipeline.detection.metrics import coco_metrics
-    from agar_pipeline.detection.predict import Predictor
+    from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.scoring.average_precision import coco_metrics
 
     detector = outcome.detector.to(outcome.accelerator)  # Lightning's teardown leaves it on the CPU
     before = Predictor(detector, outcome.last, outcome.accelerator, outcome.precision)
@@ -210,10 +210,16 @@ def _measure_steps(
     images_dir: Path,
     val_s: float,
 ) -> dict[str, Any]:
-    from agar_pipeline.detection.dataset import count_cores, count_items
-    from agar_pipeline.detection.profile import profile_steps
-    from agar_pipeline.detection.sampling import count_batches
-    from agar_pipeline.detection.verdict import draw_parts, forecast, reckon_step_s, say_forecast, say_verdict
+    from agar_pipeline.detection.loading.dataset import count_cores, count_items
+    from agar_pipeline.detection.loading.sampling import count_batches
+    from agar_pipeline.detection.training.bottleneck import (
+        draw_parts,
+        forecast,
+        reckon_step_s,
+        say_forecast,
+        say_verdict,
+    )
+    from agar_pipeline.detection.training.profile import profile_steps
 
     world, place = outcome.world, (outcome.accelerator, outcome.precision)
     measured = profile_steps(config, outcome.spec, train_columns, images_dir, *place, world.size)

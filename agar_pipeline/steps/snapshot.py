@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.config import SnapshotSource, agar_home
-from agar_pipeline.sources import read_source
+from agar_pipeline.snapshots.sources import read_source
 
 
 def build(

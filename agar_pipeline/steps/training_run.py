@@ -33,13 +33,13 @@ def build(
     """
     if not smoke_run.smoke()["ok"]:
         raise TrainingError(f"the smoke run in {smoke_run.root} did not pass: materialize it again")
-    from agar_pipeline.detection.coco import read_coco
-    from agar_pipeline.detection.data_choice import typical_side
-    from agar_pipeline.detection.fitting import fit_config
-    from agar_pipeline.detection.resume import ResumePoints
-    from agar_pipeline.detection.training import train
-    from agar_pipeline.detection.usefulness import Lesson
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.detection.fitting.data_choice import typical_side
+    from agar_pipeline.detection.fitting.model_fitting import fit_config
+    from agar_pipeline.detection.training.resume import ResumePoints
+    from agar_pipeline.detection.training.train import train
     from agar_pipeline.reports.training_plots import draw_curves
+    from agar_pipeline.scoring.usefulness import Lesson
 
     points = None if work_dir is None else ResumePoints(work_dir, identify(config, coco_cache))
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agar_pipeline import disk
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.files import disk
 from agar_pipeline.ownership.home import is_stray, require_own, sweep_scratch
 from agar_pipeline.store.content import foreign_files
 from agar_pipeline.store.folders import Store
@@ -61,7 +61,7 @@ def find_droppable(store: Store, *, snapshots: bool = False, named: Sequence[str
     Raises:
         ArtifactError: a name is that of nothing that may go.
     """
-    kept, guarded = find_kept(store), find_guarded(store)
+    kept, guarded = find_kept(store), find_guarded(store.home)
     old = [(key, root) for key in store.assets() for root in store.roots(key) if root not in kept]
     aside, columns = (_entries(store.home / name) for name in ("quarantine", "columns"))
     chosen = _named(named, [root for _, root in old] + aside)

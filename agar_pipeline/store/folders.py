@@ -8,21 +8,32 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
 from agar_pipeline.config.places import store_url
-from agar_pipeline.errors import ArtifactError, SharedStoreError, StorageError
+from agar_pipeline.errors import ArtifactError, SharedStoreError
+from agar_pipeline.files import disk
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.store import sharing
 from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
-from agar_pipeline.store.key import Built, Key, Log, Write, folders_in, use_lock, writer_lock
+from agar_pipeline.store.drafts import explain_need, open_draft, publish_draft
+from agar_pipeline.store.key import (
+    Built,
+    Key,
+    Log,
+    Write,
+    artifacts_in,
+    folder_of,
+    folders_in,
+    latest_of,
+    use_lock,
+    writer_lock,
+)
 from agar_pipeline.store.quarantine import set_foreign_aside
 from agar_pipeline.store.shared import SharedStore
 
@@ -32,17 +43,16 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.artifacts = home / "artifacts"
+        self.artifacts = artifacts_in(home)
         url = store_url()
         self.shared = SharedStore(url) if url else None
 
     def folder(self, key: Key) -> Path:
-        return self.artifacts.joinpath(*key.parts)
+        return folder_of(self.home, key)
 
     def latest(self, key: Key) -> Path | None:
         """The folder that `latest` points to, or None; not verified."""
-        link = self.folder(key) / "latest"
-        return link.resolve() if link.exists() else None
+        return latest_of(self.home, key)
 
     def find_latest(self, key: Key) -> Path | None:
         """As `latest`; where this home has none, the one of the shared store is fetched.
@@ -74,7 +84,7 @@ class Store:
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             with disk.locked(writer_lock(root)):
-                if not root.exists() and not sharing.fetch(self, key, root):
+                if not root.exists() and not sharing.fetch(self.home, self.shared, key, root):
                     return None
                 if repoint:
                     self._repoint(key, name)
@@ -132,7 +142,7 @@ class Store:
         name = fingerprint(key.asset, made_by.code_version, config, reads)
         root = self.folder(key) / name
         with contextlib.ExitStack() as stack:
-            stack.enter_context(disk.clear_storage_errors(self.folder(key), lambda: self._explain_need(key, 0)))
+            stack.enter_context(disk.clear_storage_errors(self.folder(key), lambda: explain_need(self.home, key, 0)))
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             self.sweep()
@@ -143,18 +153,18 @@ class Store:
             faults = find_faults(root) if root.exists() else ["not built yet"]
             if faults and root.exists():
                 faults = self._put_right(key, root, faults, log)
-            came = sharing.bring(self, key, root, log) if faults else sharing.Came(False)
-            if faults and not came.fetched:
+            outcome = sharing.bring(self.home, self.shared, key, root, log) if faults else sharing.FetchOutcome(False)
+            if faults and not outcome.fetched:
                 self._publish(key, root, config, inputs, write, made_by)
             if repoint:
                 self._repoint(key, name)
-            sharing.share(self, key, root, log, replace=came.damaged, repoint=repoint)
-        why = "nothing changed" if not faults else f"fetched from {self.shared}" if came.fetched else faults[0]
-        return Built(key.kind.open(root), cached=not faults or came.fetched, why=why)
+            sharing.share(self.shared, key, root, log, replace=outcome.damaged, repoint=repoint)
+        why = "nothing changed" if not faults else f"fetched from {self.shared}" if outcome.fetched else faults[0]
+        return Built(key.kind.open(root), cached=not faults or outcome.fetched, why=why)
 
     def _put_right(self, key: Key, root: Path, faults: list[str], log: Log) -> list[str]:
         """Free the name of a damaged artifact; one that only holds what somebody put there is whole without it."""
-        aside = set_foreign_aside(self, root)
+        aside = set_foreign_aside(self.home, root)
         if aside is None:
             log(f"{key}: {faults[0]}; set aside, building again")
             self.quarantine(root)
@@ -181,7 +191,7 @@ class Store:
         write: Write,
         made_by: MadeBy,
     ) -> None:
-        with self.draft(key, root) as draft:
+        with open_draft(self.home, key, root) as draft:
             started = time.monotonic()
             known = write(draft)
             missing = [name for name in key.kind.files if not (draft / name).is_file()]
@@ -189,41 +199,7 @@ class Store:
                 raise ArtifactError(f"{key} did not write {', '.join(missing)}: a bug, please report it")
             seconds = round(time.monotonic() - started, 3)
             manifest = make_manifest(key.kind, draft, config, inputs, seconds, known, made_by)
-            self.publish_draft(draft, root, json.dumps(asdict(manifest), indent=1).encode())
-
-    def publish_draft(self, draft: Path, root: Path, manifest: bytes) -> None:
-        """The files of a draft are there for good before its manifest is, and that before its name."""
-        disk.sync_tree(draft)
-        path = draft / MANIFEST
-        path.write_bytes(manifest)
-        disk.sync(path)
-        disk.sync(draft)
-        draft.rename(root)
-        disk.sync(root.parent)
-
-    @contextlib.contextmanager
-    def draft(self, key: Key, root: Path) -> Iterator[Path]:
-        """A folder to write to, gone again after any failure; a full disk is told with what was written until then."""
-        draft = root.with_name(f".draft-{root.name}")
-        disk.remove(draft)  # we are the writer: whoever left one is gone
-        draft.mkdir()
-        try:
-            yield draft
-        except BaseException as error:
-            written = disk.size_bytes(draft)
-            shutil.rmtree(draft, ignore_errors=True)
-            found = disk.find_os_error(error) if isinstance(error, OSError | StorageError) else None
-            if found is None:
-                raise
-            raise disk.storage_error(found, root.parent, self._explain_need(key, written)) from found
-
-    def _explain_need(self, key: Key, written: int) -> str:
-        """How much space an artifact takes: as much as the one before, or more than what did not suffice."""
-        latest = self.latest(key)
-        last = disk.size_bytes(latest) if latest else 0
-        if last > written:
-            return f"{key} needs about {disk.show_bytes(last)}, as its last artifact does"
-        return f"{key} needs more than the {disk.show_bytes(written)} that it had written"
+            publish_draft(draft, root, json.dumps(asdict(manifest), indent=1).encode())
 
     def _repoint(self, key: Key, name: str) -> None:
         link = self.folder(key) / "latest"

@@ -44,6 +44,22 @@ class Built:
     """Why it was built, or that nothing changed."""
 
 
+def artifacts_in(home: Path) -> Path:
+    """The folder of a home that holds all artifacts."""
+    return home / "artifacts"
+
+
+def folder_of(home: Path, key: Key) -> Path:
+    """The folder that holds the artifacts of one asset, one folder per fingerprint."""
+    return artifacts_in(home).joinpath(*key.parts)
+
+
+def latest_of(home: Path, key: Key) -> Path | None:
+    """The artifact that `latest` of an asset points to, or None; not verified."""
+    link = folder_of(home, key) / "latest"
+    return link.resolve() if link.exists() else None
+
+
 def writer_lock(root: Path) -> Path:
     """Held exclusively by whoever builds, quarantines or drops an artifact."""
     return root.with_name(f".{root.name}.lock")

@@ -10,16 +10,12 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS, Manifest
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.files import disk
 from agar_pipeline.store.content import find_faults, foreign_files, sha256_of
-from agar_pipeline.store.key import Key, writer_lock
-
-if TYPE_CHECKING:
-    from agar_pipeline.store.folders import Store
+from agar_pipeline.store.key import Key, artifacts_in, folder_of, writer_lock
 
 QUARANTINED = re.compile(
     rf"(?:(?P<experiment>.+)-)?(?P<asset>{'|'.join(ARTIFACTS)})-(?P<fingerprint>[0-9a-f]{{32}})-\d+"
@@ -27,7 +23,7 @@ QUARANTINED = re.compile(
 """Of a folder that `Store.quarantine` moved."""
 
 
-def set_foreign_aside(store: Store, root: Path) -> Path | None:
+def set_foreign_aside(home: Path, root: Path) -> Path | None:
     """Move the files that do not belong to an artifact out of it, if its own are as they were written.
 
     Returns:
@@ -38,41 +34,41 @@ def set_foreign_aside(store: Store, root: Path) -> Path | None:
     names = foreign_files(root, Manifest.read(root))
     if not names:
         return None
-    name = f"{'-'.join(root.relative_to(store.artifacts).parts)}-{time.time_ns()}"
-    aside = store.home / "quarantine" / "foreign" / name
+    name = f"{'-'.join(root.relative_to(artifacts_in(home)).parts)}-{time.time_ns()}"
+    aside = home / "quarantine" / "foreign" / name
     for name in names:
         (aside / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).rename(aside / name)
     return aside
 
 
-def put_back(store: Store) -> list[Path]:
+def put_back(home: Path) -> list[Path]:
     """Publish again what lies in quarantine although its own files are as they were written.
 
     Returns:
         Where they are now; a file in them that is not theirs is moved aside.
     """
     found = []
-    for aside in _entries(store):
+    for aside in _entries(home):
         named = QUARANTINED.fullmatch(aside.name)
         if named is None or not aside.is_dir():
             continue
         key = Key(named["asset"], named["experiment"])
-        root = store.folder(key) / named["fingerprint"]
+        root = folder_of(home, key) / named["fingerprint"]
         if find_faults(aside, thorough=True, foreign=False, name=root.name):
             continue
         root.parent.mkdir(parents=True, exist_ok=True)
         with disk.free(writer_lock(root)) as is_free:
             if is_free and not root.exists():
                 aside.rename(root)
-                set_foreign_aside(store, root)
+                set_foreign_aside(home, root)
                 found.append(root)
     return found
 
 
-def find_guarded(store: Store) -> dict[Path, str]:
+def find_guarded(home: Path) -> dict[Path, str]:
     """What of the quarantine is not dropped unless it is named → why."""
-    return {path: why for path in _entries(store) if (why := why_guarded(path))}
+    return {path: why for path in _entries(home) if (why := why_guarded(path))}
 
 
 def why_guarded(path: Path) -> str | None:
@@ -99,6 +95,6 @@ def _is_as_written(path: Path, sha256: str) -> bool:
         return False
 
 
-def _entries(store: Store) -> list[Path]:
-    folder = store.home / "quarantine"
+def _entries(home: Path) -> list[Path]:
+    folder = home / "quarantine"
     return sorted(Path(entry.path) for entry in os.scandir(folder)) if folder.is_dir() else []

@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agar_pipeline.disk import FULL
 from agar_pipeline.errors import MissingPackageError, PipelineError, SharedStoreError
-from agar_pipeline.secrets import mask
+from agar_pipeline.files.disk import FULL
+from agar_pipeline.text.secrets import mask
 
 PATIENCE_S = 30
 """A store that could not be reached is not asked again for as long: each try may take a minute."""

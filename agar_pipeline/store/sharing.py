@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from agar_pipeline import disk
 from agar_pipeline.errors import ArtifactError, SharedStoreError
+from agar_pipeline.files import disk
+from agar_pipeline.store.drafts import open_draft, publish_draft
 from agar_pipeline.store.key import Key, Log
-
-if TYPE_CHECKING:
-    from agar_pipeline.store.folders import Store
+from agar_pipeline.store.shared import SharedStore
 
 
 @dataclass(frozen=True)
-class Came:
+class FetchOutcome:
     """What asking the shared store for an artifact led to."""
 
     fetched: bool
@@ -26,7 +24,7 @@ class Came:
     """It is there, but must not be used: the next publication replaces it."""
 
 
-def fetch(store: Store, key: Key, root: Path) -> bool:
+def fetch(home: Path, shared: SharedStore | None, key: Key, root: Path) -> bool:
     """Whether an artifact came from the shared store: verified, and published here by rename.
 
     The caller holds its writer lock, and `root` does not exist.
@@ -36,40 +34,38 @@ def fetch(store: Store, key: Key, root: Path) -> bool:
         SharedStoreError: the shared store cannot be reached.
         StorageError: the home cannot be written.
     """
-    shared = store.shared
     found = shared.find(key, root.name) if shared else None
     if shared is None or found is None:
         return False
     manifest, text = found
-    with store.draft(key, root) as draft:
+    with open_draft(home, key, root) as draft:
         shared.fetch_files(key, manifest, draft)
-        store.publish_draft(draft, root, text)
+        publish_draft(draft, root, text)
     return True
 
 
-def bring(store: Store, key: Key, root: Path, log: Log) -> Came:
+def bring(home: Path, shared: SharedStore | None, key: Key, root: Path, log: Log) -> FetchOutcome:
     """As `fetch`; trouble is told, and the artifact is built."""
-    if store.shared is None:
-        return Came(False)
+    if shared is None:
+        return FetchOutcome(False)
     try:
-        if not fetch(store, key, root):
-            return Came(False)
+        if not fetch(home, shared, key, root):
+            return FetchOutcome(False)
     except ArtifactError as error:
         log(f"{_first_line(error)}; it is built again here, and replaced there")
-        return Came(False, damaged=True)
+        return FetchOutcome(False, damaged=True)
     except SharedStoreError as error:
         log(f"{_first_line(error)}; going on without it")
-        return Came(False)
-    log(f"{key}: fetched from {store.shared}, {disk.show_bytes(disk.size_bytes(root))}")
-    if store.shared.signer is None and not store.shared.told_of_trust:
-        store.shared.told_of_trust = True
-        log(f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {store.shared} is trusted")
-    return Came(True)
+        return FetchOutcome(False)
+    log(f"{key}: fetched from {shared}, {disk.show_bytes(disk.size_bytes(root))}")
+    if shared.signer is None and not shared.told_of_trust:
+        shared.told_of_trust = True
+        log(f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {shared} is trusted")
+    return FetchOutcome(True)
 
 
-def share(store: Store, key: Key, root: Path, log: Log, *, replace: bool, repoint: bool) -> None:
+def share(shared: SharedStore | None, key: Key, root: Path, log: Log, *, replace: bool, repoint: bool) -> None:
     """Publish an artifact of this home in the shared store, unless it is there, and make it the `latest` there."""
-    shared = store.shared
     if shared is None:
         return
     try:

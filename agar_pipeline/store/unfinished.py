@@ -11,8 +11,8 @@ import os
 import re
 from pathlib import Path
 
-from agar_pipeline import disk
 from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.files import disk
 from agar_pipeline.ownership.home import is_stray
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, writer_lock

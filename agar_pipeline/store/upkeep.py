@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agar_pipeline import disk
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.files import disk
 from agar_pipeline.ownership.home import require_own, sweep_scratch
 from agar_pipeline.store.content import find_faults
 from agar_pipeline.store.folders import Store
@@ -68,7 +68,7 @@ def verify(store: Store, progress: Progress) -> Verdict:
         progress: Called with (bytes done, bytes in all).
     """
     require_own(store.home)
-    put_again = tuple(put_back(store))
+    put_again = tuple(put_back(store.home))
     swept = len(store.sweep()) + len(sweep_scratch(store.home))
     sizes = {(key, root): disk.size_bytes(root) for key in store.assets() for root in store.roots(key)}
     bad: list[BadArtifact] = []
@@ -90,7 +90,7 @@ def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
         faults = find_faults(root, thorough=True) if root.exists() else []
         if faults:
             current = store.latest(key) == root.resolve()
-            foreign = set_foreign_aside(store, root) if is_free else None
+            foreign = set_foreign_aside(store.home, root) if is_free else None
             aside = foreign or (store.quarantine(root) if is_free else None)
             yield BadArtifact(key, root, tuple(faults), current, aside, whole=foreign is not None)
 

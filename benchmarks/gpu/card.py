@@ -47,7 +47,7 @@ def seconds_of(call: Callable[[], Any]) -> float:
 
 
 def _make_one(folder: str, number: int, side: int) -> None:
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     generate_plates(Path(folder), 1, side, seed=number, colonies_per_plate=(20, 60))
 

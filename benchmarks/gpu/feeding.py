@@ -49,7 +49,7 @@ def _rate(feed: Callable[[], None], images: int) -> float:
 def _copy(photo: Path, copy: Path) -> None:
     from PIL import Image
 
-    from agar_pipeline.detection.images import load_image
+    from agar_pipeline.photos.decoding import load_image
 
     buffer = io.BytesIO()
     Image.fromarray(load_image(photo, SIDE)[0]).save(buffer, "JPEG", quality=95)
@@ -60,8 +60,8 @@ def _loader(place: Path, photos: Photos, side: int, workers: int) -> Callable[[]
     """The loader of training, augmentation included, and the transfer."""
     import numpy as np
 
-    from agar_pipeline.detection.dataset import DetectionDataset, build_loader
-    from agar_pipeline.detection.sampling import PlainBatches
+    from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+    from agar_pipeline.detection.loading.sampling import PlainBatches
 
     columns = columns_of(photos, side, side / (2 * SIDE))
     dataset = DetectionDataset(columns, place, SIDE, experiment("tiny", "32-true").data, 0)

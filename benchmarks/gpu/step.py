@@ -52,8 +52,8 @@ def our_step_s(model: str, precision: str, folder: Path, photos: Photos) -> floa
     """Seconds a step of `train`, from the end of the warm-up to the end of the last step."""
     import time
 
-    from agar_pipeline.detection.conductor import Conductor
-    from agar_pipeline.detection.training import train
+    from agar_pipeline.detection.training.train import train
+    from agar_pipeline.detection.training.training_loop import Conductor
 
     config = experiment(model, precision, f"trainer.max_steps={WARM_UP + STEPS}", f"data.num_workers={workers()}")
     columns = repeated(columns_of(photos, 2 * SIDE, 1.0), 1 + BATCH * (WARM_UP + STEPS) // len(photos))
@@ -120,9 +120,9 @@ def bare_step(
     """A training step as it is written by hand; `change` is given the detector on the card first."""
     import torch
 
-    from agar_pipeline.detection.devices import autocast
-    from agar_pipeline.detection.fitting import fit_config, fit_spec
-    from agar_pipeline.detection.model import build_detector
+    from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec
+    from agar_pipeline.detection.loading.devices import autocast
+    from agar_pipeline.detection.models.detector import build_detector
 
     columns = columns_of(photos, 2 * SIDE, 1.0)
     config = fit_config(experiment(model, precision), columns)
@@ -155,8 +155,8 @@ def _batches_on_card(folder: Path, columns: Any, config: Any) -> list[Any]:
     """An epoch, loaded and sent once."""
     import torch
 
-    from agar_pipeline.detection.dataset import DetectionDataset, build_loader
-    from agar_pipeline.detection.sampling import TrainBatches
+    from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+    from agar_pipeline.detection.loading.sampling import TrainBatches
 
     if not _ON_CARD:
         dataset = DetectionDataset(columns, folder / "photos", SIDE, config.data, config.seed)

@@ -29,7 +29,7 @@ PLATES = 40
 SIZE_PX = 128
 DATA_ASSETS = ("snapshot", "split", "coco_cache", "bbox_report")
 TRAINING_ASSETS = ("small/smoke_run", "small/training_run", "small/evaluation")
-SERVICES = ("mongod", "agar_pipeline.fiftyone_io.keeper")
+SERVICES = ("mongod", "agar_pipeline.fiftyone_io.database.mongod_keeper")
 """They outlive their clients on purpose, by seconds."""
 
 
@@ -155,7 +155,7 @@ def _works_for(process: psutil.Process, home: Path) -> bool:
 
 def make_lab(folder: Path) -> Lab:
     """A lab whose data assets are built."""
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     lab = Lab(folder)
     copy_configs(lab.configs)

@@ -24,8 +24,8 @@ from PIL import Image, ImageOps
 from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.config import ExperimentConfig, PipelineConfig, load_experiment, load_pipeline
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.database import connect, open_database
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.reports import plots
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Key

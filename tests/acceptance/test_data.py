@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.commands import main
 from agar_pipeline.config import SplitConfig
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.splitting.division import divide
 from agar_pipeline.store import Key

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from bson import ObjectId, json_util
 
-from agar_pipeline.fiftyone_io.database import connect, open_database
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from tests.acceptance.grading import refused, right
 from tests.acceptance.lab import Lab
 from tests.other_user import answer_of_another_user, require_another_user

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from agar_pipeline import file_system
 from agar_pipeline.errors import StorageError
-from agar_pipeline.file_system import connect_sqlite, has_wal, note
+from agar_pipeline.files import file_system
+from agar_pipeline.files.file_system import connect_sqlite, has_wal, note
 from agar_pipeline.preflight.machine import check_storage
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 from tests.acceptance.grading import right

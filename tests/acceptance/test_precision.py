@@ -19,11 +19,11 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch import nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 
-from agar_pipeline.compute import leased_devices
 from agar_pipeline.config import ModelConfig
-from agar_pipeline.detection.fitting import make_spec
-from agar_pipeline.detection.model import Detector, build_detector, is_untouched
-from agar_pipeline.detection.resume import ResumePoints, load_precision
+from agar_pipeline.detection.fitting.model_fitting import make_spec
+from agar_pipeline.detection.models.detector import Detector, build_detector, is_untouched
+from agar_pipeline.detection.training.resume import ResumePoints, load_precision
+from agar_pipeline.processes.machine import leased_devices
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import right
 from tests.acceptance.lab import Lab, wait_until

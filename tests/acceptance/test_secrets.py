@@ -17,7 +17,7 @@ import psutil
 import pymongo
 import pytest
 
-from agar_pipeline.fiftyone_io import settings
+from agar_pipeline.fiftyone_io.database.connection import settings
 from agar_pipeline.store import Key
 from tests.acceptance.grading import refused, right
 from tests.acceptance.lab import Lab, copy_home, in_full, wait_until

@@ -16,10 +16,10 @@ import torch
 import yaml
 from PIL import Image
 
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.database import open_database
+from agar_pipeline.fiftyone_io.database.connection import open_database
 from tests.acceptance.grading import refused, right
 from tests.acceptance.lab import Lab, in_full
 from tests.acceptance.test_data import agar_here
@@ -132,7 +132,7 @@ def test_case_48_names_are_escaped_in_pages(tmp_path: Path, monkeypatch: pytest.
 
 
 FIFTYONE_SETTINGS = """
-from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 fo = import_fiftyone("mongodb://127.0.0.1:1")
 print(fo.config.do_not_track, fo.config.default_app_address)
 """

@@ -17,8 +17,8 @@ import pytest
 
 from agar_pipeline.config import load_experiment
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.fiftyone_io import settings
-from agar_pipeline.launch import run_child
+from agar_pipeline.fiftyone_io.database.connection import settings
+from agar_pipeline.processes.launch import run_child
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import Unclear, refused, right
 from tests.acceptance.lab import Lab, in_full, wait_until
@@ -145,7 +145,7 @@ def test_case_40_more_devices_than_there_are_are_refused_and_one_is_the_default(
 ) -> None:
     import torch
 
-    from agar_pipeline.detection.devices import Site
+    from agar_pipeline.detection.loading.devices import Site
 
     many = lab.call("train", *SMALL, "trainer.devices=64", "data.batch_size=64", "trainer.accelerator=cpu")
     refused(many, "trainer.devices=64", "core(s)")
@@ -177,7 +177,7 @@ def test_case_42_a_loss_that_is_not_a_number_stops_at_once_and_names_the_images(
 
 SEGFAULT = """
 import os, signal, time
-from agar_pipeline.child import child_main
+from agar_pipeline.processes.child import child_main
 
 def crash(request, log):
     if os.environ["RANK"] == "1":

@@ -59,12 +59,12 @@ def test_case_02_children_end_with_their_orchestrator_and_its_run_is_shown_as_fa
 
 START_TWO_RANKS = """
 import sys
-from agar_pipeline.launch import run_child
+from agar_pipeline.processes.launch import run_child
 run_child("two_ranks_that_stay", {"marks": sys.argv[1]}, print, ranks=2)
 """
 STAY = """
 import os, pathlib, time
-from agar_pipeline.child import child_main
+from agar_pipeline.processes.child import child_main
 
 def stay(request, log):
     pathlib.Path(request["marks"], os.environ["RANK"]).touch()

@@ -15,7 +15,7 @@ import pytest
 import websockets.exceptions
 from websockets.sync.client import connect
 
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from tests.acceptance.grading import right
 from tests.conftest import BIN, DATABASE_IDLE_S
 from tests.other_user import answer_of_another_user, require_another_user

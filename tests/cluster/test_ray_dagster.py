@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.coco_home import describe_plates
 from tests.conftest import Run, copy_configs, runner

@@ -19,8 +19,8 @@ from bson import ObjectId
 from PIL import Image
 
 from agar_pipeline.artifacts import Snapshot
-from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.fiftyone_io.database.connection import open_database
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.conftest import Run, copy_configs, runner
 

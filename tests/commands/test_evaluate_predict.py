@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.class_agreement import ClassAgreement, agree_on_classes
-from agar_pipeline.detection.coco import CocoColumns, read_coco
-from agar_pipeline.detection.coco_writer import write_coco
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.predicted_file import is_predicted, read_predicted
+from agar_pipeline.coco.columns import CocoColumns, read_coco
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.errors import AnnotationError, TrainingError
+from agar_pipeline.scoring.class_agreement import ClassAgreement, agree_on_classes
+from agar_pipeline.scoring.prediction_file import is_predicted, read_predicted
 from tests.conftest import Run, runner
 
 SIZES_WH = ((96, 64), (80, 80), (64, 96))
@@ -27,8 +27,8 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three photos in two folders with names that people use, a COCO file, and an untrained checkpoint."""
     import torch
 
-    from agar_pipeline.detection.checkpoint import CheckpointFacts, save_checkpoint
-    from agar_pipeline.detection.model import build_detector
+    from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint
+    from agar_pipeline.detection.models.detector import build_detector
     from tests.detection.test_detector import spec_of
 
     root = tmp_path_factory.mktemp("plates")

@@ -20,8 +20,8 @@ def save_untrained(path: Path, tile_overlap: int | None) -> Path:
     """A tiny detector whose scores are spread as a trained one's are."""
     import torch
 
-    from agar_pipeline.detection.checkpoint import CheckpointFacts, save_checkpoint
-    from agar_pipeline.detection.model import build_detector
+    from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint
+    from agar_pipeline.detection.models.detector import build_detector
     from tests.detection.test_detector import spec_of
 
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_an_exported_model_finds_what_its_checkpoint_finds_on_real_photos(
 def test_a_file_that_does_not_agree_is_not_left(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agar_pipeline.detection import export_onnx
+    from agar_pipeline.detection.inference.batches import export_onnx
     from agar_pipeline.errors import ArtifactError
 
     class Shifted(export_onnx.OnnxModel):

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.commands import agar
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.errors import AnnotationError, ImageFileError
 
 SIZE_WH = (120, 80)

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agar_pipeline.detection.boxes import model_xyxy_to_xywh, rel_xywh_to_xywh, xywh_to_model_xyxy, xywh_to_rel_xywh
-from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco
-from agar_pipeline.detection.coco_writer import write_coco
-from agar_pipeline.detection.dataset import scale_boxes
-from agar_pipeline.media.own import scale_columns
+from agar_pipeline.coco.box_formats import model_xyxy_to_xywh, rel_xywh_to_xywh, xywh_to_model_xyxy, xywh_to_rel_xywh
+from agar_pipeline.coco.columns import CocoColumns, parse_coco, read_coco
+from agar_pipeline.coco.writer import write_coco
+from agar_pipeline.detection.loading.dataset import scale_boxes
+from agar_pipeline.media.cache_photos import scale_columns
 
 SIDES = st.integers(1, 20_000)
 EXACT_PX = 1e-6

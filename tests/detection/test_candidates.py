@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.export_onnx import _trace
-from agar_pipeline.detection.inference import MOST_DETECTIONS, predict_uncapped
-from agar_pipeline.detection.model import Detector, build_detector
-from agar_pipeline.detection.onnx_model import OnnxFacts, OnnxModel
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.detection.inference.batches import MOST_DETECTIONS, predict_uncapped
+from agar_pipeline.detection.inference.export_onnx import _trace
+from agar_pipeline.detection.inference.onnx_model import OnnxFacts, OnnxModel
+from agar_pipeline.detection.models.detector import Detector, build_detector
 from tests.detection.test_detector import FAMILIES, spec_of
 
 FEW, ANY = 40, 10**6

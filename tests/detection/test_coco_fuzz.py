@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agar_pipeline.coco.columns import CocoColumns, parse_coco
 from agar_pipeline.config import BOX_POLICY_DEFAULTS
-from agar_pipeline.detection.box_rules import find_box_findings, find_box_rows
-from agar_pipeline.detection.coco import CocoColumns, parse_coco
-from agar_pipeline.detection.findings import find_all, judge
 from agar_pipeline.errors import AnnotationError
+from agar_pipeline.labels.box_rules import find_box_findings, find_box_rows
+from agar_pipeline.labels.findings import find_all, judge
 
 EXAMPLES = int(os.environ.get("AGAR_FUZZ_EXAMPLES", "250"))
 """Set AGAR_FUZZ_EXAMPLES=10000 for a long run."""

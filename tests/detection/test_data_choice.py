@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import DataConfig, TilesConfig, load_experiment
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.data_choice import COLONY_PX, choose_data, say_choice, sees_whole
-from agar_pipeline.detection.dataset import DetectionDataset
-from agar_pipeline.detection.devices import count_free_memory
-from agar_pipeline.detection.fitting import fit_config, fit_spec
-from agar_pipeline.detection.images import load_image
-from agar_pipeline.detection.photo_memory import PhotoMemory
-from agar_pipeline.detection.predict import Predictor
-from agar_pipeline.detection.training import train
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.detection.fitting.data_choice import choose_data, say_choice, sees_whole
+from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec
+from agar_pipeline.detection.inference.predict import Predictor
+from agar_pipeline.detection.loading.dataset import DetectionDataset
+from agar_pipeline.detection.loading.devices import count_free_memory
+from agar_pipeline.detection.loading.photo_memory import PhotoMemory
+from agar_pipeline.detection.training.train import train
+from agar_pipeline.labels.colony_scale import COLONY_PX
+from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.plates.generate import generate_plates
 from tests.detection.test_detector import make_columns
 from tests.detection.test_feeding import columns_of
 

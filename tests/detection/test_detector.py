@@ -12,20 +12,20 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import DETECTORS, DataConfig, ModelConfig, from_plain, load_experiment, weights_of
-from agar_pipeline.detection.augmentation import augment_image
-from agar_pipeline.detection.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.dataset import DetectionDataset
-from agar_pipeline.detection.families import MOST_PROPOSALS, DetectorSpec, set_limits
-from agar_pipeline.detection.fitting import make_spec
-from agar_pipeline.detection.model import build_detector
-from agar_pipeline.detection.predict import Predictor
-from agar_pipeline.detection.sampling import PlainBatches, TrainBatches
-from agar_pipeline.detection.scoring import score_detections
-from agar_pipeline.detection.tiny import fit_anchor_sizes
-from agar_pipeline.detection.weights import load_weights
+from agar_pipeline.detection.fitting.model_fitting import make_spec
+from agar_pipeline.detection.inference.predict import Predictor
+from agar_pipeline.detection.loading.augmentation import augment_image
+from agar_pipeline.detection.loading.dataset import DetectionDataset
+from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
+from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
+from agar_pipeline.detection.models.detector import build_detector
+from agar_pipeline.detection.models.families import MOST_PROPOSALS, DetectorSpec, set_limits
+from agar_pipeline.detection.models.tiny import fit_anchor_sizes
+from agar_pipeline.detection.models.weights import load_weights
 from agar_pipeline.errors import AnnotationError, ArtifactError, ConfigError
+from agar_pipeline.scoring.score import score_detections
 
 
 def make_columns(folder: Path, boxes: list[list[float]], size_wh: tuple[int, int] = (80, 40)) -> CocoColumns:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import TrainerConfig, fingerprinted, load_experiment
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.determinism import determinism, explain_refusal, warn_of_chance
-from agar_pipeline.detection.training import train
+from agar_pipeline.detection.training.determinism import determinism, explain_refusal, warn_of_chance
+from agar_pipeline.detection.training.train import train
 from tests.coco_home import describe_plates, make_home
 
 VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
@@ -25,7 +25,7 @@ def mode() -> tuple[bool, str | None]:
 def test_torch_computes_as_asked_while_it_trains_and_no_longer(
     tmp_path: Path, asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agar_pipeline.plates import generate_plates
+    from agar_pipeline.plates.generate import generate_plates
 
     monkeypatch.setenv(VARIABLE, ":0:0")
     generate_plates(tmp_path / "images", 3, 96, 0, None, (3, 8))

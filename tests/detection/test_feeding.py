@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import DataConfig, TilesConfig
-from agar_pipeline.detection.augmentation import augment_image, paste_colonies
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.dataset import DetectionDataset, build_loader
-from agar_pipeline.detection.images import load_image
-from agar_pipeline.detection.model import KeepScale
-from agar_pipeline.detection.sampling import PlainBatches
-from agar_pipeline.plates import render_plate
+from agar_pipeline.detection.loading.augmentation import augment_image, paste_colonies
+from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+from agar_pipeline.detection.loading.sampling import PlainBatches
+from agar_pipeline.detection.models.detector import KeepScale
+from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.plates.generate import render_plate
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

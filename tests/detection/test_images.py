@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.image_paths import safe_image_path
-from agar_pipeline.detection.images import load_image
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.photos.image_paths import safe_image_path
 
 
 def _gradient(width: int, height: int) -> np.ndarray:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agar_pipeline.detection import coco, mapped_coco
-from agar_pipeline.detection.coco import CocoColumns, parse_coco, read_coco
-from agar_pipeline.detection.coco_writer import write_coco
-from agar_pipeline.detection.mapped import TextColumn
-from agar_pipeline.detection.mapped_coco import columns_folder
+from agar_pipeline.coco import columns, mapped_columns
+from agar_pipeline.coco.columns import CocoColumns, parse_coco, read_coco
+from agar_pipeline.coco.mapped_arrays import TextColumn
+from agar_pipeline.coco.mapped_columns import columns_folder
+from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.store import Store
 from agar_pipeline.store.dropping import find_droppable
 
@@ -89,11 +89,11 @@ def test_a_large_json_without_columns_gets_them_under_the_home(
 ) -> None:
     path = tmp_path / "train.json"
     write_coco(path, make_columns(300, 20))
-    monkeypatch.setattr(mapped_coco, "_WORTH_KEEPING_BYTES", 1000)
+    monkeypatch.setattr(mapped_columns, "_WORTH_KEEPING_BYTES", 1000)
     path.write_bytes(path.read_bytes().replace(b'"299.jpg"', b'"XYZ.jpg"'))
     assert is_mapped(read_coco(path)), "rebuilt at once"
     with monkeypatch.context() as patch:
-        patch.setattr(coco, "parse_coco", lambda path: pytest.fail("the JSON was read again"))
+        patch.setattr(columns, "parse_coco", lambda path: pytest.fail("the JSON was read again"))
         assert read_coco(path).file_names[299] == "XYZ.jpg"
     path.write_bytes(path.read_bytes().replace(b'"XYZ.jpg"', b'"ABC.jpg"'))
     assert read_coco(path).file_names[299] == "ABC.jpg"

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.error_gains import ERROR_KINDS, error_gains
-from agar_pipeline.detection.matching import match_detections, matches_table
-from agar_pipeline.detection.metrics import coco_metrics
-from agar_pipeline.detection.scoring import score_detections
-from agar_pipeline.detection.suppression import SAME_PLACE_IOU, suppress_across_classes
-from agar_pipeline.detection.uncertainty import compare_models, confidence_intervals
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.scoring.average_precision import coco_metrics
+from agar_pipeline.scoring.error_gains import ERROR_KINDS, error_gains
+from agar_pipeline.scoring.matching import match_detections, matches_table
+from agar_pipeline.scoring.score import score_detections
+from agar_pipeline.scoring.suppression import SAME_PLACE_IOU, suppress_across_classes
+from agar_pipeline.scoring.uncertainty import compare_models, confidence_intervals
 from tests.detection.test_metrics import make_columns, noisy, perfect
 
 COLONIES = [[10, 10, 20, 20], [30, 10, 20, 20], [100, 100, 40, 40], [200, 200, 10, 10], [300, 300, 50, 50]]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.counting import choose_score_threshold, counting_metrics
-from agar_pipeline.detection.detections import Detections, read_detections
-from agar_pipeline.detection.metrics import coco_metrics
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.errors import AnnotationError
+from agar_pipeline.scoring.average_precision import coco_metrics
+from agar_pipeline.scoring.counting import choose_score_threshold, counting_metrics
 
 
 def make_columns(boxes_per_image: list[int], seed: int = 0, num_classes: int = 3, crowd: float = 0.0) -> CocoColumns:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import BOX_POLICY_DEFAULTS
 from agar_pipeline.config.box_policy import mending_actions
-from agar_pipeline.detection.box_policy import mend_part
-from agar_pipeline.detection.box_rules import concat_findings
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.findings import find_all, judge
-from agar_pipeline.detection.misread_predictions import explain_misreading
+from agar_pipeline.labels.box_rules import concat_findings
+from agar_pipeline.labels.findings import find_all, judge
+from agar_pipeline.labels.mending import mend_part
+from agar_pipeline.scoring.misread_predictions import explain_misreading
 
 SIZE_WH = (1200, 900)
 Slip = Callable[[np.ndarray], np.ndarray]

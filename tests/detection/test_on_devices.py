@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from agar_pipeline.config import OptimizerConfig, TrainerConfig
-from agar_pipeline.detection.averaging import WeightAverage
-from agar_pipeline.detection.lightning_module import DetectorModule
-from agar_pipeline.detection.model import Detector, build_detector
-from agar_pipeline.detection.resume import load_optimizer, random_state
-from agar_pipeline.detection.schedule import Progress
+from agar_pipeline.detection.models.detector import Detector, build_detector
+from agar_pipeline.detection.models.weight_averaging import WeightAverage
+from agar_pipeline.detection.training.lightning_module import DetectorModule
+from agar_pipeline.detection.training.resume import load_optimizer, random_state
+from agar_pipeline.detection.training.schedule import Progress
 from tests.detection.test_detector import spec_of
 
 CLIP_NORM = 10.0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.part_balance import (
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.labels.part_balance import (
     critical_distance,
     kolmogorov_smirnov,
     measure_balance,

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.file_facts import read_facts
-from agar_pipeline.detection.images import load_image, read_photo
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.labels.file_facts import read_facts
 from agar_pipeline.media.shrink import shrink
+from agar_pipeline.photos.decoding import load_image, read_photo
 from agar_pipeline.reports.pictures import open_photo
 from agar_pipeline.splitting.picture_hashes import look_at
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agar_pipeline.config import OptimizerConfig, TrainerConfig
-from agar_pipeline.detection.schedule import Progress, rate_factor
+from agar_pipeline.detection.training.schedule import Progress, rate_factor
 
 
 def rates(optimizer: OptimizerConfig, steps: int = 100) -> list[float]:

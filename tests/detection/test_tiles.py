@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agar_pipeline.config import DataConfig, ModelConfig, TilesConfig, TrainingConfig, load_experiment
-from agar_pipeline.detection.fitting import fit_config, fit_spec, make_spec, warn_of_seams
-from agar_pipeline.detection.model import build_detector
-from agar_pipeline.detection.tile_merge import largest_exact_side, least_overlap, merge_tiles
-from agar_pipeline.detection.tiles import TileGrid, choose_crop
+from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec, make_spec, warn_of_seams
+from agar_pipeline.detection.models.detector import build_detector
+from agar_pipeline.detection.models.tile_merge import largest_exact_side, least_overlap, merge_tiles
+from agar_pipeline.detection.models.tiles import TileGrid, choose_crop
 from tests.detection.test_feeding import columns_of
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.usefulness import Lesson, explain_uselessness
-from agar_pipeline.scorecard import write_evaluation
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.reports.scorecard import write_evaluation
+from agar_pipeline.scoring.usefulness import Lesson, explain_uselessness
 from tests.detection.test_feeding import columns_of
 
 GOOD = Lesson(colony_px=20.0, steps=1000, photos=40)

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from agar_pipeline.config import TrainerConfig
-from agar_pipeline.detection.profile import StepProfile
-from agar_pipeline.detection.verdict import draw_parts, forecast, reckon_step_s, say_forecast, say_verdict
+from agar_pipeline.detection.training.bottleneck import draw_parts, forecast, reckon_step_s, say_forecast, say_verdict
+from agar_pipeline.detection.training.profile import StepProfile
 
 
 def profile(data_s: float, compute_s: float, **changes: object) -> StepProfile:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from tests.cluster.processes import running
 from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S
 

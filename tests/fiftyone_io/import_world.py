@@ -15,7 +15,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from agar_pipeline.fiftyone_io.import_counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.ownership.labels import ImportRecord
 from tests.fiftyone_io.conftest import agar_label, write_plate
 from tests.fiftyone_io.person import Person

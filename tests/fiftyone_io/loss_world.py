@@ -18,12 +18,12 @@ from bson import ObjectId
 from click.testing import CliRunner
 from PIL import Image
 
-from agar_pipeline import viewing
 from agar_pipeline.commands import agar
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.run_names import RunFields
-from agar_pipeline.fiftyone_io.write_back import PlateBoxes
+from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.store import Key, Store
+from agar_pipeline.use_cases import viewing
 from tests.fiftyone_io.import_world import ImportWorld
 from tests.fiftyone_io.killed import run_and_kill
 from tests.fiftyone_io.loss_truths import RUNS, Truths, files_in

@@ -20,15 +20,14 @@ import pymongo
 import pytest
 
 from agar_pipeline.errors import ConfigError, DatabaseError, PipelineError, StorageError
-from agar_pipeline.fiftyone_io import database, settings
-from agar_pipeline.fiftyone_io.database import connect, open_database, version_notice
+from agar_pipeline.fiftyone_io.database.connection import connect, connection, open_database, settings, version_notice
 from agar_pipeline.ownership.home import open_home
 from tests.fiftyone_io.conftest import server, stop_keeper
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from agar_pipeline.fiftyone_io.database import open_database
+from agar_pipeline.fiftyone_io.database.connection import open_database
 with open_database("embedded", Path(sys.argv[1])) as uri:
     print(uri, flush=True)
     sys.stdin.read()
@@ -225,8 +224,8 @@ def test_a_missing_mongod_names_the_package(fresh_home: Path, monkeypatch: pytes
 def test_a_wrong_address_is_one_line_within_30_seconds(
     address: str, message: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert database.SELECT_S * 2 < 30
-    monkeypatch.setattr(database, "SELECT_S", 1)
+    assert connection.SELECT_S * 2 < 30
+    monkeypatch.setattr(connection, "SELECT_S", 1)
     start = time.monotonic()
     with pytest.raises(DatabaseError, match=re.escape(message)) as caught, open_database(address, home):
         pass
@@ -265,7 +264,7 @@ def test_an_old_mongod_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> 
     with connect(uri) as client:
         monkeypatch.setattr(client, "server_info", lambda: {"version": "5.0.9"})
         with pytest.raises(DatabaseError, match=r"mongod 5\.0\.9: FiftyOne needs 6\.0"):
-            database.check_version(client)
+            connection.check_version(client)
 
 
 def test_an_address_that_answers_is_used_as_it_is(uri: str, home: Path) -> None:
@@ -288,7 +287,7 @@ def test_fiftyones_config_file_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_wrong_address_is_told_with_what_says_it(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "SELECT_S", 1)
+    monkeypatch.setattr(connection, "SELECT_S", 1)
     for name in ("FIFTYONE_DATABASE_URI", "FIFTYONE_DATABASE_DIR"):
         monkeypatch.delenv(name, raising=False)
     config, address = tmp_path / "config.json", tmp_path / "address"

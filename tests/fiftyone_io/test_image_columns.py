@@ -11,9 +11,9 @@ import pytest
 
 from agar_pipeline.config import SnapshotConfig, SplitConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.observe import observe_at
-from agar_pipeline.fiftyone_io.read import read_at
+from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
+from agar_pipeline.fiftyone_io.reading.observe import observe_at
+from agar_pipeline.fiftyone_io.reading.read import read_at
 from agar_pipeline.splitting.division import divide
 from tests.fiftyone_io.conftest import collection_of, resolver
 

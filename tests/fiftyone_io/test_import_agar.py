@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.import_counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
 from tests.fiftyone_io.conftest import agar_label, collection_of, write_plate
 
 Import = Callable[[Path, str], ImportCounts]

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from agar_pipeline.errors import AnnotationError, DatasetError
-from agar_pipeline.fiftyone_io.annotated import Format, ImportSource
-from agar_pipeline.fiftyone_io.import_counts import ImportCounts
-from agar_pipeline.fiftyone_io.import_images import import_at
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format, ImportSource
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.import_images import import_at
 from tests.fiftyone_io.conftest import collection_of
 
 CLASS_MAP = {"S.aureus": 1, "E.coli": 2}

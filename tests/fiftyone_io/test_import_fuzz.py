@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.annotated import Format, ImportSource, Reading
-from agar_pipeline.fiftyone_io.import_plan import as_detections
-from agar_pipeline.fiftyone_io.import_reading import read_source
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format, ImportSource, Reading
+from agar_pipeline.fiftyone_io.importing.found_images import read_source
+from agar_pipeline.fiftyone_io.importing.plan import as_detections
 from tests.fiftyone_io.test_import_formats import photo, rows, xml
 
 pytestmark = pytest.mark.usefixtures("parsers")

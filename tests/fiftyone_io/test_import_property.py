@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agar_pipeline.fiftyone_io.annotated import ImportSource
-from agar_pipeline.fiftyone_io.import_counts import ImportCounts
-from agar_pipeline.fiftyone_io.import_images import import_at
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.import_images import import_at
 from tests.fiftyone_io.conftest import collection_of
 from tests.fiftyone_io.import_world import ImportWorld
 from tests.fiftyone_io.person import Person

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.annotated import Format, ImportSource, Reading
-from agar_pipeline.fiftyone_io.import_images import read_source
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format, ImportSource, Reading
+from agar_pipeline.fiftyone_io.importing.import_images import read_source
 from tests.fiftyone_io.test_import_formats import photo
 
 pytestmark = pytest.mark.usefixtures("parsers")

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from agar_pipeline import building, viewing
-from agar_pipeline.fiftyone_io import observe, restore
-from agar_pipeline.fiftyone_io.annotated import ImportSource
-from agar_pipeline.fiftyone_io.import_counts import ImportCounts
-from agar_pipeline.fiftyone_io.import_images import import_at
+from agar_pipeline.chain.nodes import build
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.import_images import import_at
+from agar_pipeline.fiftyone_io.reading import observe
+from agar_pipeline.fiftyone_io.writing import restore
 from agar_pipeline.ownership.insertions import CLAIMS, INSERTIONS
 from agar_pipeline.steps.__main__ import main as answer_step
+from agar_pipeline.use_cases import viewing
 from tests.fiftyone_io.conftest import collection_of
 from tests.fiftyone_io.loss_world import LossWorld
 from tests.fiftyone_io.person import Person
@@ -57,7 +59,7 @@ def play(
 
     for module in (observe, restore, viewing):
         monkeypatch.setattr(module, "run_child", run_child)
-    monkeypatch.setattr(building, "run_child", lambda module, request, log, **more: answer_step(request, log))
+    monkeypatch.setattr(build, "run_child", lambda module, request, log, **more: answer_step(request, log))
 
     def run(steps: Steps) -> None:
         def run_import(folder: Path, class_map: dict[str, int]) -> ImportCounts:

@@ -12,9 +12,9 @@ from bson import ObjectId
 
 from agar_pipeline.config import SnapshotConfig, load_pipeline
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io import source
-from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.observe import observe_at, observe_dataset
+from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
+from agar_pipeline.fiftyone_io.reading import source
+from agar_pipeline.fiftyone_io.reading.observe import observe_at, observe_dataset
 from agar_pipeline.snapshot_files.content_hash import Observation
 from tests.conftest import CHECKOUT
 from tests.fiftyone_io.conftest import collection_of, resolver

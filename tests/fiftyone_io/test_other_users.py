@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from agar_pipeline.errors import ComputeError, DatabaseError, StorageError
-from agar_pipeline.fiftyone_io.database import connect, open_database
-from agar_pipeline.launch import run_child
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
+from agar_pipeline.processes.launch import run_child
 from tests.fiftyone_io.conftest import server, stop_keeper
 from tests.other_user import NOBODY, answer_of_another_user, require_another_user
 

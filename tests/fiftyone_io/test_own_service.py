@@ -16,12 +16,12 @@ import pymongo
 import pytest
 
 from agar_pipeline.errors import DatabaseError
-from agar_pipeline.fiftyone_io.own_service import own_database
+from agar_pipeline.fiftyone_io.database.fiftyone_service import own_database
 from tests.other_user import as_another_user
 
 HOLD = """
 import sys
-from agar_pipeline.fiftyone_io.own_service import own_database
+from agar_pipeline.fiftyone_io.database.fiftyone_service import own_database
 with own_database(may_create=True) as uri:
     print(uri, flush=True)
     sys.stdin.read()
@@ -38,7 +38,7 @@ import sys
 from pathlib import Path
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.observe import observe_dataset
+from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
 try:
     observe_dataset(SnapshotConfig(dataset="theirs", database="fiftyone", label_field="gt"), Path(sys.argv[1]))
 except DatasetError as error:

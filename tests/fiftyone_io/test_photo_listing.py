@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agar_pipeline import photo_files
-from agar_pipeline.fiftyone_io.agar_files import read_folder
-from agar_pipeline.fiftyone_io.annotated import ImportSource, Reading
-from agar_pipeline.fiftyone_io.coco_files import read_folder as read_coco_folder
+from agar_pipeline.fiftyone_io.annotation_files.agar_files import read_folder
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource, Reading
+from agar_pipeline.fiftyone_io.annotation_files.coco_files import read_folder as read_coco_folder
+from agar_pipeline.photos import formats
 
 LABELS = json.dumps({"labels": [{"class": "E.coli", "x": 1, "y": 2, "width": 9, "height": 8}]})
 HEIC = b"\0\0\0\x18ftypheic" + bytes(200)
@@ -33,7 +33,7 @@ def add(folder: Path, name: str, content: bytes | None = None) -> None:
 
 
 def test_photos_of_every_suffix_are_read_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_files, "_register_heif", lambda: False)
+    monkeypatch.setattr(formats, "_register_heif", lambda: False)
     for name in ("1.jpg", "3.jfif", "4.JPE", "5.gif", "6.avif", "7.PGM"):
         add(tmp_path, name) if name != "4.JPE" else add(tmp_path, name, (tmp_path / "1.jpg").read_bytes())
     add(tmp_path, "2.heic", HEIC)
@@ -88,12 +88,12 @@ def test_a_coco_file_beside_its_own_shadow_is_found(tmp_path: Path) -> None:
     assert [image.name for image in found.images] == ["a.png"]
 
 
-@pytest.mark.skipif(not photo_files._register_heif(), reason="pillow-heif is not installed: the extra `heic`")
+@pytest.mark.skipif(not formats._register_heif(), reason="pillow-heif is not installed: the extra `heic`")
 def test_heic_is_read_like_any_photo(tmp_path: Path) -> None:
     import numpy as np
 
-    from agar_pipeline.detection.file_facts import read_facts
-    from agar_pipeline.detection.images import load_image
+    from agar_pipeline.labels.file_facts import read_facts
+    from agar_pipeline.photos.decoding import load_image
 
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -16,16 +16,16 @@ from bson import ObjectId
 from PIL import Image, ImageOps
 
 from agar_pipeline.artifacts import Snapshot
+from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import SnapshotConfig
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.dataset import DetectionDataset
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.errors import DatabaseError, DatasetError, ImageFileError
-from agar_pipeline.fiftyone_io import columns as columns_module
-from agar_pipeline.fiftyone_io import database as database_module
-from agar_pipeline.fiftyone_io import observe, query, read
-from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.observe import observe_at
-from agar_pipeline.snapshot_files import tables
+from agar_pipeline.fiftyone_io.database.connection import connection as database_module
+from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
+from agar_pipeline.fiftyone_io.reading import mongo_columns as columns_module
+from agar_pipeline.fiftyone_io.reading import observe, query, read
+from agar_pipeline.fiftyone_io.reading.observe import observe_at
+from agar_pipeline.snapshot_files import parquet_tables
 from tests.fiftyone_io.conftest import COLONIES, collection_of, resolver, server
 
 
@@ -294,7 +294,7 @@ def test_a_database_that_freezes_in_the_middle_ends_in_time(
 def test_tables_are_written_in_pieces_of_a_fixed_size(
     name: str, snapshot: Callable[..., Snapshot], database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "ROW_GROUP", 700)
+    monkeypatch.setattr(parquet_tables, "ROW_GROUP", 700)
     samples = database[collection_of(database, name)]
     one = samples.find_one()
     samples.insert_many([{**one, "_id": ObjectId()} for _ in range(1200)])

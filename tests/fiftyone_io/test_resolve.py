@@ -12,9 +12,9 @@ from bson import json_util
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.import_agar import import_agar
-from agar_pipeline.fiftyone_io.observe import observe_dataset
-from agar_pipeline.fiftyone_io.source import plain_source
+from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
+from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
+from agar_pipeline.fiftyone_io.reading.source import plain_source
 from tests.fiftyone_io.conftest import child_env, collection_of, write_plate
 
 LABEL_FIELDS = "label fields: gt (Detections), deep.gt (Detections), kind (Classification)"
@@ -23,7 +23,7 @@ import json, sys
 from dataclasses import asdict
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.resolve import import_fiftyone, resolve
+from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone, resolve
 uri, specs, imported = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 answers = []
 for spec in specs:

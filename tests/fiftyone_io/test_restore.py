@@ -10,10 +10,10 @@ from bson import ObjectId, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agar_pipeline.detection.boxes import rel_xywh_to_xywh, xywh_to_rel_xywh
-from agar_pipeline.fiftyone_io.columns import decode
-from agar_pipeline.fiftyone_io.restore import exact_rel_xywh, rest_of
-from agar_pipeline.fiftyone_io.source import ResolvedSource
+from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, xywh_to_rel_xywh
+from agar_pipeline.fiftyone_io.reading.mongo_columns import decode
+from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
+from agar_pipeline.fiftyone_io.writing.restore import exact_rel_xywh, rest_of
 
 
 @given(
@@ -58,7 +58,7 @@ def test_restoring_leaves_a_dataset_with_samples_as_it_is(
     uri: str, home: Path, database: Any, new_dataset: Any, tmp_path: Path
 ) -> None:
     from agar_pipeline.errors import DatasetError
-    from agar_pipeline.fiftyone_io.restore import restore_at
+    from agar_pipeline.fiftyone_io.writing.restore import restore_at
     from tests.fiftyone_io.conftest import collection_of
 
     name = new_dataset()

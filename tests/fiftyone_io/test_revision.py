@@ -10,8 +10,8 @@ import pytest
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatabaseError
-from agar_pipeline.fiftyone_io.observe import observe_dataset
-from agar_pipeline.fiftyone_io.revision import is_compatible
+from agar_pipeline.fiftyone_io.database.revision import is_compatible
+from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
 from tests.fiftyone_io.theirs import OURS, Theirs, their_database
 
 
@@ -104,7 +104,7 @@ def test_an_empty_database_of_the_users_is_set_up(theirs: Theirs) -> None:
 
 
 def test_the_embedded_database_is_ours_and_its_migration_is_said(theirs: Theirs) -> None:
-    from agar_pipeline.fiftyone_io.database import open_database
+    from agar_pipeline.fiftyone_io.database.connection import open_database
 
     words = ("import", "agar", "--images-dir", str(theirs.photos), "--dataset", "own", "--database", "embedded")
     assert theirs.run("agar", *words).returncode == 0

@@ -10,10 +10,10 @@ import pymongo
 import pytest
 from bson import ObjectId
 
-from agar_pipeline.fiftyone_io import run_values
-from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.fiftyone_io.run_names import DIGEST, RunFields
-from agar_pipeline.fiftyone_io.run_values import find_edited, remove_values, seal, write_values
+from agar_pipeline.fiftyone_io.database.connection import open_database
+from agar_pipeline.fiftyone_io.writing import run_values
+from agar_pipeline.fiftyone_io.writing.run_names import DIGEST, RunFields
+from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values, seal, write_values
 
 RUN = RunFields("agar_e_12345678")
 IDS = [ObjectId(), ObjectId()]

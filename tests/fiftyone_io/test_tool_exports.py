@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agar_pipeline.detection.coco import parse_coco
+from agar_pipeline.coco.columns import parse_coco
 from agar_pipeline.errors import AnnotationError, PipelineError
-from agar_pipeline.fiftyone_io.annotated import AnnotatedImage, ImportSource, Reading
-from agar_pipeline.fiftyone_io.import_images import read_source
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource, Reading
+from agar_pipeline.fiftyone_io.importing.import_images import read_source
 from tests.conftest import CHECKOUT
 from tests.fiftyone_io.tool_exports import (
     CLASSES,

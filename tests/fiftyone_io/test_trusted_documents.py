@@ -18,15 +18,15 @@ from bson import ObjectId, json_util
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.observe import observe_dataset
-from agar_pipeline.fiftyone_io.source import ResolvedSource, resolved_source
-from agar_pipeline.fiftyone_io.trusted_documents import (
+from agar_pipeline.fiftyone_io.database.trusted_documents import (
     fiftyone_folder,
     is_trusted_class,
     require_reading,
     require_trusted,
     stage_classes,
 )
+from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
+from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, resolved_source
 from tests.fiftyone_io.conftest import child_env
 
 ALL_STAGES = {"_cls": "fiftyone.core.stages.Limit", "kwargs": [["limit", 3]]}
@@ -188,8 +188,8 @@ def test_what_is_remembered_is_checked_and_private(database: Any, tmp_path: Path
 
 GUARDED = """
 import base64, json, pickle, sys, zlib
-from agar_pipeline.fiftyone_io.import_guard import guard_server
-from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.database.class_guard import guard_server
+from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 uri, dataset, came = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)  # of no dataset that was looked at before
 import eta.core.utils as etau

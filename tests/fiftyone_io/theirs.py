@@ -18,7 +18,7 @@ import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
-from agar_pipeline.fiftyone_io import settings
+from agar_pipeline.fiftyone_io.database.connection import settings
 from tests.conftest import Run, runner
 from tests.fiftyone_io.conftest import agar_label, write_plate
 

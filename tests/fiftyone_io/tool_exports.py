@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from agar_pipeline.fiftyone_io.annotated import Format
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format
 from tests.fiftyone_io.test_import_formats import photo
 
 CLASSES = ["E.coli", "S. aureus"]

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from agar_pipeline import building
-from agar_pipeline.compute import visible_gpus
+from agar_pipeline.chain.nodes import build
+from agar_pipeline.processes.machine import visible_gpus
 from tests.coco_home import make_home
 from tests.conftest import CHECKOUT
 
@@ -134,7 +134,7 @@ class Lab:
 
     def evaluate(self, checkpoint: Path, out: str, accelerator: str = ACCELERATOR) -> dict[str, Any]:
         """The evaluation on val: what metrics.json says."""
-        from agar_pipeline.scorecard import evaluate_checkpoint
+        from agar_pipeline.reports.scorecard import evaluate_checkpoint
 
         (self.folder / out).mkdir()
         evaluate_checkpoint(
@@ -163,9 +163,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGAR_HOME", str(folder / "home"))
         patch.setenv("AGAR_CONFIGS", str(folder / "configs"))
-        patch.setattr(building, "run_child", answer_here)
+        patch.setattr(build, "run_child", answer_here)
         for name in ("leased", "leased_devices"):  # in this process its loaders' processes would hold the lock on
-            patch.setattr(building, name, lambda *_: contextlib.nullcontext({}))
+            patch.setattr(build, name, lambda *_: contextlib.nullcontext({}))
         yield Lab(folder)
 
 

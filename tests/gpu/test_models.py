@@ -86,8 +86,8 @@ def boxes_of(lab: Lab, checkpoint: Path, precision: str) -> list[Found]:
     import torch
     from PIL import Image
 
-    from agar_pipeline.detection.checkpoint import load_checkpoint
-    from agar_pipeline.detection.devices import autocast
+    from agar_pipeline.detection.loading.devices import autocast
+    from agar_pipeline.detection.models.checkpoint import load_checkpoint
 
     detector, _ = load_checkpoint(checkpoint)
     detector = detector.to(ACCELERATOR).eval()
@@ -115,10 +115,10 @@ def shifts(exact: Found, mixed: Found) -> np.ndarray:
 @each_model
 def test_the_exported_model_finds_the_same(lab: Lab, measured: dict[str, Any], model: str) -> None:
     """`export_model` itself refuses a file that answers otherwise than the checkpoint on a CPU; then both count."""
-    from agar_pipeline.detection.export_onnx import export_model
-    from agar_pipeline.detection.onnx_model import OnnxModel
-    from agar_pipeline.detection.photos import PhotoCount, count_photos
-    from agar_pipeline.detection.predict import Predictor
+    from agar_pipeline.detection.inference.export_onnx import export_model
+    from agar_pipeline.detection.inference.onnx_model import OnnxModel
+    from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos
+    from agar_pipeline.detection.inference.predict import Predictor
 
     if REHEARSAL:
         pytest.skip(f"{model} detects nothing yet after {SECONDS:g} s")

@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 
 from agar_pipeline.artifacts import CocoCache, Snapshot, Split
-from agar_pipeline.building import build_node
-from agar_pipeline.chain import Node
+from agar_pipeline.chain.build import build_node
+from agar_pipeline.chain.nodes import Node
+from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import BOX_POLICY_DEFAULTS, BboxReportConfig, CocoCacheConfig
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.image_paths import safe_image_path
-from agar_pipeline.detection.images import load_image
 from agar_pipeline.errors import DatasetError, ImageFileError, StorageError
 from agar_pipeline.media import place
+from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.photos.image_paths import safe_image_path
 from agar_pipeline.reports import offenders
 from agar_pipeline.steps import bbox_report
 from agar_pipeline.store import Built, Key, Store, find_faults

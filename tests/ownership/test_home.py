@@ -14,7 +14,7 @@ import pytest
 
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.home import open_home, require_own, scratch_folder, sweep_scratch
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.conftest import BIN, CHECKOUT, edit_samples, runner
 from tests.test_upkeep import build_split

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from agar_pipeline.commands import agar
 from agar_pipeline.errors import StorageError
+from agar_pipeline.history.photo_history import _sha256
 from agar_pipeline.ownership import home_place
-from agar_pipeline.photo_history import _sha256
 from agar_pipeline.preflight import machine
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from PIL import Image
 
 from agar_pipeline.reports.diff_page import PICTURES, DiffSide, write_diff_page
-from agar_pipeline.snapshot_diff import SnapshotTables, diff_tables
+from agar_pipeline.snapshots.diff import SnapshotTables, diff_tables
 
 EVIL = '<img src=x onerror="alert(1)">.jpg'
 

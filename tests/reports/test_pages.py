@@ -14,16 +14,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from agar_pipeline.detection.box_rules import concat_findings
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.scoring import score_detections
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.labels.box_rules import concat_findings
 from agar_pipeline.reports.bbox_page import write_bbox_page
 from agar_pipeline.reports.evaluation_page import write_evaluation_page
 from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
 from agar_pipeline.reports.plate_counts import choose_plates, count_plates
+from agar_pipeline.scoring.score import score_detections
 
 EVIL_CLASS = "<script>alert('$x^^$')</script>"
 EVIL_FILE = """plate "1" onerror='x' <b>.png"""

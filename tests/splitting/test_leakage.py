@@ -16,16 +16,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 from agar_pipeline.artifacts import ARTIFACTS, Split
-from agar_pipeline.building import build_node
-from agar_pipeline.chain import Node
+from agar_pipeline.artifacts.refusals import refusal_of_split
+from agar_pipeline.chain.build import build_node
+from agar_pipeline.chain.nodes import Node
 from agar_pipeline.config import CocoCacheConfig, LeakageConfig, SplitConfig
 from agar_pipeline.errors import GateError
-from agar_pipeline.plates import generate_plates
+from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, find_duplicates, nearest_hashes
 from agar_pipeline.splitting.leakage import ALL_PAIRS, count_copies, judge, list_pairs
 from agar_pipeline.steps import split as step
 from agar_pipeline.store import Key, Store
-from agar_pipeline.verdicts import refusal_of_split
 
 WARN = SplitConfig(leakage=LeakageConfig(exact="warn"))
 

@@ -9,7 +9,7 @@ import pytest
 import torchvision
 
 from agar_pipeline.config import DETECTORS, weights_file, weights_of
-from agar_pipeline.detection.devices import resolve_precision
+from agar_pipeline.detection.loading.devices import resolve_precision
 from agar_pipeline.step_code.machine import expected_precision, machine_differences
 from agar_pipeline.step_code.provenance import COMPUTING, FORMAT, NOT_COMPUTING, STEPS, Provenance, provenance_of
 from agar_pipeline.step_code.reach import Package, ReachedCode, read_sources
@@ -28,7 +28,7 @@ def build(config):
     """Build."""
     from agar_pipeline.late import finish
     # a comment
-    return finish(Rule(), s.area(np.zeros(3)), run_child("agar_pipeline.child"))
+    return finish(Rule(), s.area(np.zeros(3)), run_child("agar_pipeline.processes.child"))
 
 def not_called():
     return 1

@@ -17,8 +17,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Snapshot, Split
-from agar_pipeline.building import build_node
-from agar_pipeline.chain import Node
+from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
+from agar_pipeline.chain.build import build_node
+from agar_pipeline.chain.nodes import Node
+from agar_pipeline.coco import columns, writer
 from agar_pipeline.config import (
     ALLOWED_ACTIONS,
     BboxReportConfig,
@@ -27,11 +29,10 @@ from agar_pipeline.config import (
     SplitConfig,
     from_plain,
 )
-from agar_pipeline.detection import box_rules, coco, coco_writer, part_balance
 from agar_pipeline.errors import ArtifactError, ConfigError, DatasetError, GateError
+from agar_pipeline.labels import box_rules, part_balance
 from agar_pipeline.steps import bbox_report, coco_cache, split
 from agar_pipeline.store import Built, Content, Key, Store
-from agar_pipeline.verdicts import refusal_of_boxes, require
 
 CLASS_MAP = {"S.aureus": 1, "S. aureus": 1, "E.coli": 2, "C.albicans": 3}
 GOOD_BOXES = [(1, "S.aureus", 10, 10, 20, 20), (1, "S. aureus", 50, 50, 8, 8), (2, "E.coli", 0, 0, 100, 80)]
@@ -167,8 +168,8 @@ def test_the_files_are_the_same_however_few_boxes_are_held_at_once(
     policy = {"non_finite_box": "drop_box", "degenerate_box": "drop_image", "out_of_bounds_box": "clip"}
     whole, whole_report = build_data(tmp_path / "whole", boxes, policy)
     monkeypatch.setattr(coco_cache, "BOXES_AT_ONCE", 4)
-    monkeypatch.setattr(coco_writer, "_AT_ONCE", 2)
-    for module in (coco, box_rules, part_balance):
+    monkeypatch.setattr(writer, "_AT_ONCE", 2)
+    for module in (columns, box_rules, part_balance):
         monkeypatch.setattr(module, "PIECE", 3)
     cut, cut_report = build_data(tmp_path / "cut", boxes, policy, row_group_size=2)
     files = [path for path in whole.root.rglob("*") if path.suffix in {".json", ".npy"} and path.parent != whole.root]
@@ -359,7 +360,7 @@ def test_labels_that_only_look_alike_keep_their_classes_over_all_blocks(
     names = {"lac": 1, "lac+": 2, "15 mm": 3, "E.coli": 4, "S.aureus": 5}
     said: list[str] = []
     cache, report = build_data(tmp_path, boxes, {}, row_group_size=1, log=said.append, class_map=names)
-    parts = [coco.read_coco(cache.json_path(part)) for part in cache.parts()]
+    parts = [columns.read_coco(cache.json_path(part)) for part in cache.parts()]
     found = {
         int(image): int(category)
         for part in parts

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Split
+from agar_pipeline.artifacts.refusals import refusal_of_boxes
 from agar_pipeline.config import PipelineConfig, from_plain
 from agar_pipeline.steps import bbox_report, coco_cache
 from agar_pipeline.store import Key, Store
-from agar_pipeline.verdicts import refusal_of_boxes
 from tests.steps.test_data_steps import GOOD_BOXES, make_snapshot, quiet
 
 PLAIN = {"name": "x", "snapshot": {"dataset": "x"}, "class_map": {"S.aureus": 1, "S. aureus": 1, "E.coli": 2}}
@@ -104,9 +104,9 @@ def test_images_are_checked_as_deeply_as_the_pipeline_says(
 
 
 def test_the_same_content_is_decoded_once(home: Path, tmp_path: Path) -> None:
-    from agar_pipeline.detection import file_checks
-    from agar_pipeline.detection.coco import CocoColumns
-    from agar_pipeline.detection.file_memory import FactsMemory
+    from agar_pipeline.coco.columns import CocoColumns
+    from agar_pipeline.labels import file_checks
+    from agar_pipeline.labels.file_memory import FactsMemory
 
     Image.linear_gradient("L").resize((100, 80)).save(tmp_path / "a.png")
     ids, size = np.array([1]), (tmp_path / "a.png").stat().st_size

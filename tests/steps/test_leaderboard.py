@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from agar_pipeline.artifacts import CocoCache, Evaluation
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.config import LeaderboardConfig
-from agar_pipeline.detection.coco import CocoColumns
-from agar_pipeline.detection.coco_writer import write_coco
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.scoring import score_detections
+from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.steps import leaderboard
 from tests.detection.test_metrics import make_columns, noisy, perfect
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
+from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import EvaluationConfig, ExperimentConfig, ModelConfig, load_experiment, to_plain
-from agar_pipeline.detection.coco import read_coco
-from agar_pipeline.detection.data_choice import say_choice
-from agar_pipeline.detection.detections import Detections
-from agar_pipeline.detection.fitting import fit_config, make_spec
-from agar_pipeline.detection.model import build_detector
-from agar_pipeline.detection.predict import Predictor
+from agar_pipeline.detection.fitting.data_choice import say_choice
+from agar_pipeline.detection.fitting.model_fitting import fit_config, make_spec
+from agar_pipeline.detection.inference.predict import Predictor
+from agar_pipeline.detection.models.detector import build_detector
 from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, TrainingError
-from agar_pipeline.plates import CLASS_NAMES, generate_plates
+from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
 from agar_pipeline.steps import evaluation, smoke_run, training_run
 
 SIZE_PX = 96
@@ -110,7 +110,7 @@ def test_smoke_run_proves_a_round_trip_and_leaves_three_files(
 def test_bf16_trains_with_either_optimizer_on_a_cpu_that_has_it(
     optimizer: str, tmp_path: Path, coco_cache: CocoCache, bbox_report: BboxReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agar_pipeline.detection.devices.has_bf16", lambda: True)
+    monkeypatch.setattr("agar_pipeline.detection.loading.devices.has_bf16", lambda: True)
     config = small(f"optimizer={optimizer}", "trainer.precision=bf16-mixed", "optimizer.clip_norm=1.0").smoke_run
     out_dir = _empty(tmp_path, "out")
     smoke_run.build(config, out_dir, print, coco_cache, bbox_report)
@@ -256,7 +256,7 @@ import json, os, sys
 from pathlib import Path
 from agar_pipeline.artifacts import CocoCache, Evaluation, SmokeRun
 from agar_pipeline.config import TrainingConfig, from_plain
-from agar_pipeline.detection.lightning_module import DetectorModule
+from agar_pipeline.detection.training.lightning_module import DetectorModule
 from agar_pipeline.steps import training_run
 
 def note_images(self, batch, batch_index, step=DetectorModule.training_step):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from agar_pipeline.fiftyone_io.app import open_app, prepare_server
-from agar_pipeline.fiftyone_io.database import open_database
-from agar_pipeline.fiftyone_io.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.database.connection import open_database
+from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.writing.app import open_app, prepare_server
 
 
 def main(home: Path, photos: Path) -> None:

@@ -1,0 +1,96 @@
+"""The artifacts from the smoke run to the leaderboard: what is made of the data by training and scoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from agar_pipeline.artifacts.manifest import PICTURES, Artifact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SmokeRun(Artifact):
+    """Proof that one step of the training works from end to end."""
+
+    asset: ClassVar = "smoke_run"
+    code_version: ClassVar = "4"
+    inputs: ClassVar = ("coco_cache", "bbox_report")
+    reads: ClassVar = {"bbox_report": ("verdict.json",)}
+    files: ClassVar = ("smoke.json", "profile.json")
+    unhashed: ClassVar = ("profile.json",)
+    in_experiment: ClassVar = True
+
+    def smoke(self) -> dict[str, Any]:
+        """What was proven; the same on every machine."""
+        return self._json("smoke.json")
+
+    def profile(self) -> dict[str, Any]:
+        """What was measured: losses, the parts of a step, and the verdict, chart and forecast that follow."""
+        return self._json("profile.json")
+
+
+@dataclass(frozen=True)
+class TrainingRun(Artifact):
+    """Checkpoints, the log of the metrics, and the experiment that led to them."""
+
+    asset: ClassVar = "training_run"
+    code_version: ClassVar = "7"
+    inputs: ClassVar = ("coco_cache", "smoke_run")
+    files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
+    unhashed: ClassVar = ("experiment.json",)
+    derived: ClassVar = ("tensorboard/*", PICTURES)
+    in_experiment: ClassVar = True
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.root / "checkpoints" / "best.ckpt"
+
+    def metrics(self) -> pd.DataFrame:
+        """The CSV log: step, epoch, and one column per metric, empty where a row has none."""
+        import pandas as pd
+
+        return pd.read_csv(self.root / "metrics.csv")
+
+    def experiment(self) -> dict[str, Any]:
+        return self._json("experiment.json")
+
+
+@dataclass(frozen=True)
+class Evaluation(Artifact):
+    """Scores, predictions and a page of pictures."""
+
+    asset: ClassVar = "evaluation"
+    code_version: ClassVar = "8"
+    inputs: ClassVar = ("coco_cache", "training_run")
+    files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
+    unhashed: ClassVar = ("report.html",)
+    derived: ClassVar = (PICTURES,)
+    in_experiment: ClassVar = True
+
+    def metrics(self) -> dict[str, Any]:
+        return self._json("metrics.json")
+
+    def matches(self) -> pd.DataFrame:
+        """One row per detection that counts, and per missed annotation; `detection.matching.matches_table` has more."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "matches.parquet")
+
+
+@dataclass(frozen=True)
+class Leaderboard(Artifact):
+    """The experiments side by side."""
+
+    asset: ClassVar = "leaderboard"
+    code_version: ClassVar = "2"
+    files: ClassVar = ("leaderboard.parquet", "report.html")
+    unhashed: ClassVar = ("report.html",)
+
+    def table(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "leaderboard.parquet")

@@ -1,0 +1,190 @@
+"""How one asset of the chain is built, or found built.
+
+Dagster (`defs`), `agar export-coco` and the commands all build through `build_node`, so that all agree.
+Here: what must hold before, inputs handed over, a process of its own where the step wants one. Not here: what a step
+does (`steps`), how a folder is published (`store`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline import config as c
+from agar_pipeline.artifacts import Artifact
+from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
+from agar_pipeline.chain.agreement import require_agreement
+from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.cluster.partitions import launched_by
+from agar_pipeline.errors import ConfigError, DatasetMovedError
+from agar_pipeline.preflight import require_ready
+from agar_pipeline.processes.environment import MLFLOW_NEEDS, RAY_NEEDS
+from agar_pipeline.processes.launch import run_child
+from agar_pipeline.processes.machine import leased, leased_devices
+from agar_pipeline.snapshots.photo_content import require_same_photos
+from agar_pipeline.steps import STEPS
+from agar_pipeline.store import Built, Content, Key, KnownFiles, Store
+from agar_pipeline.store.unfinished import remove_work, work_folder
+
+READ_ATTEMPTS = 3
+
+
+def build_node(
+    store: Store,
+    node: Node,
+    inputs: Mapping[Key, Artifact],
+    log: Callable[[str], None],
+    *,
+    source_version: str | None = None,
+    repoint: bool = True,
+    launcher: c.Launcher = "torchrun",
+) -> Built:
+    """Build one asset, or find it built.
+
+    Args:
+        store: Where artifacts live.
+        node: What to build.
+        inputs: The artifact of each of the node's inputs.
+        log: Told about the progress.
+        source_version: Of the FiftyOne dataset; for the snapshot only.
+        repoint: See `Store.build`.
+        launcher: Where work on many photos is done; a training's ranks are where its own config says.
+
+    Raises:
+        GateError: an input forbids it: a bbox report that refuses the data, or a split that leaks.
+        ArtifactError: inputs do not belong together.
+        PipelineError: whatever the step raises.
+    """
+    for artifact in inputs.values():
+        if refusal := REFUSAL_OF.get(artifact.asset):
+            require(refusal(artifact))
+    require_agreement(node.key, inputs)
+    contents = {str(key): Content.of(artifact.manifest) for key, artifact in inputs.items()}
+    if source_version is not None:
+        contents[str(SOURCE)] = Content(source_version, {})
+    step, recorded = STEPS[node.key.asset], node.recorded_config
+
+    def work_dir(root: Path) -> Path | None:
+        fingerprint = root.name.removeprefix(".draft-")
+        return work_folder(store, node.key, fingerprint) if step.resumable else None
+
+    def write(out_dir: Path) -> KnownFiles | None:
+        named, known = _by_name(node, inputs), None
+        if step.reads_photos:
+            require_same_photos(named["coco_cache"], store.home, log)
+        if step.own_process:
+            _run_in_own_process(node, named, out_dir, log, work_dir(out_dir), launcher)
+        else:
+            earlier = {"earlier": store.roots(node.key)} if step.reuses else {}
+            with launched_by(launcher, log):
+                known = step.build(node.config, out_dir, log, **named, **earlier)
+        if source_version is not None:
+            _require_version(out_dir, source_version)
+        if node.recorded_config != recorded:
+            raise ConfigError(f"a file that the config of {node.key} names changed while it was read: start again")
+        return known
+
+    uses = [artifact.root for artifact in inputs.values()]
+    built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses, made_by=node.made_by)
+    if built.cached:
+        differences = node.differences(built.artifact.manifest)
+        if differences:
+            log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
+    if (left := work_dir(built.artifact.root)) is not None:
+        foreign = remove_work(left)
+        if foreign:
+            log(f"note: {left / foreign[0]} is not ours and stays")
+    return built
+
+
+def build_snapshot(
+    store: Store,
+    node: Node,
+    observe: Callable[[], str],
+    log: Callable[[str], None],
+    *,
+    repoint: bool = True,
+    launcher: c.Launcher = "torchrun",
+) -> Built:
+    """Build the snapshot of what `observe` sees; again where the dataset moved between looking and reading.
+
+    Raises:
+        DatasetMovedError: it moved each time.
+    """
+
+    def build() -> Built:
+        with launched_by(launcher, log):
+            version = observe()
+        return build_node(store, node, {}, log, source_version=version, repoint=repoint, launcher=launcher)
+
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return build()
+        except DatasetMovedError as moved:
+            log(f"{moved}: once more")
+    return build()
+
+
+def _require_version(out_dir: Path, source_version: str) -> None:
+    read = json.loads((out_dir / "dataset.json").read_text())["source_version"]
+    if read != source_version:
+        raise DatasetMovedError("the dataset changed between looking at it and reading it; wait for edits to end")
+
+
+def _by_name(node: Node, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
+    """Inputs as a step takes them: by asset; those of several experiments as experiment → artifact."""
+    named: dict[str, Any] = {}
+    for key, artifact in inputs.items():
+        if key.experiment in (None, node.key.experiment):
+            named[key.asset] = artifact
+        else:
+            named.setdefault(key.asset, {})[key.experiment] = artifact
+    return named
+
+
+def _run_in_own_process(
+    node: Node,
+    inputs: Mapping[str, Artifact],
+    out_dir: Path,
+    log: Callable[[str], None],
+    work_dir: Path | None,
+    launcher: c.Launcher,
+) -> None:
+    request = {
+        "asset": node.key.asset,
+        "config": c.to_plain(node.config),
+        "inputs": {name: str(artifact.root) for name, artifact in inputs.items()},
+        "out_dir": str(out_dir),
+        "work_dir": None if work_dir is None else str(work_dir),
+        "launcher": launcher,
+    }
+    trainer, needs = getattr(node.config, "trainer", None), _secrets_needed(node, launcher)
+    if trainer is None:
+        with leased_devices(getattr(node.config, "accelerator", "cpu"), c.agar_home(), log) as env:
+            run_child("agar_pipeline.steps", request, log, env=env, needs=needs)
+        return
+    c.require_weights(node.config.model.name, node.config.model.weights)
+    if trainer.launcher == "ray":
+        request["handler"] = "agar_pipeline.steps.__main__"
+        run_child("agar_pipeline.cluster", request, log, needs=needs)
+        return
+    if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
+        require_ready(trainer, c.agar_home(), log)
+    with leased(trainer, c.agar_home(), log) as env:
+        env = {**env, **trainer.environment}
+        run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, env=env, needs=needs)
+
+
+def _secrets_needed(node: Node, launcher: c.Launcher) -> list[str]:
+    """Names of the variables with passwords that this step uses: of a database, of MLflow, of the Ray cluster."""
+    names: list[str] = []
+    trainer = getattr(node.config, "trainer", None)
+    if isinstance(node.config, c.SnapshotConfig):
+        names += c.database_variables(node.config.database)
+    if trainer is not None and trainer.logger == "mlflow":
+        names += MLFLOW_NEEDS
+    if "ray" in (launcher, getattr(trainer, "launcher", None)):
+        names += RAY_NEEDS
+    return names

@@ -1,0 +1,293 @@
+"""What would run again, and why: the artifacts on disk against today's config, code and data.
+
+Here: comparing. Not here: running (`defs.run`), or asking Dagster or the database, whose answers come as arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from agar_pipeline.artifacts import Manifest
+from agar_pipeline.artifacts.refusals import REFUSAL_OF
+from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
+from agar_pipeline.store.upkeep import was_set_aside
+
+State = Literal["fresh", "stale", "missing", "corrupt"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What Dagster remembers of an asset's latest materialization."""
+
+    code_version: str | None
+    data_version: str | None
+    input_data_versions: Mapping[str, str]
+
+
+_REASONS_TOLD = 8
+
+
+@dataclass(frozen=True)
+class PlannedAsset:
+    """One line of the plan."""
+
+    key: Key
+    state: State
+    reasons: tuple[str, ...]
+    path: Path | None
+    last_seconds: float | None
+    elsewhere: bool = False
+    """The shared store has it, this home does not: nothing to compute, but to fetch where it is wanted."""
+    notes: tuple[str, ...] = ()
+    """Of an artifact that is kept: what of today's code, libraries or machine differs from what made it."""
+    causes: tuple[str, ...] = ()
+    """Of the reasons, those about photos and boxes: they are told of all that comes after, too."""
+    refusal: str | None = None
+    """Of a fresh split or bbox report: why nothing may be made of it, and on the next line what to do."""
+
+    def why(self, told: Collection[str] = ()) -> str:
+        """The reasons on one line; the first ones where they are many.
+
+        Args:
+            told: Causes that stand in an earlier line.
+        """
+        reasons = [*self.reasons, *(self.refusal or "").splitlines()[:1]]
+        reasons = [reason for reason in reasons if reason not in told] or reasons
+        if len(reasons) <= _REASONS_TOLD:
+            return "; ".join(reasons)
+        rest = len(reasons) - _REASONS_TOLD + 1
+        return "; ".join((*reasons[: _REASONS_TOLD - 1], f"and {rest} more: agar plan --json lists them"))
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "asset": str(self.key),
+            "state": self.state,
+            "refused": self.refusal,
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "path": str(self.path) if self.path else None,
+            "last_seconds": self.last_seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of the world outside the store."""
+
+    source_version: str | None
+    """Of the FiftyOne dataset as just observed; None where it could not be observed: the version that the snapshot
+    was taken from then stands for it."""
+    records: Mapping[Key, Record]
+    """What Dagster remembers; an artifact that it does not know as current is materialized again, which computes
+    nothing, so that its UI tells the truth."""
+    explain_source: Callable[[Path, str], tuple[Sequence[str], Content | None]]
+    """Given the latest snapshot's folder and the dataset's version: how the dataset differs from it, and what a
+    snapshot would hold now, None where that is not known; called only where the version is another."""
+    explain_input: Callable[[Path, Path], Sequence[str]] = lambda before, after: ()
+    """Given an input's folder as it was read and as it is now: which photos and boxes differ."""
+
+
+def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[PlannedAsset]:
+    """Judge every node, inputs first.
+
+    Args:
+        store: Where artifacts live.
+        nodes: In the order of the chain.
+        seen: The dataset and Dagster's memory.
+    """
+    contents: dict[Key, Content] = {}
+    plan: dict[Key, PlannedAsset] = {}
+    for node in nodes.values():
+        planned, content = _judge(store, node, seen, contents)
+        if content is not None:
+            contents[node.key] = content
+        plan[node.key] = _with_refusal(_with_causes(store, node, seen, planned, plan, contents))
+    return list(plan.values())
+
+
+def _with_causes(
+    store: Store,
+    node: Node,
+    seen: Seen,
+    planned: PlannedAsset,
+    plan: Mapping[Key, PlannedAsset],
+    contents: Mapping[Key, Content],
+) -> PlannedAsset:
+    """The line of a stale node, with what changed in the photos and boxes that it is made from."""
+    if planned.state != "stale" or planned.causes:
+        return planned
+    blamed = [key for key in node.inputs if key in plan and _blames(planned, key)]
+    causes = dict.fromkeys(cause for key in blamed for cause in plan[key].causes)
+    manifest = _manifest(planned.path)
+    made_from = manifest.inputs if manifest and not causes else {}
+    for key in blamed:
+        if key not in contents or str(key) not in made_from:
+            continue
+        roots = {_data_version(root): root for root in store.roots(key)}
+        before, now = roots.get(made_from[str(key)]), roots.get(contents[key].data_version)
+        causes |= dict.fromkeys(seen.explain_input(before, now) if before and now else ())
+    return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
+
+
+def _with_refusal(planned: PlannedAsset) -> PlannedAsset:
+    """The line of an asset that is as it should be, with the verdict that it holds."""
+    if planned.state != "fresh" or planned.path is None or planned.key.asset not in REFUSAL_OF:
+        return planned
+    return replace(planned, refusal=REFUSAL_OF[planned.key.asset](planned.key.kind.open(planned.path)))
+
+
+def _blames(planned: PlannedAsset, key: Key) -> bool:
+    """Whether an input is a reason of a line."""
+    after = [name for reason in planned.reasons for name in reason.removeprefix("comes after ").split(", ")]
+    return f"{key} changed" in planned.reasons or str(key) in after
+
+
+def _data_version(root: Path) -> str | None:
+    manifest = _manifest(root)
+    return manifest.data_version if manifest else None
+
+
+def _judge(
+    store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
+) -> tuple[PlannedAsset, Content | None]:
+    """The line of one node, and what it will hold after a run where that is known beforehand."""
+    latest = store.latest(node.key)
+    manifest = _manifest(latest)
+    seconds = manifest.seconds if manifest else None
+
+    def line(state: State, *reasons: str) -> PlannedAsset:
+        return PlannedAsset(node.key, state, reasons, latest, seconds)
+
+    if latest is None:
+        return _judge_absent(store, node, seen, contents)
+    if manifest is None:
+        return line("corrupt", *find_faults(latest)), None
+    own = Content.of(manifest)
+    waiting = _waiting(node, contents)
+    if waiting:
+        return line("stale", *_config_reasons(node, manifest), f"comes after {', '.join(waiting)}"), None
+    inputs = _inputs(node, contents, seen, manifest)
+    reads, expected = _expect(node, inputs)
+    if expected != manifest.fingerprint:
+        reasons = [*_config_reasons(node, manifest), *_changed(manifest, reads)]
+        built = store.folder(node.key) / expected
+        if built.exists() and (found := _manifest(built)):
+            return line("stale", *reasons, "built before, nothing to compute"), Content.of(found)
+        if found := _look(store, node.key, expected):
+            return line("stale", *reasons, f"in {store.shared}, nothing to compute"), Content.of(found)
+        return _explain(node, manifest, reads, latest, seen, line)
+    faults = find_faults(latest)
+    if faults:
+        return line("corrupt", *faults), own  # rebuilt from the same inputs, to the same content
+    notes = tuple(node.differences(manifest))
+    versions = {name: content.data_version for name, content in inputs.items()}
+    if seen.records.get(node.key) != Record(node.code_version, manifest.data_version, versions):
+        return replace(line("stale", "nothing to compute, only to record in Dagster"), notes=notes), own
+    if store.shared and not _look(store, node.key, expected) and not store.shared.trouble:
+        return line("stale", f"nothing to compute, only to put into {store.shared}"), own
+    return replace(line("fresh"), notes=notes), own
+
+
+def _judge_absent(
+    store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
+) -> tuple[PlannedAsset, Content | None]:
+    """The line of a node without a `latest`: a variant that was trained, or the shared store, may be what it wants."""
+    why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
+    if not _waiting(node, contents):
+        unknown = SOURCE in node.inputs and seen.source_version is None
+        last = _look(store, node.key, None) if unknown else None
+        _, expected = _expect(node, _inputs(node, contents, seen, last))
+        built = store.folder(node.key) / expected
+        if built.exists() and (found := _manifest(built)):
+            reason = "built before, nothing to compute"
+            return PlannedAsset(node.key, "stale", (reason,), None, found.seconds), Content.of(found)
+        try:
+            found = shared.look(node.key, expected) if shared else None
+        except ArtifactError as error:
+            return PlannedAsset(node.key, "corrupt", (str(error).splitlines()[0],), None, None), None
+        if found:
+            reasons = (f"in {shared}, fetched where it is used",)
+            return PlannedAsset(node.key, "fresh", reasons, None, found.seconds, elsewhere=True), Content.of(found)
+    return PlannedAsset(node.key, "missing", (why,), None, None), None
+
+
+def _look(store: Store, key: Key, name: str | None) -> Manifest | None:
+    """What the shared store holds and may be used."""
+    with contextlib.suppress(ArtifactError):
+        return store.shared.look(key, name) if store.shared else None
+    return None
+
+
+def _waiting(node: Node, contents: Mapping[Key, Content]) -> list[str]:
+    return [str(key) for key in node.inputs if key != SOURCE and key not in contents]
+
+
+def _inputs(node: Node, contents: Mapping[Key, Content], seen: Seen, manifest: Manifest | None) -> dict[str, Content]:
+    """Content of each input by name; of a dataset that could not be looked at, what the manifest was made from."""
+    inputs = {str(key): contents[key] for key in node.inputs if key != SOURCE}
+    if SOURCE in node.inputs:
+        known = manifest.inputs.get(str(SOURCE), "") if manifest else ""
+        inputs[str(SOURCE)] = Content(seen.source_version or known, {})
+    return inputs
+
+
+def _expect(node: Node, inputs: Mapping[str, Content]) -> tuple[dict[str, str], str]:
+    """What the step would read, and the fingerprint that it would build to."""
+    reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
+    return reads, fingerprint(node.key.asset, node.step_version, node.recorded_config, reads)
+
+
+def _explain(
+    node: Node,
+    manifest: Manifest,
+    reads: Mapping[str, str],
+    latest: Path,
+    seen: Seen,
+    line: Callable[..., PlannedAsset],
+) -> tuple[PlannedAsset, Content | None]:
+    """Of a node that must be built: why, and what it will hold where only the dataset changed."""
+    reasons, changed = _config_reasons(node, manifest), _changed(manifest, reads)
+    if str(SOURCE) not in reads or reads[str(SOURCE)] == manifest.reads.get(str(SOURCE)):
+        return line("stale", *reasons, *changed), None
+    if reasons:  # another dataset, field or view: a comparison would tell nothing
+        return line("stale", *reasons), None
+    differences, content = seen.explain_source(latest, reads[str(SOURCE)])
+    return replace(line("stale", *differences), causes=tuple(differences)), content
+
+
+def _manifest(root: Path | None) -> Manifest | None:
+    try:
+        return Manifest.read(root) if root else None
+    except ArtifactError:
+        return None
+
+
+def _changed(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
+    names = sorted(reads.keys() | manifest.reads.keys())
+    return [f"{name} changed" for name in names if reads.get(name) != manifest.reads.get(name)]
+
+
+def _config_reasons(node: Node, manifest: Manifest) -> list[str]:
+    reasons = diff_config(manifest.config, node.recorded_config, prefix=node.key.asset)
+    if manifest.code_version != node.step_version:
+        differences = node.differences(manifest) if node.strict else []
+        reasons += differences or [f"code version {manifest.code_version} → {node.step_version}"]
+    return reasons
+
+
+def diff_config(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> list[str]:
+    """Differences of two nested configs, one text each: `split.seed 0 → 1`."""
+    reasons: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            reasons += diff_config(before, after, f"{prefix}.{name}")
+        elif before != after:
+            reasons.append(f"{prefix}.{name} {before} → {after}")
+    return reasons

@@ -1,0 +1,177 @@
+"""COCO's JSON to plain columns; anything that is not what a COCO file must hold is refused with its place.
+
+Here: reading one file of annotations, strictly: nothing is rounded, guessed or taken for something else. Not here: what
+the columns mean (`coco`), whether they agree with each other (`box_rules`, `image_rules`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.coco.annotation_state import is_unfinished
+from agar_pipeline.coco.foreign_formats import name_json
+from agar_pipeline.coco.rotated_boxes import turn_of, upright_box
+from agar_pipeline.coco.values import (
+    NotCocoError,
+    four_numbers,
+    load_json,
+    read_column,
+    require_all,
+    shorten,
+    whole_numbers,
+)
+from agar_pipeline.config import is_blank
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.text.ids import IdError, Ids, find_boxes_elsewhere, quote, without_root
+
+
+def parse_columns(path: Path) -> dict[str, Any]:
+    """The columns of `coco.CocoColumns`, from the JSON.
+
+    Raises:
+        AnnotationError: not JSON, or a list, key or value that a COCO file must have is missing or of another type.
+    """
+    plain = load_json(Path(path))
+    try:
+        return read_columns(plain)
+    except NotCocoError as error:
+        raise AnnotationError(f"{path} is not a COCO annotation file: {error}") from error
+
+
+def read_ids(path: Path) -> tuple[Ids, Ids]:
+    """The ids of the images and of the categories, as the file has them.
+
+    Raises:
+        AnnotationError: as `parse_columns`.
+    """
+    plain = load_json(Path(path))
+    try:
+        images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
+        return _ids(images, "images"), _ids(without_root(categories, annotations), "categories")
+    except NotCocoError as error:
+        raise AnnotationError(f"{path} is not a COCO annotation file: {error}") from error
+
+
+def read_columns(plain: Any) -> dict[str, Any]:
+    """`parse_columns` of what the JSON holds; raises NotCocoError."""
+    if (foreign := name_json(plain)) is not None:
+        raise NotCocoError(f"this is {foreign.name}: {foreign.next_step}")
+    if not isinstance(plain, dict):
+        raise NotCocoError(f"it holds a {type(plain).__name__}, not an object with images, annotations, categories")
+    images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
+    if key := find_boxes_elsewhere(plain):
+        raise NotCocoError(f"it has no annotations, and boxes in {shorten(repr(key))}: call that list annotations")
+    categories = without_root(categories, annotations)
+    image_ids, category_ids = _ids(images, "images"), _ids(categories, "categories")
+    widths, heights = (_sizes(images, key, read_column(images, "images", key)) for key in ("width", "height"))
+    originals = [
+        _sizes(images, f"original_{key}", [row.get(f"original_{key}", row[key]) for row in images])
+        for key in ("width", "height")
+    ]
+    boxes_xywh = four_numbers(read_column(annotations, "annotations", "bbox"), "annotations")
+    return {
+        "image_ids": _numbers(image_ids, images, "images"),
+        "file_names": np.array(_texts(images, "images", "file_name"), dtype=object),
+        "sizes_wh": np.stack([widths, heights], axis=1),
+        "annotation_ids": _numbers(_ids(annotations, "annotations"), annotations, "annotations"),
+        "annotation_image_ids": _links(image_ids, annotations, "image_id"),
+        "annotation_category_ids": _links(category_ids, annotations, "category_id"),
+        "boxes_xywh": _upright(boxes_xywh, annotations),
+        "iscrowd": _crowds([row.get("iscrowd", 0) for row in annotations]),
+        "category_ids": _numbers(category_ids, categories, "categories"),
+        "class_names": tuple(_names(categories)),
+        "original_sizes_wh": np.stack(originals, axis=1),
+        "labelled": np.array([not is_unfinished(image) for image in images], dtype=bool),
+    }
+
+
+def _rows(plain: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects; a file that only lists images may leave out the annotations."""
+    if name not in plain and name != "annotations":
+        raise NotCocoError(f"{name} is missing; it has {shorten(', '.join(plain)) or 'no keys'}")
+    rows = plain.get(name, [])
+    if not isinstance(rows, list):
+        raise NotCocoError(f"{name} is {shorten(repr(rows))}, not a list")
+    require_all(rows, lambda row: type(row) is dict, name, "not an object")
+    return rows
+
+
+def _ids(rows: list[dict[str, Any]], name: str) -> Ids:
+    """The ids of a list; true and 3.0 are none: others would take them for other ids."""
+    values = read_column(rows, name, "id")
+    try:
+        return Ids(values)
+    except IdError as error:
+        odd = [place for place, value in enumerate(values) if type(value) is not int]
+        place = next((place for place in odd if type(values[place]) is not str), odd[0])
+        raise NotCocoError(f"{name}[{place}].id is {error}") from None
+
+
+def _numbers(ids: Ids, rows: list[dict[str, Any]], name: str) -> np.ndarray:
+    return whole_numbers(ids.numbers_of(read_column(rows, name, "id")), name, "id")
+
+
+def _links(ids: Ids, annotations: list[dict[str, Any]], key: str) -> np.ndarray:
+    """(M,) int64: which image or category each annotation names."""
+    links = read_column(annotations, "annotations", key)
+    if wrong := ids.explain_broken(links):
+        raise NotCocoError(f"annotations[{_place_of_other(links, ids)}].{key} is {wrong}")
+    if ids.kinds == {str}:
+        lost = [place for place, link in enumerate(links) if link not in ids.values]
+        if lost:
+            raise NotCocoError(f"annotations[{lost[0]}].{key} is {quote(links[lost[0]])}, which no id in the file is")
+    return whole_numbers(ids.numbers_of(links), "annotations", key)
+
+
+def _place_of_other(links: list[Any], ids: Ids) -> int:
+    return next(place for place, link in enumerate(links) if type(link) not in (ids.kinds or {int}))
+
+
+def _sizes(images: list[dict[str, Any]], key: str, values: list[Any]) -> np.ndarray:
+    """(N,) int64 pixels; 640.0 is a size, 640.5 is none."""
+    if not set(map(type, values)) <= {int}:
+        require_all(values, _is_whole, "images", "not a whole number of pixels", key)
+    require_all(values, lambda value: abs(value) < 2**31, "images", "no size of an image", key)
+    return np.array(values, dtype=np.float64).astype(np.int64)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _texts(rows: list[dict[str, Any]], name: str, key: str) -> list[str]:
+    values = read_column(rows, name, key)
+    require_all(values, lambda value: type(value) is str and _is_unicode(value), name, "not text", key)
+    return values
+
+
+def _names(categories: list[dict[str, Any]]) -> list[str]:
+    names = _texts(categories, "categories", "name")
+    require_all(names, lambda name: not is_blank(name), "categories", "a name that nobody sees", "name")
+    return names
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file can be named by
+        return False
+
+
+def _upright(boxes_xywh: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+    """The same, with the box around each that the file states before a turn."""
+    for place, row in enumerate(rows):
+        if ("attributes" in row or "rotation" in row) and (degrees := turn_of(row)):
+            boxes_xywh[place] = upright_box(boxes_xywh[place].tolist(), degrees)
+    return boxes_xywh
+
+
+def _crowds(values: list[Any]) -> np.ndarray:
+    """(M,) bool from 0, 1, true, false or null."""
+    if not set(map(type, values)) <= {int, bool, type(None)} or not set(values) <= {0, 1, None}:
+        right = lambda value: type(value) in {int, bool, type(None)} and value in {0, 1, None}  # noqa: E731
+        require_all(values, right, "annotations", "neither 0 nor 1", "iscrowd")
+    return np.array(values, dtype=object).astype(bool)

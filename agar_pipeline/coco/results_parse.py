@@ -1,0 +1,108 @@
+"""COCO's results format, a list of scored boxes, to plain columns.
+
+Here: reading one file, strictly. Not here: what the columns mean (`detections`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.coco.parse import read_columns, read_ids
+from agar_pipeline.coco.values import (
+    NotCocoError,
+    four_numbers,
+    load_json,
+    read_column,
+    require_all,
+    shorten,
+    whole_numbers,
+)
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.text.ids import WHOLE, Ids
+
+FARTHEST_PX = 1e9
+"""No photo is as large; squares of what is beyond overflow somewhere."""
+
+
+def parse_results(path: Path, coco_json: Path | None = None) -> dict[str, Any]:
+    """The columns of `detections.Detections`, from a list in COCO's results format.
+
+    `coco_json` is the file of the annotations, by which ids that are texts become the numbers that it has there.
+
+    Raises:
+        AnnotationError: not JSON; a key is missing or of another type; a score outside 0 to 1; a box of which a number
+            is not finite, or of negative width or height.
+    """
+    rows = load_json(Path(path))
+    try:
+        if not isinstance(rows, list):
+            raise NotCocoError(f"it holds a {type(rows).__name__}, not a list")
+        require_all(rows, lambda row: type(row) is dict, "results", "not an object")
+        images, categories = _ids_of(rows, coco_json)
+        return {
+            "image_ids": _integers(rows, "image_id", images),
+            "category_ids": _integers(rows, "category_id", categories),
+            "boxes_xywh": _result_boxes(read_column(rows, "results", "bbox")),
+            "scores": _scores(read_column(rows, "results", "score")),
+        }
+    except NotCocoError as error:
+        raise AnnotationError(
+            f"{path} is not in COCO results format, a list of image_id, category_id, bbox and score: {error}"
+        ) from error
+
+
+def parse_scored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """The columns of `coco.CocoColumns` of a COCO file whose annotations are predictions, and their scores.
+
+    Raises:
+        AnnotationError: as `parse_columns`, and as `parse_results` for boxes and scores.
+    """
+    plain = load_json(Path(path))
+    try:
+        columns = read_columns(plain)
+        columns["boxes_xywh"] = _result_boxes(read_column(plain["annotations"], "annotations", "bbox"))
+        return columns, _scores(read_column(plain["annotations"], "annotations", "score"))
+    except (NotCocoError, KeyError) as error:
+        raise AnnotationError(f"{path} is not a COCO file of predictions: {error}") from error
+
+
+def _ids_of(rows: list[dict[str, Any]], coco_json: Path | None) -> tuple[Ids, Ids]:
+    """Of images and categories; read only where the predictions name some by text."""
+    texts = {type(row.get(key)) for row in rows for key in ("image_id", "category_id")} & {str}
+    return read_ids(coco_json) if texts and coco_json is not None else (Ids([]), Ids([]))
+
+
+def _integers(rows: list[dict[str, Any]], key: str, ids: Ids) -> np.ndarray:
+    """(N,) int64; a text is the number that the annotations give it, or the number that it spells."""
+    values = read_column(rows, "results", key)
+    if set(map(type, values)) == {str}:
+        if ids.kinds == {str}:
+            require_all(values, ids.values.__contains__, "results", f"which is no {key} of the annotations", key)
+            values = ids.numbers_of(values)
+        else:
+            values = [int(value) if WHOLE.fullmatch(value) else value for value in values]
+    if not set(map(type, values)) <= {int}:
+        require_all(values, lambda value: type(value) is int, "results", "not a whole number", key)
+    return whole_numbers(values, "results", key)
+
+
+def _result_boxes(boxes: list[Any]) -> np.ndarray:
+    """(D, 4) float64, finite; a width or height of 0 is what rounding leaves of a small one."""
+    boxes_xywh = four_numbers(boxes, "results")
+    right = (np.abs(boxes_xywh) <= FARTHEST_PX).all(axis=1) & (boxes_xywh[:, 2:] >= 0).all(axis=1)
+    if not right.all():
+        place = int(right.argmin())
+        raise NotCocoError(
+            f"results[{place}].bbox is {shorten(repr(boxes[place]))}, not four finite numbers with sides from 0 on"
+        )
+    return boxes_xywh
+
+
+def _scores(values: list[Any]) -> np.ndarray:
+    """(D,) float64 in [0, 1]."""
+    right = lambda score: type(score) in (int, float) and 0 <= score <= 1  # noqa: E731
+    require_all(values, right, "results", "not a number from 0 to 1", "score")
+    return np.array(values, dtype=np.float64)

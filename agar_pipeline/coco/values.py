@@ -1,0 +1,74 @@
+"""Values of COCO's JSON, checked while they become columns: what files of annotations and of results share.
+
+Here: reading strictly, every refusal with its place. Not here: which keys a file must have (`coco_parse`,
+`results_parse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.text.text_files import TextFileError, read_json
+
+ID_LIMIT = 2**63
+_MANY = 80
+
+
+class NotCocoError(Exception):
+    """What is wrong, and where in the file."""
+
+
+def load_json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        raise AnnotationError(f"{path} does not exist: correct the path, or `agar run +coco_cache`") from None
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}): give a COCO annotation file") from error
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}") from error
+
+
+def read_column(rows: list[dict[str, Any]], name: str, key: str) -> list[Any]:
+    try:
+        return [row[key] for row in rows]
+    except KeyError:
+        place = next(place for place, row in enumerate(rows) if key not in row)
+        keys = shorten(", ".join(map(str, rows[place]))) or "no keys"
+        raise NotCocoError(f"{name}[{place}].{key} is missing; it has {keys}") from None
+
+
+def require_all(values: Iterable[Any], is_right: Callable[[Any], bool], name: str, wrong: str, key: str = "") -> None:
+    for place, value in enumerate(values):
+        if not is_right(value):
+            raise NotCocoError(f"{name}[{place}]{key and '.' + key} is {shorten(repr(value))}, {wrong}")
+
+
+def whole_numbers(values: list[int], name: str, key: str) -> np.ndarray:
+    if values and not (min(values) >= -ID_LIMIT and max(values) < ID_LIMIT):
+        require_all(values, lambda value: -ID_LIMIT <= value < ID_LIMIT, name, "more than 64 bits hold", key)
+    return np.array(values, dtype=np.int64)
+
+
+def four_numbers(boxes: list[Any], name: str) -> np.ndarray:
+    """(M, 4) float64; null, which stands for a number that is not finite, becomes NaN."""
+    if not set(map(type, boxes)) <= {list} or not set(map(len, boxes)) <= {4}:
+        right = lambda box: type(box) is list and len(box) == 4  # noqa: E731
+        require_all(boxes, right, name, "not a list of four numbers", "bbox")
+    if not set(map(type, chain.from_iterable(boxes))) <= {int, float, type(None)}:
+        right = lambda box: {type(value) for value in box} <= {int, float, type(None)}  # noqa: E731
+        require_all(boxes, right, name, "not a list of four numbers", "bbox")
+    try:
+        return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    except OverflowError:
+        raise NotCocoError(f"{name}[…].bbox has a number of more than 300 digits") from None
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= _MANY else f"{text[:_MANY]}…"

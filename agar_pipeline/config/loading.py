@@ -1,0 +1,61 @@
+"""The configs that a person names: composed, checked against the dataclasses, and told of by file and key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from agar_pipeline.config.categories import class_map_of_files
+from agar_pipeline.config.compose import compose_plain
+from agar_pipeline.config.experiment import ExperimentConfig
+from agar_pipeline.config.layers import find_source
+from agar_pipeline.config.pipeline import PipelineConfig
+from agar_pipeline.config.places import pipeline_name
+from agar_pipeline.config.plain import from_plain
+from agar_pipeline.config.snapshot import CocoSnapshotConfig
+from agar_pipeline.config.words import check_word, is_sweep, require_choice
+from agar_pipeline.errors import ConfigError
+
+
+def load_pipeline(name: str | None = None) -> PipelineConfig:
+    """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
+    said_by = "AGAR_PIPELINE" if not name and os.environ.get("AGAR_PIPELINE") else ""
+    name = name or pipeline_name()
+    require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file", said_by)
+    where = f"configs/pipeline/{name}.yaml"
+    plain = compose_plain(f"pipeline/{name}", []).get("pipeline")
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{where} holds no settings: `snapshot:` and `class_map:` at least, see configs/pipeline/")
+    snapshot = plain.get("snapshot")
+    if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
+        files = from_plain(CocoSnapshotConfig, snapshot, where=f"{where}: snapshot").file_paths()
+        plain = {**plain, "class_map": class_map_of_files(files.values())}
+    pipeline = from_plain(PipelineConfig, {"name": name, **plain}, where=where)
+    if not pipeline.class_map:
+        raise ConfigError(f"{where}: class_map is empty: give each class a number, `class_map: {{S.aureus: 1}}`")
+    return pipeline
+
+
+def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "") -> ExperimentConfig:
+    """Compose and check an experiment.
+
+    Args:
+        name: A file of `configs/experiment/`.
+        overrides: Hydra's `key=value`, applied last.
+        said_by: Where the name comes from, if nobody typed it.
+
+    Raises:
+        ConfigError: the experiment does not exist, or a key or value is wrong.
+    """
+    require_choice("experiment", name, said_by=said_by)
+    for word in overrides:
+        check_word(word)
+        if is_sweep(word):
+            raise ConfigError(f"{word} lists several values: train each of them with `agar train -m`")
+    plain = compose_plain("config", [f"experiment={name}", *overrides])
+    return from_plain(
+        ExperimentConfig,
+        {"name": name, **plain},
+        f"experiment {name}",
+        lambda path: find_source(path, name, overrides),
+    )

@@ -1,0 +1,128 @@
+"""What `data: auto` chooses: the scale of the photos, the crops to train on, the batch; from the boxes of train.
+
+No torch is needed. Not here: the rule for the scale (`labels.colony_scale`), anchors and caps (`model_fitting`), where
+a crop lies (`models.tiles`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from agar_pipeline.coco.box_sizes import largest_side
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.config import DataConfig, TilesConfig, TrainerConfig, TrainingConfig
+from agar_pipeline.detection.models.tile_merge import least_overlap
+from agar_pipeline.labels.colony_scale import ColonySizes, choose_scale, measure_sizes
+from agar_pipeline.progress import say_duration
+
+CROP_SIDES = {"tiny": 320}
+"""Model → side of its crops, pixels."""
+CROP_SIDE = 640
+"""Of the others, which have pyramids of larger strides."""
+CROP_FACTOR = 1.5
+"""A photo is cut where its longer side is more than this many crops."""
+BATCH_PIXELS = {"tiny": 8 * 320**2}
+"""Model → pixels of a batch."""
+MOST_BATCH_PIXELS = 8 * 640**2
+BATCH_SIZES = (2, 4, 8, 16)
+WHOLE_SIDE = 2048
+"""Longer side of a scaled photo, pixels, up to which a plate is predicted in one pass; beyond, tiles save memory."""
+
+
+def choose_data(config: TrainingConfig, columns: CocoColumns) -> DataConfig:
+    """Settle every `auto` of `config.data`; keys that were given stay, and the rest is chosen around them.
+
+    Args:
+        config: As composed, or settled already: then its data is returned as it is.
+        columns: All of train, also where only a part of it is trained on.
+    """
+    data, model = config.data, config.model.name
+    sizes = measure_sizes(columns)
+    if data.tiles is None:
+        data = _settle(data, input_size=choose_scale(sizes) if data.input_size == "auto" else data.input_size)
+    else:
+        data = _settle_crops(data, sizes, CROP_SIDES.get(model, CROP_SIDE))
+    if data.batch_size == "auto":
+        world_size = config.trainer.devices * config.trainer.num_nodes
+        data = _settle(data, batch_size=_choose_batch(data.model_side, model, world_size))
+    if isinstance(data.tiles, TilesConfig) and data.tiles.overlap is None:
+        overlap = min(least_overlap(largest_side(columns, data.image_side)), data.tiles.size // 2)
+        data = _settle(data, tiles=dataclasses.replace(data.tiles, overlap=overlap))
+    return _settle_unused(data)
+
+
+def _settle_unused(data: DataConfig) -> DataConfig:
+    """A key that is not used says nothing of `auto`: what is settled stays so, whatever the data become."""
+    if data.windows is None:
+        return _settle(data, scale=None) if data.scale == "auto" else data
+    return _settle(data, input_size=data.model_side) if data.input_size == "auto" else data
+
+
+def _settle_crops(data: DataConfig, sizes: ColonySizes | None, crop_side: int) -> DataConfig:
+    """Scale and tiles, where tiles are `auto` or given. Under `auto`, a given `input_size` asks for whole images."""
+    if data.tiles == "auto" and data.input_size != "auto" and not isinstance(data.scale, int):
+        return _settle(data, scale=None, tiles=None)
+    scale = data.scale
+    if scale == "auto" or (scale is None and data.tiles == "auto"):
+        scale = choose_scale(sizes)
+    if data.tiles != "auto":
+        return _settle(data, scale=scale)
+    assert scale is not None
+    large = 0.0 if sizes is None else sizes.large * scale
+    side = max(crop_side, int(np.ceil(2 * large / 64)) * 64)  # a large colony lies whole in most crops that show it
+    if scale <= CROP_FACTOR * side:
+        return _settle(data, input_size=scale, scale=None, tiles=None)
+    return _settle(data, scale=scale, tiles=TilesConfig(size=side))
+
+
+def _settle(data: DataConfig, **values: object) -> DataConfig:
+    return dataclasses.replace(data, **values)  # type: ignore[arg-type]
+
+
+def _choose_batch(side: int, model: str, world_size: int) -> int:
+    """As many images as fill the batch's pixels, a multiple of the ranks."""
+    room = BATCH_PIXELS.get(model, MOST_BATCH_PIXELS) / side**2
+    largest = max(size for size in BATCH_SIZES if size <= max(BATCH_SIZES[0], room))
+    return -(-largest // world_size) * world_size
+
+
+def sees_whole(data: DataConfig) -> bool:
+    """Whether plates are predicted in one pass: validation, evaluation, `predict` and the ONNX file do as this says."""
+    return data.windows is None or (data.image_side is not None and data.image_side <= WHOLE_SIDE)
+
+
+def typical_side(data: DataConfig, columns: CocoColumns) -> float | None:
+    """Side of the median colony, pixels at the model's scale; None where there is none."""
+    sizes = measure_sizes(columns)
+    if sizes is None:
+        return None
+    return sizes.median * (sizes.photo_side if data.image_side is None else data.image_side)
+
+
+def say_choice(config: TrainingConfig, columns: CocoColumns) -> str:
+    """What the model sees, in one sentence with figures; of a settled config."""
+    data, sizes = config.data, measure_sizes(columns)
+    words = ["photos keep their size" if data.image_side is None else f"photos scaled to {data.image_side:,} px"]
+    if sizes is not None:
+        side = sizes.photo_side if data.image_side is None else data.image_side
+        words[0] += f": a colony is {sizes.median * side:.0f} px (the smallest tenth {sizes.small * side:.0f} or less)"
+    size = data.batch
+    if data.windows is None:
+        words.append(f"trained on whole plates, {size} at a time")
+    else:
+        words.append(f"trained on crops of {data.windows.size} px, {size} at a time")
+        words.append(
+            "plates predicted in one pass"
+            if sees_whole(data)
+            else f"plates predicted in tiles that overlap by {data.windows.overlap} px"
+        )
+    return "; ".join(words)
+
+
+def say_limit(trainer: TrainerConfig) -> str:
+    """How long a training takes at most."""
+    if trainer.max_seconds is not None:
+        return say_duration(trainer.max_seconds)
+    return f"{trainer.max_epochs} epochs" if trainer.max_epochs is not None else f"{trainer.max_steps} step(s)"

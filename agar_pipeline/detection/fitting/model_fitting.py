@@ -1,0 +1,128 @@
+"""What the config leaves to the data: scale and crops (`data_choice`), anchors, caps.
+
+Here: statistics of the training boxes. Not here: the models (`model`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from agar_pipeline.coco.box_sizes import box_shares, largest_side
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.config import DataConfig, ModelConfig, TrainingConfig
+from agar_pipeline.detection.fitting.data_choice import choose_data, sees_whole
+from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.tile_merge import largest_exact_side, least_overlap
+from agar_pipeline.detection.models.tiny import fit_anchor_sizes
+from agar_pipeline.errors import ConfigError
+
+LEAST_CAP = 300
+
+
+def fit_config(config: TrainingConfig, columns: CocoColumns) -> TrainingConfig:
+    """Settle what `data` leaves to the data; the same answer again for a config that is settled.
+
+    Args:
+        config: As composed.
+        columns: All of train, also where only a part of it is trained on.
+    """
+    return dataclasses.replace(config, data=choose_data(config, columns))
+
+
+def fit_spec(
+    config: TrainingConfig, train_columns: CocoColumns, val_columns: CocoColumns, most_boxes: int | None = None
+) -> DetectorSpec:
+    """The detector for a settled config: as many classes as there are categories, anchors and caps that fit the boxes.
+
+    Args:
+        config: As `fit_config` leaves it.
+        train_columns: What anchors are fitted to.
+        val_columns: Counts for the fullest image.
+        most_boxes: Boxes in the fullest image to reckon with; default: of both parts.
+
+    Raises:
+        ConfigError: no such model, or it has no anchors to set.
+    """
+    most = most_boxes or max(_most_boxes(train_columns), _most_boxes(val_columns))
+    sides = box_sides(train_columns, config.data)
+    data, classes = config.data, len(train_columns.category_ids)
+    overlap = None if sees_whole(data) or data.windows is None else data.windows.overlap
+    photo_side = data.image_side if data.windows else None
+    return make_spec(config.model, classes, data.model_side, sides, most, tile_overlap=overlap, photo_side=photo_side)
+
+
+def make_spec(
+    model: ModelConfig,
+    num_classes: int,
+    input_size: int,
+    box_sides: np.ndarray,
+    most_boxes: int,
+    tile_overlap: int | None = None,
+    photo_side: int | None = None,
+) -> DetectorSpec:
+    """Fit anchors and caps to the data where the config leaves them to it.
+
+    Args:
+        model: Its name, score floor, and what of anchors and caps is given.
+        num_classes: K.
+        input_size: Longer side of what the model sees, pixels.
+        box_sides: (N,) square roots of the boxes' areas, pixels at the model's scale.
+        most_boxes: Boxes in the fullest image of the data.
+        tile_overlap: None: whole plates.
+        photo_side: What photos are scaled to before crops are cut from them, pixels.
+    """
+    cap = max(LEAST_CAP, -(-2 * most_boxes // 100) * 100)  # twice the fullest image, in whole hundreds
+    return DetectorSpec(
+        name=model.name,
+        num_classes=num_classes,
+        input_size=input_size,
+        detections_per_image=cap if model.max_detections == "auto" else model.max_detections,
+        score_floor=model.score_floor,
+        anchor_sizes=_choose_anchors(model, box_sides),
+        tile_overlap=tile_overlap,
+        photo_side=photo_side,
+        pretrained_backbone=model.weights_backbone is not None and model.weights is None,
+    )
+
+
+def _choose_anchors(model: ModelConfig, box_sides: np.ndarray) -> dict[int, tuple[float, ...]]:
+    given = None if model.smallest_anchor == "auto" else model.smallest_anchor
+    if model.name == "tiny":
+        return fit_anchor_sizes(box_sides, smallest=given)
+    if not model.name.startswith(("fasterrcnn", "retinanet")):
+        if given is not None:
+            raise ConfigError(f"model.smallest_anchor={given:g}, but {model.name} has no anchors to set: give auto")
+        return {}
+    if given is None and len(box_sides):
+        given = round(float(np.clip(np.quantile(box_sides, 0.1), 8, 32)), 1)
+    return {} if given is None else {0: (given,)}
+
+
+def warn_of_seams(data: DataConfig, columns: CocoColumns) -> str | None:
+    """What to say where colonies are too large for the overlap of the tiles."""
+    if sees_whole(data) or data.windows is None or data.windows.overlap is None:
+        return None
+    overlap = data.windows.overlap
+    largest, exact = largest_side(columns, data.image_side), largest_exact_side(overlap)
+    if largest <= exact:
+        return None
+    wanted = least_overlap(largest)
+    return (
+        f"tiles.overlap {overlap} px is exact for colonies up to {exact:.0f} px, the largest in train has "
+        f"{largest:.0f} px and may be doubled or cut at a seam: set data.tiles.overlap={wanted}"
+        + (f" and data.tiles.size={2 * wanted} or more" if wanted > data.windows.size // 2 else "")
+    )
+
+
+def box_sides(columns: CocoColumns, data: DataConfig) -> np.ndarray:
+    """(N,) square roots of the boxes' areas at the model's scale; boxes without an area are left out."""
+    if data.image_side is None:
+        return box_shares(columns, of_image=False)
+    return box_shares(columns) * data.image_side
+
+
+def _most_boxes(columns: CocoColumns) -> int:
+    counts = np.unique(columns.annotation_image_ids, return_counts=True)[1]
+    return int(counts.max()) if len(counts) else 0

@@ -1,0 +1,158 @@
+"""A checkpoint as an ONNX file that onnxruntime alone can run, and the proof that it says the same.
+
+The graph takes one photo or tile, (3, H, W) uint8 of any size, and holds the whole detector with its NMS. It is traced
+by torch's TorchScript exporter: that one keeps sizes and numbers of boxes dynamic for torchvision's detectors.
+
+| detector | on generated noise, random weights: largest difference of boxes (px) and scores |
+| --- | --- |
+| tiny | 2e-5, 2e-6 |
+| fcos_resnet50_fpn | 7e-5, 1e-5 |
+| retinanet_resnet50_fpn, ssdlite320 | scores 2e-6; equal scores are cut in another order, so the boxes are others |
+| fasterrcnn_mobilenet_v3_large_320_fpn | exports; proposals of equal scores are cut in another order |
+
+Whatever the table says: a file that does not agree with its checkpoint on every photo shown is not left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from agar_pipeline.detection.inference.onnx_model import DETECTION_COLUMNS, FACTS_KEY, OUTPUTS, OnnxFacts, OnnxModel
+from agar_pipeline.detection.models.checkpoint import load_checkpoint
+from agar_pipeline.detection.models.detector import Detector
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
+
+OPSET = 17
+LEAST_CAP = 1000
+TOLERANCE = 1e-3
+"""Of boxes, in shares of the picture's longer side, and of scores."""
+
+
+class _Graph(torch.nn.Module):
+    """One picture in, `OUTPUTS` out."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.model, self.label_shift = detector.model, detector.label_shift
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = self.model([image])[0]
+        found["labels"] = found["labels"] + self.label_shift
+        return tuple(found[name] for name in OUTPUTS)
+
+
+def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Callable[[str], None]) -> OnnxFacts:
+    """Write the ONNX file of a checkpoint, and compare both on these photos, or on generated noise.
+
+    Raises:
+        ArtifactError: the detector cannot be exported, the file does not agree, or nothing was found to compare; no
+            file is left.
+    """
+    detector, known = load_checkpoint(checkpoint)
+    detector.set_limits(max(LEAST_CAP, detector.detections_per_image))
+    threshold = DEFAULT_THRESHOLD if known.score_threshold is None else known.score_threshold
+    facts = OnnxFacts(
+        known.class_names,
+        known.category_ids,
+        threshold,
+        known.spec.input_size,
+        known.spec.tile_overlap,
+        detector.detections_per_image,
+        known.spec.image_side,
+    )
+    draft = out.with_name(f".{out.name}.part")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _trace(detector, known.spec.name, draft, facts)
+        model = OnnxModel.load(draft)
+        worst, compared = np.zeros(2), 0
+        for name, pixels in _pictures(photos, known.spec.image_side, known.spec.input_size):
+            difference, found = _compare(detector, model, pixels, name, known.spec.name)
+            worst, compared = np.maximum(worst, difference), compared + found
+        if not compared:
+            raise ArtifactError(
+                f"{checkpoint} finds nothing on what it was shown, so that nothing is proven; no file was left\n"
+                "give photos with colonies: --images-dir, --photos"
+            )
+        log(f"the same {compared} detections; boxes differ by {worst[0]:.1g} of a side, scores by {worst[1]:.1g}")
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+    return facts
+
+
+def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
+    import onnx
+
+    side = facts.input_size
+    picture = torch.randint(0, 255, (3, side, max(1, side * 3 // 4)), dtype=torch.uint8)
+    counts = {output: {0: "detections"} for output in DETECTION_COLUMNS}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # traced constants: of fixed anchors, which is what they are
+            torch.onnx.export(
+                _Graph(copy.deepcopy(detector)).eval(),
+                (picture,),
+                path,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=list(OUTPUTS),
+                dynamic_axes={"image": {1: "height", 2: "width"}, **counts},
+            )
+    except Exception as error:  # the exporter raises whatever an operator raised
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtifactError(f"{name} cannot be exported to ONNX: {reason}; predict with its checkpoint") from error
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {FACTS_KEY: facts.to_json()})
+    onnx.save(model, path)
+
+
+def _pictures(photos: Sequence[Path], image_side: int | None, input_size: int) -> list[tuple[str, np.ndarray]]:
+    """(3, H, W) uint8 at the model's scale; without photos: noise of three shapes."""
+    if photos:
+        loaded = [(str(path), load_image(path, image_side)[0]) for path in photos]
+        return [(name, np.ascontiguousarray(pixels.transpose(2, 0, 1))) for name, pixels in loaded]
+    rng = np.random.default_rng(0)
+    shapes = [(input_size, input_size), (input_size * 2 // 3, input_size), (input_size, input_size * 3 // 4)]
+    return [(f"noise {w}×{h}", rng.integers(0, 256, (3, h, w), dtype=np.uint8)) for h, w in shapes]
+
+
+def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str, kind: str) -> tuple[np.ndarray, int]:
+    """Largest differences of boxes (shares of the longer side) and scores, and how many detections there were."""
+    with torch.inference_mode():
+        answer = detector([torch.from_numpy(pixels)])[0]
+    limited: Any = getattr(detector.model, "roi_heads", detector.model)
+    floor = float(limited.score_thresh)
+    ours = [answer[key].double().numpy() for key in DETECTION_COLUMNS]
+    theirs = model.run(pixels, model.score_threshold)
+    boxes = np.abs(ours[0][:, None] - theirs[0][None]).max(axis=2) / max(pixels.shape[1:])  # (D, E)
+    scores = np.abs(ours[1][:, None] - theirs[1][None])
+    cost = np.maximum(boxes, scores) + 10.0 * (ours[2][:, None] != theirs[2][None])
+    rows, partners = linear_sum_assignment(np.minimum(cost, 1.0))
+    same = cost[rows, partners] <= TOLERANCE
+    rows, partners = rows[same], partners[same]
+    alone = np.concatenate([np.delete(ours[1], rows), np.delete(theirs[1], partners)])
+    if (alone > floor + TOLERANCE).any():  # on the floor itself, a score may be on either side of it
+        raise ArtifactError(
+            f"the ONNX file of this {kind} does not agree with its checkpoint on {name}: {len(alone)} detections "
+            f"of {len(ours[1])} and {len(theirs[1])} have no equal in the other\n"
+            "no file was left; predict with the checkpoint, or train it further (an untrained model's scores are ties)"
+        )
+    if not len(rows):
+        return np.zeros(2), 0
+    return np.array([boxes[rows, partners].max(), scores[rows, partners].max()]), len(rows)

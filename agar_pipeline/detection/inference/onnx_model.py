@@ -1,0 +1,160 @@
+"""A detector from an ONNX file, run by onnxruntime: no checkpoint, no model to build.
+
+The graph answers for one photo or tile of any size; scaling, tiles and pixels of the photo are here, as `predict` has
+them for checkpoints. Not here: making such a file (`export_onnx`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.detection.models.tile_merge import merge_tiles
+from agar_pipeline.detection.models.tiles import TileGrid
+from agar_pipeline.errors import ArtifactError, ComputeError
+from agar_pipeline.photos.decoding import read_photo
+
+FACTS_KEY = "agar_pipeline"
+"""Of the file's metadata: JSON of `OnnxFacts`."""
+DETECTION_COLUMNS = ("boxes", "scores", "labels")
+OUTPUTS = (*DETECTION_COLUMNS, "left_out")
+"""The last as `candidates` has it; files of earlier versions do not say it."""
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What an ONNX file says about its detector."""
+
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    score_threshold: float
+    input_size: int
+    """Longer side of a tile, pixels."""
+    tile_overlap: int | None
+    """None: whole photos; else tiles."""
+    max_detections: int
+    """The graph's cap, for a photo or a tile."""
+    image_side: int | None = None
+    """What photos are scaled to, pixels; None: they keep their size."""
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> OnnxFacts:
+        plain: dict[str, Any] = json.loads(text)
+        lists: dict[str, Any] = {name: tuple(plain[name]) for name in ("class_names", "category_ids")}
+        if "image_side" not in plain:  # of a version that had no scale beside tiles
+            plain["image_side"] = plain["input_size"] if plain["tile_overlap"] is None else None
+        return cls(**{**plain, **lists})
+
+
+@dataclass(frozen=True)
+class OnnxPhoto:
+    """One photo, ready for the graph."""
+
+    pixels: np.ndarray
+    """(3, H, W) uint8."""
+    size_wh: tuple[int, int]
+    """Of the photo itself, pixels, as displayed."""
+    notes: tuple[str, ...] = ()
+    """As `images.PlainPhoto`."""
+
+
+class OnnxModel:
+    """A `photos.PhotoModel` in an onnxruntime session."""
+
+    def __init__(self, session: Any, facts: OnnxFacts) -> None:
+        self._session, self.facts = session, facts
+
+    @classmethod
+    def load(cls, path: Path) -> OnnxModel:
+        """Raises ArtifactError where the file is missing, damaged, or not one of `agar export-model`."""
+        import onnxruntime
+
+        if not path.is_file():
+            raise ArtifactError(f"{path} does not exist: give a file of `agar export-model`")
+        onnxruntime.set_default_logger_severity(3)
+        try:
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            facts = OnnxFacts.from_json(session.get_modelmeta().custom_metadata_map[FACTS_KEY])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path} does not say its classes: make it with `agar export-model`") from error
+        except Exception as error:  # onnxruntime's errors share no class but this
+            raise ArtifactError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
+        if tuple(output.name for output in session.get_outputs()) != OUTPUTS:
+            raise ArtifactError(
+                f"{path} was made by an earlier version and cannot say what its limits cut off: "
+                "make it again with `agar export-model`"
+            )
+        return cls(session, facts)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of `category_ids`."""
+        return self.facts.class_names
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """(K,) ascending."""
+        return np.array(self.facts.category_ids, dtype=np.int64)
+
+    @property
+    def score_threshold(self) -> float:
+        """From which a detection counts as a colony."""
+        return self.facts.score_threshold
+
+    def read(self, path: Path) -> OnnxPhoto:
+        """A photo at the model's scale. Raises ImageFileError where it cannot be read."""
+        photo = read_photo(path, self.facts.image_side)
+        return OnnxPhoto(np.ascontiguousarray(photo.pixels.transpose(2, 0, 1)), photo.size_wh, photo.notes)
+
+    def detect(self, photo: OnnxPhoto, score_threshold: float) -> Detections:
+        """Detections of one photo, under image_id 0, in its pixels.
+
+        Raises:
+            ComputeError: the graph's limits cut off some that count.
+        """
+        boxes_xyxy, scores, labels = self.run(photo.pixels, score_threshold)
+        width, height = photo.size_wh
+        _, model_height, model_width = photo.pixels.shape
+        boxes_xyxy = boxes_xyxy * np.array([width / model_width, height / model_height] * 2)
+        boxes_xyxy = np.clip(boxes_xyxy, 0, [width, height, width, height])
+        boxes_xywh = np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+        ids = np.zeros(len(scores), dtype=np.int64)
+        detections = Detections(ids, self.category_ids[labels - 1], boxes_xywh, scores)
+        return detections.take(np.flatnonzero((boxes_xywh[:, 2:] > 0).all(axis=1)))
+
+    def run(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(3, H, W) uint8 → (D, 4) xyxy in its pixels and (D,) scores, float64, and (D,) labels from 1.
+
+        Raises:
+            ComputeError: the graph's limits cut off some with a score of the threshold and more.
+        """
+        if self.facts.tile_overlap is None:
+            return self._run_once(pixels, score_threshold)
+        size_wh = (pixels.shape[2], pixels.shape[1])
+        grid = TileGrid.over(size_wh, self.facts.input_size, self.facts.tile_overlap)
+        crops = [pixels[:, top:bottom, left:right] for left, top, right, bottom in grid.tiles_xyxy]
+        seen = [self._run_once(crop, score_threshold) for crop in crops]
+        tile_index = np.repeat(np.arange(len(seen)), [len(scores) for _, scores, _ in seen])
+        boxes, scores, labels = (np.concatenate(column) for column in zip(*seen, strict=True))
+        boxes = boxes + np.tile(grid.tiles_xyxy[tile_index, :2], 2)
+        kept = merge_tiles(grid, tile_index, boxes, labels, scores)
+        return boxes[kept], scores[kept], labels[kept]
+
+    def _run_once(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        boxes, scores, labels, left_out = self._session.run(OUTPUTS, {"image": np.ascontiguousarray(pixels)})
+        is_full = len(scores) >= self.facts.max_detections
+        if max(float(left_out), float(scores.min()) if is_full else -1.0) >= score_threshold:
+            raise ComputeError(
+                f"the ONNX model's limits, made for {self.facts.max_detections} colonies on one photo or tile, cut off "
+                f"some with a score of {score_threshold:g} and more: use its checkpoint"
+            )
+        return boxes.astype(np.float64), scores.astype(np.float64), labels

@@ -1,0 +1,148 @@
+"""Plain photos to detections, one after the other: for `agar predict`, which has no COCO file.
+
+Here: finding photos, going on past one that cannot be read. Not here: the model (`predict`), what is printed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.errors import DatasetError, ImageFileError
+from agar_pipeline.ownership.made import made_below
+from agar_pipeline.photos.folder_walk import PassedOver, walk_files, without_twins
+from agar_pipeline.photos.formats import READ, is_photo
+from agar_pipeline.scoring.suppression import suppress_across_classes
+
+
+class PhotoModel(Protocol):
+    """What finds colonies on a photo: a `Predictor`, or an exported model."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of `category_ids`."""
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """(K,) ascending."""
+
+    @property
+    def score_threshold(self) -> float:
+        """From which a detection counts as a colony."""
+
+    def read(self, path: Path) -> Any:
+        """A photo, ready for the model; in a thread, while the model is at work."""
+
+    def detect(self, photo: Any, score_threshold: float) -> Detections:
+        """Detections of one loaded photo under image_id 0, in its pixels; from the threshold on all of them."""
+
+
+@dataclass(frozen=True)
+class PhotoCount:
+    """One photo and what was seen on it."""
+
+    path: Path
+    size_wh: tuple[int, int]
+    """Pixels, as displayed."""
+    detections: Detections
+    """From the score threshold on, best first."""
+    notes: tuple[str, ...] = ()
+    """As `images.PlainPhoto`: why the count may mislead."""
+
+
+def find_photos(given: Sequence[Path], passed_over: PassedOver | None = None) -> list[Path]:
+    """The photos among files and folders, folders walked through and sorted; each once.
+
+    Whatever looks like a photo is one, readable or not; pictures that `agar predict` drew below such a folder are none.
+
+    Args:
+        given: Files, which count whatever they are called, and folders.
+        passed_over: Told what is hidden in the folders.
+
+    Raises:
+        DatasetError: something does not exist, or a folder holds no photo.
+    """
+    found: dict[Path, None] = {}
+    passed_over = PassedOver() if passed_over is None else passed_over
+    for path in given:
+        if path.is_dir():
+            drawn = made_below(path, "predict")
+            photos = [file for file in walk_files(path, passed_over) if is_photo(file.name) and file not in drawn]
+            if not photos:
+                raise DatasetError(f"{path} holds no photo ({', '.join(sorted(READ))}): give another folder")
+            found |= dict.fromkeys(without_twins(sorted(photos), passed_over))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise DatasetError(f"{path} does not exist: give photos, or folders of photos")
+    return list(found)
+
+
+def count_photos(
+    model: PhotoModel,
+    paths: Sequence[Path],
+    score_threshold: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[PhotoCount | ImageFileError]:
+    """Each photo's detections, or why it could not be read; the next one is decoded while the model is at work."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(model.read, paths[0]) if paths else None
+        for place, path in enumerate(paths):
+            assert coming is not None
+            now, coming = coming, reader.submit(model.read, paths[place + 1]) if place + 1 < len(paths) else None
+            try:
+                photo = now.result()
+            except ImageFileError as error:
+                yield error
+            else:
+                detections = suppress_across_classes(model.detect(photo, score_threshold))
+                kept = np.flatnonzero(detections.scores >= score_threshold)
+                best_first = kept[np.argsort(-detections.scores[kept], kind="stable")]
+                yield PhotoCount(path, photo.size_wh, detections.take(best_first), photo.notes)
+            progress(place + 1, len(paths))
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that holds them all."""
+    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+
+
+def counts_by_class(model: PhotoModel, detections: Detections) -> dict[str, int]:
+    """Class name → detections."""
+    ids = zip(model.class_names, model.category_ids.tolist(), strict=True)
+    return {name: int(np.count_nonzero(detections.category_ids == category_id)) for name, category_id in ids}
+
+
+def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dict[str, Any]:
+    """A COCO file with the photos as images and the detections as annotations with a `score`; ids from 1."""
+    images = [
+        {
+            "id": number,
+            "file_name": str(one.path.absolute().relative_to(root)),
+            "width": one.size_wh[0],
+            "height": one.size_wh[1],
+        }
+        for number, one in enumerate(counted, start=1)
+    ]
+    results = [
+        {**result, "image_id": number}
+        for number, one in enumerate(counted, start=1)
+        for result in one.detections.to_coco()
+    ]
+    annotations = [
+        {"id": number, **result, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
+        for number, result in enumerate(results, start=1)
+    ]
+    ids = zip(model.category_ids.tolist(), model.class_names, strict=True)
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": category_id, "name": name} for category_id, name in ids],
+    }

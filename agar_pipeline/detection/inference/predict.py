@@ -1,0 +1,136 @@
+"""A trained detector from its checkpoint, and photos for it: for evaluation, `agar predict` and the smoke step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.detection.inference.batches import MOST_DETECTIONS, most_to_expect, predict_batches, predict_uncapped
+from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
+from agar_pipeline.detection.loading.devices import resolve_accelerator, resolve_precision
+from agar_pipeline.detection.loading.sampling import PlainBatches
+from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint
+from agar_pipeline.detection.models.detector import Detector
+from agar_pipeline.errors import ComputeError
+from agar_pipeline.photos.decoding import read_photo
+from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
+
+
+@dataclass(frozen=True)
+class LoadedPhoto:
+    """One photo, ready for a model."""
+
+    image: torch.Tensor
+    """(3, H, W) uint8, at the model's scale."""
+    size_wh: tuple[int, int]
+    """Of the photo itself, pixels, as displayed."""
+    notes: tuple[str, ...] = ()
+    """As `images.PlainPhoto`."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained detector on its device."""
+
+    detector: Detector
+    facts: CheckpointFacts
+    accelerator: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        device = next(self.detector.parameters()).device.type
+        if device != self.accelerator:
+            raise ComputeError(
+                f"the detector is on {device}, its images would go to {self.accelerator}: report this bug"
+            )
+
+    @classmethod
+    def load(cls, checkpoint: Path, accelerator: str = "auto") -> Predictor:
+        """From a checkpoint alone.
+
+        Raises:
+            ArtifactError: no checkpoint of ours. ComputeError: no such device.
+        """
+        accelerator = resolve_accelerator(accelerator)
+        detector, facts = load_checkpoint(checkpoint)
+        if facts.channels_last:
+            detector = detector.to(memory_format=torch.channels_last)
+        return cls(detector.to(accelerator), facts, accelerator, resolve_precision(facts.precision, accelerator))
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        return np.array(self.facts.category_ids, dtype=np.int64)
+
+    def predict(
+        self,
+        columns: CocoColumns,
+        images_dir: Path,
+        num_workers: int | None = None,
+        log: Callable[[str], None] | None = None,
+        batch_size: int = 4,
+        *,
+        cap_may_rise: bool = True,
+    ) -> Detections:
+        """Detections of all images of a COCO file; caps rise where an image reaches one (`predict_uncapped`).
+
+        Raises:
+            ImageFileError: an image cannot be read, or is not of the size that the COCO file states.
+        """
+        dataset = DetectionDataset(columns, images_dir, self.facts.spec.image_side)
+        batches = PlainBatches(len(dataset), batch_size)
+        workers = choose_workers(num_workers, len(dataset))
+        loader = build_loader(dataset, batches, workers, pin_memory=self.accelerator == "cuda")
+        if log:
+            log(f"predicting {len(dataset)} images")
+        place = self.category_ids, self.accelerator, self.precision
+        if not cap_may_rise:
+            return predict_batches(self.detector, loader, *place)
+        return predict_uncapped(self.detector, loader, *place, most=most_to_expect(self.detector, columns))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of `category_ids`."""
+        return self.facts.class_names
+
+    @property
+    def score_threshold(self) -> float:
+        """From which a detection counts as a colony."""
+        return DEFAULT_THRESHOLD if self.facts.score_threshold is None else self.facts.score_threshold
+
+    def chosen_threshold(self) -> dict[str, Any]:
+        """`value` and `chosen_on`, as metrics.json has them."""
+        chosen_on = "val" if self.facts.score_threshold is not None else "nothing: no val was scored, this is a default"
+        return {"value": self.score_threshold, "chosen_on": chosen_on}
+
+    def read(self, path: Path) -> LoadedPhoto:
+        """A photo at the model's scale.
+
+        Raises:
+            ImageFileError: it cannot be read.
+        """
+        photo = read_photo(Path(path), self.facts.spec.image_side)
+        return LoadedPhoto(torch.from_numpy(photo.pixels.transpose(2, 0, 1).copy()), photo.size_wh, photo.notes)
+
+    def detect(self, photo: LoadedPhoto, score_threshold: float) -> Detections:
+        """Detections of one photo, under image_id 0; none from the threshold on is lost to a cap.
+
+        Raises:
+            ComputeError: it has more of those than any plate.
+        """
+        batches = [([photo.image], [{"image_id": 0, "size_wh": photo.size_wh}])]
+        place = self.category_ids, self.accelerator, self.precision
+        found = predict_uncapped(self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold)
+        if found.cut:
+            raise ComputeError(
+                f"more boxes on one photo have a score of {score_threshold:g} and more than can be told apart: "
+                f"{MOST_DETECTIONS:,} at most, and some times as many before doubles are removed\n"
+                "raise --score-threshold; a model that was hardly trained sees colonies all over the place"
+            )
+        return found

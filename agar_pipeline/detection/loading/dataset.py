@@ -1,0 +1,276 @@
+"""COCO columns and photos as what a torchvision detector eats.
+
+Here: targets, loaders. Not here: reading pixels (`images`), keeping them (`photo_memory`), changing them
+(`augmentation`), where tiles lie (`tiles`), judging boxes (`bbox_report`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from agar_pipeline.coco.box_formats import xywh_to_model_xyxy
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.config import DataConfig
+from agar_pipeline.detection.loading.augmentation import augment_image, crop_boxes, paste_colonies
+from agar_pipeline.detection.loading.devices import allow_open_files, count_free_memory, keep_freed_memory
+from agar_pipeline.detection.loading.photo_memory import PhotoMemory
+from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
+from agar_pipeline.detection.models.tiles import choose_crop, count_crops, scaled_sizes
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.photos.decoding import load_image, resize
+from agar_pipeline.photos.image_paths import safe_image_path
+
+Target = dict[str, Any]
+Batch = tuple[list[torch.Tensor], list[Target]]
+
+
+def check_boxes(columns: CocoColumns) -> None:
+    """Refuse what makes torchvision crash without a word: an infinite box ends Faster R-CNN in SIGSEGV.
+
+    Raises:
+        AnnotationError: a box is not finite, or an annotation has a category that is not listed.
+    """
+    broken = np.flatnonzero(~np.isfinite(columns.boxes_xywh).all(axis=1))
+    if len(broken):
+        raise AnnotationError(
+            f"annotation {columns.annotation_ids[broken[0]]} has the box {columns.boxes_xywh[broken[0]].tolist()}, "
+            f"one of {len(broken)} that are not finite: mend the labels, or set box_policy.non_finite_box: drop_box"
+        )
+    unknown = np.flatnonzero(~np.isin(columns.annotation_category_ids, columns.category_ids))
+    if len(unknown):
+        raise AnnotationError(
+            f"annotation {columns.annotation_ids[unknown[0]]} has category_id "
+            f"{columns.annotation_category_ids[unknown[0]]}, the file lists {columns.category_ids.tolist()}"
+        )
+
+
+class DetectionDataset(Dataset):
+    """Item i: a (3, H, W) uint8 image whose longer side is `input_size`, and its target.
+
+    The target holds `boxes` (N, 4) float32 xyxy in pixels of that image and clipped to it, `labels` (N,) int64 in
+    1…K by sorted category_id, `image_id`, and `size_wh`, the photo's own size. N may be 0. Crowds are left out.
+
+    With `augment`, an item depends on (seed, epoch, i) alone, whichever process loads it; with `augment.tiles` it is
+    a crop of the photo at `image_side`, and a photo has as many items as tiles would cover it.
+    """
+
+    def __init__(
+        self,
+        columns: CocoColumns,
+        images_dir: Path,
+        input_size: int | None,
+        augment: DataConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        """`input_size` None: photos keep their size."""
+        check_boxes(columns)
+        self.columns, self.images_dir, self.input_size = columns, Path(images_dir), input_size
+        self.augment, self.seed = augment, seed
+        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        """Shared, so that workers which outlive an epoch see it change."""
+        self._order, self._starts = columns.rows_of_images()
+        self._labels = np.searchsorted(np.sort(columns.category_ids), columns.annotation_category_ids) + 1
+        self._rows = np.arange(len(columns.image_ids))
+        self._memory: PhotoMemory | None = None
+        if augment is not None and augment.windows is not None:
+            self._rows = np.repeat(self._rows, count_crops(columns.sizes_wh, augment.windows.size, input_size))
+        if augment is not None and (augment.windows is not None or not augment.scale_jitter):
+            self._memory = PhotoMemory(scaled_sizes(columns.sizes_wh, input_size))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def keeps_photos(self) -> bool:
+        """Whether each photo is decoded once, because all of them fit the memory."""
+        return self._memory is not None and self._memory.keeps_all
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Target]:
+        row = int(self._rows[index])
+        if self.augment is None:
+            pixels, boxes, labels = self._load(row, self.input_size)
+            # a view: the model's normalization reads it in any order, and turning 1024 px around costs 1 ms
+            return self._item(row, torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(boxes), labels)
+        rng = np.random.default_rng((self.seed, int(self.epoch), index))
+        shown = self._crop(row, rng) if self.augment.windows else self._scaled(row, rng)
+        if self.augment.copy_paste:
+            source = self._load(int(rng.integers(len(self.columns.image_ids))), self.input_size)
+            shown = paste_colonies(shown, source, self.augment.copy_paste, rng)
+        pixels, boxes, labels = shown
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        image, turned = augment_image(image, torch.from_numpy(boxes), self.augment, rng)
+        return self._item(row, image, turned, labels)
+
+    def _load(self, row: int, side: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(H, W, 3) pixels, (N, 4) float32 boxes_xyxy on them, none of them degenerate, and (N,) labels."""
+        columns = self.columns
+        size_wh = self._size_wh(row)
+        pixels = None if self._memory is None else self._memory.recall(row)
+        if pixels is None:
+            path = safe_image_path(self.images_dir, columns.file_names[row])
+            pixels, _ = load_image(path, side, size_wh)
+            if self._memory is not None:
+                self._memory.keep(row, pixels)
+        rows = self._order[self._starts[row] : self._starts[row + 1]]
+        rows = rows[~columns.iscrowd[rows]]
+        boxes = scale_boxes(columns.boxes_xywh[rows], size_wh, pixels.shape[:2])
+        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        return pixels, boxes[kept], self._labels[rows][kept]
+
+    def _size_wh(self, row: int) -> tuple[int, int]:
+        return int(self.columns.sizes_wh[row, 0]), int(self.columns.sizes_wh[row, 1])
+
+    def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A tile of the photo; a changed scale is that of the tile alone, so that photos need be decoded once only."""
+        assert self.augment is not None
+        assert self.augment.windows is not None
+        tile = self.augment.windows
+        factor = 1 + rng.uniform(-1, 1) * self.augment.scale_jitter
+        pixels, boxes, labels = self._load(row, self.input_size)
+        size_wh = (pixels.shape[1], pixels.shape[0])
+        window = choose_crop(size_wh, max(1, round(tile.size / factor)), boxes, tile.empty, rng)
+        pixels, boxes, labels = cut(pixels, boxes, labels, window)
+        if not self.augment.scale_jitter:
+            return pixels, boxes, labels
+        before_wh = np.array(pixels.shape[1::-1])
+        after_wh = np.clip(np.round(before_wh * factor).astype(int), 1, tile.size)
+        boxes = np.minimum(boxes * np.tile(after_wh / before_wh, 2), np.tile(after_wh, 2)).astype(np.float32)
+        return resize(np.array(pixels), tuple(after_wh.tolist())), boxes, labels
+
+    def _scaled(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The whole photo, or what of a grown one fits the input.
+
+        The change of scale costs nothing: the photo is decoded at some scale anyway.
+        """
+        assert self.augment is not None
+        side = self.input_size
+        factor = 1 + rng.uniform(-1, 1) * self.augment.scale_jitter
+        if self.augment.scale_jitter:
+            side = max(1, round((side or max(self._size_wh(row))) * factor))
+        pixels, boxes, labels = self._load(row, side)
+        if self.input_size is None or max(pixels.shape[:2]) <= self.input_size:
+            return pixels, boxes, labels
+        window = choose_crop((pixels.shape[1], pixels.shape[0]), self.input_size, boxes, 1.0, rng)
+        return cut(pixels, boxes, labels, window)
+
+    def _item(
+        self, row: int, image: torch.Tensor, boxes_xyxy: torch.Tensor, labels: np.ndarray
+    ) -> tuple[torch.Tensor, Target]:
+        target = {
+            "boxes": boxes_xyxy,
+            "labels": torch.from_numpy(labels.astype(np.int64)),
+            "image_id": int(self.columns.image_ids[row]),
+            "size_wh": self._size_wh(row),
+        }
+        return image, target
+
+
+def cut(
+    pixels: np.ndarray, boxes_xyxy: np.ndarray, labels: np.ndarray, window_xyxy: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What of an image lies in a window, and the boxes of which enough does (`crop_boxes`)."""
+    left, top, right, bottom = window_xyxy
+    boxes, kept = crop_boxes(boxes_xyxy, np.array(window_xyxy, dtype=np.float32))
+    return pixels[top:bottom, left:right], boxes, labels[kept]
+
+
+def scale_boxes(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
+    """Photo pixels to model pixels.
+
+    Args:
+        boxes_xywh: (N, 4) in pixels of the photo.
+        size_wh: The photo's width and height.
+        shape_hw: Height and width at the model's scale.
+
+    Returns:
+        (N, 4) float32 xyxy, clipped; what lies outside becomes degenerate.
+    """
+    return xywh_to_model_xyxy(boxes_xywh, size_wh, shape_hw).astype(np.float32)
+
+
+def collate(items: list[tuple[torch.Tensor, Target]]) -> Batch:
+    """Images may differ in shape, so they stay a list; the model pads them."""
+    images, targets = zip(*items, strict=True)
+    return list(images), list(targets)
+
+
+def count_items(columns: CocoColumns, data: DataConfig) -> int:
+    """Items of an epoch of training."""
+    if data.windows is None:
+        return len(columns.image_ids)
+    return int(count_crops(columns.sizes_wh, data.windows.size, data.image_side).sum())
+
+
+def count_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def choose_workers(asked: int | None, images: int, ranks: int = 1) -> int:
+    """Loader processes per rank: as asked; else 0 for small sets and small machines, and one core is left free."""
+    if asked is not None:
+        return asked
+    cores = count_cores()
+    if images < 64 or cores // ranks <= 2:
+        return 0
+    return min(8, cores // ranks - 1)
+
+
+def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: int, num_workers: int) -> int | None:
+    """Batches that each worker holds ready: as asked; else up to 4, in an eighth of the free memory at most."""
+    if not num_workers:
+        return None
+    side = dataset.input_size or int(dataset.columns.sizes_wh.max(initial=1))
+    if dataset.augment is not None and dataset.augment.windows is not None:
+        side = dataset.augment.windows.size
+    room = count_free_memory() / 8 / num_workers
+    return asked or int(np.clip(room / (3 * side**2 * batch_size), 1, 4))
+
+
+def _outlive_signals(worker: int) -> None:
+    """Who asks a training to stop asks its whole group; a loader that obeyed at once would fail the last step.
+
+    In a group of its own it hears its trainer alone, and ends within five seconds of it.
+    """
+    os.setpgrp()
+
+
+def build_loader(
+    dataset: DetectionDataset,
+    batches: PlainBatches | TrainBatches,
+    num_workers: int,
+    *,
+    pin_memory: bool = False,
+    prefetch: int | None = None,
+) -> DataLoader:
+    """A loader of one rank's batches.
+
+    Args:
+        dataset: What to load.
+        batches: Lists of its indices, see `sampling`.
+        num_workers: Loader processes of this rank.
+        pin_memory: For transfers to a GPU.
+        prefetch: Batches that each of them holds ready; None: chosen from the machine.
+    """
+    keep_freed_memory()
+    if num_workers:
+        allow_open_files()
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=collate,
+        persistent_workers=num_workers > 0,
+        multiprocessing_context="fork" if num_workers > 0 else None,
+        worker_init_fn=_outlive_signals,
+        pin_memory=pin_memory,
+        prefetch_factor=choose_prefetch(prefetch, dataset, batches.batch_size, num_workers),
+        generator=torch.Generator().manual_seed(dataset.seed),  # else it draws from the model's
+    )

@@ -1,0 +1,122 @@
+"""Checkpoints: plain values and tensors, all that is needed to predict, nothing that is executed when loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agar_pipeline.detection.models.detector import Detector, build_detector
+from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.errors import ArtifactError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint says besides its weights."""
+
+    spec: DetectorSpec
+    class_names: tuple[str, ...]
+    """In the order of `category_ids`, 1…K inside the model."""
+    category_ids: tuple[int, ...]
+    precision: str
+    """Asked for in training; prediction uses it where the hardware has it."""
+    channels_last: bool
+    epoch: int
+    step: int
+    score_threshold: float | None
+    """From which detections count as colonies; chosen on val."""
+    metrics: dict[str, float | None]
+    """On val, of this very model."""
+    data_words: str = ""
+    """At which scale and on which crops it was trained, in a sentence; empty in files of earlier versions."""
+
+    def to_plain(self) -> dict[str, Any]:
+        lists = {"class_names": list(self.class_names), "category_ids": list(self.category_ids)}
+        return {**vars(self), **lists, "spec": self.spec.to_plain()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> CheckpointFacts:
+        """From `to_plain`, other keys left aside."""
+        values = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain or name != "data_words"}
+        lists = {"class_names": tuple(plain["class_names"]), "category_ids": tuple(plain["category_ids"])}
+        return cls(**{**values, **lists, "spec": DetectorSpec.from_plain(plain["spec"])})
+
+
+def save_checkpoint(path: Path, detector: Detector, facts: CheckpointFacts) -> dict[str, Any]:
+    """Write a checkpoint, whole or not at all, and return its content."""
+    content = {
+        "format": FORMAT,
+        **facts.to_plain(),
+        "state_dict": {name: value.detach().cpu().clone() for name, value in detector.state_dict().items()},
+    }
+    write_whole(path, content)
+    return content
+
+
+def write_whole(path: Path, content: dict[str, Any]) -> None:
+    """Save plain values and tensors, whole or not at all: same folder, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    with draft.open("wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+
+
+def load_checkpoint(path: Path) -> tuple[Detector, CheckpointFacts]:
+    """Read a checkpoint of ours; nothing in it is executed.
+
+    Returns:
+        The detector on the CPU, in evaluation mode, and what the checkpoint says about it.
+
+    Raises:
+        ArtifactError: it is missing, truncated, or not one of ours.
+    """
+    content = _read(Path(path))
+    facts = CheckpointFacts.from_plain(content)
+    detector = build_detector(facts.spec)
+    detector.load_state_dict(content["state_dict"])
+    return detector.eval(), facts
+
+
+def _require_hash(path: Path) -> None:
+    """Refuse a checkpoint of an artifact that is not what its manifest says; one that lies alone is taken as it is."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        manifest = json.loads((path.resolve().parent.parent / "manifest.json").read_text())
+        wanted = {file["path"]: file["sha256"] for file in manifest["files"]}.get(f"checkpoints/{path.name}")
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if wanted is not None and wanted != found:
+            raise ArtifactError(f"{path} was altered on disk since it was trained: `agar verify`, then `agar run`")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    _require_hash(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist: give a checkpoint of a training_run") from None
+    except pickle.UnpicklingError as error:
+        raise ArtifactError(
+            f"{path} is damaged or not a checkpoint of ours: it holds more than plain values, which might run code, "
+            "and is not loaded\ntrain again, or give a checkpoint of a training_run"
+        ) from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(f"{path} is damaged or not a checkpoint ({first_line}): train again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise ArtifactError(f"{path} is no checkpoint of this version: format {found}, expected {FORMAT}; train again")
+    return content

@@ -1,0 +1,50 @@
+"""A running average of the weights (EMA), which often predicts better than the last step's own."""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain
+from typing import Any
+
+import torch
+
+from agar_pipeline.detection.models.detector import Detector
+
+
+class WeightAverage:
+    """The detector that validation and checkpoints take in place of the trained one.
+
+    torch's AveragedModel counts its updates on the device, which it would have to wait for at each step.
+    """
+
+    def __init__(self, detector: Detector, decay: float) -> None:
+        self.detector, self._decay, self._count = copy.deepcopy(detector), decay, 0
+
+    def to(self, device: torch.device) -> None:
+        """Where the trained detector is."""
+        self.detector.to(device)
+
+    @torch.no_grad()
+    def update(self, detector: Detector) -> None:
+        """After a step."""
+        # the first steps weigh more, so that the random start is forgotten (Polyak average of TensorFlow)
+        kept = min(self._decay, (1 + self._count) / (10 + self._count)) if self._count else 0.0
+        pairs = list(zip(_tensors(self.detector), _tensors(detector), strict=True))
+        averaged = [(mean, value) for mean, value in pairs if kept and mean.is_floating_point()]
+        taken = [(mean, value) for mean, value in pairs if not kept or not mean.is_floating_point()]
+        if averaged:
+            torch._foreach_lerp_([mean for mean, _ in averaged], [value for _, value in averaged], 1 - kept)
+        for mean, value in taken:
+            mean.copy_(value)
+        self._count += 1
+
+    def state(self) -> dict[str, Any]:
+        return {"count": self._count, "detector": self.detector.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._count = int(state["count"])
+        self.detector.load_state_dict(state["detector"])
+
+
+def _tensors(detector: Detector) -> list[torch.Tensor]:
+    return [tensor.detach() for tensor in chain(detector.parameters(), detector.buffers())]

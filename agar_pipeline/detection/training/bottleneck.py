@@ -1,0 +1,131 @@
+"""What bounds a training, in one sentence with a figure, and what the whole of it will take.
+
+Here: arithmetic on measured parts, and words; every figure that was not measured says "about". Not here: measuring
+(`profile`).
+
+How workers are reckoned with: without any, a step waits for all of its photos. With W of them and a GPU, it waits for
+what W cores cannot load while the GPU computes. On a CPU they compete with the model for the cores: no step is shorter
+than all the work divided by all cores.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from agar_pipeline.config import TrainerConfig
+from agar_pipeline.detection.training.profile import PARTS, StepProfile
+from agar_pipeline.progress import say_duration
+
+WAITING_SHARE = 0.2
+"""A step that waits for less of its time is bound by computing."""
+WORTH_SAYING = 1.05
+_BAR = 24
+
+
+def reckon_step_s(
+    profile: StepProfile, workers: int, cores: int, accelerator: str, data_s: float | None = None
+) -> float:
+    """Seconds of a step with so many workers.
+
+    Args:
+        profile: What was measured.
+        workers: Loader processes of this rank.
+        cores: That this rank may use.
+        accelerator: Where the model is.
+        data_s: Of one core loading a batch; default: as measured.
+    """
+    data_s = profile.seconds["data"] if data_s is None else data_s
+    if not workers:
+        return data_s + profile.compute_s
+    shortest = max(profile.compute_s, data_s / workers)
+    if accelerator == "cpu":
+        shortest = max(shortest, profile.compute_s + data_s / cores)
+    return shortest
+
+
+def say_verdict(profile: StepProfile, cores: int, accelerator: str) -> str:
+    """What bounds a step, and what would help how much."""
+    now = reckon_step_s(profile, profile.num_workers, cores, accelerator)
+    waiting = 1 - profile.compute_s / now
+    if waiting < WAITING_SHARE:
+        return f"compute-bound: {waiting:.0%} of a step waits for photos; {_say_batch(profile)}"
+    advice = []
+    most = max(1, cores - 1)
+    wanted = min(most, math.ceil(profile.seconds["data"] / max(profile.compute_s, 1e-9)))
+    more = now / reckon_step_s(profile, wanted, cores, accelerator)
+    if wanted > profile.num_workers and more >= WORTH_SAYING:
+        advice.append(f"data.num_workers={wanted} would give about {more:.1f}×")
+    if profile.cached_data_s is not None:
+        copies = now / reckon_step_s(profile, profile.num_workers, cores, accelerator, profile.cached_data_s)
+        if copies >= WORTH_SAYING:
+            advice.append(f"media: resize about {copies:.1f}×")
+    if not advice:
+        advice.append(f"all {cores} cores are at work: a smaller input, or more cores")
+    return f"data-bound: {waiting:.0%} of a step waits for photos; {'; '.join(advice)}"
+
+
+def _say_batch(profile: StepProfile) -> str:
+    if profile.larger_batch is None:
+        forward, backward = (profile.seconds[part] / profile.compute_s for part in ("forward", "backward"))
+        return f"{forward:.0%} of its work is the forward pass, {backward:.0%} the backward one"
+    larger, seconds = profile.larger_batch
+    gain = (larger / seconds) / (profile.batch_size / profile.compute_s) - 1
+    more = f"{gain:.0%} more" if gain >= 0 else f"{-gain:.0%} fewer"
+    return f"batch {larger} gives {more} images a second than {profile.batch_size}"
+
+
+def forecast(
+    profile: StepProfile,
+    trainer: TrainerConfig,
+    steps_per_epoch: int,
+    val_images: int,
+    val_s_per_image: float,
+    step_s: float,
+) -> dict[str, Any]:
+    """Time, disk and memory of the whole training, about.
+
+    Args:
+        profile: What was measured.
+        trainer: Its limits; those of the experiment, not of the smoke step.
+        steps_per_epoch: Of all train.
+        val_images: Images of all val.
+        val_s_per_image: As the smoke evaluation took.
+        step_s: As `reckon_step_s` says.
+    """
+    steps = min(trainer.max_steps or math.inf, (trainer.max_epochs or math.inf) * steps_per_epoch)
+    by_time = (trainer.max_seconds or math.inf) / step_s
+    steps = max(1, int(min(steps, by_time)))
+    epochs = steps / steps_per_epoch
+    validations = max(1, int(epochs // trainer.val_every_n_epochs))
+    validation_s = validations * val_images * val_s_per_image
+    return {
+        "steps": steps,
+        "epochs": round(epochs, 1),
+        "training_seconds": round(steps * step_s, 1),
+        "validation_seconds": round(validation_s, 1),
+        "seconds": round(steps * step_s + validation_s, 1),
+        "disk_bytes": 6
+        * profile.weight_bytes,  # best, last, and a point to go on from with the optimizer's two moments
+        "peak_memory_bytes": profile.peak_memory_bytes,
+    }
+
+
+def say_forecast(plain: dict[str, Any]) -> str:
+    """One line of the forecast."""
+    return (
+        f"the whole training: about {say_duration(plain['seconds'])} for {plain['steps']:,} steps "
+        f"({plain['epochs']:g} epochs), "
+        f"{plain['disk_bytes'] / 1e6:,.0f} MB of disk, {plain['peak_memory_bytes'] / 1e9:.1f} GB of memory at the peak"
+    )
+
+
+def draw_parts(profile: StepProfile) -> list[str]:
+    """One line a part: its name, a bar, milliseconds, share."""
+    total = sum(profile.seconds.values())
+    lines = []
+    for part in PARTS:
+        share = profile.seconds[part] / total
+        bar = "█" * round(share * _BAR) or "▏"
+        lines.append(f"{part:<10}{bar:<{_BAR}} {1e3 * profile.seconds[part]:8.1f} ms {share:4.0%}")
+    return lines

@@ -1,0 +1,109 @@
+"""One training step: losses, learning rate, optimizer.
+
+Here: what Lightning calls for a batch. Not here: the order of things around it (`conductor`), the Trainer (`training`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import nn
+
+from agar_pipeline.config import OptimizerConfig
+from agar_pipeline.detection.loading.dataset import Batch
+from agar_pipeline.detection.loading.devices import send
+from agar_pipeline.detection.models.detector import Detector
+from agar_pipeline.detection.training.schedule import Progress, rate_factor
+from agar_pipeline.errors import TrainingError
+
+
+class DetectorModule(L.LightningModule):
+    """A detector, its optimizer and its schedule."""
+
+    def __init__(
+        self, detector: Detector, optimizer: OptimizerConfig, progress: Progress, file_names: dict[int, str]
+    ) -> None:
+        """`file_names`: image_id → file name, to name the images of a batch that fails."""
+        super().__init__()
+        self.detector = detector
+        self.optimizer_config = optimizer
+        self.progress = progress
+        self.file_names = file_names
+        self.losses: dict[str, float] = {}
+        """Of the last step: each part, and `loss`, their sum."""
+        self.image_ids: list[int] = []
+        """Of the last batch."""
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        images, targets = batch
+        self.image_ids = [target["image_id"] for target in targets]
+        parts = self.detector(images, targets)
+        stacked = torch.stack(list(parts.values()))
+        loss = stacked.sum()
+        values = torch.cat([stacked, loss[None]]).tolist()  # one transfer from the device, not one a part
+        self.losses = dict(zip([*parts, "loss"], values, strict=True))
+        if not math.isfinite(self.losses["loss"]):
+            self._refuse_loss()
+        return loss
+
+    @property
+    def batch_names(self) -> str:
+        """File names of the last batch."""
+        return ", ".join(str(self.file_names.get(image_id, image_id)) for image_id in self.image_ids)
+
+    def _refuse_loss(self) -> None:
+        parts = ", ".join(f"{name} {value:g}" for name, value in self.losses.items() if name != "loss")
+        raise TrainingError(
+            f"the loss is {self.losses['loss']} at step {self.progress.step} ({parts}) on the images "
+            f"{self.batch_names}\n"
+            f"lower optimizer.lr (now {self.optimizer_config.lr:g}), or look at these images' boxes"
+        )
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        rate = self.optimizer_config.lr * rate_factor(self.optimizer_config, self.progress)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        groups = parameter_groups(self.detector, self.optimizer_config.weight_decay)
+        lr = self.optimizer_config.lr
+        if self.optimizer_config.name == "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=self.optimizer_config.momentum)
+        return torch.optim.AdamW(groups, lr=lr, fused=True if self.device.type == "cpu" else None)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By norm. Lightning does so too, but not for a fused optimizer under autocast, bf16 on a CPU included.
+
+        Under 16-mixed gradients are scaled until here, and Lightning leaves that to a fused optimizer's own step.
+        """
+        if gradient_clip_val is not None:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        images, targets = batch
+        moved = [
+            {k: send(v, device) if isinstance(v, torch.Tensor) else v for k, v in target.items()} for target in targets
+        ]
+        return [send(image, device) for image in images], moved
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases and the scales of norms, which have one axis, do not."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    decay = np.array([p.ndim > 1 for p in trainable])
+    return [
+        {"params": [p for p, d in zip(trainable, decay, strict=True) if d], "weight_decay": weight_decay},
+        {"params": [p for p, d in zip(trainable, decay, strict=True) if not d], "weight_decay": 0.0},
+    ]

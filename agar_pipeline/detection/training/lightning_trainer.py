@@ -1,0 +1,114 @@
+"""Lightning's Trainer: the loop, the precision and the ranks are its own; limits, metrics, checkpoints are ours."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch.utils.data import DataLoader
+
+from agar_pipeline.config import TrainingConfig
+from agar_pipeline.detection.loading.devices import Site
+from agar_pipeline.detection.training.determinism import explain_refusal
+from agar_pipeline.detection.training.training_loop import Conductor
+from agar_pipeline.errors import ComputeError, TrainingError
+from agar_pipeline.processes.garbage_collection import done_importing
+
+
+def silence_lightning() -> None:
+    """Lightning's tips and notes are about choices that are made here on purpose."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*torch.cpu.amp.*")
+
+
+def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L.Trainer:
+    """For the ranks that torchrun or Ray started, and no others."""
+    world = site.world
+    strategy: Any = "auto"
+    if world.size > 1:
+        strategy = DDPStrategy(
+            process_group_backend="nccl" if site.accelerator == "cuda" else "gloo",
+            gradient_as_bucket_view=True,
+            broadcast_buffers=False,  # of BatchNorm, which are alike: see `synchronize_batch_norm`
+        )
+    trainer = L.Trainer(
+        accelerator=site.accelerator,
+        devices=world.local_size,
+        num_nodes=world.size // world.local_size,  # of Ray's nodes several may be one machine
+        strategy=strategy,
+        # named, because Lightning would look for others: where mpi4py is installed it starts MPI, which ends the
+        # process if it cannot start, and within SLURM it takes over signals
+        plugins=[TorchElasticEnvironment() if world.size > 1 else LightningEnvironment()],
+        precision=site.precision,
+        max_epochs=-1,
+        gradient_clip_val=config.optimizer.clip_norm,
+        logger=False,
+        callbacks=[conductor],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+    )
+    if trainer.world_size != world.size:
+        raise ComputeError(f"Lightning made a world of {trainer.world_size} processes, {world.size} were started")
+    return trainer
+
+
+def fit(trainer: L.Trainer, conductor: Conductor, loader: DataLoader, config: TrainingConfig) -> None:
+    """Train until a limit is reached.
+
+    Raises:
+        TrainingError: no memory left, a loss that is not finite, no step was made, or an operator is not deterministic.
+    """
+    done_importing()
+    try:
+        trainer.fit(conductor.module, loader)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            if config.trainer.deterministic and (refusal := explain_refusal(error, config.model.name)):
+                raise TrainingError(refusal) from error
+            raise
+        raise TrainingError(explain_memory(config, conductor.module.batch_names, error)) from error
+    except TrainingError as error:
+        best = conductor.validation.best
+        if best is None or conductor.points is None:
+            raise
+        kept = f"the best model so far, of epoch {best.epoch}, is kept: {conductor.validation.folder / 'best.ckpt'}"
+        raise TrainingError(f"{error}\n{kept}") from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if not math.isfinite(conductor.module.losses.get("loss", math.nan)):
+        raise TrainingError("training ended before its first step: raise trainer.max_seconds or max_steps")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it tells of memory; the CPU's allocator, cuBLAS, cuDNN and NCCL have no type of their own for that."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory", "ALLOC_FAILED")
+    return any(word in str(error) for word in words)
+
+
+def explain_memory(config: TrainingConfig, batch_names: str, error: BaseException) -> str:
+    """What did not fit, and what takes about half of it."""
+    data, world_size = config.data, config.trainer.devices * config.trainer.num_nodes
+    half = data.batch // 2 // world_size * world_size
+    key = "data.tiles.size" if data.windows else "data.input_size"
+    smaller = int(data.model_side * 0.7) // 32 * 32
+    fits = [f"data.batch_size={half}"] if half else []
+    fits += [f"{key}={smaller}"] if smaller >= 64 else []
+    first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return (
+        f"no memory left at data.batch_size={data.batch}, {key}={data.model_side}, "
+        f"on {batch_names or 'the first batch'}: {first_line}\n"
+        f"about half of it is needed with {' or '.join(fits) or 'a smaller model'}"
+    )

@@ -1,0 +1,242 @@
+"""Training from COCO columns to checkpoints: data, model and bookkeeping put together.
+
+Here: assembly, for one process or for one rank of many. Not here: the order of things in a training (`conductor`),
+Lightning's Trainer (`lightning_trainer`), starting ranks (`launch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.config import TrainingConfig
+from agar_pipeline.detection.fitting.data_choice import say_choice, say_limit
+from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec, warn_of_seams
+from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
+from agar_pipeline.detection.loading.devices import Site, World
+from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
+from agar_pipeline.detection.models import ranks
+from agar_pipeline.detection.models.checkpoint import CheckpointFacts
+from agar_pipeline.detection.models.detector import Detector, build_detector
+from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.weight_averaging import WeightAverage
+from agar_pipeline.detection.models.weights import load_weights
+from agar_pipeline.detection.training.determinism import determinism, warn_of_chance
+from agar_pipeline.detection.training.lightning_module import DetectorModule
+from agar_pipeline.detection.training.lightning_trainer import build_trainer, fit, silence_lightning
+from agar_pipeline.detection.training.resume import ResumePoints
+from agar_pipeline.detection.training.schedule import Progress
+from agar_pipeline.detection.training.tracking import MetricsLog, show_metrics, take_events
+from agar_pipeline.detection.training.training_loop import Conductor
+from agar_pipeline.detection.training.validation import Validation
+from agar_pipeline.errors import TrainingError
+from agar_pipeline.files.disk import link_or_copy
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What training came to; the checkpoints and `metrics.csv` are on disk."""
+
+    detector: Detector
+    """As it was after the last step, or the average of its weights."""
+    spec: DetectorSpec
+    best: CheckpointFacts
+    last: CheckpointFacts
+    first_losses: dict[str, float]
+    last_losses: dict[str, float]
+    world: World
+    accelerator: str
+    precision: str
+    train_seconds: float
+    """Those of an interrupted run included."""
+    validation_seconds: float
+
+
+def train(
+    config: TrainingConfig,
+    train_columns: CocoColumns,
+    val_columns: CocoColumns,
+    images_dir: Path,
+    out_dir: Path,
+    log: Callable[[str], None],
+    *,
+    most_boxes: int | None = None,
+    all_columns: CocoColumns | None = None,
+    points: ResumePoints | None = None,
+) -> TrainingOutcome:
+    """Train a detector. Under torchrun every rank calls this; only rank 0 writes.
+
+    Args:
+        config: Data, model, optimizer, trainer and seed.
+        train_columns: What is learnt.
+        val_columns: What the best model is chosen on; the same categories.
+        images_dir: Folder of both parts' images.
+        out_dir: Receives `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and `metrics.csv`.
+        log: Told how it goes, at most about every three seconds.
+        most_boxes: Boxes in the fullest image to reckon with; default: of both parts.
+        all_columns: All of train, where `train_columns` is a part of it: what the model and the data are fitted to.
+        points: Where an interrupted training is gone on from; none: it is not kept.
+
+    Raises:
+        TrainingError: nothing to learn from, a loss that is not finite, or no memory left.
+        StoppedError: SIGTERM or Ctrl-C came.
+        PipelineError: what images, boxes, weights or devices are refused for.
+    """
+    silence_lightning()
+    _require_data(train_columns, val_columns)
+    site = Site.find(config, log)
+    if warning := warn_of_chance(config.trainer, site.accelerator):
+        log(warning)
+    with determinism(config.trainer):
+        L.seed_everything(config.seed, verbose=False)
+        fitted_to = train_columns if all_columns is None else all_columns
+        config = fit_config(config, fitted_to)
+        words = say_choice(config, fitted_to)
+        log(f"{words}; {say_limit(config.trainer)}")
+        if seams := warn_of_seams(config.data, fitted_to):
+            log(seams)
+        spec = fit_spec(config, fitted_to, val_columns, most_boxes)
+        work_dir = out_dir if points is None else points.folder
+        conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site, words)
+        conductor.tell, conductor.points = log, points
+        _fit(config, conductor, loader, site)
+    if site.world.rank == 0:
+        conductor.metrics.close()
+        conductor.metrics.write_csv(out_dir / "metrics.csv")
+        _publish(work_dir, out_dir)
+    return _outcome(conductor, spec, site)
+
+
+def _fit(config: TrainingConfig, conductor: Conductor, loader: DataLoader, site: Site) -> None:
+    """From the last point, or from the beginning, to the end."""
+    if fresh := conductor.module.detector.fresh:
+        conductor.tell(
+            f"model.weights {config.model.weights} knows other classes than these "
+            f"{conductor.validation.spec.num_classes}: "
+            f"{len(fresh)} tensors of the head start at random, {fresh[0]} first"
+        )
+    conductor.resume()
+    if site.world.rank == 0 and conductor.points is not None:
+        show_metrics(conductor.metrics, config, conductor.points.folder)
+    fit(build_trainer(config, site, conductor), conductor, loader, config)
+
+
+def _publish(work_dir: Path, out_dir: Path) -> None:
+    """Hand over what lies in the work folder; it stays there until the artifact is published."""
+    if work_dir == out_dir:
+        return
+    (out_dir / "checkpoints").mkdir(parents=True)
+    for path in sorted((work_dir / "checkpoints").glob("*.ckpt")):
+        link_or_copy(path, out_dir / "checkpoints" / path.name)
+    if (work_dir / "tensorboard").is_dir():
+        take_events(work_dir / "tensorboard", out_dir)
+
+
+def _assemble(
+    config: TrainingConfig,
+    train_columns: CocoColumns,
+    val_columns: CocoColumns,
+    images_dir: Path,
+    work_dir: Path,
+    spec: DetectorSpec,
+    site: Site,
+    data_words: str,
+) -> tuple[Conductor, DataLoader]:
+    """Data, model and bookkeeping put together; and the loader of this rank's batches."""
+    dataset = DetectionDataset(train_columns, images_dir, config.data.image_side, config.data, config.seed)
+    loader, val_loader = _loaders(config, dataset, val_columns, site)
+    assert isinstance(loader.batch_sampler, TrainBatches)
+    detector = _start_detector(config, spec, site, train_columns)
+    file_names = dict(zip(train_columns.image_ids.tolist(), train_columns.file_names.tolist(), strict=True))
+    progress = Progress(config.trainer, len(loader))
+    conductor = Conductor(
+        module=DetectorModule(detector, config.optimizer, progress, file_names),
+        batches=loader.batch_sampler,
+        dataset=dataset,
+        validation=Validation(
+            columns=val_columns,
+            loader=val_loader,
+            folder=work_dir / "checkpoints",
+            spec=spec,
+            trainer=config.trainer,
+            resolved=(site.accelerator, site.precision),
+            is_first_rank=site.world.rank == 0,
+            data_words=data_words,
+        ),
+        metrics=MetricsLog(),
+        average=WeightAverage(detector, config.optimizer.ema_decay) if config.optimizer.ema_decay else None,
+    )
+    return conductor, loader
+
+
+def _outcome(conductor: Conductor, spec: DetectorSpec, site: Site) -> TrainingOutcome:
+    best, last = conductor.validation.best, conductor.validation.last
+    assert best is not None
+    assert last is not None
+    return TrainingOutcome(
+        detector=conductor.detector,
+        spec=spec,
+        best=best,
+        last=last,
+        first_losses=conductor.first_losses,
+        last_losses=conductor.module.losses,
+        world=site.world,
+        accelerator=site.accelerator,
+        precision=site.precision,
+        train_seconds=conductor.progress.elapsed_s - conductor.validation.seconds,
+        validation_seconds=conductor.validation.seconds,
+    )
+
+
+def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
+    if not len(train_columns.image_ids) or train_columns.iscrowd.all():
+        raise TrainingError(
+            f"train has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes"
+            + (f" ({len(train_columns.iscrowd)} are iscrowd, regions of many)" if len(train_columns.iscrowd) else "")
+            + ", nothing can be learnt from that: look at the split and the class map"
+        )
+    of_train, of_val = (
+        dict(sorted(zip(part.category_ids.tolist(), part.class_names, strict=True)))
+        for part in (train_columns, val_columns)
+    )
+    if of_train != of_val:
+        raise TrainingError(
+            f"train has the category ids {of_train}, val has {of_val}: they must agree, make both with one class map"
+        )
+
+
+def _loaders(
+    config: TrainingConfig, dataset: DetectionDataset, val_columns: CocoColumns, site: Site
+) -> tuple[DataLoader, DataLoader]:
+    world, data = site.world, config.data
+    feeding: dict[str, Any] = {"prefetch": data.prefetch, "pin_memory": data.pin_memory}
+    if data.pin_memory is None:
+        feeding["pin_memory"] = site.accelerator == "cuda"
+    batch_size = config.data.batch
+    workers = choose_workers(config.data.num_workers, len(dataset), world.local_size)
+    batches = TrainBatches(len(dataset), batch_size, config.seed, world.rank, world.size)
+    val_dataset = DetectionDataset(val_columns, dataset.images_dir, config.data.image_side)
+    val_workers = choose_workers(config.data.num_workers, len(val_dataset), world.local_size)
+    val_batches = PlainBatches(len(val_dataset), max(1, batch_size // world.size), world.rank, world.size)
+    return (
+        build_loader(dataset, batches, workers, **feeding),
+        build_loader(val_dataset, val_batches, val_workers, **feeding),
+    )
+
+
+def _start_detector(config: TrainingConfig, spec: DetectorSpec, site: Site, columns: CocoColumns) -> Detector:
+    detector = build_detector(spec, config.model.weights_backbone if config.model.weights is None else None)
+    if config.model.weights is not None:
+        class_names = [name for _, name in sorted(zip(columns.category_ids.tolist(), columns.class_names, strict=True))]
+        detector.fresh = load_weights(detector.model, spec.name, config.model.weights, class_names)
+    detector.freeze_loaded_batch_norms()
+    if site.world.size > 1:
+        ranks.synchronize_batch_norm(detector, site.accelerator)
+    return detector.to(memory_format=torch.channels_last) if config.trainer.channels_last else detector

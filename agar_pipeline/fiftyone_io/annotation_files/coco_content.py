@@ -1,0 +1,167 @@
+"""One COCO file whose lists, ids, links and categories were checked; what its images and boxes hold was not.
+
+A box that cannot be placed would leave its image empty, which is a statement of its own: such a file is refused. Here:
+what the file says. Not here: which images are there (`coco_files`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from agar_pipeline.coco.foreign_formats import name_json, name_table
+from agar_pipeline.coco.rotated_boxes import turn_of, upright_box, without_turn
+from agar_pipeline.config import is_blank
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Reading, finite_number, plain_attributes
+from agar_pipeline.text.ids import IdError, Ids, find_boxes_elsewhere, quote, without_root
+from agar_pipeline.text.text_files import TextFileError, read_json
+
+_SHOWN = 5
+Box = tuple[str, list[float], dict[str, Any]]
+
+
+class CocoContent:
+    """What a file says, image by image."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises AnnotationError where the file is not COCO, an id is used twice, or a link leads nowhere."""
+        import fiftyone.utils.coco as fouc
+
+        self.path = path
+        plain = self._load()
+        self.images, annotations, categories = (
+            self._entries(plain, key) for key in ("images", "annotations", "categories")
+        )
+        if other := find_boxes_elsewhere(plain):
+            raise AnnotationError(
+                f"{path} has no annotations, and boxes in {other!r}: call that list annotations, nothing is imported"
+            )
+        categories = without_root(categories, annotations)
+        images, known = self._ids("images", self.images), self._ids("categories", categories)
+        for entry in categories:
+            if is_blank(entry.get("name")):
+                raise AnnotationError(f"{path}: category {entry['id']} has the name {entry.get('name')!r}: mend it")
+        self.class_names, _ = fouc.parse_coco_categories(categories)
+        self._require_links(annotations, "image_id", images)
+        self._require_links(annotations, "category_id", known, one_by_one=True)
+        self.annotations: dict[Any, list[dict[str, Any]]] = {}
+        for entry in annotations:
+            self.annotations.setdefault(entry["image_id"], []).append(entry)
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            plain = read_json(self.path)
+        except (OSError, TextFileError) as error:
+            reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
+            if table := name_table(self.path):
+                raise AnnotationError(
+                    f"{self.path} is {table}, from which no boxes are read: export them as COCO or Pascal VOC"
+                ) from error
+            raise AnnotationError(f"{self.path} {reason}: mend it, or give another with --annotations") from error
+        if (foreign := name_json(plain)) is not None:
+            raise AnnotationError(f"{self.path} is not a COCO file, {foreign}")
+        if not isinstance(plain, dict):
+            raise AnnotationError(f"{self.path} holds a {type(plain).__name__}, a COCO file is an object: give another")
+        return plain
+
+    def _entries(self, plain: dict[str, Any], key: str) -> list[dict[str, Any]]:
+        entries = plain.get(key)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise AnnotationError(f"{self.path} is not a COCO file: {key!r} must be a list of objects")
+        return entries
+
+    def _ids(self, key: str, entries: list[dict[str, Any]]) -> Ids:
+        values = [entry.get("id") for entry in entries]
+        try:
+            ids = Ids(values)
+        except IdError as error:
+            raise AnnotationError(f"{self.path}: an id in {key!r} is {error}: mend it") from None
+        twice = [str(each) for each, count in Counter(values).items() if count > 1]
+        if twice:
+            raise AnnotationError(
+                f"{self.path}: ids used more than once in {key!r}: {', '.join(twice[:_SHOWN])}; mend it"
+            )
+        return ids
+
+    def _require_links(self, annotations: list[dict[str, Any]], key: str, ids: Ids, one_by_one: bool = False) -> None:
+        """Each annotation must name an image that the file lists; a category of the right kind may be missing here,
+        as that leaves its image out."""
+        without = [entry for entry in annotations if key not in entry]
+        if without:
+            keys = ", ".join(map(str, without[0]))[:80]
+            raise AnnotationError(
+                f"{self.path}: {len(without)} of {len(annotations)} annotations have no {key}; the first has {keys}: "
+                f"name the key {key}, nothing is imported"
+            )
+        links = [entry[key] for entry in annotations]
+        if wrong := ids.explain_broken(links):
+            raise AnnotationError(
+                f"{self.path}: an annotation has the {key} {wrong}: write both alike, nothing is imported"
+            )
+        lost = [] if one_by_one else [place for place, link in enumerate(links) if link not in ids.values]
+        if lost:
+            first = annotations[lost[0]]
+            raise AnnotationError(
+                f"{self.path}: {len(lost)} of {len(annotations)} annotations are of images that the file does not "
+                f"list; the first: annotation {first.get('id')}, {key} {quote(first[key])}: list the images, or take "
+                "these annotations out; nothing is imported"
+            )
+
+    def name_of(self, entry: dict[str, Any], reading: Reading) -> str | None:
+        """An image's path as written; None, and a problem, where it is none or would lead out."""
+        name = entry.get("file_name")
+        if not isinstance(name, str) or not name or "\0" in name or not _is_storable(name):
+            reading.problems.append(f"{self.path}: image {entry['id']} has no usable file_name: mend it")
+            return None
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            reading.problems.append(
+                f"{self.path}: image {entry['id']} has the file_name {name!r}, it must be relative and stay inside the "
+                "images folder: mend it"
+            )
+            return None
+        return str(PurePosixPath(name))
+
+    def boxes_of(self, entry: dict[str, Any], name: str) -> list[Box]:
+        """Label, box in pixels and attributes of each annotation of an image."""
+        return [self._box(each, name) for each in self.annotations.get(entry["id"], [])]
+
+    def _box(self, entry: dict[str, Any], name: str) -> Box:
+        """By FiftyOne's reading of it."""
+        import fiftyone.utils.coco as fouc
+
+        where = f"{self.path}: annotation {entry.get('id')} of {name}"
+        try:
+            found = fouc.COCOObject.from_anno_dict(_flat(entry))
+            label, attributes = found._get_object_label_and_attributes(self.class_names, None, False)
+        except (TypeError, ValueError, KeyError) as error:
+            known = entry["category_id"] in self.class_names
+            what = str(error) if known else f"has the category {entry['category_id']!r}, which the file does not list"
+            raise AnnotationError(f"{where} {what}: mend it, the image is left out") from error
+        sides = [finite_number(side) for side in found.bbox] if isinstance(found.bbox, list) else []
+        box = [side for side in sides if side is not None]
+        if len(box) != 4 or len(sides) != 4:
+            raise AnnotationError(f"{where} has the bbox {str(found.bbox)[:60]}, it must be four numbers: mend it")
+        if found.iscrowd not in (None, 0, 1):
+            raise AnnotationError(f"{where} has iscrowd {str(found.iscrowd)[:20]!r}, it must be 0 or 1: mend it")
+        kept = plain_attributes({**found.attributes, **attributes})
+        if degrees := turn_of(entry):
+            box, kept = upright_box(box, degrees), without_turn(kept)
+        score = finite_number(found.score)
+        return label, box, kept if score is None else {**kept, "confidence": score}
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, Any]:
+    """With CVAT's `attributes` beside the annotation's own keys, which stay what they are."""
+    attributes = entry.get("attributes")
+    own = {key: value for key, value in entry.items() if key != "attributes"}
+    return {**attributes, **own} if isinstance(attributes, dict) else own
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

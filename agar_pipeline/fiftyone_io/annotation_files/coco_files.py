@@ -1,0 +1,147 @@
+"""COCO: one JSON file for all images, or one in each part's folder. Runs where FiftyOne may be imported.
+
+FiftyOne's importer is not used as a whole: it takes images from wherever `file_name` points, keeps the last of two
+images with one id, passes over annotations of unknown images, and stops at the first entry that is broken. Here: which
+files, and which images are there. Not here: what a file says (`coco_content`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.coco.annotation_state import is_unfinished
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
+    AnnotatedImage,
+    ImportSource,
+    Progress,
+    Reading,
+    image_metadata,
+)
+from agar_pipeline.fiftyone_io.annotation_files.coco_content import CocoContent
+from agar_pipeline.fiftyone_io.annotation_files.file_pairs import find_photos
+from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts, part_called
+from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
+from agar_pipeline.photos.formats import is_hidden
+from agar_pipeline.photos.name_spellings import explain_names, show_names
+
+_SHOWN = 5
+_OF_PART = "_annotations.coco.json"
+"""What Roboflow calls the file in each part's folder."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A COCO file, and the folder that its file_names are relative to."""
+
+    path: Path
+    folder: str = ""
+    """Below the images' folder, with a slash at its end."""
+
+
+def read_folder(source: ImportSource, progress: Progress) -> Reading:
+    """The images that a COCO file lists, below the images' folder; or that one in each of its folders lists.
+
+    Raises:
+        AnnotationError: a file is not COCO, uses an id twice, or has boxes that cannot be placed.
+        DatasetError: there is no such file, or it lists no image.
+    """
+    images_dir = Path(source.images_dir)
+    if not images_dir.is_dir():
+        raise DatasetError(f"{images_dir} is not a folder: give the folder that the file_names are relative to")
+    files = _find_given(images_dir, source.annotations)
+    reading, turns = Reading(), TurnedPhotos(source.exif, "the COCO file")
+    on_disk = {str(found.relative_to(images_dir)) for found in find_photos(images_dir, reading)}
+    reads, seen, unfinished, unusable = [], set[str](), set[str](), list[str]()
+    listed = 0
+    for given in files:
+        content = CocoContent(given.path)
+        listed += len(content.images)
+        for entry in content.images:
+            written = content.name_of(entry, reading)
+            if written is None:
+                unusable.append(str(entry.get("file_name")))
+                continue
+            name = given.folder + written
+            if name in seen:
+                reading.problems.append(f"{given.path}: several images are {name!r}: keep one")
+            elif name not in on_disk:
+                reading.annotations_without_image.append(name)
+            elif is_unfinished(entry):
+                unfinished.add(name)
+            else:
+                reads.append(partial(_read_image, images_dir / name, name, entry, content, turns))
+            seen.add(name)
+    reading.images_without_annotation = sorted((on_disk - seen) | unfinished)
+    if hint := explain_names(unusable, sorted(on_disk - seen)):
+        reading.notes.append(hint)
+    if not (reads or reading.problems or unfinished):
+        hint = show_names(reading.annotations_without_image, reading.images_without_annotation)
+        raise DatasetError(
+            f"{files[0].path} lists {listed} images, and none of them is in {images_dir} "
+            f"(which holds {len(on_disk)} images)\n{hint}"
+        )
+    reading.read_each(reads, progress)
+    turns.report(reading)
+    reading.parts = _parts(images_dir, files, sorted(on_disk & seen))
+    return reading
+
+
+def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
+    if annotations is not None:
+        if not Path(annotations).is_file():
+            raise DatasetError(f"--annotations {annotations} is not a file: give the COCO file")
+        return [_Given(Path(annotations))]
+    found = sorted(path for path in images_dir.glob("*.json") if not is_hidden(path.name))
+    if len(found) == 1:
+        return [_Given(found[0])]
+    of_parts = sorted(path for path in images_dir.glob(f"*/{_OF_PART}") if not is_hidden(path.parent.name))
+    if not found and of_parts:
+        return [_Given(path, f"{path.parent.name}/") for path in of_parts]
+    if not found and (instances := _find_instances(images_dir)):
+        return instances
+    names = ", ".join(path.name for path in found[:_SHOWN]) or "none"
+    raise DatasetError(
+        f"{images_dir} must hold one COCO file where --annotations does not name it, or one called {_OF_PART} in each "
+        f"of its folders; JSON files there: {names}\ngive it: --annotations FILE.json"
+    )
+
+
+def _find_instances(images_dir: Path) -> list[_Given]:
+    """COCO's own layout: `annotations/instances_NAME.json` for the photos in `NAME/`, `images/NAME/` or `images/`."""
+    given = []
+    for path in sorted((images_dir / "annotations").glob("instances_*.json")):
+        name = path.stem.removeprefix("instances_")
+        folders = [folder for folder in (name, f"images/{name}", "images") if (images_dir / folder).is_dir()]
+        given.append(_Given(path, f"{folders[0]}/" if folders else ""))
+    return given
+
+
+def _read_image(
+    path: Path, name: str, entry: dict[str, Any], content: CocoContent, turns: TurnedPhotos
+) -> AnnotatedImage:
+    metadata = image_metadata(path)
+    stated_wh, where = (entry.get("width"), entry.get("height")), f"{content.path}: image {entry['id']} ({name})"
+    found = content.boxes_of(entry, name)
+    boxes_xywh = [box for _, box, _ in found]
+    return AnnotatedImage(
+        path=path,
+        name=name,
+        metadata=metadata,
+        labels=[label for label, _, _ in found],
+        boxes_rel_xywh=turns.place(boxes_xywh, (path, name), metadata, stated_wh, where),
+        attributes=[attributes for _, _, attributes in found],
+    )
+
+
+def _parts(images_dir: Path, files: list[_Given], names: list[str]) -> GivenParts:
+    """Those whose folder has a COCO file of its own."""
+    given = GivenParts(images_dir, names)
+    for folder in {file.folder for file in files}:
+        part = part_called(Path(folder).name)
+        if part is not None:
+            given.held.setdefault(part, set()).update(name for name in names if name.startswith(folder))
+    return given

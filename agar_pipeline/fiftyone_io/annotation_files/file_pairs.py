@@ -1,0 +1,119 @@
+"""The images and annotation files below a folder, and which belong together by their names.
+
+Whatever is passed over is named in the reading. Not here: what is in the files (`annotated`, and a module per format).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePath
+
+from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Reading
+from agar_pipeline.photos.folder_walk import walk_files, without_twins
+from agar_pipeline.photos.formats import is_photo
+
+
+def find_photos(root: Path, reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
+    """All files below `root` that look like photos, sorted, whether they can be read here or not."""
+    return without_twins(_find(root, is_photo, reading, skip), reading.passed_over)
+
+
+def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
+    """All regular files with these suffixes below `root`, sorted.
+
+    What cannot be looked at becomes a problem: links out of the folder, folders without permission, odd names.
+    """
+    wanted = frozenset(suffixes)
+    return _find(root, lambda name: PurePath(name).suffix.lower() in wanted, reading, skip)
+
+
+def _find(root: Path, is_wanted: Callable[[str], bool], reading: Reading, skip: Iterable[Path]) -> list[Path]:
+    skipped, found = frozenset(skip), []
+
+    def enter(folder: Path) -> bool:
+        if folder in skipped:
+            return False
+        _refuse_linked_folder(folder, root, reading)
+        return True
+
+    def cannot_list(error: OSError) -> None:
+        reading.add_problem(f"{error.filename} cannot be listed: {error.strerror}")
+
+    for path in walk_files(root, reading.passed_over, enter, cannot_list):
+        if not is_wanted(path.name):
+            continue
+        try:
+            _require_utf8(path)
+            _require_inside(path, root)
+        except PipelineError as error:
+            reading.problems.append(str(error))
+        else:
+            found.append(path)
+    return found
+
+
+def pair_by_stem(
+    images: dict[str, list[Path]], annotations: Mapping[str, Path], root: Path, reading: Reading
+) -> list[tuple[Path, Path]]:
+    """Images and annotations of one relative name; what lacks its other half, or has two, goes into the reading.
+
+    `root` is the folder that the user named: what lies below it is listed relative to it.
+    """
+    pairs = []
+    for stem, paths in sorted(images.items()):
+        if stem not in annotations:
+            reading.images_without_annotation += [os.path.relpath(path, root) for path in paths]
+        elif len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            reading.problems.append(f"{annotations[stem]} may belong to {names}: keep one image of that name")
+        else:
+            pairs.append((paths[0], annotations[stem]))
+    lonely = [path for stem, path in sorted(annotations.items()) if stem not in images]
+    reading.annotations_without_image += [os.path.relpath(path, root) for path in lonely]
+    return pairs
+
+
+def by_stem(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """Files by their names relative to `root`, without suffix."""
+    stems: dict[str, list[Path]] = {}
+    for path in paths:
+        stems.setdefault(relative_stem(path, root), []).append(path)
+    return stems
+
+
+def relative_stem(path: Path, root: Path) -> str:
+    return str(path.relative_to(root).with_suffix(""))
+
+
+def _refuse_linked_folder(path: Path, root: Path, reading: Reading) -> None:
+    """Links to folders are not followed: one that stays inside shows nothing new, any other is a problem."""
+    target = path.resolve() if path.is_symlink() else root.resolve()
+    if not target.is_relative_to(root.resolve()):
+        reading.add_problem(
+            f"{path} is a link out of {root}, to the folder {target}: import that by itself, or copy it"
+        )
+
+
+def _require_utf8(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise AnnotationError(f"the name of {path!r} is not UTF-8, no database can hold it: rename the file") from None
+
+
+def _require_inside(path: Path, root: Path) -> None:
+    """Raises ImageFileError for a link out of the folder, and for what is no regular file."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            target = path.resolve(strict=True)
+            if not target.is_relative_to(root.resolve()):
+                raise ImageFileError(f"{path} is a link out of {root}, to {target}: copy the file instead")
+            mode = target.stat().st_mode
+    except (OSError, RuntimeError) as error:
+        raise ImageFileError(f"{path} cannot be reached ({error}): mend or remove the link") from None
+    if not stat.S_ISREG(mode):
+        raise ImageFileError(f"{path} is not a regular file: remove it")

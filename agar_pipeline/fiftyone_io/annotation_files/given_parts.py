@@ -1,0 +1,164 @@
+"""The part of a split that each image of a folder is said to be in: by `data.yaml`, by lists, or by its folder.
+
+Parts become tags, train, val and test, as AGAR's training lists do. Paths in such files are those of the machine that
+wrote them, so that a path counts by its end. Here: reading what is given. Not here: writing tags (`import_plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.fiftyone_io.annotation_files.membership import ListCount, Membership
+from agar_pipeline.photos.name_spellings import without_suffix
+from agar_pipeline.text.text_files import TextFileError, read_lines
+
+PART_OF = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What files and folders call a part → what it is called here."""
+
+
+def part_called(folder: str) -> str | None:
+    """The part that a folder or a file is named after; a year after it does not count: train2017."""
+    return PART_OF.get(folder.lower().rstrip("0123456789_-"))
+
+
+@dataclass
+class GivenParts:
+    """Which images each part was said to hold."""
+
+    root: Path
+    """The images' folder."""
+    names: Sequence[str]
+    """Of the images, relative to it."""
+    held: dict[str, set[str]] = field(default_factory=dict)
+    unknown: dict[str, list[str]] = field(default_factory=dict)
+    """Part → entries that name no image, or no one image."""
+
+    def add_lists(self, lists: Mapping[str, Path]) -> None:
+        """Text files with a path, a name or a name without suffix a line.
+
+        Raises:
+            AnnotationError: one of them cannot be read.
+        """
+        for part, path in lists.items():
+            try:
+                entries = [line.strip() for line in read_lines(path) if line.strip()]
+            except (OSError, TextFileError) as error:
+                reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
+                raise AnnotationError(f"{path} {reason}: it lists the images of {part}; mend or remove it") from error
+            self._add(part, entries)
+
+    def add_declared(self, plain: Mapping[str, Any], path: Path) -> None:
+        """`train`, `val` and `test` of a `data.yaml` at `path`: a folder, a list, or several of them.
+
+        Raises:
+            AnnotationError: a list that is named cannot be read.
+        """
+        base = plain.get("path")
+        roots = [path.parent / _end(base), path.parent] if isinstance(base, str) and base else [path.parent]
+        for key, part in PART_OF.items():
+            value = plain.get(key)
+            entries = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+            for entry in (each for each in entries if isinstance(each, str) and each):
+                written = PurePosixPath(entry.replace("\\", "/"))
+                if written.suffix.lower() == ".txt":
+                    places = [root / _end(str(written)) for root in roots] + [root / written.name for root in roots]
+                    found = next((place for place in places if place.is_file()), None)
+                    if found is None:
+                        self.unknown.setdefault(part, []).append(entry)
+                    else:
+                        self.add_lists({part: found})
+                else:
+                    self._add_folder(part, str(written))
+
+    def add_folders(self) -> None:
+        """Folders that are called as a part is, anywhere above an image."""
+        for name in self.names:
+            parts = {part for folder in PurePosixPath(name).parts[:-1] if (part := part_called(folder))}
+            if len(parts) == 1:
+                self.held.setdefault(parts.pop(), set()).add(name)
+
+    def _add(self, part: str, entries: Iterable[str]) -> None:
+        whole: dict[str, list[str]] = {}
+        by_end: dict[str, list[str]] = {}
+        for name in self.names:
+            for key in dict.fromkeys((name, without_suffix(name))):
+                whole.setdefault(key, []).append(name)
+                by_end.setdefault(PurePosixPath(key).name, []).append(name)
+        for entry in entries:
+            found = self._find(entry.replace("\\", "/"), whole, by_end)
+            if len(found) == 1:
+                self.held.setdefault(part, set()).add(found[0])
+            else:
+                self.unknown.setdefault(part, []).append(entry)
+
+    def _find(self, entry: str, whole: Mapping[str, list[str]], by_end: Mapping[str, list[str]]) -> list[str]:
+        """Images whose whole name the entry ends with; or whose absolute path ends with the entry."""
+        parts = [part for part in entry.split("/") if part not in ("", ".", "..")]
+        for first in range(len(parts)):
+            above = parts[first - 1] if first else self.root.name
+            in_other_part = above != self.root.name and part_called(above) is not None
+            if not in_other_part and (found := whole.get("/".join(parts[first:]))):
+                return found
+        alike = by_end.get(parts[-1], []) if parts else []
+        absolute = [(name, f"{self.root.as_posix()}/{name}") for name in alike]
+        end = "/" + "/".join(parts)
+        return [name for name, path in absolute if path.endswith(end) or without_suffix(path).endswith(end)]
+
+    def _add_folder(self, part: str, entry: str) -> None:
+        """Images below a folder whose path ends as the entry does, or goes on below that end."""
+        wanted = [each for each in PurePosixPath(entry).parts if each not in ("..", ".", "/") and ":" not in each]
+        inside = set()
+        for first in range(len(wanted)):
+            folders = wanted[first:]
+            if first and not any(map(part_called, folders)):
+                break  # `images` alone is the end of any part's folder
+            inside = {name for name in self.names if _holds(self._folders_of(name), folders)}
+            if inside:
+                break
+        if inside:
+            self.held.setdefault(part, set()).update(inside)
+        else:
+            self.unknown.setdefault(part, []).append(entry)
+
+    def _folders_of(self, name: str) -> tuple[str, ...]:
+        """Of an image, from the folder above the images' on: data sets are often moved, hardly ever renamed within."""
+        above = self.root.parts[-2:]
+        return (*above, *PurePosixPath(name).parts[:-1])
+
+    def membership(self, imported: Container[str]) -> Membership:
+        """Tags of imported images that one part holds, with counts; an image of two parts gets none."""
+        membership = Membership()
+        parts_of: dict[str, list[str]] = {}
+        for part, names in self.held.items():
+            for name in names:
+                parts_of.setdefault(name, []).append(part)
+        for part in dict.fromkeys((*self.held, *self.unknown)):
+            held, unknown = self.held.get(part, set()), self.unknown.get(part, [])
+            count = ListCount(part, entries=len(held) + len(unknown), unknown=unknown)
+            count.ambiguous = sorted(name for name in held if len(parts_of[name]) > 1)
+            for name in held.difference(count.ambiguous):
+                if name in imported:
+                    count.tagged += 1
+                    membership.tags[name] = {part}
+                else:
+                    count.left_out.append(name)
+            membership.counts.append(count)
+        return membership
+
+
+def _end(written: str) -> str:
+    """A path of another machine without its drive and root, to be looked for below a folder."""
+    parts = PurePosixPath(written.replace("\\", "/")).parts
+    return str(PurePosixPath(*[part for part in parts if part not in ("/", "..") and not part.endswith(":")] or ["."]))
+
+
+def _holds(folders: Sequence[str], wanted: Sequence[str]) -> bool:
+    size = len(wanted)
+    return any(list(folders[i : i + size]) == list(wanted) for i in range(len(folders) - size + 1))

@@ -1,0 +1,102 @@
+"""AGAR's `training_lists/`: which plates belong to which subset, as tags on the samples that are imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from agar_pipeline.errors import AnnotationError, DatasetError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource
+from agar_pipeline.fiftyone_io.annotation_files.membership import ListCount, Membership
+from agar_pipeline.photos.folder_walk import PassedOver, walk_files
+from agar_pipeline.text.text_files import TextFileError, read_json, read_lines
+
+FOLDER = "training_lists"
+_SUFFIXES = frozenset({".txt", ".csv", ".json"})
+
+
+def read_membership(source: ImportSource, images: list[AnnotatedImage]) -> Membership:
+    """Read the lists in the folder given, or beside the images, and find their plates.
+
+    Raises:
+        DatasetError: the folder given does not exist, or holds no list.
+    """
+    membership = Membership()
+    places = _places(images)
+    for tag, path in sorted(_find_lists(source, membership).items()):
+        try:
+            entries = list(dict.fromkeys(_entries(path)))
+        except AnnotationError as error:
+            membership.problems.append(str(error))
+            continue
+        count = ListCount(tag, entries=len(entries))
+        membership.counts.append(count)
+        for entry in entries:
+            _place(entry, places, count, membership.tags)
+    return membership
+
+
+def _place(entry: str, places: dict[str, list[AnnotatedImage]], count: ListCount, tags: dict[str, set[str]]) -> None:
+    path = PurePosixPath(entry.replace("\\", "/"))
+    found = places.get(str(path)) or places.get(path.name) or []
+    if len(found) != 1:
+        (count.ambiguous if found else count.unknown).append(entry)
+    elif found[0].uncountable:
+        count.left_out.append(entry)
+    else:
+        count.tagged += 1
+        tags.setdefault(found[0].name, set()).add(count.tag)
+
+
+def _places(images: Iterable[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
+    """What a list may call an image: its relative path, else its file name or number, else AGAR's sample_id."""
+    ways: list[dict[str, list[AnnotatedImage]]] = [{}, {}, {}]
+    for image in images:
+        path = PurePosixPath(image.name)
+        sample_id = image.fields.get("agar_sample_id")
+        calls = {sample_id} if sample_id else set(), {path.name, path.stem}, {str(path), str(path.with_suffix(""))}
+        for way, names in zip(ways, calls, strict=True):
+            for name in names:
+                way.setdefault(name, []).append(image)
+    return ways[0] | ways[1] | ways[2]
+
+
+def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]:
+    """Tag → file."""
+    images_dir = Path(source.images_dir)
+    nearby = [images_dir / FOLDER, images_dir.parent / FOLDER]
+    folder = Path(source.training_lists) if source.training_lists else next((f for f in nearby if f.is_dir()), None)
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise DatasetError(f"--training-lists {folder} is not a folder: give the folder of AGAR's training lists")
+    lists: dict[str, Path] = {}
+    for path in sorted(walk_files(folder, PassedOver())):
+        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+            continue
+        if not path.stem.isprintable():
+            membership.problems.append(f"the name of {path!r} makes no tag: rename the file")
+            continue
+        if path.stem in lists:
+            membership.problems.append(f"{path} and {lists[path.stem]} would give one tag: rename one of them")
+        lists.setdefault(path.stem, path)
+    if not lists and source.training_lists:
+        raise DatasetError(f"--training-lists {folder} holds no .txt, .csv or .json file: give AGAR's training lists")
+    return lists
+
+
+def _entries(path: Path) -> list[str]:
+    """Ids or file names: a JSON array, or text with one a line or between commas."""
+    try:
+        lines = read_lines(path)
+        is_json = path.suffix.lower() == ".json" or "".join(lines).lstrip().startswith("[")
+        listed = read_json(path) if is_json else None
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}: it must list images; mend or remove it") from error
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}): mend or remove it") from error
+    if not is_json:
+        return [word.strip().strip("\"'") for line in lines for word in line.split(",") if word.strip()]
+    if not isinstance(listed, list) or not all(type(entry) in (int, str) for entry in listed):
+        raise AnnotationError(f"{path} is not a JSON array of ids or file names: mend or remove it")
+    return [str(entry).strip() for entry in listed]

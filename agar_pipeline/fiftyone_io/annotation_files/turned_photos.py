@@ -1,0 +1,129 @@
+"""Boxes of photos that EXIF data turns: what they were drawn on, said in the words that a snapshot of COCO files has.
+
+Here: placing boxes while files are read, and one sentence for all photos alike. Not here: the tag (`orientation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.coco.box_formats import turn_rel_xywh
+from agar_pipeline.config import ExifPolicy
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
+    LeftOutError,
+    Reading,
+    pixels_to_shares,
+    require_size,
+)
+from agar_pipeline.photos.exif_orientation import QUARTER_TURNS
+from agar_pipeline.text.ids import quote
+
+_SHOWN = 3
+Boxes = list[list[float]]
+
+
+@dataclass
+class TurnedPhotos:
+    """Places the boxes of one import, and counts the photos that are turned."""
+
+    exif: ExifPolicy
+    declared_by: str = ""
+    """What states the sizes of the photos, if anything does."""
+    turned: list[str] = field(default_factory=list)
+    contrary: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def place(
+        self,
+        boxes_xywh: Boxes,
+        photo: tuple[Path, str],
+        metadata: Mapping[str, Any],
+        stated_wh: tuple[object, object] = (None, None),
+        where: str = "",
+    ) -> Boxes:
+        """Boxes in pixels as shares of the photo as displayed.
+
+        Args:
+            boxes_xywh: As written.
+            photo: Its file, and what it is called.
+            metadata: Of `image_metadata`.
+            stated_wh: Width and height that the annotation states, if it does.
+            where: The annotation.
+
+        Raises:
+            LeftOutError: the photo is turned and refused, or stated as stored; `report` says so for all of them.
+            AnnotationError: the annotation states another size.
+        """
+        stated_wh = _whole(stated_wh[0], where), _whole(stated_wh[1], where)
+        orientation = self._orientation(photo)
+        shown_wh = metadata["width"], metadata["height"]
+        stored_wh = shown_wh[::-1] if orientation in QUARTER_TURNS else shown_wh
+        as_stored = self.exif == "stored" and orientation != 1
+        if not as_stored and tuple(stated_wh) == stored_wh != shown_wh:
+            self.contrary.append(photo[1])
+            raise LeftOutError
+        width, height = stored_wh if as_stored else shown_wh
+        drawn_on = {"width": width, "height": height}
+        require_size(stated_wh, drawn_on, where)
+        return self._turn(pixels_to_shares(boxes_xywh, drawn_on), orientation)
+
+    def place_shares(self, boxes_rel_xywh: Boxes, photo: tuple[Path, str]) -> Boxes:
+        """Boxes in shares of the photo that they were drawn on as shares of the photo as displayed."""
+        return self._turn(boxes_rel_xywh, self._orientation(photo))
+
+    def _orientation(self, photo: tuple[Path, str]) -> int:
+        from agar_pipeline.snapshot_files.file_hashes import measure_photo
+
+        orientation = measure_photo(str(photo[0]))[2]
+        if orientation == 1:
+            return 1
+        if self.exif == "refuse":
+            self.refused.append(photo[1])
+            raise LeftOutError
+        self.turned.append(photo[1])
+        return orientation
+
+    def _turn(self, shares: Boxes, orientation: int) -> Boxes:
+        if self.exif != "stored" or orientation == 1:
+            return shares
+        boxes_rel_xywh = np.array(shares, dtype=np.float64).reshape(-1, 4)
+        return turn_rel_xywh(boxes_rel_xywh, np.full(len(boxes_rel_xywh), orientation)).tolist()
+
+    def report(self, reading: Reading) -> None:
+        """One sentence for all photos of one kind."""
+        if self.refused:
+            reading.problems.append(
+                f"{len(self.refused)} photos are turned by their EXIF data: {_names(self.refused)}; give --exif with "
+                "what their boxes were drawn on, displayed or stored; or save them upright"
+            )
+        if self.contrary:
+            reading.problems.append(
+                f"{len(self.contrary)} photos lie on their side by EXIF, but {self.declared_by} has their size as "
+                f"stored: {_names(self.contrary)}; their boxes may be turned against them: give --exif stored if the "
+                "boxes were drawn so, else mend the sizes there"
+            )
+        turned = [name for name in self.turned if name not in set(self.contrary)]
+        if turned:
+            reading.notes.append(
+                f"{len(turned)} photos are turned by their EXIF data; their boxes are taken as drawn on the photo as "
+                f"{self.exif} (--exif): {_names(turned)}"
+            )
+
+
+def _whole(side: object, where: str) -> int | None:
+    """A width or height that an annotation states; a number that is written in another way is not passed over."""
+    if side is None or (type(side) is int):
+        return side
+    if isinstance(side, float) and side.is_integer():
+        return int(side)
+    raise AnnotationError(f"{where}: the image's size is {quote(side)}, it must be a whole number of pixels: mend it")
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (" …" if len(names) > _SHOWN else "")

@@ -1,0 +1,159 @@
+"""One annotation file of Pascal VOC: its objects, and what it says of its image.
+
+FiftyOne's parser is not used: it cuts coordinates to whole pixels, and ends in a traceback where an object is empty.
+Here: what the file says. Not here: which image it belongs to (`voc_files`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from agar_pipeline.coco.foreign_formats import name_xml
+from agar_pipeline.coco.rotated_boxes import degrees_of, upright_box, without_turn
+from agar_pipeline.config import is_blank
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import finite_number, plain_attributes
+from agar_pipeline.text.text_files import TextFileError, read_xml
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_NOT_ATTRIBUTES = frozenset({"name", "bndbox", "attributes"})
+_WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "": None}
+_MEND = "mend the file, or remove it with its image"
+
+
+@dataclass(frozen=True)
+class VocAnnotation:
+    """What a file says."""
+
+    stated_wh: tuple[int | None, int | None] = (None, None)
+    """Width and height of the image that the boxes were drawn on."""
+    file_name: str = ""
+    """What it calls its image, with / between folders, if it names any."""
+    labels: list[str] = field(default_factory=list)
+    boxes_xywh: list[list[float]] = field(default_factory=list)
+    attributes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_voc(path: Path) -> VocAnnotation:
+    """Read one file.
+
+    Raises:
+        OSError: it cannot be read.
+        AnnotationError: it is no VOC annotation; the message names the object and the value.
+    """
+    try:
+        root = read_xml(path)
+        if (foreign := name_xml(root.tag)) is not None:
+            raise AnnotationError(f"{path} is not a VOC annotation, {foreign}")
+        if root.tag != "annotation":
+            raise TextFileError(f"holds <{root.tag[:40]}>, not <annotation>")
+        read = VocAnnotation(_size(root), _image_name(root))
+        if not len(root):
+            raise TextFileError("holds an <annotation> with nothing in it")
+        for number, entry in enumerate(root.findall("object"), start=1):
+            where = f"object {number}"
+            read.labels.append(_label(entry, where))
+            box, attributes = _box(entry, where), _attributes(entry)
+            if degrees := degrees_of(attributes):
+                box, attributes = upright_box(box, degrees), without_turn(attributes)
+            read.boxes_xywh.append(box)
+            read.attributes.append(plain_attributes(attributes))
+    except _WrongError as error:
+        raise AnnotationError(f"{path}: {error}: {_MEND}") from None
+    except TextFileError as error:
+        raise AnnotationError(f"{path} is not a VOC annotation: it {error}: {_MEND}") from error
+    return read
+
+
+class _WrongError(Exception):
+    """What is wrong in a file, and where."""
+
+
+def _text(parent: Element, tag: str) -> str:
+    return (parent.findtext(tag) or "").strip()
+
+
+def _size(root: Element) -> tuple[int | None, int | None]:
+    size = root.find("size")
+    if size is None:
+        return None, None
+    width, height = (_whole(size, side) for side in ("width", "height"))
+    return width, height
+
+
+def _whole(size: Element, side: str) -> int | None:
+    text = _text(size, side)
+    number = _number(text)
+    if text and (number is None or not number.is_integer()):
+        raise _WrongError(f"the {side} of its size is {text[:20]!r}, no number of pixels")
+    return int(number) if number else None
+
+
+def _image_name(root: Element) -> str:
+    """`<filename>`, else the end of `<path>`, whichever system wrote it."""
+    written = _text(root, "filename").replace("\\", "/")
+    return written or PurePosixPath(_text(root, "path").replace("\\", "/")).name
+
+
+def _label(entry: Element, where: str) -> str:
+    if not len(entry):
+        raise _WrongError(f"{where} is empty: <object> must hold a name and a bndbox")
+    label = _text(entry, "name")
+    if is_blank(label):
+        raise _WrongError(f"{where} has no name")
+    return label
+
+
+def _box(entry: Element, where: str) -> list[float]:
+    """x, y, width and height; where several boxes are given, the first one, as VOC's parts follow the object's own."""
+    box = entry.find("bndbox")
+    if box is None:
+        raise _WrongError(f"{where} has no bndbox; it holds {', '.join(child.tag for child in entry)[:80]}")
+    corners = []
+    for corner in _CORNERS:
+        text = _text(box, corner)
+        if not text:
+            raise _WrongError(f"{where} has no {corner} in its bndbox")
+        number = _number(text)
+        if number is None:
+            raise _WrongError(f"{where} has the {corner} {text[:20]!r}, which is no number")
+        corners.append(number)
+    left, top, right, bottom = corners
+    for low, high, names in ((left, right, ("xmin", "xmax")), (top, bottom, ("ymin", "ymax"))):
+        if low > high:
+            raise _WrongError(
+                f"{where} has {names[0]} {low:g} beyond {names[1]} {high:g}: its corners are in reverse order, or are "
+                "width and height"
+            )
+    return [left, top, right - left, bottom - top]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return finite_number(float(text))
+    except ValueError:
+        return None
+
+
+def _attributes(entry: Element) -> dict[str, Any]:
+    """What else an object has, CVAT's list of named values among it."""
+    found = {child.tag: _value(child.text) for child in entry if child.tag not in _NOT_ATTRIBUTES and not len(child)}
+    for each in entry.iterfind("attributes/attribute"):
+        found[_text(each, "name")] = _value(each.findtext("value"))
+    return found
+
+
+def _value(written: str | None) -> Any:
+    """A number, a truth value, or the text."""
+    text = (written or "").strip()
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return _WORDS.get(text, text)

@@ -1,0 +1,153 @@
+"""What a YOLO data set declares of itself: the names of its class numbers, its keypoints, its task.
+
+From `data.yaml`, or, names alone, from a text file with one name a line. Not here: the parts that it names
+(`yolo_parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.config import is_blank
+from agar_pipeline.errors import AnnotationError, DatasetError
+from agar_pipeline.photos.formats import is_hidden
+from agar_pipeline.text.text_files import TextFileError, read_lines, read_yaml
+
+_LISTS = ("classes.txt", "obj.names", "*.names", "darknet.labels", "_darknet.labels")
+_YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_MOST_CLASSES = 10_000
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Names in the order of their numbers, and the file that says so."""
+
+    names: list[str]
+    path: Path
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a `data.yaml` says beside the names; nothing where there is none."""
+
+    path: Path | None = None
+    plain: dict[str, Any] = field(default_factory=dict)
+    keypoints: tuple[int, int] | None = None
+    """How many a box has, and how many numbers each: 2, or 3 with its visibility."""
+    task: str | None = None
+
+    def spell_keypoints(self) -> str:
+        return f"kpt_shape {list(self.keypoints or ())} of {self.path}"
+
+
+def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterable[Path] = ()) -> ClassNames:
+    """From the file given, else from the first one in the folder given, the images' folder, up to two above it, or any
+    folder of the text files (`labels`), where labelImg leaves its `classes.txt`.
+
+    Raises:
+        DatasetError: there is no such file.
+        AnnotationError: the file cannot be understood.
+    """
+    if annotations is not None and not annotations.is_dir():
+        if not annotations.is_file():
+            raise DatasetError(f"--annotations {annotations} does not exist: give data.yaml, or a folder of text files")
+        return _read(annotations)
+    folders = [images_dir, images_dir.parent, images_dir.parent.parent]
+    if annotations is not None:
+        folders = [annotations, annotations.parent, *folders]
+    path = next(_candidates(folders), None)
+    if path is None:
+        beside = {above for path in labels for above in path.parents if above == path.parent or "labels" in above.parts}
+        found = [_read(path) for path in _candidates(sorted(beside))]
+        for other in found[1:]:
+            if other.names != found[0].names:
+                raise AnnotationError(
+                    f"{found[0].path} and {other.path} name the class numbers differently: import each folder by "
+                    "itself, or give the right file with --annotations"
+                )
+        if found:
+            return found[0]
+        looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+        raise DatasetError(
+            f"no names for YOLO's class numbers: none of {', '.join((*_YAMLS[:1], *_LISTS))} in {looked}\n"
+            "add one (a name a line, the first for class 0), or give it with --annotations"
+        )
+    return _read(path)
+
+
+def find_declared(images_dir: Path, annotations: Path | None, names: ClassNames) -> Declared:
+    """From the file that has the names, where that is YAML, else the first `data.yaml` in the same folders.
+
+    Raises:
+        AnnotationError: the file cannot be understood.
+    """
+    path: Path | None = names.path
+    if not _is_yaml(names.path):
+        folders = [names.path.parent, images_dir, images_dir.parent, images_dir.parent.parent]
+        if annotations is not None and annotations.is_dir():
+            folders = [annotations, annotations.parent, *folders]
+        path = next((found for found in _candidates(folders) if _is_yaml(found)), None)
+    if path is None:
+        return Declared()
+    plain = _load(path)
+    plain = plain if isinstance(plain, dict) else {}
+    shape, task = plain.get("kpt_shape"), plain.get("task")
+    if shape is not None and not (
+        isinstance(shape, list) and [type(each) for each in shape] == [int, int] and shape[0] > 0 and shape[1] in (2, 3)
+    ):
+        raise AnnotationError(f"{path}: kpt_shape is {str(shape)[:40]!r}, it must be [number, 2 or 3]: mend it")
+    return Declared(path, plain, None if shape is None else (shape[0], shape[1]), str(task) if task else None)
+
+
+def _is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
+
+
+def _candidates(folders: list[Path]) -> Iterator[Path]:
+    for folder in folders:
+        for pattern in (*_YAMLS, *_LISTS):
+            yield from sorted(path for path in folder.glob(pattern) if path.is_file() and not is_hidden(path.name))
+
+
+def _load(path: Path) -> Any:
+    try:
+        return read_yaml(path)
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}: mend it, or give another with --annotations") from error
+
+
+def _read(path: Path) -> ClassNames:
+    if not _is_yaml(path):
+        return ClassNames(_lines(path), path)
+    plain = _load(path)
+    names = plain.get("names") if isinstance(plain, dict) else None
+    if isinstance(names, dict):
+        numbers_fit = all(type(number) is int and 0 <= number < _MOST_CLASSES for number in names)
+        names = [names.get(i, str(i)) for i in range(max(names) + 1)] if names and numbers_fit else None
+    if not isinstance(names, list) or not names or not all(type(name) in (str, int, float) for name in names):
+        raise AnnotationError(f"{path}: `names` must list the classes, or name each number: mend it")
+    count = plain.get("nc")
+    if type(count) is int and count != len(names):
+        raise AnnotationError(f"{path}: nc is {count}, and `names` has {len(names)}: mend the one that is wrong")
+    names = [str(name) for name in names]
+    for number, name in enumerate(names):
+        if is_blank(name):
+            raise AnnotationError(f"{path}: class {number} has the name {name!r}: give it one")
+    return ClassNames(names, path)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        names = [line.strip() for line in read_lines(path)]
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}, the names of the classes, one a line") from error
+    while names and not names[-1]:
+        names.pop()
+    blank = [line for line, name in enumerate(names, start=1) if is_blank(name)]
+    if blank or not names:
+        where = f"line {blank[0]} is" if len(blank) < len(names) else "it is"
+        raise AnnotationError(f"{path}: {where} empty: write the names of the classes, one a line")
+    return names

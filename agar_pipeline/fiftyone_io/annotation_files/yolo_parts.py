@@ -1,0 +1,59 @@
+"""Where a YOLO data set says which images are its parts: `data.yaml`, darknet's `*.data`, lists, or its folders.
+
+The first of them that places an image counts. Here: finding them. Not here: following what they name (`given_parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts, part_called
+from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import Declared
+from agar_pipeline.photos.name_spellings import without_suffix
+from agar_pipeline.text.text_files import TextFileError, read_lines
+
+
+def find_parts(images_dir: Path, names: Sequence[str], declared: Declared) -> GivenParts:
+    """The parts of these images, named relative to their folder.
+
+    Raises:
+        AnnotationError: a file that names parts cannot be read.
+    """
+    given = GivenParts(images_dir, names)
+    if declared.path is not None:
+        given.add_declared(declared.plain, declared.path)
+    folders = (images_dir, images_dir.parent, images_dir.parent.parent)
+    for path in (path for folder in folders for path in sorted(folder.glob("*.data")) if path.is_file()):
+        if not given.held:
+            given.add_declared(_read_darknet(path), path)
+    if not given.held:
+        stems = set(map(without_suffix, names))
+        for folder in folders[:2]:
+            _add_lists(given, folder, stems if folder == images_dir else set())
+    if not given.held:
+        given.add_folders()
+    return given
+
+
+def _read_darknet(path: Path) -> dict[str, str]:
+    """The keys of a `*.data` file: `train = data/train.txt`."""
+    try:
+        pairs = [line.split("=", 1) for line in read_lines(path) if "=" in line]
+    except (OSError, TextFileError) as error:
+        raise AnnotationError(f"{path} cannot be read ({error}): mend or remove it") from error
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _add_lists(given: GivenParts, folder: Path, labels: set[str]) -> None:
+    """`train.txt`, `val2017.txt` and their like, where they name images and are not the labels of one."""
+    for path in sorted(folder.glob("*.txt")):
+        part = part_called(path.stem)
+        if part is None or path.stem in labels or not path.is_file():
+            continue
+        alone = GivenParts(given.root, given.names)
+        alone.add_lists({part: path})
+        if alone.held:
+            given.held.setdefault(part, set()).update(alone.held[part])
+            given.unknown.setdefault(part, []).extend(alone.unknown.get(part, []))

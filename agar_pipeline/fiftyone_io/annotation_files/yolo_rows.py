@@ -1,0 +1,224 @@
+"""The rows of YOLO's text files: boxes, boxes with keypoints, or polygons, as `data.yaml` declares or as only fits.
+
+A row of keypoints and one of a polygon look alike: both are a class and an even number of shares. Here: what rows say.
+Not here: the files (`yolo_files`), and what is declared (`yolo_classes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import finite_number
+from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import Declared
+from agar_pipeline.text.text_files import TextFileError, read_lines
+
+_LARGEST_SHARE = 2.0
+"""Of a box: one that leaves its picture is dealt with later."""
+_POLYGON_SLACK = 0.5
+"""A rotated box may leave its picture by so much; what is beyond is a keypoint's visibility, or a track's number."""
+_SLACK = 1e-3
+_MEND = "mend the file, or remove it with its image"
+_POLYGON_TASKS = frozenset({"segment", "obb"})
+_BOX_TASKS = {"detect": "task: detect, which has 5 or 6", "pose": "task: pose, and must say kpt_shape too"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A class number, and the numbers after it."""
+
+    class_number: int
+    numbers: list[float]
+    ends_whole: bool = False
+    """The last one is written without a point, as a track's number is."""
+
+
+@dataclass
+class Boxes:
+    """What the rows of one file give."""
+
+    classes: list[int] = field(default_factory=list)
+    boxes_rel_xywh: list[list[float]] = field(default_factory=list)
+    confidences: list[float | None] = field(default_factory=list)
+
+
+def read_rows(path: Path, classes: int, names_path: Path) -> list[Row]:
+    """The rows of a file.
+
+    Raises:
+        AnnotationError: the first row that cannot be one, whatever is declared.
+    """
+    try:
+        written = [line.split() for line in read_lines(path) if line.strip()]
+    except TextFileError as error:
+        raise AnnotationError(f"{path} {error}, or remove it with its image") from error
+    rows = []
+    for place, (class_number, *numbers) in enumerate(written, start=1):
+        where = f"{path}: row {place}"
+        if len(numbers) < 4:
+            raise AnnotationError(f"{where} has {len(numbers) + 1} columns, it must have 5 (class, x and y of the "
+                                  f"centre, width, height) or more: {_MEND}")  # fmt: skip
+        if not (class_number.isascii() and class_number.isdigit() and int(class_number) < classes):
+            known = f"{names_path} names 0 to {classes - 1}"
+            raise AnnotationError(f"{where} has the class {class_number[:20]!r}, {known}: {_MEND}")
+        shares = [_number(text) for text in numbers]
+        wrong = next((i for i, share in enumerate(shares) if share is None or _is_too_large(i, share)), None)
+        if wrong is not None:
+            raise AnnotationError(f"{where} has the value {numbers[wrong][:20]!r}, it must be a share of the image, "
+                                  f"0 to 1: {_MEND}")  # fmt: skip
+        rows.append(Row(int(class_number), [share for share in shares if share is not None], numbers[-1].isdigit()))
+    return rows
+
+
+def _number(text: str) -> float | None:
+    try:
+        return finite_number(float(text))
+    except ValueError:
+        return None
+
+
+def _is_too_large(place: int, share: float) -> bool:
+    """What follows a box may be an angle, or a track's number: it is judged with all rows."""
+    return place < 4 and abs(share) > _LARGEST_SHARE
+
+
+class RowReader:
+    """Turns rows into boxes, in the one reading that all rows of a data set allow."""
+
+    def __init__(self, files: Iterable[Sequence[Row]], declared: Declared) -> None:
+        self.declared = declared
+        self.keypoints = self.polygons = 0
+        rows = [row for file in files for row in file]
+        long = [row for row in rows if len(row.numbers) > 5]
+        self._no_confidence = next(
+            (r.numbers[4] for r in rows if len(r.numbers) == 5 and not _is_one(r.numbers[4])), None
+        )
+        self._others = [] if self._is_declared else list(_other_readings(long))
+
+    @property
+    def _is_declared(self) -> bool:
+        return self.declared.keypoints is not None or self.declared.task in _POLYGON_TASKS
+
+    def boxes_of(self, path: Path, rows: Sequence[Row]) -> Boxes:
+        """Classes and boxes of a file.
+
+        Raises:
+            AnnotationError: a row that does not fit what is declared, or fits two readings.
+        """
+        boxes = Boxes()
+        for place, row in enumerate(rows, start=1):
+            wrong = self._explain(row)
+            if wrong:
+                raise AnnotationError(f"{path}: row {place} {wrong}: {_MEND}")
+            boxes.classes.append(row.class_number)
+            boxes.boxes_rel_xywh.append(self._box(row.numbers))
+            boxes.confidences.append(row.numbers[4] if len(row.numbers) == 5 else None)
+        return boxes
+
+    def notes(self) -> list[str]:
+        """What was left out of rows that were read."""
+        said = []
+        if self.keypoints:
+            said.append(f"{self.keypoints} boxes have keypoints ({self.declared.spell_keypoints()}): they are left out")
+        if self.polygons:
+            said.append(f"{self.polygons} polygons are imported as the boxes around them")
+        return said
+
+    def _explain(self, row: Row) -> str | None:
+        """Why the row cannot be read; None where it can."""
+        count = len(row.numbers)
+        if (count <= 5 or self.declared.keypoints is not None) and min(row.numbers[2:4]) < 0:
+            return f"has a width and height of {row.numbers[2]:g} and {row.numbers[3]:g}, a side cannot be negative"
+        if count == 4:
+            return None
+        if count == 5:
+            if self._no_confidence is None:
+                return None
+            return (
+                f"has a sixth column, which is a confidence of 0 to 1 or an angle: one of them is "
+                f"{self._no_confidence:g}; rotated boxes are read as four corners only"
+            )
+        if self.declared.keypoints is not None:
+            points, values = self.declared.keypoints
+            if count == 4 + points * values:
+                return None
+            return f"has {count + 1} columns, {self.declared.spell_keypoints()} wants {5 + points * values}"
+        return self._explain_polygon(row)
+
+    def _explain_polygon(self, row: Row) -> str | None:
+        count = len(row.numbers)
+        if self.declared.task in _BOX_TASKS:
+            return f"has {count + 1} columns; {self.declared.path} declares {_BOX_TASKS[self.declared.task]}"
+        if not _is_polygon(row):
+            hint = " and ".join(_spell_keypoints(count)) or "none fits"
+            return (
+                f"has {count + 1} columns, and is no box, no box with a confidence, and no polygon of shares from 0 to "
+                f"1; where it is a box with keypoints, data.yaml must declare it (kpt_shape: {hint})"
+            )
+        if self._others:
+            return (
+                f"fits two readings, the {count // 2} points of a polygon, and {' or '.join(self._others)}: "
+                "say in data.yaml which, kpt_shape or task: segment"
+            )
+        return None
+
+    def _box(self, numbers: list[float]) -> list[float]:
+        if len(numbers) > 5 and self.declared.keypoints is None:
+            self.polygons += 1
+            points = np.reshape(numbers, (-1, 2))
+            (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+            return [left, top, right - left, bottom - top]
+        self.keypoints += len(numbers) > 5
+        x, y, width, height = numbers[:4]
+        return [x - 0.5 * width, y - 0.5 * height, width, height]
+
+
+def _other_readings(long: Sequence[Row]) -> Iterable[str]:
+    """What else than polygons all these rows can be."""
+    counts = {len(row.numbers) for row in long}
+    if len(counts) != 1 or all(_is_parallelogram(row.numbers) for row in long):
+        return
+    (count,) = counts
+    for values in (2, 3):
+        if (count - 4) % values == 0 and all(_has_keypoints(row.numbers, values) for row in long):
+            yield f"a box with {(count - 4) // values} keypoints (kpt_shape: [{(count - 4) // values}, {values}])"
+    if count == 6 and all(row.ends_whole and _is_one(row.numbers[4]) for row in long):
+        yield "a box with a confidence and the number of a track"
+
+
+def _is_one(share: float) -> bool:
+    return 0 <= share <= 1
+
+
+def _is_polygon(row: Row) -> bool:
+    shares = np.array(row.numbers)
+    return len(shares) % 2 == 0 and bool((shares >= -_POLYGON_SLACK).all() and (shares <= 1 + _POLYGON_SLACK).all())
+
+
+def _is_parallelogram(numbers: list[float]) -> bool:
+    """Four corners of a rotated box, whatever the picture's sides are."""
+    if len(numbers) != 8:
+        return False
+    points = np.reshape(numbers, (4, 2))
+    return bool(np.abs(points[0] + points[2] - points[1] - points[3]).max() < 10 * _SLACK)
+
+
+def _has_keypoints(numbers: list[float], values: int) -> bool:
+    """Whether the row may be a box inside the picture, with keypoints inside the box or not given (0, 0)."""
+    x, y, width, height = numbers[:4]
+    low, high = np.array([x - width / 2, y - height / 2]), np.array([x + width / 2, y + height / 2])
+    if width <= 0 or height <= 0 or (low < -_SLACK).any() or (high > 1 + _SLACK).any():
+        return False
+    points = np.reshape(numbers[4:], (-1, values))
+    if values == 3 and not np.isin(points[:, 2], (0, 1, 2)).all():
+        return False
+    inside = ((points[:, :2] >= low - _SLACK) & (points[:, :2] <= high + _SLACK)).all(axis=1)
+    return bool((inside | (points[:, :2] == 0).all(axis=1)).all())
+
+
+def _spell_keypoints(count: int) -> list[str]:
+    return [f"[{(count - 4) // values}, {values}]" for values in (2, 3) if count > 4 and (count - 4) % values == 0]

@@ -1,0 +1,215 @@
+"""A whole database as files of raw BSON, and back: every collection, its options and its indexes, byte for byte.
+
+No document is decoded on the way, so that what another version of FiftyOne wrote comes back as it was. Labels that
+somebody writes meanwhile: the database is read twice, and what was dumped is the state of one moment, or an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from agar_pipeline.errors import DatabaseError
+from agar_pipeline.fiftyone_io.database.connection import connect
+
+COLLECTIONS = "collections.json"
+"""Beside the collections' files: what each is called, with options and indexes."""
+_SYSTEMS = frozenset({"admin", "config", "local"})
+_RAW = CodecOptions(document_class=RawBSONDocument)
+_ATTEMPTS = 3
+_BATCH, _BATCH_BYTES = 500, 16_000_000
+_LAST = ("config", "datasets")
+"""Inserted after all else, so that a dataset is seen only when it is complete."""
+
+
+@dataclass(frozen=True)
+class Dumped:
+    """One collection."""
+
+    database: str
+    name: str
+    file: str
+    count: int
+    sha256: str
+    options: dict[str, Any]
+    indexes: list[dict[str, Any]]
+
+
+def dump_database(uri: str, folder: Path) -> list[str]:
+    """Write all collections into an empty folder; returns the names of the datasets.
+
+    Raises:
+        DatabaseError: somebody keeps writing to it, or it holds something other than plain collections.
+    """
+    with connect(uri) as client:
+        for _ in range(_ATTEMPTS):
+            found = [_dump(client, *each, folder) for each in enumerate(_collections(client))]
+            again = [(d.database, d.name, d.sha256) for d in (_hash(client, *c) for c in _collections(client))]
+            if again == [(each.database, each.name, each.sha256) for each in found]:
+                (folder / COLLECTIONS).write_text(json_util.dumps([vars(each) for each in found], indent=1))
+                return sorted({doc["name"] for doc in _named(client, found, "datasets")})
+            for path in folder.iterdir():
+                path.unlink()
+    raise DatabaseError(
+        f"somebody writes into the database: it changed while it was read, {_ATTEMPTS} times; nothing was saved\n"
+        "close FiftyOne's App and wait for imports to end, then again"
+    )
+
+
+def _collections(client: MongoClient) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for database in sorted(set(client.list_database_names()) - _SYSTEMS):
+        for each in sorted(client[database].list_collections(), key=lambda each: each["name"]):
+            if each["name"].startswith("system."):
+                continue
+            if each.get("type", "collection") != "collection":
+                raise DatabaseError(
+                    f"{database}.{each['name']} of the database is a {each['type']}, which a backup cannot hold: "
+                    "save it with mongodump"
+                )
+            found.append((database, dict(each)))
+    return found
+
+
+def _dump(client: MongoClient, number: int, where: tuple[str, dict[str, Any]], folder: Path) -> Dumped:
+    path = folder / f"{number:06d}.bson"
+    with path.open("wb") as stream:
+        return _hash(client, *where, path.name, stream.write)
+
+
+def _hash(
+    client: MongoClient,
+    database: str,
+    described: dict[str, Any],
+    file: str = "",
+    write: Callable[[bytes], Any] = len,
+) -> Dumped:
+    """Read a collection in the order of its ids; each batch is handed to `write`."""
+    collection, digest, count = client[database][described["name"]], hashlib.sha256(), 0
+    for batch in collection.find_raw_batches(sort=[("_id", 1)], batch_size=_BATCH):
+        digest.update(batch)
+        count += sum(1 for _ in _split(batch))
+        write(batch)
+    indexes = [dict(index) for index in collection.list_indexes() if index["name"] != "_id_"]
+    options = described.get("options", {})
+    return Dumped(database, described["name"], file, count, digest.hexdigest(), dict(options), indexes)
+
+
+def _split(batch: bytes) -> Iterator[bytes]:
+    """The documents of a batch, each of which begins with its length."""
+    start = 0
+    while start < len(batch):
+        size = int.from_bytes(batch[start : start + 4], "little")
+        yield batch[start : start + size]
+        start += size
+
+
+def read_dumped(folder: Path) -> list[Dumped]:
+    """What `dump_database` wrote.
+
+    Raises:
+        DatabaseError: it is not that.
+    """
+    try:
+        plain = json_util.loads((folder / COLLECTIONS).read_text())
+        return [Dumped(**{**each, "indexes": [dict(index) for index in each["indexes"]]}) for each in plain]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DatabaseError(f"{folder / COLLECTIONS} is no list of collections: {error!r}") from error
+
+
+def restore_database(uri: str, folder: Path) -> int:
+    """Insert what is missing, datasets last; returns how many documents that were.
+
+    Raises:
+        DatabaseError: afterwards something is not as it was dumped; what was inserted is removed again.
+    """
+    dumped = sorted(read_dumped(folder), key=lambda each: _LAST.index(each.name) if each.name in _LAST else -1)
+    inserted: list[tuple[Collection, list[Any]]] = []
+    with connect(uri) as client:
+        try:
+            for each in dumped:
+                _restore(client, each, folder / each.file, inserted)
+            for each in dumped:
+                _require_same(client[each.database][each.name], each, folder / each.file)
+        except BaseException:
+            for collection, ids in reversed(inserted):
+                collection.delete_many({"_id": {"$in": ids}})
+            raise
+    return sum(len(ids) for _, ids in inserted)
+
+
+def _restore(client: MongoClient, each: Dumped, path: Path, inserted: list[tuple[Collection, list[Any]]]) -> None:
+    database = client[each.database]
+    if each.name not in database.list_collection_names():
+        database.create_collection(each.name, **each.options)
+    collection = database[each.name]
+    if each.name == "config" and collection.find_one({}) is not None:
+        return
+    for index in each.indexes:
+        settings = {name: value for name, value in index.items() if name not in ("v", "key", "ns")}
+        collection.create_index(list(index["key"].items()), **settings)
+    for batch in read_batches(path):
+        missing, _ = compare_documents(collection, batch)
+        if missing:
+            inserted.append((collection, [document["_id"] for document in missing]))
+            collection.insert_many(missing, ordered=False)
+
+
+def _require_same(collection: Collection, each: Dumped, path: Path) -> None:
+    if each.name == "config":
+        return
+    for batch in read_batches(path):
+        missing, other = compare_documents(collection, batch)
+        if missing or other:
+            raise DatabaseError(f"{each.name} in the database is not as it was saved: {len(missing + other)} documents")
+
+
+def compare_documents(
+    collection: Collection, batch: Sequence[RawBSONDocument]
+) -> tuple[list[RawBSONDocument], list[RawBSONDocument]]:
+    """Those of a batch that are not in a collection, and those that are other there."""
+    ids = [document["_id"] for document in batch]
+    there = {
+        bson.encode({"_id": found["_id"]}): found.raw
+        for found in collection.with_options(codec_options=_RAW).find({"_id": {"$in": ids}})
+    }
+    keys = [bson.encode({"_id": value}) for value in ids]
+    missing = [document for key, document in zip(keys, batch, strict=True) if key not in there]
+    other = [d for key, d in zip(keys, batch, strict=True) if key in there and there[key] != d.raw]
+    return missing, other
+
+
+def read_documents(path: Path) -> Iterator[RawBSONDocument]:
+    """All documents of one file of a dump."""
+    with path.open("rb") as stream:
+        yield from bson.decode_file_iter(stream, _RAW)
+
+
+def read_batches(path: Path) -> Iterator[list[RawBSONDocument]]:
+    """The same, as many at once as are well asked for."""
+    batch: list[RawBSONDocument] = []
+    size = 0
+    for document in read_documents(path):
+        batch.append(document)
+        size += len(document.raw)
+        if len(batch) == _BATCH or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _named(client: MongoClient, dumped: Sequence[Dumped], name: str) -> Iterator[dict[str, Any]]:
+    for each in dumped:
+        if each.name == name:
+            yield from client[each.database][name].find({}, {"name": 1})

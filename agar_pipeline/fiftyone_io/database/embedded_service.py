@@ -1,0 +1,34 @@
+"""`database: embedded`: a mongod of our own under the home, shared by all processes that use this home.
+
+FiftyOne's own service is not used: its clients attach to whatever mongod runs for this user, in whatever folder, and it
+listens on a port that every user of the machine can reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from agar_pipeline.config import database_idle_s
+from agar_pipeline.errors import StorageError
+from agar_pipeline.fiftyone_io.database.mongod import OwnMongod, attached
+from agar_pipeline.ownership.home import open_home
+
+
+@contextlib.contextmanager
+def embedded_database(home: Path) -> Iterator[str]:
+    """Attach to the home's mongod, or start it; it stays while anybody is inside.
+
+    Raises:
+        DatabaseError: it cannot be started, or does not answer.
+        StorageError: the home cannot be written, or another user could open the database's folder.
+    """
+    folder = open_home(home.resolve()) / "fiftyone"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = folder.resolve()
+    except OSError as error:
+        raise StorageError(f"the embedded database needs to write {folder}: {error.strerror}; set AGAR_HOME") from error
+    with attached(OwnMongod("the embedded database", folder, folder / "db", database_idle_s())) as uri:
+        yield uri

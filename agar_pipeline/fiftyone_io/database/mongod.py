@@ -1,0 +1,188 @@
+"""A mongod of our own, shared by all our processes that use the same data, and closed to every other user.
+
+It listens on a Unix socket in a folder of mode 0700 and on no port, so it needs no password. Here: attaching to it, and
+having it started by the `keeper`. Which data it serves is said by `embedded` and `own_service`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from agar_pipeline.errors import DatabaseError, StorageError
+from agar_pipeline.fiftyone_io.database.settings import mongod_path
+from agar_pipeline.files import disk
+from agar_pipeline.files.private_files import lock_within, open_private, private_folder, require_private_folder
+
+START_S = 25.0
+ANSWER_S = 3.0
+_LEAST_ROOM_BYTES = 500_000
+"""With less, not even the locks and logs of its start can be written."""
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class OwnMongod:
+    """Which data it serves, and where its locks, its socket and its log lie."""
+
+    name: str
+    """What messages call it."""
+    state: Path
+    """A folder that is ours alone; absolute, without links."""
+    data: Path
+    idle_s: float
+    """Seconds without a client after which it ends."""
+
+
+@contextlib.contextmanager
+def attached(mongod: OwnMongod) -> Iterator[str]:
+    """The address of the running mongod, started where none runs; it stays while anybody is inside.
+
+    Raises:
+        DatabaseError: it cannot be started, or does not answer.
+        StorageError: its folder cannot be written, or another user could open it.
+    """
+    try:
+        if mongod.state.is_relative_to(mongod.data):
+            mongod.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(mongod.state)
+        mongod.data.mkdir(exist_ok=True, mode=0o700)
+        lock = open_private(mongod.state / "clients.lock")
+    except OSError as error:
+        raise StorageError(f"{mongod.name} needs to write {mongod.state}: {error.strerror}; set AGAR_HOME") from error
+    with lock:
+        try:
+            held = lock_within(lock, START_S, shared=True)  # only a keeper that is shutting down keeps us waiting
+        except OSError as error:
+            raise DatabaseError(f"{mongod.state} is on a file system without locks ({error}): set AGAR_HOME") from error
+        if not held:
+            raise DatabaseError(f"{mongod.name} in {mongod.data} is shutting down since {START_S:g} s: try again")
+        yield _attach(mongod) or _start(mongod)
+
+
+def ask_data_folder(uri: str) -> str:
+    """The data folder that the mongod at an address says it serves."""
+    milliseconds = int(1000 * ANSWER_S)
+    with pymongo.MongoClient(
+        uri, serverSelectionTimeoutMS=milliseconds, socketTimeoutMS=milliseconds, retryReads=False
+    ) as client:
+        return str(client.admin.command("getCmdLineOpts")["parsed"]["storage"]["dbPath"])
+
+
+def _start(mongod: OwnMongod) -> str:
+    state = mongod.state
+    if (room := shutil.disk_usage(mongod.data).free) < _LEAST_ROOM_BYTES:
+        raise StorageError(
+            f"{mongod.name} cannot start in {mongod.data}: {disk.show_bytes(room)} are free\n"
+            "free some (`agar clean`), or set AGAR_HOME to a larger disk; what is in the database is intact"
+        )
+    command = [sys.executable, "-P", "-m", "agar_pipeline.fiftyone_io.database.mongod_keeper"]
+    command += [str(mongod_path()), str(state), str(mongod.data), str(mongod.idle_s)]
+    with open_private(state / "start.lock") as lock:
+        if not lock_within(lock, START_S):
+            raise DatabaseError(
+                f"{mongod.name} in {mongod.data} is being started by another process since {START_S:g} s\n"
+                f"look into {state / 'mongod.log'}, or try again"
+            )
+        uri = _attach(mongod)  # somebody else may have started it while we waited
+        if uri is not None:
+            return uri
+        (state / "server.json").unlink(missing_ok=True)
+        with open_private(state / "keeper.log") as output:
+            output.truncate()
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, check=False
+            )
+        return _wait_for(mongod)
+
+
+def _wait_for(mongod: OwnMongod) -> str:
+    log = mongod.state / "mongod.log"
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        plain = _server(mongod)
+        if "error" in plain:
+            raise DatabaseError(f"mongod does not start in {mongod.data}: {plain['error']}\nlook into {log}")
+        if plain:
+            uri = _attach(mongod)
+            if uri is not None:
+                return uri
+        time.sleep(_POLL_S)
+    raise DatabaseError(
+        f"mongod in {mongod.data} did not answer within {START_S:g} s: "
+        f"look into {log} and {mongod.state / 'keeper.log'}"
+    )
+
+
+def _server(mongod: OwnMongod) -> dict[str, object]:
+    try:
+        plain = json.loads((mongod.state / "server.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _attach(mongod: OwnMongod) -> str | None:
+    """The address of the running mongod, once it has answered that it serves this very folder; None where none runs.
+
+    Raises:
+        DatabaseError: something of ours runs, but is frozen.
+        StorageError: another user could have made the socket.
+    """
+    server = _server(mongod)
+    if "socket" not in server or not _has_keeper(mongod):
+        return None
+    path = Path(str(server["socket"]))
+    with contextlib.suppress(FileNotFoundError):
+        require_private_folder(path.parent)
+    if not _listens(path):
+        return None
+    uri = f"mongodb://{quote(str(path), safe='')}/?directConnection=true"
+    try:
+        serves_it = ask_data_folder(uri) == str(mongod.data)
+        return uri if serves_it and _has_keeper(mongod) else None  # the keeper may have been killed since it was asked
+    except PyMongoError as error:
+        if _listens(path) and _is_mongod(server.get("pid"), mongod.data):
+            raise DatabaseError(
+                f"{mongod.name} (process {server['pid']}) does not answer within {ANSWER_S:g} s\n"
+                f"if it is stuck, end it with kill -9 {server['pid']}: the next call starts it again, no data is lost"
+            ) from error
+        return None  # it is just ending
+
+
+def _has_keeper(mongod: OwnMongod) -> bool:
+    """A keeper holds its lock as long as it lives; a mongod without one is about to end."""
+    with open_private(mongod.state / "keeper.lock") as lock:
+        return not lock_within(lock, 0, shared=True)
+
+
+def _listens(path: Path) -> bool:
+    """Asked before pymongo, which would try for seconds where nobody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(ANSWER_S)
+        return probe.connect_ex(str(path)) in {0, errno.EAGAIN}  # EAGAIN: it listens, and its queue is full
+
+
+def _is_mongod(pid: object, data: Path) -> bool:
+    """Whether this process is a mongod of ours that serves the data (a number alone may belong to anybody by now)."""
+    import psutil
+
+    try:
+        process = psutil.Process(int(str(pid)))
+        return process.uids().effective == os.geteuid() and str(data) in process.cmdline()
+    except (psutil.Error, ValueError):
+        return False

@@ -1,0 +1,196 @@
+"""The process that owns a mongod, and ends it when nobody has used it for a while, or its folder is gone.
+
+Started by `own_mongod`, once per data folder; imports nothing heavy. It lives in a session of its own, so neither
+Ctrl-C nor the end of a client reaches it; mongod dies with it. Clients tell that they are there by a shared lock on
+`clients.lock`, which the kernel frees whatever way they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from agar_pipeline.errors import StorageError
+from agar_pipeline.files.private_files import lock_within, open_private, private_folder
+
+SOCKET = "mongod.sock"
+SOCKET_BYTES = 107
+START_S = 20.0
+CACHE_GB = 0.5
+LOG_BYTES = 10_000_000
+JOURNAL = "log=(file_max=32MB,prealloc=false)"
+"""WiredTiger's own figures, 100 MB and two files ahead, make a home of 300 MB for a few kilobytes of labels."""
+_POLL_S = 0.25
+_PR_SET_PDEATHSIG = 1
+
+
+def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
+    """Own a mongod until it ends, had no client for `idle_s`, or lost its folder; 0 where it was shut down in order.
+
+    Args:
+        mongod: The program.
+        folder: Holds locks, log, and usually the socket; open to nobody else.
+        data: What mongod serves.
+        idle_s: How long it waits for the next client.
+    """
+    if os.fork():  # the client's child ends here: the keeper has no parent that could take it along
+        return 0
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    keeper_lock = open_private(folder / "keeper.lock")
+    if not lock_within(keeper_lock, START_S):
+        _publish(folder, {"error": "an earlier one is still used by another command: try again when that has ended"})
+        return 1
+    process = path = None
+    try:
+        path = _socket_path(folder)
+        process = _start(mongod, folder, data, path)
+        if process is None:
+            _publish(folder, {"error": last_words(folder / "mongod.log")})
+            return 1
+        _publish(folder, {"socket": str(path), "pid": process.pid, "keeper_pid": os.getpid()})
+        return _keep(process, folder, path, idle_s)
+    except StorageError as error:
+        _publish(folder, {"error": str(error).replace("\n", ": ")})
+        return 1
+    finally:
+        if process is not None:
+            (folder / "server.json").unlink(missing_ok=True)
+            _stop(process)
+        if path is not None:
+            _clear(path, folder)
+
+
+def _socket_path(folder: Path) -> Path:
+    """Where mongod can listen: in its folder, else in a short one among the temporary files that is ours alone.
+
+    A socket's path may have 107 bytes, a comma would split it in `--bind_ip` and a colon or a bracket in an address,
+    and some file systems have no sockets. The temporary folder is preferred to XDG_RUNTIME_DIR, which is emptied when
+    the user logs out, while a run may go on.
+
+    Raises:
+        StorageError: no socket can be made, or another user has taken the folder.
+    """
+    name = f"agar-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+    for place in (folder, *(Path(temporary) / name for temporary in (tempfile.gettempdir(), "/tmp"))):
+        path = place / SOCKET
+        if len(os.fsencode(path)) <= SOCKET_BYTES and not set(",:[]") & set(str(path)):
+            private_folder(place)
+            path.unlink(missing_ok=True)  # of a mongod that was killed
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                probe.bind(str(path))
+                path.unlink()
+                return path
+    raise StorageError(f"no socket can be made in {folder}, nor in {tempfile.gettempdir()}: set AGAR_HOME elsewhere")
+
+
+def _clear(path: Path, folder: Path) -> None:
+    """Remove the socket, and the folder that was made for it."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    if path.parent != folder:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+def _start(mongod: str, folder: Path, data: Path, path: Path) -> subprocess.Popen[bytes] | None:
+    log = folder / "mongod.log"
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.unlink()
+    command = [mongod, "--dbpath", str(data), "--bind_ip", str(path), "--filePermissions", "0600"]
+    command += ["--nounixsocket"]  # the usual one, /tmp/mongodb-27017.sock, which is not in the folder
+    command += ["--noscripting", "--wiredTigerCacheSizeGB", str(CACHE_GB), "--quiet"]
+    command += ["--wiredTigerEngineConfigString", JOURNAL]
+    command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--logpath", str(log), "--logappend"]
+    deadline = time.monotonic() + START_S
+    while True:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_end_with_keeper
+        )
+        while process.poll() is None:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    return process
+            if time.monotonic() > deadline:
+                _stop(process)
+                break
+            time.sleep(0.02)
+        if time.monotonic() > deadline - START_S / 2 or not is_passing(last_words(log)):
+            return None
+        time.sleep(0.2)
+
+
+def _keep(process: subprocess.Popen[bytes], folder: Path, path: Path, idle_s: float) -> int:
+    idle_since: float | None = None
+    with open_private(folder / "clients.lock") as clients:
+        while process.poll() is None:
+            if not lock_within(clients, 0):
+                idle_since = None
+            else:
+                idle_since = idle_since or time.monotonic()
+                in_place = (folder / "server.json").exists() and path.exists()
+                if time.monotonic() - idle_since > idle_s or not in_place:
+                    return _leave(process, folder)
+                fcntl.flock(clients, fcntl.LOCK_UN)
+            time.sleep(_POLL_S)
+    return 1
+
+
+def _leave(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Shut down while the clients' lock is held: new clients wait for the end, then start a new keeper."""
+    (folder / "server.json").unlink(missing_ok=True)
+    _stop(process)
+    return 0
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(START_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_with_keeper() -> None:
+    os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _publish(folder: Path, plain: dict[str, object]) -> None:
+    draft = folder / f"server.json.{os.getpid()}"
+    draft.write_text(json.dumps(plain))
+    draft.replace(folder / "server.json")
+
+
+def is_passing(words: str) -> bool:
+    """The last mongod is still leaving the folder, or the user's FiftyOne is just starting its own there."""
+    return any(sign in words for sign in ("already in use", "DBPathInUse", "already running"))
+
+
+def last_words(log: Path) -> str:
+    """The last error that mongod wrote down, in one line."""
+    try:
+        lines = [json.loads(line) for line in log.read_text(errors="replace").splitlines()[-200:] if line[:1] == "{"]
+    except (OSError, ValueError):
+        lines = []
+    for line in reversed(lines):
+        if line.get("s") in {"F", "E"}:
+            attributes = line.get("attr", {})
+            return f"{line.get('msg')}: {attributes.get('error') or attributes.get('message') or attributes}"[:300]
+    return f"mongod did not start within {START_S:g} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])))

@@ -1,0 +1,183 @@
+"""Which FiftyOne a database belongs to, and whether ours may use it without migrating it.
+
+FiftyOne migrates a database that it opens, and each dataset that it loads, to its own version; clients of older
+versions may refuse them afterwards. Our children never do that: they run as FiftyOne's clients "without
+administration", which use every version that FiftyOne calls compatible as it is. What is not compatible is refused
+here, before FiftyOne is imported, or migrated in a child of its own (`migrate`) where the user asks for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pymongo.database import Database
+
+from agar_pipeline.errors import DatabaseError
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
+from agar_pipeline.fiftyone_io.database.settings import database_name, may_administrate
+from agar_pipeline.processes.launch import run_child
+from agar_pipeline.text.secrets import mask
+
+_CHILD = "agar_pipeline.fiftyone_io"
+_TYPE = "fiftyone"
+"""`fiftyone.constants.CLIENT_TYPE`; FiftyOne Enterprise has another."""
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """The versions of FiftyOne that a database and one of its datasets say they are of, and ours."""
+
+    database: str | None
+    """None: it has no record of a version."""
+    dataset: str | None
+    """None: as the database, or without a record, or there is no such dataset."""
+    kind: str
+    ours: str
+    is_empty: bool
+    """Nothing of FiftyOne is in it yet: there is nothing to migrate."""
+
+    @property
+    def unusable(self) -> bool:
+        """Whether ours would have to migrate the database or the dataset before it could use it."""
+        return not self.is_empty and not all(is_compatible(version) for version in (self.database, self.dataset))
+
+    @property
+    def older(self) -> bool:
+        """Whether the database or the dataset is older than ours."""
+        return not self.is_empty and any(is_older(version, self.ours) for version in (self.database, self.dataset))
+
+    @property
+    def newer(self) -> bool:
+        """Whether ours is too old to migrate it."""
+        return any(is_older(self.ours, version) for version in (self.database, self.dataset))
+
+    def __str__(self) -> str:
+        version = f"FiftyOne {self.database}" if self.database else "a FiftyOne that left no version in it"
+        return version + (f" (its dataset of {self.dataset})" if self.dataset not in (None, self.database) else "")
+
+
+@contextlib.contextmanager
+def open_for_writing(
+    database: str, home: Path, dataset: str, log: Log, *, migrate: bool = False, may_create: bool = False
+) -> Iterator[str]:
+    """`open_database`, once ours may write the dataset without migrating anything, or has migrated it as asked.
+
+    Args:
+        database: As in `open_database`.
+        home: Holds the embedded database, which is ours, so that it is migrated where that is needed.
+        dataset: The one that will be written; need not exist.
+        log: Gets lines for people.
+        migrate: The user asked for it.
+        may_create: Make the user's own database where there is none yet.
+
+    Raises:
+        DatabaseError: it would have to be migrated; or cannot be reached or used.
+    """
+    with open_database(database, home, may_create=may_create) as uri:
+        with connect(uri) as client:
+            found = read_revisions(client[database_name()], dataset)
+        ours = database == "embedded"
+        if (migrate and found.older) or (ours and found.unusable):
+            _migrate(uri, dataset, database, found, log)
+        else:
+            require_usable(found, database)
+            if found.older and not ours:
+                log(f"note: {_name(database)} is of {found}, here is {found.ours}: it is used without being migrated")
+        yield uri
+
+
+def require_usable(found: Revisions, database: str) -> None:
+    """Raises DatabaseError where FiftyOne would have to migrate the database, called `database` in messages."""
+    if not found.is_empty and found.kind != _TYPE:
+        raise DatabaseError(
+            f"{_name(database)} is of type {found.kind!r}: the FiftyOne here opens only its own ({_TYPE!r})\n"
+            "use `database: embedded`, or another address"
+        )
+    if not found.unusable:
+        return
+    if found.newer:
+        raise DatabaseError(
+            f"{_name(database)} is of {found}, newer than FiftyOne {found.ours} here can use; nothing was changed\n"
+            "install that FiftyOne, or use `database: embedded`"
+        )
+    raise DatabaseError(
+        f"{_name(database)} is of {found}: FiftyOne {found.ours} here would have to migrate it; nothing was changed\n"
+        "older clients may refuse it afterwards: make a backup (mongodump), then add --migrate-database to "
+        "agar import, view or restore; or use `database: embedded`"
+    )
+
+
+def read_revisions(database: Database, dataset: str) -> Revisions:
+    """What the database itself says; FiftyOne is not asked, because it would write where nothing is said."""
+    record: dict[str, Any] = next(iter(database.config.find().sort("_id", -1).limit(1)), {})
+    document = database.datasets.find_one({"name": dataset}, {"version": 1})
+    is_empty = not record and database.datasets.find_one({}, {"_id": 1}) is None
+    version, kind = record.get("version"), record.get("type")
+    return Revisions(
+        database=str(version) if version and kind else None,
+        dataset=str(document.get("version") or "0.0") if document else str(version) if version else None,
+        kind=str(kind or _TYPE),
+        ours=metadata.version("fiftyone"),
+        is_empty=is_empty,
+    )
+
+
+def is_compatible(version: str | None) -> bool:
+    """As `fiftyone.migrations.runner._is_compatible_version`; what has no version, or an odd one, is not."""
+    try:
+        return version is not None and SpecifierSet(_compatible_versions()).contains(Version(version).base_version)
+    except InvalidVersion:
+        return False
+
+
+def is_older(version: str | None, than: str | None) -> bool:
+    """Whether one version is older than another; what has no version is older than everything."""
+    try:
+        return Version(Version(version or "0").base_version) < Version(Version(than or "0").base_version)
+    except InvalidVersion:
+        return False
+
+
+def _compatible_versions() -> str:
+    """`fiftyone.constants.COMPATIBLE_VERSIONS`, read from the file: importing it would import all of FiftyOne."""
+    spec = importlib.util.find_spec("fiftyone")  # finds it, imports nothing
+    if spec is not None and spec.origin is not None:
+        for node in ast.parse(Path(spec.origin).with_name("constants.py").read_text()).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "COMPATIBLE_VERSIONS":
+                return ast.literal_eval(node.value) or f"=={metadata.version('fiftyone')}"
+    return f"=={metadata.version('fiftyone')}"
+
+
+def _migrate(uri: str, dataset: str, database: str, found: Revisions, log: Log) -> None:
+    if found.newer or found.kind != _TYPE:
+        require_usable(found, database)
+        return
+    if database != "embedded" and not may_administrate():
+        raise DatabaseError(
+            f"{_name(database)} is of {found}, and your FiftyOne is set up not to migrate it (database_admin: false)\n"
+            f"ask whoever administrates the database to migrate it to {found.ours}"
+        )
+    log(
+        f"migrating {_name(database)} from {found} to {found.ours}; FiftyOne of older versions may refuse it afterwards"
+    )
+    if database == "embedded":
+        log("note: so may older checkouts of this project that use this home")
+    run_child(_CHILD, {"do": "migrate", "uri": uri, "dataset": dataset}, log)
+    with connect(uri) as client:
+        require_usable(read_revisions(client[database_name()], dataset), database)
+
+
+def _name(database: str) -> str:
+    return {"embedded": "the embedded database", "fiftyone": "the database of your own FiftyOne"}.get(
+        database, f"the database at {mask(database)}"
+    )

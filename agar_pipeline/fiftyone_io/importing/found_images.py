@@ -1,0 +1,109 @@
+"""What an import finds in a folder: its images with the names of their classes, and what becomes of the others.
+
+Here: what follows the reader of a format (`agar_files`, `coco_files` and so on). No database.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import bson
+from bson.errors import BSONError
+
+from agar_pipeline.config import Spellings
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
+    AnnotatedImage,
+    ImportSource,
+    Progress,
+    Reading,
+    image_metadata,
+)
+from agar_pipeline.fiftyone_io.annotation_files.membership import Membership
+from agar_pipeline.fiftyone_io.annotation_files.training_lists import read_membership
+from agar_pipeline.fiftyone_io.importing.plan import box_contents
+from agar_pipeline.photos.name_spellings import explain_names, without_suffix
+
+_LARGEST_DOCUMENT = 16_000_000
+"""Bytes; MongoDB's own limit is a little above."""
+_BESIDE_A_BOX = 100
+"""Bytes of its ids and empty fields, at most."""
+
+
+def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Membership]:
+    """What is in the folder: its images with the names of their classes, and the lists that they are in.
+
+    Raises:
+        DatasetError, AnnotationError: as the reader of the format.
+    """
+    reader = importlib.import_module(f"agar_pipeline.fiftyone_io.annotation_files.{source.format}_files")
+    reading: Reading = reader.read_folder(source, progress)
+    _explain_unpaired(source, reading)
+    _treat_unlabelled(source, reading, progress)
+    if source.class_map:
+        _name_classes(reading, source.class_map)
+    _leave_out_unstorable(reading)
+    if source.format == "agar":
+        return reading, read_membership(source, reading.images)
+    imported = {image.name for image in reading.images}
+    return reading, reading.parts.membership(imported) if reading.parts else Membership()
+
+
+def _explain_unpaired(source: ImportSource, reading: Reading) -> None:
+    """Say which other spelling of their names would bring images and annotations together."""
+    paired = source.format != "coco"  # a file for each image, of its name but for the suffix
+    missing, there = reading.annotations_without_image, reading.images_without_annotation
+    if paired:
+        missing, there = (list(map(without_suffix, names)) for names in (missing, there))
+    if hint := explain_names(missing, there, paired=paired):
+        reading.notes.append(hint)
+
+
+def _treat_unlabelled(source: ImportSource, reading: Reading, progress: Progress) -> None:
+    """Raises DatasetError where there are images without annotation, and that is refused."""
+    names = reading.images_without_annotation
+    if names and source.unlabelled == "fail":
+        raise DatasetError(
+            f"nobody has labelled {len(names)} images in {source.images_dir}, nothing was imported: {names[0]!r} …\n"
+            "annotate them, or choose what becomes of them: --unlabelled leave_out, or keep"
+        )
+    if source.unlabelled == "keep":
+        reading.images_without_annotation = []
+        reading.read_each([partial(_without_labels, Path(source.images_dir), name) for name in names], progress)
+
+
+def _without_labels(images_dir: Path, name: str) -> AnnotatedImage:
+    path = images_dir / name
+    return AnnotatedImage(path, name, image_metadata(path), labels=[], boxes_rel_xywh=[], attributes=[], labelled=False)
+
+
+def _leave_out_unstorable(reading: Reading) -> None:
+    """Odd texts and endless lists make no document of the database: those images become problems."""
+    storable = []
+    for image in reading.images:
+        try:
+            content = bson.encode({"filepath": str(image.path), "boxes": box_contents(image), **image.fields})
+        except (BSONError, UnicodeError, OverflowError, ValueError) as error:
+            reading.problems.append(f"{image.path}: its annotation cannot be stored ({error}): mend it")
+            continue
+        if len(content) + len(image.labels) * _BESIDE_A_BOX > _LARGEST_DOCUMENT:
+            reading.problems.append(f"{image.path}: {len(image.labels)} boxes are too many for one image: split it")
+            continue
+        storable.append(image)
+    reading.images = storable
+
+
+def _name_classes(reading: Reading, class_map: dict[str, int]) -> None:
+    """Labels become the names of the classes that they mean; what was renamed, and what means none, is kept."""
+    counted = Counter(label for image in reading.images for label in image.labels)
+    match = Spellings(class_map).match(counted)
+    names = {label: match.class_name(label) for label in counted}
+    reading.renamed = {label: name for label, name in names.items() if name != label}
+    reading.unknown_labels = {label: n for label, n in counted.items() if label not in match.category_ids}
+    reading.images = [
+        dataclasses.replace(image, labels=[names[label] for label in image.labels]) for image in reading.images
+    ]

@@ -1,0 +1,194 @@
+"""Annotated images into a FiftyOne dataset; doing it again changes only what changed.
+
+`import_reading` says what is in a folder, `import_plan` what that changes. Samples are written as FiftyOne writes them,
+but in bulk: 86,000 boxes take one second instead of twenty. FiftyOne itself makes the dataset and its fields, in a
+child, where they are not there yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource, Progress
+from agar_pipeline.fiftyone_io.annotation_files.membership import Membership
+from agar_pipeline.fiftyone_io.database.connection import connect
+from agar_pipeline.fiftyone_io.database.revision import open_for_writing
+from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.found_images import read_source
+from agar_pipeline.fiftyone_io.importing.match import match_samples
+from agar_pipeline.fiftyone_io.importing.plan import Arrival, Planner, digest_of, now
+from agar_pipeline.fiftyone_io.importing.writes import read_samples, write_arrivals, write_moves
+from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD, detections_fields
+from agar_pipeline.ownership.labels import RECORD_FIELD
+from agar_pipeline.processes.launch import run_child
+from agar_pipeline.snapshot_files.file_hashes import FileMemory
+
+_CHILD = "agar_pipeline.fiftyone_io"
+_PROGRESS = "::progress "
+"""Marks a line of a child that is progress, not a message; printable, as lines of children are made so."""
+Log = Callable[[str], None]
+Prepare = Callable[[str, list[str]], None]
+"""Makes a dataset with these text fields."""
+
+
+def import_images(
+    source: ImportSource,
+    dataset: str,
+    database: str,
+    home: Path,
+    log: Log,
+    progress: Progress,
+    *,
+    migrate: bool = False,
+    overwrite: bool = False,
+) -> ImportCounts:
+    """Import a folder of annotated images.
+
+    Args:
+        source: Format and place.
+        dataset: Made where it does not exist.
+        database: As in `SnapshotConfig`.
+        home: Holds the embedded database.
+        log: Gets lines for people.
+        progress: Called as images are read, and again as they are written.
+        migrate: FiftyOne may migrate the database where it cannot use it otherwise.
+        overwrite: Labels that a person made or changed are replaced by those of the annotations.
+
+    Returns:
+        What was done; broken files are left out and listed in its `problems`.
+
+    Raises:
+        DatasetError: there is nothing to import, or nothing to import into.
+        AnnotationError: the one file that all depends on cannot be understood; nothing was imported.
+        DatabaseError: the database cannot be reached or used.
+    """
+    source = _without_dots(source)
+
+    def listen(line: str) -> None:
+        if line.startswith(_PROGRESS):
+            done, total = line.removeprefix(_PROGRESS).split()
+            progress(int(done), int(total))
+        else:
+            log(line)
+
+    with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
+        if source.format not in ("agar", "labelme"):  # FiftyOne's parsers are needed
+            where = {"uri": uri, "home": str(home), "dataset": dataset}
+            request = {"do": "import", "source": asdict(source), "overwrite": overwrite, **where}
+            return ImportCounts(**run_child(_CHILD, request, listen))
+
+        def prepare(name: str, text_fields: list[str]) -> None:
+            run_child(_CHILD, {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": text_fields}, log)
+
+        return import_at(uri, source, dataset, home, prepare, progress, overwrite=overwrite)
+
+
+def _without_dots(source: ImportSource) -> ImportSource:
+    """The same with absolute paths; links are not followed."""
+    paths = {name: getattr(source, name) for name in ("images_dir", "annotations", "training_lists")}
+    absolute = {name: os.path.abspath(path) for name, path in paths.items() if path is not None}  # noqa: PTH100
+    return dataclasses.replace(source, **absolute)
+
+
+def progress_line(done: int, total: int) -> str:
+    """How a child tells its progress."""
+    return f"{_PROGRESS}{done} {total}"
+
+
+def import_at(
+    uri: str,
+    source: ImportSource,
+    dataset: str,
+    home: Path,
+    prepare: Prepare,
+    progress: Progress,
+    *,
+    overwrite: bool = False,
+) -> ImportCounts:
+    """Read all files, then write what differs from what is there."""
+    reading, membership = read_source(source, progress)
+    counts = ImportCounts(
+        problems=[*reading.problems, *membership.problems],
+        images_without_annotation=reading.images_without_annotation,
+        annotations_without_image=reading.annotations_without_image,
+        passed_over=reading.passed_over.notes(Path(source.images_dir)),
+        miscounted=[image.name for image in reading.images if image.miscounted],
+        lists=[asdict(count) for count in membership.counts],
+        notes=reading.notes,
+        renamed=reading.renamed,
+        unknown_labels=reading.unknown_labels,
+    )
+    if not reading.images:
+        return counts
+    text_fields = tuple(sorted({name for image in reading.images for name in image.fields}))
+    with connect(uri) as client:
+        database: Database = client[database_name()]
+        document = _prepared(database, dataset, [*text_fields, RECORD_FIELD], prepare)
+        samples = database[document["sample_collection_name"]]
+        list_tags = frozenset(count.tag for count in membership.counts)
+        planner = Planner(document["_id"], list_tags, overwrite, now(), text_fields, counts)
+        _write(samples, reading.images, membership, planner, home, progress)
+        if counts.removed:
+            database.datasets.update_one({"_id": document["_id"]}, {"$set": {"last_deletion_at": now()}})
+    return counts
+
+
+def _write(
+    samples: Collection,
+    images: list[AnnotatedImage],
+    membership: Membership,
+    planner: Planner,
+    home: Path,
+    progress: Progress,
+) -> None:
+    """Find the images' samples, write them, and name those whose photo is gone."""
+    present = read_samples(samples, planner.text_fields)
+    with FileMemory(home, on_read=lambda done: progress(min(done, len(images)), len(images))) as memory:
+        photos = memory.look_up([str(image.path) for image in images]).sha256
+        match = match_samples(images, photos, present, lambda path: memory.look_up([path]).sha256[0])
+    arrivals = [
+        Arrival(image, photo, digest_of(image), frozenset(membership.tags.get(image.name, ())))
+        for image, photo in zip(images, photos, strict=True)
+    ]
+    write_moves(samples, present, match, planner)
+    write_arrivals(samples, arrivals, match, planner, {sample.id for sample in present}, progress)
+    met = {sample.id for sample in match.samples if sample is not None}
+    others = [sample for sample in present if sample.id not in met and (sample.record or sample.of_earlier_version)]
+    paths = [match.displaced.get(sample.id, sample.filepath) for sample in others]
+    planner.counts.vanished = sorted(path for path in paths if not Path(path).exists())
+
+
+def _prepared(database: Database, dataset: str, text_fields: list[str], prepare: Prepare) -> dict[str, Any]:
+    """The dataset's record, once it has all fields."""
+    for attempt in range(2):
+        document = database.datasets.find_one({"name": dataset})
+        if document is not None and _is_prepared(document, text_fields):
+            return document
+        if attempt == 0:
+            prepare(dataset, text_fields)
+    raise DatasetError(
+        f"FiftyOne did not make dataset {dataset!r} ready for an import: it must be persistent, of images, and have a "
+        f"field {IMPORT_FIELD!r} of detections\nimport into a new one: --dataset NAME"
+    )
+
+
+def _is_prepared(document: dict[str, Any], text_fields: list[str]) -> bool:
+    names = {field["name"] for field in document["sample_fields"]}
+    return (
+        bool(document.get("persistent"))
+        and document.get("media_type") == "image"
+        and names.issuperset(text_fields)
+        and IMPORT_FIELD in detections_fields(document)
+        and isinstance(document["_id"], ObjectId)
+    )

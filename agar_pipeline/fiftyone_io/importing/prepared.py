@@ -1,0 +1,73 @@
+"""A FiftyOne dataset made ready for samples that are written into it. Runs in a child process only.
+
+A dataset that is there gets the fields that it lacks and becomes persistent, both said; nothing else of it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
+
+Log = Callable[[str], None]
+
+
+def prepare_dataset(
+    fiftyone: Any, name: str, text_fields: list[str], log: Log, label_field: str = IMPORT_FIELD
+) -> None:
+    """Make the dataset where it is not there: persistent, of images, with Detections and these text fields.
+
+    Raises:
+        DatasetError: a dataset of this name holds something else, or FiftyOne refuses the name; nothing was changed.
+    """
+    try:
+        exists = fiftyone.dataset_exists(name)
+        dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
+    except ValueError as error:
+        raise DatasetError(f"FiftyOne refuses the dataset name {name!r} ({error}): choose another") from error
+    if dataset.media_type not in (None, "image"):
+        raise DatasetError(f"dataset {name!r} holds {dataset.media_type}, not images: import into another dataset")
+    label_is_new = _require_type(dataset, label_field, lambda field: field.document_type is fiftyone.Detections)
+    new_texts = [
+        field
+        for field in text_fields
+        if _require_type(dataset, field, lambda there: isinstance(there, fiftyone.StringField))
+    ]
+    if dataset.media_type is None:
+        dataset.media_type = "image"
+    if label_is_new:
+        dataset.add_sample_field(label_field, fiftyone.EmbeddedDocumentField, embedded_doc_type=fiftyone.Detections)
+    for field in new_texts:
+        dataset.add_sample_field(field, fiftyone.StringField)
+    if exists:
+        _say_changes(dataset, [label_field] * label_is_new + new_texts, log)
+    dataset.persistent = True
+
+
+def _require_type(dataset: Any, name: str, fits: Callable[[Any], bool]) -> bool:
+    """Whether the dataset has no such field yet.
+
+    Raises:
+        DatasetError: it has one, of another type.
+    """
+    field = dataset.get_field(name)
+    if field is None:
+        return True
+    try:
+        right = fits(field)
+    except AttributeError:
+        right = False
+    if not right:
+        raise DatasetError(
+            f"field {name!r} of dataset {dataset.name!r} is of another type: import into another dataset"
+        )
+    return False
+
+
+def _say_changes(dataset: Any, new_fields: list[str], log: Log) -> None:
+    if new_fields:
+        log(f"note: dataset {dataset.name!r} was there already and gets the fields {', '.join(new_fields)}")
+    if not dataset.persistent:
+        log(f"note: dataset {dataset.name!r} becomes persistent: FiftyOne would delete it, and the import with it")

@@ -1,0 +1,83 @@
+"""The one query that both observing and reading send, and the folder that its images lie in.
+
+Whole fields are asked for, sorted by sample id along its index: the server computes and sorts nothing and holds no
+more than one batch, however large the dataset is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.collection import Collection
+
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where the images of a view lie, and how many there are."""
+
+    root: str
+    """The deepest common folder, or the one asked for; absolute."""
+    samples: int
+
+
+def find_extent(samples: Collection, source: ResolvedSource, images_dir: str | None) -> Extent:
+    """Of all file paths of the view; of none, the root is /.
+
+    Raises:
+        DatasetError: a path is not absolute, or lies outside of `images_dir`.
+    """
+    about = {"_id": None, "first": {"$min": "$filepath"}, "last": {"$max": "$filepath"}, "samples": {"$sum": 1}}
+    row = next(samples.aggregate([*source.stages, {"$group": about}]), None)
+    if row is None:
+        return Extent("/", 0)
+    ends = row["first"], row["last"]  # what begins both in order begins all between them
+    for path in ends:
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise DatasetError(
+                f"a sample has the filepath {path!r}\nit must be absolute and free of '..': correct it in FiftyOne"
+            )
+    if images_dir is None:
+        return Extent(os.path.commonpath([os.path.dirname(path) for path in ends]), row["samples"])  # noqa: PTH120
+    root = os.path.abspath(os.path.expanduser(images_dir))  # noqa: PTH100, PTH111 - must not follow links
+    if not all(path.startswith(root.rstrip("/") + "/") for path in ends):
+        raise _outside(samples, source, root, row["samples"])
+    return Extent(root, row["samples"])
+
+
+def _outside(samples: Collection, source: ResolvedSource, root: str, in_all: int) -> DatasetError:
+    elsewhere = {"$match": {"filepath": {"$not": {"$regex": "^" + re.escape(root.rstrip("/") + "/")}}}}
+    about = {"$group": {"_id": None, "count": {"$sum": 1}, "first": {"$min": "$filepath"}}}
+    row = next(samples.aggregate([*source.stages, elsewhere, about]), {"count": "some", "first": None})
+    return DatasetError(
+        f"{row['count']} of {in_all} images lie outside of images_dir {root}: {row['first']!r}\n"
+        "correct snapshot.images_dir, or leave it out"
+    )
+
+
+def content_pipeline(source: ResolvedSource) -> list[dict[str, Any]]:
+    """The view's stages, then the fields that a snapshot is made from, whole, sorted by sample id."""
+    wanted = {"filepath": 1, "metadata.width": 1, "metadata.height": 1, source.label_path: 1}
+    return [*source.stages, {"$sort": {"_id": 1}}, {"$project": wanted}]
+
+
+def raw_batches(samples: Collection, source: ResolvedSource) -> Iterator[bytes]:
+    """The content as BSON documents one after another; the cuts between batches mean nothing.
+
+    The server makes the next batch while the caller works on the last one.
+    """
+    cursor = samples.aggregate_raw_batches(content_pipeline(source), allowDiskUse=True, batchSize=_BATCH)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, cursor, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, cursor, None)
+            yield batch

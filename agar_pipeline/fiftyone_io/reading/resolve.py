@@ -1,0 +1,197 @@
+"""FiftyOne's part of reading: what a view and a label field mean in Mongo. Runs in a child process only.
+
+The dataset is loaded as FiftyOne itself loads it for inspection (`_virtual`), which writes nothing: the public
+`load_dataset` and `load_saved_view` stamp `last_loaded_at` into the user's database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bson import json_util
+
+from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.errors import DatabaseError, DatasetError
+from agar_pipeline.fiftyone_io.database.class_guard import guard_classes, guard_stages
+from agar_pipeline.fiftyone_io.database.connection import connect
+from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
+from agar_pipeline.fiftyone_io.database.settings import database_name, prepare_child
+from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading_view, require_trusted
+from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, shorten
+
+_GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTrajectories")
+
+
+def import_fiftyone(uri: str, dataset: str | None = None, *, may_write: bool = False, may_migrate: bool = False) -> Any:
+    """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets.
+
+    It uses the database as it is, whatever its version, unless it `may_migrate` it: see `revision`. Of what the
+    database names it imports only classes of its own: see `import_guard`.
+
+    Args:
+        uri: The database.
+        dataset: The one that will be loaded, which is looked at first, so that a refusal can name the place.
+        may_write: As in `prepare_child`.
+        may_migrate: As in `prepare_child`.
+
+    Raises:
+        DatasetError: the dataset would make FiftyOne run what is not its own.
+    """
+    if dataset is not None:
+        with connect(uri) as client:
+            require_trusted(client[database_name()], dataset)
+    prepare_child(uri, may_write=may_write, may_migrate=may_migrate)
+    guard_classes(may_migrate=may_migrate)
+    import fiftyone
+    import fiftyone.core.odm.database as odm_database
+
+    guard_stages()
+    odm_database._delete_non_persistent_datasets_if_allowed = lambda: None
+    return fiftyone
+
+
+def migrate(fiftyone: Any, dataset: str) -> None:
+    """Let FiftyOne migrate the database, and this dataset where it exists, to its own version.
+
+    Raises:
+        DatabaseError: FiftyOne cannot.
+    """
+    from fiftyone.migrations import migrate_database_if_necessary, migrate_dataset_if_necessary
+
+    try:
+        migrate_database_if_necessary()
+        if fiftyone.dataset_exists(dataset):
+            migrate_dataset_if_necessary(dataset)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DatabaseError(f"FiftyOne cannot migrate the database: {str(error).splitlines()[0]}") from error
+
+
+def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
+    """Turn dataset, view and label field into what Mongo needs to read them.
+
+    Raises:
+        DatasetError: the view or the field does not exist, or is of the wrong kind.
+        DatabaseError: FiftyOne cannot use the version of the database or of the dataset.
+    """
+    with connect(uri) as client:
+        require_usable(read_revisions(client[database_name()], config.dataset), config.database)
+        if config.view and config.view.startswith("saved:"):
+            require_reading_view(client[database_name()], config.dataset, config.view.removeprefix("saved:"))
+    fiftyone = import_fiftyone(uri, config.dataset)
+    try:
+        dataset = fiftyone.Dataset(config.dataset, _create=False, _virtual=True)
+    except (OSError, ValueError) as error:
+        raise DatabaseError(f"FiftyOne cannot load dataset {config.dataset!r}: {str(error).splitlines()[0]}") from error
+    view = _view(fiftyone, dataset, config)
+    if view.media_type not in ("image", None):
+        raise DatasetError(
+            f"{_name(config)} holds {view.media_type}, not images: save a view of its images in FiftyOne, and name it"
+        )
+    label_path = _label_path(fiftyone, view, config)
+    return ResolvedSource(dataset._sample_collection_name, json_util.dumps(view._pipeline()), label_path)
+
+
+def _name(config: SnapshotConfig) -> str:
+    return f"view {config.view!r} of dataset {config.dataset!r}" if config.view else f"dataset {config.dataset!r}"
+
+
+def _view(fiftyone: Any, dataset: Any, config: SnapshotConfig) -> Any:
+    spec = config.view
+    if not spec:
+        return dataset.view()
+    kind, _, value = spec.partition(":")
+    if kind == "tag" and value:
+        return dataset.match_tags(value)
+    if kind == "saved" and value:
+        return _saved_view(dataset, value)
+    path, equals, text = value.partition("=")
+    if kind == "field" and equals:
+        return dataset.match(fiftyone.ViewField(path) == _typed(fiftyone, dataset, path, text))
+    raise DatasetError(f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME: correct snapshot.view")
+
+
+def _saved_view(dataset: Any, name: str) -> Any:
+    names = dataset.list_saved_views()
+    if name not in names:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has no saved view {name!r}\n"
+            f"there are: {shorten(names)}; save it in FiftyOne, or correct snapshot.view"
+        )
+    document = dataset._get_saved_view_doc(name)
+    stages = [json_util.loads(stage)["_cls"].rsplit(".", 1)[-1] for stage in document.view_stages]
+    if any(stage in _GENERATING for stage in stages):
+        raise DatasetError(
+            f"saved view {name!r} of dataset {dataset.name!r} makes patches, clips or frames ({', '.join(stages)})\n"
+            "a snapshot needs whole images: save a view without that stage"
+        )
+    return dataset._load_saved_view_from_doc(document)
+
+
+def _typed(fiftyone: Any, dataset: Any, path: str, text: str) -> Any:
+    """The text as the type of the field that it is compared with."""
+    types: dict[Any, Callable[[str], Any]] = {
+        fiftyone.StringField: str,
+        fiftyone.BooleanField: _boolean,
+        fiftyone.IntField: int,
+        fiftyone.FloatField: float,
+    }
+    _refuse_lists(fiftyone, dataset, path)
+    field = dataset.get_field(path)
+    convert = next((types[kind] for kind in types if isinstance(field, kind)), None)
+    if convert is None:
+        known = [name for name, other in dataset.get_field_schema(flat=True).items() if isinstance(other, tuple(types))]
+        what = f"is a {type(field).__name__}" if field is not None else "does not exist"
+        raise DatasetError(
+            f"field {path!r} of dataset {dataset.name!r} {what}, it cannot be compared with {text!r}\n"
+            f"there are: {shorten([name for name in known if not _crosses_list(fiftyone, dataset, name)])}"
+        )
+    try:
+        return convert(text)
+    except ValueError:
+        raise DatasetError(
+            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}: correct snapshot.view"
+        ) from None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
+    """Mongo path of the field's detections, by the names that the fields have in the database."""
+    field = view.get_field(config.label_field)
+    if getattr(field, "document_type", None) is not fiftyone.Detections:
+        fields = [
+            f"{name} ({other.document_type.__name__})"
+            for name, other in view.get_field_schema(flat=True).items()
+            if _is_label(fiftyone, other)
+        ]
+        kind = getattr(getattr(field, "document_type", None), "__name__", None) or type(field).__name__
+        what = "does not exist" if field is None else f"is of type {kind}, not Detections"
+        raise DatasetError(
+            f"label field {config.label_field!r} of {_name(config)} {what}\n"
+            f"label fields: {shorten(fields)}; name one of type Detections (snapshot.label_field)"
+        )
+    _refuse_lists(fiftyone, view, config.label_field)
+    steps = config.label_field.split(".")
+    names = [view.get_field(".".join(steps[: depth + 1])).db_field or step for depth, step in enumerate(steps)]
+    return ".".join([*names, "detections"])
+
+
+def _is_label(fiftyone: Any, field: Any) -> bool:
+    kind = getattr(field, "document_type", None)
+    return isinstance(kind, type) and issubclass(kind, fiftyone.Label) and not isinstance(field, fiftyone.ListField)
+
+
+def _refuse_lists(fiftyone: Any, collection: Any, path: str) -> None:
+    if _crosses_list(fiftyone, collection, path):
+        raise DatasetError(f"field {path!r} lies inside of a list: name one that each sample has once")
+
+
+def _crosses_list(fiftyone: Any, collection: Any, path: str) -> bool:
+    steps = path.split(".")
+    above = [collection.get_field(".".join(steps[:depth])) for depth in range(1, len(steps))]
+    return any(isinstance(field, fiftyone.ListField) for field in above)

@@ -1,0 +1,166 @@
+"""Which documents of which collection a snapshot reads: FiftyOne's dataset and view, worked out once, then remembered.
+
+A whole dataset of images needs no more than its record. FiftyOne turns a view into a Mongo pipeline (`resolve`, in a
+child): the answer is kept under the home, filed under everything that it depends on, so that later calls need one
+small read and no FiftyOne.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bson import json_util
+from pymongo.database import Database
+
+from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.config.chosen import explain_choice
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading
+from agar_pipeline.files.private_files import open_private, private_folder
+from agar_pipeline.ownership.home import open_home
+from agar_pipeline.ownership.insertions import find_unfinished
+from agar_pipeline.text.secrets import mask
+
+FORMAT = 1
+"""Raise it when a ResolvedSource is made or used in another way: what is remembered is then forgotten."""
+IMPORT_FIELD = "ground_truth"
+"""Label field that imports fill."""
+DETECTIONS = "fiftyone.core.labels.Detections"
+_VOLATILE = frozenset({"last_loaded_at", "last_modified_at", "last_deletion_at", "app_config", "workspaces"})
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ResolvedSource:
+    """A dataset's view and label field in Mongo's terms; plain and JSON-ready."""
+
+    collection: str
+    pipeline: str
+    """Stages of the view, as extended JSON."""
+    label_path: str
+    """Mongo path of the list of detections."""
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        return json_util.loads(self.pipeline)
+
+
+Resolve = Callable[[SnapshotConfig], ResolvedSource]
+
+
+def resolved_source(config: SnapshotConfig, database: Database, home: Path, resolve: Resolve) -> ResolvedSource:
+    """The source as the dataset's record says it, or as it is remembered, else a new one from `resolve`.
+
+    Raises:
+        DatasetError: the dataset does not exist; what `resolve` raises.
+    """
+    document = dataset_document(config, database)
+    plain = plain_source(config, document)
+    if plain is not None:
+        return plain
+    private_folder((open_home(home) / "fiftyone").resolve())  # what is remembered is asked of the database as it is
+    path = private_folder(home / "fiftyone" / "resolved") / f"{_key(config, document, database)}.json"
+    source = _remembered(path)
+    if source is None:
+        source = resolve(config)
+        draft = path.with_suffix(f".{os.getpid()}")
+        with open_private(draft) as stream:
+            stream.write(json.dumps(asdict(source)))
+        draft.replace(path)
+    require_reading(source.stages, f"view {config.view!r} of dataset {config.dataset!r}")
+    return source
+
+
+def _remembered(path: Path) -> ResolvedSource | None:
+    try:
+        with open_private(path, create=False) as stream:
+            return ResolvedSource(**json.load(stream))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def plain_source(config: SnapshotConfig, document: dict[str, Any]) -> ResolvedSource | None:
+    """What FiftyOne would answer for all samples of a dataset of images; None where only FiftyOne knows the answer."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        if (
+            config.view
+            or document.get("media_type") != "image"
+            or document.get("version") != metadata.version("fiftyone")
+        ):
+            return None
+        for field in document.get("sample_fields") or []:
+            if field.get("name") == config.label_field and field.get("embedded_doc_type") == DETECTIONS:
+                label_path = f"{field.get('db_field') or config.label_field}.detections"
+                return ResolvedSource(document["sample_collection_name"], "[]", label_path)
+    return None
+
+
+def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, Any]:
+    """FiftyOne's own record of the dataset.
+
+    Raises:
+        DatasetError: there is none of this name, and the message lists those that are; or a restore is not through.
+    """
+    document = database.datasets.find_one({"name": config.dataset})
+    if document is None:
+        names = sorted(str(name) for name in database.datasets.distinct("name") if name)
+        raise DatasetError(
+            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`, "
+            f"which has: {shorten(names)}\n{explain_choice(config.dataset, names)}"
+        )
+    unfinished = find_unfinished(database, config.dataset)
+    if unfinished is not None:
+        raise DatasetError(f"dataset {config.dataset!r} holds a part of a snapshot only: {unfinished}")
+    return document
+
+
+def _key(config: SnapshotConfig, document: dict[str, Any], database: Database) -> str:
+    views = list(database.views.find({"_dataset_id": document["_id"]}, {"name": 1, "view_stages": 1}).sort("_id"))
+    lasting = {key: value for key, value in document.items() if key not in _VOLATILE}
+    content = [FORMAT, config.dataset, config.label_field, config.view, lasting, views if config.view else None]
+    return hashlib.sha256(json_util.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def detections_fields(document: dict[str, Any]) -> list[str]:
+    """Paths of all fields of type Detections, from the dataset's record."""
+    found: list[str] = []
+
+    def walk(fields: list[dict[str, Any]], prefix: str) -> None:
+        for field in fields or []:
+            path = prefix + field["name"]
+            if field.get("embedded_doc_type") == DETECTIONS:
+                found.append(path)
+            elif field.get("ftype", "").endswith("EmbeddedDocumentField"):
+                walk(field.get("fields", []), f"{path}.")
+
+    walk(document.get("sample_fields", []), "")
+    return found
+
+
+def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
+    """Why a snapshot would hold no image, with the tags and fields that a view could name."""
+    document = dataset_document(config, database)
+    samples = database[document["sample_collection_name"]]
+    if samples.estimated_document_count() == 0:
+        return DatasetError(f"dataset {config.dataset!r} has no samples: import images into it first (agar import)")
+    counts = samples.aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
+    tags = [f"{row['_id']} ({row['count']})" for row in counts]
+    fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
+    return DatasetError(
+        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: correct snapshot.view\n"
+        f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}"
+    )
+
+
+def shorten(names: list[str]) -> str:
+    """As many of the names as fit a line, and how many there are beyond them."""
+    rest = len(names) - _SHOWN
+    return (", ".join(names[:_SHOWN]) or "none") + (f" and {rest} more" if rest > 0 else "")

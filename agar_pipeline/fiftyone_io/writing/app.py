@@ -1,0 +1,94 @@
+"""FiftyOne's App on a saved view, behind our guard. Runs in a child process only.
+
+FiftyOne's own `launch_app` starts a server that answers whoever asks, reads any file for them and runs operators. Here
+the same application is served in this process instead, and only the photos of the database are read through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from agar_pipeline.fiftyone_io.database.class_guard import guard_server
+from agar_pipeline.web import AccessRules, Address, listen, published, serve
+
+_USUAL_PORT = 5151
+"""FiftyOne's usual one; where it is taken, an App there shows another database."""
+_EVENTS = "/events"
+"""The page asks for it without a content type."""
+_MEDIA = "/media"
+"""The route that reads the file named by `filepath`."""
+
+
+def prepare_server() -> None:
+    """Tell FiftyOne, before its import, that this process is its server: no session, no cache of datasets."""
+    os.environ["FIFTYONE_SERVER"] = "1"
+
+
+def open_app(
+    fiftyone: Any,
+    dataset: Any,
+    view: str,
+    home: Path,
+    log: Callable[[str], None],
+    *,
+    port: int | None = None,
+    more_hosts: tuple[str, ...] = (),
+) -> None:
+    """Serve the App on a saved view until this process is ended.
+
+    Args:
+        fiftyone: The package, imported after `prepare_server`.
+        dataset: A `fiftyone.Dataset`.
+        view: Name of a saved view.
+        home: Keeps the address while the App is there.
+        log: Told the address.
+        port: Of 127.0.0.1; None: the usual one, else any.
+        more_hosts: Names and ports of a proxy or tunnel in front.
+    """
+    from fiftyone.server.app import app
+    from fiftyone.server.events import set_port
+
+    guard_server()
+    slug = dataset._get_saved_view_doc(view).slug
+    with listen(_USUAL_PORT, port) as listening:
+        address = Address(listening.getsockname()[1], f"/datasets/{dataset.name}", {"view": slug})
+        set_port(address.port)
+        with published(address, home, "view"):
+            log(f"the App is at {address.url}")
+            log("it answers only whoever has this address, on this machine; Ctrl-C stops it")
+            rules = AccessRules(address.port, address.token, more_hosts, any_content=(_EVENTS,))
+            serve(PhotosOnly(app, lambda path: _is_photo(fiftyone, path)), listening, rules)
+
+
+class PhotosOnly:
+    """ASGI middleware: `/media` reads what `is_photo` says is one, and nothing else."""
+
+    def __init__(self, app: Any, is_photo: Callable[[str], bool]) -> None:
+        self._app, self._is_photo = app, is_photo
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/") == _MEDIA:
+            query = parse_qsl(scope["query_string"].decode("latin-1"))
+            for path in [value for name, value in query if name == "filepath"]:
+                if not await asyncio.to_thread(self._is_photo, path):
+                    await send({"type": "http.response.start", "status": 403, "headers": []})
+                    await send({"type": "http.response.body", "body": b"agar: not a photo of this database\n"})
+                    return
+        await self._app(scope, receive, send)
+
+
+def _is_photo(fiftyone: Any, path: str) -> bool:
+    """Whether a sample of any dataset has this file, as its photo or in another media field of the App."""
+    database = fiftyone.core.odm.get_db_conn()
+    shown = {"sample_collection_name": 1, "app_config.media_fields": 1}
+    for dataset in database.datasets.find({}, shown):
+        fields = {"filepath", *(dataset.get("app_config") or {}).get("media_fields", ())}
+        samples = database[dataset["sample_collection_name"]]
+        if samples.find_one({"$or": [{field: path} for field in sorted(fields)]}, {"_id": 1}):
+            return True
+    return False

@@ -1,0 +1,253 @@
+"""A snapshot back into FiftyOne, as a new dataset whose snapshot is the same again, byte for byte.
+
+What a snapshot holds comes back: samples under their old ids, photos where they were, boxes with their attributes, and
+the tags and fields that its split reads. What it does not hold (other fields and tags, views, ids of labels) does not.
+FiftyOne itself makes the dataset and its
+label field, in a child; the samples are written in bulk, as FiftyOne writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mimetypes
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+from bson import ObjectId
+from pymongo.database import Database
+
+from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, xywh_to_rel_xywh
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.database.connection import connect
+from agar_pipeline.fiftyone_io.database.revision import open_for_writing
+from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.ownership.insertions import insertions_into, is_claimed
+from agar_pipeline.processes.launch import run_child
+from agar_pipeline.snapshot_files.file_hashes import hash_files
+from agar_pipeline.text.secrets import mask
+
+_BATCH = 500
+_CHILD = "agar_pipeline.fiftyone_io"
+_BOX = ["x", "y", "width", "height"]
+Log = Callable[[str], None]
+Prepare = Callable[[str, str, list[str]], None]
+"""Makes a dataset with this label field and these text fields."""
+_TAG, _FIELD = "view:tag:", "field:"
+
+
+@dataclass(frozen=True)
+class RestoreCounts:
+    """What came back."""
+
+    images: int
+    boxes: int
+    label_field: str
+    photos_missing: int
+    """Not where the snapshot says they were."""
+    photos_replaced: int
+    """There, but with other content than in the snapshot: its boxes may not fit them."""
+
+
+def restore_snapshot(
+    folder: Path, dataset: str, label_field: str, database: str, home: Path, log: Log, *, migrate: bool = False
+) -> RestoreCounts:
+    """Put a snapshot into a new dataset.
+
+    Args:
+        folder: A published snapshot.
+        dataset: Must not exist, or hold no samples.
+        label_field: Gets the boxes; of a nested name only the last step, as a new dataset has nothing to nest in.
+        database: As in `SnapshotConfig`.
+        home: Holds the embedded database.
+        log: Gets lines for people.
+        migrate: FiftyOne may migrate the database where it cannot use it otherwise.
+
+    Raises:
+        DatasetError: the dataset holds samples already, or is not one of images.
+        DatabaseError: the database cannot be reached or used.
+    """
+    if "." in label_field:
+        nested, label_field = label_field, label_field.rpartition(".")[2]
+        log(f"note: label field {nested!r} is nested: the boxes go into {label_field!r}")
+    for column in unrestorable(_read_columns(folder)):
+        log(f"note: the snapshot's split reads {column!r}, which a new dataset cannot have: make it again yourself")
+    missing, replaced = _compare_photos(folder, home)
+    with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
+
+        def prepare(name: str, field: str, text_fields: list[str]) -> None:
+            request = {"uri": uri, "dataset": name, "text_fields": text_fields, "label_field": field}
+            run_child(_CHILD, {"do": "prepare_dataset", **request}, log)
+
+        images, boxes = restore_at(uri, folder, dataset, label_field, database, prepare, log)
+    return RestoreCounts(images, boxes, label_field, missing, replaced)
+
+
+def restore_at(
+    uri: str, folder: Path, dataset: str, label_field: str, where: str, prepare: Prepare, log: Log
+) -> tuple[int, int]:
+    """Restore into the database at `uri`, called `where` in messages; the numbers of images and boxes.
+
+    Whatever ends it before its end, Ctrl-C too, takes back what it inserted, and nothing else.
+    """
+    with connect(uri) as client:
+        database: Database = client[database_name()]
+        if not is_claimed(
+            database, dataset
+        ):  # then nothing of an interrupted restore is in it, which would be taken back
+            _require_empty(database, dataset, where)
+        with insertions_into(database, dataset, log) as insertions:
+            _require_empty(database, dataset, where)
+            prepare(dataset, label_field, sorted(_text_fields(_read_columns(folder)).values()))
+            document = database.datasets.find_one({"name": dataset})
+            if document is None:
+                raise DatasetError(
+                    f"FiftyOne did not make dataset {dataset!r}, nothing was restored: restore again; "
+                    "`agar launch-check` tells how the database is"
+                )
+            samples = database[document["sample_collection_name"]]
+            images = boxes = 0
+            for batch in _documents(folder, document["_id"], label_field):
+                insertions.insert(samples, batch)
+                images += len(batch)
+                boxes += sum(len((sample[label_field] or {"detections": []})["detections"]) for sample in batch)
+            others = samples.count_documents({}) - images
+    if others > 0:
+        log(f"note: samples that somebody else added to dataset {dataset!r} meanwhile, which stay: {others}")
+    return images, boxes
+
+
+def _require_empty(database: Database, dataset: str, where: str) -> None:
+    document = database.datasets.find_one({"name": dataset})
+    if document is None:
+        return
+    count = database[document["sample_collection_name"]].count_documents({})
+    if count:
+        raise DatasetError(
+            f"dataset {dataset!r} of database {mask(where)} exists and holds {count} samples, nothing was restored\n"
+            "choose another name"
+        )
+
+
+def _compare_photos(folder: Path, home: Path) -> tuple[int, int]:
+    """How many photos are not there, and how many are not those of the snapshot any more."""
+    root = _images_dir(folder)
+    images = pq.read_table(folder / "images.parquet", columns=["path", "sha256"]).to_pydict()
+    wanted = {str(root / path): sha256 for path, sha256 in zip(images["path"], images["sha256"], strict=True)}
+    present = [path for path in wanted if Path(path).is_file()]
+    found = hash_files(present, home).sha256
+    replaced = sum(wanted[path] != sha256 for path, sha256 in zip(present, found, strict=True))
+    return len(wanted) - len(present), replaced
+
+
+def _images_dir(folder: Path) -> Path:
+    return Path(json.loads((folder / "dataset.json").read_text())["images_dir"])
+
+
+def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator[list[dict[str, Any]]]:
+    """The samples as FiftyOne stores them, in batches."""
+    root = _images_dir(folder)
+    images = pq.read_table(folder / "images.parquet").to_pylist()
+    image_ids = np.array([image["image_id"] for image in images], dtype=np.int64)
+    detections, starts = _detections(folder, images, image_ids)
+    split_columns = _read_columns(folder)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    for start in range(0, len(images), _BATCH):
+        yield [
+            {
+                "_id": ObjectId(image["sample_id"]),
+                "_media_type": "image",
+                "_rand": random.random(),
+                "_dataset_id": dataset_id,
+                "filepath": str(root / image["path"]),
+                "tags": [
+                    name.removeprefix(_TAG)
+                    for name in split_columns
+                    if name.startswith(_TAG) and split_columns[name][row]
+                ],
+                "metadata": _metadata(image),
+                "created_at": now,
+                "last_modified_at": now,
+                **{field: split_columns[name][row] for name, field in _text_fields(split_columns).items()},
+                label_field: {"_cls": "Detections", "detections": detections[starts[row] : starts[row + 1]]}
+                if image.get("labelled", True)  # versions before did not know
+                else None,
+            }
+            for row, image in enumerate(images[start : start + _BATCH], start=start)
+        ]
+
+
+def _read_columns(folder: Path) -> dict[str, list[Any]]:
+    """What a split reads of the samples themselves, as `image_columns.write_image_ids` wrote it."""
+    table = pq.read_table(folder / "image_ids.parquet")
+    return {name: table[name].to_pylist() for name in table.column_names if name.startswith(("view:", _FIELD))}
+
+
+def _text_fields(columns: Iterable[str]) -> dict[str, str]:
+    """Column → field, of those that become a text field, whatever they were: a split reads all values as text."""
+    fields = {name: name.removeprefix(_FIELD) for name in columns if name.startswith(_FIELD)}
+    return {name: field for name, field in fields.items() if "." not in field and field != "filepath"}
+
+
+def unrestorable(columns: Iterable[str]) -> list[str]:
+    """Columns of nested fields and of views that are more than a tag."""
+    names = list(columns)
+    known = {*_text_fields(names), f"{_FIELD}filepath"}
+    return [name for name in names if not (name in known or name.startswith((_TAG, f"{_FIELD}metadata.")))]
+
+
+def _metadata(image: dict[str, Any]) -> dict[str, Any]:
+    mime_type, _ = mimetypes.guess_type(image["path"])
+    sizes = {key: image[key] for key in ("size_bytes", "width", "height")}
+    return {"_cls": "ImageMetadata", "mime_type": mime_type, **sizes}
+
+
+def _detections(
+    folder: Path, images: list[dict[str, Any]], image_ids: np.ndarray
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """All detections, image after image, and where each image's begin."""
+    boxes = pq.read_table(folder / "boxes.parquet")
+    rows = np.searchsorted(image_ids, boxes["image_id"].to_numpy())  # both tables are sorted by image
+    sizes_wh = np.array([(image["width"], image["height"]) for image in images], dtype=np.float64).reshape(-1, 2)
+    boxes_xywh = np.stack([boxes[side].to_numpy() for side in _BOX], axis=1)
+    boxes_rel_xywh = exact_rel_xywh(boxes_xywh, sizes_wh[rows]).tolist()
+    columns = (boxes[name].to_pylist() for name in ("label", "iscrowd", "attributes"))
+    detections = [
+        {"_id": ObjectId(), "_cls": "Detection", **rest_of(attributes, iscrowd), "label": label, "bounding_box": box}
+        for label, iscrowd, attributes, box in zip(*columns, boxes_rel_xywh, strict=True)
+    ]
+    return detections, np.searchsorted(rows, np.arange(len(images) + 1))
+
+
+def rest_of(attributes: str | None, iscrowd: bool) -> dict[str, Any]:
+    """What a detection holds beside label and box, such that `columns.decode` reads the same text again."""
+    rest = orjson.loads(attributes) if attributes else {}
+    # None is left out on the way to a snapshot, a number that is not one becomes null
+    rest = {key: math.nan if value is None else value for key, value in rest.items()}
+    if iscrowd or "attributes" in rest:  # FiftyOne's older attributes may hold another iscrowd: the field wins
+        rest["iscrowd"] = iscrowd
+    return {"attributes": {}, "tags": [], **rest}
+
+
+def exact_rel_xywh(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
+    """Like `xywh_to_rel_xywh`, but scaled to pixels again each value is the same float64.
+
+    A quotient alone may not do: (1 / 49) × 49 is a float below 1. Boxes that were scaled from shares have such a share,
+    at most two floats beside the quotient, as each of two roundings moves it by one; others keep the quotient.
+    """
+    exact = xywh_to_rel_xywh(boxes_xywh, sizes_wh)
+    above = below = exact
+    for _ in range(2):
+        above, below = np.nextafter(above, np.inf), np.nextafter(below, -np.inf)
+        for candidate in (above, below):
+            wrong = rel_xywh_to_xywh(exact, sizes_wh) != boxes_xywh
+            right = rel_xywh_to_xywh(candidate, sizes_wh) == boxes_xywh
+            exact = np.where(wrong & right, candidate, exact)
+    return exact

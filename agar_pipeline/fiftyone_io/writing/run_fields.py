@@ -1,0 +1,82 @@
+"""A run's fields and saved view in FiftyOne's schema. Runs in a child process only.
+
+Fields that `agar view` made carry a mark; without it a field is somebody else's, and neither written nor removed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.writing.run_names import (
+    DIGEST,
+    MARK,
+    VIEW_DESCRIPTION,
+    VIEW_MARK,
+    RunFields,
+    view_digest,
+)
+from agar_pipeline.fiftyone_io.writing.run_values import holds_values
+
+
+def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, worst: list[str] | None) -> None:
+    """Declare the run's fields, so that the App shows them, and save the view of the worst samples, in this order.
+
+    Fields of an earlier `agar view` stay as they are; so does a saved view where `worst` is None.
+
+    Raises:
+        DatasetError: a field of this name is not ours.
+    """
+    dataset = load_dataset(fiftyone, dataset_name)
+    schema = dataset.get_field_schema()
+    for name in fields.names:
+        if name in schema and (schema[name].info or {}).get(MARK) != fields.name:
+            raise DatasetError(
+                f"dataset {dataset_name!r} has a field {name!r} that `agar view` did not make: rename it in FiftyOne"
+            )
+    ours = {"info": {MARK: fields.name}, "description": about}
+    for name in (fields.name, fields.missed):
+        if name not in schema:
+            kind = fiftyone.EmbeddedDocumentField
+            dataset.add_sample_field(name, kind, embedded_doc_type=fiftyone.Detections, **ours)
+        dataset.add_sample_field(f"{name}.detections.kind", fiftyone.StringField)
+    dataset.add_sample_field(f"{fields.name}.{DIGEST}", fiftyone.StringField)
+    if fields.count_error not in schema:
+        dataset.add_sample_field(fields.count_error, fiftyone.IntField, **ours)
+    if worst is not None:
+        view = dataset.select(worst, ordered=True)
+        dataset.save_view(fields.view, view, description=VIEW_DESCRIPTION, overwrite=True)
+        saved = fiftyone.core.odm.get_db_conn().views.find_one({"_dataset_id": dataset._doc.id, "name": fields.view})
+        field = dataset.get_field(fields.name)
+        field.info = {MARK: fields.name, VIEW_MARK: view_digest(saved)}
+        field.save()
+
+
+def remove(fiftyone: Any, dataset_name: str, runs: list[str]) -> None:
+    """Take back the fields and the saved views of runs whose values are gone from all samples.
+
+    Raises:
+        DatasetError: a sample holds values again: somebody edited it meanwhile.
+    """
+    dataset, database = load_dataset(fiftyone, dataset_name), fiftyone.core.odm.get_db_conn()
+    schema = dataset.get_field_schema()
+    for fields in map(RunFields, runs):
+        if holds_values(database[dataset._sample_collection_name], fields):
+            raise DatasetError(
+                f"somebody edited predictions of {fields.name} in dataset {dataset_name!r} meanwhile: they were kept\n"
+                "agar view --remove again"
+            )
+        names = [name for name in fields.names if name in schema and (schema[name].info or {}).get(MARK) == fields.name]
+        dataset.delete_sample_fields(names)
+        if dataset.has_saved_view(fields.view):
+            dataset.delete_saved_view(fields.view)
+    without_views = {"_id": dataset._doc.id, "saved_views": {"$exists": False}}  # FiftyOne leaves out an empty list
+    database.datasets.update_one(without_views, {"$set": {"saved_views": []}})
+
+
+def load_dataset(fiftyone: Any, name: str) -> Any:
+    """Raises DatasetError where there is none of this name."""
+    try:
+        return fiftyone.load_dataset(name)
+    except ValueError as error:
+        raise DatasetError(f"dataset {name!r} is not in this database: {error}") from error

@@ -1,0 +1,144 @@
+"""What a run wrote on a sample, and whether a person has been there since; read, written and removed by pymongo.
+
+The three values of a sample are one unit: its predictions carry a digest of all three as they were written. Where that
+does not fit any more, somebody edited them, and they are kept. Each write names the values that were read, so that an
+edit in between makes it miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bson
+from bson import ObjectId
+from pymongo import UpdateOne
+from pymongo.collection import Collection
+
+from agar_pipeline.fiftyone_io.writing.run_names import DIGEST, RunFields
+
+_BATCH = 500
+Values = dict[str, Any]
+"""Field → value, of the fields of a run that a sample has."""
+
+
+def seal(fields: RunFields, values: Values) -> Values:
+    """The same with their digest."""
+    return {**values, fields.name: {**values[fields.name], DIGEST: _digest(fields, values)}}
+
+
+def is_unedited(fields: RunFields, values: Values) -> bool:
+    """Whether the values are as they were written."""
+    predicted = values.get(fields.name)
+    return isinstance(predicted, dict) and predicted.get(DIGEST) == _digest(fields, values)
+
+
+def write_values(
+    samples: Collection, fields: RunFields, wanted: dict[ObjectId, Values], *, overwrite: bool
+) -> list[str]:
+    """Write sealed values where they are not there yet; what somebody edited is kept, unless it may be overwritten.
+
+    Returns:
+        File names of the samples whose values were kept, as they are somebody else's.
+    """
+    updates, kept, ids = [], [], list(wanted)
+    for start in range(0, len(ids), _BATCH):
+        for sample in _read(samples, fields, {"_id": {"$in": ids[start : start + _BATCH]}}):
+            new, there = wanted[sample["_id"]], _values(fields, sample)
+            is_same = bool(there) and _content(fields, there) == _content(fields, new)
+            if is_same and is_unedited(fields, there):
+                continue
+            if there and not (is_same or overwrite or is_unedited(fields, there)):
+                kept.append(sample["_id"])
+            else:
+                updates.append(UpdateOne(_unchanged(fields, sample), {"$set": {**new, "last_modified_at": _now()}}))
+    return _file_names(samples, [*kept, *_write(samples, fields, updates, wanted)])
+
+
+def find_edited(samples: Collection, fields: RunFields) -> list[str]:
+    """File names of all samples that hold values of the run which are not as they were written."""
+    found = _read(samples, fields, _has_any(fields))
+    return _file_names(samples, [sample["_id"] for sample in found if not is_unedited(fields, _values(fields, sample))])
+
+
+def remove_values(samples: Collection, fields: RunFields, *, overwrite: bool) -> None:
+    """Remove what is as it was written, or everything; what is edited meanwhile stays."""
+    removal = {"$unset": dict.fromkeys(fields.names, ""), "$set": {"last_modified_at": _now()}}
+    updates = [
+        UpdateOne(_unchanged(fields, sample), removal)
+        for sample in _read(samples, fields, _has_any(fields))
+        if overwrite or is_unedited(fields, _values(fields, sample))
+    ]
+    for start in range(0, len(updates), _BATCH):
+        samples.bulk_write(updates[start : start + _BATCH], ordered=False)
+
+
+def holds_values(samples: Collection, fields: RunFields) -> bool:
+    """Whether any sample has a value in any field of the run."""
+    return samples.find_one(_has_any(fields), {"_id": 1}) is not None
+
+
+def _write(
+    samples: Collection, fields: RunFields, updates: list[UpdateOne], wanted: dict[ObjectId, Values]
+) -> list[Any]:
+    """Returns the ids of those that were edited or deleted between reading and writing."""
+    matched = 0
+    for start in range(0, len(updates), _BATCH):
+        matched += samples.bulk_write(updates[start : start + _BATCH], ordered=False).matched_count
+    if matched == len(updates):
+        return []
+    ids = [update._filter["_id"] for update in updates]
+    now_there = _read(samples, fields, {"_id": {"$in": ids}})
+    return [sample["_id"] for sample in now_there if sample.get(fields.name) != wanted[sample["_id"]][fields.name]]
+
+
+def _read(samples: Collection, fields: RunFields, condition: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    return samples.find(condition, dict.fromkeys(fields.names, 1))
+
+
+def _values(fields: RunFields, sample: dict[str, Any]) -> Values:
+    return {name: sample[name] for name in fields.names if name in sample}
+
+
+def _unchanged(fields: RunFields, sample: dict[str, Any]) -> dict[str, Any]:
+    """Matches the sample only while its values are those that were read."""
+    values = {name: {"$eq": sample[name]} if name in sample else {"$exists": False} for name in fields.names}
+    return {"_id": sample["_id"], **values}
+
+
+def _has_any(fields: RunFields) -> dict[str, Any]:
+    return {"$or": [{name: {"$exists": True}} for name in fields.names]}
+
+
+def _digest(fields: RunFields, values: Values) -> str:
+    predicted = values[fields.name]
+    without = {key: value for key, value in predicted.items() if key != DIGEST}
+    rest = [values.get(name) for name in fields.names[1:]]
+    return hashlib.sha256(bson.encode({"values": [without, *rest]})).hexdigest()
+
+
+def _content(fields: RunFields, values: Values) -> list[Any]:
+    """What the values say, apart from the ids that each writing makes anew."""
+    return [_without_ids(values.get(name)) for name in fields.names]
+
+
+def _without_ids(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    detections = value.get("detections") or []
+    return [
+        {key: part for key, part in value.items() if key not in ("detections", DIGEST)},
+        [{key: part for key, part in detection.items() if key != "_id"} for detection in detections],
+    ]
+
+
+def _file_names(samples: Collection, ids: list[Any]) -> list[str]:
+    found = samples.find({"_id": {"$in": ids}}, {"filepath": 1})
+    return sorted(Path(str(sample.get("filepath"))).name for sample in found)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,94 @@
+"""Predictions of a run onto the samples that they are about, as plain documents in one bulk write.
+
+Here: the documents, and which samples are still there. Not here: what is there already (`run_values`), FiftyOne's
+schema and saved views (`run_fields`), which run (`viewing`). FiftyOne's own `evaluate_detections` compares every box of
+a plate with every other one in Python; the kinds are known here, so that only writing is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bson import ObjectId
+from pymongo.collection import Collection
+
+from agar_pipeline.coco.box_formats import xywh_to_rel_xywh
+from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.fiftyone_io.writing.run_values import seal, write_values
+
+
+@dataclass(frozen=True)
+class PlateBoxes:
+    """N plates with B boxes of one run, grouped by plate."""
+
+    sample_ids: list[str]
+    """(N,)"""
+    sizes_wh: np.ndarray
+    """(N, 2) pixels that the boxes are in."""
+    count_errors: np.ndarray
+    """(N,) predicted minus annotated colonies."""
+    plates: np.ndarray
+    """(B,) row of the plate of each box, ascending."""
+    labels: np.ndarray
+    """(B,) class names."""
+    kinds: np.ndarray
+    """(B,) as `matching` says; `missed` for an annotation."""
+    scores: np.ndarray
+    """(B,) NaN for a missed annotation."""
+    boxes_xywh: np.ndarray
+    """(B, 4)"""
+
+    def worst(self) -> list[str]:
+        """Sample ids, those with the largest count errors first; of equal ones, those with more wrong boxes."""
+        wrong = np.bincount(self.plates[self.kinds != "true_positive"], minlength=len(self.sample_ids))
+        order = np.lexsort((-wrong, -np.abs(self.count_errors)))
+        return [self.sample_ids[row] for row in order]
+
+
+def find_gone(samples: Collection, sample_ids: list[str]) -> set[str]:
+    """Those that are not in the collection any more."""
+    wanted = {"_id": {"$in": [ObjectId(sample_id) for sample_id in sample_ids]}}
+    return set(sample_ids) - {str(row["_id"]) for row in samples.find(wanted, {"_id": 1})}
+
+
+def write_back(samples: Collection, fields: RunFields, boxes: PlateBoxes, *, overwrite: bool = False) -> list[str]:
+    """Set the run's fields on every sample that is still there and on which nobody edited them.
+
+    Returns:
+        File names of the photos whose values were kept; none where those may be overwritten.
+    """
+    ids = [ObjectId(sample_id) for sample_id in boxes.sample_ids]
+    values = (seal(fields, document) for document in _documents(fields, boxes))
+    return write_values(samples, fields, dict(zip(ids, values, strict=True)), overwrite=overwrite)
+
+
+def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
+    """The values on each plate's sample, as FiftyOne stores them."""
+    predicted: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
+    missed: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
+    boxes_rel_xywh = xywh_to_rel_xywh(boxes.boxes_xywh, boxes.sizes_wh[boxes.plates])
+    columns = (boxes.plates, boxes.labels, boxes.kinds, boxes.scores, boxes_rel_xywh)
+    for plate, label, kind, score, box in zip(*(column.tolist() for column in columns), strict=True):
+        detection = {
+            "_id": ObjectId(),
+            "_cls": "Detection",
+            "attributes": {},
+            "tags": [],
+            "label": label,
+            "bounding_box": box,
+            "kind": kind,
+        }
+        if kind == "missed":
+            missed[plate].append(detection)
+        else:
+            predicted[plate].append({**detection, "confidence": score})
+    return [
+        {
+            fields.name: {"_cls": "Detections", "detections": found},
+            fields.missed: {"_cls": "Detections", "detections": lost},
+            fields.count_error: int(error),
+        }
+        for found, lost, error in zip(predicted, missed, boxes.count_errors.tolist(), strict=True)
+    ]

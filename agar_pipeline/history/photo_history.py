@@ -1,0 +1,187 @@
+"""One photo through all artifacts: which snapshots hold it, in which part, which trainings and evaluations saw it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agar_pipeline.artifacts import Snapshot, Split
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.history.lineage import Catalog, Record
+from agar_pipeline.step_code.provenance import provenance_of
+from agar_pipeline.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 6
+
+
+def explain_image(store: Store, word: str) -> dict[str, Any]:
+    """Everything that the store knows about one photo.
+
+    Args:
+        store: Where to look.
+        word: Path, base name, image_id or sample_id. The latest snapshot that holds such an image decides which sample
+            it is; that sample is then followed through every snapshot of the same dataset, or of the same photo.
+
+    Returns:
+        JSON-ready: `image`, `snapshots`, `splits`, `trained_by`, `evaluated_by`; newest first.
+
+    Raises:
+        ArtifactError: no snapshot holds it, or several images are called so.
+    """
+    catalog = Catalog(store)
+    tables = {record.root: Snapshot(record.root).images() for record in catalog.of("snapshot")}
+    image = _find_image(catalog, tables, word, store)
+    rows = _rows_of_sample(catalog, tables, image)
+    image_ids = {record.root: int(row["image_id"]) for record, row in rows}
+    seen = {record.root: _parts_in_cache(catalog, record, image_ids) for record in catalog.of("coco_cache")}
+    return {
+        "image": image,
+        "snapshots": [_in_snapshot(record, row) for record, row in rows],
+        "splits": _in_splits(catalog, rows),
+        "trained_by": _users(catalog, "training_run", seen),
+        "evaluated_by": _users(catalog, "evaluation", seen),
+    }
+
+
+def annotations_sha256(boxes: pd.DataFrame) -> str:
+    """Hash of an image's boxes, whatever their order and ids."""
+    content = boxes[["label", "x", "y", "width", "height", "iscrowd", "attributes"]]
+    rows = sorted(json.dumps(row) for row in content.astype(object).where(content.notna(), None).to_numpy().tolist())
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, store: Store) -> dict[str, Any]:
+    records = sorted(catalog.of("snapshot"), key=lambda record: not record.is_latest)
+    if not records:
+        raise ArtifactError(f"no snapshot was ever built in {store.home}: run `agar run snapshot`")
+    for record in records:
+        dataset = Snapshot(record.root).dataset()
+        found = _matching(tables[record.root], dataset["images_dir"], word)
+        if len(found) > 1:
+            raise ArtifactError(
+                f"{len(found)} images of dataset {dataset['dataset']!r} are called {word!r}\n"
+                f"name one of them by its path: {', '.join(found['path'][:_SHOWN])}"
+            )
+        if len(found) == 1:
+            row = found.iloc[0]
+            own = {name: str(row[name]) for name in ("sample_id", "path")}
+            return {"dataset": dataset["dataset"], **own, "sha256": _sha256(row)}
+    paths = tables[records[0].root]["path"]
+    raise ArtifactError(
+        f"none of the {len(records)} snapshots in {store.home} holds an image {word!r}\n"
+        f"give a path, a base name, an image_id or a sample_id; the latest one holds {', '.join(paths[:3])}, …"
+    )
+
+
+def _matching(images: pd.DataFrame, images_dir: str, word: str) -> pd.DataFrame:
+    """The rows that a word means; the first way of naming that fits any row counts."""
+    absolute = str(Path(word).absolute()).removeprefix(images_dir.rstrip("/") + "/")
+    ways = [
+        images["sample_id"] == word,
+        images["path"] == word,
+        images["path"] == absolute,
+        images["path"].str.endswith(f"/{word}"),
+        images["image_id"].astype(str) == word,
+    ]
+    return next((images[way] for way in ways if way.any()), images.iloc[:0])
+
+
+def _rows_of_sample(
+    catalog: Catalog, tables: dict[Path, pd.DataFrame], image: dict[str, Any]
+) -> list[tuple[Record, pd.Series]]:
+    rows = []
+    for record in catalog.of("snapshot"):
+        images = tables[record.root]
+        same_dataset = record.manifest.config["dataset"] == image["dataset"]
+        for _, row in images[images["sample_id"] == image["sample_id"]].iterrows():
+            if same_dataset or row["sha256"] == image["sha256"]:
+                rows.append((record, row))
+    return rows
+
+
+def _sha256(row: pd.Series) -> str | None:
+    """Of a photo as a snapshot saw it; None where its file was missing."""
+    return row["sha256"] if isinstance(row["sha256"], str) else None
+
+
+def _in_snapshot(record: Record, row: pd.Series) -> dict[str, Any]:
+    boxes = Snapshot(record.root).boxes()
+    own = boxes[boxes["image_id"] == row["image_id"]]
+    return {
+        "snapshot": record.manifest.fingerprint,
+        "dataset": record.manifest.config["dataset"],
+        "created_at": record.manifest.created_at,
+        "latest": record.is_latest,
+        "image_id": int(row["image_id"]),
+        "path": row["path"],
+        "image_sha256": _sha256(row),
+        "annotations_sha256": annotations_sha256(own),
+        "boxes": len(own),
+    }
+
+
+def _in_splits(catalog: Catalog, rows: list[tuple[Record, pd.Series]]) -> list[dict[str, Any]]:
+    """The part in each split; a split goes with every snapshot whose image ids it was made from."""
+    found = []
+    for split in catalog.of("split"):
+        parts: dict[str, list[str]] = defaultdict(list)
+        for snapshot, row in rows:
+            if snapshot.read_by(split, "snapshot") == split.manifest.reads["snapshot"]:
+                part = _part(split, int(row["image_id"]))
+                parts[str(part)].append(snapshot.manifest.fingerprint)
+        for part, snapshots in parts.items():
+            own = {"split": split.manifest.fingerprint, "part": part, "snapshots": snapshots}
+            found.append({**own, "created_at": split.manifest.created_at, "latest": split.is_latest})
+    return found
+
+
+def _part(split: Record, image_id: int) -> str | None:
+    table = Split(split.root).table()
+    return next(iter(table.loc[table["image_id"] == image_id, "part"]), None)
+
+
+def _parts_in_cache(catalog: Catalog, cache: Record, image_ids: dict[Path, int]) -> list[dict[str, Any]]:
+    """Where the photo is in a COCO cache: its part, and the snapshot and split that say so."""
+    return [
+        {
+            "part": part,
+            "coco_cache": cache.manifest.fingerprint,
+            "snapshot": snapshot.manifest.fingerprint,
+            "split": split.manifest.fingerprint,
+        }
+        for snapshot in catalog.inputs_of(cache, "snapshot")
+        if snapshot.root in image_ids
+        for split in catalog.inputs_of(cache, "split")
+        if (part := _part(split, image_ids[snapshot.root])) is not None
+    ]
+
+
+def _users(catalog: Catalog, asset: str, seen: dict[Path, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The artifacts of this kind whose own part of their COCO cache holds the photo."""
+    users = []
+    for record in catalog.of(asset):
+        own_part = "train" if asset == "training_run" else record.manifest.config["part"]
+        places = [place for cache in catalog.inputs_of(record, "coco_cache") for place in seen[cache.root]]
+        place = next((place for place in places if place["part"] == own_part), None)
+        if place is not None:
+            own = {"experiment": record.key.experiment, asset: record.manifest.fingerprint, **place}
+            made = {"created_at": record.manifest.created_at, "latest": record.is_latest}
+            users.append({**own, **made, "made_by": _made_by(record)})
+    return users
+
+
+def _made_by(record: Record) -> dict[str, Any]:
+    """Code, libraries and machine that made an artifact, and how today's code and libraries differ."""
+    code = record.manifest.code
+    return {
+        "code": code.get("digest"),
+        "libraries": code.get("libraries", {}),
+        "machine": record.manifest.machine,
+        "differs_today": provenance_of(record.key.asset).differences(code),
+    }

@@ -1,0 +1,144 @@
+"""Two evaluations side by side: what differs in config and data between them, and in what they reached.
+
+Here: following both back through the store and comparing. Not here: building, ranking all (`steps.leaderboard`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.artifacts import Evaluation, Snapshot
+from agar_pipeline.chain.plan import diff_config
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.history.lineage import SHORTEST_PREFIX, Catalog, Record, chain_of
+from agar_pipeline.snapshots.diff import SnapshotTables, diff_tables, summarize
+from agar_pipeline.store import Store
+
+METRICS = ("map", "map_50", "map_75", "mar_max")
+COUNTS = ("mae", "me", "smape", "r2", "within_10_percent")
+
+
+def list_evaluations(store: Store) -> list[dict[str, Any]]:
+    """All evaluations of the store, newest first: experiment, fingerprint, created_at, latest, and the figures."""
+    return [{**_name(record), **_figures(record)} for record in Catalog(store).of("evaluation")]
+
+
+def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | None = None) -> Record:
+    """The evaluation that a word names.
+
+    Args:
+        store: Where to look.
+        word: An experiment (its current evaluation); a fingerprint of an evaluation or of its training run, or its
+            first letters; or the folder of one.
+        current: Experiment → the folder of its evaluation by today's config; default: what `latest` leads to.
+
+    Raises:
+        ArtifactError: there is none, or several; the message lists those that are there.
+    """
+    catalog = Catalog(store)
+    records = catalog.of("evaluation")
+    named = [r for r in records if r.key.experiment == word and r.is_latest]
+    if named and current:
+        return catalog.record_of(current(word))
+    if not named and len(word) >= SHORTEST_PREFIX:
+        named = [r for r in records if r.manifest.fingerprint.startswith(word)] or [
+            r
+            for r in records
+            for trained in catalog.inputs_of(r, f"{r.key.experiment}/training_run")
+            if trained.manifest.fingerprint.startswith(word)
+        ]
+    if not named and Path(word).is_dir():
+        named = [r for r in records if r.root == Path(word).resolve()]
+    if len(named) == 1:
+        return named[0]
+    there = ", ".join(f"{r.key.experiment} {r.manifest.fingerprint[:12]}" for r in records) or "none"
+    what = "begins several fingerprints" if named else "is no experiment, fingerprint or folder of an evaluation"
+    raise ArtifactError(f"{word!r} {what}; there are: {there}\n`agar compare` without arguments lists them")
+
+
+def compare_runs(
+    store: Store, word_a: str, word_b: str, current: Callable[[str], Path] | None = None
+) -> dict[str, Any]:
+    """What differs between two evaluations.
+
+    Returns:
+        `a`, `b` (names); `config`, `data` (texts); `metrics`: name → [a, b]; `difference`: map and map_50 of b minus
+        a with 95 % intervals on the same plates, None where the plates differ.
+    """
+    a, b = (find_evaluation(store, word, current) for word in (word_a, word_b))
+    chain_a, chain_b = _chain(store, a), _chain(store, b)
+    shared = [asset for asset in reversed(chain_a) if asset in chain_b]
+    config = [
+        difference
+        for asset in shared
+        for difference in diff_config(chain_a[asset].manifest.config, chain_b[asset].manifest.config, asset)
+    ]
+    own, other = _figures(a), _figures(b)
+    return {
+        "a": _name(a),
+        "b": _name(b),
+        "config": config,
+        "data": _data_differences(chain_a, chain_b),
+        "metrics": {name: [own[name], other[name]] for name in own},
+        "difference": _paired_difference(chain_a, chain_b),
+    }
+
+
+def _chain(store: Store, record: Record) -> dict[str, Record]:
+    """Asset → record, from the evaluation back to the snapshot."""
+    return chain_of(store, Evaluation.open(record.root))
+
+
+def _name(record: Record) -> dict[str, Any]:
+    return {
+        "experiment": record.key.experiment,
+        "evaluation": record.manifest.fingerprint,
+        "created_at": record.manifest.created_at,
+        "latest": record.is_latest,
+        "path": str(record.root),
+    }
+
+
+def _figures(record: Record) -> dict[str, float | None]:
+    metrics = Evaluation.open(record.root).metrics()
+    counting = metrics.get("counting") or {}
+    return {name: metrics.get(name) for name in METRICS} | {name: counting.get(name) for name in COUNTS}
+
+
+def _data_differences(chain_a: dict[str, Record], chain_b: dict[str, Record]) -> list[str]:
+    """Snapshots compared box by box where both are kept; else, that something differs."""
+    a, b = chain_a.get("snapshot"), chain_b.get("snapshot")
+    if a is None or b is None:
+        return ["unknown: a snapshot was dropped by `agar clean`"]
+    texts = []
+    if a.manifest.data_version != b.manifest.data_version:
+        tables = [SnapshotTables(s.images(), s.boxes()) for s in (Snapshot.open(a.root), Snapshot.open(b.root))]
+        texts += summarize(diff_tables(*tables)) or ["snapshots differ, though not in images or boxes"]
+    for asset, words in (("split", "other images in the parts"), ("coco_cache", "other COCO files")):
+        one, two = chain_a.get(asset), chain_b.get(asset)
+        if one and two and one.manifest.data_version != two.manifest.data_version:
+            texts.append(f"{asset}: {words}")
+    return texts
+
+
+def _paired_difference(chain_a: dict[str, Record], chain_b: dict[str, Record]) -> dict[str, Any] | None:
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.coco.detections import read_detections
+    from agar_pipeline.scoring.uncertainty import compare_models
+
+    a, b = chain_a["evaluation"], chain_b["evaluation"]
+    caches = [chain.get("coco_cache") for chain in (chain_a, chain_b)]
+    scores = [Evaluation.open(record.root).metrics() for record in (a, b)]
+    parts = [of.get("part") for of in scores]
+    cache = caches[0]
+    if cache is None or caches[1] is None or parts[0] != parts[1] or parts[0] is None:
+        return None
+    if cache.manifest.data_version != caches[1].manifest.data_version:
+        return None
+    columns = read_coco(cache.root / "coco" / f"{parts[0]}.json")
+    if len(columns.image_ids) < 2 or any(of["map"] is None for of in scores):
+        return None
+    before, after = (read_detections(record.root / "predictions.json") for record in (a, b))
+    return compare_models(columns, before, after)

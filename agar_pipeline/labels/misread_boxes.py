@@ -1,0 +1,144 @@
+"""Boxes that are wrong as a whole: so many break a rule that the file, not a box, is at fault; and the likely cause.
+
+A share of boxes that leave their pictures, or are too small, is how a slip shows that no single box does: corners
+written as width and height, shares taken for pixels. Here: finding such parts. Not here: the conventions that are tried
+(`box_readings`), judging (`findings`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.labels.box_conventions import farthest_reach, find_fitting, find_larger
+from agar_pipeline.labels.box_rules import concat_findings
+
+RULE = "misread_boxes"
+_SIDES = ["x", "y", "width", "height"]
+_COUNTED = {
+    "out_of_bounds_box": "leave their picture",
+    "small_box": "are narrower than a box may be",
+    "degenerate_box": "have no area",
+    "non_finite_box": "have a side that is no number",
+    "duplicate_box": "are there twice",
+}
+_FEWEST = 5
+"""Fewer bad boxes are single ones, unless all are bad."""
+_FEWEST_IN_ALL = 3
+_OVERHANG_PX, _OVERHANG_SHARE = 2.0, 0.01
+"""A box that leaves its picture by less was drawn along its edge: it counts as a finding, not as a sign of a slip."""
+_MOST = 100_000
+"""Boxes on which readings are tried."""
+_NEAR_ORIGIN = 0.51
+_ENOUGH_BOXES, _ENOUGH_IMAGES = 20, 3
+"""From here on it is no chance that no box lies in the right or the lower half of any picture."""
+
+
+def find_misread_boxes(
+    parts: Mapping[str, CocoColumns],
+    findings: pd.DataFrame,
+    max_flawed_share: float,
+    boxes_before: Mapping[str, int],
+    min_box_side_px: float,
+) -> pd.DataFrame:
+    """One finding per part whose boxes seem to be written in another convention.
+
+    Args:
+        parts: What was looked at, after mending.
+        findings: Of the boxes, as they were written.
+        max_flawed_share: More boxes of a part than this that break one rule are a sign.
+        boxes_before: Part → its boxes before mending.
+        min_box_side_px: Below it a box is a `small_box`.
+    """
+    said: list[tuple[str, str]] = []
+    for part, columns in parts.items():
+        in_photo = columns.in_photo_pixels()
+        of_part = findings[findings["part"] == part]
+        signs = dict(_signs(of_part, in_photo, max_flawed_share, boxes_before[part]))
+        if signs:
+            counted = f"{'; '.join(signs.values())}, over max_flawed_share {max_flawed_share:.0%}"
+            said.append((part, counted + _cause(in_photo, of_part, next(iter(signs)), min_box_side_px)))
+        elif sign := _near_origin(in_photo, min_box_side_px):
+            said.append((part, sign))
+    rows = [pd.DataFrame({"rule": [RULE], "part": [part], "value": [value]}) for part, value in said]
+    return concat_findings(rows)
+
+
+def _signs(of_part: pd.DataFrame, columns: CocoColumns, most: float, boxes: int) -> Iterator[tuple[str, str]]:
+    """Rule and half a sentence, for each rule that too many boxes break."""
+    for rule, words in _COUNTED.items():
+        found = of_part[of_part["rule"] == rule]
+        if rule == "out_of_bounds_box":
+            found = found[_leave_clearly(found, columns)]
+        count = len(found)
+        enough = count >= _FEWEST or count == boxes >= _FEWEST_IN_ALL
+        if enough and count > most * boxes:
+            yield rule, f"{count:,} of {boxes:,} boxes ({count / boxes:.0%}) {words}"
+
+
+def _leave_clearly(found: pd.DataFrame, columns: CocoColumns) -> np.ndarray:
+    """(F,) bool: the box leaves its picture by more than drawing along an edge does, or its picture is not known."""
+    sizes, known = _sizes_of(found["image_id"].to_numpy(np.int64), columns)
+    boxes = found[_SIDES].to_numpy(np.float64)
+    slack = np.maximum(_OVERHANG_PX, _OVERHANG_SHARE * sizes)
+    inside = (boxes[:, :2] >= -slack).all(axis=1) & (boxes[:, :2] + boxes[:, 2:] <= sizes + slack).all(axis=1)
+    return ~inside | ~known
+
+
+def _sizes_of(image_ids: np.ndarray, columns: CocoColumns) -> tuple[np.ndarray, np.ndarray]:
+    """(M, 2) sizes of these images, and (M,) whether they are known."""
+    place = pd.Index(columns.image_ids).drop_duplicates()
+    first = np.flatnonzero(~pd.Index(columns.image_ids).duplicated())
+    rows = place.get_indexer(image_ids)
+    sizes = np.asarray(columns.sizes_wh, dtype=np.float64)[first[rows]] if len(first) else np.ones((len(rows), 2))
+    return sizes, (rows >= 0) & (sizes > 0).all(axis=1)
+
+
+def _cause(columns: CocoColumns, of_part: pd.DataFrame, rule: str, shortest_px: float) -> str:
+    """The rest of the sentence: how the boxes would fit, tried on all boxes of the images where they do not."""
+    if rule == "duplicate_box":
+        return ": were two exports joined, or one imported twice?"
+    if rule == "non_finite_box":
+        return ": export the file again"
+    flawed = of_part[of_part["rule"].isin(_COUNTED) & of_part["annotation_id"].notna()]
+    as_drawn = flawed["rule"] == "out_of_bounds_box"  # the others may be of what clipping left of a box
+    flawed = pd.concat([flawed[as_drawn], flawed[~as_drawn]]).drop_duplicates("annotation_id")
+    kept = np.isin(columns.annotation_image_ids, flawed["image_id"].to_numpy(np.int64))
+    kept &= ~np.isin(columns.annotation_ids, flawed["annotation_id"].to_numpy(np.int64))
+    boxes = np.concatenate([flawed[_SIDES].to_numpy(np.float64), columns.boxes_xywh[kept]])
+    image_ids = np.concatenate([flawed["image_id"].to_numpy(np.int64), columns.annotation_image_ids[kept]])
+    sizes, known = _sizes_of(image_ids, columns)
+    usable = np.flatnonzero(known & np.isfinite(boxes).all(axis=1))[:_MOST]
+    found = find_fitting(boxes[usable], sizes[usable], max(shortest_px, 1.0))
+    if found is None:
+        return ": no other reading of the numbers that was tried fits them better; look at them on their photos"
+    words, count = found
+    return f"; read as {words}, {count:,} of {len(usable):,} fit their pictures: is that how they were written?"
+
+
+def _near_origin(columns: CocoColumns, shortest_px: float) -> str | None:
+    """What to say where no box of many lies beyond the left upper quarter of any picture."""
+    reach, count = np.zeros(2), 0
+    images: set[int] = set()
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    for piece in columns.pieces():
+        sizes, known = _sizes_of(piece.annotation_image_ids, columns)
+        usable = np.flatnonzero(known & np.isfinite(piece.boxes_xywh).all(axis=1) & ~piece.iscrowd)
+        boxes, sizes = piece.boxes_xywh[usable], sizes[usable]
+        reach = np.maximum(reach, farthest_reach(boxes, sizes))
+        if (reach > _NEAR_ORIGIN).any():
+            return None
+        kept.append((boxes[:_MOST], sizes[:_MOST]))
+        count += len(usable)
+        images.update(np.unique(piece.annotation_image_ids[usable]).tolist())
+    if count < _ENOUGH_BOXES or len(images) < _ENOUGH_IMAGES:
+        return None
+    boxes, sizes = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+    words = find_larger(boxes, sizes, max(shortest_px, 1.0))
+    return words and (
+        f"all {count:,} boxes lie in the left upper {reach[0]:.0%} × {reach[1]:.0%} of their pictures; "
+        f"read as {words}, they would fill them: is that how they were written?"
+    )

@@ -1,0 +1,100 @@
+"""A cache's own photos: which ones, at which size, the boxes with them, and where each came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agar_pipeline.artifacts import MEDIA_TABLE
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.files.disk import show_bytes
+from agar_pipeline.media.earlier import IMAGES, find_known
+from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
+from agar_pipeline.media.place import place_photos
+from agar_pipeline.media.shrink import shrunk_sizes
+from agar_pipeline.progress import progress_bar
+
+DONE = {"link": "linked", "copy": "copied", "resize": "resized"}
+
+
+@dataclass(frozen=True)
+class OwnPhotos:
+    """The photos that a cache holds."""
+
+    known_files: dict[str, dict[str, Any]]
+    """Path in the artifact → size_bytes, mtime_ns, sha256, so that nobody needs to read the files again."""
+    counts: dict[str, int]
+
+
+def take_photos(
+    parts: Mapping[str, CocoColumns],
+    images: pd.DataFrame,
+    source_dir: Path,
+    out_dir: Path,
+    media: OWN_MEDIA,
+    earlier: Sequence[Path],
+    log: Callable[[str], None],
+) -> OwnPhotos:
+    """Put the photos of all parts into `out_dir/images` and say in `media.parquet` what each was made from.
+
+    Args:
+        parts: Images of each part, of the size that their copies are to have.
+        images: image_id, sha256, size_bytes of at least their images, as the snapshot saw them.
+        source_dir: What `file_name` is relative to.
+        out_dir: Of the artifact.
+        media: How.
+        earlier: Former caches, whose files are linked to where photo and way are the same.
+        log: Told the counts.
+
+    Raises:
+        DatasetError, ImageFileError, StorageError: see `place_photos`.
+    """
+    photos = [photo for columns in parts.values() for photo in _photos(columns, images.set_index("image_id"))]
+    with progress_bar(f"photos {DONE[media]}", log) as progress:
+        placed = place_photos(photos, source_dir, out_dir / IMAGES, media, find_known(earlier), progress)
+    origins = [(photo.name, *photo.origin(media)) for photo in photos]
+    table = pd.DataFrame(origins, columns=["file_name", "source_sha256", "recipe"])
+    table.to_parquet(out_dir / MEDIA_TABLE, index=False)
+    log(_in_words(placed, media))
+    known_files = {f"{IMAGES}/{name}": file.to_manifest() for name, file in placed.files.items()}
+    counts = {"size_bytes": placed.size_bytes, "made": placed.made, "reused": placed.reused}
+    return OwnPhotos(known_files, counts)
+
+
+def scale_columns(columns: CocoColumns, max_side: int) -> CocoColumns:
+    """The same images with a longer side of `max_side` at most, and their boxes in those pixels."""
+    sizes_wh = shrunk_sizes(columns.sizes_wh, max_side)
+    scaled = dataclasses.replace(columns, sizes_wh=sizes_wh)
+    order, starts = columns.rows_of_images()
+    factors = np.repeat(scaled.scale_xywh(), np.diff(starts), axis=0)
+    boxes_xywh = columns.boxes_xywh.copy()
+    boxes_xywh[order] *= factors
+    return dataclasses.replace(scaled, boxes_xywh=boxes_xywh)
+
+
+def _photos(columns: CocoColumns, images: pd.DataFrame) -> list[Photo]:
+    chosen = images.loc[columns.image_ids]
+    return [
+        Photo(name, sha256, int(size_bytes), tuple(size_wh), tuple(target_wh))
+        for name, sha256, size_bytes, size_wh, target_wh in zip(
+            columns.file_names.tolist(),
+            chosen["sha256"],
+            chosen["size_bytes"],
+            columns.original_sizes_wh.tolist(),
+            columns.sizes_wh.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _in_words(placed: Placed, media: OWN_MEDIA) -> str:
+    words = f"{placed.made} photos {DONE[media]}"
+    if placed.not_linked:
+        words = f"{placed.not_linked} photos copied, no hard link is possible from here to them"
+    return f"{words}, {placed.reused} reused; {show_bytes(placed.size_bytes)} in all"

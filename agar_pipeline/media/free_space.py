@@ -1,0 +1,34 @@
+"""How much space the photos of a cache will take, known before it is full."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from agar_pipeline.errors import StorageError
+from agar_pipeline.files.disk import show_bytes
+from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
+
+_FORECAST_MARGIN = 1.1
+
+
+def forecast_bytes(rest: Sequence[Photo], probes: Sequence[Photo], placed: Placed, media: OWN_MEDIA) -> int:
+    """Bytes that the rest will take: for smaller copies from those just made, by their pixels."""
+    if media != "resize":
+        return sum(photo.size_bytes for photo in rest)
+    made = [photo for photo in probes if photo.name in placed.files]
+    pixels = sum(photo.target_wh[0] * photo.target_wh[1] for photo in made)
+    bytes_per_pixel = sum(placed.files[photo.name].size_bytes for photo in made) / pixels if pixels else 0.0
+    return int(sum(p.target_wh[0] * p.target_wh[1] for p in rest) * bytes_per_pixel * _FORECAST_MARGIN)
+
+
+def require_room(needed: int, photos: int, media: OWN_MEDIA, out_dir: Path) -> None:
+    """Raises StorageError, with the bytes needed and free."""
+    free = shutil.disk_usage(out_dir).free
+    if needed > free:
+        raise StorageError(
+            f"media: {media} needs about {show_bytes(needed)} for {photos} more photos in {out_dir.parent.parent}, "
+            f"{show_bytes(free)} are free\n"
+            "free some (`agar clean`), set AGAR_HOME to a larger disk, or media: reference in the pipeline file"
+        )

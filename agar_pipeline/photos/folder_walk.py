@@ -1,0 +1,71 @@
+"""The files below a folder, without those that operating systems and editors hide there.
+
+One walk for `agar predict`, every importer and whoever else looks for photos or labels. Not here: which files are
+photos (`photo_files`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agar_pipeline.config.places import is_for_our_own_use
+from agar_pipeline.photos.formats import can_be_read, is_hidden, may_be_missed
+
+_SHOWN = 3
+
+
+@dataclass
+class PassedOver:
+    """Files and folders that are nobody's photos or labels, each named once however often a folder is walked."""
+
+    hidden: dict[Path, None] = field(default_factory=dict)
+    """In the order in which they were met."""
+    twins: dict[Path, None] = field(default_factory=dict)
+    """Photos that cannot be read here, each beside one of its name that can: a camera's raw file beside its JPEG."""
+
+    def notes(self, root: Path) -> list[str]:
+        """At most a sentence for each kind."""
+        kinds = {
+            "hidden files or folders passed over": self.hidden,
+            "files that cannot be read here passed over, a photo of their name is beside them": self.twins,
+        }
+        return [f"{len(paths)} {what}: {_names(paths, root)}" for what, paths in kinds.items() if paths]
+
+
+def _names(paths: dict[Path, None], root: Path) -> str:
+    names = [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths]
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def walk_files(
+    root: Path,
+    passed_over: PassedOver,
+    enter: Callable[[Path], bool] = lambda folder: True,
+    on_error: Callable[[OSError], None] = lambda error: None,
+) -> Iterator[Path]:
+    """All files below a folder, sorted within each folder; links to folders are not followed.
+
+    Args:
+        root: Where to begin; it may be hidden itself.
+        passed_over: Told of hidden folders, photos and labels; what else is hidden, or ours, is not worth a word.
+        enter: Whether a folder below `root` is walked.
+        on_error: Told of a folder that cannot be listed.
+    """
+    for folder, folders, names in os.walk(root, onerror=on_error):
+        for name in sorted((*folders, *filter(may_be_missed, names))):
+            if is_hidden(name) and not is_for_our_own_use(name):
+                passed_over.hidden[Path(folder, name)] = None
+        folders[:] = sorted(name for name in folders if not is_hidden(name) and enter(Path(folder, name)))
+        yield from (Path(folder, name) for name in sorted(names) if not is_hidden(name))
+
+
+def without_twins(photos: list[Path], passed_over: PassedOver) -> list[Path]:
+    """The photos without those that cannot be read here and stand beside one of the same name that can."""
+    readable = {path.with_suffix("") for path in photos if can_be_read(path)}
+    twins = dict.fromkeys(path for path in photos if path.with_suffix("") in readable and not can_be_read(path))
+    passed_over.twins |= twins
+    return [path for path in photos if path not in twins]

@@ -1,0 +1,198 @@
+"""Whatever a photo's file holds, as 8-bit gray or RGB, upright: the same for training, prediction, copies and pages.
+
+Values of more than 8 bits are scaled by the bits that are used: a camera's 12 bits lie in a file of 16 with four bits
+empty, and would be nearly black. Not here: finding, opening and resizing photos (`photo_files`, `images`).
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from agar_pipeline.photos.exif_orientation import left_to_turn
+from agar_pipeline.photos.formats import open_image
+
+_ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
+_OTHER_BYTE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+"""PIL reads the high byte of 16-bit colours only; read in the other byte order, that is the low one."""
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339
+_WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DARK = 16
+"""Of 255: 12 bits in a file of 16, read without scaling, end at 15."""
+_FLAT = 4
+_SHARE = 0.1
+"""Percent of the pixels that may lie beyond, on either side: hot pixels, dust."""
+_SAMPLED_SIDE = 512
+
+
+class UnclearPixelsError(ValueError):
+    """There is no telling what a photo's values mean; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class EightBits:
+    """A photo's pixels as everything here sees them."""
+
+    image: Image.Image
+    """Mode L or RGB, as stored: not yet turned as EXIF says."""
+    scaled_from: str = ""
+    """`16 bits a pixel, 12 of them used`; empty where it has 8."""
+
+
+def upright(photo: Image.Image) -> Image.Image:
+    """A photo just opened, in mode L or RGB, as it is displayed. Raises as `to_eight_bits`."""
+    orientation = left_to_turn(photo)
+    image = to_eight_bits(photo).image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def to_eight_bits(photo: Image.Image) -> EightBits:
+    """The pixels of a photo just opened; what is transparent is shown on white.
+
+    Raises:
+        UnclearPixelsError: there is no telling what its values mean.
+        OSError: as PIL, for a broken file.
+    """
+    if photo.mode.startswith("F"):
+        raise UnclearPixelsError("its pixels are floating-point numbers of unknown range: save it with 8 or 16 bits")
+    if _tag(photo, _SAMPLE_FORMAT) == _SIGNED and photo.mode == "L":
+        raise UnclearPixelsError("its pixels are signed numbers of 8 bits: save it with unsigned ones")
+    if has_many_bits(photo):
+        return _from_deep_gray(photo) if photo.mode.startswith("I") else _from_deep_colours(photo)
+    return EightBits(_on_white(photo))
+
+
+def has_many_bits(photo: Image.Image) -> bool:
+    """Whether a photo just opened has more than 8 bits a pixel or colour, floating-point numbers included."""
+    stated = _tag(photo, _BITS_PER_SAMPLE)
+    in_tag = isinstance(stated, int) and stated > 8
+    return photo.mode.startswith(("I", "F")) or in_tag or ";16" in _raw_mode(photo)
+
+
+def _on_white(photo: Image.Image) -> Image.Image:
+    if photo.mode in _ALPHA or "transparency" in photo.info:
+        rgba = photo.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return photo if photo.mode in ("L", "RGB") else photo.convert("RGB")
+
+
+def _from_deep_gray(photo: Image.Image) -> EightBits:
+    stated, white_is_zero = _tag(photo, _BITS_PER_SAMPLE), _tag(photo, _PHOTOMETRIC) == _WHITE_IS_ZERO
+    in_file = 16 if photo.mode.startswith("I;16") or stated == 16 else 32
+    values = np.asarray(photo)
+    if values.size and int(values.min()) < 0:
+        raise UnclearPixelsError(f"its pixels have values down to {int(values.min())}: save it with values from 0 up")
+    bits = used_bits(int(values.max(initial=0)))
+    if isinstance(stated, int) and 8 < stated < 16:
+        in_file, bits = stated, stated
+    if white_is_zero and bits != in_file:  # the largest value is the darkest, and says nothing of where black is
+        raise UnclearPixelsError(f"0 is its white, and of {in_file} bits a pixel {bits} are used: save it with 8 bits")
+    gray = (values >> (bits - 8)).astype(np.uint8)
+    return EightBits(Image.fromarray(255 - gray if white_is_zero else gray), _words(in_file, bits))
+
+
+def _from_deep_colours(photo: Image.Image) -> EightBits:
+    """PIL keeps the high byte of each colour: right where all 16 bits are used, else both bytes are needed."""
+    if _tag(photo, _PLANAR) == _SEPARATE:  # PIL takes each byte for a pixel, or both halves for the high one
+        raise UnclearPixelsError("its colours lie apart, with 16 bits each: save it interleaved")
+    if photo.mode == "CMYK":  # no ink is white: what is used says nothing of the range
+        return EightBits(_on_white(photo), _words(16, 16))
+    again = io.BytesIO(_bytes_of(photo))
+    high = photo.convert("RGBA") if photo.mode in _ALPHA else photo
+    high_bands = np.asarray(high)
+    colours = slice(None) if high.mode != "RGBA" else slice(3)
+    bits = used_bits((int(high_bands[..., colours].max(initial=0)) << 8) | 0xFF)
+    if bits == 16:
+        return EightBits(_on_white(photo), _words(16, 16))
+    try:
+        low = open_image(again)
+        low.tile = [_in_other_order(tile) for tile in low.tile]  # type: ignore[attr-defined]
+        low_bands = np.asarray(low)
+    except (KeyError, ValueError, OSError) as error:
+        raise UnclearPixelsError(
+            f"it has 16 bits a colour, of which {bits} at most are used: save it with 8 bits, or with all 16 used"
+        ) from error
+    values = high_bands[..., colours].astype(np.uint16) << 8 | low_bands[..., colours]
+    bits = used_bits(int(values.max(initial=0)))
+    scaled = high_bands.copy()
+    scaled[..., colours] = values >> (bits - 8)
+    return EightBits(_on_white(Image.fromarray(scaled, high.mode)), _words(16, bits))
+
+
+def _in_other_order(tile):  # type: ignore[no-untyped-def]  # PIL's own named tuple
+    raw_mode, *rest = (tile.args,) if isinstance(tile.args, str) else tile.args
+    if raw_mode.startswith("RGBa"):
+        raise ValueError("PIL divides by the alpha while it reads")
+    other = raw_mode[:-1] + _OTHER_BYTE[raw_mode[-1]]
+    return tile._replace(args=other if isinstance(tile.args, str) else (other, *rest))
+
+
+def _bytes_of(photo: Image.Image) -> bytes:
+    stream = photo.fp  # type: ignore[attr-defined]
+    place = stream.tell()
+    stream.seek(0)
+    data: bytes = stream.read()
+    stream.seek(place)
+    return data
+
+
+def _raw_mode(photo: Image.Image) -> str:
+    """How PIL unpacks the file's bytes: the one place where it says that colours have 16 bits."""
+    tiles = getattr(photo, "tile", None)
+    args = tiles[0].args if tiles else ""
+    first = args if isinstance(args, str) else args[0] if args else ""
+    return first if isinstance(first, str) else ""
+
+
+def _tag(photo: Image.Image, number: int) -> object:
+    """Of a TIFF: a number, the first one of several."""
+    value = getattr(photo, "tag_v2", {}).get(number) if photo.format == "TIFF" else None
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+def used_bits(largest: int) -> int:
+    """The bits that a camera or scanner would have: the next even number of those that the largest value needs."""
+    return max(8, (largest.bit_length() + 1) // 2 * 2)
+
+
+def _words(in_file: int, used: int) -> str:
+    return f"{in_file} bits a pixel" + (f", {used} of them used" if used != in_file else "")
+
+
+def blank_words(pixels: np.ndarray) -> str:
+    """Why nothing can be seen on (H, W) or (H, W, C) uint8, nearly black or all alike; empty where something can.
+
+    Looked at are some of the pixels, evenly spread.
+    """
+    height, width = pixels.shape[:2]
+    some = pixels[:: max(1, height // _SAMPLED_SIDE), :: max(1, width // _SAMPLED_SIDE)]
+    low, high = np.percentile(some.reshape(some.shape[0] * some.shape[1], -1), [_SHARE, 100 - _SHARE], axis=0)
+    if high.max() < _DARK:
+        return f"nearly black: hardly a pixel is above {high.max():.0f} of 255"
+    if (high - low).max() <= _FLAT:
+        return f"nearly all alike: its pixels differ by {(high - low).max():.0f} of 255 at most"
+    return ""
+
+
+def pages_words(photo: Image.Image) -> str:
+    """What is left out of a file with several pages; a phone's JPEG may carry a preview, which is none."""
+    if photo.format in ("JPEG", "MPO"):
+        return ""
+    try:
+        pages = int(getattr(photo, "n_frames", 1))
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return ""  # broken further on; the first page is what counts
+    return f"{pages} pages, only the first is read" if pages > 1 else ""

@@ -1,0 +1,191 @@
+"""Generated photos of agar plates in AGAR's own format, `N.jpg` beside `N.json`: what the demo and the tests run on.
+
+Here: what grows where, and the files. How it looks is `plate_paint` and `colony_paint`.
+"""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from agar_pipeline.plates.colony_paint import LOOKS, REFERENCE_SIZE_PX, Colony, Rng
+from agar_pipeline.plates.plate_paint import Dish, paint_plate
+
+CLASS_NAMES = tuple(LOOKS)
+GENERATOR_VERSION = 1
+"""Raise it when the same arguments give other bytes: folders written before are then written again."""
+MARKER_NAME = ".plates-complete"
+"""Not `*.json`: a reader that takes every JSON file for an annotation must not meet it."""
+EMPTY_EVERY = 16
+TOUCHING_SHARE = 0.09
+"""Share of colonies put against a neighbour on purpose; with the chance contacts about a fifth touch another."""
+COVERED_SHARE_MAX = 0.34
+"""Of the agar's area. Above it all colonies shrink, as they do on a crowded plate."""
+
+
+def generate_plates(
+    out_dir: Path,
+    count: int,
+    size_px: int = 320,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    colonies_per_plate: tuple[int, int] | None = None,
+) -> int:
+    """Write plates 1…count and return how many were written; in a folder of the same arguments only what is missing.
+
+    So a plate that a person edited stays as it is. Plate i depends on (seed, i, size_px, colonies_per_plate) only.
+    Files beyond `count` are not removed.
+
+    Args:
+        progress: Called with the number of plates done so far, after each.
+        colonies_per_plate: Least and most colonies, both included, and no empty plates; very crowded plates may hold
+            fewer when no room is left.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    if count < 0 or seed < 0 or size_px < 64:
+        raise ValueError(f"count={count}, seed={seed}, size_px={size_px}: use count ≥ 0, seed ≥ 0 and size_px ≥ 64")
+    if colonies_per_plate is not None and not 0 <= colonies_per_plate[0] <= colonies_per_plate[1]:
+        raise ValueError(f"colonies_per_plate={colonies_per_plate}: give (least, most) with 0 ≤ least ≤ most")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    marker = out_dir / MARKER_NAME
+    made_with = {
+        "version": GENERATOR_VERSION,
+        "count": count,
+        "size_px": size_px,
+        "seed": seed,
+        "colonies_per_plate": list(colonies_per_plate) if colonies_per_plate else None,
+    }
+    wanted = json.dumps(made_with).encode()
+    numbers = range(1, count + 1)
+    paths = {n: (out_dir / f"{n}.jpg", out_dir / f"{n}.json") for n in numbers}
+    if not marker.exists() and not any(path.exists() for pair in paths.values() for path in pair):
+        _write(marker, wanted)  # from here on what is there is a plate of these, or somebody's edit of one
+    as_before = _read(marker) == wanted
+    if not as_before:
+        marker.unlink(missing_ok=True)  # a run that ends halfway must not leave the old claim standing
+    written = 0
+    for number, pair in paths.items():
+        if not (as_before and all(path.is_file() for path in pair)):
+            contents = zip(pair, render_plate(number, size_px, seed, colonies_per_plate), strict=True)
+            wanting = [(path, content) for path, content in contents if not (as_before and path.is_file())]
+            written += sum(_write(path, content) for path, content in wanting) > 0
+        if progress is not None:
+            progress(number)
+    _write(marker, wanted)
+    return written
+
+
+def render_plate(
+    number: int, size_px: int = 320, seed: int = 0, colonies_per_plate: tuple[int, int] | None = None
+) -> tuple[bytes, bytes]:
+    """JPEG and JSON of one plate."""
+    rng = np.random.default_rng([seed, number])
+    dish = _place_dish(rng, size_px)
+    background = "dark" if rng.uniform() < 0.5 else "bright"
+    colonies = _grow_colonies(rng, dish, _draw_colony_count(rng, number + seed, colonies_per_plate))
+    pixels = paint_plate(rng, dish, background, colonies)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=92)
+
+    labels = []
+    for index, colony in enumerate(colonies, start=1):
+        x, y, width, height = colony.box_xywh()
+        labels.append({"id": index, "class": colony.class_name, "x": x, "y": y, "width": width, "height": height})
+    annotation = {
+        "sample_id": number,
+        "background": background,
+        "classes": sorted({colony.class_name for colony in colonies}),
+        "colonies_number": len(colonies),
+        "labels": labels,
+    }
+    return buffer.getvalue(), json.dumps(annotation, indent=1).encode()
+
+
+def _place_dish(rng: Rng, size_px: int) -> Dish:
+    radius = size_px * float(rng.uniform(0.462, 0.482))
+    slack = size_px / 2 - radius - 0.008 * size_px
+    x, y = (size_px / 2 + float(rng.uniform(-slack, slack)) for _ in range(2))
+    return Dish(size_px, x, y, radius, radius * float(rng.uniform(0.925, 0.945)))
+
+
+def _draw_colony_count(rng: Rng, turn: int, colonies_per_plate: tuple[int, int] | None) -> int:
+    """By default 0 on every 16th plate, else log-normal: median near 10, a few plates above 60."""
+    if colonies_per_plate is not None:
+        return int(rng.integers(colonies_per_plate[0], colonies_per_plate[1], endpoint=True))
+    if turn % EMPTY_EVERY == 0:
+        return 0
+    return int(np.clip(np.exp(rng.normal(np.log(10.0), 0.85)), 1, 90))
+
+
+def _grow_colonies(rng: Rng, dish: Dish, count: int) -> list[Colony]:
+    """Colonies of one to three species, none reaching the wall, some against another."""
+    species_count = int(rng.choice([1, 2, 3], p=[0.35, 0.35, 0.3]))
+    species = [str(name) for name in rng.choice(CLASS_NAMES, species_count, replace=False)]
+    shares = rng.dirichlet(np.full(species_count, 3.0))
+    names = [species[int(i)] for i in rng.choice(species_count, count, p=shares)]
+    radii = np.array([_draw_radius(rng, name) for name in names]) * (dish.size_px / REFERENCE_SIZE_PX)
+    covered = float(np.sum(radii**2)) / dish.agar_radius**2
+    radii *= min(1.0, float(np.sqrt(COVERED_SHARE_MAX / max(covered, 1e-9))))
+
+    colonies: list[Colony] = []
+    spots = np.empty((count, 3))  # x, y, radius of those placed so far
+    for name, radius in zip(names, radii, strict=True):
+        spot = _find_spot(rng, dish, spots[: len(colonies)], float(radius))
+        if spot is None:
+            continue
+        spots[len(colonies)] = (*spot, radius)
+        lobes = LOOKS[name].lobes
+        waves = tuple(
+            (k, lobes / k**0.5 * float(rng.normal(0, 0.8)), float(rng.uniform(0, 2 * np.pi))) for k in (2, 3, 4, 6)
+        )
+        colonies.append(Colony(name, *spot, float(radius), waves))
+    return colonies
+
+
+def _draw_radius(rng: Rng, name: str) -> float:
+    """Half a diameter from the middle of the species' range more often than from its ends; 320-px plate."""
+    low, high = LOOKS[name].diameter
+    return float(low + (high - low) * rng.beta(2, 2)) / 2
+
+
+def _find_spot(rng: Rng, dish: Dish, spots: np.ndarray, radius: float) -> tuple[float, float] | None:
+    """Middle of a new colony: free of the others, or, for some, against one of them. None when there is no room."""
+    beside = len(spots) > 0 and rng.uniform() < TOUCHING_SHARE
+    room = dish.agar_radius - radius * 1.15 - 3 * dish.unit
+    for attempt in range(200):
+        angle = float(rng.uniform(0, 2 * np.pi))
+        if beside and attempt < 40:
+            host = spots[int(rng.integers(len(spots)))]
+            off = (host[2] + radius) * float(rng.uniform(0.86, 0.99))
+            x, y = host[0] + off * np.cos(angle), host[1] + off * np.sin(angle)
+            nearest_allowed = 0.86
+        else:
+            off = room * float(np.sqrt(rng.uniform()))
+            x, y = dish.center_x + off * np.cos(angle), dish.center_y + off * np.sin(angle)
+            nearest_allowed = 1.12 if attempt < 120 else 0.9
+        if np.hypot(x - dish.center_x, y - dish.center_y) > room:
+            continue
+        gaps = np.hypot(spots[:, 0] - x, spots[:, 1] - y) - nearest_allowed * (spots[:, 2] + radius)
+        if len(spots) == 0 or gaps.min() >= -1e-6:
+            return float(x), float(y)
+    return None
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _write(path: Path, content: bytes) -> bool:
+    """Write by rename, so that nobody reads half a file; False when the content is already there."""
+    if _read(path) == content:
+        return False
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+    return True

@@ -1,0 +1,177 @@
+"""The files of an evaluation, from a checkpoint or from predictions: the asset and `agar evaluate` write them here.
+
+Here: predicting, scoring and writing put together. Not here: formulas (`detection.scoring`), the page (`reports`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agar_pipeline.artifacts.manifest import PICTURES
+from agar_pipeline.errors import ConfigError
+
+EVALUATION_FILES = ("metrics.json", "predictions.json", "matches.parquet", "report.html", PICTURES)
+
+if TYPE_CHECKING:
+    from agar_pipeline.coco.columns import CocoColumns
+    from agar_pipeline.coco.detections import Detections
+    from agar_pipeline.detection.inference.predict import Predictor
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    coco_json: Path,
+    images_dir: Path,
+    out_dir: Path,
+    log: Callable[[str], None],
+    *,
+    accelerator: str = "auto",
+    num_workers: int | None = None,
+    pictures: int = 12,
+    title: str | None = None,
+    facts: dict[str, Any] | None = None,
+    lesson: dict[str, Any] | None = None,
+    score_threshold: dict[str, Any] | None = None,
+) -> Predictor:
+    """Predict a COCO file's images and write the files of an evaluation; returns the predictor, which knows where and
+    in which precision it ran.
+
+    The score threshold is the checkpoint's own, unless another is given: never one chosen on these images.
+
+    Raises:
+        TrainingError: the model and the COCO file share no class, by their names.
+    """
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.scoring.class_agreement import agree_on_classes
+
+    columns = read_coco(coco_json)
+    columns.require_images(coco_json)
+    predictor = Predictor.load(checkpoint, accelerator)
+    agreement = agree_on_classes(checkpoint, predictor.class_names, predictor.category_ids, coco_json, columns)
+    for note in agreement.notes:
+        log(f"note: {note}")
+    detections = predictor.predict(columns, images_dir, num_workers, log)
+    write_evaluation(
+        agreement.columns,
+        agreement.renumber(detections),
+        images_dir,
+        out_dir,
+        score_threshold=score_threshold or predictor.chosen_threshold(),
+        pictures=pictures,
+        title=title or f"{checkpoint.name} on {coco_json.stem}",
+        log=log,
+        facts=facts,
+        lesson=lesson,
+    )
+    return predictor
+
+
+def evaluate_predictions(
+    predictions: Path,
+    coco_json: Path,
+    images_dir: Path,
+    out_dir: Path,
+    log: Callable[[str], None],
+    *,
+    pictures: int = 12,
+    score_threshold: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Score a file of predictions and write the files of an evaluation; returns the metrics.
+
+    In COCO's results format they have the COCO file's own ids; a COCO file with scores, as `agar predict` writes it, is
+    matched with it by the names of images and classes.
+
+    Without a score threshold it is chosen on these very images, and the page says so.
+
+    Raises:
+        ConfigError: the threshold would be chosen on test.
+        AnnotationError: the predictions are not of this COCO file.
+        DatasetError: it lists no image.
+    """
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.coco.detections import read_detections
+    from agar_pipeline.scoring.prediction_file import is_predicted, read_predicted
+
+    if score_threshold is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
+        raise ConfigError(
+            f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good\n"
+            "choose it on val, and give it: --score-threshold"
+        )
+    columns = read_coco(coco_json)
+    columns.require_images(coco_json)
+    if is_predicted(predictions):
+        predicted = read_predicted(predictions, coco_json, columns)
+        columns, detections = predicted.columns, predicted.detections
+        for note in predicted.notes:
+            log(f"note: {note}")
+    else:
+        detections = read_detections(predictions, coco_json)
+    return write_evaluation(
+        columns,
+        detections,
+        images_dir,
+        out_dir,
+        score_threshold=score_threshold,
+        pictures=pictures,
+        title=f"{predictions.name} on {coco_json.stem}",
+        log=log,
+        from_file=True,
+    )
+
+
+def write_evaluation(
+    columns: CocoColumns,
+    detections: Detections,
+    images_dir: Path,
+    out_dir: Path,
+    *,
+    score_threshold: dict[str, Any] | None,
+    pictures: int,
+    title: str,
+    log: Callable[[str], None],
+    facts: dict[str, Any] | None = None,
+    lesson: dict[str, Any] | None = None,
+    from_file: bool = False,
+) -> dict[str, Any]:
+    """Write the files of an evaluation for any detections; returns the metrics.
+
+    Args:
+        columns: The truth.
+        detections: Of its images.
+        images_dir: For the pictures.
+        out_dir: Receives the files.
+        score_threshold: `value` and `chosen_on`; None: chosen here, on these very images.
+        pictures: Plates drawn.
+        title: Of the page.
+        log: Told the main figures.
+        facts: Written into metrics.json beside the figures.
+        lesson: What the model was taught with, a plain `usefulness.Lesson`, where that is known.
+        from_file: The detections are a file of somebody: where they miss, they may be written in another convention.
+    """
+    from agar_pipeline.reports.evaluation_page import write_evaluation_page
+    from agar_pipeline.scoring.matching import matches_table
+    from agar_pipeline.scoring.misread_predictions import explain_misreading
+    from agar_pipeline.scoring.score import score_detections
+    from agar_pipeline.scoring.usefulness import explain_uselessness
+
+    scored = score_detections(columns, detections, score_threshold)
+    misread = explain_misreading(columns, detections, scored.metrics["map_50"]) if from_file else None
+    warning = misread or explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
+    metrics = scored.metrics | {"warning": warning} | (facts or {})
+    (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
+    (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))
+    table = matches_table(columns, scored.counted, scored.matches)
+    table.to_parquet(out_dir / "matches.parquet", index=False)
+    shown_in_ui = write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures, warning)
+    (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
+    why = f"not computed: {metrics['reasons'].get('map_50')}"
+    shown = why if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
+    if warning:
+        log(warning)
+    log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
+    return metrics

@@ -1,0 +1,103 @@
+"""A model's classes and those of a COCO file, matched by their names: numbers are each side's own.
+
+Here: which category means which class, and what one side does not know. Not here: what counts as the same name
+(`config.class_map`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.config import Spellings
+from agar_pipeline.errors import TrainingError
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class ClassAgreement:
+    """How detections of a model become detections of a COCO file."""
+
+    columns: CocoColumns
+    """The file's, with the model's classes that it does not list as further categories."""
+    own_ids: np.ndarray
+    """(K,) the model's category ids, ascending."""
+    file_ids: np.ndarray
+    """(K,) the file's id of each."""
+    notes: tuple[str, ...]
+    """What is worth saying, a sentence each."""
+
+    def renumber(self, detections: Detections) -> Detections:
+        """The same detections under the file's category ids."""
+        rows = np.searchsorted(self.own_ids, detections.category_ids)
+        return dataclasses.replace(detections, category_ids=self.file_ids[rows])
+
+
+def agree_on_classes(
+    model: Path, class_names: Sequence[str], category_ids: np.ndarray, coco_json: Path, columns: CocoColumns
+) -> ClassAgreement:
+    """Find each of the model's classes in the file.
+
+    Args:
+        model: What knows these classes, for messages.
+        class_names: In the order of `category_ids`.
+        category_ids: (K,) the model's.
+        coco_json: The file, for messages.
+        columns: Of the file.
+
+    Raises:
+        TrainingError: they share no class, or the file gives one name to two categories.
+    """
+    names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+    if len(set(columns.class_names)) < len(columns.class_names):
+        raise TrainingError(f"{coco_json} lists two categories of one name: {_few(columns.class_names)}: mend it")
+    match = Spellings(dict(zip(class_names, category_ids.tolist(), strict=True))).match(columns.class_names)
+    file_id_of = {match.category_ids[name]: i for i, name in names.items() if name in match.category_ids}
+    if not file_id_of:
+        raise TrainingError(
+            f"{model} knows {_few(class_names)}, {coco_json} lists {_few(columns.class_names)}: no class in common\n"
+            "give a COCO file of the same classes, by their names"
+        )
+    unlisted = {i: name for i, name in zip(category_ids.tolist(), class_names, strict=True) if i not in file_id_of}
+    first_free = max(0, int(columns.category_ids.max(initial=0))) + 1
+    file_id_of |= {i: first_free + place for place, i in enumerate(unlisted)}
+    order = np.argsort(category_ids)
+    extended = dataclasses.replace(
+        columns,
+        category_ids=np.append(columns.category_ids, [file_id_of[i] for i in unlisted]).astype(np.int64),
+        class_names=(*columns.class_names, *unlisted.values()),
+    )
+    unknown = {i: name for i, name in names.items() if name not in match.category_ids}
+    notes = (
+        *(f"{coco_json.name}: {sentence} of the model, by its spelling" for sentence in match.tell_merged()),
+        *_tell_unlisted(coco_json, list(unlisted.values())),
+        *_tell_unknown(columns, unknown),
+    )
+    return ClassAgreement(
+        extended, category_ids[order], np.array([file_id_of[i] for i in category_ids[order].tolist()]), notes
+    )
+
+
+def _tell_unlisted(coco_json: Path, names: Sequence[str]) -> list[str]:
+    words = f"{coco_json.name} does not list {_few(names)} of the model: what it finds of that counts as wrong"
+    return [words] if names else []
+
+
+def _tell_unknown(columns: CocoColumns, unknown: dict[int, str]) -> list[str]:
+    counts = {name: int((columns.annotation_category_ids == i).sum()) for i, name in unknown.items()}
+    return [
+        f"the model does not know {name!r}: its {count} annotations count as missed"
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (" …" if len(names) > _SHOWN else "")

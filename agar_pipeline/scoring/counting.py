@@ -1,0 +1,151 @@
+"""Colonies per plate: how far counts are off, and which score to count from.
+
+Detections come without those that a better one of another class covers (`suppression`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+
+DENSITIES = ((0, 0, "0"), (1, 30, "1-30"), (31, 100, "31-100"), (101, 300, "101-300"), (301, None, "over 300"))
+"""Least and most colonies of a plate, both included; over 300 is too numerous to count."""
+THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
+DEFAULT_THRESHOLD = 0.5
+ERRORS = ("mae", "me", "smape", "r2", "within_10_percent")
+
+
+def count_per_image(
+    columns: CocoColumns, detections: Detections, score_threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) detections with a score of at least the threshold, and (N,) annotations without crowds, image by image."""
+    kept = detections.image_ids[detections.scores >= score_threshold]
+    return _occurrences(columns.image_ids, kept), count_annotations(columns)
+
+
+def _occurrences(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
+    sorter = np.argsort(ids, kind="stable")
+    counts = np.searchsorted(np.sort(values), ids[sorter], side="right") - np.searchsorted(np.sort(values), ids[sorter])
+    placed = np.zeros(len(ids), dtype=np.int64)
+    placed[sorter] = counts
+    return placed
+
+
+def count_annotations(columns: CocoColumns) -> np.ndarray:
+    """(N,) annotated colonies of each image; crowd regions are no colonies."""
+    return _occurrences(columns.image_ids, columns.annotation_image_ids[~columns.iscrowd])
+
+
+def by_density(truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Name of each density → (N,) bool, the plates that have it, from their (N,) annotated counts."""
+    return {name: (truth >= least) & (truth <= (np.inf if most is None else most)) for least, most, name in DENSITIES}
+
+
+def counting_metrics(columns: CocoColumns, detections: Detections, score_threshold: float) -> dict[str, Any]:
+    """Counts against truth, p predicted and g annotated colonies of a plate.
+
+    Returns:
+        Over all plates:
+        mae: mean |p − g|, colonies (torchmetrics' mean_absolute_error). me: mean p − g, colonies, the bias: above 0
+        counts too many. smape: mean of 200·|p − g| / (p + g), percent, 0 where both are 0 (torchmetrics' symmetric
+        mean absolute percentage error, times 100). r2: 1 − Σ(p − g)² / Σ(g − mean g)², the coefficient of
+        determination (torchmetrics' r2_score). within_10_percent: share of plates with |p − g| ≤ g / 10.
+        `per_density`: the same and `num_images` for plates of 0, 1–30, 31–100, 101–300 and over 300 annotated
+        colonies. `per_class`: the same for the colonies of one class at a time. `empty_plates`: of the plates
+        without a colony, `num_images`, `false_alarm_share` (with at least one detection) and
+        `detections_per_plate`. None where undefined; `reasons`: dotted name → why.
+    """
+    predicted, truth = count_per_image(columns, detections, score_threshold)
+    errors = _unknown_errors if detections.cut else count_errors
+    per_density = {}
+    for name, rows in by_density(truth).items():
+        per_density[name] = {"num_images": int(rows.sum()), **errors(predicted[rows], truth[rows])}
+    per_class = {}
+    for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True):
+        of_class = columns.take_annotations(columns.annotation_category_ids == category_id)
+        own = detections.take(np.flatnonzero(detections.category_ids == category_id))
+        per_class[name] = errors(*count_per_image(of_class, own, score_threshold))
+    metrics = {
+        **errors(predicted, truth),
+        "per_density": per_density,
+        "per_class": per_class,
+        "empty_plates": _empty_plates(predicted[truth == 0], known=not detections.cut),
+    }
+    return {**metrics, "reasons": _explain_undefined(metrics, truth, detections.why_undefined)}
+
+
+def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    """mae, me, smape, r2 and within_10_percent of (N,) counts, as `counting_metrics` defines them."""
+    if not len(truth):
+        return dict.fromkeys(ERRORS)
+    import torch
+    from torchmetrics.functional import (
+        mean_absolute_error,
+        r2_score,
+        symmetric_mean_absolute_percentage_error,
+    )
+
+    p, g = torch.from_numpy(predicted.astype(np.float64)), torch.from_numpy(truth.astype(np.float64))
+    varied = len(truth) > 1 and truth.min() < truth.max()
+    return {
+        "mae": float(mean_absolute_error(p, g)),
+        "me": float((p - g).mean()),
+        "smape": 100 * float(symmetric_mean_absolute_percentage_error(p, g)),
+        "r2": float(r2_score(p, g)) if varied else None,
+        "within_10_percent": float(((p - g).abs() <= g / 10).double().mean()),
+    }
+
+
+def _unknown_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    del predicted, truth
+    return dict.fromkeys(ERRORS)
+
+
+def _empty_plates(predicted: np.ndarray, *, known: bool) -> dict[str, Any]:
+    if not len(predicted) or not known:
+        return {"num_images": len(predicted), "false_alarm_share": None, "detections_per_plate": None}
+    return {
+        "num_images": len(predicted),
+        "false_alarm_share": float((predicted > 0).mean()),
+        "detections_per_plate": float(predicted.mean()),
+    }
+
+
+def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray, why: str | None) -> dict[str, str]:
+    if why:
+        tables = [f"{table}.{name}" for table in ("per_density", "per_class") for name in metrics[table]]
+        return dict.fromkeys([*ERRORS, *tables, "empty_plates"], why)
+    reasons = {name: "no plate" for name in ERRORS if metrics[name] is None}
+    if metrics["r2"] is None and len(truth):
+        reasons["r2"] = "all plates have as many colonies" if len(truth) > 1 else "only one plate"
+    for name, row in metrics["per_density"].items():
+        reasons |= {f"per_density.{name}": "no such plate"} if not row["num_images"] else {}
+        if row["num_images"] and row["r2"] is None:
+            reasons[f"per_density.{name}.r2"] = "needs plates with different counts"
+    for name, row in metrics["per_class"].items():
+        if row["mae"] is None:
+            reasons[f"per_class.{name}"] = "no plate"
+        elif row["r2"] is None:
+            reasons[f"per_class.{name}.r2"] = "needs plates with different counts"
+    if not metrics["empty_plates"]["num_images"]:
+        reasons["empty_plates"] = "no plate without a colony"
+    return reasons
+
+
+def choose_score_threshold(columns: CocoColumns, detections: Detections) -> float:
+    """The score, of 0.05 to 0.95 in steps of 0.01, from which counts have the least MAE; the middle one of equals.
+
+    Choose it on val, use it on test: on the part that it was chosen on, counts look a little better than they are.
+    """
+    if not len(detections) or not len(columns.image_ids):
+        return DEFAULT_THRESHOLD
+    errors = []
+    for threshold in THRESHOLDS:
+        predicted, truth = count_per_image(columns, detections, threshold)
+        errors.append(np.abs(predicted - truth).mean())
+    best = np.flatnonzero(np.asarray(errors) == np.min(errors))
+    return float(THRESHOLDS[best[len(best) // 2]])

@@ -1,0 +1,192 @@
+"""Every detection and every annotation, matched once and given a kind: what went right, and what went wrong how.
+
+The kinds follow TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020), with
+its two overlaps, and one kind more that crowded plates need: a box around several colonies at once. Here: matching.
+Not here: what an error costs (`error_gains`), drawing (`reports`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOUND_IOU = 0.5
+"""A box is in place from here on; TIDE's foreground threshold."""
+NEAR_IOU = 0.1
+"""A box belongs to a colony from here on, if badly; TIDE's background threshold."""
+COVERED_SHARE = 0.5
+"""A box holds a colony when it covers this share of the colony's area."""
+
+DETECTION_KINDS = ("true_positive", "wrong_class", "poor_box", "merged", "duplicate", "background")
+"""`ignored`, beside these, is a detection in a crowd region: neither right nor wrong, as in COCO."""
+ANNOTATION_KINDS = ("true_positive", "wrong_class", "poor_box", "merged", "missed")
+
+
+@dataclass(frozen=True)
+class Matches:
+    """D detections and M annotations of a COCO file, each with its kind."""
+
+    detection_kinds: np.ndarray
+    """(D,) str of `DETECTION_KINDS` or `ignored`."""
+    detection_partners: np.ndarray
+    """(D,) row of the annotation that a detection stands for, −1 where there is none; of merged ones the first."""
+    annotation_kinds: np.ndarray
+    """(M,) str of `ANNOTATION_KINDS` or `ignored`: crowd regions, and annotations of images that are not listed."""
+    annotation_partners: np.ndarray
+    """(M,) row of the detection, −1 where there is none. Merged annotations share one."""
+
+
+class ImageRows(NamedTuple):
+    """What belongs to one image."""
+
+    annotations: np.ndarray
+    """Rows, file order."""
+    detections: np.ndarray
+    """Rows, best score first."""
+
+
+def rows_by_image(columns: CocoColumns, detections: Detections) -> Iterator[ImageRows]:
+    """Rows of annotations and detections, image by image, in the order of the COCO file."""
+    order, starts = columns.rows_of_images()
+    by_score = np.lexsort((-detections.scores, detections.image_ids))
+    sorted_ids = detections.image_ids[by_score]
+    firsts = np.searchsorted(sorted_ids, columns.image_ids, side="left")
+    lasts = np.searchsorted(sorted_ids, columns.image_ids, side="right")
+    for index in range(len(columns.image_ids)):
+        yield ImageRows(order[starts[index] : starts[index + 1]], by_score[firsts[index] : lasts[index]])
+
+
+def match_detections(columns: CocoColumns, detections: Detections) -> Matches:
+    """Match whole columns, image by image.
+
+    In each image, best score first: a detection takes the free annotation of its class that it covers best
+    (`true_positive`, IoU of at least `FOUND_IOU`). Of those left over, again best first, one is `ignored` in a crowd
+    region; `wrong_class` on a free annotation of another class; `merged` over two or more free annotations;
+    `duplicate` on a colony that has its box already; `poor_box` near a free annotation of its class (IoU of at least
+    `NEAR_IOU`); and `background` otherwise. Annotations that nothing took are `missed`.
+    """
+    matches = Matches(
+        np.full(len(detections), "background", dtype=object),
+        np.full(len(detections), -1, dtype=np.int64),
+        np.full(len(columns.annotation_ids), "ignored", dtype=object),
+        np.full(len(columns.annotation_ids), -1, dtype=np.int64),
+    )
+    for rows in rows_by_image(columns, detections):
+        _match_image(columns, detections, rows, matches)
+    return matches
+
+
+def _match_image(columns: CocoColumns, detections: Detections, rows: ImageRows, matches: Matches) -> None:
+    crowd = columns.iscrowd[rows.annotations]
+    annotations, regions = rows.annotations[~crowd], rows.annotations[crowd]
+    matches.annotation_kinds[annotations] = "missed"
+    if not len(rows.detections):
+        return
+    predicted_xywh = detections.boxes_xywh[rows.detections]
+    iou, covered = overlaps_xywh(columns.boxes_xywh[annotations], predicted_xywh)
+    truth_ids, predicted_ids = columns.annotation_category_ids[annotations], detections.category_ids[rows.detections]
+    same_class: np.ndarray = truth_ids[:, None] == predicted_ids[None]
+    free = np.ones(len(annotations), dtype=bool)
+
+    def take(place: int, mine: np.ndarray, kind: str) -> None:
+        matches.detection_kinds[rows.detections[place]] = kind
+        matches.detection_partners[rows.detections[place]] = annotations[mine[0]]
+        matches.annotation_kinds[annotations[mine]] = kind
+        matches.annotation_partners[annotations[mine]] = rows.detections[place]
+        free[mine] = False
+
+    in_place: np.ndarray = iou >= FOUND_IOU
+    left_over = []
+    for place in range(len(rows.detections)):
+        best = _best(iou[:, place], in_place[:, place] & same_class[:, place] & free)
+        if len(best):
+            take(place, best, "true_positive")
+        else:
+            left_over.append(place)
+    found = ~free
+    _, in_region = overlaps_xywh(predicted_xywh, columns.boxes_xywh[regions])  # (D, R): share of the detection
+    ignored: np.ndarray = np.any(in_region >= FOUND_IOU, axis=1)
+    for place in left_over:
+        if ignored[place]:
+            matches.detection_kinds[rows.detections[place]] = "ignored"
+        elif len(best := _best(iou[:, place], in_place[:, place] & free)):
+            take(place, best, "wrong_class")
+        elif len(held := np.flatnonzero((covered[:, place] >= COVERED_SHARE) & free)) > 1:
+            take(place, held, "merged")
+        elif (in_place[:, place] & found).any():
+            matches.detection_kinds[rows.detections[place]] = "duplicate"
+        elif len(best := _best(iou[:, place], (iou[:, place] >= NEAR_IOU) & same_class[:, place] & free)):
+            take(place, best, "poor_box")
+
+
+def _best(iou: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Index of the candidate with the largest overlap, as an array of one, or of none."""
+    among = np.flatnonzero(candidates)
+    return among[[iou[among].argmax()]] if len(among) else among
+
+
+def overlaps_xywh(boxes_a_xywh: np.ndarray, boxes_b_xywh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Overlap of each of N boxes with each of M.
+
+    Returns:
+        (N, M) intersection over union, and (N, M) share of the first box's area that lies in the second; both in
+        [0, 1], 0 where a box has no area.
+    """
+    a, b = boxes_a_xywh[:, None], boxes_b_xywh[None]
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    areas_a = a[..., 2:].prod(axis=-1)
+    union = areas_a + b[..., 2:].prod(axis=-1) - shared
+    iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    covered = np.divide(shared, areas_a, out=np.zeros_like(shared), where=areas_a > 0)
+    return iou, covered
+
+
+def matches_table(columns: CocoColumns, detections: Detections, matches: Matches) -> pd.DataFrame:
+    """One row per detection, and one per annotation that none stands for.
+
+    Returns:
+        image_id, category_id (of the detection; of the annotation where there is none), kind, score, annotation_id,
+        x, y, width, height (pixels; of the detection, or of the missed annotation). Image by image, best score first.
+    """
+    import pandas as pd
+
+    has_partner = matches.detection_partners >= 0
+    annotation_ids = (
+        pd.array(columns.annotation_ids[matches.detection_partners], dtype="Int64")
+        if len(columns.annotation_ids)
+        else pd.array([None] * len(detections), dtype="Int64")
+    )
+    annotation_ids[~has_partner] = pd.NA
+    left = np.flatnonzero(matches.annotation_kinds == "missed")
+    predicted = pd.DataFrame(
+        {
+            "image_id": detections.image_ids,
+            "category_id": detections.category_ids,
+            "kind": matches.detection_kinds.astype(str),
+            "score": detections.scores,
+            "annotation_id": annotation_ids,
+        }
+    )
+    missed = pd.DataFrame(
+        {
+            "image_id": columns.annotation_image_ids[left],
+            "category_id": columns.annotation_category_ids[left],
+            "kind": "missed",
+            "score": np.full(len(left), np.nan),
+            "annotation_id": pd.array(columns.annotation_ids[left], dtype="Int64"),
+        }
+    )
+    sides = ["x", "y", "width", "height"]
+    predicted[sides], missed[sides] = detections.boxes_xywh, columns.boxes_xywh[left]
+    table = pd.concat([predicted, missed], ignore_index=True).astype({"kind": "string"})
+    return table.sort_values(["image_id", "score"], ascending=[True, False], kind="stable", ignore_index=True)

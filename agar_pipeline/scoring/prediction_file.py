@@ -1,0 +1,111 @@
+"""Predictions in a COCO file of their own, as `agar predict` writes them, held against another COCO file.
+
+Images are the same where their file names are, classes where their names are: both files number as they like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.coco.results_parse import parse_scored
+from agar_pipeline.errors import AnnotationError
+from agar_pipeline.scoring.class_agreement import agree_on_classes
+
+_TRIED = 20
+"""Images by whose names a folder is looked for."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions as detections on the images of a COCO file."""
+
+    detections: Detections
+    columns: CocoColumns
+    """The file's, with the model's classes that it does not list as further categories."""
+    notes: tuple[str, ...]
+    """What is worth saying, a sentence each."""
+
+
+def is_predicted(path: Path) -> bool:
+    """Whether a JSON file holds an object, as a COCO file does, and not a list of results."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"{")
+
+
+def read_predicted(path: Path, coco_json: Path, columns: CocoColumns) -> Predicted:
+    """The scored annotations of a COCO file, held against another one.
+
+    Raises:
+        AnnotationError: it is no such file, its ids contradict each other, or the two list no image in common.
+        TrainingError: they share no class.
+    """
+    fields, scores = parse_scored(path)
+    own = CocoColumns(**fields)
+    agreement = agree_on_classes(path, own.class_names, own.category_ids, coco_json, columns)
+    rows, known = own.image_rows()
+    if not known.all() or not np.isin(own.annotation_category_ids, own.category_ids).all():
+        raise AnnotationError(f"{path}: annotations are of images or categories that it does not list: mend it")
+    id_of = dict(zip(columns.file_names.tolist(), columns.image_ids.tolist(), strict=True))
+    names, shifted = _in_one_folder(own.file_names.tolist(), id_of)
+    listed = np.array([name in id_of for name in names], dtype=bool)
+    if not listed.any():
+        there = f"{names[0]!r}" if names else "no image"
+        raise AnnotationError(
+            f"{path} and {coco_json} have no image in common, by their file_names: {there}, and {next(iter(id_of))!r}\n"
+            "predict the folder that its file_names are relative to"
+        )
+    image_ids = np.array([id_of.get(name, 0) for name in names], dtype=np.int64)
+    _require_sizes(path, own, image_ids, listed, coco_json, columns)
+    found = Detections(image_ids[rows], own.annotation_category_ids, own.boxes_xywh, scores)
+    detections = agreement.renumber(found).take(np.flatnonzero(listed[rows]))
+    return Predicted(
+        detections, agreement.columns, (*agreement.notes, *shifted, *_tell_images(coco_json, id_of, names))
+    )
+
+
+def _in_one_folder(names: list[str], listed: Collection[str]) -> tuple[list[str], list[str]]:
+    """The predicted names as the other file has them, where one folder before all of them makes the difference, and
+    what to say of it: `agar predict` names photos below the deepest folder that holds them all."""
+    if any(name in listed for name in names):
+        return names, []
+    some = names[:_TRIED]
+    more = {known.removesuffix(name) for name in some for known in listed if known.endswith(f"/{name}")}
+    less = {name.removesuffix(known) for name in some for known in listed if name.endswith(f"/{known}")}
+    ways = [(folder, [folder + name for name in names]) for folder in more]
+    ways += [(folder, [name.removeprefix(folder) for name in names]) for folder in less]
+    fits = [sum(name in listed for name in spelled) for _, spelled in ways]
+    if not ways or fits.count(max(fits)) > 1:
+        return names, []
+    folder, spelled = ways[fits.index(max(fits))]
+    return spelled, [f"{max(fits)} of {len(names)} predicted images are listed with the folder {folder!r} more or less"]
+
+
+def _require_sizes(
+    path: Path, own: CocoColumns, image_ids: np.ndarray, listed: np.ndarray, coco_json: Path, columns: CocoColumns
+) -> None:
+    """Raises AnnotationError where two images of one name are of two sizes: they are two photos."""
+    size_of = dict(zip(columns.image_ids.tolist(), columns.original_sizes_wh.tolist(), strict=True))
+    for row in np.flatnonzero(listed).tolist():
+        size_wh, there = own.sizes_wh[row].tolist(), size_of[int(image_ids[row])]
+        if size_wh != there:
+            raise AnnotationError(
+                f"{path} has {own.file_names[row]!r} of {size_wh[0]}×{size_wh[1]} pixels, {coco_json} has it of "
+                f"{there[0]}×{there[1]}: predict the photos that it lists"
+            )
+
+
+def _tell_images(coco_json: Path, listed: dict[str, int], predicted: list[str]) -> list[str]:
+    absent, more = listed.keys() - set(predicted), set(predicted) - listed.keys()
+    said = [f"{len(more)} predicted images are not in {coco_json.name} and do not count"] if more else []
+    if absent:
+        missed = f"{len(absent)} images of {coco_json.name} were not predicted"
+        said.append(f"{missed}: all that is annotated on them counts as missed, first {min(absent)!r}")
+    return said

@@ -1,0 +1,128 @@
+"""All figures of one model, or one file of predictions, on one COCO file: what `metrics.json` says.
+
+The asset, `agar evaluate` and the comparison of models score through here. Here: assembling. Not here: formulas
+(`metrics`, `counting`, `matching`, `error_gains`, `uncertainty`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.scoring.average_precision import coco_metrics
+from agar_pipeline.scoring.counting import by_density, choose_score_threshold, count_annotations, counting_metrics
+from agar_pipeline.scoring.error_gains import error_gains
+from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, Matches, match_detections
+from agar_pipeline.scoring.suppression import suppress_across_classes
+from agar_pipeline.scoring.uncertainty import confidence_intervals
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored, and how it came out."""
+
+    columns: CocoColumns
+    """The truth."""
+    counted: Detections
+    """From the score threshold on, one class at a place: those that count as colonies."""
+    matches: Matches
+    """Of `counted`."""
+    score_threshold: float
+    metrics: dict[str, Any]
+    """JSON-ready; None where undefined, and why under `reasons`."""
+
+
+def score_detections(
+    columns: CocoColumns, detections: Detections, score_threshold: dict[str, Any] | None = None
+) -> Scored:
+    """Score detections.
+
+    Args:
+        columns: The truth.
+        detections: Of its images and categories.
+        score_threshold: `value` and `chosen_on`; None: chosen here, on these very images.
+
+    Raises:
+        AnnotationError: a detection is of an image or category that the annotations do not list.
+    """
+    scores = coco_metrics(columns, detections)
+    colonies = suppress_across_classes(detections)
+    chosen = score_threshold or {"value": choose_score_threshold(columns, colonies), "chosen_on": "these images"}
+    counted = colonies.take(np.flatnonzero(colonies.scores >= chosen["value"]))
+    matches = match_detections(columns, counted)
+    counting = counting_metrics(columns, colonies, chosen["value"])
+    reasons = scores.pop("reasons") | {f"counting.{name}": why for name, why in counting.pop("reasons").items()}
+    metrics = {
+        **scores,
+        "num_images": len(columns.image_ids),
+        "num_annotations": int((~columns.iscrowd).sum()),
+        "num_predictions": len(detections),
+        "counting": counting,
+        "confidence": confidence_intervals(columns, detections, colonies, chosen["value"]),
+        "errors": error_counts(columns, counted, matches) | {"gains": error_gains(columns, detections)},
+        "confusion": confusion(columns, counted, matches),
+        "score_threshold": chosen,
+        "reasons": reasons,
+    }
+    return Scored(columns, counted, matches, float(chosen["value"]), metrics)
+
+
+def error_counts(columns: CocoColumns, counted: Detections, matches: Matches) -> dict[str, Any]:
+    """How often each kind occurs.
+
+    Returns:
+        `detections` and `annotations`: kind → count; `per_class` and `per_density`: name → kind → count, of
+        annotations by their own class for the kinds that they have, else of detections by theirs.
+    """
+    density = by_density(count_annotations(columns))
+    images_of = {name: columns.image_ids[rows] for name, rows in density.items()}
+    by_class = zip(columns.category_ids.tolist(), columns.class_names, strict=True)
+    everything = np.ones(len(columns.annotation_ids), bool), np.ones(len(counted), bool)
+    return {
+        "detections": _occurrences(matches.detection_kinds, everything[1], DETECTION_KINDS),
+        "annotations": _occurrences(matches.annotation_kinds, everything[0], ANNOTATION_KINDS),
+        "per_class": {
+            name: _kinds(matches, columns.annotation_category_ids == i, counted.category_ids == i)
+            for i, name in by_class
+        },
+        "per_density": {
+            name: _kinds(matches, np.isin(columns.annotation_image_ids, ids), np.isin(counted.image_ids, ids))
+            for name, ids in images_of.items()
+        },
+    }
+
+
+def _kinds(matches: Matches, annotations: np.ndarray, detections: np.ndarray) -> dict[str, int]:
+    only_detections = tuple(kind for kind in DETECTION_KINDS if kind not in ANNOTATION_KINDS)
+    return _occurrences(matches.annotation_kinds, annotations, ANNOTATION_KINDS) | _occurrences(
+        matches.detection_kinds, detections, only_detections
+    )
+
+
+def _occurrences(kinds: np.ndarray, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
+    return {name: int(np.count_nonzero(kinds[rows] == name)) for name in names}
+
+
+def confusion(columns: CocoColumns, counted: Detections, matches: Matches) -> dict[str, Any]:
+    """Which class is taken for which.
+
+    Returns:
+        `class_names` (K) and `matrix`, (K + 1) × (K + 1) counts: row annotated, column predicted; the last column
+        holds annotations without a detection in place, the last row detections without an annotation in place.
+    """
+    order = np.argsort(columns.category_ids, kind="stable")
+    ids, count = columns.category_ids[order], len(order)
+    matrix = np.zeros((count + 1, count + 1), dtype=np.int64)
+    in_place = np.isin(matches.detection_kinds, ("true_positive", "wrong_class"))
+    partners = matches.detection_partners[in_place]
+    truth = np.searchsorted(ids, columns.annotation_category_ids[partners])
+    np.add.at(matrix, (truth, np.searchsorted(ids, counted.category_ids[in_place])), 1)
+    lost = np.isin(matches.annotation_kinds, ("poor_box", "merged", "missed"))
+    matrix[:count, count] = [np.count_nonzero(columns.annotation_category_ids[lost] == i) for i in ids]
+    extra = ~in_place & (matches.detection_kinds != "ignored")
+    matrix[count, :count] = [np.count_nonzero(counted.category_ids[extra] == i) for i in ids]
+    return {"class_names": [columns.class_names[row] for row in order], "matrix": matrix.tolist()}

@@ -1,0 +1,248 @@
+"""COCO files, one per part, and the photos beside them, frozen as a FiftyOne dataset would be.
+
+Images are known by their `file_name`, and numbered in that order; boxes keep the order of the file. Here: reading, and
+refusing what new numbers would hide. Not here: judging boxes and photos (`coco_cache`, `bbox_report`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from agar_pipeline.coco.box_formats import xywh_to_rel_xywh
+from agar_pipeline.coco.columns import CocoColumns, parse_coco
+from agar_pipeline.config import GIVEN_PART, CocoSnapshotConfig, Part
+from agar_pipeline.errors import AnnotationError, DatasetError, DatasetMovedError
+from agar_pipeline.labels.box_rules import find_box_findings
+from agar_pipeline.labels.image_rules import find_image_findings, find_part_findings
+from agar_pipeline.photos.image_paths import unsafe_name
+from agar_pipeline.photos.missing_names import explain_missing, folder_of_names, show_missing
+from agar_pipeline.progress import progress_bar
+from agar_pipeline.snapshot_files.batches import Boxes, Columns
+from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
+from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
+from agar_pipeline.snapshot_files.image_ids import ImageColumns, write_image_ids
+from agar_pipeline.snapshot_files.image_sizes import ImageSizes
+from agar_pipeline.snapshot_files.parquet_tables import (
+    BOXES_SCHEMA,
+    IMAGES_SCHEMA,
+    LabelCounts,
+    TableWriter,
+    boxes_table,
+    images_table,
+)
+from agar_pipeline.text.safe_text import as_command
+
+REFUSED = (
+    "duplicate_image_id",
+    "duplicate_annotation_id",
+    "duplicate_category",
+    "unknown_image",
+    "unknown_class",
+    "negative_id",
+)
+"""Rules about ids: a snapshot has ids of its own, in which a broken one would go unseen."""
+_SHOWN = 3
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """All parts in one table, images in order of their names."""
+
+    columns: Columns
+    image_columns: ImageColumns
+    photos: list[str]
+    """Absolute paths."""
+    files: list[str]
+    stamps: bytes
+    """Of the COCO files, from before they were read."""
+
+
+def observe_folder(config: CocoSnapshotConfig, home: Path) -> Observation:
+    """What the files and photos are right now, without writing anything.
+
+    Raises:
+        DatasetError: files or photos are not there, or list the same image twice.
+        AnnotationError: a file is no COCO file, or its ids contradict each other.
+    """
+    folder = _read(config)
+    content = _hash(folder, _look_at_photos(config, folder, home, lambda text: None))
+    return Observation(folder.image_columns.version(content.version()), content.samples, content.boxes)
+
+
+def read_folder(
+    config: CocoSnapshotConfig, home: Path, out_dir: Path, log: Log, just_observed: str | None = None
+) -> str:
+    """Write `images.parquet`, `boxes.parquet`, `image_ids.parquet` and `dataset.json`; see `read_snapshot`.
+
+    Raises:
+        DatasetError, AnnotationError: as `observe_folder`.
+        DatasetMovedError: a file or photo changed meanwhile.
+        ImageFileError: photos are turned by EXIF, and `config.exif` refuses that, or their declared size does.
+    """
+    folder = _read(config)
+    photos = _look_at_photos(config, folder, home, log)
+    content = _hash(folder, photos)
+    version = folder.image_columns.version(content.version())
+    columns, sizes = folder.columns, ImageSizes(config.exif, "the COCO file", in_pixels=True)
+    sizes_wh = sizes.settle(columns, photos)
+    with (
+        TableWriter(out_dir / "images.parquet", IMAGES_SCHEMA) as images_file,
+        TableWriter(out_dir / "boxes.parquet", BOXES_SCHEMA) as boxes_file,
+    ):
+        images_file.write(images_table(columns, photos, sizes_wh, 1))
+        boxes_file.write(boxes_table(columns, sizes.place(columns, photos, sizes_wh), 1, 1))
+    sizes.judge(log)
+    names = columns.paths.to_pylist()
+    absent = [names[row] for row in np.flatnonzero(photos.size_bytes < 0).tolist()]
+    if hint := explain_missing(config.images_path(), absent, names):
+        log(hint)
+    write_image_ids(config.image_columns, out_dir, folder.image_columns)
+    labels = LabelCounts()
+    labels.add(columns.boxes.labels)
+    plain = {
+        "dataset": config.dataset,
+        "images_dir": str(config.images_path()),
+        "images": content.samples,
+        "boxes": content.boxes,
+        "unlabelled": content.unlabelled,
+        "labels": labels.sorted(),
+    }
+    (out_dir / "dataset.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    seen_again = stamp_files(folder.files), stamp_files(folder.photos)
+    if version != just_observed and seen_again != (folder.stamps, photos.stamps):
+        raise DatasetMovedError("the COCO files or photos changed while they were read; wait for edits to end")
+    return version
+
+
+def _hash(folder: _Folder, photos: FileHashes) -> ContentHash:
+    content = ContentHash()
+    content.update(folder.columns, photos.sha256)
+    return content
+
+
+def _look_at_photos(config: CocoSnapshotConfig, folder: _Folder, home: Path, log: Log) -> FileHashes:
+    total = len(folder.photos)
+    with (
+        progress_bar("looking at photos", log) as progress,
+        FileMemory(home, on_read=lambda count: progress(count, total)) as memory,
+    ):
+        photos = memory.look_up(folder.photos)
+    if photos.sha256.count(None) == total:
+        raise DatasetError(
+            f"none of the {total} image files can be read, not even {folder.photos[0]!r}\n"
+            f"correct snapshot.images_dir, the folder that the file_names of {folder.files[0]} are relative to; "
+            f"{show_missing(config.images_path(), folder.columns.paths.to_pylist())}"
+        )
+    return photos
+
+
+def _read(config: CocoSnapshotConfig) -> _Folder:
+    files = config.file_paths()
+    for part, path in files.items():
+        if not path.is_file():
+            raise DatasetError(f"snapshot.files.{part}: {path} is not a file: correct it in the pipeline file")
+    stamps = stamp_files([str(path) for path in files.values()])
+    parsed = {part: parse_coco(path) for part, path in files.items()}
+    _refuse_broken_ids({files[part]: columns for part, columns in parsed.items()}, config.images_path())
+    names, parts = _names(parsed, files, config.images_path())
+    order = sorted(range(len(names)), key=names.__getitem__)
+    names = [names[row] for row in order]
+    return _Folder(
+        columns=_join(list(parsed.values()), names, np.array(order, dtype=np.int64)),
+        image_columns=ImageColumns(
+            {GIVEN_PART: [parts[row] for row in order]} if GIVEN_PART in config.image_columns else {}, ""
+        ),
+        photos=[f"{config.images_path()}/{name}" for name in names],
+        files=[str(path) for path in files.values()],
+        stamps=stamps,
+    )
+
+
+def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> None:
+    """Raises AnnotationError, for all files at once."""
+    said: list[str] = []
+    look: list[str] = []
+    for path, columns in parsed.items():
+        finders = (find_part_findings, find_image_findings, find_box_findings)
+        findings = pd.concat([find(columns, path.stem)[["rule", "value"]] for find in finders])
+        found = {rule: findings.loc[findings["rule"] == rule, "value"].tolist() for rule in REFUSED}
+        words = [f"{len(values)} {rule} ({', '.join(values[:_SHOWN])})" for rule, values in found.items() if values]
+        if words:
+            said.append(f"{path}: {', '.join(words)}")
+            look = look or ["agar", "inspect-coco", "--json", str(path), "--images-dir", str(images_dir)]
+    if said:
+        raise AnnotationError(
+            f"ids contradict each other in {'; '.join(said)}\nmend that; all are listed by: {as_command(*look)}"
+        )
+
+
+def _names(
+    parsed: Mapping[Part, CocoColumns], files: Mapping[Part, Path], images_dir: Path
+) -> tuple[list[str], list[str]]:
+    """Name and part of each image, file by file.
+
+    Raises:
+        DatasetError: there is none, an image is listed twice, or a name leads out of the folder.
+    """
+    part_of: dict[str, Part] = {}
+    names: list[str] = []
+    parts: list[str] = []
+    for part, columns in parsed.items():
+        before = folder_of_names(images_dir, files[part], columns.file_names.tolist())
+        for written in columns.file_names.tolist():
+            if reason := unsafe_name(images_dir, written):
+                raise DatasetError(f"{files[part]}: {reason}: mend it there")
+            name = before + str(PurePosixPath(written))
+            if name in part_of:
+                where = " and ".join(str(files[each]) for each in dict.fromkeys((part_of[name], part)))
+                raise DatasetError(f"image {name!r} is listed twice, in {where}\nit can only be in one part: keep one")
+            part_of[name] = part
+            names.append(name)
+            parts.append(part)
+    if not names:
+        raise DatasetError(f"{', '.join(map(str, files.values()))} list 0 images: correct snapshot.files")
+    return names, parts
+
+
+def _join(parsed: list[CocoColumns], names: list[str], order: np.ndarray) -> Columns:
+    """All images in this order, with their boxes in the order of their file."""
+    rows_and_starts = [columns.rows_of_images() for columns in parsed]
+    counts = np.concatenate([np.diff(starts) for _, starts in rows_and_starts])
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    box_order = np.argsort(np.repeat(place, counts), kind="stable")
+    labels: list[str] = []
+    for columns, (rows, _) in zip(parsed, rows_and_starts, strict=True):
+        name_of = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+        labels += [name_of[category_id] for category_id in columns.annotation_category_ids[rows].tolist()]
+
+    def boxes_of(column: str) -> np.ndarray:
+        found = [getattr(columns, column)[rows] for columns, (rows, _) in zip(parsed, rows_and_starts, strict=True)]
+        return np.concatenate(found)[box_order]
+
+    sizes_wh = np.concatenate([columns.sizes_wh for columns in parsed])[order].astype(np.float64)
+    counts = counts[order]
+    boxes_xywh = boxes_of("boxes_xywh")
+    sizes_of_boxes = np.repeat(np.where(sizes_wh > 0, sizes_wh, np.nan), counts, axis=0)
+    return Columns(
+        sample_ids=pa.array(names, pa.string()),
+        paths=pa.array(names, pa.string()),
+        sizes_wh=sizes_wh,
+        boxes_per_sample=counts,
+        boxes=Boxes(
+            labels=pa.array(labels, pa.string()).take(pa.array(box_order)),
+            boxes_rel_xywh=xywh_to_rel_xywh(boxes_xywh, sizes_of_boxes),
+            iscrowd=boxes_of("iscrowd"),
+            attributes=pa.nulls(len(labels), pa.string()),
+            boxes_xywh=boxes_xywh,
+        ),
+        labelled=np.concatenate([columns.labelled for columns in parsed])[order],
+    )

@@ -1,0 +1,225 @@
+"""A home saved into one file, and back: labels first of all.
+
+Here: what is in a backup, and how it finds its place again. Not here: the file (`backup_file`), or how a database is
+read and filled (`fiftyone_io.dump`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
+from agar_pipeline.config import SnapshotConfig, configs_dir, load_pipeline
+from agar_pipeline.errors import PipelineError, StorageError
+from agar_pipeline.fiftyone_io.database.connection import open_database
+from agar_pipeline.fiftyone_io.database.dump import dump_database, restore_database
+from agar_pipeline.fiftyone_io.database.dump_conflicts import find_conflicts
+from agar_pipeline.files import disk
+from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
+from agar_pipeline.store import Key, Store, find_faults
+from agar_pipeline.store.key import use_lock, writer_lock
+from agar_pipeline.store.upkeep import targets_of
+from agar_pipeline.text.secrets import mask
+from agar_pipeline.use_cases.backup_file import Writer, remove_unfinished, unpack, write_backup
+
+Log = Callable[[str], None]
+LARGE = frozenset({"coco_cache", "training_run"})
+"""Assets of which a backup has the manifests only, unless it is asked for everything: photos and checkpoints."""
+_SHOWN = 5
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a backup holds, or what came back from one."""
+
+    datasets: tuple[str, ...]
+    artifacts: int
+    documents: int
+    """Of the database: those that were not there yet, when restoring."""
+    notes: tuple[str, ...]
+    """What is not in it, or was not put back."""
+
+
+def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> Saved:
+    """Save a home into a new file.
+
+    Args:
+        path: Must not exist, and lie outside the home.
+        store: Of the home.
+        log: Told what is being saved.
+        everything: COCO caches and trainings too, with their photos and checkpoints.
+
+    Raises:
+        StorageError: the file exists, or cannot be written.
+        DatabaseError: the database cannot be read, or somebody keeps writing to it.
+    """
+    require_own(store.home)
+    if path.parent.resolve().is_relative_to(store.home.resolve()):
+        raise StorageError(f"{path} lies in the home that it shall save: give a place on another disk")
+    if not path.parent.is_dir():
+        raise StorageError(f"there is no folder {path.parent} for the backup: make it first")
+    remove_unfinished(path)
+    datasets: list[str] = []
+    counted = [0]
+
+    def fill(writer: Writer) -> dict[str, Any]:
+        datasets.extend(_add_database(writer, store.home, log))
+        counted[0] = _add_artifacts(writer, store, everything)
+        if not datasets and not counted[0]:
+            raise StorageError(f"there is nothing in the home {store.home} to save: see AGAR_HOME; nothing was written")
+        _add_configs(writer)
+        return {
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "agar_pipeline": metadata.version("agar_pipeline"),
+            "datasets": datasets,
+            "latest": {str(key): name for key, name in targets_of(store).items()},
+        }
+
+    write_backup(path, fill)
+    return Saved(tuple(datasets), counted[0], 0, tuple(_elsewhere()))
+
+
+def _add_database(writer: Writer, home: Path, log: Log) -> list[str]:
+    if not (home / "fiftyone" / "db" / "WiredTiger").exists():
+        return []
+    log("reading the database")
+    with scratch_folder(home, "backup-") as scratch:
+        folder = scratch / "database"
+        folder.mkdir()
+        with open_database("embedded", home) as uri:
+            datasets = dump_database(uri, folder)
+        for path in sorted(folder.iterdir()):
+            writer.add(f"database/{path.name}", path)
+    return datasets
+
+
+def _add_artifacts(writer: Writer, store: Store, everything: bool) -> int:
+    count = 0
+    for key in store.assets():
+        for root in store.roots(key):
+            if not (root / MANIFEST).exists():
+                continue
+            place = root.relative_to(store.home).as_posix()
+            with disk.locked(use_lock(root), shared=True):
+                if find_faults(root, thorough=True, foreign=False):
+                    continue  # `agar verify` tells of it
+                if key.asset in LARGE and not everything:
+                    writer.add(f"manifests/{place}.json", root / MANIFEST)
+                    continue
+                for name in [*(file["path"] for file in key.kind.open(root).manifest.files), MANIFEST]:
+                    writer.add(f"{place}/{name}", root / name)
+            count += 1
+    return count
+
+
+def _add_configs(writer: Writer) -> None:
+    """As text, without passwords: they are for people to look things up in."""
+    for group in ("pipeline", "experiment"):
+        for path in sorted((configs_dir() / group).glob("*.yaml")):
+            writer.add(f"configs/{group}/{path.name}", mask(path.read_text(errors="replace")).encode())
+
+
+def _elsewhere() -> Iterator[str]:
+    """Datasets of pipelines that are in a database which is not the home's."""
+    for path in sorted((configs_dir() / "pipeline").glob("*.yaml")):
+        with contextlib.suppress(PipelineError):
+            source = load_pipeline(path.stem).snapshot
+            if isinstance(source, SnapshotConfig) and source.database != "embedded":
+                where = "your own FiftyOne" if source.database == "fiftyone" else mask(source.database)
+                yield f"dataset {source.dataset!r} of {path.name} is in {where}: save that with mongodump"
+
+
+def restore(path: Path, store: Store, log: Log) -> Saved:
+    """Put a backup back into a home that has none of its datasets yet; what is there and the same stays.
+
+    Raises:
+        StorageError: the file is damaged or no backup, or the home cannot be written.
+        DatabaseError: something else is where the backup's labels belong; nothing was changed.
+    """
+    home = open_home(store.home)
+    with disk.locked(home / ".restore.lock"), scratch_folder(home, "restore-") as scratch:
+        log(f"reading {path}")
+        index = unpack(path, scratch)
+        documents = _restore_database(scratch / "database", home, path, log)
+        artifacts, notes = _restore_artifacts(scratch / "artifacts", store)
+        for key, name in dict(index.get("latest", {})).items():
+            _point(store, str(key), str(name))
+        notes += _restore_texts(scratch, home, str(index.get("created_at", "")))
+    return Saved(tuple(map(str, index.get("datasets", ()))), artifacts, documents, tuple(notes))
+
+
+def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
+    if not folder.is_dir():
+        return 0
+    with open_database("embedded", home, may_create=True) as uri:
+        conflicts = find_conflicts(uri, folder)
+        if conflicts:
+            more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
+            raise StorageError(
+                f"{home} has something else already: {', '.join(conflicts[:_SHOWN])}{more}; nothing was restored\n"
+                f"both stay if the backup gets a home of its own: AGAR_HOME={quote(str(_free_place(home)))} "
+                f"agar backup --restore {quote(str(path))}"
+            )
+        log("filling the database")
+        return restore_database(uri, folder)
+
+
+def _free_place(home: Path) -> Path:
+    """A name beside a home that nothing has."""
+    names = (f"{home.name}-restored{number}" for number in ("", *range(2, 1000)))
+    return next(place for place in map(home.with_name, names) if not os.path.lexists(place))
+
+
+def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
+    """Publish each whole artifact that is not there yet; the number, and what was left out."""
+    count, notes = 0, []
+    for manifest in sorted([*folder.glob(f"*/*/{MANIFEST}"), *folder.glob(f"*/*/*/{MANIFEST}")]):
+        draft = manifest.parent
+        *above, name = draft.relative_to(folder).parts
+        key = Key(above[-1], above[0] if len(above) == 2 else None)
+        known = key.asset in ARTIFACTS and key.kind.in_experiment == (key.experiment is not None)
+        if not known or not _FINGERPRINT.fullmatch(name) or find_faults(draft, thorough=True):
+            notes.append(f"{'/'.join((*above, name))} of the backup is no whole artifact: left out")
+            continue
+        root = store.folder(key) / name
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with disk.locked(writer_lock(root)):
+            if not root.exists():
+                disk.sync_tree(draft)
+                draft.rename(root)
+                disk.sync(root.parent)
+                count += 1
+    return count, notes
+
+
+def _point(store: Store, word: str, name: str) -> None:
+    """Make an artifact the latest of an asset that has none."""
+    *experiment, asset = word.split("/")
+    if asset not in ARTIFACTS or len(experiment) > 1 or not _FINGERPRINT.fullmatch(name):
+        return
+    key = Key(asset, experiment[0] if experiment else None)
+    link = store.folder(key) / "latest"
+    if (store.folder(key) / name / MANIFEST).exists() and not os.path.lexists(link):
+        link.symlink_to(name)
+
+
+def _restore_texts(scratch: Path, home: Path, created: str) -> list[str]:
+    """Configs and manifests beside what is there, for people; the checkout's own files are never touched."""
+    notes = []
+    place = home / "restored" / re.sub(r"[^0-9T]", "", created)[:15]
+    for name in ("configs", "manifests"):
+        if (scratch / name).is_dir() and not (place / name).exists():
+            place.mkdir(parents=True, exist_ok=True)
+            (scratch / name).rename(place / name)
+            notes.append(f"{name} of the backup are in {place / name}")
+    return notes

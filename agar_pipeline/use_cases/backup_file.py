@@ -1,0 +1,224 @@
+"""One file that holds a backup: a compressed tar, whose last member lists all others with their hashes.
+
+Here: writing it so that it is complete and read again before it has its name; reading one that anybody may have made.
+Not here: what is in a backup (`backup`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from agar_pipeline.errors import StorageError
+from agar_pipeline.files import disk
+
+INDEX = "agar-backup.json"
+FORMAT = 1
+_BLOCK = 1 << 20
+_INDEX_BYTES = 256_000_000
+_HEADER_BYTES = 65_536
+_NAME = re.compile(r"(database|artifacts|manifests|configs)(/[^/\0]{1,255})+")
+_NOT_READABLE = (tarfile.TarError, zlib.error, EOFError, ValueError, TypeError, KeyError, AttributeError)
+
+
+class Writer:
+    """Adds members to a backup that is being written."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+        self.members: list[dict[str, Any]] = []
+
+    def add(self, name: str, source: Path | bytes) -> None:
+        """Add a file, or bytes, as a member; no link, owner or mode of it goes along."""
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            member = tarfile.TarInfo(name)
+            member.size = len(source) if isinstance(source, bytes) else os.fstat(stream.fileno()).st_size
+            hashed = _Hashed(stream)
+            self._tar.addfile(member, hashed)
+        found = {"name": name, "size_bytes": member.size, "sha256": hashed.digest.hexdigest()}
+        if name != INDEX:
+            self.members.append(found)
+
+
+class _Hashed:
+    """A stream whose bytes are hashed as they are read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.digest = stream, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._stream.read(size)
+        self.digest.update(block)
+        return block
+
+
+def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dict[str, Any]:
+    """Write a backup, read it again, and only then give it its name; a file that is there is never replaced.
+
+    Args:
+        path: Of the backup.
+        fill: Adds the members; returns what else the index says.
+
+    Raises:
+        StorageError: there is a file already, the disk is full, or what was read is not what was written.
+    """
+    if os.path.lexists(path):
+        raise StorageError(f"{path} exists already: give another name, or move it away; nothing was written")
+    draft = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
+    with contextlib.ExitStack() as stack, disk.clear_storage_errors(path):
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        stack.callback(draft.unlink, missing_ok=True)
+        stack.enter_context(disk.locked(draft))
+        with os.fdopen(descriptor, "wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as tar:
+                writer = Writer(tar)
+                index = {"format": FORMAT, **fill(writer), "members": writer.members}
+                writer.add(INDEX, json.dumps(index, indent=1).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if read_index(draft, room=None) != index:
+            raise StorageError(f"{draft} is not as it was written: check the disk, then again")
+        _give_name(draft, path)
+    return index
+
+
+def _give_name(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)  # unlike a rename it replaces nothing
+    except FileExistsError:
+        raise StorageError(f"{path} was made by somebody meanwhile: give another name; nothing was written") from None
+    except OSError as error:
+        if error.errno not in disk.NO_LINKS or os.path.lexists(path):
+            raise
+        draft.rename(path)
+    disk.sync(path.parent)
+
+
+def read_index(path: Path, room: int | None) -> dict[str, Any]:
+    """Read a whole backup: every member is what the index says, which is returned.
+
+    Args:
+        path: Of the backup.
+        room: Bytes that it may unfold to.
+
+    Raises:
+        StorageError: it is damaged, cut off, or no backup of ours.
+    """
+    with _told_if_damaged(path):
+        return _read_index(path, room)
+
+
+def _read_index(path: Path, room: int | None) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    index: dict[str, Any] | None = None
+    for member, stream in _members(path, room):
+        if index is not None:
+            raise StorageError(f"{path} is no backup of agar_pipeline: {member.name!r} stands behind its index")
+        if member.name == INDEX:
+            index = _parse_index(path, stream.read(_INDEX_BYTES))
+            continue
+        digest = hashlib.sha256()
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+        found.append({"name": member.name, "size_bytes": member.size, "sha256": digest.hexdigest()})
+    if index is None:
+        raise StorageError(f"{path} is cut off, or no backup of agar_pipeline: it has no index; use another copy")
+    if index["members"] != found:
+        known = {json.dumps(each) for each in index["members"]}
+        bad = next((each["name"] for each in found if json.dumps(each) not in known), "a member")
+        raise StorageError(f"{path} is damaged: {bad} is not what its index says; use another copy")
+    return index
+
+
+def _parse_index(path: Path, text: bytes) -> dict[str, Any]:
+    index = json.loads(text)
+    made = index.get("format")
+    if made != FORMAT:
+        raise StorageError(f"{path} has format {made!r}, this agar_pipeline knows {FORMAT}: upgrade it")
+    return dict(index)
+
+
+class _PlainInfo(tarfile.TarInfo):
+    """A member whose headers are of a sane length: `tarfile` reads each into memory as a whole."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in tarfile.REGULAR_TYPES and self.size > _HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+def _members(path: Path, room: int | None) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Each member with its bytes, in turn; only plain files of names that we give, each once, and no more than fits."""
+    seen: set[str] = set()
+    total = 0
+    with tarfile.open(path, mode="r|gz", tarinfo=_PlainInfo) as tar:
+        for member in tar:
+            name = member.name
+            total += member.size
+            if not member.isreg() or member.issparse() or name in seen or not _is_ours(name):
+                raise StorageError(f"{path} is no backup of agar_pipeline: it holds {name!r}; nothing was restored")
+            if (room is not None and total > room) or (name == INDEX and member.size > _INDEX_BYTES):
+                raise StorageError(
+                    f"no room for what {path} unfolds to: more than {disk.show_bytes(room or _INDEX_BYTES)}\n"
+                    "set AGAR_HOME to a larger disk; nothing was restored"
+                )
+            seen.add(name)
+            stream = tar.extractfile(member)
+            assert stream is not None
+            yield member, stream
+
+
+@contextlib.contextmanager
+def _told_if_damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _NOT_READABLE as error:
+        raise StorageError(f"{path} is damaged, or no backup of agar_pipeline: {error}; use another copy") from error
+
+
+def _is_ours(name: str) -> bool:
+    parts = name.split("/")
+    return name == INDEX or bool(_NAME.fullmatch(name) and not {".", "..", ""} & set(parts))
+
+
+def unpack(path: Path, folder: Path) -> dict[str, Any]:
+    """Unfold a backup into an empty folder; returns its index. It is read as a whole before anything is written.
+
+    Raises:
+        StorageError: see `read_index`; or it changed meanwhile.
+    """
+    room = shutil.disk_usage(folder).free
+    with disk.clear_storage_errors(path), _told_if_damaged(path):
+        index = read_index(path, room)
+        hashes = {each["name"]: each["sha256"] for each in index["members"]}
+        for member, stream in _members(path, room):
+            if member.name == INDEX:
+                continue
+            target = folder / member.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+            with target.open("xb") as output:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+                    output.write(block)
+            if digest.hexdigest() != hashes.get(member.name):
+                raise StorageError(f"{path} changed while it was read: again, when nobody writes to it")
+    return index
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what backups of this name left that were killed; those of living processes hold a lock, and stay."""
+    for left in path.parent.glob(f".{path.name}.unfinished-*"):
+        with contextlib.suppress(OSError), disk.free(left) as is_free:
+            if is_free and left.name.rpartition("-")[2].isdecimal():
+                left.unlink()

@@ -1,0 +1,230 @@
+"""An evaluation in FiftyOne: predictions, kinds of errors and count errors on the dataset that it came from.
+
+Here: from an evaluation back to the samples, and the order of the steps. Not here: what is written
+(`fiftyone_io.write_back`) and how FiftyOne is told (`fiftyone_io.run_fields`, in a child). The database is written only
+because somebody asked, and never a field that this did not make.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+from pymongo.database import Database
+
+from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
+from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.errors import ArtifactError, DatasetError
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
+from agar_pipeline.fiftyone_io.database.revision import open_for_writing
+from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.writing.run_names import (
+    RunFields,
+    find_view,
+    is_declared,
+    is_view_unedited,
+    list_runs,
+    shows,
+)
+from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values
+from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes, find_gone, write_back
+from agar_pipeline.history.lineage import Record, chain_of
+from agar_pipeline.processes.launch import run_child
+from agar_pipeline.scoring.counting import count_annotations
+from agar_pipeline.store import Store
+
+Log = Callable[[str], None]
+
+_CHILD = "agar_pipeline.fiftyone_io"
+_SHORT = 8
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_run` left in the database."""
+
+    fields: RunFields
+    dataset: str
+    plates: int
+    boxes: int
+    gone: list[str]
+    """Paths of the photos whose samples are not there any more."""
+    kept: list[str]
+    """File names of the samples on which somebody edited the run's values, which were left as they are."""
+    view_kept: bool
+    """Whether somebody edited the saved view, so that it was left as it is."""
+
+
+def fields_of(record: Record) -> RunFields:
+    """`agar_<experiment>_<fingerprint>`, as a field may be called."""
+    experiment = re.sub(r"\W", "_", str(record.key.experiment), flags=re.ASCII)
+    return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
+
+
+def write_run(
+    store: Store,
+    record: Record,
+    database: str,
+    home: Path,
+    worst: int,
+    log: Log,
+    *,
+    overwrite: bool = False,
+    migrate: bool = False,
+) -> Written:
+    """Write an evaluation onto the dataset of its snapshot, with a saved view of the `worst` plates.
+
+    What is there already is not written again; what somebody edited stays, unless it may be overwritten.
+
+    Raises:
+        ArtifactError: what the evaluation was made from was cleaned away.
+        DatasetError: the dataset, or all of its samples, are gone; or a field of the name is not ours.
+    """
+    snapshot, boxes = _read(store, record)
+    dataset, fields = str(snapshot.dataset()["dataset"]), fields_of(record)
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
+        mongo = client[database_name()]
+        document = _dataset_document(mongo, dataset)
+        samples = mongo[document["sample_collection_name"]]
+        gone = find_gone(samples, boxes.sample_ids)
+        there = [sample_id for sample_id in boxes.worst() if sample_id not in gone]
+        if not there:
+            raise DatasetError(f"none of the evaluation's {len(gone)} samples is in dataset {dataset!r} any more")
+        view = find_view(mongo, document, fields)
+        is_ours = view is None or is_view_unedited(view, document, fields)
+        is_current = view is not None and shows(view, there[:worst])
+        view_kept = not (is_ours or is_current or overwrite)
+        if not is_declared(document, fields) or not (view_kept or (is_ours and is_current)):
+            request = {"do": "declare_run", "uri": uri, "dataset": dataset, "run": fields.name}
+            request["about"] = f"predictions of {record.key.experiment}, evaluation {record.manifest.fingerprint}"
+            run_child(_CHILD, request | {"worst": None if view_kept else there[:worst]}, log)
+        kept = write_back(samples, fields, boxes, overwrite=overwrite)
+    paths = snapshot.images().set_index("sample_id")["path"]
+    names = sorted(str(paths[sample_id]) for sample_id in gone)
+    return Written(fields, dataset, len(there), len(boxes.kinds), names, kept, view_kept)
+
+
+def open_app(
+    written: Written,
+    database: str,
+    home: Path,
+    log: Log,
+    *,
+    port: int | None = None,
+    more_hosts: tuple[str, ...] = (),
+) -> None:
+    """Serve the App on the saved view, until Ctrl-C; `port` and `more_hosts` as in `web`."""
+    with open_for_writing(database, home, written.dataset, log) as uri:
+        request: dict[str, Any] = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
+        request |= {"home": str(home), "port": port, "more_hosts": more_hosts}
+        run_child(_CHILD, request, log)
+
+
+def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:
+    """Names of the runs that a dataset holds."""
+    with open_database(database, home) as uri, connect(uri) as client:
+        return list_runs(_dataset_document(client[database_name()], dataset))
+
+
+def remove_runs(
+    dataset: str,
+    runs: list[str],
+    database: str,
+    home: Path,
+    log: Log,
+    *,
+    overwrite: bool = False,
+    migrate: bool = False,
+) -> None:
+    """Take the fields and saved views of these runs back.
+
+    Raises:
+        DatasetError: there is nothing of a run; or somebody edited its values or its view, and they may not be
+            overwritten: then nothing was removed.
+    """
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
+        mongo = client[database_name()]
+        document = _dataset_document(mongo, dataset)
+        there, samples = list_runs(document), mongo[document["sample_collection_name"]]
+        for run in runs:
+            if run not in there:
+                raise DatasetError(f"dataset {dataset!r} holds no run {run!r}; there are: {', '.join(there) or 'none'}")
+            if not overwrite:
+                _require_unedited(mongo, document, RunFields(run))
+        for run in runs:
+            remove_values(samples, RunFields(run), overwrite=overwrite)
+        if runs:
+            run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "runs": runs}, log)
+
+
+def _require_unedited(database: Database, document: dict[str, Any], fields: RunFields) -> None:
+    edited = find_edited(database[document["sample_collection_name"]], fields)
+    view = find_view(database, document, fields)
+    what = [f"predictions on {len(edited)} photos ({name_some(edited)})"] if edited else []
+    if view is not None and not is_view_unedited(view, document, fields):
+        what.append(f"the saved view {fields.view!r}")
+    if what:
+        raise DatasetError(
+            f"somebody edited {' and '.join(what)} of {fields.name}: nothing was removed from {document['name']!r}\n"
+            "rename what shall stay in FiftyOne, or remove it too with --overwrite"
+        )
+
+
+def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
+    document = database.datasets.find_one({"name": dataset})
+    if document is None:
+        there = name_some(sorted(str(name) for name in database.datasets.distinct("name") if name)) or "none"
+        raise DatasetError(
+            f"dataset {dataset!r} is not in this database any more, which has: {there}\n"
+            f"import it again, or take its labels from a snapshot: agar restore FINGERPRINT --dataset {quote(dataset)}"
+        )
+    return document
+
+
+def name_some(names: list[str]) -> str:
+    """As many names as fit a line."""
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
+    """The evaluation's boxes on the samples of its snapshot."""
+    evaluation = Evaluation.open(record.root)
+    chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
+    if "snapshot" not in chain or "coco_cache" not in chain:
+        raise ArtifactError(f"{record.root} was made from a snapshot or COCO cache that was cleaned away: agar run")
+    snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
+    columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
+    names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+    table = evaluation.matches()
+    order = np.argsort(columns.image_ids, kind="stable")
+    image_ids = columns.image_ids[order]
+    sample_of = snapshot.image_ids().set_index("image_id")["sample_id"]
+    plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
+    kinds = table["kind"].to_numpy(dtype=object)
+    return snapshot, PlateBoxes(
+        sample_ids=[str(sample_id) for sample_id in sample_of.loc[image_ids]],
+        sizes_wh=columns.sizes_wh[order],
+        count_errors=np.bincount(plates[kinds != "missed"], minlength=len(order)) - count_annotations(columns)[order],
+        plates=plates,
+        labels=table["category_id"].map(names).to_numpy(dtype=object),
+        kinds=kinds,
+        scores=table["score"].to_numpy(),
+        boxes_xywh=table[["x", "y", "width", "height"]].to_numpy(),
+    )
+
+
+def dataset_of(record: Record, store: Store) -> str:
+    """The FiftyOne dataset that an evaluation's snapshot was read from."""
+    found = chain_of(store, Evaluation.open(record.root)).get("snapshot")
+    if found is not None:
+        return str(Snapshot.open(found.root).dataset()["dataset"])
+    raise ArtifactError(
+        f"{record.root} was made from a snapshot that was cleaned away: agar view --remove lists its name"
+    )
