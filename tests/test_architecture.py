@@ -99,6 +99,29 @@ def test_after_the_coco_cache_nothing_touches_the_database() -> None:
     assert [name for name in users if room(name) == "steps"] == ["steps.snapshot"]
 
 
+NAMED = re.compile(r"`([a-z_0-9]+(?:\.[a-z_0-9]+)*)`")
+
+
+def test_what_a_module_leaves_to_others_is_there() -> None:
+    """`Not here: …` names modules and rooms of ours, and the docstring of a room names all of its modules."""
+    known = {tail for name in IMPORTS for tail in tails(name)} | {"dagster", "fiftyone"}
+    for path in MODULES:
+        said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("Not here:")[2].partition("\n\n")[0]
+        assert not {name for name in NAMED.findall(said) if name not in known}, path
+    for name in ROOMS:
+        path = PACKAGE.joinpath(*name.split("."), "__init__.py")
+        if path.exists() and name not in ("commands", "defs", "steps", "config", "reports"):
+            said = set(NAMED.findall(ast.get_docstring(ast.parse(path.read_text())) or ""))
+            inside = {m.removeprefix(f"{name}.").split(".")[0] for m in IMPORTS if m.startswith(f"{name}.")}
+            assert inside - {"__main__"} <= said, path
+
+
+def tails(name: str) -> set[str]:
+    """`c`, `b.c` and `a.b.c` of `a.b.c`."""
+    parts = name.split(".")
+    return {".".join(parts[at:]) for at in range(len(parts))}
+
+
 def test_commands_leave_steps_to_the_chain() -> None:
     assert not {
         name for name in EDGES if room(name) == "commands" and any(room(e) == "steps" for e in EDGES[name] if e)

@@ -1,6 +1,6 @@
 """What a split and a bbox report forbid, in words: stored with them, and asked again by whoever builds on them.
 
-Here: reading the verdict. Not here: when it is asked (`building`, `current`), or how it is found (`splitting`,
+Here: reading the verdict. Not here: when it is asked (`build`, `current`), or how it is found (`splitting`,
 `detection`).
 """
 

@@ -75,7 +75,7 @@ class Evaluation(Artifact):
         return self._json("metrics.json")
 
     def matches(self) -> pd.DataFrame:
-        """One row per detection that counts, and per missed annotation; `detection.matching.matches_table` has more."""
+        """One row per detection that counts, and per missed annotation; `scoring.matching.matches_table` has more."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "matches.parquet")

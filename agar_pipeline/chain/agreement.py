@@ -1,7 +1,7 @@
 """The rule for all inputs of all nodes: they agree on every ancestor that they share, directly or through others.
 
 Manifests hold what is compared: what an artifact read of each of its inputs, and what they had read of theirs. Here:
-finding two inputs that do not belong together. Not here: which inputs a node has (`chain`), where they are found
+finding two inputs that do not belong together. Not here: which inputs a node has (`nodes`), where they are found
 (`current`).
 
 An ancestor that two inputs agree on is not looked behind: a photo that is in no part makes another snapshot, but the

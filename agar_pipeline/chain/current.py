@@ -2,7 +2,7 @@
 
 Each is found by its fingerprint, which follows from the artifacts before it. Where one of those is not at hand (a COCO
 cache that was copied to another machine), the artifact counts that says itself that it was made by today's config. So
-all inputs of a node are of one chain. Here: finding. Not here: building (`building`), whether inputs that are given
+all inputs of a node are of one chain. Here: finding. Not here: building (`build`), whether inputs that are given
 agree (`agreement`).
 """
 

@@ -1,6 +1,6 @@
 """The chain as data: which assets there are, which config each reads, what each is made from.
 
-Here: nodes and edges. Not here: building one (`building`), what a step does (`steps`).
+Here: nodes and edges. Not here: building one (`build`), what a step does (`steps`).
 """
 
 from __future__ import annotations

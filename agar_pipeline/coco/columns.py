@@ -1,7 +1,7 @@
 """COCO files as whole columns.
 
-Here: opening plain COCO annotation files. Not here: the JSON itself (`coco_parse`, `coco_writer`), judging what is in
-them (`box_rules`), the mapped columns beside a file (`mapped_coco`).
+Here: opening plain COCO annotation files. Not here: the JSON itself (`parse`, `writer`), judging what is in
+them (`box_rules`), the mapped columns beside a file (`mapped_columns`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Arrays and texts on disk that processes share: mapped, not read, and reopened by path where they are pickled.
 
-Here: one column at a time. Not here: which columns a COCO file has (`coco_columns`).
+Here: one column at a time. Not here: which columns a COCO file has (`mapped_columns`).
 """
 
 from __future__ import annotations

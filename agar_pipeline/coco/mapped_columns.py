@@ -2,7 +2,7 @@
 
 `train.json` is for the world, `train.columns/` for training. The columns say which JSON they were made from; of any
 other they are ignored, so that a file edited by hand counts as it is; its columns are made anew under the home.
-Not here: what a COCO file means (`coco`).
+Not here: what a COCO file means (`columns`).
 """
 
 from __future__ import annotations

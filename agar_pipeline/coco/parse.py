@@ -1,7 +1,7 @@
 """COCO's JSON to plain columns; anything that is not what a COCO file must hold is refused with its place.
 
 Here: reading one file of annotations, strictly: nothing is rounded, guessed or taken for something else. Not here: what
-the columns mean (`coco`), whether they agree with each other (`box_rules`, `image_rules`).
+the columns mean (`columns`), whether they agree with each other (`box_rules`, `image_rules`).
 """
 
 from __future__ import annotations

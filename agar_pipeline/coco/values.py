@@ -1,6 +1,6 @@
 """Values of COCO's JSON, checked while they become columns: what files of annotations and of results share.
 
-Here: reading strictly, every refusal with its place. Not here: which keys a file must have (`coco_parse`,
+Here: reading strictly, every refusal with its place. Not here: which keys a file must have (`parse`,
 `results_parse`).
 """
 

@@ -1,6 +1,6 @@
 """COCO files written piece by piece: plain JSON that pycocotools loads, and the mapped columns beside it.
 
-The images are held until the end, the annotations are not. Not here: reading them again (`coco`).
+The images are held until the end, the annotations are not. Not here: reading them again (`columns`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ BoxRule = Literal[
     "absent_class",
     "misread_boxes",
 ]
-"""Every rule; `detection.box_rules`, `image_rules` and `file_checks` apply them."""
+"""Every rule; `labels.box_rules`, `image_rules` and `file_checks` apply them."""
 ImageChecks = Literal["header", "decode", "skip"]
 """How deeply image files are looked at: their first bytes, every pixel, or only whether they are there."""
 

@@ -1,6 +1,6 @@
 """The rules that every annotation of a COCO file must keep, applied to whole columns.
 
-Here: finding. Not here: judging or mending (`box_policy`), rules about images and files (`image_rules`,
+Here: finding. Not here: judging or mending (`mending`), rules about images and files (`image_rules`,
 `file_checks`).
 """
 

@@ -1,6 +1,6 @@
 """How large colonies are on their photos, and the scale of the photos at which they are learnt best.
 
-Figures from the boxes of train, without torch. Not here: crops and batch (`detection.fitting.data_choice`).
+Figures from the boxes of train, without torch. Not here: crops and batch (`fitting.data_choice`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every image file held against what the COCO file says of it: is it there, is it safe, can it be decoded.
 
-Here: looking and finding. Not here: looking at one file (`file_facts`), judging (`box_policy`), loading for a model
-(`images`).
+Here: looking and finding. Not here: looking at one file (`file_facts`), judging (`mending`), loading for a model
+(`decoding`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rules that the images, categories and parts of a COCO file must keep, as far as the file itself can tell.
 
-Here: finding. Not here: looking at image files (`file_checks`), judging (`box_policy`).
+Here: finding. Not here: looking at image files (`file_checks`), judging (`mending`).
 """
 
 from __future__ import annotations

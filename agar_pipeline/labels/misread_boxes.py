@@ -2,7 +2,7 @@
 
 A share of boxes that leave their pictures, or are too small, is how a slip shows that no single box does: corners
 written as width and height, shares taken for pixels. Here: finding such parts. Not here: the conventions that are tried
-(`box_readings`), judging (`findings`).
+(`box_conventions`), judging (`findings`).
 """
 
 from __future__ import annotations

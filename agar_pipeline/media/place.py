@@ -1,7 +1,7 @@
 """All photos of a cache into one folder: linked, copied or made smaller, each content once, in parallel.
 
-Here: what must be made, and making it. Not here: room for it (`room`), one photo's pixels (`shrink`), former caches
-(`earlier`).
+Here: what must be made, and making it. Not here: room for it (`free_space`), one photo's pixels (`shrink`), former
+caches (`earlier`).
 """
 
 from __future__ import annotations

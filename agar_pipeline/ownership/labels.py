@@ -2,7 +2,7 @@
 
 Each imported sample keeps an `ImportRecord`. Labels whose digest is not the recorded one, and samples without a record,
 are a person's. Here: plain documents as MongoDB returns them. Not here: the decision what to do about them
-(`fiftyone_io.import_plan`).
+(`fiftyone_io.importing.plan`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a photo's EXIF data says it is to be turned for display, from its header alone.
 
 There is one convention downstream of the snapshot: sizes and boxes are those of the photo as displayed, and every
-loader turns the pixels. Here: reading the tag. Not here: turning pixels (`images`), or boxes (`boxes`).
+loader turns the pixels. Here: reading the tag. Not here: turning pixels (`decoding`), or boxes (`box_formats`).
 """
 
 from __future__ import annotations

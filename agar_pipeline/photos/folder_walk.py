@@ -1,7 +1,7 @@
 """The files below a folder, without those that operating systems and editors hide there.
 
 One walk for `agar predict`, every importer and whoever else looks for photos or labels. Not here: which files are
-photos (`photo_files`).
+photos (`formats`).
 """
 
 from __future__ import annotations

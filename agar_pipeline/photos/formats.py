@@ -1,7 +1,7 @@
 """Which files of a folder are photos, which of them can be read here, and how one is opened.
 
 Whatever looks like a photo is listed: what cannot be read is named by whoever opens it, with what to do about it.
-Here: names and formats. Not here: walking a tree (`photo_tree`), pixels (`detection.images`).
+Here: names and formats. Not here: walking a tree (`folder_walk`), pixels (`photos.decoding`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whatever a photo's file holds, as 8-bit gray or RGB, upright: the same for training, prediction, copies and pages.
 
 Values of more than 8 bits are scaled by the bits that are used: a camera's 12 bits lie in a file of 16 with four bits
-empty, and would be nearly black. Not here: finding, opening and resizing photos (`photo_files`, `images`).
+empty, and would be nearly black. Not here: finding, opening and resizing photos (`formats`, `decoding`).
 """
 
 from __future__ import annotations

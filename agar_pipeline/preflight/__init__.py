@@ -1,7 +1,8 @@
 """Whether this machine can do what a training asks of it: `agar launch-check`, and before each training of many ranks.
 
-`machine`: storage, limits, packages. `ranks`: devices, and an all-reduce among as many processes. `services`: database.
-Not here: starting a training (`launch`), counting devices (`compute`).
+`check`: one thing that was looked at. `machine`: storage, limits, packages. `ranks`: devices, and an all-reduce among
+as many processes. `services`: the database. `readiness`: the whole list.
+Not here: starting a training (`launch`), counting devices (`machine` of `processes`).
 """
 
 from agar_pipeline.preflight.check import Check

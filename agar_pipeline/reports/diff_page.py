@@ -1,6 +1,6 @@
 """The page of a diff: what differs between two snapshots, seen on the photos.
 
-Here: choosing and wording. Not here: comparing (`agar_pipeline.snapshots.diff`).
+Here: choosing and wording. Not here: comparing (`snapshots.diff`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The page of the evaluation: how good the detector is, what goes wrong, and the plates on which it is worst.
 
-Here: choosing and wording. Not here: computing metrics (`agar_pipeline.detection`), the plates' pictures
+Here: choosing and wording. Not here: computing metrics (`scoring`), the plates' pictures
 (`plate_pictures`).
 """
 

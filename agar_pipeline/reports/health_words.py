@@ -1,6 +1,6 @@
 """The health of the data in sentences that somebody at the bench understands, and a table of colony sizes.
 
-Here: wording and judging of figures. Not here: measuring (`detection.health`).
+Here: wording and judging of figures. Not here: measuring (`labels.health`).
 """
 
 from __future__ import annotations

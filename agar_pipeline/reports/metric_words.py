@@ -1,6 +1,6 @@
 """What each metric means, in plain words, and how it is written.
 
-Here: words and number formats. Not here: computing (`agar_pipeline.detection`).
+Here: words and number formats. Not here: computing (`scoring`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What was counted on each plate, and which plates are worth a look.
 
-Here: kinds grouped by plate, ranking. Not here: matching (`detection.matching`), metrics.
+Here: kinds grouped by plate, ranking. Not here: matching (`scoring.matching`), metrics.
 """
 
 from __future__ import annotations

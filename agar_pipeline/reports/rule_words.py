@@ -1,6 +1,6 @@
 """What each rule of the bbox report means, in plain words.
 
-Here: words. Not here: the rules themselves (`agar_pipeline.detection`).
+Here: words. Not here: the rules themselves (`labels`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The files of an evaluation, from a checkpoint or from predictions: the asset and `agar evaluate` write them here.
 
-Here: predicting, scoring and writing put together. Not here: formulas (`detection.scoring`), the page (`reports`).
+Here: predicting, scoring and writing put together. Not here: formulas (`scoring.score`), the page (`reports`).
 """
 
 from __future__ import annotations

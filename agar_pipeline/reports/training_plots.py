@@ -1,6 +1,6 @@
 """The plot of a training: how the loss fell, and the scores on val rose.
 
-Here: drawing `metrics.csv`. Not here: what is logged (`detection.conductor`).
+Here: drawing `metrics.csv`. Not here: what is logged (`training_loop`).
 """
 
 from __future__ import annotations

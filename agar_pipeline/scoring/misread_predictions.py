@@ -1,6 +1,6 @@
 """Predictions that miss the truth because their file means something else by its numbers, and what it likely means.
 
-Here: trying. Not here: the conventions (`box_readings`), scoring (`scoring`).
+Here: trying. Not here: the conventions (`box_conventions`), scoring (`score`).
 """
 
 from __future__ import annotations

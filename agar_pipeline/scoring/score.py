@@ -1,7 +1,7 @@
 """All figures of one model, or one file of predictions, on one COCO file: what `metrics.json` says.
 
 The asset, `agar evaluate` and the comparison of models score through here. Here: assembling. Not here: formulas
-(`metrics`, `counting`, `matching`, `error_gains`, `uncertainty`).
+(`average_precision`, `counting`, `matching`, `error_gains`, `uncertainty`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which photos of two tables hold something else, are missing or are there again; in words.
 
-Here: comparing by what was hashed when the tables were written. Not here: boxes (`snapshot_diff`), or the files as they
+Here: comparing by what was hashed when the tables were written. Not here: boxes (`diff`), or the files as they
 are now (`photo_content`).
 """
 

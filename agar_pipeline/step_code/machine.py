@@ -1,7 +1,7 @@
 """What a training would resolve on this machine, known without torch: its precision, and the weights behind a word.
 
 A training writes what it did resolve into `machine.json`; a plan compares the two. Not here: resolving for a run
-(`detection.devices`), which asks torch.
+(`detection.loading.devices`), which asks torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def expected_machine(config: Any) -> dict[str, Any]:
 
 
 def expected_precision(precision: str, device: str) -> str | None:
-    """As `detection.devices.resolve_precision` would answer; null on CUDA, where the device decides."""
+    """As `detection.loading.devices.resolve_precision` would answer; null on CUDA, where the device decides."""
     if precision == "32-true" or device not in ("cpu", "cuda"):
         return precision
     if device == "cuda" or not sys.platform.startswith("linux"):

@@ -1,6 +1,6 @@
 """leaderboard: the experiments' scores side by side, and which differences are more than noise.
 
-Here: ranking and judging differences. Not here: the intervals (`detection.uncertainty`), the page.
+Here: ranking and judging differences. Not here: the intervals (`scoring.uncertainty`), the page.
 """
 
 from __future__ import annotations

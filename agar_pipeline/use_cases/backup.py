@@ -1,7 +1,7 @@
 """A home saved into one file, and back: labels first of all.
 
 Here: what is in a backup, and how it finds its place again. Not here: the file (`backup_file`), or how a database is
-read and filled (`fiftyone_io.dump`).
+read and filled (`database.dump`).
 """
 
 from __future__ import annotations

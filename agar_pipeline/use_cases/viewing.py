@@ -1,7 +1,7 @@
 """An evaluation in FiftyOne: predictions, kinds of errors and count errors on the dataset that it came from.
 
 Here: from an evaluation back to the samples, and the order of the steps. Not here: what is written
-(`fiftyone_io.write_back`) and how FiftyOne is told (`fiftyone_io.run_fields`, in a child). The database is written only
+(`write_back`) and how FiftyOne is told (`run_fields`, in a child). The database is written only
 because somebody asked, and never a field that this did not make.
 """
 

@@ -35,15 +35,15 @@ WORDED_BY = {
     ("verdicts.py", "refusal_of_split"): "GateError",
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
     ("config/plain.py", "_explain"): "ConfigError",
-    ("detection/image_paths.py", "find_image_file"): "ImageFileError",
-    ("detection/image_paths.py", "unsafe_name"): "ImageFileError",
-    ("detection/determinism.py", "explain_refusal"): "TrainingError",
-    ("detection/lightning_trainer.py", "explain_memory"): "TrainingError",
+    ("photos/image_paths.py", "find_image_file"): "ImageFileError",
+    ("photos/image_paths.py", "unsafe_name"): "ImageFileError",
+    ("detection/training/determinism.py", "explain_refusal"): "TrainingError",
+    ("detection/training/lightning_trainer.py", "explain_memory"): "TrainingError",
     ("exit_codes.py", "explain_end"): "ComputeError",
-    ("fiftyone_io/database.py", "explain"): "DatabaseError",
+    ("fiftyone_io/database/connection.py", "explain"): "DatabaseError",
     ("coco_ids.py", "explain_broken"): "AnnotationError",
-    ("fiftyone_io/yolo_rows.py", "_explain"): "AnnotationError",
-    ("fiftyone_io/yolo_rows.py", "_explain_polygon"): "AnnotationError",
+    ("fiftyone_io/annotation_files/yolo_rows.py", "_explain"): "AnnotationError",
+    ("fiftyone_io/annotation_files/yolo_rows.py", "_explain_polygon"): "AnnotationError",
 }
 """Functions that word messages for others to raise → the section."""
 WORDLESS = {

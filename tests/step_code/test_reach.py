@@ -138,15 +138,15 @@ def test_each_library_that_is_imported_is_known_to_compute_or_not_to() -> None:
 
 def test_every_step_is_looked_at_and_reaches_what_it_must() -> None:
     assert list(STEPS) == list(BUILT)
-    assert {"detection/tiny.py", "detection/training.py"} <= provenance_of("training_run").modules.keys()
-    assert "detection/tiny.py" not in provenance_of("coco_cache").modules
+    assert {"detection/models/tiny.py", "detection/training/train.py"} <= provenance_of("training_run").modules.keys()
+    assert "detection/models/tiny.py" not in provenance_of("coco_cache").modules
     assert {"torch", "torchvision", "hotcoco"} <= provenance_of("evaluation").libraries.keys()
 
 
 def test_modules_whose_names_are_put_together_at_run_time_are_these_alone() -> None:
     """The walk cannot follow such a name: a new one needs a look at what it reaches."""
     found = [path for path, source in read_sources().items() if 'import_module(f"' in source]
-    assert found == ["commands/__init__.py", "fiftyone_io/import_reading.py", "steps/__init__.py"]
+    assert found == ["commands/__init__.py", "fiftyone_io/importing/found_images.py", "steps/__init__.py"]
 
 
 def test_differences_name_files_and_versions() -> None:

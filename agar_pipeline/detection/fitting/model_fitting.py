@@ -1,6 +1,6 @@
 """What the config leaves to the data: scale and crops (`data_choice`), anchors, caps.
 
-Here: statistics of the training boxes. Not here: the models (`model`).
+Here: statistics of the training boxes. Not here: the models (`detector`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """COCO columns and photos as what a torchvision detector eats.
 
-Here: targets, loaders. Not here: reading pixels (`images`), keeping them (`photo_memory`), changing them
+Here: targets, loaders. Not here: reading pixels (`decoding`), keeping them (`photo_memory`), changing them
 (`augmentation`), where tiles lie (`tiles`), judging boxes (`bbox_report`).
 """
 

@@ -1,7 +1,7 @@
 """Photos of a training as they were decoded and scaled, kept in memory that its loader processes share.
 
 A photo of 12 megapixels takes 30 ms to decode and gives twenty crops an epoch. Here: bytes in anonymous shared memory,
-which is inherited by forked processes and not bounded by /dev/shm. Not here: decoding (`images`).
+which is inherited by forked processes and not bounded by /dev/shm. Not here: decoding (`decoding`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It looks at the best `topk_candidates` of each pyramid level (RetinaNet, FCOS) or class (SSD), and Faster R-CNN's second
 head at the best proposals of each level and of all levels. Here each image's answer gets one more entry, `left_out`.
-Not here: what follows from it (`model`, `inference`).
+Not here: what follows from it (`detector`, `inference.batches`).
 """
 
 from __future__ import annotations

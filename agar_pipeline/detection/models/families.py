@@ -1,7 +1,8 @@
 """torchvision's detectors of boxes, and `tiny`, from a plain spec: each family's own words for the same things.
 
-Here: the spec, building with random or backbone weights, limits. Not here: what a spec says for some data (`fitting`),
-pretrained detectors (`weights`), one face for all (`model`), the tiny detector's inside (`tiny`).
+Here: the spec, building with random or backbone weights, limits. Not here: what a spec says for some data
+(`model_fitting`), pretrained detectors (`weights`), one face for all (`detector`), the tiny detector's inside
+(`tiny`).
 """
 
 from __future__ import annotations

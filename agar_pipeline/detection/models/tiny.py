@@ -1,6 +1,6 @@
 """A RetinaNet small enough to learn colonies from scratch in a minute on two cores.
 
-Here: its backbone, and the anchors that fit a data set. Not here: other detectors (`model`).
+Here: its backbone, and the anchors that fit a data set. Not here: other detectors (`detector`).
 """
 
 from __future__ import annotations

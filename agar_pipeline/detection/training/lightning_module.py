@@ -1,6 +1,7 @@
 """One training step: losses, learning rate, optimizer.
 
-Here: what Lightning calls for a batch. Not here: the order of things around it (`conductor`), the Trainer (`training`).
+Here: what Lightning calls for a batch. Not here: the order of things around it (`training_loop`), the Trainer
+(`train`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where the time of a training step goes, measured over the first batches of the real data.
 
-Here: measuring. Not here: what follows from the figures (`verdict`).
+Here: measuring. Not here: what follows from the figures (`bottleneck`).
 """
 
 from __future__ import annotations

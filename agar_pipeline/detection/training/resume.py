@@ -1,6 +1,6 @@
 """Points that an interrupted training goes on from, bit for bit.
 
-Here: two generations on disk, each with its hash, and what is in them. Not here: when one is written (`conductor`).
+Here: two generations on disk, each with its hash, and what is in them. Not here: when one is written (`training_loop`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How far training is, and the learning rate there.
 
-Here: counting, clocks, curves. Not here: who asks (`conductor`, `lightning_module`).
+Here: counting, clocks, curves. Not here: who asks (`training_loop`, `lightning_module`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The metrics of a training, as rows: `metrics.csv`, and whoever else is shown them as they come.
 
-Here: the table, TensorBoard, MLflow in a local folder. Not here: which values there are (`conductor`).
+Here: the table, TensorBoard, MLflow in a local folder. Not here: which values there are (`training_loop`).
 """
 
 from __future__ import annotations

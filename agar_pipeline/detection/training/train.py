@@ -1,6 +1,6 @@
 """Training from COCO columns to checkpoints: data, model and bookkeeping put together.
 
-Here: assembly, for one process or for one rank of many. Not here: the order of things in a training (`conductor`),
+Here: assembly, for one process or for one rank of many. Not here: the order of things in a training (`training_loop`),
 Lightning's Trainer (`lightning_trainer`), starting ranks (`launch`).
 """
 

@@ -1,6 +1,6 @@
 """The order of things in a training: after a step, at the end of an epoch, at the end.
 
-Here: who is called when. Not here: what they do (`schedule`, `validation`, `resume`, `stopping`, `tracking`).
+Here: who is called when. Not here: what they do (`schedule`, `validation`, `resume`, `stop_signals`, `tracking`).
 """
 
 from __future__ import annotations

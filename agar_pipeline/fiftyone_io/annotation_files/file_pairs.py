@@ -1,6 +1,7 @@
 """The images and annotation files below a folder, and which belong together by their names.
 
-Whatever is passed over is named in the reading. Not here: what is in the files (`annotated`, and a module per format).
+Whatever is passed over is named in the reading. Not here: what is in the files (`annotated_images`, and a module per
+format).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The part of a split that each image of a folder is said to be in: by `data.yaml`, by lists, or by its folder.
 
 Parts become tags, train, val and test, as AGAR's training lists do. Paths in such files are those of the machine that
-wrote them, so that a path counts by its end. Here: reading what is given. Not here: writing tags (`import_plan`).
+wrote them, so that a path counts by its end. Here: reading what is given. Not here: writing tags (`importing.plan`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Boxes of photos that EXIF data turns: what they were drawn on, said in the words that a snapshot of COCO files has.
 
-Here: placing boxes while files are read, and one sentence for all photos alike. Not here: the tag (`orientation`).
+Here: placing boxes while files are read, and one sentence for all photos alike. Not here: the tag (`exif_orientation`).
 """
 
 from __future__ import annotations

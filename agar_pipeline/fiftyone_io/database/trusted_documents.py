@@ -3,7 +3,7 @@
 FiftyOne imports and calls whatever class a dataset's fields, saved views and runs name, and sends whatever stages a
 view holds to the server. Who can write into a database could so run commands as everybody who opens a dataset. Here:
 the check of a dataset's documents by pymongo alone, before FiftyOne is imported, with the place in words. Not here: the
-guard in the process that has imported FiftyOne (`import_guard`), which holds for all that comes later.
+guard in the process that has imported FiftyOne (`class_guard`), which holds for all that comes later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Values in raw BSON found for all documents at once, without making a Python object of each.
 
 Documents that hold the same keys of the same types in the same order are walked together, one step of numpy per key.
-Here: where values lie, and reading numbers and texts there. Not here: what they mean (`columns`).
+Here: where values lie, and reading numbers and texts there. Not here: what they mean (`snapshot_files.batches`).
 Layout: https://bsonspec.org/spec.html
 """
 

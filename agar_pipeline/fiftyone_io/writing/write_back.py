@@ -1,7 +1,9 @@
 """Predictions of a run onto the samples that they are about, as plain documents in one bulk write.
 
 Here: the documents, and which samples are still there. Not here: what is there already (`run_values`), FiftyOne's
-schema and saved views (`run_fields`), which run (`viewing`). FiftyOne's own `evaluate_detections` compares every box of
+schema and saved views (`run_fields`), which run (`viewing`).
+
+FiftyOne's own `evaluate_detections` compares every box of
 a plate with every other one in Python; the kinds are known here, so that only writing is left.
 """
 
