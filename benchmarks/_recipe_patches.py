@@ -12,9 +12,10 @@ from torch.nn import functional
 from torchvision.models.detection import _utils
 from torchvision.ops import generalized_box_iou_loss
 
-from agar_pipeline.detection.fitting.model_fitting import data_choice
+from agar_pipeline.detection.fitting import data_choice
 from agar_pipeline.detection.loading import dataset
 from agar_pipeline.detection.models import families, ranks, tiny
+from agar_pipeline.labels import colony_scale
 
 
 def _batch(factor: float) -> Callable[[int], int]:
@@ -29,8 +30,8 @@ def _batch(factor: float) -> Callable[[int], int]:
 
 def _colony(side: float) -> Callable[[int], int]:
     def patch(steps: int) -> int:
-        data_choice.SMALL_PX *= side / data_choice.COLONY_PX
-        data_choice.COLONY_PX = side
+        colony_scale.SMALL_PX *= side / colony_scale.COLONY_PX
+        colony_scale.COLONY_PX = side
         return steps
 
     return patch

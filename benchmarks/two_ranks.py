@@ -54,7 +54,8 @@ def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
     """One rank: seconds from the end of the warm-up to the last step."""
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import load_experiment
-    from agar_pipeline.detection.training.train import lightning_module, train
+    from agar_pipeline.detection.training import lightning_module
+    from agar_pipeline.detection.training.train import train
 
     ends: list[float] = []
 

@@ -21,7 +21,7 @@ from agar_pipeline.commands.importing import _next_step
 from agar_pipeline.commands.pipelines import pipeline_named
 from agar_pipeline.config import agar_home, default_home
 from agar_pipeline.errors import ConfigError, StorageError
-from agar_pipeline.fiftyone_io.database.connection import settings
+from agar_pipeline.fiftyone_io.database import settings
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.files import disk
 from agar_pipeline.files.file_system import sqlite_trouble

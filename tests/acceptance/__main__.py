@@ -24,9 +24,13 @@ FULL = {
     "AGAR_LOSS_SEQUENCES": "300",
 }
 FUZZERS = (
-    *("tests/detection/test_coco_fuzz.py", "tests/fiftyone_io/test_import_fuzz.py", "tests/test_config_fuzz.py"),
-    *("tests/fiftyone_io/test_import_property.py", "tests/fiftyone_io/test_loss_property.py"),
-    "tests/fiftyone_io/test_import_ways.py",
+    *(
+        "tests/coco/test_coco_fuzz.py",
+        "tests/fiftyone_io/importing/test_import_fuzz.py",
+        "tests/config/test_config_fuzz.py",
+    ),
+    *("tests/fiftyone_io/importing/test_import_property.py", "tests/fiftyone_io/importing/test_loss_property.py"),
+    "tests/fiftyone_io/importing/test_import_ways.py",
 )
 ENOUGH = 0.95
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FIFTYONE = "tests/fiftyone_io"
-TOOLS = f"{FIFTYONE}/test_tool_exports.py"
+FILES = f"{FIFTYONE}/annotation_files"
+TOOLS = f"{FILES}/test_tool_exports.py"
 READ = f"{TOOLS}::test_what_a_tool_exports_is_read_as_it_was_drawn"
 REFUSED = f"{TOOLS}::test_a_tools_own_format_is_refused_by_its_name_with_what_to_export"
 
@@ -27,12 +28,12 @@ def tool(name: str) -> Point:
     return Point(f"what {name} exports", (f"{READ}[{name} ", f"{REFUSED}[{name} "), silent=True)
 
 
-LABELS, READINGS = "tests/test_class_names.py", f"{FIFTYONE}/test_import_readings.py"
-FORMATS, LISTING = f"{FIFTYONE}/test_import_formats.py", f"{FIFTYONE}/test_photo_listing.py"
+LABELS, READINGS = "tests/config/test_class_names.py", f"{FILES}/test_import_readings.py"
+FORMATS, LISTING = f"{FILES}/test_import_formats.py", f"{FILES}/test_photo_listing.py"
 INSPECT, PREDICT = "tests/commands/test_inspect_coco.py", "tests/commands/test_evaluate_predict.py"
-SLIPS, PIXELS = "tests/detection/test_misread_boxes.py", "tests/detection/test_pixels.py"
-STEPS, CONFIGS = "tests/steps/test_data_steps.py", "tests/test_configs.py"
-COCO, SURROUNDINGS = "tests/test_coco_folder.py", "tests/test_surroundings.py"
+SLIPS, PIXELS = "tests/labels/test_misread_boxes.py", "tests/photos/test_pixels.py"
+STEPS, CONFIGS = "tests/steps/test_data_steps.py", "tests/config/test_configs.py"
+COCO, SURROUNDINGS = "tests/snapshots/test_coco_folder.py", "tests/test_surroundings.py"
 LETTERS: dict[str, Point] = {
     "A": Point(
         "labels of different classes are not merged, and every merge is said",
@@ -49,7 +50,7 @@ LETTERS: dict[str, Point] = {
         "what nobody has labelled is not taken for empty",
         (
             f"{FORMATS}::test_a_photo_that_nobody_has_labelled_is_no_empty_plate",
-            f"{FIFTYONE}/test_read.py::test_without_labels_is_another_thing_than_without_boxes",
+            f"{FIFTYONE}/reading/test_read.py::test_without_labels_is_another_thing_than_without_boxes",
             f"{STEPS}::test_what_nobody_has_labelled_is_never_taken_for_empty_unasked",
             f"{INSPECT}::test_an_image_that_a_tool_marks_as_not_done_is_no_empty_plate",
             f"{COCO}::test_an_image_that_a_tool_marks_as_not_done_is_not_labelled",
@@ -72,7 +73,7 @@ LETTERS: dict[str, Point] = {
             f"{READINGS}::test_keypoints_that_are_declared_leave_the_box",
             f"{READINGS}::test_polygons_become_the_boxes_around_them",
             f"{READINGS}::test_a_row_that_fits_no_reading_or_two_is_refused",
-            f"{FIFTYONE}/test_import_ways.py::test_yolo_written_in_any_way",
+            f"{FIFTYONE}/importing/test_import_ways.py::test_yolo_written_in_any_way",
         ),
         silent=True,
     ),
@@ -99,7 +100,7 @@ LETTERS: dict[str, Point] = {
         (
             f"{READINGS}::test_boxes_that_cannot_be_placed_refuse_the_file_in_one_line",
             f"{READINGS}::test_a_list_of_boxes_under_another_name_makes_no_empty_plate",
-            f"{FIFTYONE}/test_import_ways.py::test_coco_written_in_any_way",
+            f"{FIFTYONE}/importing/test_import_ways.py::test_coco_written_in_any_way",
         ),
         silent=True,
     ),
@@ -124,7 +125,7 @@ LETTERS: dict[str, Point] = {
         "any sign in AGAR_HOME, and warnings that a shell makes errors",
         (
             "tests/test_one_home.py::test_plain_dagster_writes_artifacts_and_history_into_the_home_that_is_named",
-            "tests/test_config_fuzz.py::test_a_home_of_any_name",
+            "tests/config/test_config_fuzz.py::test_a_home_of_any_name",
             f"{SURROUNDINGS}::test_warnings_are_no_errors_whatever_the_shell_says",
         ),
         silent=True,
@@ -170,7 +171,7 @@ LETTERS: dict[str, Point] = {
         "where a bad value comes from",
         (
             f"{CONFIGS}::test_a_bad_value_is_told_with_what_set_it",
-            f"{FIFTYONE}/test_database.py::test_a_wrong_address_is_told_with_what_says_it",
+            f"{FIFTYONE}/database/test_connection.py::test_a_wrong_address_is_told_with_what_says_it",
         ),
     ),
     "R": Point(
@@ -178,7 +179,7 @@ LETTERS: dict[str, Point] = {
         (
             f"{CONFIGS}::test_what_is_no_yaml_is_told_by_its_problem_and_its_place",
             f"{CONFIGS}::test_a_value_that_yaml_takes_for_another_kind_wants_quotes",
-            "tests/test_config_fuzz.py::test_a_pipeline_file_as_editors_of_others_save_it",
+            "tests/config/test_config_fuzz.py::test_a_pipeline_file_as_editors_of_others_save_it",
             f"{READINGS}::test_a_data_yaml_that_is_no_yaml_is_told_by_its_place",
         ),
     ),
@@ -222,7 +223,7 @@ LETTERS: dict[str, Point] = {
         "corners in reverse order, and objects that are none",
         (
             f"{READINGS}::test_an_object_that_is_none_is_named",
-            f"{FIFTYONE}/test_import_ways.py::test_voc_written_in_any_way",
+            f"{FIFTYONE}/importing/test_import_ways.py::test_voc_written_in_any_way",
         ),
         silent=True,
     ),

@@ -15,7 +15,7 @@ from agar_pipeline.store import Store, find_faults, remote_files
 from tests.acceptance.flaky_files import FlakyFileSystem
 from tests.acceptance.grading import right
 from tests.acceptance.lab import DATA_ASSETS, Lab
-from tests.test_store import INPUTS, KEY, write_split
+from tests.store.test_store import INPUTS, KEY, write_split
 
 MANY = 24
 SITE = """\

@@ -11,7 +11,7 @@ from tests.acceptance.lab import Lab
 from tests.conftest import runner
 from tests.ownership.test_home import listing
 from tests.ownership.test_home import test_labels_and_artifacts_survive_git_clean_and_a_move_of_the_checkout as cleaned
-from tests.test_backup import everything_in, hashes
+from tests.use_cases.test_backup import everything_in, hashes
 
 
 def test_case_66_labels_snapshots_and_checkpoints_survive_a_cleaned_checkout(tmp_path: Path) -> None:

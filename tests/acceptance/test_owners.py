@@ -16,7 +16,7 @@ from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from tests.acceptance.grading import refused, right
 from tests.acceptance.lab import PLATES, Lab
 from tests.conftest import CHECKOUT, edit_samples
-from tests.fiftyone_io.theirs import OURS, Theirs, their_database
+from tests.fiftyone_io.database.theirs import OURS, Theirs, their_database
 from tests.restore_in_steps import AT_A_TIME, start_restore
 
 DRAW_A_BOX = """

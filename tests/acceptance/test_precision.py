@@ -27,7 +27,7 @@ from agar_pipeline.processes.machine import leased_devices
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import right
 from tests.acceptance.lab import Lab, wait_until
-from tests.detection.test_detector import keep_backbone
+from tests.detection.models.test_detector import keep_backbone
 
 FAMILIES = (
     "tiny",

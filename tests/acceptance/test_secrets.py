@@ -17,11 +17,11 @@ import psutil
 import pymongo
 import pytest
 
-from agar_pipeline.fiftyone_io.database.connection import settings
+from agar_pipeline.fiftyone_io.database import settings
 from agar_pipeline.store import Key
 from tests.acceptance.grading import refused, right
 from tests.acceptance.lab import Lab, copy_home, in_full, wait_until
-from tests.test_shared_store import forge
+from tests.store.test_shared_store import forge
 
 PASSWORD = "q7p@ss/wo:rd#%?&= x'Z"
 WRITTEN = {PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), json.dumps(PASSWORD)[1:-1]}

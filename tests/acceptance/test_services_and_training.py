@@ -17,7 +17,7 @@ import pytest
 
 from agar_pipeline.config import load_experiment
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.fiftyone_io.database.connection import settings
+from agar_pipeline.fiftyone_io.database import settings
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import Unclear, refused, right

@@ -13,8 +13,8 @@ import pytest
 from agar_pipeline.store import Key, Store
 from tests.coco_home import make_home
 from tests.conftest import Run
+from tests.processes.test_ranks import SAME, losses
 from tests.test_interruptions import Training, gone_on_from, processes_of
-from tests.test_ranks import SAME, losses
 
 KEY = Key("training_run", "small")
 ON_RAY = ("trainer.launcher=ray", "trainer.num_nodes=2")

@@ -1,5 +1,5 @@
-"""A store that several homes share on a local S3 server: what tests/test_shared_store.py says of a folder holds there,
-and the chain from two checkouts."""
+"""A store that several homes share on a local S3 server: what tests/store/test_shared_store.py says of a folder holds
+there, and the chain from two checkouts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agar_pipeline.store.shared import SharedStore
 from tests.cluster.test_ray_dagster import prepare
 from tests.conftest import CHECKOUT, runner
 from tests.docs.pages import Reader
-from tests.test_shared_store import (  # noqa: F401 - run here with the `url` of this module
+from tests.store.test_shared_store import (  # noqa: F401 - run here with the `url` of this module
     build,
     never,
     object_of,
@@ -33,7 +33,7 @@ from tests.test_shared_store import (  # noqa: F401 - run here with the `url` of
     test_what_one_home_built_another_fetches_and_verifies,
     test_what_was_damaged_there_is_named_never_used_and_replaced,
 )
-from tests.test_store import KEY, write_split
+from tests.store.test_store import KEY, write_split
 
 MAIN = "from agar_pipeline.commands import main; main()"
 

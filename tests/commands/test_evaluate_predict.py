@@ -29,7 +29,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint
     from agar_pipeline.detection.models.detector import build_detector
-    from tests.detection.test_detector import spec_of
+    from tests.detection.models.test_detector import spec_of
 
     root = tmp_path_factory.mktemp("plates")
     names = ["day 1/ä 100 %.jpg", "day 1/b.png", "day 2/b.png"]

@@ -22,7 +22,7 @@ def save_untrained(path: Path, tile_overlap: int | None) -> Path:
 
     from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint
     from agar_pipeline.detection.models.detector import build_detector
-    from tests.detection.test_detector import spec_of
+    from tests.detection.models.test_detector import spec_of
 
     torch.manual_seed(0)
     spec = spec_of("tiny", num_classes=2, score_floor=0.05, tile_overlap=tile_overlap)
@@ -67,7 +67,7 @@ def test_an_exported_model_finds_what_its_checkpoint_finds_on_real_photos(
 def test_a_file_that_does_not_agree_is_not_left(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agar_pipeline.detection.inference.batches import export_onnx
+    from agar_pipeline.detection.inference import export_onnx
     from agar_pipeline.errors import ArtifactError
 
     class Shifted(export_onnx.OnnxModel):

@@ -19,29 +19,29 @@ OURS = [name for name, found in vars(errors).items() if inspect.isclass(found)]
 SECTION = {
     **{name: name for name in OURS},
     "UsageError": "UsageError",
-    "NotCocoError": "AnnotationError",  # `coco_parse` and `results_parse` put the file's path before it
+    "NotCocoError": "AnnotationError",  # `coco.parse` and `results_parse` put the file's path before it
     "problems": "AnnotationError",  # `reading.problems.append(…)`: what an import lists
     "add_problem": "AnnotationError",
-    "IdError": "AnnotationError",  # `coco_parse` and `coco_content` say where
+    "IdError": "AnnotationError",  # `coco.parse` and `coco_content` say where
     "TextFileError": "AnnotationError",  # each reader puts the file's path before it
     "_WrongError": "AnnotationError",  # `voc_annotation` does
     "UnclearPixelsError": "ImageFileError",  # `image_errors` puts the photo's path before it
 }
 """What is called with a message → the section of the page that must hold it."""
 WORDED_BY = {
-    ("agreement.py", "_in_words"): "ArtifactError",
-    ("current.py", "_why"): "ArtifactError",
-    ("verdicts.py", "refusal_of_boxes"): "GateError",
-    ("verdicts.py", "refusal_of_split"): "GateError",
+    ("chain/agreement.py", "_in_words"): "ArtifactError",
+    ("chain/current.py", "_why"): "ArtifactError",
+    ("artifacts/refusals.py", "refusal_of_boxes"): "GateError",
+    ("artifacts/refusals.py", "refusal_of_split"): "GateError",
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
     ("config/plain.py", "_explain"): "ConfigError",
     ("photos/image_paths.py", "find_image_file"): "ImageFileError",
     ("photos/image_paths.py", "unsafe_name"): "ImageFileError",
     ("detection/training/determinism.py", "explain_refusal"): "TrainingError",
     ("detection/training/lightning_trainer.py", "explain_memory"): "TrainingError",
-    ("exit_codes.py", "explain_end"): "ComputeError",
+    ("processes/exit_reasons.py", "explain_end"): "ComputeError",
     ("fiftyone_io/database/connection.py", "explain"): "DatabaseError",
-    ("coco_ids.py", "explain_broken"): "AnnotationError",
+    ("text/ids.py", "explain_broken"): "AnnotationError",
     ("fiftyone_io/annotation_files/yolo_rows.py", "_explain"): "AnnotationError",
     ("fiftyone_io/annotation_files/yolo_rows.py", "_explain_polygon"): "AnnotationError",
 }

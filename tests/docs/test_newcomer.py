@@ -11,10 +11,10 @@ from agar_pipeline.commands import agar
 from docs.generate import commands_of
 from tests.conftest import edit_samples
 from tests.docs.pages import PAGES, Reader, commands
-from tests.fiftyone_io.test_import_formats import MAKERS
-from tests.fiftyone_io.tool_exports import labelme
+from tests.fiftyone_io.annotation_files.test_import_formats import MAKERS
+from tests.fiftyone_io.annotation_files.tool_exports import labelme
 
-ONE_FILE = "PYTEST_ADDOPTS=tests/test_plates.py make test"
+ONE_FILE = "PYTEST_ADDOPTS=tests/plates/test_plates.py make test"
 LETTERS = {
     "experiment=E": "experiment=mine",
     "--experiment E": "--experiment mine",

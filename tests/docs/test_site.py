@@ -14,8 +14,8 @@ import pytest
 from agar_pipeline.commands import agar
 from docs.generate import KEPT, commands_of, on_page_markdown
 from tests.conftest import CHECKOUT
+from tests.defs.test_web_ui import CHROMIUM, FLAGS, api
 from tests.docs.pages import DOCS, PAGES, blocks
-from tests.test_web_ui import CHROMIUM, FLAGS, api
 
 CANNOT_RUN = [command for page in PAGES for block in blocks(page) if block.reason for command in block.commands]
 

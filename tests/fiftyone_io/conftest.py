@@ -108,8 +108,8 @@ def new_dataset(database: Any) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def person(uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Somebody with FiftyOne on the session's database; see `tests.fiftyone_io.person`."""
-    from tests.fiftyone_io.person import Person
+    """Somebody with FiftyOne on the session's database; see `tests.fiftyone_io.importing.person`."""
+    from tests.fiftyone_io.importing.person import Person
 
     somebody = Person(uri, tmp_path_factory.mktemp("person") / "log")
     yield somebody

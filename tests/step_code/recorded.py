@@ -1,7 +1,7 @@
 """The digest of each step's code beside its code version, and why a digest changed without the version.
 
 `python -m tests.step_code.recorded "why the result is the same"` records today's digests of the steps whose code
-changed. Where the result of a step is another, raise its `code_version` in `agar_pipeline/artifacts.py` instead, and
+changed. Where the result of a step is another, raise its `code_version` in `agar_pipeline/artifacts/` instead, and
 record that: the list of its digests then begins anew.
 """
 

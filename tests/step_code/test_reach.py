@@ -28,7 +28,7 @@ def build(config):
     """Build."""
     from agar_pipeline.late import finish
     # a comment
-    return finish(Rule(), s.area(np.zeros(3)), run_child("agar_pipeline.processes.child"))
+    return finish(Rule(), s.area(np.zeros(3)), run_child("agar_pipeline.child"))
 
 def not_called():
     return 1

@@ -12,7 +12,7 @@ from tests.step_code import recorded
 
 def test_each_change_of_code_raises_a_version_or_says_why_not() -> None:
     assert not recorded.complaints(), (
-        'raise the step\'s code_version in artifacts.py, then record it: python -m tests.step_code.recorded "why …"'
+        'raise the step\'s code_version in artifacts, then record it: python -m tests.step_code.recorded "why …"'
     )
 
 

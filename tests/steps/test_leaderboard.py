@@ -16,7 +16,7 @@ from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.config import LeaderboardConfig
 from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.steps import leaderboard
-from tests.detection.test_metrics import make_columns, noisy, perfect
+from tests.scoring.test_average_precision import make_columns, noisy, perfect
 
 
 @pytest.fixture
