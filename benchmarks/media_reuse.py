@@ -16,7 +16,7 @@ import pandas as pd
 
 from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.chain.build import build_node
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config import CocoCacheConfig, LeakageConfig, SplitConfig
 from agar_pipeline.files.disk import show_bytes
 from agar_pipeline.plates.generate import generate_plates
@@ -60,11 +60,13 @@ def _build(store: Store, photos: Path, rows: list[tuple[int, str, int, int, int,
     """Seconds of building the COCO cache; `moved_px` is what one box differs by."""
     snapshot = _snapshot(store, photos, rows, moved_px)
     unlooked = SplitConfig(leakage=LeakageConfig(exact="off", near="off"))  # the photos are four plates many times
-    split = build_node(store, Node(Key("split"), unlooked, (Key("snapshot"),)), {Key("snapshot"): snapshot}, _quiet)
+    split = build_node(
+        store, AssetNode(Key("split"), unlooked, (Key("snapshot"),)), {Key("snapshot"): snapshot}, _quiet
+    )
     inputs = {Key("snapshot"): snapshot, Key("split"): split.artifact}
     config = CocoCacheConfig(class_map={"colony": 1}, media="resize", max_side=MAX_SIDE)
     started = time.perf_counter()
-    build_node(store, Node(Key("coco_cache"), config, tuple(inputs)), inputs, _quiet)
+    build_node(store, AssetNode(Key("coco_cache"), config, tuple(inputs)), inputs, _quiet)
     return time.perf_counter() - started
 
 

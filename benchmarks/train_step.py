@@ -50,22 +50,22 @@ class _Training:
     def our_step_s(self) -> float:
         """Seconds a step of `train`, from the end of the warm-up to the end of the last step."""
         from agar_pipeline.detection.training.train import train
-        from agar_pipeline.detection.training.training_loop import Conductor
+        from agar_pipeline.detection.training.training_loop import TrainingLoop
 
         ends: list[float] = []
-        recorded = Conductor.on_train_batch_end
+        recorded = TrainingLoop.on_train_batch_end
 
         def record(*arguments: Any) -> None:
             recorded(*arguments)
             ends.append(time.process_time())
 
-        Conductor.on_train_batch_end = record  # type: ignore[method-assign]
+        TrainingLoop.on_train_batch_end = record  # type: ignore[method-assign]
         try:
             out_dir = Path(tempfile.mkdtemp(dir=self.folder))
             val = self.columns.take_images(self.columns.image_ids[:1])
             train(self.config, self.columns, val, self.images_dir, out_dir, lambda _: None)
         finally:
-            Conductor.on_train_batch_end = recorded  # type: ignore[method-assign]
+            TrainingLoop.on_train_batch_end = recorded  # type: ignore[method-assign]
         return (ends[-1] - ends[WARM_UP - 1]) / STEPS
 
     def bare_step_s(self) -> float:

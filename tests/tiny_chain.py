@@ -23,9 +23,9 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Evaluation, TrainingRun
 from agar_pipeline.chain.build import build_node, build_snapshot
 from agar_pipeline.chain.current import Current
-from agar_pipeline.chain.nodes import Node, pipeline_nodes
+from agar_pipeline.chain.nodes import AssetNode, pipeline_nodes
 from agar_pipeline.chain.observation import explain_input, explain_source
-from agar_pipeline.chain.plan import PlannedAsset, Record, Seen, make_plan
+from agar_pipeline.chain.plan import DagsterRecord, Observation, PlannedAsset, make_plan
 from agar_pipeline.config import ExperimentConfig, PipelineConfig, fingerprinted
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.files import disk
@@ -114,22 +114,24 @@ class TinyChain:
     home: Path
     pipeline: PipelineConfig
     experiments: dict[str, ExperimentConfig]
-    records: dict[Key, Record] = field(default_factory=dict)
+    records: dict[Key, DagsterRecord] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
         return Store(self.home)
 
     @property
-    def nodes(self) -> dict[Key, Node]:
+    def nodes(self) -> dict[Key, AssetNode]:
         return pipeline_nodes(self.pipeline, self.experiments)
 
     def plan(self) -> list[PlannedAsset]:
         nodes = self.nodes
         config = nodes[Key("snapshot")].config
         version = observe_source(config, self.home).version
-        records = {key: self.records.get(key, Record(None, None, {})) for key in nodes}
-        return make_plan(self.store, nodes, Seen(version, records, partial(explain_source, config), explain_input))
+        records = {key: self.records.get(key, DagsterRecord(None, None, {})) for key in nodes}
+        return make_plan(
+            self.store, nodes, Observation(version, records, partial(explain_source, config), explain_input)
+        )
 
     def run(self, chosen: Collection[Key] = ()) -> None:
         """`agar run ASSET…`; of everything where nothing is named."""
@@ -144,7 +146,7 @@ class TinyChain:
             if key == Key("snapshot"):
                 observed: list[str] = []
 
-                def observe(node: Node = node, observed: list[str] = observed) -> str:
+                def observe(node: AssetNode = node, observed: list[str] = observed) -> str:
                     observed.append(observe_source(node.config, self.home).version)
                     return observed[-1]
 
@@ -155,7 +157,7 @@ class TinyChain:
                 artifact = build_node(store, node, opened, _quiet).artifact
                 inputs = {str(name): of.data_version for name, of in opened.items()}
             built[key] = artifact.root
-            self.records[key] = Record(node.code_version, artifact.data_version, inputs)
+            self.records[key] = DagsterRecord(node.code_version, artifact.data_version, inputs)
 
     def killed(self, keys: Collection[Key], at: int) -> None:
         """A materialization in a process that is killed at its `at`-th change of the disk that matters."""

@@ -16,7 +16,7 @@ from agar_pipeline import config as c
 from agar_pipeline.artifacts import Artifact
 from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import require_agreement
-from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.cluster.partitions import launched_by
 from agar_pipeline.errors import ConfigError, DatasetMovedError
 from agar_pipeline.preflight import require_ready
@@ -33,7 +33,7 @@ READ_ATTEMPTS = 3
 
 def build_node(
     store: Store,
-    node: Node,
+    node: AssetNode,
     inputs: Mapping[Key, Artifact],
     log: Callable[[str], None],
     *,
@@ -101,7 +101,7 @@ def build_node(
 
 def build_snapshot(
     store: Store,
-    node: Node,
+    node: AssetNode,
     observe: Callable[[], str],
     log: Callable[[str], None],
     *,
@@ -133,7 +133,7 @@ def _require_version(out_dir: Path, source_version: str) -> None:
         raise DatasetMovedError("the dataset changed between looking at it and reading it; wait for edits to end")
 
 
-def _by_name(node: Node, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
+def _by_name(node: AssetNode, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
     """Inputs as a step takes them: by asset; those of several experiments as experiment → artifact."""
     named: dict[str, Any] = {}
     for key, artifact in inputs.items():
@@ -145,7 +145,7 @@ def _by_name(node: Node, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
 
 
 def _run_in_own_process(
-    node: Node,
+    node: AssetNode,
     inputs: Mapping[str, Artifact],
     out_dir: Path,
     log: Callable[[str], None],
@@ -177,7 +177,7 @@ def _run_in_own_process(
         run_child("agar_pipeline.steps", request, log, ranks=trainer.devices, env=env, needs=needs)
 
 
-def _secrets_needed(node: Node, launcher: c.Launcher) -> list[str]:
+def _secrets_needed(node: AssetNode, launcher: c.Launcher) -> list[str]:
     """Names of the variables with passwords that this step uses: of a database, of MLflow, of the Ray cluster."""
     names: list[str] = []
     trainer = getattr(node.config, "trainer", None)

@@ -17,7 +17,7 @@ from typing import Any
 from agar_pipeline.artifacts import Ancestor, Artifact, Manifest, digest_config
 from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import find_conflict
-from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.config.chosen import chosen_words
 from agar_pipeline.errors import ArtifactError, PipelineError, SharedStoreError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
@@ -38,7 +38,7 @@ class Current:
     """The current artifacts of one pipeline, as far as they are at hand; looked for once."""
 
     def __init__(
-        self, store: Store, nodes: Mapping[Key, Node], built: Callable[[Key], Path | None] = lambda key: None
+        self, store: Store, nodes: Mapping[Key, AssetNode], built: Callable[[Key], Path | None] = lambda key: None
     ) -> None:
         """`built`: what was made just now, and is current therefore."""
         self._store, self._nodes, self._built = store, nodes, built
@@ -66,7 +66,7 @@ class Current:
             raise ArtifactError(f"{root} is damaged: {faults[0]}\nrun `agar run {key}` to build it again")
         return key.kind.open(root)
 
-    def open_inputs(self, node: Node) -> dict[Key, Any]:
+    def open_inputs(self, node: AssetNode) -> dict[Key, Any]:
         """The artifact of each input of a node.
 
         Raises:
@@ -76,13 +76,13 @@ class Current:
         self.require_allowed(node)
         return {key: self.open(key) for key in node.inputs if key != SOURCE}
 
-    def require_allowed(self, node: Node) -> None:
+    def require_allowed(self, node: AssetNode) -> None:
         """Raises GateError where a verdict on what a node is made from, at any distance, forbids to go on."""
         for key in self._made_from(node):
             if key.asset in REFUSAL_OF and self.find(key) is not None:
                 require(REFUSAL_OF[key.asset](self.open(key)))
 
-    def _made_from(self, node: Node) -> Iterator[Key]:
+    def _made_from(self, node: AssetNode) -> Iterator[Key]:
         for key in node.inputs:
             if key != SOURCE:
                 yield from self._made_from(self._nodes[key])
@@ -125,7 +125,7 @@ class Current:
             if shared and (manifest := shared.look(key, None)):
                 yield Found(key, manifest.fingerprint, manifest, None)
 
-    def _says_so(self, node: Node, manifest: Manifest, reads: Mapping[str, str | None]) -> bool:
+    def _says_so(self, node: AssetNode, manifest: Manifest, reads: Mapping[str, str | None]) -> bool:
         """Whether an artifact was made by today's config from what is at hand, by its own record of the rest."""
         if not _made_by(node, manifest.as_ancestor()):
             return False
@@ -168,6 +168,6 @@ class Current:
         return f"{key} in {latest} was built by another version of the code, or from other inputs than today's"
 
 
-def _made_by(node: Node, of: Ancestor) -> bool:
+def _made_by(node: AssetNode, of: Ancestor) -> bool:
     """Whether an artifact was made by today's code version and config of a node."""
     return (of.code_version, of.config_digest) == (node.step_version, digest_config(node.recorded_config))

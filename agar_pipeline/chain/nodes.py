@@ -24,7 +24,7 @@ SOURCE = Key("fiftyone_dataset")
 
 
 @dataclass(frozen=True)
-class Node:
+class AssetNode:
     """An asset, its config and its inputs."""
 
     key: Key
@@ -72,7 +72,7 @@ class Node:
         return f"{self.step_version}-{digest[:10]}"
 
 
-def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.ExperimentConfig]) -> dict[Key, Node]:
+def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.ExperimentConfig]) -> dict[Key, AssetNode]:
     """All nodes of a pipeline, inputs before what is made from them."""
     configs = {
         "snapshot": pipeline.full_snapshot,
@@ -84,11 +84,11 @@ def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.Exper
     for name, experiment in experiments.items():
         nodes += experiment_nodes(name, experiment)
     compared = (Key("coco_cache"), *(Key("evaluation", name) for name in experiments))
-    nodes.append(Node(Key("leaderboard"), c.LeaderboardConfig(tuple(experiments)), compared))
+    nodes.append(AssetNode(Key("leaderboard"), c.LeaderboardConfig(tuple(experiments)), compared))
     return {node.key: dataclasses.replace(node, strict=pipeline.code == "strict") for node in nodes}
 
 
-def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[Node]:
+def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[AssetNode]:
     """The three nodes of one experiment."""
     if name in ARTIFACTS:
         raise ConfigError(f"configs/experiment/{name}.yaml has the name of an asset: rename it")
@@ -100,15 +100,15 @@ def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[Node]:
     ]
 
 
-def _node(asset: str, config: Any, experiment: str | None = None) -> Node:
+def _node(asset: str, config: Any, experiment: str | None = None) -> AssetNode:
     inputs = tuple(
         Key(name, experiment if name in ARTIFACTS and ARTIFACTS[name].in_experiment else None)
         for name in ARTIFACTS[asset].inputs
     )
-    return Node(Key(asset, experiment), config, inputs)
+    return AssetNode(Key(asset, experiment), config, inputs)
 
 
-def load_nodes(pipeline: c.PipelineConfig | None = None) -> dict[Key, Node]:
+def load_nodes(pipeline: c.PipelineConfig | None = None) -> dict[Key, AssetNode]:
     """The nodes of a pipeline, or of the one that `AGAR_PIPELINE` picks, from the config files."""
     pipeline = pipeline or c.load_pipeline()
     said_by = f"experiments in configs/pipeline/{pipeline.name}.yaml"

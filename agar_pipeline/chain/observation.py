@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import CocoCache, Manifest, Snapshot
-from agar_pipeline.chain.plan import Record
+from agar_pipeline.chain.plan import DagsterRecord
 from agar_pipeline.config import SnapshotSource, agar_home, dagster_postgres_url
 from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.steps import STEPS
@@ -53,18 +53,18 @@ def explain_input(before: Path, after: Path) -> list[str]:
     return summarize_photos(CocoCache(before).photos(), CocoCache(after).photos())
 
 
-def recall_records(home: Path) -> dict[Key, Record] | None:
+def recall_records(home: Path) -> dict[Key, DagsterRecord] | None:
     """What Dagster remembers of each asset, or None where its event log has changed since that was written down."""
     try:
         plain = json.loads((home / _MEMORY).read_text())
         if (state := state_of_log(home)) is None or plain["log"] != state:
             return None
-        return {Key(*key): Record(**record) for key, record in plain["records"]}
+        return {Key(*key): DagsterRecord(**record) for key, record in plain["records"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it is only a shortcut: the log itself is read instead
 
 
-def remember_records(home: Path, records: Mapping[Key, Record], state_before: Any) -> None:
+def remember_records(home: Path, records: Mapping[Key, DagsterRecord], state_before: Any) -> None:
     """Write down what was read from the event log, whose state was `state_before` when the reading began."""
     if state_before is None:
         return

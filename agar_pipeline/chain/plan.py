@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.artifacts.refusals import REFUSAL_OF
-from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.store.upkeep import was_set_aside
@@ -22,7 +22,7 @@ State = Literal["fresh", "stale", "missing", "corrupt"]
 
 
 @dataclass(frozen=True)
-class Record:
+class DagsterRecord:
     """What Dagster remembers of an asset's latest materialization."""
 
     code_version: str | None
@@ -77,13 +77,13 @@ class PlannedAsset:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What is known of the world outside the store."""
 
     source_version: str | None
     """Of the FiftyOne dataset as just observed; None where it could not be observed: the version that the snapshot
     was taken from then stands for it."""
-    records: Mapping[Key, Record]
+    records: Mapping[Key, DagsterRecord]
     """What Dagster remembers; an artifact that it does not know as current is materialized again, which computes
     nothing, so that its UI tells the truth."""
     explain_source: Callable[[Path, str], tuple[Sequence[str], Content | None]]
@@ -93,7 +93,7 @@ class Seen:
     """Given an input's folder as it was read and as it is now: which photos and boxes differ."""
 
 
-def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[PlannedAsset]:
+def make_plan(store: Store, nodes: Mapping[Key, AssetNode], seen: Observation) -> list[PlannedAsset]:
     """Judge every node, inputs first.
 
     Args:
@@ -104,7 +104,7 @@ def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[Plann
     contents: dict[Key, Content] = {}
     plan: dict[Key, PlannedAsset] = {}
     for node in nodes.values():
-        planned, content = _judge(store, node, seen, contents)
+        planned, content = _plan_node(store, node, seen, contents)
         if content is not None:
             contents[node.key] = content
         plan[node.key] = _with_refusal(_with_causes(store, node, seen, planned, plan, contents))
@@ -113,8 +113,8 @@ def make_plan(store: Store, nodes: Mapping[Key, Node], seen: Seen) -> list[Plann
 
 def _with_causes(
     store: Store,
-    node: Node,
-    seen: Seen,
+    node: AssetNode,
+    seen: Observation,
     planned: PlannedAsset,
     plan: Mapping[Key, PlannedAsset],
     contents: Mapping[Key, Content],
@@ -153,8 +153,8 @@ def _data_version(root: Path) -> str | None:
     return manifest.data_version if manifest else None
 
 
-def _judge(
-    store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
+def _plan_node(
+    store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
     """The line of one node, and what it will hold after a run where that is known beforehand."""
     latest = store.latest(node.key)
@@ -187,7 +187,7 @@ def _judge(
         return line("corrupt", *faults), own  # rebuilt from the same inputs, to the same content
     notes = tuple(node.differences(manifest))
     versions = {name: content.data_version for name, content in inputs.items()}
-    if seen.records.get(node.key) != Record(node.code_version, manifest.data_version, versions):
+    if seen.records.get(node.key) != DagsterRecord(node.code_version, manifest.data_version, versions):
         return replace(line("stale", "nothing to compute, only to record in Dagster"), notes=notes), own
     if store.shared and not _look(store, node.key, expected) and not store.shared.trouble:
         return line("stale", f"nothing to compute, only to put into {store.shared}"), own
@@ -195,7 +195,7 @@ def _judge(
 
 
 def _judge_absent(
-    store: Store, node: Node, seen: Seen, contents: Mapping[Key, Content]
+    store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
     """The line of a node without a `latest`: a variant that was trained, or the shared store, may be what it wants."""
     why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
@@ -224,11 +224,13 @@ def _look(store: Store, key: Key, name: str | None) -> Manifest | None:
     return None
 
 
-def _waiting(node: Node, contents: Mapping[Key, Content]) -> list[str]:
+def _waiting(node: AssetNode, contents: Mapping[Key, Content]) -> list[str]:
     return [str(key) for key in node.inputs if key != SOURCE and key not in contents]
 
 
-def _inputs(node: Node, contents: Mapping[Key, Content], seen: Seen, manifest: Manifest | None) -> dict[str, Content]:
+def _inputs(
+    node: AssetNode, contents: Mapping[Key, Content], seen: Observation, manifest: Manifest | None
+) -> dict[str, Content]:
     """Content of each input by name; of a dataset that could not be looked at, what the manifest was made from."""
     inputs = {str(key): contents[key] for key in node.inputs if key != SOURCE}
     if SOURCE in node.inputs:
@@ -237,18 +239,18 @@ def _inputs(node: Node, contents: Mapping[Key, Content], seen: Seen, manifest: M
     return inputs
 
 
-def _expect(node: Node, inputs: Mapping[str, Content]) -> tuple[dict[str, str], str]:
+def _expect(node: AssetNode, inputs: Mapping[str, Content]) -> tuple[dict[str, str], str]:
     """What the step would read, and the fingerprint that it would build to."""
     reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
     return reads, fingerprint(node.key.asset, node.step_version, node.recorded_config, reads)
 
 
 def _explain(
-    node: Node,
+    node: AssetNode,
     manifest: Manifest,
     reads: Mapping[str, str],
     latest: Path,
-    seen: Seen,
+    seen: Observation,
     line: Callable[..., PlannedAsset],
 ) -> tuple[PlannedAsset, Content | None]:
     """Of a node that must be built: why, and what it will hold where only the dataset changed."""
@@ -273,7 +275,7 @@ def _changed(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
     return [f"{name} changed" for name in names if reads.get(name) != manifest.reads.get(name)]
 
 
-def _config_reasons(node: Node, manifest: Manifest) -> list[str]:
+def _config_reasons(node: AssetNode, manifest: Manifest) -> list[str]:
     reasons = diff_config(manifest.config, node.recorded_config, prefix=node.key.asset)
     if manifest.code_version != node.step_version:
         differences = node.differences(manifest) if node.strict else []

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agar_pipeline.chain.nodes import Node
+    from agar_pipeline.chain.nodes import AssetNode
     from agar_pipeline.chain.plan import PlannedAsset
     from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.config import DataConfig, ExperimentConfig, TrainingConfig
@@ -37,7 +37,7 @@ def choose_from_cache(experiment: ExperimentConfig) -> tuple[TrainingConfig, str
     return settled, f"{say_choice(settled, columns)}; {say_limit(settled.trainer)}"
 
 
-def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, Node]) -> list[PlannedAsset]:
+def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, AssetNode]) -> list[PlannedAsset]:
     """The plan, with a note at each training whose frozen data `auto` would choose otherwise from the COCO cache."""
     trainings = {key: node.config for key, node in nodes.items() if key.asset == "training_run"}
     frozen = {key: training for key, training in trainings.items() if training.data.frozen}

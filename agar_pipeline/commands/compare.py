@@ -63,11 +63,11 @@ def _print_comparison(answer: dict[str, Any]) -> None:
     for what in ("config", "data"):
         echo(f"{what}:" + ("" if answer[what] else " the same"))
         echo("".join(f"  {line}\n" for line in answer[what]), nl=False)
-    echo(_verdict(answer["difference"]))
+    echo(_summary(answer["difference"]))
     echo(f"next: agar view --run {answer['b']['evaluation'][:8]}")
 
 
-def _verdict(difference: dict[str, Any] | None) -> str:
+def _summary(difference: dict[str, Any] | None) -> str:
     if difference is None:
         return "evaluated on different plates: the figures above are not of one yardstick"
     of = difference["map"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.chain.observation import (
     explain_input,
     explain_source,
@@ -13,7 +13,7 @@ from agar_pipeline.chain.observation import (
     remember_records,
     state_of_log,
 )
-from agar_pipeline.chain.plan import PlannedAsset, Record, Seen, make_plan
+from agar_pipeline.chain.plan import DagsterRecord, Observation, PlannedAsset, make_plan
 from agar_pipeline.commands.chosen_data import note_frozen_choices
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError
@@ -21,7 +21,7 @@ from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.store import Key, Store
 
 
-def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset], str | None]:
+def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[PlannedAsset], str | None]:
     """The plan, and why the dataset could not be observed (None where it could)."""
     config = nodes[Key("snapshot")].config
     version, trouble = None, None
@@ -29,7 +29,7 @@ def plan_now(store: Store, nodes: Mapping[Key, Node]) -> tuple[list[PlannedAsset
         version = observe_source(config, agar_home()).version
     except PipelineError as error:
         trouble = str(error)
-    seen = Seen(version, dagster_records(nodes), partial(explain_source, config), explain_input)
+    seen = Observation(version, dagster_records(nodes), partial(explain_source, config), explain_input)
     return note_frozen_choices(make_plan(store, nodes, seen), nodes), trouble
 
 
@@ -52,7 +52,7 @@ def shared_trouble(store: Store) -> str | None:
     return f"note: {trouble.splitlines()[0]}; the plan is of what is here" if trouble else None
 
 
-def dagster_records(nodes: Mapping[Key, Node]) -> dict[Key, Record]:
+def dagster_records(nodes: Mapping[Key, AssetNode]) -> dict[Key, DagsterRecord]:
     """What Dagster remembers of these assets; its storage is opened only where it changed since the last time."""
     known = recall_records(agar_home())
     if known is not None and nodes.keys() <= known.keys():
@@ -66,5 +66,5 @@ def dagster_records(nodes: Mapping[Key, Node]) -> dict[Key, Record]:
     return records
 
 
-NEVER = Record(None, None, {})
+NEVER = DagsterRecord(None, None, {})
 """Of an asset that Dagster has not seen yet."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config.chosen import chosen_words
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key
 
 
-def select_keys(nodes: Mapping[Key, Node], assets: Sequence[str], experiment: str | None) -> set[Key]:
+def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experiment: str | None) -> set[Key]:
     """The named assets, or all; with an experiment, only its own and what they are made from.
 
     Args:
@@ -40,7 +40,7 @@ def select_keys(nodes: Mapping[Key, Node], assets: Sequence[str], experiment: st
     return chosen
 
 
-def _made_from(nodes: Mapping[Key, Node], key: Key) -> Iterator[Key]:
+def _made_from(nodes: Mapping[Key, AssetNode], key: Key) -> Iterator[Key]:
     for found in nodes[key].inputs:
         if found in nodes:  # the dataset is none of them
             yield found

@@ -10,7 +10,7 @@ import click
 from agar_pipeline.commands.terminal import echo, progress_bar
 
 if TYPE_CHECKING:
-    from agar_pipeline.store.upkeep import Verdict
+    from agar_pipeline.store.upkeep import VerifyResult
 
 
 @click.command("verify", epilog="Example: agar verify --json")
@@ -27,17 +27,17 @@ def command(as_json: bool) -> None:
     from agar_pipeline.store.upkeep import verify
 
     with clear_storage_errors(agar_home()), progress_bar("verifying") as progress:
-        verdict = verify(Store(agar_home()), progress)
+        result = verify(Store(agar_home()), progress)
     if as_json:
-        echo(json.dumps(to_plain(verdict), indent=1))
+        echo(json.dumps(to_plain(result), indent=1))
     else:
-        show(verdict)
-    if not verdict.ok:
+        show(result)
+    if not result.ok:
         raise click.exceptions.Exit(1)
 
 
-def to_plain(verdict: Verdict) -> dict[str, Any]:
-    """The verdict, JSON-ready."""
+def to_plain(result: VerifyResult) -> dict[str, Any]:
+    """The result, JSON-ready."""
     bad = [
         {
             "asset": str(found.key),
@@ -47,27 +47,27 @@ def to_plain(verdict: Verdict) -> dict[str, Any]:
             "quarantined": str(found.aside) if found.aside else None,
             "whole": found.whole,
         }
-        for found in verdict.bad
+        for found in result.bad
     ]
-    to_build = {str(found.key) for found in verdict.bad if found.current and not found.whole}
-    rebuilt = sorted(to_build | set(map(str, verdict.dangling)))
+    to_build = {str(found.key) for found in result.bad if found.current and not found.whole}
+    rebuilt = sorted(to_build | set(map(str, result.dangling)))
     return {
-        "ok": verdict.ok,
-        "artifacts": verdict.checked,
-        "size_bytes": verdict.size_bytes,
+        "ok": result.ok,
+        "artifacts": result.checked,
+        "size_bytes": result.size_bytes,
         "bad": bad,
-        "latest_removed": [str(key) for key in verdict.dangling],
+        "latest_removed": [str(key) for key in result.dangling],
         "rebuilt_by_agar_run": rebuilt,
-        "swept": verdict.swept,
-        "put_back": [str(root) for root in verdict.put_back],
+        "swept": result.swept,
+        "put_back": [str(root) for root in result.put_back],
     }
 
 
-def show(verdict: Verdict) -> None:
+def show(result: VerifyResult) -> None:
     """What is bad, artifact by artifact, and what will become of it."""
     from agar_pipeline.files.disk import show_bytes
 
-    for found in verdict.bad:
+    for found in result.bad:
         echo(f"bad: {found.key!s:<24} {found.root}")
         for fault in found.faults:
             echo(f"     {fault}")
@@ -78,13 +78,13 @@ def show(verdict: Verdict) -> None:
         else:
             fate = "`agar run` builds it again" if found.current else "not the current one: built again when wanted"
             echo(f"     moved to {found.aside}; {fate}")
-    for key in verdict.dangling:
+    for key in result.dangling:
         echo(f"bad: {key!s:<24} its `latest` led nowhere, removed; `agar run` builds it again")
-    for root in verdict.put_back:
+    for root in result.put_back:
         echo(f"put back: {root} lay in quarantine, its own files are as they were written")
-    if verdict.swept:
-        echo(f"{verdict.swept} leftovers of dead processes removed")
-    state = "all whole" if verdict.ok else f"{len(verdict.bad) + len(verdict.dangling)} bad"
-    echo(f"{verdict.checked} artifacts, {show_bytes(verdict.size_bytes)}: {state}")
-    to_build = any(found.current and not found.whole for found in verdict.bad) or verdict.dangling
+    if result.swept:
+        echo(f"{result.swept} leftovers of dead processes removed")
+    state = "all whole" if result.ok else f"{len(result.bad) + len(result.dangling)} bad"
+    echo(f"{result.checked} artifacts, {show_bytes(result.size_bytes)}: {state}")
+    to_build = any(found.current and not found.whole for found in result.bad) or result.dangling
     echo("next: agar run" if to_build else "next: agar plan")

@@ -12,7 +12,7 @@ from agar_pipeline.commands.web_options import hosts_option, port_option
 
 if TYPE_CHECKING:
     from agar_pipeline.config import SnapshotConfig
-    from agar_pipeline.history.lineage import Record
+    from agar_pipeline.history.lineage import LineageEntry
     from agar_pipeline.store import Store
 
 
@@ -99,7 +99,7 @@ def _runs_to_remove(
     return dataset_of(record, store), [fields_of(record).name]
 
 
-def _find(store: Store, word: str | None) -> Record:
+def _find(store: Store, word: str | None) -> LineageEntry:
     from agar_pipeline.commands.experiment import current_evaluation
     from agar_pipeline.errors import ArtifactError
     from agar_pipeline.history.run_comparison import find_evaluation, list_evaluations

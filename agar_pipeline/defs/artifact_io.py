@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.chain.current import Current
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.store import Key, Store
@@ -22,7 +22,7 @@ _built: dict[tuple[str, Key], Path] = {}
 """Run and asset → folder, of the runs of this process."""
 
 
-def open_inputs(context: Context, store: Store, nodes: Mapping[Key, Node], node: Node) -> dict[Key, Any]:
+def open_inputs(context: Context, store: Store, nodes: Mapping[Key, AssetNode], node: AssetNode) -> dict[Key, Any]:
     """The artifact of each input of a node, verified.
 
     Raises:
@@ -33,12 +33,12 @@ def open_inputs(context: Context, store: Store, nodes: Mapping[Key, Node], node:
     return _current(context, store, nodes).open_inputs(node)
 
 
-def open_current(context: Context, store: Store, nodes: Mapping[Key, Node], key: Key) -> Any:
+def open_current(context: Context, store: Store, nodes: Mapping[Key, AssetNode], key: Key) -> Any:
     """The artifact that this very run built, else the one that today's config names."""
     return _current(context, store, nodes).open(key)
 
 
-def _current(context: Context, store: Store, nodes: Mapping[Key, Node]) -> Current:
+def _current(context: Context, store: Store, nodes: Mapping[Key, AssetNode]) -> Current:
     """Two runs at once may repoint `latest` for one another; a run's own record cannot be confused."""
     require_one_home(context.instance)
     keep_run(context.run.run_id)

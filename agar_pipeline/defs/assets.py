@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from agar_pipeline.chain.build import build_node, build_snapshot
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config import configs_dir, pipeline_name
 from agar_pipeline.defs.artifact_io import note_built, open_inputs, to_asset_key
 from agar_pipeline.defs.metadata import changes_since, describe
@@ -23,7 +23,7 @@ DATA_GROUP = "data"
 PROGRESS_TAG = "agar/progress"
 
 
-def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefinition]:
+def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsDefinition]:
     """snapshot, split, coco_cache, bbox_report."""
 
     source = nodes[Key("snapshot")].config.source
@@ -58,7 +58,7 @@ def data_assets(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetsDefini
     return [snapshot, split, coco_cache, bbox_report]
 
 
-def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) -> list[dg.AssetsDefinition]:
+def experiment_assets(store: Store, nodes: Mapping[Key, AssetNode], experiment: str) -> list[dg.AssetsDefinition]:
     """smoke_run, training_run, evaluation of one experiment, in a group of its own."""
 
     @dg.asset(**_spec(nodes, "smoke_run", {"torch"}, experiment), pool="gpu")
@@ -80,7 +80,7 @@ def experiment_assets(store: Store, nodes: Mapping[Key, Node], experiment: str) 
     return [smoke_run, training_run, evaluation]
 
 
-def leaderboard_asset(store: Store, nodes: Mapping[Key, Node]) -> dg.AssetsDefinition:
+def leaderboard_asset(store: Store, nodes: Mapping[Key, AssetNode]) -> dg.AssetsDefinition:
     @dg.asset(**_spec(nodes, "leaderboard", {"parquet"}))
     def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """The experiments side by side, and which differences are more than noise."""
@@ -91,7 +91,7 @@ def leaderboard_asset(store: Store, nodes: Mapping[Key, Node]) -> dg.AssetsDefin
     return leaderboard
 
 
-def _spec(nodes: Mapping[Key, Node], asset: str, kinds: set[str], experiment: str | None = None) -> dict[str, Any]:
+def _spec(nodes: Mapping[Key, AssetNode], asset: str, kinds: set[str], experiment: str | None = None) -> dict[str, Any]:
     node = nodes[Key(asset, experiment)]
     config_file = f"experiment/{experiment}.yaml" if experiment else f"pipeline/{pipeline_name()}.yaml"
     return {
@@ -111,7 +111,7 @@ def _spec(nodes: Mapping[Key, Node], asset: str, kinds: set[str], experiment: st
 def _build(
     context: dg.AssetExecutionContext,
     store: Store,
-    nodes: Mapping[Key, Node],
+    nodes: Mapping[Key, AssetNode],
     key: Key,
     compute: Compute,
 ) -> dg.MaterializeResult:
@@ -132,7 +132,7 @@ def _log(context: dg.AssetExecutionContext, text: str) -> None:
 
 
 def _result(
-    context: dg.AssetExecutionContext, node: Node, built: Built, more: Mapping[str, Any] | None = None
+    context: dg.AssetExecutionContext, node: AssetNode, built: Built, more: Mapping[str, Any] | None = None
 ) -> dg.MaterializeResult:
     note_built(context.run_id, node.key, built.artifact.root)
     metadata = {**(more or {}), **page_metadata(context.instance, built.artifact), **describe(built)}

@@ -6,30 +6,30 @@ import dagster as dg
 
 from agar_pipeline.artifacts import BboxReport, Split
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, refusal_of_split
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.defs.artifact_io import open_current
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 from agar_pipeline.store import Key, Store
 
 
-def data_checks(store: Store, nodes: Mapping[Key, Node]) -> list[dg.AssetChecksDefinition]:
+def data_checks(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetChecksDefinition]:
     """boxes_are_clean, parts_share_no_picture: they stop this run; `current` asks for it in every later one."""
 
     @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
     def boxes_are_clean(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return judge_boxes(context.instance, open_current(context, store, nodes, Key("bbox_report")))
+        return check_boxes(context.instance, open_current(context, store, nodes, Key("bbox_report")))
 
     @dg.asset_check(
         asset="split", blocking=True, description="No picture is in two parts, as far as split.leakage says."
     )
     def parts_share_no_picture(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return judge_parts(context.instance, open_current(context, store, nodes, Key("split")))
+        return check_parts(context.instance, open_current(context, store, nodes, Key("split")))
 
     return [boxes_are_clean, parts_share_no_picture]
 
 
-def judge_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.AssetCheckResult:
+def check_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.AssetCheckResult:
     report = bbox_report.report()
     return dg.AssetCheckResult(
         passed=report["ok"],
@@ -43,7 +43,7 @@ def judge_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.Ass
     )
 
 
-def judge_parts(instance: dg.DagsterInstance, split: Split) -> dg.AssetCheckResult:
+def check_parts(instance: dg.DagsterInstance, split: Split) -> dg.AssetCheckResult:
     leakage = split.summary()["leakage"]
     across = {kind: leakage[kind]["across_parts"] for kind in ("exact", "near") if leakage[kind]["across_parts"]}
     return dg.AssetCheckResult(

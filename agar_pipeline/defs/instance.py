@@ -10,7 +10,7 @@ import dagster as dg
 import yaml
 from filelock import FileLock
 
-from agar_pipeline.chain.plan import Record
+from agar_pipeline.chain.plan import DagsterRecord
 from agar_pipeline.config import agar_home, dagster_postgres_url, max_runs
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.home_storage import POSTGRES, dagster_folder, is_in_postgres
@@ -103,7 +103,7 @@ def open_instance() -> dg.DagsterInstance:
     return instance
 
 
-def read_records(instance: dg.DagsterInstance, keys: Iterable[Key]) -> dict[Key, Record]:
+def read_records(instance: dg.DagsterInstance, keys: Iterable[Key]) -> dict[Key, DagsterRecord]:
     """What Dagster remembers of the latest materialization of each asset. A test pins the names of these tags."""
     by_asset_key = {to_asset_key(key): key for key in keys}
     records = {}
@@ -118,5 +118,5 @@ def read_records(instance: dg.DagsterInstance, keys: Iterable[Key]) -> dict[Key,
             if name.startswith(_INPUT_PREFIX)
         }
         key = by_asset_key[found.asset_entry.asset_key]
-        records[key] = Record(tags.get("dagster/code_version"), tags.get("dagster/data_version"), inputs)
+        records[key] = DagsterRecord(tags.get("dagster/code_version"), tags.get("dagster/data_version"), inputs)
     return records

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 import dagster as dg
 from pydantic import Field
 
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config import Launcher, TrainerConfig, from_plain, to_plain
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.processes.machine import require_devices
@@ -47,7 +47,7 @@ class Compute(dg.ConfigurableResource):
             raise ConfigError(f"resource compute: launcher {self.launcher!r} is neither torchrun nor ray")
         return cast(Launcher, self.launcher or "torchrun")
 
-    def named(self, nodes: Mapping[Key, Node], experiment: str) -> dict[Key, Node]:
+    def named(self, nodes: Mapping[Key, AssetNode], experiment: str) -> dict[Key, AssetNode]:
         """The nodes as this compute names their artifacts: only the precision enters fingerprints."""
         only = Compute(precision=self.precision)
         own = {key: node for key, node in nodes.items() if key.experiment == experiment}

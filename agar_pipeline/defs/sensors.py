@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.chain.observation import explain_source
-from agar_pipeline.chain.plan import PlannedAsset, Seen, make_plan
+from agar_pipeline.chain.plan import Observation, PlannedAsset, make_plan
 from agar_pipeline.config import AutoRefresh, SnapshotSource, agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.home_storage import require_one_home
@@ -33,7 +33,7 @@ _held = contextlib.ExitStack()
 """Keeps the database up for as long as the code server lives: looking again then costs milliseconds."""
 
 
-def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
+def dataset_sensor(store: Store, nodes: Mapping[Key, AssetNode], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
     """A sensor that observes the dataset and, where the pipeline file says `auto_refresh`, launches what is stale."""
     config: SnapshotSource = nodes[Key("snapshot")].config
 
@@ -52,7 +52,7 @@ def dataset_sensor(store: Store, nodes: Mapping[Key, Node], auto_refresh: AutoRe
             yield dg.SkipReason(f"the dataset cannot be looked at: {error}")
             return
         explain = partial(explain_source, config) if auto_refresh else _do_not_look
-        plan = make_plan(store, nodes, Seen(version, read_records(context.instance, nodes), explain))
+        plan = make_plan(store, nodes, Observation(version, read_records(context.instance, nodes), explain))
         yield _decide(context, plan, version, auto_refresh)
 
     return dataset_changed

@@ -4,14 +4,14 @@ import warnings
 
 import dagster as dg
 
-from agar_pipeline.chain.nodes import SOURCE, Node
+from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.config import agar_home, to_plain
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.snapshots.sources import Observation, observe_source
 
 
-def fiftyone_dataset(snapshot_node: Node) -> dg.SourceAsset:
+def fiftyone_dataset(snapshot_node: AssetNode) -> dg.SourceAsset:
     """The observable source of a pipeline's snapshot."""
     config = snapshot_node.config
     warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*observable_source_asset")
@@ -44,7 +44,7 @@ def record_observation(instance: dg.DagsterInstance, seen: Observation) -> None:
     )
 
 
-def observe(context: dg.AssetExecutionContext, snapshot_node: Node) -> str:
+def observe(context: dg.AssetExecutionContext, snapshot_node: AssetNode) -> str:
     """Observe the dataset, and let Dagster know the version that the snapshot reads where it does not yet.
 
     Returns:

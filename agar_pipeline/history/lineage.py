@@ -21,7 +21,7 @@ _SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Record:
+class LineageEntry:
     """One published artifact."""
 
     key: Key
@@ -29,7 +29,7 @@ class Record:
     manifest: Manifest
     is_latest: bool
 
-    def read_by(self, consumer: Record, name: str) -> str:
+    def read_by(self, consumer: LineageEntry, name: str) -> str:
         """The version of what another artifact's step would read of this one, called `name` there."""
         return Content.of(self.manifest).read_by(consumer.key.kind, name)
 
@@ -57,13 +57,13 @@ class Catalog:
                 continue  # damaged: `agar plan` and `agar verify` say so, no lineage leads through it
             key = Key(manifest.asset, *root.relative_to(store.artifacts).parts[:-2])
             if manifest.asset in ARTIFACTS:
-                records.append(Record(key, root.resolve(), manifest, store.latest(key) == root.resolve()))
+                records.append(LineageEntry(key, root.resolve(), manifest, store.latest(key) == root.resolve()))
         self.records = sorted(records, key=_age, reverse=True)
 
-    def of(self, asset: str) -> list[Record]:
+    def of(self, asset: str) -> list[LineageEntry]:
         return [record for record in self.records if record.key.asset == asset]
 
-    def inputs_of(self, record: Record, name: str) -> list[Record]:
+    def inputs_of(self, record: LineageEntry, name: str) -> list[LineageEntry]:
         """The artifacts of the content that this one was built from; several where contents are equal.
 
         Equal smoke runs of different COCO caches are common: those with the same other inputs are meant.
@@ -73,7 +73,7 @@ class Catalog:
         agreeing = [r for r in equal if all(r.manifest.inputs.get(key, own[key]) == own[key] for key in own)]
         return agreeing or equal
 
-    def record_of(self, root: Path) -> Record:
+    def record_of(self, root: Path) -> LineageEntry:
         """Raises ArtifactError where no artifact is published there."""
         for record in self.records:
             if record.root == root.resolve():
@@ -112,7 +112,7 @@ def find_snapshot(store: Store, word: str) -> Snapshot:
     return snapshot
 
 
-def lineage(store: Store, artifact: Artifact) -> list[Record]:
+def lineage(store: Store, artifact: Artifact) -> list[LineageEntry]:
     """The artifact, and everything it was made from, back to the snapshot; nearest first.
 
     A step that reads only some files of an input may have been built from an older one with equal such files: it leads
@@ -132,29 +132,29 @@ def lineage(store: Store, artifact: Artifact) -> list[Record]:
     return sorted(found, key=lambda record: order.index(record.key.asset))
 
 
-def chain_of(store: Store, artifact: Artifact) -> dict[str, Record]:
+def chain_of(store: Store, artifact: Artifact) -> dict[str, LineageEntry]:
     """Asset → what an artifact was made from, and itself: of several of equal content the one that its manifest names,
     else the newest."""
     named = {ancestor.fingerprint for ancestor in artifact.manifest.ancestors.values()}
-    chain: dict[str, Record] = {}
+    chain: dict[str, LineageEntry] = {}
     for record in lineage(store, artifact):
         if record.key.asset not in chain or record.manifest.fingerprint in named:
             chain[record.key.asset] = record
     return chain
 
 
-def _age(record: Record) -> tuple[str, int]:
+def _age(record: LineageEntry) -> tuple[str, int]:
     return record.manifest.created_at, (record.root / "manifest.json").stat().st_mtime_ns
 
 
-def _latest(records: Iterable[Record], store: Store) -> Record:
+def _latest(records: Iterable[LineageEntry], store: Store) -> LineageEntry:
     for record in records:
         if record.is_latest:
             return record
     raise ArtifactError(f"no snapshot was ever built in {store.home}: run `agar run snapshot`")
 
 
-def _previous(records: list[Record], store: Store) -> Record:
+def _previous(records: list[LineageEntry], store: Store) -> LineageEntry:
     latest = _latest(records, store)
     dataset = latest.manifest.config["dataset"]
     for record in records:
@@ -165,7 +165,7 @@ def _previous(records: list[Record], store: Store) -> Record:
     )
 
 
-def _listed(records: list[Record]) -> str:
+def _listed(records: list[LineageEntry]) -> str:
     lines = [
         f"{r.manifest.fingerprint[:12]} ({r.manifest.config['dataset']}, {r.manifest.created_at[:16]})"
         for r in records[:_SHOWN]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts import Snapshot, Split
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.history.lineage import Catalog, Record
+from agar_pipeline.history.lineage import Catalog, LineageEntry
 from agar_pipeline.step_code.provenance import provenance_of
 from agar_pipeline.store import Store
 
@@ -94,7 +94,7 @@ def _matching(images: pd.DataFrame, images_dir: str, word: str) -> pd.DataFrame:
 
 def _rows_of_sample(
     catalog: Catalog, tables: dict[Path, pd.DataFrame], image: dict[str, Any]
-) -> list[tuple[Record, pd.Series]]:
+) -> list[tuple[LineageEntry, pd.Series]]:
     rows = []
     for record in catalog.of("snapshot"):
         images = tables[record.root]
@@ -110,7 +110,7 @@ def _sha256(row: pd.Series) -> str | None:
     return row["sha256"] if isinstance(row["sha256"], str) else None
 
 
-def _in_snapshot(record: Record, row: pd.Series) -> dict[str, Any]:
+def _in_snapshot(record: LineageEntry, row: pd.Series) -> dict[str, Any]:
     boxes = Snapshot(record.root).boxes()
     own = boxes[boxes["image_id"] == row["image_id"]]
     return {
@@ -126,7 +126,7 @@ def _in_snapshot(record: Record, row: pd.Series) -> dict[str, Any]:
     }
 
 
-def _in_splits(catalog: Catalog, rows: list[tuple[Record, pd.Series]]) -> list[dict[str, Any]]:
+def _in_splits(catalog: Catalog, rows: list[tuple[LineageEntry, pd.Series]]) -> list[dict[str, Any]]:
     """The part in each split; a split goes with every snapshot whose image ids it was made from."""
     found = []
     for split in catalog.of("split"):
@@ -141,12 +141,12 @@ def _in_splits(catalog: Catalog, rows: list[tuple[Record, pd.Series]]) -> list[d
     return found
 
 
-def _part(split: Record, image_id: int) -> str | None:
+def _part(split: LineageEntry, image_id: int) -> str | None:
     table = Split(split.root).table()
     return next(iter(table.loc[table["image_id"] == image_id, "part"]), None)
 
 
-def _parts_in_cache(catalog: Catalog, cache: Record, image_ids: dict[Path, int]) -> list[dict[str, Any]]:
+def _parts_in_cache(catalog: Catalog, cache: LineageEntry, image_ids: dict[Path, int]) -> list[dict[str, Any]]:
     """Where the photo is in a COCO cache: its part, and the snapshot and split that say so."""
     return [
         {
@@ -176,7 +176,7 @@ def _users(catalog: Catalog, asset: str, seen: dict[Path, list[dict[str, Any]]])
     return users
 
 
-def _made_by(record: Record) -> dict[str, Any]:
+def _made_by(record: LineageEntry) -> dict[str, Any]:
     """Code, libraries and machine that made an artifact, and how today's code and libraries differ."""
     code = record.manifest.code
     return {

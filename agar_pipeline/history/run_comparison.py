@@ -12,7 +12,7 @@ from typing import Any
 from agar_pipeline.artifacts import Evaluation, Snapshot
 from agar_pipeline.chain.plan import diff_config
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.history.lineage import SHORTEST_PREFIX, Catalog, Record, chain_of
+from agar_pipeline.history.lineage import SHORTEST_PREFIX, Catalog, LineageEntry, chain_of
 from agar_pipeline.snapshots.diff import SnapshotTables, diff_tables, summarize
 from agar_pipeline.store import Store
 
@@ -25,7 +25,7 @@ def list_evaluations(store: Store) -> list[dict[str, Any]]:
     return [{**_name(record), **_figures(record)} for record in Catalog(store).of("evaluation")]
 
 
-def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | None = None) -> Record:
+def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | None = None) -> LineageEntry:
     """The evaluation that a word names.
 
     Args:
@@ -86,12 +86,12 @@ def compare_runs(
     }
 
 
-def _chain(store: Store, record: Record) -> dict[str, Record]:
+def _chain(store: Store, record: LineageEntry) -> dict[str, LineageEntry]:
     """Asset → record, from the evaluation back to the snapshot."""
     return chain_of(store, Evaluation.open(record.root))
 
 
-def _name(record: Record) -> dict[str, Any]:
+def _name(record: LineageEntry) -> dict[str, Any]:
     return {
         "experiment": record.key.experiment,
         "evaluation": record.manifest.fingerprint,
@@ -101,13 +101,13 @@ def _name(record: Record) -> dict[str, Any]:
     }
 
 
-def _figures(record: Record) -> dict[str, float | None]:
+def _figures(record: LineageEntry) -> dict[str, float | None]:
     metrics = Evaluation.open(record.root).metrics()
     counting = metrics.get("counting") or {}
     return {name: metrics.get(name) for name in METRICS} | {name: counting.get(name) for name in COUNTS}
 
 
-def _data_differences(chain_a: dict[str, Record], chain_b: dict[str, Record]) -> list[str]:
+def _data_differences(chain_a: dict[str, LineageEntry], chain_b: dict[str, LineageEntry]) -> list[str]:
     """Snapshots compared box by box where both are kept; else, that something differs."""
     a, b = chain_a.get("snapshot"), chain_b.get("snapshot")
     if a is None or b is None:
@@ -123,7 +123,7 @@ def _data_differences(chain_a: dict[str, Record], chain_b: dict[str, Record]) ->
     return texts
 
 
-def _paired_difference(chain_a: dict[str, Record], chain_b: dict[str, Record]) -> dict[str, Any] | None:
+def _paired_difference(chain_a: dict[str, LineageEntry], chain_b: dict[str, LineageEntry]) -> dict[str, Any] | None:
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import read_detections
     from agar_pipeline.scoring.uncertainty import compare_models

@@ -80,7 +80,7 @@ def check_files(
             if isinstance(seen, tuple):
                 found.append((row, *seen))
             elif seen is not None:
-                found += [(row, *finding) for finding in judge_file(names[row], sizes_wh[row], seen)]
+                found += [(row, *finding) for finding in compare_file(names[row], sizes_wh[row], seen)]
                 if memory is not None and sha256 is not None:
                     memory.remember(sha256, depth, seen)
             if row % 64 == 63 or row + 1 == len(names):
@@ -140,7 +140,7 @@ def _look(images_dir: Path, depth: ImageChecks, asked: _Asked) -> tuple[tuple[st
     return read_facts(file.path, deep=depth == "decode"), asked.sha256 if is_known else None
 
 
-def judge_file(file_name: str, declared_wh: tuple[int, int], facts: FileFacts) -> list[tuple[str, str]]:
+def compare_file(file_name: str, declared_wh: tuple[int, int], facts: FileFacts) -> list[tuple[str, str]]:
     """The rules that a file breaks, each with a value: by itself, under this name, and with this declared size."""
     found = [(facts.rule, facts.reason)] if facts.rule else []
     if facts.displayed_wh == (0, 0):

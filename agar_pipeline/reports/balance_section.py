@@ -21,7 +21,7 @@ def describe_balance(balance: Mapping[str, Any]) -> dict[str, Any]:
     names = list(next(iter(drifts.values())).class_shares) if drifts else []
     largest = sorted(names, key=lambda name: -max(drift.class_shares[name] or 0 for drift in drifts.values()))
     return {
-        "verdict": _verdict(drifts),
+        "verdict": _summary(drifts),
         "parts": [_row(part, drift) for part, drift in drifts.items()],
         "part_names": list(drifts),
         "classes": [
@@ -46,7 +46,7 @@ def _row(part: str, drift: PartDrift) -> dict[str, str]:
     }
 
 
-def _verdict(drifts: Mapping[str, PartDrift]) -> str:
+def _summary(drifts: Mapping[str, PartDrift]) -> str:
     absent = [
         f"{name} in {part}"
         for part, drift in drifts.items()

@@ -54,7 +54,7 @@ def write_bbox_page(
     values = {
         "title": "Bounding box report",
         "ok": bool(report["ok"]),
-        "verdict": _verdict(rules),
+        "verdict": _summary(rules),
         "blocking": blocking,
         "next_steps": _next_steps([rule["name"] for rule in blocking]),
         "figures": _figures(report, parts),
@@ -106,7 +106,7 @@ def _rule(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _verdict(rules: list[dict[str, Any]]) -> str:
+def _summary(rules: list[dict[str, Any]]) -> str:
     found = [rule for rule in rules if rule["count"]]
     if not found:
         return "No rule is broken."

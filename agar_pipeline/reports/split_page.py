@@ -36,7 +36,7 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
         "title": "Split",
         "ok": leakage["ok"],
         "across": len(across),
-        "verdict": _verdict(leakage),
+        "verdict": _summary(leakage),
         "blocking": [_count(leakage, kind) for kind in blocking],
         "figures": _figures(summary),
         "left_out": [{"reason": reason, "count": count} for reason, count in summary["left_out"].items()],
@@ -48,7 +48,7 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
     write_page(path, "split.html.j2", values)
 
 
-def _verdict(leakage: Mapping[str, Any]) -> str:
+def _summary(leakage: Mapping[str, Any]) -> str:
     found = [_count(leakage, kind) for kind in KINDS if leakage[kind]["across_parts"]]
     looked = "" if leakage["near"]["policy"] != "off" else " Pictures that only look the same were not looked for."
     if not found:

@@ -79,7 +79,7 @@ class ImageSizes:
             return boxes
         return turn_rel_xywh(boxes, np.repeat(files.orientations, columns.boxes_per_sample))
 
-    def judge(self, log: Callable[[str], None]) -> None:
+    def report(self, log: Callable[[str], None]) -> None:
         """Say what was met, or refuse it.
 
         Raises:

@@ -99,7 +99,7 @@ def read_folder(
     ):
         images_file.write(images_table(columns, photos, sizes_wh, 1))
         boxes_file.write(boxes_table(columns, sizes.place(columns, photos, sizes_wh), 1, 1))
-    sizes.judge(log)
+    sizes.report(log)
     names = columns.paths.to_pylist()
     absent = [names[row] for row in np.flatnonzero(photos.size_bytes < 0).tolist()]
     if hint := explain_missing(config.images_path(), absent, names):

@@ -66,7 +66,9 @@ def _pairs_of(count: int) -> int:
     return count * (count - 1) // 2
 
 
-def judge(config: LeakageConfig, pairs: pd.DataFrame, copies: Mapping[str, int], cut: int) -> dict[str, Any]:
+def apply_leakage_policy(
+    config: LeakageConfig, pairs: pd.DataFrame, copies: Mapping[str, int], cut: int
+) -> dict[str, Any]:
     """Counts per kind, and the verdict, JSON-ready.
 
     Args:

@@ -37,7 +37,7 @@ def build(
 
     evaluation = evaluation or {}
     table = rank({name: evaluation[name].metrics() for name in config.experiments})
-    table = judge(table, differences(table, coco_cache, evaluation))
+    table = add_differences(table, differences(table, coco_cache, evaluation))
     table.to_parquet(out_dir / "leaderboard.parquet", index=False)
     write_leaderboard_page(out_dir / "report.html", table)
     log(
@@ -99,7 +99,7 @@ def differences(
     return deltas
 
 
-def judge(table: pd.DataFrame, deltas: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def add_differences(table: pd.DataFrame, deltas: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """The table with each difference to the leader, and a verdict in words.
 
     A difference is within the noise of plates where its 95 % interval holds 0, and within the noise of seeds where the
@@ -112,11 +112,11 @@ def judge(table: pd.DataFrame, deltas: Mapping[str, Mapping[str, float]]) -> pd.
         delta = deltas.get(str(row["experiment"]))
         if delta:
             table.loc[place, ["delta", "delta_low", "delta_high"]] = [delta["delta"], delta["low"], delta["high"]]
-        verdicts.append(_verdict(table, place, delta))
+        verdicts.append(_standing(table, place, delta))
     return table.assign(verdict=pd.array(verdicts, dtype="string"))
 
 
-def _verdict(table: pd.DataFrame, place: int, delta: Mapping[str, float] | None) -> str:
+def _standing(table: pd.DataFrame, place: int, delta: Mapping[str, float] | None) -> str:
     if pd.isna(table["map"].iloc[place]):
         return "not scored"
     if place == 0:

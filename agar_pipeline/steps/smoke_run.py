@@ -59,7 +59,7 @@ def build(
     val_s = min(outcome.validation_seconds, look_s)  # a new head sees colonies everywhere: its validation takes longer
     shutil.rmtree(scratch)
     outcome.detector.to("cpu")  # what is measured next has the device for itself, as training has
-    with ranks.alone(), determinism(config.trainer):
+    with ranks.as_single_rank(), determinism(config.trainer):
         profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir, val_s)
     record_machine(out_dir, outcome.accelerator, outcome.precision, config.model)
     _write(out_dir, _facts(config, outcome, metrics), profile)
@@ -216,8 +216,8 @@ def _measure_steps(
         draw_parts,
         forecast,
         reckon_step_s,
+        say_bottleneck,
         say_forecast,
-        say_verdict,
     )
     from agar_pipeline.detection.training.profile import profile_steps
 
@@ -234,7 +234,7 @@ def _measure_steps(
         step_s=step_s,
     )
     return {
-        "verdict": say_verdict(measured, cores, outcome.accelerator),
+        "verdict": say_bottleneck(measured, cores, outcome.accelerator),
         "chart": draw_parts(measured),
         "forecast": {**expected, "sentence": say_forecast(expected)},
         "measured": asdict(measured),

@@ -19,7 +19,7 @@ from agar_pipeline.errors import ArtifactError
 from agar_pipeline.progress import progress_bar
 from agar_pipeline.splitting.division import Division, divide
 from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, Duplicates, find_duplicates
-from agar_pipeline.splitting.leakage import count_copies, judge, list_pairs
+from agar_pipeline.splitting.leakage import apply_leakage_policy, count_copies, list_pairs
 from agar_pipeline.splitting.named import read_lists
 
 
@@ -40,7 +40,7 @@ def build(
     pairs_of_rows = found.all_pairs if config.groups_duplicates else None
     division = divide(config, images, lists=lists, duplicates=pairs_of_rows, there=describe_dataset(dataset))
     pairs = list_pairs(images, division.parts, found)
-    leakage = judge(config.leakage, pairs, count_copies(division.parts, found), found.cut)
+    leakage = apply_leakage_policy(config.leakage, pairs, count_copies(division.parts, found), found.cut)
     plain = {**describe(division, len(images)), "leakage": leakage}
     table = images[["image_id"]].assign(part=division.parts)
     table[table["part"].notna()].to_parquet(out_dir / "split.parquet", index=False)

@@ -42,7 +42,7 @@ class BadArtifact:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerifyResult:
     """What verifying a home found, and did."""
 
     checked: int
@@ -60,7 +60,7 @@ class Verdict:
         return not self.bad and not self.dangling
 
 
-def verify(store: Store, progress: Progress) -> Verdict:
+def verify(store: Store, progress: Progress) -> VerifyResult:
     """Hash every published artifact again; put aside what is bad, remove `latest` where it leads nowhere.
 
     Args:
@@ -81,7 +81,7 @@ def verify(store: Store, progress: Progress) -> Verdict:
         progress(done, total)
     broken = {found.key for found in bad if found.current and not found.whole}
     dangling = [key for key in store.assets() if _unlink_dangling(store, key) and key not in broken]
-    return Verdict(len(sizes), total, tuple(bad), tuple(dangling), swept, put_again)
+    return VerifyResult(len(sizes), total, tuple(bad), tuple(dangling), swept, put_again)
 
 
 def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:

@@ -33,7 +33,7 @@ from agar_pipeline.fiftyone_io.writing.run_names import (
 )
 from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes, find_gone, write_back
-from agar_pipeline.history.lineage import Record, chain_of
+from agar_pipeline.history.lineage import LineageEntry, chain_of
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.store import Store
@@ -61,7 +61,7 @@ class Written:
     """Whether somebody edited the saved view, so that it was left as it is."""
 
 
-def fields_of(record: Record) -> RunFields:
+def fields_of(record: LineageEntry) -> RunFields:
     """`agar_<experiment>_<fingerprint>`, as a field may be called."""
     experiment = re.sub(r"\W", "_", str(record.key.experiment), flags=re.ASCII)
     return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
@@ -69,7 +69,7 @@ def fields_of(record: Record) -> RunFields:
 
 def write_run(
     store: Store,
-    record: Record,
+    record: LineageEntry,
     database: str,
     home: Path,
     worst: int,
@@ -193,7 +193,7 @@ def name_some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
+def _read(store: Store, record: LineageEntry) -> tuple[Snapshot, PlateBoxes]:
     """The evaluation's boxes on the samples of its snapshot."""
     evaluation = Evaluation.open(record.root)
     chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
@@ -220,7 +220,7 @@ def _read(store: Store, record: Record) -> tuple[Snapshot, PlateBoxes]:
     )
 
 
-def dataset_of(record: Record, store: Store) -> str:
+def dataset_of(record: LineageEntry, store: Store) -> str:
     """The FiftyOne dataset that an evaluation's snapshot was read from."""
     found = chain_of(store, Evaluation.open(record.root)).get("snapshot")
     if found is not None:

@@ -53,12 +53,12 @@ def our_step_s(model: str, precision: str, folder: Path, photos: Photos) -> floa
     import time
 
     from agar_pipeline.detection.training.train import train
-    from agar_pipeline.detection.training.training_loop import Conductor
+    from agar_pipeline.detection.training.training_loop import TrainingLoop
 
     config = experiment(model, precision, f"trainer.max_steps={WARM_UP + STEPS}", f"data.num_workers={workers()}")
     columns = repeated(columns_of(photos, 2 * SIDE, 1.0), 1 + BATCH * (WARM_UP + STEPS) // len(photos))
     ends: list[float] = []
-    recorded = Conductor.on_train_batch_end
+    recorded = TrainingLoop.on_train_batch_end
 
     def record(*arguments: Any) -> None:
         recorded(*arguments)
@@ -66,12 +66,12 @@ def our_step_s(model: str, precision: str, folder: Path, photos: Photos) -> floa
             wait_for_card()
         ends.append(time.perf_counter())
 
-    Conductor.on_train_batch_end = record  # type: ignore[method-assign]
+    TrainingLoop.on_train_batch_end = record  # type: ignore[method-assign]
     try:
         out_dir = Path(tempfile.mkdtemp(dir=folder))
         train(config, columns, columns.take_images(columns.image_ids[:1]), folder / "photos", out_dir, lambda _: None)
     finally:
-        Conductor.on_train_batch_end = recorded  # type: ignore[method-assign]
+        TrainingLoop.on_train_batch_end = recorded  # type: ignore[method-assign]
     return (ends[-1] - ends[WARM_UP - 1]) / STEPS
 
 

@@ -54,7 +54,7 @@ WORDLESS = {
     "ValueError(unknown)",
     "DatabaseError(explain(error, uri, said_by))",
     "ImageFileError(f'{found.reason}: {found.next_step}')",  # find_image_file
-    "TrainingError(explain_memory(config, conductor.module.batch_names, error))",
+    "TrainingError(explain_memory(config, loop.module.batch_names, error))",
     "TrainingError(refusal)",  # explain_refusal
     "DatasetError(trouble)",  # of the error that was met when the dataset was looked at
     "SharedStoreError(trouble)",  # the same again, without asking

@@ -17,7 +17,7 @@ from PIL import Image
 
 from agar_pipeline.artifacts import CocoCache, Snapshot, Split
 from agar_pipeline.chain.build import build_node
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import BOX_POLICY_DEFAULTS, BboxReportConfig, CocoCacheConfig
 from agar_pipeline.errors import DatasetError, ImageFileError, StorageError
@@ -64,7 +64,7 @@ class Lab:
         config = CocoCacheConfig(class_map={class_name: 1}, media=media, max_side=max_side)  # type: ignore[arg-type]
         made = {Key("snapshot"): self._snapshot(class_name), Key("split"): self._split()}
         self.log.clear()
-        return build_node(self.store, Node(Key("coco_cache"), config, tuple(made)), made, self.log.append)
+        return build_node(self.store, AssetNode(Key("coco_cache"), config, tuple(made)), made, self.log.append)
 
     def _snapshot(self, label: str) -> Snapshot:
         def write(out_dir: Path) -> None:

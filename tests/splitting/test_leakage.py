@@ -18,12 +18,12 @@ from PIL import Image, ImageDraw
 from agar_pipeline.artifacts import ARTIFACTS, Split
 from agar_pipeline.artifacts.refusals import refusal_of_split
 from agar_pipeline.chain.build import build_node
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config import CocoCacheConfig, LeakageConfig, SplitConfig
 from agar_pipeline.errors import GateError
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, find_duplicates, nearest_hashes
-from agar_pipeline.splitting.leakage import ALL_PAIRS, count_copies, judge, list_pairs
+from agar_pipeline.splitting.leakage import ALL_PAIRS, apply_leakage_policy, count_copies, list_pairs
 from agar_pipeline.steps import split as step
 from agar_pipeline.store import Key, Store
 
@@ -134,7 +134,7 @@ def test_of_several_copies_every_pair_counts(copies: int) -> None:
     images = pd.DataFrame({"image_id": np.arange(copies + 1), "path": [f"{i}.jpg" for i in range(copies + 1)]})
     star = dataclasses.replace(NO_DUPLICATES, exact=np.array([(0, row) for row in range(1, copies + 1)]))
     table = list_pairs(images, parts, star)
-    leakage = judge(LeakageConfig(), table, count_copies(parts, star), 0)
+    leakage = apply_leakage_policy(LeakageConfig(), table, count_copies(parts, star), 0)
     across = 2 * (copies - 2)
     assert leakage["exact"] == {
         "policy": "fail", "pairs": across + 1 + math.comb(copies - 2, 2), "across_parts": across, "images": copies,
@@ -193,7 +193,7 @@ def leaking(tmp_path: Path) -> Path:
 
 
 def build(config: SplitConfig, snapshot: Any, home: Path) -> Split:
-    node = Node(Key("split"), config, (Key("snapshot"),))
+    node = AssetNode(Key("split"), config, (Key("snapshot"),))
     return build_node(Store(home), node, {Key("snapshot"): snapshot}, lambda text: None).artifact
 
 
@@ -207,7 +207,7 @@ def test_exact_duplicates_across_parts_block_and_the_page_shows_the_pairs(leakin
     page = (split.root / "report.html").read_text()
     assert "blocked because of" in page
     assert page.count("data:image/jpeg") == 2 * min(12, int(table["across_parts"].sum()))
-    node = Node(Key("coco_cache"), CocoCacheConfig(class_map={"a": 1}), (Key("snapshot"), Key("split")))
+    node = AssetNode(Key("coco_cache"), CocoCacheConfig(class_map={"a": 1}), (Key("snapshot"), Key("split")))
     with pytest.raises(GateError, match=r"exact pairs\): '[ab]\d\d.jpg' \(\w+\)(.|\n)*group_duplicates") as caught:
         build_node(Store(home), node, {Key("snapshot"): snapshot, Key("split"): split}, print)
     assert len(str(caught.value).splitlines()) <= 3

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from agar_pipeline.artifacts import BboxReport, CocoCache, Snapshot, Split
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.chain.build import build_node
-from agar_pipeline.chain.nodes import Node
+from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.coco import columns, writer
 from agar_pipeline.config import (
     ALLOWED_ACTIONS,
@@ -114,7 +114,7 @@ def build_data(
     ):
         inputs = {"split": ["snapshot"], "coco_cache": ["snapshot", "split"], "bbox_report": ["coco_cache"]}[asset]
         keys = tuple(Key(name) for name in inputs)
-        built = build_node(store, Node(Key(asset), config, keys), {key: made[key] for key in keys}, log)
+        built = build_node(store, AssetNode(Key(asset), config, keys), {key: made[key] for key in keys}, log)
         made[Key(asset)] = built.artifact
     return made[Key("coco_cache")], made[Key("bbox_report")]
 
@@ -294,7 +294,7 @@ def test_dagster_shows_how_alike_the_parts_are(tmp_path: Path) -> None:
 def test_a_smoke_run_is_refused_by_the_verdict_and_a_training_by_a_smoke_run_of_other_data(tmp_path: Path) -> None:
     cache, report = build_data(tmp_path, [*GOOD_BOXES, BROKEN["degenerate_box"]], {})
     store = Store(tmp_path / "home")
-    smoke, training = (Node(Key(asset, "e"), SplitConfig(), ()) for asset in ("smoke_run", "training_run"))
+    smoke, training = (AssetNode(Key(asset, "e"), SplitConfig(), ()) for asset in ("smoke_run", "training_run"))
     with pytest.raises(GateError, match="degenerate_box"):
         build_node(store, smoke, {Key("coco_cache"): cache, Key("bbox_report"): report}, quiet)
 

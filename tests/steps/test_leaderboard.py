@@ -79,7 +79,7 @@ def test_a_difference_is_held_against_the_spread_of_seeds(runs: dict[str, list[f
     }
     table = leaderboard.rank(metrics)
     beyond_plates = {name: {"delta": -0.03, "low": -0.04, "high": -0.02} for name in table["experiment"][1:]}
-    judged = leaderboard.judge(table, beyond_plates).set_index("experiment")
+    judged = leaderboard.add_differences(table, beyond_plates).set_index("experiment")
     assert judged.loc["b0", "verdict"] == verdict
     if len(runs["a"]) > 1:
         assert judged.loc["a1", "verdict"] == "the leader's recipe, another seed"

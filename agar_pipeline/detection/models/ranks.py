@@ -15,22 +15,22 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-_is_alone = False
+_acts_as_single_rank = False
 
 
 def world_size() -> int:
-    return dist.get_world_size() if dist.is_initialized() and not _is_alone else 1
+    return dist.get_world_size() if dist.is_initialized() and not _acts_as_single_rank else 1
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
+def as_single_rank() -> Iterator[None]:
     """What one rank does by itself: nothing in it waits for the others, who are elsewhere or gone."""
-    global _is_alone
-    _is_alone = True
+    global _acts_as_single_rank
+    _acts_as_single_rank = True
     try:
         yield
     finally:
-        _is_alone = False
+        _acts_as_single_rank = False
 
 
 @cache

@@ -44,7 +44,7 @@ def reckon_step_s(
     return shortest
 
 
-def say_verdict(profile: StepProfile, cores: int, accelerator: str) -> str:
+def say_bottleneck(profile: StepProfile, cores: int, accelerator: str) -> str:
     """What bounds a step, and what would help how much."""
     now = reckon_step_s(profile, profile.num_workers, cores, accelerator)
     waiting = 1 - profile.compute_s / now

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.loading.devices import Site
 from agar_pipeline.detection.training.determinism import explain_refusal
-from agar_pipeline.detection.training.training_loop import Conductor
+from agar_pipeline.detection.training.training_loop import TrainingLoop
 from agar_pipeline.errors import ComputeError, TrainingError
 from agar_pipeline.processes.garbage_collection import done_importing
 
@@ -29,7 +29,7 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*torch.cpu.amp.*")
 
 
-def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L.Trainer:
+def build_trainer(config: TrainingConfig, site: Site, loop: TrainingLoop) -> L.Trainer:
     """For the ranks that torchrun or Ray started, and no others."""
     world = site.world
     strategy: Any = "auto"
@@ -51,7 +51,7 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
         max_epochs=-1,
         gradient_clip_val=config.optimizer.clip_norm,
         logger=False,
-        callbacks=[conductor],
+        callbacks=[loop],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -63,7 +63,7 @@ def build_trainer(config: TrainingConfig, site: Site, conductor: Conductor) -> L
     return trainer
 
 
-def fit(trainer: L.Trainer, conductor: Conductor, loader: DataLoader, config: TrainingConfig) -> None:
+def fit(trainer: L.Trainer, loop: TrainingLoop, loader: DataLoader, config: TrainingConfig) -> None:
     """Train until a limit is reached.
 
     Raises:
@@ -71,22 +71,22 @@ def fit(trainer: L.Trainer, conductor: Conductor, loader: DataLoader, config: Tr
     """
     done_importing()
     try:
-        trainer.fit(conductor.module, loader)
+        trainer.fit(loop.module, loader)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             if config.trainer.deterministic and (refusal := explain_refusal(error, config.model.name)):
                 raise TrainingError(refusal) from error
             raise
-        raise TrainingError(explain_memory(config, conductor.module.batch_names, error)) from error
+        raise TrainingError(explain_memory(config, loop.module.batch_names, error)) from error
     except TrainingError as error:
-        best = conductor.validation.best
-        if best is None or conductor.points is None:
+        best = loop.validation.best
+        if best is None or loop.points is None:
             raise
-        kept = f"the best model so far, of epoch {best.epoch}, is kept: {conductor.validation.folder / 'best.ckpt'}"
+        kept = f"the best model so far, of epoch {best.epoch}, is kept: {loop.validation.folder / 'best.ckpt'}"
         raise TrainingError(f"{error}\n{kept}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if not math.isfinite(conductor.module.losses.get("loss", math.nan)):
+    if not math.isfinite(loop.module.losses.get("loss", math.nan)):
         raise TrainingError("training ended before its first step: raise trainer.max_seconds or max_steps")
 
 

@@ -34,7 +34,7 @@ from agar_pipeline.detection.training.lightning_trainer import build_trainer, fi
 from agar_pipeline.detection.training.resume import ResumePoints
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.detection.training.tracking import MetricsLog, show_metrics, take_events
-from agar_pipeline.detection.training.training_loop import Conductor
+from agar_pipeline.detection.training.training_loop import TrainingLoop
 from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.files.disk import link_or_copy
@@ -104,28 +104,28 @@ def train(
             log(seams)
         spec = fit_spec(config, fitted_to, val_columns, most_boxes)
         work_dir = out_dir if points is None else points.folder
-        conductor, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site, words)
-        conductor.tell, conductor.points = log, points
-        _fit(config, conductor, loader, site)
+        loop, loader = _assemble(config, train_columns, val_columns, images_dir, work_dir, spec, site, words)
+        loop.tell, loop.points = log, points
+        _fit(config, loop, loader, site)
     if site.world.rank == 0:
-        conductor.metrics.close()
-        conductor.metrics.write_csv(out_dir / "metrics.csv")
+        loop.metrics.close()
+        loop.metrics.write_csv(out_dir / "metrics.csv")
         _publish(work_dir, out_dir)
-    return _outcome(conductor, spec, site)
+    return _outcome(loop, spec, site)
 
 
-def _fit(config: TrainingConfig, conductor: Conductor, loader: DataLoader, site: Site) -> None:
+def _fit(config: TrainingConfig, loop: TrainingLoop, loader: DataLoader, site: Site) -> None:
     """From the last point, or from the beginning, to the end."""
-    if fresh := conductor.module.detector.fresh:
-        conductor.tell(
+    if fresh := loop.module.detector.fresh:
+        loop.tell(
             f"model.weights {config.model.weights} knows other classes than these "
-            f"{conductor.validation.spec.num_classes}: "
+            f"{loop.validation.spec.num_classes}: "
             f"{len(fresh)} tensors of the head start at random, {fresh[0]} first"
         )
-    conductor.resume()
-    if site.world.rank == 0 and conductor.points is not None:
-        show_metrics(conductor.metrics, config, conductor.points.folder)
-    fit(build_trainer(config, site, conductor), conductor, loader, config)
+    loop.resume()
+    if site.world.rank == 0 and loop.points is not None:
+        show_metrics(loop.metrics, config, loop.points.folder)
+    fit(build_trainer(config, site, loop), loop, loader, config)
 
 
 def _publish(work_dir: Path, out_dir: Path) -> None:
@@ -148,7 +148,7 @@ def _assemble(
     spec: DetectorSpec,
     site: Site,
     data_words: str,
-) -> tuple[Conductor, DataLoader]:
+) -> tuple[TrainingLoop, DataLoader]:
     """Data, model and bookkeeping put together; and the loader of this rank's batches."""
     dataset = DetectionDataset(train_columns, images_dir, config.data.image_side, config.data, config.seed)
     loader, val_loader = _loaders(config, dataset, val_columns, site)
@@ -156,7 +156,7 @@ def _assemble(
     detector = _start_detector(config, spec, site, train_columns)
     file_names = dict(zip(train_columns.image_ids.tolist(), train_columns.file_names.tolist(), strict=True))
     progress = Progress(config.trainer, len(loader))
-    conductor = Conductor(
+    loop = TrainingLoop(
         module=DetectorModule(detector, config.optimizer, progress, file_names),
         batches=loader.batch_sampler,
         dataset=dataset,
@@ -173,25 +173,25 @@ def _assemble(
         metrics=MetricsLog(),
         average=WeightAverage(detector, config.optimizer.ema_decay) if config.optimizer.ema_decay else None,
     )
-    return conductor, loader
+    return loop, loader
 
 
-def _outcome(conductor: Conductor, spec: DetectorSpec, site: Site) -> TrainingOutcome:
-    best, last = conductor.validation.best, conductor.validation.last
+def _outcome(loop: TrainingLoop, spec: DetectorSpec, site: Site) -> TrainingOutcome:
+    best, last = loop.validation.best, loop.validation.last
     assert best is not None
     assert last is not None
     return TrainingOutcome(
-        detector=conductor.detector,
+        detector=loop.detector,
         spec=spec,
         best=best,
         last=last,
-        first_losses=conductor.first_losses,
-        last_losses=conductor.module.losses,
+        first_losses=loop.first_losses,
+        last_losses=loop.module.losses,
         world=site.world,
         accelerator=site.accelerator,
         precision=site.precision,
-        train_seconds=conductor.progress.elapsed_s - conductor.validation.seconds,
-        validation_seconds=conductor.validation.seconds,
+        train_seconds=loop.progress.elapsed_s - loop.validation.seconds,
+        validation_seconds=loop.validation.seconds,
     )
 
 

@@ -39,7 +39,7 @@ FIT_THREADS_EVERY_S = 15.0
 
 
 @dataclass(eq=False)
-class Conductor(L.Callback):
+class TrainingLoop(L.Callback):
     """Lightning's only callback."""
 
     module: DetectorModule

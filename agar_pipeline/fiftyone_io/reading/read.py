@@ -107,7 +107,7 @@ def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path
             boxes_file.write(boxes_table(columns, sizes.place(columns, files, sizes_wh), images + 1, boxes + 1))
             labels.add(columns.boxes.labels)
             images, boxes = content.samples, content.boxes
-    sizes.judge(log)
+    sizes.report(log)
     plain = {
         "dataset": config.dataset,
         "images_dir": opened.root,

@@ -7,7 +7,13 @@ import dataclasses
 import pytest
 
 from agar_pipeline.config import TrainerConfig
-from agar_pipeline.detection.training.bottleneck import draw_parts, forecast, reckon_step_s, say_forecast, say_verdict
+from agar_pipeline.detection.training.bottleneck import (
+    draw_parts,
+    forecast,
+    reckon_step_s,
+    say_bottleneck,
+    say_forecast,
+)
 from agar_pipeline.detection.training.profile import StepProfile
 
 
@@ -55,7 +61,7 @@ def profile(data_s: float, compute_s: float, **changes: object) -> StepProfile:
     ],
 )  # fmt: skip
 def test_the_verdict_names_what_bounds_a_step(measured: StepProfile, cores: int, accelerator: str, said: str) -> None:
-    assert say_verdict(measured, cores, accelerator) == said
+    assert say_bottleneck(measured, cores, accelerator) == said
 
 
 def test_workers_on_a_cpu_take_the_cores_from_the_model() -> None:
