@@ -154,6 +154,26 @@ def test_child_processes_have_one_home() -> None:
     assert users <= {"processes/launch.py"} | mongod
 
 
+BY_OTHERS = ("detection.inference.export_onnx", "detection.models.checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("words", "homes"),
+    [
+        ("file_digest", {"files.disk", "snapshot_files.file_hashes"}),  # the latter hashes what it has just looked at
+        ("flock(", {"files.locks", "files.file_system", "fiftyone_io.database.mongod_keeper"}),  # probed; given back
+        ("sched_getaffinity", {"processes.machine"}),
+        ('environ["RANK"]', set()),
+        ('"RANK"', {"processes.world", "preflight.ranks"}),  # whether there are ranks at all
+        # a draft put into its place: a symbolic link, what a library writes itself, what must not replace a user's file
+        ("draft.replace(", {"files.disk", *("store.folders", "defs.plain_name"), *BY_OTHERS, "ownership.folders"}),
+    ],
+)
+def test_each_atom_has_one_home(words: str, homes: set[str]) -> None:
+    """Hash, lock, cores, rank, and a draft beside a file: elsewhere they are imported."""
+    assert {name_of(path) for path in MODULES if words in path.read_text()} == homes
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "commands").glob("*.py")), ids=lambda path: path.stem)
 def test_commands_print_through_one_place(path: Path) -> None:
     """`commands.terminal.echo` and `say` let no name in the data reach the terminal as an escape sequence."""

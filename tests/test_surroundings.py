@@ -23,7 +23,7 @@ from agar_pipeline.config import agar_home, default_home
 from agar_pipeline.errors import ConfigError, StorageError
 from agar_pipeline.fiftyone_io.database import settings
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
-from agar_pipeline.files import disk
+from agar_pipeline.files import storage_errors
 from agar_pipeline.files.file_system import sqlite_trouble
 from agar_pipeline.processes.environment import child_environment
 from agar_pipeline.text.safe_text import as_command
@@ -82,7 +82,7 @@ def test_storage_trouble_in_any_library_is_told_with_the_next_step(tmp_path: Pat
     assert len(str(told).splitlines()) == 2
     if isinstance(met.value, sqlite3.Error):
         assert words in str(sqlite_trouble(tmp_path / "x.db", met.value))
-        with pytest.raises(StorageError, match=words), disk.clear_storage_errors(tmp_path):
+        with pytest.raises(StorageError, match=words), storage_errors.clear_storage_errors(tmp_path):
             raise met.value
 
 
@@ -107,7 +107,7 @@ def test_a_home_of_another_user_is_told_with_its_owner(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder away")
     os.chown(tmp_path, NOBODY, NOBODY)
-    told = disk.storage_error(OSError(errno.EACCES, "Permission denied", str(tmp_path / "x")), tmp_path)
+    told = storage_errors.storage_error(OSError(errno.EACCES, "Permission denied", str(tmp_path / "x")), tmp_path)
     assert f"{tmp_path} belongs to {pwd.getpwuid(NOBODY).pw_name}" in str(told)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from agar_pipeline.artifacts import CocoCache, Manifest, Snapshot
 from agar_pipeline.chain.plan import DagsterRecord
 from agar_pipeline.config import SnapshotSource, agar_home, dagster_postgres_url
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Content, Key, describe_files
@@ -72,9 +72,7 @@ def remember_records(home: Path, records: Mapping[Key, DagsterRecord], state_bef
         "log": state_before,
         "records": [[[key.asset, key.experiment], dataclasses.asdict(record)] for key, record in records.items()],
     }
-    draft = (home / _MEMORY).with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(plain))
-    draft.replace(home / _MEMORY)
+    replace_file(home / _MEMORY, json.dumps(plain))
 
 
 def state_of_log(home: Path) -> list[list[Any]] | None:

@@ -22,6 +22,7 @@ from agar_pipeline.errors import ComputeError
 from agar_pipeline.files import disk
 from agar_pipeline.processes.child import CHILD_ENV, ERROR_FILE, answer_request, message_log
 from agar_pipeline.processes.environment import worker_environment
+from agar_pipeline.processes.world import World
 
 Log = Callable[[str], None]
 
@@ -135,10 +136,11 @@ def run_rank(given: dict[str, str]) -> None:
     """In each of Ray's workers; RANK, WORLD_SIZE and the others are in the environment, as torchrun sets them."""
     path = Path(given["request"])
     request = json.loads(path.read_text())
-    if os.environ["RANK"] == "0":
+    world = World.from_environment()
+    if world.is_first:
         for begun in Path(request["out_dir"]).iterdir():  # by a rank that died
             disk.remove(begun)
     try:
         answer_request(importlib.import_module(request["handler"]).main, path)
     except SystemExit as ended:
-        raise RuntimeError(f"rank {os.environ['RANK']} ended with exit code {ended.code}") from ended
+        raise RuntimeError(f"rank {world.rank} ended with exit code {ended.code}") from ended

@@ -7,7 +7,6 @@ Not here: what a COCO file means (`columns`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from agar_pipeline.coco.mapped_arrays import TextColumn, open_array, save_array
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import StorageError
+from agar_pipeline.files.disk import sha256_of
 from agar_pipeline.ownership.home import scratch_folder
 
 FORMAT = 2
@@ -42,7 +42,7 @@ def find_columns(json_path: Path) -> tuple[dict[str, Any] | None, str | None]:
     beside = open_columns(columns_folder(json_path), json_path)
     if beside is not None or not json_path.is_file() or json_path.stat().st_size < _WORTH_KEEPING_BYTES:
         return beside, None
-    sha256 = file_sha256(json_path)
+    sha256 = sha256_of(json_path)
     return open_columns(_kept_folder(sha256), json_path, sha256), sha256
 
 
@@ -53,7 +53,7 @@ def keep_columns(json_path: Path, sha256: str, fields: Mapping[str, Any]) -> dic
         The fields, mapped; None where the file changed since it was hashed, or the home cannot be written.
     """
     try:
-        if file_sha256(json_path) != sha256:
+        if sha256_of(json_path) != sha256:
             return None
         folder = _kept_folder(sha256)
         with scratch_folder(agar_home(), "columns-") as scratch:
@@ -103,7 +103,7 @@ def finish_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> 
         "format": FORMAT,
         "size_bytes": found.st_size,
         "mtime_ns": found.st_mtime_ns,
-        "sha256": file_sha256(json_path),
+        "sha256": sha256_of(json_path),
         "class_names": list(fields["class_names"]),
     }
     (folder / SOURCE).write_text(json.dumps(source, indent=1))
@@ -134,7 +134,7 @@ def _was_made_from(source: Mapping[str, Any], json_path: Path, sha256: str | Non
     found = json_path.stat()
     if found.st_size != source["size_bytes"]:
         return False
-    return found.st_mtime_ns == source["mtime_ns"] or (sha256 or file_sha256(json_path)) == source["sha256"]
+    return found.st_mtime_ns == source["mtime_ns"] or (sha256 or sha256_of(json_path)) == source["sha256"]
 
 
 def _fit(fields: Mapping[str, Any]) -> bool:
@@ -144,8 +144,3 @@ def _fit(fields: Mapping[str, Any]) -> bool:
     annotations |= {len(fields["boxes_xywh"]), len(fields["iscrowd"])}
     shapes_fit = fields["boxes_xywh"].shape[1:] == (4,) and fields["sizes_wh"].shape[1:] == (2,)
     return len(images) == len(annotations) == 1 and shapes_fit and fields["boxes_xywh"].dtype == np.float64
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

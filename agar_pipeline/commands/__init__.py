@@ -146,7 +146,7 @@ def _in_words(error: Exception) -> PipelineError | None:
     if isinstance(error, ModuleNotFoundError):
         return MissingPackageError.of(error)
     from agar_pipeline.config import agar_home
-    from agar_pipeline.files.disk import find_os_error, storage_error
+    from agar_pipeline.files.storage_errors import find_os_error, storage_error
 
     found = find_os_error(error, causes_only=not isinstance(error, OSError))
     return None if found is None else storage_error(found, agar_home())

@@ -45,7 +45,8 @@ def command(
     in quarantine that are as they were written. Never dropped: a folder with a file in it that is not ours.
     """
     from agar_pipeline.config import agar_home
-    from agar_pipeline.files.disk import clear_storage_errors, show_bytes
+    from agar_pipeline.files.disk import show_bytes
+    from agar_pipeline.files.storage_errors import clear_storage_errors
     from agar_pipeline.store import Store, upkeep
     from agar_pipeline.store.dropping import Dropped, drop, find_droppable
     from agar_pipeline.store.quarantine import find_guarded

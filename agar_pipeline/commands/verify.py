@@ -22,7 +22,7 @@ def command(as_json: bool) -> None:
     A file of somebody's in an artifact is moved out of it, into the quarantine; nothing is deleted.
     """
     from agar_pipeline.config import agar_home
-    from agar_pipeline.files.disk import clear_storage_errors
+    from agar_pipeline.files.storage_errors import clear_storage_errors
     from agar_pipeline.store import Store
     from agar_pipeline.store.upkeep import verify
 

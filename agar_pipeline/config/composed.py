@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.config.places import agar_home, configs_dir, home_is_made
+from agar_pipeline.files.disk import replace_file
 
 _DEPENDS_ON_MORE = re.compile(rb"\$\{[^}]*:|searchpath|pkg://")
 _KEPT = 100
@@ -40,9 +41,7 @@ def remember(config_name: str, overrides: Sequence[str], plain: dict[str, Any]) 
         return
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
+        replace_file(path, text)
         for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime_ns)[:-_KEPT]:
             old.unlink()
 

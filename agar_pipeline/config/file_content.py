@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from agar_pipeline.config.places import agar_home, expanded, home_is_made
+from agar_pipeline.files.disk import replace_file, sha256_of
 
 _SETTLED_NS = 1_000_000_000
 """A file changed less than this ago is hashed again next time: a second change may leave the same times behind."""
@@ -35,14 +36,11 @@ def hash_content(path: Path) -> str:
         known = json.loads(memory.read_text())
         if known["stamp"] == stamp:
             return str(known["sha256"])
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256_of(path)
     if home_is_made() and stamp == _stamp(path) and abs(time.time_ns() - stamp[2]) > _SETTLED_NS:
         with contextlib.suppress(OSError):  # a home that cannot be written is no obstacle
             memory.parent.mkdir(parents=True, exist_ok=True)
-            draft = memory.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps({"stamp": stamp, "sha256": digest}))
-            draft.replace(memory)
+            replace_file(memory, json.dumps({"stamp": stamp, "sha256": digest}))
     return digest
 
 

@@ -16,6 +16,7 @@ from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.home_storage import POSTGRES, dagster_folder, is_in_postgres
 from agar_pipeline.defs.run_locks import fail_dead_runs
 from agar_pipeline.errors import ConfigError, MissingPackageError
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.store import Key
 
 _INPUT_PREFIX = "dagster/input_data_version/"
@@ -39,9 +40,7 @@ def dagster_home() -> Path:
     there = path.read_text() if path.exists() else ""
     text = _HEADING + yaml.safe_dump(_config(_storage(there)), sort_keys=False)
     if there != text:
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
+        replace_file(path, text)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

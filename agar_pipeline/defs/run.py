@@ -12,7 +12,7 @@ from agar_pipeline.config import agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.run_locks import held_run
 from agar_pipeline.errors import GateError, PipelineError
-from agar_pipeline.files.disk import storage_error, told_of
+from agar_pipeline.files.storage_errors import storage_error, told_of
 from agar_pipeline.store import Key
 
 PIPELINE_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))

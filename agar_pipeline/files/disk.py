@@ -1,101 +1,41 @@
-"""What the file system is asked for: locks that end with their process, fsync, clear errors.
-
-Here: nothing that knows what the files mean. Not here: artifacts (`store`), or what children write (`launch`).
-"""
+"""What is asked of the file system, whatever the files mean: sync, hash, link, remove, replace in one piece."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import os
-import pwd
 import shutil
-import sqlite3
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agar_pipeline.errors import StorageError
-
 NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR})
-_OF_SQLITE = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
-    sqlite3.SQLITE_IOERR: errno.EIO,
-    sqlite3.SQLITE_READONLY: errno.EACCES,
-    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-    sqlite3.SQLITE_PERM: errno.EACCES,
-}
-"""Primary result code → what the system would have said."""
-_SIGNS = {
-    "PytorchStreamWriter failed": errno.ENOSPC,  # a checkpoint that could not be written
-    "file write failed": errno.ENOSPC,
-    "No space left on device": errno.ENOSPC,
-    "database or disk is full": errno.ENOSPC,
-    "attempt to write a readonly database": errno.EACCES,
-    "unable to open database file": errno.EACCES,
-    "disk I/O error": errno.EIO,
-}
-_NO_ROOM_BYTES = 1_000_000
-WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
-def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
-    """Lock a file, made where it is missing; the kernel frees it with the process, or when the descriptor is closed.
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    Returns:
-        The descriptor that holds the lock; None where another process holds it and `wait` is False.
+
+def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666, durable: bool = False) -> None:
+    """Write a file by rename, so that nobody reads half of it.
+
+    Args:
+        path: Its folder exists; the draft is there as well, `.NAME.PID`.
+        content: Text is written as UTF-8.
+        mode: Of the file, less what the umask takes away.
+        durable: Return once it would survive a power loss; otherwise for what can be made again.
     """
-    mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, mode)
-            if _is_still_at(descriptor, path):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # whoever held it removed it: others lock the new file of this name
-
-
-def _is_still_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock for the length of the block; `on_wait` is called where another process must end first."""
-    held = acquire(path, shared=shared, wait=False)
-    if held is None:
-        if on_wait is not None:
-            on_wait()
-        held = acquire(path, shared=shared)
-    assert held is not None
-    try:
-        yield
-    finally:
-        os.close(held)
-
-
-@contextlib.contextmanager
-def free(*paths: Path) -> Iterator[bool]:
-    """Whether no process holds any of these locks; where none does, all are ours for the length of the block."""
-    with contextlib.ExitStack() as stack:
-        for path in paths:
-            held = acquire(path, wait=False)
-            if held is None:
-                yield False
-                return
-            stack.callback(os.close, held)
-        yield True
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)  # of a dead process that had the same number
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+    if durable:
+        sync(draft)
+    draft.replace(path)
+    if durable:
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -158,99 +98,3 @@ def show_bytes(size: float) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-
-
-def find_os_error(error: BaseException, *, causes_only: bool = False) -> OSError | None:
-    """The storage trouble behind an exception: itself, or what it was raised from, or after.
-
-    Args:
-        error: Of any library: SQLite and torch tell of a full disk in their own words.
-        causes_only: Do not look at what was merely being handled when it was raised.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        if found := _as_os_error(seen):
-            return found
-        seen = seen.__cause__ or (None if causes_only else seen.__context__)
-    return None
-
-
-def _as_os_error(error: BaseException) -> OSError | None:
-    if isinstance(error, OSError):
-        return error if error.errno in FULL | REFUSED | WITHOUT_LOCKS else None
-    if isinstance(error, sqlite3.Error):
-        number = _OF_SQLITE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF)
-        return OSError(number, f"SQLite says: {error}") if number else None
-    return told_of(str(error)) if isinstance(error, RuntimeError) else None
-
-
-def told_of(text: str) -> OSError | None:
-    """The storage trouble that the words of a library tell of, where its error itself is not at hand."""
-    number = next((number for sign, number in _SIGNS.items() if sign in text), None)
-    return None if number is None else OSError(number, text.strip().splitlines()[0][:200])
-
-
-def path_at_fault(error: OSError) -> Path | None:
-    """The file that the error names; of a copy, where it goes to."""
-    named = error.filename2 or error.filename
-    return Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else None
-
-
-def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError:
-    """The same trouble in the words of a user: what, where, how much is free, the next step.
-
-    Args:
-        error: As `find_os_error` finds it.
-        place: What was being written, where the error does not name it.
-        needed: What is known of the space that it takes.
-    """
-    path = path_at_fault(error) or place
-    there = _nearest(path)
-    room = shutil.disk_usage(there).free
-    if error.errno in FULL or (error.errno == errno.EIO and room < _NO_ROOM_BYTES):  # SQLite's word for it
-        cause = "" if error.errno != errno.EDQUOT and error.errno != errno.EFBIG else f" ({error.strerror})"
-        return StorageError(
-            f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free\n"
-            "free some (`agar clean`), or set AGAR_HOME to a larger disk; what was there before is intact"
-        )
-    if error.errno in WITHOUT_LOCKS:
-        return StorageError(
-            f"{path} is on a file system without locks ({error.strerror}): set AGAR_HOME to a local disk"
-        )
-    return StorageError(
-        f"cannot read or write {path}: {error.strerror}{_owner_words(there)}\n"
-        "check the disk and its permissions, or set AGAR_HOME to a folder that you can write"
-    )
-
-
-def _nearest(path: Path) -> Path:
-    """The path itself, or the innermost folder around it that is there and can be looked at."""
-    for place in (path, *path.absolute().parents):
-        with contextlib.suppress(OSError):
-            place.stat()
-            return place
-    return Path("/")
-
-
-def _owner_words(place: Path) -> str:
-    """`; it belongs to alice`, where that is not whoever asks."""
-    owner = place.stat().st_uid
-    if owner == os.geteuid():
-        return ""
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"user {owner}"
-    return f"; {place} belongs to {name}"
-
-
-@contextlib.contextmanager
-def clear_storage_errors(place: Path, needed: Callable[[], str] = str) -> Iterator[None]:
-    """Raise a StorageError in place of what tells of full, broken or forbidden storage, by SQLite and torch too."""
-    try:
-        yield
-    except (OSError, sqlite3.Error, RuntimeError) as error:
-        found = find_os_error(error)
-        if found is None:
-            raise
-        raise storage_error(found, place, needed()) from found

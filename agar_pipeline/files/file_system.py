@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files import disk
+from agar_pipeline.files import storage_errors
 
 MOUNTS = Path("/proc/self/mountinfo")
 _SHARED = frozenset(
@@ -86,7 +86,7 @@ def note(home: Path) -> str | None:
 
 def require_locks(folder: Path) -> None:
     """Raises StorageError where locks are refused, or given to two at once."""
-    with disk.clear_storage_errors(folder), _two_descriptors(folder) as (one, other):
+    with storage_errors.clear_storage_errors(folder), _two_descriptors(folder) as (one, other):
         fcntl.lockf(one, fcntl.LOCK_EX | fcntl.LOCK_NB)  # those of SQLite: of one process, so they cannot be contested
         fcntl.flock(one, fcntl.LOCK_UN)
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,9 +116,9 @@ def connect_sqlite(path: Path) -> sqlite3.Connection:
 
 def sqlite_trouble(path: Path, error: Exception) -> StorageError:
     """Why an SQLite file of the home cannot be used, in the words of a user; what it remembers is made again."""
-    found = disk.find_os_error(error)
+    found = storage_errors.find_os_error(error)
     if found is not None:
-        return disk.storage_error(found, path)
+        return storage_errors.storage_error(found, path)
     return StorageError(f"{path} cannot be used ({error}): remove it, it is made again")
 
 
@@ -152,8 +152,8 @@ def _maps_memory(folder: Path) -> bool:
                 writer[0] = 1
                 return reader[0] == 1
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) in disk.FULL:
-            raise disk.storage_error(error, folder) from error  # type: ignore[arg-type]
+        if getattr(error, "errno", None) in storage_errors.FULL:
+            raise storage_errors.storage_error(error, folder) from error  # type: ignore[arg-type]
         return False
 
 

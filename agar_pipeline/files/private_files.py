@@ -6,10 +6,8 @@ Here: making them, tightening our own, refusing those of others, and locking. No
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-import time
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +15,6 @@ from agar_pipeline.errors import StorageError
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _OTHERS = 0o077
-_POLL_S = 0.02
 _LINK = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
 
 
@@ -74,20 +71,6 @@ def open_private(path: Path, *, create: bool = True) -> IO[str]:
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def lock_within(file: IO[str], seconds: float, *, shared: bool = False) -> bool:
-    """Whether the lock on an open file could be had in this time; it is free again when the file is closed."""
-    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(file, mode | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-        time.sleep(_POLL_S)
 
 
 def _tighten(descriptor: int, path: Path, mode: int) -> None:

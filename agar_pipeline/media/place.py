@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agar_pipeline.cluster.partitions import open_pool
 from agar_pipeline.errors import DatasetError, ImageFileError
-from agar_pipeline.files.disk import link_or_copy
+from agar_pipeline.files.disk import link_or_copy, sha256_of
 from agar_pipeline.media.earlier import KnownFile, Origin
 from agar_pipeline.media.free_space import forecast_bytes, require_room
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
@@ -186,8 +186,7 @@ def _describe_linked(photo: Photo, path: Path, known: KnownFile | None) -> Known
     if known is not None and known.is_still(path):
         return known
     mtime_ns = path.lstat().st_mtime_ns
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     if sha256 != photo.sha256:
         raise DatasetError(f"{photo.name} changed since the snapshot was taken")
     return KnownFile(path, photo.size_bytes, mtime_ns, sha256)

@@ -7,7 +7,6 @@ any moment leaves of each file the old or the new one, and a list that knows bot
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -16,7 +15,8 @@ from pathlib import Path
 
 from agar_pipeline.config.places import OURS, agar_home
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files.disk import clear_storage_errors
+from agar_pipeline.files.locks import locked_folder
+from agar_pipeline.files.storage_errors import clear_storage_errors
 from agar_pipeline.ownership.draft import Draft
 from agar_pipeline.ownership.made import MadeFile, MadeList, folders_of, is_part_of_list
 from agar_pipeline.ownership.originals import Originals
@@ -80,7 +80,7 @@ class OwnFolder:
         with clear_storage_errors(self.root):
             made_folders = _make_folders(self.root)
         try:
-            with _locked(self.root):
+            with locked_folder(self.root):
                 yield from self._replace(whole)
         finally:
             for folder in reversed(made_folders):
@@ -214,18 +214,6 @@ def _make_folders(root: Path) -> list[Path]:
     missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Nobody else of ours writes into the folder during the block; without locks on its disk, nothing is held."""
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, agar_home, default_home
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home_place import warn_of_place
 
 FORMAT = 1
@@ -70,7 +70,7 @@ def open_home(home: Path) -> Path:
     if (home / HOME_MARKER).is_file():
         require_own(home)
     else:
-        with disk.clear_storage_errors(home):
+        with storage_errors.clear_storage_errors(home):
             _make(home)
     if not os.environ.get("AGAR_HOME") and home == agar_home():
         link_checkout(home)
@@ -148,11 +148,8 @@ def _make(home: Path) -> None:
     with contextlib.suppress(FileExistsError):
         home.mkdir(mode=0o700)
     _make_private(home)
-    draft = home / f".{HOME_MARKER}.{os.getpid()}"
-    draft.write_text(json.dumps({"made_by": "agar_pipeline", "format": FORMAT, "id": secrets.token_hex(16)}) + "\n")
-    disk.sync(draft)
-    draft.replace(home / HOME_MARKER)
-    disk.sync(home)
+    marker = {"made_by": "agar_pipeline", "format": FORMAT, "id": secrets.token_hex(16)}
+    disk.replace_file(home / HOME_MARKER, json.dumps(marker) + "\n", durable=True)
     warn_of_place(home)
 
 
@@ -194,10 +191,10 @@ def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
     sweep_scratch(home)
     token = secrets.token_hex(16)
     folder, listed = parent / f"{prefix}{token[:8]}", parent / f"{_LISTED}{prefix}{token[:8]}"
-    with disk.locked(parent / _LOCK):  # a folder without its lock is seen by nobody
+    with locks.locked(parent / _LOCK):  # a folder without its lock is seen by nobody
         listed.write_text(token)
         folder.mkdir(mode=0o700)
-        held = disk.acquire(folder / _LOCK)
+        held = locks.acquire(folder / _LOCK)
         (folder / _LOCK).write_text(token)
     assert held is not None
     try:
@@ -214,7 +211,7 @@ def sweep_scratch(home: Path) -> list[Path]:
     parent = home / "tmp"
     if not parent.is_dir():
         return swept
-    with disk.locked(parent / _LOCK):
+    with locks.locked(parent / _LOCK):
         for listed in parent.glob(f"{_LISTED}*"):
             folder = parent / listed.name.removeprefix(_LISTED)
             with contextlib.suppress(FileNotFoundError):  # its owner may be removing it
@@ -232,5 +229,5 @@ def _is_dead(folder: Path, token: str) -> bool:
         return folder.is_dir() and not any(folder.iterdir())  # died between making the folder and its lock
     if lock.read_text() not in (token, ""):  # empty: died before it was written
         return False
-    with disk.free(lock) as is_free:
+    with locks.free(lock) as is_free:
         return is_free

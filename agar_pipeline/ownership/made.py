@@ -7,7 +7,6 @@ anything else is, and says of every file what it may look like at any moment unt
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ import orjson
 
 from agar_pipeline.config.places import OURS
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files.disk import sync
+from agar_pipeline.files.disk import sha256_of, sync
 from agar_pipeline.ownership.originals import is_another_name
 from agar_pipeline.photos.formats import is_photo
 
@@ -48,7 +47,7 @@ class MadeFile:
         """The file as it is now; it is read unless its hash is known."""
         found = path.lstat()
         mtime_ns = found.st_mtime_ns if is_photo(path.name) else None
-        return MadeFile(by, found.st_size, sha256 or _sha256_of(path), mtime_ns, link_of)
+        return MadeFile(by, found.st_size, sha256 or sha256_of(path), mtime_ns, link_of)
 
     def is_still(self, path: Path) -> bool:
         """Whether the file is there as it was written; a hard link, whether the original has a name of its own."""
@@ -60,7 +59,7 @@ class MadeFile:
                 return is_another_name(path, self.link_of)
             if found.st_size != self.size_bytes:
                 return False
-            return self.mtime_ns == found.st_mtime_ns or _sha256_of(path) == self.sha256
+            return self.mtime_ns == found.st_mtime_ns or sha256_of(path) == self.sha256
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -172,8 +171,3 @@ def _inside(name: str) -> str:
     if not name or "\0" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise ValueError(f"{name!r} leads out of the folder")
     return name
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,13 +5,13 @@ Here: what grows where, and the files. How it looks is `plate_paint` and `colony
 
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.plates.colony_paint import LOOKS, REFERENCE_SIZE_PX, Colony, Rng
 from agar_pipeline.plates.plate_paint import Dish, paint_plate
 
@@ -185,7 +185,5 @@ def _write(path: Path, content: bytes) -> bool:
     """Write by rename, so that nobody reads half a file; False when the content is already there."""
     if _read(path) == content:
         return False
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    replace_file(path, content)
     return True

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agar_pipeline.config import HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.files.file_system import doubt, mounted, require_locks
 from agar_pipeline.ownership.home import open_home, scratch_folder
 from agar_pipeline.ownership.home_place import tree_around
@@ -46,7 +46,7 @@ def check_storage(home: Path) -> Iterator[Check]:
         yield Check("home", "FAIL", f"{home} cannot be written: {error.strerror}", fix)
     except StorageError as error:
         found, _, fix = str(error).partition("\n")
-        name = "locks" if getattr(error.__cause__, "errno", None) in disk.WITHOUT_LOCKS else "home"
+        name = "locks" if getattr(error.__cause__, "errno", None) in storage_errors.WITHOUT_LOCKS else "home"
         yield Check(name, "FAIL", found, fix or "set AGAR_HOME to a local disk")
 
 
@@ -91,9 +91,9 @@ def forecast(home: Path) -> tuple[int, str]:
 
 def _check_locks(home: Path) -> Check:
     require_locks(home)
-    with disk.clear_storage_errors(home), scratch_folder(home, "check-") as folder:
+    with storage_errors.clear_storage_errors(home), scratch_folder(home, "check-") as folder:
         path = folder / "probe.lock"
-        with disk.locked(path), disk.free(path) as is_free:
+        with locks.locked(path), locks.free(path) as is_free:
             if is_free:
                 fix = "set AGAR_HOME to a local disk: two runs at once would disturb each other here"
                 return Check("locks", "FAIL", f"locks on {home} do not hold", fix)

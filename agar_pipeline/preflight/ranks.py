@@ -13,6 +13,7 @@ from agar_pipeline.preflight.check import Check
 from agar_pipeline.processes import machine
 from agar_pipeline.processes.child import child_main
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.processes.world import World
 
 FREE_SHARE = 0.5
 """Of a GPU's memory: with less, somebody else is at work there."""
@@ -68,7 +69,7 @@ def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     import torch.distributed as dist
 
     cuda = torch.cuda.is_available() and bool(os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
-    local_rank, backend = int(os.environ.get("LOCAL_RANK", "0")), "nccl" if cuda else "gloo"
+    local_rank, backend = World.from_environment().local_rank, "nccl" if cuda else "gloo"
     device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     world_size, seconds, right = 1, 0.0, True
     if "RANK" in os.environ:

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.errors import MissingPackageError, PipelineError
-from agar_pipeline.files.disk import find_os_error, path_at_fault
+from agar_pipeline.files.storage_errors import find_os_error, path_at_fault
 from agar_pipeline.processes.exit_reasons import RANKS_FILE
 from agar_pipeline.processes.garbage_collection import start_importing
 from agar_pipeline.processes.library_warnings import keep_warnings_harmless
+from agar_pipeline.processes.world import World
 
 Log = Callable[[str], None]
 
@@ -51,7 +52,7 @@ def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], pat
     Raises:
         SystemExit: the handler failed; what it failed with is left behind for the parent, if a user can mend it.
     """
-    folder, first = path.parent, os.environ.get("RANK", "0") == "0"
+    folder, first = path.parent, World.from_environment().is_first
     try:
         reply = handler(json.loads(path.read_text()), message_log(folder) if first else lambda text: None)
     except PipelineError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.files import disk
+from agar_pipeline.files import locks
 from agar_pipeline.ownership.home import open_home
 
 Log = Callable[[str], None]
@@ -141,16 +141,16 @@ def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: 
     """Lock `count` GPUs: free ones first, and the order of all waiters is the same, so that none waits for another."""
     folder = open_home(home) / "leases"
     folder.mkdir(exist_ok=True)
-    locks = {gpu: folder / f"cuda-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock" for gpu in gpus}
-    with disk.locked(folder / "choosing.lock", on_wait=lambda: log("another run waits for a GPU; waiting behind it")):
+    lock_of = {gpu: folder / f"cuda-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock" for gpu in gpus}
+    with locks.locked(folder / "choosing.lock", on_wait=lambda: log("another run waits for a GPU; waiting behind it")):
         held: list[str] = []
         for gpu in gpus:
-            descriptor = disk.acquire(locks[gpu], wait=False) if len(held) < count else None
+            descriptor = locks.acquire(lock_of[gpu], wait=False) if len(held) < count else None
             if descriptor is not None:
                 stack.callback(os.close, descriptor)
                 held.append(gpu)
         for gpu in [name for name in gpus if name not in held][: count - len(held)]:
             waiting = f"GPU {gpu} is used by another run of this home; waiting for it"
-            stack.enter_context(disk.locked(locks[gpu], on_wait=lambda text=waiting: log(text)))  # type: ignore[misc]
+            stack.enter_context(locks.locked(lock_of[gpu], on_wait=lambda text=waiting: log(text)))  # type: ignore[misc]
             held.append(gpu)
     return held

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -17,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from agar_pipeline.config.places import agar_home
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.step_code.reach import Package, read_sources
 from agar_pipeline.step_code.syntax import PACKAGE
 
@@ -139,9 +139,7 @@ def _reached() -> dict[str, dict[str, Any]]:
     package = Package(sources)
     steps = {asset: reach_of(package, asset) for asset in STEPS}
     with contextlib.suppress(OSError):  # a home that cannot be written is no obstacle
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"sources": key, "steps": steps}))
-        draft.replace(path)
+        replace_file(path, json.dumps({"sources": key, "steps": steps}))
     return steps
 
 

@@ -6,7 +6,6 @@ The same code as training, with `max_steps=1` and one batch; then a checkpoint r
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from agar_pipeline.artifacts import BboxReport, CocoCache
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.processes.world import World
 from agar_pipeline.step_code.machine import record_machine
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def build(
     scratch = out_dir / "smoke"
     fitting: dict[str, Any] = {"most_boxes": _most_boxes(coco_cache), "all_columns": train_columns}
     outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, **fitting)
-    if os.environ.get("RANK", "0") != "0":
+    if not World.from_environment().is_first:
         return
     metrics, look_s = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
     val_s = min(outcome.validation_seconds, look_s)  # a new head sees colonies everywhere: its validation takes longer
@@ -210,7 +210,7 @@ def _measure_steps(
     images_dir: Path,
     val_s: float,
 ) -> dict[str, Any]:
-    from agar_pipeline.detection.loading.dataset import count_cores, count_items
+    from agar_pipeline.detection.loading.dataset import count_items
     from agar_pipeline.detection.loading.sampling import count_batches
     from agar_pipeline.detection.training.bottleneck import (
         draw_parts,
@@ -220,6 +220,7 @@ def _measure_steps(
         say_forecast,
     )
     from agar_pipeline.detection.training.profile import profile_steps
+    from agar_pipeline.processes.machine import count_cores
 
     world, place = outcome.world, (outcome.accelerator, outcome.precision)
     measured = profile_steps(config, outcome.spec, train_columns, images_dir, *place, world.size)

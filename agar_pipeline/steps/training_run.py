@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from agar_pipeline.artifacts import PICTURES, CocoCache, SmokeRun, TrainingRun
 from agar_pipeline.config import TrainingConfig, fingerprinted, to_plain
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.processes.world import World
 from agar_pipeline.step_code.machine import record_machine
 
 
@@ -45,7 +45,7 @@ def build(
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
     settled = fit_config(config, train_columns)
     outcome = train(settled, train_columns, val_columns, coco_cache.images_dir, out_dir, log, points=points)
-    if os.environ.get("RANK", "0") != "0":
+    if not World.from_environment().is_first:
         return
     experiment = {
         "config": fingerprinted(config),

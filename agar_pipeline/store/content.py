@@ -17,6 +17,7 @@ from typing import Any
 
 from agar_pipeline.artifacts import ARTIFACTS, MACHINE, MANIFEST, Ancestor, Artifact, Manifest
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.files.disk import sha256_of
 from agar_pipeline.ownership.home import is_stray
 
 KnownFiles = Mapping[str, Mapping[str, Any]]
@@ -237,8 +238,3 @@ def _file_names(root: Path) -> list[str]:
     cut = len(f"{root}/")
     names = [f"{folder}/{name}"[cut:] for folder, _, files in os.walk(root) for name in files]
     return sorted(names)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

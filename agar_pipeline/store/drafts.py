@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agar_pipeline.artifacts import MANIFEST
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, storage_errors
 from agar_pipeline.store.key import Key, latest_of
 
 
@@ -27,10 +27,10 @@ def open_draft(home: Path, key: Key, root: Path) -> Iterator[Path]:
     except BaseException as error:
         written = disk.size_bytes(draft)
         shutil.rmtree(draft, ignore_errors=True)
-        found = disk.find_os_error(error) if isinstance(error, OSError | StorageError) else None
+        found = storage_errors.find_os_error(error) if isinstance(error, OSError | StorageError) else None
         if found is None:
             raise
-        raise disk.storage_error(found, root.parent, explain_need(home, key, written)) from found
+        raise storage_errors.storage_error(found, root.parent, explain_need(home, key, written)) from found
 
 
 def publish_draft(draft: Path, root: Path, manifest: bytes) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import is_stray, require_own, sweep_scratch
 from agar_pipeline.store.content import foreign_files
 from agar_pipeline.store.folders import Store
@@ -110,23 +110,23 @@ def drop(store: Store, chosen: Collection[Droppable]) -> Dropped:
             disk.remove(item.path)
             done.gone.append(item)
         else:
-            locks = writer_lock(item.path), use_lock(item.path)
-            with disk.free(*locks) as is_free:
+            both = writer_lock(item.path), use_lock(item.path)
+            with locks.free(*both) as is_free:
                 if is_free and (now := targets_of(store)) != targets:
                     targets, kept = now, find_kept(store)
                 if not is_free or item.path in kept:
                     done.in_use.append(item)
                 elif item.path.exists():
-                    _remove(item.path, locks)
+                    _remove(item.path, both)
                     done.gone.append(item)
     return done
 
 
-def _remove(root: Path, locks: Iterable[Path]) -> None:
+def _remove(root: Path, held: Iterable[Path]) -> None:
     draft = root.with_name(f".draft-{root.name}")
     disk.remove(draft)
     disk.remove(root.rename(draft))  # never half an artifact under its own name
-    for lock in locks:
+    for lock in held:
         disk.remove(lock)
 
 

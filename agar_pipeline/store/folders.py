@@ -17,7 +17,7 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS, MANIFEST
 from agar_pipeline.config.places import store_url
 from agar_pipeline.errors import ArtifactError, SharedStoreError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.store import sharing
 from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
@@ -80,10 +80,10 @@ class Store:
         root = self.folder(key) / name
         if root.exists() or self.shared is None:
             return root if root.exists() else None
-        with contextlib.suppress(SharedStoreError), disk.clear_storage_errors(self.folder(key)):
+        with contextlib.suppress(SharedStoreError), storage_errors.clear_storage_errors(self.folder(key)):
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
-            with disk.locked(writer_lock(root)):
+            with locks.locked(writer_lock(root)):
                 if not root.exists() and not sharing.fetch(self.home, self.shared, key, root):
                     return None
                 if repoint:
@@ -142,14 +142,16 @@ class Store:
         name = fingerprint(key.asset, made_by.code_version, config, reads)
         root = self.folder(key) / name
         with contextlib.ExitStack() as stack:
-            stack.enter_context(disk.clear_storage_errors(self.folder(key), lambda: explain_need(self.home, key, 0)))
+            stack.enter_context(
+                storage_errors.clear_storage_errors(self.folder(key), lambda: explain_need(self.home, key, 0))
+            )
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             self.sweep()
             for used in uses:
                 stack.enter_context(self._in_use(used))
             waiting = f"{key}: another process builds it, waiting for it"
-            stack.enter_context(disk.locked(writer_lock(root), on_wait=lambda: log(waiting)))
+            stack.enter_context(locks.locked(writer_lock(root), on_wait=lambda: log(waiting)))
             faults = find_faults(root) if root.exists() else ["not built yet"]
             if faults and root.exists():
                 faults = self._put_right(key, root, faults, log)
@@ -177,7 +179,7 @@ class Store:
         if not root.is_relative_to(self.artifacts.resolve()):  # not ours to drop
             yield
             return
-        with disk.locked(use_lock(root), shared=True):
+        with locks.locked(use_lock(root), shared=True):
             if not (root / MANIFEST).exists():
                 raise ArtifactError(f"{root} was dropped a moment ago (agar clean): run `agar run` again")
             yield
@@ -240,7 +242,7 @@ class Store:
         for key in self.assets():
             for dead in [path for kind in ("draft", "latest") for path in self.folder(key).glob(f".{kind}-*")]:
                 root = dead.with_name(dead.name.split("-")[1])
-                with contextlib.suppress(PermissionError), disk.free(writer_lock(root)) as is_free:
+                with contextlib.suppress(PermissionError), locks.free(writer_lock(root)) as is_free:
                     if is_free:
                         disk.remove(dead)
                         swept.append(dead)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from agar_pipeline.artifacts import ARTIFACTS, Manifest
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.files import disk
-from agar_pipeline.store.content import find_faults, foreign_files, sha256_of
+from agar_pipeline.files import locks
+from agar_pipeline.files.disk import sha256_of
+from agar_pipeline.store.content import find_faults, foreign_files
 from agar_pipeline.store.key import Key, artifacts_in, folder_of, writer_lock
 
 QUARANTINED = re.compile(
@@ -58,7 +59,7 @@ def put_back(home: Path) -> list[Path]:
         if find_faults(aside, thorough=True, foreign=False, name=root.name):
             continue
         root.parent.mkdir(parents=True, exist_ok=True)
-        with disk.free(writer_lock(root)) as is_free:
+        with locks.free(writer_lock(root)) as is_free:
             if is_free and not root.exists():
                 aside.rename(root)
                 set_foreign_aside(home, root)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agar_pipeline.errors import MissingPackageError, PipelineError, SharedStoreError
-from agar_pipeline.files.disk import FULL
+from agar_pipeline.files.storage_errors import FULL
 from agar_pipeline.text.secrets import mask
 
 PATIENCE_S = 30

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from agar_pipeline.artifacts import ARTIFACTS
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import is_stray
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, writer_lock
@@ -68,5 +68,5 @@ def drop_work(store: Store, folder: Path) -> bool:
     key = Key(folder.parts[-2], folder.parts[-3])
     if not store.folder(key).is_dir():
         return not remove_work(folder)
-    with disk.free(writer_lock(store.folder(key) / folder.name)) as is_free:
+    with locks.free(writer_lock(store.folder(key) / folder.name)) as is_free:
         return is_free and not remove_work(folder)

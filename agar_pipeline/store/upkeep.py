@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import require_own, sweep_scratch
 from agar_pipeline.store.content import find_faults
 from agar_pipeline.store.folders import Store
@@ -86,7 +86,7 @@ def verify(store: Store, progress: Progress) -> VerifyResult:
 
 def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
     """Quarantine a damaged artifact, unless a builder is at it; nothing where it is gone or whole by now."""
-    with disk.free(writer_lock(root)) as is_free:
+    with locks.free(writer_lock(root)) as is_free:
         faults = find_faults(root, thorough=True) if root.exists() else []
         if faults:
             current = store.latest(key) == root.resolve()
@@ -104,7 +104,7 @@ def _unlink_dangling(store: Store, key: Key) -> bool:
     link = store.folder(key) / "latest"
     if not link.is_symlink() or link.exists():
         return False
-    with disk.free(writer_lock(link.with_name(link.readlink().name))) as is_free:  # else it is being built anew
+    with locks.free(writer_lock(link.with_name(link.readlink().name))) as is_free:  # else it is being built anew
         if is_free and not link.exists():
             link.unlink(missing_ok=True)
     return is_free

@@ -23,7 +23,7 @@ from agar_pipeline.errors import PipelineError, StorageError
 from agar_pipeline.fiftyone_io.database.connection import open_database
 from agar_pipeline.fiftyone_io.database.dump import dump_database, restore_database
 from agar_pipeline.fiftyone_io.database.dump_conflicts import find_conflicts
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
 from agar_pipeline.store import Key, Store, find_faults
 from agar_pipeline.store.key import use_lock, writer_lock
@@ -110,7 +110,7 @@ def _add_artifacts(writer: Writer, store: Store, everything: bool) -> int:
             if not (root / MANIFEST).exists():
                 continue
             place = root.relative_to(store.home).as_posix()
-            with disk.locked(use_lock(root), shared=True):
+            with locks.locked(use_lock(root), shared=True):
                 if find_faults(root, thorough=True, foreign=False):
                     continue  # `agar verify` tells of it
                 if key.asset in LARGE and not everything:
@@ -147,7 +147,7 @@ def restore(path: Path, store: Store, log: Log) -> Saved:
         DatabaseError: something else is where the backup's labels belong; nothing was changed.
     """
     home = open_home(store.home)
-    with disk.locked(home / ".restore.lock"), scratch_folder(home, "restore-") as scratch:
+    with locks.locked(home / ".restore.lock"), scratch_folder(home, "restore-") as scratch:
         log(f"reading {path}")
         index = unpack(path, scratch)
         documents = _restore_database(scratch / "database", home, path, log)
@@ -193,7 +193,7 @@ def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
             continue
         root = store.folder(key) / name
         root.parent.mkdir(parents=True, exist_ok=True)
-        with disk.locked(writer_lock(root)):
+        with locks.locked(writer_lock(root)):
             if not root.exists():
                 disk.sync_tree(draft)
                 draft.rename(root)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files import disk
+from agar_pipeline.files import disk, locks, storage_errors
 
 INDEX = "agar-backup.json"
 FORMAT = 1
@@ -75,10 +75,10 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
     if os.path.lexists(path):
         raise StorageError(f"{path} exists already: give another name, or move it away; nothing was written")
     draft = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
-    with contextlib.ExitStack() as stack, disk.clear_storage_errors(path):
+    with contextlib.ExitStack() as stack, storage_errors.clear_storage_errors(path):
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         stack.callback(draft.unlink, missing_ok=True)
-        stack.enter_context(disk.locked(draft))
+        stack.enter_context(locks.locked(draft))
         with os.fdopen(descriptor, "wb") as stream:
             with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as tar:
                 writer = Writer(tar)
@@ -198,7 +198,7 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
         StorageError: see `read_index`; or it changed meanwhile.
     """
     room = shutil.disk_usage(folder).free
-    with disk.clear_storage_errors(path), _told_if_damaged(path):
+    with storage_errors.clear_storage_errors(path), _told_if_damaged(path):
         index = read_index(path, room)
         hashes = {each["name"]: each["sha256"] for each in index["members"]}
         for member, stream in _members(path, room):
@@ -219,6 +219,6 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
 def remove_unfinished(path: Path) -> None:
     """Remove what backups of this name left that were killed; those of living processes hold a lock, and stay."""
     for left in path.parent.glob(f".{path.name}.unfinished-*"):
-        with contextlib.suppress(OSError), disk.free(left) as is_free:
+        with contextlib.suppress(OSError), locks.free(left) as is_free:
             if is_free and left.name.rpartition("-")[2].isdecimal():
                 left.unlink()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.web.rules import TOKEN
 
 FOLDER = "web"
@@ -41,10 +42,7 @@ def published(address: Address, home: Path, name: str) -> Iterator[Path]:
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{name}-{address.port}.json"
-    draft = folder / f".{path.name}.{os.getpid()}"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        json.dump({"url": address.url, "pid": os.getpid()}, stream)
-    draft.replace(path)
+    replace_file(path, json.dumps({"url": address.url, "pid": os.getpid()}), mode=0o600)
     try:
         yield path
     finally:

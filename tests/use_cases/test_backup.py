@@ -23,7 +23,7 @@ from bson.raw_bson import RawBSONDocument
 
 from agar_pipeline.errors import DatabaseError, PipelineError, StorageError
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database
-from agar_pipeline.files import disk
+from agar_pipeline.files import locks
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Content, Key, Store
@@ -300,7 +300,7 @@ def test_a_kill_leaves_no_backup_and_the_next_one_is_whole(lab: Path, tmp_path: 
             (tmp_path / "x.agar").unlink()
     left, living = (tmp_path / f".x.agar.unfinished-{number}" for number in (1, 2))
     left.touch()
-    with disk.locked(living):
+    with locks.locked(living):
         back_up(tmp_path / "x.agar", Store(lab), quiet)
     assert sorted(tmp_path.iterdir()) == [living, tmp_path / "x.agar"], "what the killed ones left is gone"
 

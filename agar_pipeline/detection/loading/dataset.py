@@ -26,6 +26,7 @@ from agar_pipeline.detection.models.tiles import choose_crop, count_crops, scale
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.photos.decoding import load_image, resize
 from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.processes.machine import count_cores
 
 Target = dict[str, Any]
 Batch = tuple[list[torch.Tensor], list[Target]]
@@ -206,11 +207,6 @@ def count_items(columns: CocoColumns, data: DataConfig) -> int:
     if data.windows is None:
         return len(columns.image_ids)
     return int(count_crops(columns.sizes_wh, data.windows.size, data.image_side).sum())
-
-
-def count_cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def choose_workers(asked: int | None, images: int, ranks: int = 1) -> int:

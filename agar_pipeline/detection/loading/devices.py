@@ -17,24 +17,11 @@ import torch
 
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import ComputeError
+from agar_pipeline.processes.machine import count_cores
+from agar_pipeline.processes.world import World
 
 OPEN_FILES = 65_536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-
-
-@dataclass(frozen=True)
-class World:
-    """This process among all of a run, as torchrun's environment says; one process without it."""
-
-    rank: int
-    local_rank: int
-    size: int
-    local_size: int
-
-    @classmethod
-    def from_environment(cls) -> World:
-        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-        return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, "0011", strict=True)))
 
 
 @dataclass(frozen=True)
@@ -164,7 +151,7 @@ def fit_threads() -> int:
     """
     if os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = count_cores()
     candidates = sorted({1, max(1, cores // 2), cores})
     seconds = {threads: _probe(threads) for threads in candidates}
     chosen = min(candidates, key=seconds.__getitem__)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import mmap
 import multiprocessing
-import os
 
 import numpy as np
 
 from agar_pipeline.detection.loading.devices import count_free_memory
+from agar_pipeline.processes.world import World
 
 MEMORY_SHARE = 0.25
 """Of the memory that is free when a training starts."""
@@ -31,7 +31,7 @@ class PhotoMemory:
             sizes_wh: (N, 2) of the photos as they will be kept.
             room_bytes: At most; by default a share of the memory that is free, divided by the ranks of this machine.
         """
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        ranks = World.from_environment().local_size
         room = int(count_free_memory() * MEMORY_SHARE / ranks) if room_bytes is None else room_bytes
         photos, wanted = len(sizes_wh), int(3 * (np.ceil(sizes_wh) + 1).prod(axis=1).sum())
         self._room = min(room, wanted)

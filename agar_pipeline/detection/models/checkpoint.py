@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import pickle
@@ -17,6 +16,7 @@ import torch
 from agar_pipeline.detection.models.detector import Detector, build_detector
 from agar_pipeline.detection.models.families import DetectorSpec
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.files.disk import sha256_of
 
 FORMAT = 1
 
@@ -65,7 +65,10 @@ def save_checkpoint(path: Path, detector: Detector, facts: CheckpointFacts) -> d
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Save plain values and tensors, whole or not at all: same folder, fsync, rename."""
+    """Save plain values and tensors, whole or not at all: same folder, fsync, rename.
+
+    There is one writer, and its draft has one name, so that what a killed process left is written over.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     with draft.open("wb") as stream:
@@ -96,8 +99,7 @@ def _require_hash(path: Path) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         manifest = json.loads((path.resolve().parent.parent / "manifest.json").read_text())
         wanted = {file["path"]: file["sha256"] for file in manifest["files"]}.get(f"checkpoints/{path.name}")
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = sha256_of(path)
         if wanted is not None and wanted != found:
             raise ArtifactError(f"{path} was altered on disk since it was trained: `agar verify`, then `agar run`")
 

@@ -6,7 +6,6 @@ Here: two generations on disk, each with its hash, and what is in them. Not here
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -22,6 +21,7 @@ import torch
 
 from agar_pipeline.detection.models.checkpoint import write_whole
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.files.disk import sha256_of
 
 FORMAT = 1
 GENERATIONS = ("a", "b")
@@ -58,7 +58,7 @@ class ResumePoints:
             self._require_same(heading)
             path = self.folder / f"{heading['generation']}.pt"
             with contextlib.suppress(OSError):
-                if _sha256(path) == heading["sha256"]:
+                if sha256_of(path) == heading["sha256"]:
                     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                     return content
         self.unreadable = any((self.folder / f"{name}.pt").exists() for name in GENERATIONS)
@@ -108,7 +108,7 @@ class ResumePoints:
             "format": FORMAT,
             "generation": generation,
             "number": headings[0]["number"] + 1 if headings else 1,
-            "sha256": _sha256(path),
+            "sha256": sha256_of(path),
             "identity": dict(self.identity),
             "progress": content["progress"],
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -128,11 +128,6 @@ def _differences(then: Any, now: Any, path: str = "") -> Iterator[str]:
             yield from _differences(then.get(key), now.get(key), f"{path}.{key}" if path else str(key))
     elif then != now:
         yield f"{path.removeprefix('config.')} {then} → {now}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.fitting.data_choice import say_choice, say_limit
 from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec, warn_of_seams
 from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
-from agar_pipeline.detection.loading.devices import Site, World
+from agar_pipeline.detection.loading.devices import Site
 from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts
@@ -38,6 +38,7 @@ from agar_pipeline.detection.training.training_loop import TrainingLoop
 from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.files.disk import link_or_copy
+from agar_pipeline.processes.world import World
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from pymongo.errors import PyMongoError
 from agar_pipeline.errors import DatabaseError, StorageError
 from agar_pipeline.fiftyone_io.database.settings import mongod_path
 from agar_pipeline.files import disk
-from agar_pipeline.files.private_files import lock_within, open_private, private_folder, require_private_folder
+from agar_pipeline.files.locks import lock_within
+from agar_pipeline.files.private_files import open_private, private_folder, require_private_folder
 
 START_S = 25.0
 ANSWER_S = 3.0

@@ -22,7 +22,9 @@ import time
 from pathlib import Path
 
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files.private_files import lock_within, open_private, private_folder
+from agar_pipeline.files.disk import replace_file
+from agar_pipeline.files.locks import lock_within
+from agar_pipeline.files.private_files import open_private, private_folder
 
 SOCKET = "mongod.sock"
 SOCKET_BYTES = 107
@@ -169,9 +171,7 @@ def _end_with_keeper() -> None:
 
 
 def _publish(folder: Path, plain: dict[str, object]) -> None:
-    draft = folder / f"server.json.{os.getpid()}"
-    draft.write_text(json.dumps(plain))
-    draft.replace(folder / "server.json")
+    replace_file(folder / "server.json", json.dumps(plain))
 
 
 def is_passing(words: str) -> bool:

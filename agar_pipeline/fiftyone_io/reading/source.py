@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -24,6 +23,7 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.config.chosen import explain_choice
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.files.private_files import open_private, private_folder
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.ownership.insertions import find_unfinished
@@ -71,10 +71,7 @@ def resolved_source(config: SnapshotConfig, database: Database, home: Path, reso
     source = _remembered(path)
     if source is None:
         source = resolve(config)
-        draft = path.with_suffix(f".{os.getpid()}")
-        with open_private(draft) as stream:
-            stream.write(json.dumps(asdict(source)))
-        draft.replace(path)
+        replace_file(path, json.dumps(asdict(source)), mode=0o600)
     require_reading(source.stages, f"view {config.view!r} of dataset {config.dataset!r}")
     return source
 
