@@ -1,7 +1,7 @@
 """Fills the reference pages from the code: commands from click when the site is built, keys from the dataclasses.
 
 The tables of keys are also in the page itself, for readers of the checkout: `python -m docs.generate` writes them, and
-a test holds them up to date.
+a test holds them up to date. It draws the picture of the rooms as well.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import sys
 import textwrap
 import types
 import typing
@@ -19,6 +20,8 @@ from typing import Any
 
 import click
 import yaml
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # mkdocs loads this file by its path
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -152,7 +155,56 @@ def describe_rules() -> Iterator[str]:
         yield f"| `{rule}` | {RULE_WORDS[rule].meaning} | `{default}` | {others} |"
 
 
+def describe_rooms() -> Iterator[str]:
+    """Every room in the order of the data, and its modules with the first sentence of each."""
+    from tests.house import PACKAGE, ROOMS, modules_of
+
+    def first_sentence(path: Path) -> str:
+        return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+
+    for name in ROOMS:
+        folder = PACKAGE.joinpath(*name.split("."))
+        about = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+        yield f"\n## {name}\n\n{first_sentence(about)}\n"
+        rows = [module for module in modules_of(name) if module != name]
+        if rows:
+            yield "| module | about |\n| --- | --- |"
+        for module in rows:
+            path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+            yield f"| `{module.removeprefix(f'{name}.')}.py` | {first_sentence(path).replace('|', '/')} |"
+
+
+CELL_PX, NAME_PX = 16, 190
+
+
+def draw_rooms() -> str:
+    """Who imports whom, as SVG: a row imports from a column; nothing is above the diagonal."""
+    from tests.house import ROOMS, imports_between_rooms
+
+    counts = imports_between_rooms()
+    most = max(counts.values())
+    drawn = []
+    for row, one in enumerate(ROOMS):
+        y = NAME_PX + CELL_PX * row
+        drawn.append(f'<text x="{NAME_PX - 6}" y="{y + 12}" text-anchor="end">{one}</text>')
+        turned = f"rotate(-90 {NAME_PX + CELL_PX * row + 12} {NAME_PX - 6})"
+        drawn.append(f'<text x="{NAME_PX + CELL_PX * row + 12}" y="{NAME_PX - 6}" transform="{turned}">{one}</text>')
+        for column, other in enumerate(ROOMS[: row + 1]):
+            count = counts[one, other]
+            fill = (
+                "#555" if one == other else f"rgba(0,121,107,{0.15 + 0.85 * count / most:.2f})" if count else "#f4f4f4"
+            )
+            said = f"<title>{one} imports {other}: {count}</title>" if count else ""
+            x = NAME_PX + CELL_PX * column
+            drawn.append(f'<rect x="{x}" y="{y}" width="15" height="15" fill="{fill}">{said}</rect>')
+    side = NAME_PX + CELL_PX * len(ROOMS) + 4
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}">'
+    style = "<style>text{font:11px sans-serif;fill:#222}</style>"
+    return f'{head}{style}<rect width="{side}" height="{side}" fill="#fff"/>{"".join(drawn)}</svg>\n'
+
+
 MARKS = {
+    "<!-- rooms -->": describe_rooms,
     "<!-- commands -->": describe_commands,
     "<!-- pipeline file -->": describe_pipeline_file,
     "<!-- experiment file -->": describe_experiment_file,
@@ -165,3 +217,4 @@ KEPT = Path(__file__).parent / "reference" / "configuration.md"
 
 if __name__ == "__main__":
     KEPT.write_text(on_page_markdown(KEPT.read_text()))
+    (Path(__file__).parent / "pictures" / "rooms.svg").write_text(draw_rooms())

@@ -13,63 +13,9 @@ import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.steps import STEPS
+from tests.house import CHECKOUT, EDGES, EMPTY, IMPORTS, MODULES, PACKAGE, ROOMS, imported, name_of, room
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGE = CHECKOUT / "agar_pipeline"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "lightning", "fiftyone", "torchvision", "matplotlib", "s3fs")
-
-
-def imported(path: Path) -> set[str]:
-    """Every module that a file imports, or imports a name of, wherever in the file."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def name_of(path: Path) -> str:
-    """`coco.columns` of `coco/columns.py`, `coco` of `coco/__init__.py`."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
-
-
-def room(name: str) -> str:
-    """The innermost room of `ROOMS` that a module is in."""
-    inner = ".".join(name.split(".")[:2])
-    return inner if inner in ROOMS else name.split(".")[0]
-
-
-ROOMS = (
-    *("text", "errors", "progress", "files", "config", "photos", "ownership", "processes", "cluster", "web"),
-    *("coco", "labels", "scoring"),
-    *("detection.models", "detection.fitting", "detection.loading", "detection.inference", "detection.training"),
-    *("splitting", "snapshot_files"),
-    *("fiftyone_io.database", "fiftyone_io.reading", "fiftyone_io.annotation_files", "fiftyone_io.importing"),
-    *("fiftyone_io.writing", "fiftyone_io"),
-    *("artifacts", "media", "snapshots", "reports", "store", "step_code", "preflight", "steps", "chain"),
-    *("history", "use_cases", "plates", "defs", "definitions", "commands"),
-)
-"""Data flows one way: a room imports itself and what stands before it.
-
-So the detector knows no artifact, and neither it nor anything before it a database; only `defs` and what stands after
-it know Dagster."""
-EMPTY = ("", "detection")
-"""Folders that hold rooms and no code."""
-IMPORTS = {name_of(path): imported(path) for path in MODULES}
-
-
-def module_of(name: str) -> str | None:
-    """The module of ours that an imported name is, or is in."""
-    if name.split(".")[0] != "agar_pipeline":
-        return None
-    inner = name.partition(".")[2]
-    return inner if inner in IMPORTS else inner.rpartition(".")[0] if inner.rpartition(".")[0] in IMPORTS else None
-
-
-EDGES = {name: {found for each in names if (found := module_of(each)) is not None} for name, names in IMPORTS.items()}
 
 
 def test_every_folder_and_module_is_in_a_room() -> None:
@@ -154,7 +100,7 @@ def test_child_processes_have_one_home() -> None:
     assert users <= {"processes/launch.py"} | mongod
 
 
-BY_OTHERS = ("detection.inference.export_onnx", "detection.models.checkpoint")
+BY_OTHERS = ("detection.inference.export_onnx", "detection.models.checkpoint", "detection.training.resume")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +111,7 @@ BY_OTHERS = ("detection.inference.export_onnx", "detection.models.checkpoint")
         ("sched_getaffinity", {"processes.machine"}),
         ('environ["RANK"]', set()),
         ('"RANK"', {"processes.world", "preflight.ranks"}),  # whether there are ranks at all
-        # a draft put into its place: a symbolic link, what a library writes itself, what must not replace a user's file
+        # a draft put into its place: a link, what has one writer, what must not replace a file of the user's
         ("draft.replace(", {"files.disk", *("store.folders", "defs.plain_name"), *BY_OTHERS, "ownership.folders"}),
     ],
 )

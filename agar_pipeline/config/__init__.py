@@ -21,6 +21,7 @@ from agar_pipeline.config.class_map import (
     spelling_of,
     tell_alike,
 )
+from agar_pipeline.config.data import DataConfig, TilesConfig
 from agar_pipeline.config.detectors import (
     DETECTORS,
     find_unknown_name,
@@ -28,24 +29,14 @@ from agar_pipeline.config.detectors import (
     weights_file,
     weights_of,
 )
-from agar_pipeline.config.experiment import (
-    Accelerator,
-    DataConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    Launcher,
-    ModelConfig,
-    OptimizerConfig,
-    Precision,
-    TilesConfig,
-    TrainerConfig,
-    TrainingConfig,
-)
+from agar_pipeline.config.experiment import EvaluationConfig, ExperimentConfig, TrainingConfig
 from agar_pipeline.config.file_content import hash_content
 from agar_pipeline.config.loading import (
     load_experiment,
     load_pipeline,
 )
+from agar_pipeline.config.model import ModelConfig
+from agar_pipeline.config.optimizer import OptimizerConfig
 from agar_pipeline.config.pipeline import (
     AutoRefresh,
     BboxReportConfig,
@@ -86,6 +77,7 @@ from agar_pipeline.config.split import (
     SplitMethod,
     hash_list,
 )
+from agar_pipeline.config.trainer import Accelerator, Launcher, Precision, TrainerConfig
 from agar_pipeline.config.words import names_in, spread
 
 __all__ = [

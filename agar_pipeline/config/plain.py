@@ -6,14 +6,15 @@ import dataclasses
 import datetime
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from agar_pipeline.config.file_content import named_by_content
 from agar_pipeline.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid")
+Share = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 _NOT_CALLED = "default_factory_not_called"
 """Of a default that depends on a value that is wrong itself, and named already."""

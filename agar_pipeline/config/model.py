@@ -1,0 +1,37 @@
+"""Which detector: the group `model`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from agar_pipeline.config.detectors import find_unknown_name
+from agar_pipeline.config.plain import STRICT, Share
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """Which detector."""
+
+    by_content: ClassVar = {"weights"}
+
+    name: str = "tiny"
+    """`tiny`, or a name from torchvision's registry of detectors."""
+    weights: str | None = None
+    """null; a member of torchvision's weights enum (`COCO_V1`, `DEFAULT`); or a path to a local state dict."""
+    weights_backbone: str | None = None
+    """null; or a member of the weights enum of the backbone alone (`IMAGENET1K_V1`, `DEFAULT`)."""
+    score_floor: Share = 0.05
+    """Detections below this score are not kept."""
+    smallest_anchor: Annotated[float, Field(ge=2, le=1024)] | Literal["auto"] = "auto"
+    """Side of the smallest anchor, pixels at the model's scale; auto: from the training boxes."""
+    max_detections: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
+    """Detections an image may have; auto: twice the boxes of the fullest plate. Prediction goes beyond it at need."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> ModelConfig:
+        if unknown := find_unknown_name(self.name, self.weights_backbone):
+            raise ValueError(unknown)
+        return self
