@@ -14,6 +14,7 @@ from typing import Any, Literal
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.artifacts.refusals import REFUSAL_OF
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
+from agar_pipeline.chain.reasons import changed_inputs, config_reasons
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.store.upkeep import was_set_aside
@@ -165,17 +166,17 @@ def _plan_node(
         return PlannedAsset(node.key, state, reasons, latest, seconds)
 
     if latest is None:
-        return _judge_absent(store, node, seen, contents)
+        return _plan_absent(store, node, seen, contents)
     if manifest is None:
         return line("corrupt", *find_faults(latest)), None
     own = Content.of(manifest)
     waiting = _waiting(node, contents)
     if waiting:
-        return line("stale", *_config_reasons(node, manifest), f"comes after {', '.join(waiting)}"), None
+        return line("stale", *config_reasons(node, manifest), f"comes after {', '.join(waiting)}"), None
     inputs = _inputs(node, contents, seen, manifest)
     reads, expected = _expect(node, inputs)
     if expected != manifest.fingerprint:
-        reasons = [*_config_reasons(node, manifest), *_changed(manifest, reads)]
+        reasons = [*config_reasons(node, manifest), *changed_inputs(manifest, reads)]
         built = store.folder(node.key) / expected
         if built.exists() and (found := _manifest(built)):
             return line("stale", *reasons, "built before, nothing to compute"), Content.of(found)
@@ -194,7 +195,7 @@ def _plan_node(
     return replace(line("fresh"), notes=notes), own
 
 
-def _judge_absent(
+def _plan_absent(
     store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
     """The line of a node without a `latest`: a variant that was trained, or the shared store, may be what it wants."""
@@ -254,7 +255,7 @@ def _explain(
     line: Callable[..., PlannedAsset],
 ) -> tuple[PlannedAsset, Content | None]:
     """Of a node that must be built: why, and what it will hold where only the dataset changed."""
-    reasons, changed = _config_reasons(node, manifest), _changed(manifest, reads)
+    reasons, changed = config_reasons(node, manifest), changed_inputs(manifest, reads)
     if str(SOURCE) not in reads or reads[str(SOURCE)] == manifest.reads.get(str(SOURCE)):
         return line("stale", *reasons, *changed), None
     if reasons:  # another dataset, field or view: a comparison would tell nothing
@@ -268,28 +269,3 @@ def _manifest(root: Path | None) -> Manifest | None:
         return Manifest.read(root) if root else None
     except ArtifactError:
         return None
-
-
-def _changed(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
-    names = sorted(reads.keys() | manifest.reads.keys())
-    return [f"{name} changed" for name in names if reads.get(name) != manifest.reads.get(name)]
-
-
-def _config_reasons(node: AssetNode, manifest: Manifest) -> list[str]:
-    reasons = diff_config(manifest.config, node.recorded_config, prefix=node.key.asset)
-    if manifest.code_version != node.step_version:
-        differences = node.differences(manifest) if node.strict else []
-        reasons += differences or [f"code version {manifest.code_version} → {node.step_version}"]
-    return reasons
-
-
-def diff_config(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> list[str]:
-    """Differences of two nested configs, one text each: `split.seed 0 → 1`."""
-    reasons: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            reasons += diff_config(before, after, f"{prefix}.{name}")
-        elif before != after:
-            reasons.append(f"{prefix}.{name} {before} → {after}")
-    return reasons

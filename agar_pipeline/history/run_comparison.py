@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.artifacts import Evaluation, Snapshot
-from agar_pipeline.chain.plan import diff_config
+from agar_pipeline.chain.reasons import diff_config
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.lineage import SHORTEST_PREFIX, Catalog, LineageEntry, chain_of
 from agar_pipeline.snapshots.diff import SnapshotTables, diff_tables, summarize

@@ -1,0 +1,36 @@
+"""Why an asset is stale, in words: what of its config, code and inputs differs from what its artifact was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agar_pipeline.artifacts import Manifest
+from agar_pipeline.chain.nodes import AssetNode
+
+
+def changed_inputs(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
+    """The inputs of which the step would read something else than it did."""
+    names = sorted(reads.keys() | manifest.reads.keys())
+    return [f"{name} changed" for name in names if reads.get(name) != manifest.reads.get(name)]
+
+
+def config_reasons(node: AssetNode, manifest: Manifest) -> list[str]:
+    """Keys of the config, and the version of the code."""
+    reasons = diff_config(manifest.config, node.recorded_config, prefix=node.key.asset)
+    if manifest.code_version != node.step_version:
+        differences = node.differences(manifest) if node.strict else []
+        reasons += differences or [f"code version {manifest.code_version} → {node.step_version}"]
+    return reasons
+
+
+def diff_config(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> list[str]:
+    """Differences of two nested configs, one text each: `split.seed 0 → 1`."""
+    reasons: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            reasons += diff_config(before, after, f"{prefix}.{name}")
+        elif before != after:
+            reasons.append(f"{prefix}.{name} {before} → {after}")
+    return reasons
