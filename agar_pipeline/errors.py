@@ -8,6 +8,9 @@ from __future__ import annotations
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
 
+INTERRUPTED = 130
+"""The exit code of a process that a person stopped: 128 and the number of SIGINT, as shells have it."""
+
 
 class PipelineError(Exception):
     """Something that the user can fix. The command line prints it without a traceback and exits 1."""
@@ -87,4 +90,4 @@ class MissingPackageError(PipelineError):
 class StoppedError(PipelineError):
     """Somebody asked a training to stop; it says whether it can be gone on with."""
 
-    exit_code = 130
+    exit_code = INTERRUPTED

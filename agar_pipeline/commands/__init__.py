@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import click
 
-from agar_pipeline.errors import MissingPackageError, PipelineError
+from agar_pipeline.errors import INTERRUPTED, MissingPackageError, PipelineError
 from agar_pipeline.processes.garbage_collection import start_importing
 from agar_pipeline.processes.library_warnings import keep_warnings_harmless
 from agar_pipeline.text.safe_text import printable
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(agar.main(given, prog_name="agar", standalone_mode=False, color=color))
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except click.ClickException as error:
         told_by_click = io.StringIO()
         error.show(told_by_click)

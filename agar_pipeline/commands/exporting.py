@@ -11,7 +11,7 @@ from typing import Any
 from agar_pipeline.commands import COMMANDS
 from agar_pipeline.commands.pipelines import pipeline_of
 from agar_pipeline.commands.terminal import echo, say
-from agar_pipeline.config import SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
+from agar_pipeline.config import DRAWN, SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
 from agar_pipeline.errors import ConfigError, PipelineError
 from agar_pipeline.text.safe_text import as_command
 from agar_pipeline.use_cases.export import Exported, ExportMedia, export_coco
@@ -70,7 +70,7 @@ def split_config(given: Mapping[str, Any]) -> SplitConfig:
         drawn["fractions"] = dict(zip(_PARTS, given["fractions"], strict=False))
         if len(given["fractions"]) > len(_PARTS):
             raise ConfigError(f"--fractions has {len(given['fractions'])} shares: give those of train, val and test")
-    if method not in ("random", "hash") and drawn:
+    if method not in DRAWN and drawn:
         raise ConfigError(f"{', '.join(f'--{name}' for name in drawn).replace('_', '-')}: not for {method}; leave out")
     plain = {"method": method, "views": views, "lists": lists, "field": given["split_field"], **drawn}
     values = dict(_value_and_part(word) for word in given["field_values"])

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.errors import MissingPackageError, PipelineError
+from agar_pipeline.errors import INTERRUPTED, MissingPackageError, PipelineError
 from agar_pipeline.files.storage_errors import find_os_error, path_at_fault
 from agar_pipeline.processes.exit_reasons import RANKS_FILE
 from agar_pipeline.processes.garbage_collection import start_importing
@@ -63,7 +63,7 @@ def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], pat
         _report(folder, {"type": type(missing).__name__, "message": str(missing)})
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         found = find_os_error(error)
         if found is None:

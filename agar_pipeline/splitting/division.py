@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from agar_pipeline.config import GIVEN_PART, Part, SplitConfig
+from agar_pipeline.config import DRAWN, GIVEN_PART, Part, SplitConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.splitting.draw import draw_hash, draw_random
 from agar_pipeline.splitting.groups import group_keys
@@ -61,7 +61,7 @@ def divide(
     """
     labelled, everything = _labelled(config, images), images
     images = images[labelled].reset_index(drop=True)
-    if config.method in ("random", "hash"):
+    if config.method in DRAWN:
         reading, groups = _draw(config, images, _among(duplicates, labelled))
     elif config.method == "lists":  # they may name what nobody has labelled
         reading, groups = by_lists(lists or {}, everything, labelled), None
@@ -171,7 +171,7 @@ def _require_no_empty_part(
     empty = next((part for part, count in counts.items() if count == 0), None)
     if empty is None:
         return
-    if config.method in ("random", "hash"):
+    if config.method in DRAWN:
         of = f"{images} images" if groups is None else f"{images} images in {groups} groups"
         raise DatasetError(
             f"{of} leave the part {empty!r} empty with fractions {dict(config.fractions)}\n"

@@ -29,6 +29,7 @@ from agar_pipeline.detection.training.lightning_trainer import is_out_of_memory
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.photos.decoding import load_image
 from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.photos.jpeg_copy import encode_copy
 
 PARTS = ("data", "transfer", "forward", "backward", "optimizer")
 WARM_UP, MEASURED = 2, 8
@@ -191,7 +192,7 @@ def _data_from_copies(dataset: DetectionDataset, data_s: float, batch_size: int)
         started_at = time.perf_counter()
         pixels, _ = load_image(path, side)
         now.append(time.perf_counter() - started_at)
-        copy = simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="444")  # as the COCO cache writes them
+        copy = encode_copy(pixels)
         started_at = time.perf_counter()
         simplejpeg.decode_jpeg(copy)
         copies.append(time.perf_counter() - started_at)
