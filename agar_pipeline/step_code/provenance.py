@@ -86,7 +86,7 @@ class Provenance:
     """The code and the libraries of one step; plain and JSON-ready."""
 
     digest: str
-    """Of all definitions that the step can reach."""
+    """Of all definitions that the step can reach, wherever they lie."""
     modules: dict[str, str] = field(default_factory=dict)
     """File, relative to the package → digest of what is reached in it."""
     libraries: dict[str, str] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Provenance:
         compared, as those of earlier versions did."""
         if recorded.get("format") != FORMAT:
             return []
-        before, phrases = recorded["modules"], []
+        before, phrases = _as_named_now(recorded["modules"], self.modules), []
         changed = [path for path in sorted({*before, *self.modules}) if before.get(path) != self.modules.get(path)]
         if changed:
             rest = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
@@ -113,6 +113,12 @@ class Provenance:
             if old[name] != self.libraries[name]
         ]
         return phrases
+
+
+def _as_named_now(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """The recorded files under today's paths: a file that was moved is found by its digest, and is no other code."""
+    new = {digest: path for path, digest in now.items() if path not in before}
+    return {path if path in now else new.get(digest, path): digest for path, digest in before.items()}
 
 
 @cache
@@ -146,7 +152,7 @@ def _reached() -> dict[str, dict[str, Any]]:
 def reach_of(package: Package, asset: str) -> dict[str, Any]:
     """What the step of an asset reaches, JSON-ready."""
     reached = package.reach(f"{PACKAGE}.steps.{asset}", "build")
-    digest = hashlib.sha256(json.dumps(reached.modules, sort_keys=True).encode()).hexdigest()[:32]
+    digest = hashlib.sha256("\n".join(sorted(reached.modules.values())).encode()).hexdigest()[:32]
     return {
         "digest": digest,
         "modules": reached.modules,

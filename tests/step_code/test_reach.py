@@ -11,7 +11,15 @@ import torchvision
 from agar_pipeline.config import DETECTORS, weights_file, weights_of
 from agar_pipeline.detection.loading.devices import resolve_precision
 from agar_pipeline.step_code.machine import expected_precision, machine_differences
-from agar_pipeline.step_code.provenance import COMPUTING, FORMAT, NOT_COMPUTING, STEPS, Provenance, provenance_of
+from agar_pipeline.step_code.provenance import (
+    COMPUTING,
+    FORMAT,
+    NOT_COMPUTING,
+    STEPS,
+    Provenance,
+    provenance_of,
+    reach_of,
+)
 from agar_pipeline.step_code.reach import Package, ReachedCode, read_sources
 from agar_pipeline.steps import STEPS as BUILT
 
@@ -159,6 +167,26 @@ def test_differences_name_files_and_versions() -> None:
     }
     assert now.differences(before) == ["made by other code: b.py", "torch 2.14 → 2.15"]
     assert now.differences({}) == []  # of an artifact from before this was recorded
+
+
+def test_a_file_that_was_moved_is_no_other_code() -> None:
+    now = Provenance("d", {"a.py": "1", "rooms/b.py": "2", "rooms/c.py": "4"})
+    before = {"format": FORMAT, "digest": "d", "modules": {"a.py": "1", "b.py": "2", "c.py": "3"}, "libraries": {}}
+    assert now.differences(before) == ["made by other code: c.py, rooms/c.py"]
+
+
+def test_the_digest_of_a_step_does_not_depend_on_where_its_files_lie() -> None:
+    sources = {
+        "__init__.py": "",
+        "steps/__init__.py": "",
+        "steps/split.py": "from agar_pipeline.one import draw\ndef build():\n    return draw()\n",
+        "one.py": "def draw():\n    return 1\n",
+    }
+    moved = {path: text.replace("agar_pipeline.one", "agar_pipeline.two") for path, text in sources.items()}
+    moved["two.py"] = moved.pop("one.py")
+    other = {**moved, "two.py": "def draw():\n    return 2\n"}
+    digests = [reach_of(Package(each), "split")["digest"] for each in (sources, moved, other)]
+    assert digests[0] == digests[1] != digests[2]
 
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name != "tiny"])
