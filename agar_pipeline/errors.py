@@ -5,11 +5,40 @@ Nothing else belongs here. A bug is not a `PipelineError`: it keeps its own type
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
 
 INTERRUPTED = 130
 """The exit code of a process that a person stopped: 128 and the number of SIGINT, as shells have it."""
+
+
+_READER = "AGAR_READER"
+"""Environment variable, which child processes inherit: `options` where the settings come from a command line."""
+
+
+def remedy(in_file: str, *, option: str) -> str:
+    """The next step of an error, for the reader that it will have.
+
+    Args:
+        in_file: For the owner of a pipeline file: which key to change.
+        option: For somebody who gave the same setting as an option of a command.
+    """
+    return option if os.environ.get(_READER) == "options" else in_file
+
+
+@contextlib.contextmanager
+def read_by_a_user_of_options() -> Iterator[None]:
+    """During the block, errors of this process and of its children name options in place of keys."""
+    before = os.environ.get(_READER)
+    os.environ[_READER] = "options"
+    try:
+        yield
+    finally:
+        os.environ.pop(_READER) if before is None else os.environ.update({_READER: before})
 
 
 class PipelineError(Exception):

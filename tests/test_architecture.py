@@ -127,6 +127,11 @@ def test_commands_print_through_one_place(path: Path) -> None:
         assert not re.findall(r"\b(?:click\.s?echo|print)\(", path.read_text()), "use echo or say of commands.terminal"
 
 
+def test_no_error_is_reworded_after_it_was_raised() -> None:
+    """`errors.remedy` words the next step for its reader where the error is raised."""
+    assert not [path for path in MODULES if re.search(r"raise type\(|str\(error\)\.replace", path.read_text())]
+
+
 def test_one_word_per_asset_step_artifact_and_folder() -> None:
     assert list(STEPS) == list(ARTIFACTS)
     for asset in STEPS:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from agar_pipeline.artifacts import BboxReport, Split
-from agar_pipeline.errors import GateError
+from agar_pipeline.errors import GateError, remedy
 
 
 def require(refusal: str | None) -> None:
@@ -31,8 +31,9 @@ def refusal_of_split(split: Split) -> str | None:
     return (
         f"the same pictures are in two parts of the split ({counted} pairs): {worst['path']!r} ({worst['part']}) "
         f"and {worst['other_path']!r} ({worst['other_part']})\n"
-        f"look at {split.root / 'report.html'}; remove one of each pair, or set split.group_duplicates: true, "
-        f"or split.leakage.{worst['kind']}: warn"
+        f"look at {split.root / 'report.html'}; remove one of each pair, or "
+        + remedy("set split.group_duplicates: true, or ", option="give --group-by duplicates, or allow ")
+        + f"split.leakage.{worst['kind']}: warn"
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,17 @@ from agar_pipeline.commands import COMMANDS
 from agar_pipeline.commands.pipelines import pipeline_of
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config import DRAWN, SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
-from agar_pipeline.errors import ConfigError, PipelineError
+from agar_pipeline.errors import ConfigError, read_by_a_user_of_options
 from agar_pipeline.text.safe_text import as_command
 from agar_pipeline.use_cases.export import Exported, ExportMedia, export_coco
 
 _PARTS = ("train", "val", "test")
 _WHERE = "agar export-coco"
-_ON_THE_COMMAND_LINE = {
-    "change split.fractions in the pipeline file": "change --fractions",
-    "correct split in the pipeline file": "correct the options that name the parts",
-    "lines of split.lists name": "lines of the lists name",
-    ", or set split.unknown_names: ignore": "",
-    "set split.group_duplicates: true, or split.leakage.": "give --group-by duplicates, or allow split.leakage.",
-    "set snapshot.exif to what their boxes were drawn on, displayed or stored;": "give --exif displayed or stored,"
-    " whichever their boxes were drawn on;",
-    "set snapshot.exif: stored": "give --exif stored",
-    "correct snapshot.view": "correct --view",
-    "(snapshot.label_field)": "(--label-field)",
-    "correct snapshot.dataset": "correct --dataset",
-    "set media: reference in the pipeline file": "give --media reference",
-    "media: resize needs max_side": "--media resize needs --max-side",
-    "set `unlabelled: keep` in the pipeline file": "give --unlabelled keep",
-    "write to a new or an empty folder": "give --out-dir a new or an empty folder",
-    "write to another folder": "give --out-dir another folder",
-}
-"""What the steps tell owners of a pipeline file → what helps here."""
 
 
 def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str, Any]) -> Exported:
-    """Export, with errors in the words of the command line."""
-    with _worded_for_the_command_line():
+    """Export; errors name the options of the command in place of keys of a pipeline file."""
+    with read_by_a_user_of_options():
         own, unlabelled = ExportMedia(given["media"], given["max_side"]), given["unlabelled"]
         return export_coco(
             snapshot_config(given), split_config(given), classes, out_dir, agar_home(), say, own, unlabelled
@@ -84,18 +64,6 @@ def _value_and_part(word: str) -> tuple[str, str]:
             f"--field-values {word!r}: write VALUE=PART, as in lower=train; parts are train, val and test"
         )
     return value, part
-
-
-@contextlib.contextmanager
-def _worded_for_the_command_line() -> Iterator[None]:
-    """Errors of the steps name the options of this command, where they name keys of a pipeline file."""
-    try:
-        yield
-    except PipelineError as error:
-        text = str(error)
-        for words, here in _ON_THE_COMMAND_LINE.items():
-            text = text.replace(words, here)
-        raise type(error)(text) from error
 
 
 def print_export(exported: Exported, as_json: bool) -> None:

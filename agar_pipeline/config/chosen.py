@@ -8,7 +8,7 @@ from collections.abc import Collection
 from agar_pipeline.config.loading import load_pipeline
 from agar_pipeline.config.places import pipeline_name
 from agar_pipeline.config.words import names_in
-from agar_pipeline.errors import ConfigError
+from agar_pipeline.errors import ConfigError, remedy
 from agar_pipeline.text.safe_text import as_command
 
 
@@ -30,7 +30,8 @@ def explain_choice(dataset: str, there: Collection[str]) -> str:
     others = {name: _dataset_of(name) for name in names_in("pipeline") if name != pipeline_name()}
     ready = [name for name, reads in others.items() if reads in there]
     steps = [as_command("export", f"AGAR_PIPELINE={name}") for name in ready[:1]]
-    steps += ["agar demo"] if pipeline_name() == "demo" else ["import it", "correct snapshot.dataset"]
+    renamed = remedy("correct snapshot.dataset", option="correct --dataset")
+    steps += ["agar demo"] if pipeline_name() == "demo" else ["import it", renamed]
     words = [f"{name} (reads {others[name]!r})" if name in ready else name for name in others]
     return f"it is that of {chosen_words()}; other pipelines: {', '.join(words) or 'none'}; next: {', or '.join(steps)}"
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from agar_pipeline.errors import remedy
+
 Media = Literal["reference", "link", "copy", "resize"]
 MaxSide = Annotated[int, Field(ge=32, le=8192)]
 
@@ -13,6 +15,9 @@ MaxSide = Annotated[int, Field(ge=32, le=8192)]
 def check_media(media: Media, max_side: int | None) -> None:
     """Raises ValueError where the two do not fit."""
     if media == "resize" and max_side is None:
-        raise ValueError("media: resize needs max_side, the longest side in pixels; data.input_size is a good one")
+        raise ValueError(
+            remedy("media: resize needs max_side", option="--media resize needs --max-side")
+            + ", the longest side in pixels; data.input_size is a good one"
+        )
     if media != "resize" and max_side is not None:
         raise ValueError(f"max_side {max_side} is for media: resize, not for media: {media}")

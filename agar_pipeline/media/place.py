@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from agar_pipeline.cluster.partitions import open_pool
-from agar_pipeline.errors import DatasetError, ImageFileError
+from agar_pipeline.errors import DatasetError, ImageFileError, remedy
 from agar_pipeline.files.disk import link_or_copy, sha256_of
 from agar_pipeline.media.earlier import KnownFile, Origin
 from agar_pipeline.media.free_space import forecast_bytes, require_room
@@ -93,7 +93,8 @@ def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
             length = len(os.fsencode(path))
             raise ImageFileError(
                 f"{path.name!r}: its path in the cache has {length} bytes, more than the file system bears\n"
-                "shorten its folders, move AGAR_HOME higher up, or set media: reference in the pipeline file"
+                "shorten its folders, move AGAR_HOME higher up, or "
+                + remedy("set media: reference in the pipeline file", option="give --media reference")
             ) from error
 
 

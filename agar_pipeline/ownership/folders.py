@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from agar_pipeline.config.places import OURS, agar_home
-from agar_pipeline.errors import StorageError
+from agar_pipeline.errors import StorageError, remedy
 from agar_pipeline.files.locks import locked_folder
 from agar_pipeline.files.storage_errors import clear_storage_errors
 from agar_pipeline.ownership.draft import Draft
@@ -50,7 +50,7 @@ class OwnFolder:
         if others:
             raise StorageError(
                 f"{self.root} holds other files ({_few(others)}): nothing was written\n"
-                "write to a new or an empty folder"
+                + remedy("write to a new or an empty folder", option="give --out-dir a new or an empty folder")
             )
 
     def require_writable(self, names: Iterable[str], *, whole: bool = False) -> None:
@@ -156,7 +156,10 @@ class OwnFolder:
             raise StorageError(f"{self.root} is no folder: write to another one")
         store = os.path.realpath(agar_home() / "artifacts")
         if Path(os.path.realpath(self.root)).is_relative_to(store):
-            raise StorageError(f"{self.root} belongs to the artifacts of {agar_home()}: write to another folder")
+            raise StorageError(
+                f"{self.root} belongs to the artifacts of {agar_home()}: "
+                + remedy("write to another folder", option="give --out-dir another folder")
+            )
 
     def _require(self, made: MadeList, names: Sequence[str], stale: Sequence[str]) -> None:
         going = [name for name in stale if made.is_ours(self.root, name)]
@@ -164,14 +167,14 @@ class OwnFolder:
         if hit:
             raise StorageError(
                 f"{self.root} holds original photos or inputs that would be replaced or removed ({_few(hit)}): "
-                "nothing was written\nwrite to another folder"
+                "nothing was written\n" + remedy("write to another folder", option="give --out-dir another folder")
             )
         linked = {folder for folder in folders_of(names) if not _may_hold_files(self.root / folder)}
         blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name, linked))]
         if blocked:
             raise StorageError(
                 f"{len(blocked)} files in the way in {self.root}: {_few(blocked)}; nothing was written\n"
-                "move them away, or write to another folder"
+                "move them away, or " + remedy("write to another folder", option="give --out-dir another folder")
             )
 
     def _why_not(self, made: MadeList, name: str, linked: Collection[str] = ()) -> str:

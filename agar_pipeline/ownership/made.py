@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from agar_pipeline.config.places import OURS
-from agar_pipeline.errors import StorageError
+from agar_pipeline.errors import StorageError, remedy
 from agar_pipeline.files.disk import sha256_of, sync
 from agar_pipeline.ownership.originals import is_another_name
 from agar_pipeline.photos.formats import is_photo
@@ -106,7 +106,8 @@ class MadeList:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise StorageError(
                 f"{path} cannot be understood ({error}): it says which files of the folder are ours\n"
-                "write to another folder, or put the file back"
+                + remedy("write to another folder", option="give --out-dir another folder")
+                + ", or put the file back"
             ) from error
 
     def write(self, root: Path) -> None:
@@ -115,7 +116,10 @@ class MadeList:
         part = root / _PART
         with contextlib.suppress(FileNotFoundError):
             if not _begins_as_ours(part):
-                raise StorageError(f"{part} is in the way and is not ours: move it away, or write to another folder")
+                raise StorageError(
+                    f"{part} is in the way and is not ours: move it away, or "
+                    + remedy("write to another folder", option="give --out-dir another folder")
+                )
             part.unlink()
         with part.open("xb") as stream:
             stream.write(orjson.dumps(plain))

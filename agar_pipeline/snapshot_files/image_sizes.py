@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.config import ExifPolicy
-from agar_pipeline.errors import ImageFileError
+from agar_pipeline.errors import ImageFileError, remedy
 from agar_pipeline.snapshot_files.batches import Columns
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
 
@@ -88,13 +88,17 @@ class ImageSizes:
         if self._turned.count and self._exif == "refuse":
             raise ImageFileError(
                 f"{self._turned.count} photos are turned by their EXIF data: {self._turned.names()}\n"
-                "set snapshot.exif to what their boxes were drawn on, displayed or stored; or save them upright"
+                + remedy(
+                    "set snapshot.exif to what their boxes were drawn on, displayed or stored; or save them upright",
+                    option="give --exif displayed or stored, whichever their boxes were drawn on; or save them upright",
+                )
             )
         if self._contrary.count and self._exif == "displayed":
             raise ImageFileError(
                 f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as "
-                f"stored: {self._contrary.names()}\ntheir boxes may be turned against them: set snapshot.exif: stored "
-                "if the boxes were drawn so, else mend the sizes there"
+                f"stored: {self._contrary.names()}\ntheir boxes may be turned against them: "
+                + remedy("set snapshot.exif: stored", option="give --exif stored")
+                + " if the boxes were drawn so, else mend the sizes there"
             )
         if self._turned.count:
             log(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.config import DRAWN, GIVEN_PART, Part, SplitConfig
-from agar_pipeline.errors import DatasetError
+from agar_pipeline.errors import DatasetError, remedy
 from agar_pipeline.splitting.draw import draw_hash, draw_random
 from agar_pipeline.splitting.groups import group_keys
 from agar_pipeline.splitting.named import Reading, by_field, by_lists, by_views
@@ -90,7 +90,8 @@ def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
     if len(images) and not labelled.any():
         raise DatasetError(
             f"none of the {len(images)} images is labelled yet: annotate some\n"
-            "or set `unlabelled: keep` in the pipeline file, if nothing is on them"
+            f"or {remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}, "
+            "if nothing is on them"
         )
     return labelled
 
@@ -159,9 +160,9 @@ def _unassigned(config: SplitConfig, images: pd.DataFrame, reading: Reading, the
 
 def _unknown(names: Sequence[str]) -> DatasetError:
     return DatasetError(
-        f"{len(names)} lines of split.lists name no image of the snapshot, or several: "
+        f"{len(names)} lines of {remedy('split.lists', option='the lists')} name no image of the snapshot, or several: "
         f"{', '.join(repr(name) for name in names[:SHOWN])}\n"
-        "write paths below images_dir or sample ids, or set split.unknown_names: ignore"
+        "write paths below images_dir or sample ids" + remedy(", or set split.unknown_names: ignore", option="")
     )
 
 
@@ -175,7 +176,7 @@ def _require_no_empty_part(
         of = f"{images} images" if groups is None else f"{images} images in {groups} groups"
         raise DatasetError(
             f"{of} leave the part {empty!r} empty with fractions {dict(config.fractions)}\n"
-            "add images, or change split.fractions in the pipeline file"
+            f"add images, or {remedy('change split.fractions in the pipeline file', option='change --fractions')}"
         )
     source = {
         "tags": f"view {config.views.get(empty)!r}",
@@ -185,7 +186,8 @@ def _require_no_empty_part(
     }[config.method]
     raise DatasetError(
         f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it\n"
-        f"{_listed(there)}correct split in the pipeline file"
+        f"{_listed(there)}"
+        + remedy("correct split in the pipeline file", option="correct the options that name the parts")
     )
 
 

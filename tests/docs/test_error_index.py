@@ -79,6 +79,10 @@ def fixed_words(node: ast.expr) -> str:
         text = "".join(fixed_words(part) for part in node.values)
     elif isinstance(node, ast.BinOp):
         text = fixed_words(node.left) + fixed_words(node.right)
+    elif isinstance(node, ast.FormattedValue):
+        text = fixed_words(node.value) if isinstance(node.value, ast.Call) else "…"
+    elif isinstance(node, ast.Call) and called_name(node) == "remedy":  # the index is for owners of a pipeline file
+        text = fixed_words(node.args[0])
     else:
         text = "…"
     return re.sub(r"…+", "…", text.replace("`", "").replace("\n", " "))
@@ -128,7 +132,9 @@ def returned(function: ast.FunctionDef) -> Iterator[str]:
     for each in ast.walk(function):
         if isinstance(each, ast.Return) and each.value is not None:
             texts = [each.value, *getattr(each.value, "args", [])]
-            yield from filter(tells_something, (fixed_words(text) for text in texts if isinstance(text, ast.JoinedStr)))
+            yield from filter(
+                tells_something, (fixed_words(text) for text in texts if isinstance(text, ast.JoinedStr | ast.BinOp))
+            )
 
 
 def rows() -> dict[str, set[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 from bson import json_util
 
 from agar_pipeline.config import SnapshotConfig
-from agar_pipeline.errors import DatabaseError, DatasetError
+from agar_pipeline.errors import DatabaseError, DatasetError, remedy
 from agar_pipeline.fiftyone_io.database.class_guard import guard_classes, guard_stages
 from agar_pipeline.fiftyone_io.database.connection import connect
 from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
@@ -108,7 +108,10 @@ def _view(fiftyone: Any, dataset: Any, config: SnapshotConfig) -> Any:
     path, equals, text = value.partition("=")
     if kind == "field" and equals:
         return dataset.match(fiftyone.ViewField(path) == _typed(fiftyone, dataset, path, text))
-    raise DatasetError(f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME: correct snapshot.view")
+    raise DatasetError(
+        f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME: "
+        + remedy("correct snapshot.view", option="correct --view")
+    )
 
 
 def _saved_view(dataset: Any, name: str) -> Any:
@@ -116,7 +119,8 @@ def _saved_view(dataset: Any, name: str) -> Any:
     if name not in names:
         raise DatasetError(
             f"dataset {dataset.name!r} has no saved view {name!r}\n"
-            f"there are: {shorten(names)}; save it in FiftyOne, or correct snapshot.view"
+            f"there are: {shorten(names)}; save it in FiftyOne, or "
+            + remedy("correct snapshot.view", option="correct --view")
         )
     document = dataset._get_saved_view_doc(name)
     stages = [json_util.loads(stage)["_cls"].rsplit(".", 1)[-1] for stage in document.view_stages]
@@ -150,7 +154,8 @@ def _typed(fiftyone: Any, dataset: Any, path: str, text: str) -> Any:
         return convert(text)
     except ValueError:
         raise DatasetError(
-            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}: correct snapshot.view"
+            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}: "
+            + remedy("correct snapshot.view", option="correct --view")
         ) from None
 
 
@@ -173,7 +178,8 @@ def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
         what = "does not exist" if field is None else f"is of type {kind}, not Detections"
         raise DatasetError(
             f"label field {config.label_field!r} of {_name(config)} {what}\n"
-            f"label fields: {shorten(fields)}; name one of type Detections (snapshot.label_field)"
+            f"label fields: {shorten(fields)}; name one of type Detections "
+            + remedy("(snapshot.label_field)", option="(--label-field)")
         )
     _refuse_lists(fiftyone, view, config.label_field)
     steps = config.label_field.split(".")

@@ -21,7 +21,7 @@ from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.config.chosen import explain_choice
-from agar_pipeline.errors import DatasetError
+from agar_pipeline.errors import DatasetError, remedy
 from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading
 from agar_pipeline.files.disk import replace_file
 from agar_pipeline.files.private_files import open_private, private_folder
@@ -152,7 +152,8 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
     tags = [f"{row['_id']} ({row['count']})" for row in counts]
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
     return DatasetError(
-        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: correct snapshot.view\n"
+        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: "
+        f"{remedy('correct snapshot.view', option='correct --view')}\n"
         f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}"
     )
 
