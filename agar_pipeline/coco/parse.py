@@ -66,9 +66,9 @@ def read_columns(plain: Any) -> dict[str, Any]:
         raise NotCocoError(f"it has no annotations, and boxes in {shorten(repr(key))}: call that list annotations")
     categories = without_root(categories, annotations)
     image_ids, category_ids = _ids(images, "images"), _ids(categories, "categories")
-    widths, heights = (_sizes(images, key, read_column(images, "images", key)) for key in ("width", "height"))
+    widths, heights = (_sizes(key, read_column(images, "images", key)) for key in ("width", "height"))
     originals = [
-        _sizes(images, f"original_{key}", [row.get(f"original_{key}", row[key]) for row in images])
+        _sizes(f"original_{key}", [row.get(f"original_{key}", row[key]) for row in images])
         for key in ("width", "height")
     ]
     boxes_xywh = four_numbers(read_column(annotations, "annotations", "bbox"), "annotations")
@@ -130,7 +130,7 @@ def _place_of_other(links: list[Any], ids: Ids) -> int:
     return next(place for place, link in enumerate(links) if type(link) not in (ids.kinds or {int}))
 
 
-def _sizes(images: list[dict[str, Any]], key: str, values: list[Any]) -> np.ndarray:
+def _sizes(key: str, values: list[Any]) -> np.ndarray:
     """(N,) int64 pixels; 640.0 is a size, 640.5 is none."""
     if not set(map(type, values)) <= {int}:
         require_all(values, _is_whole, "images", "not a whole number of pixels", key)

@@ -24,7 +24,7 @@ def describe_health(report: Mapping[str, Any]) -> dict[str, Any] | None:
     sizes = health["colony_sizes"]
     sentences = [
         *_plates(report, health["colonies_per_plate"]),
-        *_classes(report, health["class_balance"]),
+        *_classes(health["class_balance"]),
         *_sizes(sizes),
     ]
     return {
@@ -51,7 +51,7 @@ def _plates(report: Mapping[str, Any], plates: Mapping[str, Any]) -> list[tuple[
     return said
 
 
-def _classes(report: Mapping[str, Any], balance: Mapping[str, Any]) -> list[tuple[bool, str]]:
+def _classes(balance: Mapping[str, Any]) -> list[tuple[bool, str]]:
     if balance["most_frequent"] is None:
         return [(False, "No colony has a class.")]
     said = []

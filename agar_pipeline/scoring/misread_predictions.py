@@ -36,7 +36,7 @@ def explain_misreading(columns: CocoColumns, detections: Detections, map_50: flo
     pairs = _of_images_with_both(columns, detections)
     as_written = _share_met(pairs, detections.boxes_xywh)
     if as_written >= _FOUND:
-        return _explain_categories(columns, detections, pairs)
+        return _explain_categories(detections, pairs)
     if shifted := _explain_images(columns, detections, as_written):
         return shifted
     rows = np.concatenate([mine for _, mine, _ in pairs]) if pairs else np.zeros(0, np.int64)
@@ -116,7 +116,7 @@ def _explain_images(columns: CocoColumns, detections: Detections, as_written: fl
     return None
 
 
-def _explain_categories(columns: CocoColumns, detections: Detections, pairs: Pairs) -> str | None:
+def _explain_categories(detections: Detections, pairs: Pairs) -> str | None:
     """Where the boxes are right and only the classes are not: by how much their numbers are off."""
     same = dict.fromkeys((0, 1, -1), 0)
     met = 0

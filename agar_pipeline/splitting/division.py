@@ -68,7 +68,7 @@ def divide(
     else:
         reading, groups = _read(config, images), None
     if config.unassigned == "fail" and reading.left_out:
-        raise _unassigned(config, images, reading, there)
+        raise _unassigned(images, reading, there)
     if config.unknown_names == "fail" and reading.unknown_names:
         raise _unknown(reading.unknown_names)
     wanted, sizes = wanted_parts(config), {part: int((reading.parts == part).sum()) for part in get_args(Part)}
@@ -146,7 +146,7 @@ def _read(config: SplitConfig, images: pd.DataFrame) -> Reading:
     return by_field(GIVEN_PART.removeprefix("field:"), {}, images)
 
 
-def _unassigned(config: SplitConfig, images: pd.DataFrame, reading: Reading, there: str) -> DatasetError:
+def _unassigned(images: pd.DataFrame, reading: Reading, there: str) -> DatasetError:
     count = sum(reading.left_out.values())
     names = images["path" if "path" in images else "sample_id"].to_numpy()
     missing = np.array([part is None for part in reading.parts])
