@@ -26,6 +26,7 @@ experiments: [{experiment}]{_}# of configs/experiment/
 """
 _RANDOM = """\
   method: random          # keep plates of one dish together: group_by, see docs/how-to/split.md
+  stratify_by: class      # each part has its share of every class
   seed: 0
   fractions: {train: 0.8, val: 0.2}"""
 _TAGS = """\

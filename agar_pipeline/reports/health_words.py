@@ -92,7 +92,7 @@ def _advice(sizes: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     at = sizes["at_input_size"][str(chosen)]
     words = (
-        f"`data: auto` scales photos to {chosen:,} px: a colony is {_px(at['median_px'])} there, a small one "
+        f"data: auto scales photos to {chosen:,} px: a colony is {_px(at['median_px'])} there, a small one "
         f"{_px(at['small_px'])}."
     )
     if at["small_px"] < POOR_PX:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from agar_pipeline.commands.importing import say_problems
 from tests.conftest import Run, copy_configs, edit_samples, runner
@@ -96,6 +99,25 @@ def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_
     assert "configs/pipeline/empty.yaml is not written" in empty.stderr
     assert not (configs / "pipeline" / "empty.yaml").exists()
     assert "cannot name a file" in run(*command[:-1], "../x", **env).stderr
+
+
+def test_every_class_of_a_first_pipeline_can_be_learned(run: Run, agar_home: Path, tmp_path: Path) -> None:
+    """Species are on few plates each: drawn without regard to classes, both plates of one are in val."""
+    configs, photos = copy_configs(tmp_path / "configs"), tmp_path / "photos"
+    noise = np.random.default_rng(0)
+    for number in range(40):
+        rare = [agar_label(40, 40, label=f"rare {number // 2}")] if number < 24 else []
+        write_plate(photos, f"{number}", [agar_label(10, 10, label="common"), *rare])
+        Image.fromarray(noise.integers(0, 255, (80, 100, 3), np.uint8)).save(photos / f"{number}.jpg")
+    env = {"AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "rare"}
+    first = run("agar", "import", "agar", "--images-dir", str(photos), "--dataset", "rare", "--pipeline", "rare", **env)
+    assert first.returncode == 0, first.stderr
+    assert run("agar", "run", "snapshot", "split", **env).returncode == 0
+    parts = pd.read_parquet(agar_home / "artifacts/split/latest/split.parquet")
+    boxes = pd.read_parquet(agar_home / "artifacts/snapshot/latest/boxes.parquet").merge(parts, on="image_id")
+    assert parts["part"].value_counts().to_dict() == {"train": 32, "val": 8}
+    learned = set(boxes.loc[boxes["part"] == "train", "label"])
+    assert learned == {"common", *(f"rare {number}" for number in range(12))}
 
 
 def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(
