@@ -1,9 +1,8 @@
-"""Stores the content of a COCO file as mapped columns beside it, which open in a millisecond and are shared by
-processes.
+"""Stores the content of a COCO file as mapped columns beside it, which open in a millisecond.
 
-Other programs read `train.json`; training reads `train.columns/`. The columns state the hash of the JSON that they were
-made from. If the JSON differs, they are ignored, so that a file edited by hand is read as it is; its columns are then
-made anew in the home folder. Not here: the meaning of a COCO file (`columns`).
+Processes share the mapped columns. Other programs read `train.json`; training reads `train.columns/`. The columns state
+the hash of the JSON that they were made from. If the JSON differs, they are ignored, so that a file edited by hand is
+read as it is; its columns are then made anew in the home folder. Not here: the meaning of a COCO file (`columns`).
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> 
 
 
 def lie_inside(boxes_xywh: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> np.ndarray:
-    """(M,) bool: the box has sides of `shortest_px` or more and exceeds its image by at most 2 px or 1 % of the image."""
+    """(M,) bool: sides of `shortest_px` or more, and at most 2 px or 1 % of the image's sides outside the image."""
     slack = np.maximum(2.0, 0.01 * sizes_wh)
     low, far = boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]
     fits = (low >= -slack).all(axis=1) & (far <= sizes_wh + slack).all(axis=1)

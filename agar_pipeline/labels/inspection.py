@@ -22,7 +22,7 @@ from agar_pipeline.labels.findings import MISSING, find_all, judge, not_opened
 from agar_pipeline.photos.missing_names import explain_missing
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
-"""Rules that an import and a pipeline fulfil themselves: they number classes from 1 whatever ids the file has."""
+"""Rules that an import and a pipeline always fulfil: they number classes from 1 and ignore the file's numbers."""
 MAX_FLAWED_SHARE = 0.05
 """The default in a pipeline file."""
 

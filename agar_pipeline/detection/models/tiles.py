@@ -11,7 +11,8 @@ import numpy as np
 
 
 def count_crops(sizes_wh: np.ndarray, tile: int, image_side: int | None = None) -> np.ndarray:
-    """(N, 2) sizes of photos → (N,) crops per epoch: the area at `image_side`, divided by the area of a tile.
+    """(N, 2) sizes of photos → (N,) crops per epoch: the area at `image_side`, divided by the area of a tile, at least
+    1.
 
     >>> count_crops(np.array([[640, 480], [100, 100]]), 320).tolist()
     [3, 1]
