@@ -1,7 +1,7 @@
-"""Whether a COCO file marks an image as not annotated yet, or not to its end.
+"""Finds out whether a COCO file marks an image as not annotated or not finished.
 
-COCO itself has no word for it, annotation tools have: COCO Annotator writes `annotated: false`, others a flag or a
-status of these names. An image of which nothing is said is done.
+COCO itself has no key for this, but annotation tools do: COCO Annotator writes `annotated: false`, other tools a flag
+or a status with one of the names below. An image without such a key counts as finished.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ _NOT_DONE = frozenset(
 
 
 def is_unfinished(image: Mapping[str, Any]) -> bool:
-    """Whether an entry of a COCO file's `images` says that it is not annotated yet, or not to its end."""
+    """Whether an entry of `images` in a COCO file is marked as not annotated or not finished.
+
+    >>> is_unfinished({"id": 1, "status": "In Progress"}), is_unfinished({"id": 1})
+    (True, False)
+    """
     return any(image.get(flag) is False for flag in _FLAGS if flag in image) or any(
         _word(image[state]) in _NOT_DONE for state in _STATES if state in image
     )

@@ -1,4 +1,7 @@
-"""Box formats. Every name says its format; conversion happens once, at a boundary."""
+"""Converts boxes between formats; each function name states the formats.
+
+A format is converted once, where data enters or leaves the program.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import numpy as np
 
 
 def rel_xywh_to_xywh(boxes_rel_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
-    """Scale FiftyOne boxes to pixels.
+    """Convert FiftyOne boxes to pixels.
+
+    >>> rel_xywh_to_xywh(np.array([[0.5, 0.5, 0.1, 0.2]]), np.array([100, 200])).tolist()
+    [[50.0, 100.0, 10.0, 40.0]]
 
     Args:
         boxes_rel_xywh: (N, 4) top-left x, y, width, height as shares of the image.
@@ -33,14 +39,17 @@ def xywh_to_rel_xywh(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray
 
 
 def turn_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-    """Boxes drawn on photos as stored, to the photos as displayed.
+    """Convert boxes drawn on photos as stored to the photos as displayed.
+
+    >>> turn_rel_xywh(np.array([[0.0, 0.0, 0.25, 0.5]]), np.array([6])).tolist()
+    [[0.5, 0.0, 0.5, 0.25]]
 
     Args:
         boxes_rel_xywh: (N, 4) top-left x, y, width, height as shares of the stored photo.
         orientations: (N,) EXIF orientation of each box's photo, 1…8.
 
     Returns:
-        (N, 4) the same as shares of the displayed photo.
+        (N, 4) boxes as shares of the displayed photo.
     """
     swapped = np.where((orientations >= 5)[:, None], boxes_rel_xywh[:, [1, 0, 3, 2]], boxes_rel_xywh)
     x, y, width, height = swapped.T
@@ -50,15 +59,18 @@ def turn_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.nd
 
 
 def xywh_to_clipped_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """COCO boxes to pixel corners inside the image.
+    """Convert COCO boxes to pixel corners inside the image.
+
+    >>> xywh_to_clipped_xyxy(np.array([[90, 10, 20, 30]]), (100, 200)).tolist()
+    [[90, 10, 100, 40]]
 
     Args:
         boxes_xywh: (N, 4) top-left x, y, width, height in pixels.
         size_wh: Image width and height, pixels.
 
     Returns:
-        (N, 4) x1, y1, x2, y2 with 0 ≤ x ≤ width and 0 ≤ y ≤ height. A box that lies outside becomes degenerate:
-        the caller drops it.
+        (N, 4) x1, y1, x2, y2 with 0 ≤ x ≤ width and 0 ≤ y ≤ height. A box outside the image becomes degenerate; the
+        caller drops it.
     """
     corners = np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
     width, height = size_wh
@@ -66,12 +78,25 @@ def xywh_to_clipped_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int]) -> np
 
 
 def xyxy_to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(N, 4) pixel corners to (N, 4) COCO boxes."""
+    """Convert (N, 4) pixel corners to (N, 4) COCO boxes.
+
+    >>> xyxy_to_xywh(np.array([[10, 20, 40, 60]])).tolist()
+    [[10, 20, 30, 40]]
+    """
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
 
 
 def xywh_to_model_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
-    """COCO boxes to corners in the pixels of a scaled image, clipped to it: (N, 4) float64."""
+    """Convert COCO boxes to (N, 4) float64 corners in pixels of a scaled image, clipped to it.
+
+    >>> xywh_to_model_xyxy(np.array([[10, 20, 30, 40]]), (100, 200), (100, 50)).tolist()
+    [[5.0, 10.0, 20.0, 30.0]]
+
+    Args:
+        boxes_xywh: (N, 4) in pixels of the photo.
+        size_wh: Width and height of the photo, pixels.
+        shape_hw: Height and width of the scaled image, pixels.
+    """
     factors = np.array([shape_hw[1] / size_wh[0], shape_hw[0] / size_wh[1]] * 2)
     return xywh_to_clipped_xyxy(boxes_xywh, size_wh) * factors
 

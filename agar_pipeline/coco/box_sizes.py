@@ -1,4 +1,4 @@
-"""How large boxes are on their photos. No torch here."""
+"""Sizes of boxes on their photos, computed without torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from agar_pipeline.coco.columns import CocoColumns
 
 
 def box_shares(columns: CocoColumns, of_image: bool = True) -> np.ndarray:
-    """(N,) square roots of the boxes' areas as shares of the image's longer side, or in pixels of the photo."""
+    """(N,) square roots of the boxes' areas, as shares of the image's longer side or in pixels of the photo.
+
+    Boxes without a finite area above 0, and boxes without an image, are left out.
+    """
     return np.concatenate([_box_shares(piece, of_image) for piece in columns.pieces()])
 
 
@@ -22,7 +25,9 @@ def _box_shares(columns: CocoColumns, of_image: bool) -> np.ndarray:
 
 
 def largest_side(columns: CocoColumns, image_side: int | None) -> float:
-    """Of all boxes that are no crowds, pixels of the photo, or of the photo made `image_side` long."""
+    """The longest side of all boxes that are not crowds, in pixels of the photo, or of the photo scaled to
+    `image_side`.
+    """
     rows, known = columns.image_rows()
     sides = columns.boxes_xywh[:, 2:].max(axis=1, initial=0)
     if image_side is not None:

@@ -1,7 +1,7 @@
-"""COCO files as whole columns.
+"""The content of a COCO annotation file as columns (arrays).
 
-Here: opening plain COCO annotation files. Not here: the JSON itself (`parse`, `writer`), judging what is in
-them (`box_rules`), the mapped columns beside a file (`mapped_columns`).
+Here: reading plain COCO annotation files. Not here: the JSON itself (`parse`, `writer`), checking the annotations
+(`box_rules`), the mapped columns beside a file (`mapped_columns`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from agar_pipeline.errors import DatasetError
 
 IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh", "labelled")
 PIECE = 500_000
-"""Annotations that are worked on at a time."""
+"""Number of annotations that are processed at a time."""
 
 
 @dataclass(frozen=True)
 class CocoColumns:
     """A COCO file with N images, M annotations and K categories, each column an array.
 
-    Read from a cache, the arrays are mapped and read-only; a pickle then holds their paths, not their content.
+    If it was read from a cache, the arrays are memory-mapped and read-only; a pickle then contains their paths and not
+    their content.
     """
 
     image_ids: np.ndarray
     """(N,) int64."""
     file_names: np.ndarray | TextColumn
-    """(N,) str, relative to the images' folder."""
+    """(N,) str, relative to the folder of the images."""
     sizes_wh: np.ndarray
     """(N, 2) int64, width and height in pixels."""
     annotation_ids: np.ndarray
@@ -52,9 +53,9 @@ class CocoColumns:
     class_names: tuple[str, ...]
     """In the order of `category_ids`."""
     original_sizes_wh: np.ndarray = None  # type: ignore[assignment]
-    """(N, 2) int64, width and height of the photos before a cache made smaller copies; left out: `sizes_wh`."""
+    """(N, 2) int64, width and height of the photos before a cache made smaller copies; default: `sizes_wh`."""
     labelled: np.ndarray = None  # type: ignore[assignment]
-    """(N,) bool: False for an image that is marked as not done; left out: all are."""
+    """(N,) bool: False for an image that is marked as not finished; default: True for all."""
 
     def __post_init__(self) -> None:
         if self.original_sizes_wh is None:
@@ -69,12 +70,12 @@ class CocoColumns:
         vars(self).update({name: from_portable(value) for name, value in state.items()})
 
     def rows_of_images(self) -> tuple[np.ndarray, np.ndarray]:
-        """Annotations grouped by image.
+        """Group the annotations by image.
 
         Returns:
-            order: (M',) rows of the annotations, image by image, file order kept within one; those of unknown
+            order: (M',) rows of the annotations, image by image, in file order within an image; annotations of unknown
                 images are left out.
-            starts: (N + 1,) image i owns `order[starts[i]:starts[i + 1]]`.
+            starts: (N + 1,) the annotations of image i are `order[starts[i]:starts[i + 1]]`.
         """
         index, known = self.image_rows()
         rows = np.flatnonzero(known)
@@ -83,18 +84,18 @@ class CocoColumns:
         return order, np.concatenate([[0], np.cumsum(counts)])
 
     def image_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row of each annotation's image, (M,), and whether there is one, (M,) bool; the row is 0 where there is none.
+        """Row of each annotation's image, (M,), and whether the image exists, (M,) bool; the row is 0 if it does not.
 
-        Of images with the same id it is the first.
+        If several images have the same id, it is the row of the first one.
         """
         wanted, ids = self.annotation_image_ids, self.image_ids
         if not len(ids):
             return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
         sorter = np.argsort(ids, kind="stable")
         low, high = int(ids[sorter[0]]), int(ids[sorter[-1]])
-        if high - low < 4 * len(ids) + 1024:  # a table of the ids between: ten times as fast as a search
+        if high - low < 4 * len(ids) + 1024:  # a lookup table is ten times as fast as a search
             table = np.full(high - low + 1, -1, np.int64)
-            table[ids[sorter[::-1]] - low] = sorter[::-1]  # the first of two equal ids stands
+            table[ids[sorter[::-1]] - low] = sorter[::-1]  # reversed: of equal ids the first is kept
             inside = (wanted >= low) & (wanted <= high)
             rows = table[np.where(inside, wanted - low, 0)]
             known = inside & (rows >= 0)
@@ -105,14 +106,14 @@ class CocoColumns:
         return np.where(known, rows, 0), known
 
     def pieces(self) -> Iterator[CocoColumns]:
-        """All images with some of the annotations, then with the next: for work whose memory must not grow with M."""
+        """Yield all images with a part of the annotations at a time, so that memory does not grow with M."""
         for first in range(0, max(len(self.annotation_ids), 1), PIECE):
             yield self.take_annotations(slice(first, first + PIECE))
             for name in OF_ANNOTATIONS:
                 release_pages(getattr(self, name))
 
     def boxes_per_image(self) -> np.ndarray:
-        """(N,) int64 annotations of each image."""
+        """(N,) int64 number of annotations of each image."""
         counts = np.zeros(len(self.image_ids), np.int64)
         for piece in self.pieces():
             rows, known = piece.image_rows()
@@ -120,17 +121,17 @@ class CocoColumns:
         return counts
 
     def scale_xywh(self) -> np.ndarray:
-        """(N, 4) pixels of each image per pixel of its photo, along x, y, width and height; 1 where nothing shrank."""
+        """(N, 4) pixels of each image per pixel of its photo, along x, y, width and height; 1 if it was not scaled."""
         return np.tile(self.sizes_wh / np.maximum(self.original_sizes_wh, 1), 2)
 
     def in_photo_pixels(self) -> CocoColumns:
-        """Sizes and boxes in the pixels of the photos, as they were annotated."""
+        """The same columns with sizes and boxes in pixels of the photos, as annotated."""
         if np.array_equal(self.sizes_wh, self.original_sizes_wh):
             return self
         order, starts = self.rows_of_images()
         boxes_xywh = np.array(self.boxes_xywh)
         boxes_xywh[order] /= np.repeat(self.scale_xywh(), np.diff(starts), axis=0)
-        boxes_xywh = np.round(boxes_xywh, 9)  # a side of 2 px is 2 again, and not below it
+        boxes_xywh = np.round(boxes_xywh, 9)  # so that a side of 2 px is 2 again and not slightly less
         return dataclasses.replace(self, sizes_wh=self.original_sizes_wh, boxes_xywh=boxes_xywh)
 
     def take_images(self, rows: np.ndarray) -> CocoColumns:
@@ -139,19 +140,25 @@ class CocoColumns:
         return self.take_annotations(kept).take_image_columns(rows)
 
     def without_crowds(self) -> CocoColumns:
-        """All but the annotations that stand for a region of many objects: those are neither learnt nor scored."""
+        """Without the crowd annotations, which stand for a region of many objects: they are neither trained on nor
+        scored.
+        """
         return self.take_annotations(~self.iscrowd) if self.iscrowd.any() else self
 
     def without_annotations(self) -> CocoColumns:
-        """The images alone; nothing of the annotations is held by it, as a slice would."""
+        """Only the images; the result keeps no reference to the annotations, as a slice would."""
         return self.take_annotations(np.zeros(0, np.int64))
 
     def take_image_columns(self, rows: np.ndarray) -> CocoColumns:
-        """The images in these rows, with all annotations: those of other images are left without one."""
+        """The images in these rows, with all annotations, also those of images that are left out."""
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in IMAGE_COLUMNS})
 
     def require_images(self, path: Path) -> None:
-        """Raises DatasetError where the file, which lies at `path`, lists no image."""
+        """Check that the file at `path` lists at least one image.
+
+        Raises:
+            DatasetError: it lists none.
+        """
         if not len(self.image_ids):
             raise DatasetError(
                 f"{path} lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories): "
@@ -174,7 +181,7 @@ def read_coco(path: Path) -> CocoColumns:
     """Read a COCO annotation file, or open the columns that were made from it.
 
     Raises:
-        AnnotationError: not JSON, or a list, key or value that a COCO file must have is missing or of another type.
+        AnnotationError: it is not JSON, or a required list, key or value is missing or has the wrong type.
     """
     mapped, sha256 = find_columns(path)
     if mapped is not None:
@@ -185,5 +192,5 @@ def read_coco(path: Path) -> CocoColumns:
 
 
 def parse_coco(path: Path) -> CocoColumns:
-    """`read_coco` from the JSON itself."""
+    """Same as `read_coco`, but always from the JSON itself."""
     return CocoColumns(**parse_columns(path))

@@ -1,4 +1,4 @@
-"""Scored boxes as whole columns, and COCO's results format."""
+"""Scored boxes as columns (arrays), and COCO's results format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Detections:
     scores: np.ndarray
     """(D,) float64 in [0, 1]."""
     cut: frozenset[int] = frozenset()
-    """Ids of images that the model may have seen more on than it could answer; what is missing is not known."""
+    """Ids of images for which the model reached its limit of detections; some of their detections may be missing."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -37,7 +37,7 @@ class Detections:
 
     @property
     def why_undefined(self) -> str | None:
-        """Why nothing may be computed from these, or None."""
+        """Why no figures may be computed from these detections; None if they may."""
         if not self.cut:
             return None
         first, images = min(self.cut), "image" if len(self.cut) == 1 else "images"
@@ -48,7 +48,7 @@ class Detections:
         )
 
     def to_coco(self) -> list[dict[str, Any]]:
-        """COCO results: image_id, category_id, bbox (xywh, to 1/1000 px), score; boxes image by image, best first."""
+        """COCO results: image_id, category_id, bbox (xywh, to 1/1000 px), score; by image, highest score first."""
         order = np.lexsort((-self.scores, self.image_ids))
         columns = (
             self.image_ids[order].tolist(),
@@ -76,9 +76,9 @@ class Detections:
 
 
 def read_detections(path: Path, coco_json: Path | None = None) -> Detections:
-    """Read a file in COCO's results format; `coco_json`, the annotations, says what ids that are texts mean.
+    """Read a file in COCO's results format; `coco_json` is the file of annotations, needed for ids that are texts.
 
     Raises:
-        AnnotationError: it is missing, or not what it must be; the message says where.
+        AnnotationError: it is missing or does not have this format; the message says where.
     """
     return Detections(**parse_results(path, coco_json))

@@ -1,6 +1,6 @@
-"""Files in an annotation tool's own format: which tool's, and what to export there in its place.
+"""Recognises files in an annotation tool's own format, and says what to export there instead.
 
-Here: telling them by their keys, for readers that want another format. Not here: reading any.
+Here: recognition by keys, for readers that need another format. Not here: reading these formats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class ForeignFormat(NamedTuple):
-    """A format that the reader which met it does not understand."""
+    """A format that the current reader does not understand."""
 
     name: str
     next_step: str
@@ -48,7 +48,7 @@ _OBJECTS: tuple[tuple[set[str], ForeignFormat], ...] = (
     ({"items", "categories"}, _DATUMARO),
     ({"features", "type"}, _GEO_JSON),
     ({"samples"}, _FIFTYONE),
-    ({"labels", "colonies_number"}, AGAR),  # before FiftyOne's: AGAR's files hold `classes`, too
+    ({"labels", "colonies_number"}, AGAR),  # before FiftyOne's, because AGAR's files also have `classes`
     ({"classes", "labels"}, _FIFTYONE),
 )
 _ROWS: tuple[tuple[set[str], ForeignFormat], ...] = (
@@ -60,7 +60,7 @@ _ROWS: tuple[tuple[set[str], ForeignFormat], ...] = (
     ({"image_id", "score"}, _RESULTS),
 )
 _INNER = ({"filename", "regions"}, _VIA)
-"""Of VIA's JSON, whose own keys are names of photos."""
+"""For VIA's JSON, in which the top-level keys are names of photos."""
 _TABLES: tuple[tuple[set[str], str], ...] = (
     ({"filename", "region_shape_attributes"}, "VIA's table"),
     ({"image", "xmin", "label"}, "VoTT's table"),
@@ -69,7 +69,13 @@ _TABLES: tuple[tuple[set[str], str], ...] = (
 
 
 def name_json(plain: Any) -> ForeignFormat | None:
-    """The format of what a JSON file holds, by the keys of its object or of the first object in its list."""
+    """The foreign format of a JSON file, recognised by the keys of its object or of the first object in its list.
+
+    None for a COCO file or an unknown format.
+
+    >>> str(name_json({"shapes": [], "imagePath": "1.jpg"}))
+    "this is labelme's format: agar import labelme"
+    """
     if isinstance(plain, list):
         return _find(_ROWS, next((row for row in plain if isinstance(row, dict)), {}))
     if not isinstance(plain, dict) or plain.keys() >= _COCO:
@@ -79,12 +85,12 @@ def name_json(plain: Any) -> ForeignFormat | None:
 
 
 def name_xml(root: str) -> ForeignFormat | None:
-    """The format of an XML file, by its root: CVAT writes one `annotations` for all images."""
+    """The foreign format of an XML file, by its root element: CVAT writes one `annotations` for all images."""
     return _CVAT_XML if root == "annotations" else None
 
 
 def name_table(path: Path) -> str | None:
-    """Whose table a file is, by its columns; None for what is no table."""
+    """Which tool's table a file is, by its columns; None if it is not a table."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return None
     with path.open(encoding="utf-8-sig", errors="replace") as file:

@@ -1,4 +1,4 @@
-"""Arrays and texts on disk that processes share: mapped, not read, and reopened by path where they are pickled.
+"""Arrays and texts on disk that are memory-mapped and shared by processes; a pickle contains only their paths.
 
 Here: one column at a time. Not here: which columns a COCO file has (`mapped_columns`).
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 _SMALL_BYTES = 4096
-"""Up to this size a file is read: a map would cost as much, and nothing at all cannot be mapped."""
+"""Files up to this size are read instead: mapping takes as long, and an empty array cannot be mapped."""
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
@@ -23,14 +23,14 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 
 class GrowingArray:
-    """A .npy file that rows are appended to, the same as `save_array` writes of all of them."""
+    """A .npy file to which rows are appended; the result equals what `save_array` writes for all rows at once."""
 
     def __init__(self, path: Path) -> None:
         self._file, self._rows = path.open("wb"), 0
         self._kind: tuple[tuple[int, ...], np.dtype[Any]] | None = None
 
     def append(self, rows: np.ndarray) -> None:
-        """More rows, of the shape and type of the first ones."""
+        """Append rows, of the shape and type of the first ones."""
         rows = np.ascontiguousarray(rows)
         if self._kind is None:
             self._kind = rows.shape[1:], rows.dtype
@@ -41,7 +41,7 @@ class GrowingArray:
         self._file.write(rows.data)
 
     def finish(self) -> None:
-        """Say in the header how many there are: it leaves room for any number."""
+        """Write the number of rows into the header, which has room for any number, and close the file."""
         self._file.seek(0)
         self._write_header()
         self._file.close()
@@ -56,7 +56,8 @@ def open_array(path: Path) -> np.ndarray:
     """Map a .npy file, read-only.
 
     Raises:
-        OSError, ValueError: it is not there, or cut short.
+        OSError: it does not exist.
+        ValueError: it is truncated.
     """
     if path.stat().st_size <= _SMALL_BYTES:
         return np.load(path, allow_pickle=False)
@@ -64,7 +65,7 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Count a mapped array no longer as memory of this process; what is wanted again is mapped again."""
+    """Release the pages of a mapped array from this process's memory; they are mapped again when they are accessed."""
     buffer = array.base.base if isinstance(array.base, np.memmap) else None
     if isinstance(buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
         buffer.madvise(mmap.MADV_DONTNEED)
@@ -72,13 +73,13 @@ def release_pages(array: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class _OnDisk:
-    """Stands for a mapped array in a pickle."""
+    """Replaces a mapped array in a pickle."""
 
     path: str
 
 
 def to_portable(value: Any) -> Any:
-    """A whole mapped array as the path it is mapped from, so that pickling it copies nothing; others as they are."""
+    """Replace a whole mapped array by its path, so that pickling copies nothing; other values are unchanged."""
     base = value.base if isinstance(value, np.ndarray) else None
     if isinstance(base, np.memmap) and (base.shape, base.dtype) == (value.shape, value.dtype):
         return _OnDisk(str(base.filename))
@@ -86,13 +87,18 @@ def to_portable(value: Any) -> Any:
 
 
 def from_portable(value: Any) -> Any:
-    """Inverse of `to_portable`, in whichever process."""
+    """Inverse of `to_portable`, in any process."""
     return open_array(Path(value.path)) if isinstance(value, _OnDisk) else value
 
 
 @dataclass(frozen=True)
 class TextColumn:
-    """Texts behind one another in two arrays; each becomes a str when it is asked for."""
+    """Concatenated texts in two arrays; a str is made when an element is accessed.
+
+    >>> names = TextColumn.of(["a.jpg", "b.jpg"])
+    >>> names[1], names[:].tolist()
+    ('b.jpg', ['a.jpg', 'b.jpg'])
+    """
 
     utf8: np.ndarray
     """(B,) uint8."""
@@ -109,7 +115,7 @@ class TextColumn:
         return len(self.ends) - 1
 
     def __getitem__(self, rows: Any) -> Any:
-        """The text of a row; of a slice, a mask or an array of rows, an array of texts."""
+        """The text of a row; for a slice, a mask or an array of rows, an array of texts."""
         if isinstance(rows, int | np.integer):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} texts")

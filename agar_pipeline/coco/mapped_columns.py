@@ -1,8 +1,8 @@
-"""The content of a COCO file a second time, as mapped columns beside it: opened in a millisecond, shared by workers.
+"""Stores the content of a COCO file as mapped columns beside it, which open in a millisecond.
 
-`train.json` is for the world, `train.columns/` for training. The columns say which JSON they were made from; of any
-other they are ignored, so that a file edited by hand counts as it is; its columns are made anew under the home.
-Not here: what a COCO file means (`columns`).
+Processes share the mapped columns. Other programs read `train.json`; training reads `train.columns/`. The columns state
+the hash of the JSON that they were made from. If the JSON differs, they are ignored, so that a file edited by hand is
+read as it is; its columns are then made anew in the home folder. Not here: the meaning of a COCO file (`columns`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agar_pipeline.files.disk import sha256_of
 from agar_pipeline.ownership.home import scratch_folder
 
 FORMAT = 2
-"""Raised whenever other columns are written than before: older ones are then ignored."""
+"""Raised whenever the columns on disk change; columns of another format are ignored."""
 SOURCE = "source.json"
 OF_IMAGES = ("image_ids", "sizes_wh", "original_sizes_wh", "labelled")
 OF_ANNOTATIONS = ("annotation_ids", "annotation_image_ids", "annotation_category_ids", "boxes_xywh", "iscrowd")
@@ -30,14 +30,14 @@ ARRAYS = (*OF_IMAGES, *OF_ANNOTATIONS, "category_ids")
 
 
 _WORTH_KEEPING_BYTES = 1_000_000
-"""A smaller JSON is read in less time than looking for its columns takes."""
+"""Reading a smaller JSON takes less time than looking for its columns."""
 
 
 def find_columns(json_path: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """The columns beside a COCO file; else those that `keep_columns` made of the same content.
+    """Open the columns beside a COCO file, or those that `keep_columns` made from the same content.
 
     Returns:
-        The fields, or None; and the JSON's hash where its columns are worth keeping.
+        The fields, or None; and the hash of the JSON if its columns are worth keeping, else None.
     """
     beside = open_columns(columns_folder(json_path), json_path)
     if beside is not None or not json_path.is_file() or json_path.stat().st_size < _WORTH_KEEPING_BYTES:
@@ -47,10 +47,10 @@ def find_columns(json_path: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def keep_columns(json_path: Path, sha256: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Write the columns of a JSON that has none beside it under the home, for the next reader and the other ranks.
+    """Write the columns of a JSON that has none beside it into the home folder, for later readers and other ranks.
 
     Returns:
-        The fields, mapped; None where the file changed since it was hashed, or the home cannot be written.
+        The fields, mapped; None if the file changed since it was hashed, or the home folder cannot be written.
     """
     try:
         if sha256_of(json_path) != sha256:
@@ -59,7 +59,7 @@ def keep_columns(json_path: Path, sha256: str, fields: Mapping[str, Any]) -> dic
         with scratch_folder(agar_home(), "columns-") as scratch:
             write_columns(scratch / "draft", json_path, fields)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            if folder.exists():  # of an older format, damaged, or another rank was quicker
+            if folder.exists():  # an older format, damaged, or written by another rank
                 folder.rename(scratch / "old")
             (scratch / "draft").rename(folder)
         return open_columns(folder, json_path, sha256)
@@ -72,7 +72,7 @@ def _kept_folder(sha256: str) -> Path:
 
 
 def columns_folder(json_path: Path) -> Path:
-    """Where the columns of a COCO file lie."""
+    """Folder of the columns of a COCO file."""
     return json_path.with_suffix(".columns")
 
 
@@ -80,9 +80,9 @@ def write_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> N
     """Write the columns of a COCO file that has just been read.
 
     Args:
-        folder: Made anew; usually `columns_folder(json_path)`.
-        json_path: What they were made from.
-        fields: Those of `CocoColumns`, by name.
+        folder: It is deleted and made anew; usually `columns_folder(json_path)`.
+        json_path: The JSON from which they were made.
+        fields: Fields of `CocoColumns`, by name.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -92,7 +92,7 @@ def write_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> N
 
 
 def finish_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> None:
-    """Write all but the columns of the annotations, which are in the folder; see `write_columns`."""
+    """Write all other columns after those of the annotations are in the folder; see `write_columns`."""
     for name in (*OF_IMAGES, "category_ids"):
         save_array(folder / f"{name}.npy", fields[name])
     names = TextColumn.of(fields["file_names"])
@@ -110,13 +110,13 @@ def finish_columns(folder: Path, json_path: Path, fields: Mapping[str, Any]) -> 
 
 
 def open_columns(folder: Path, json_path: Path, sha256: str | None = None) -> dict[str, Any] | None:
-    """The fields of `CocoColumns`, mapped; None where there are none, or they were made from another JSON.
+    """The fields of `CocoColumns`, mapped; None if there are none, or they were made from another JSON.
 
     Args:
-        folder: Holds the columns.
-        json_path: Must be what they were made from: of the same size and mtime, else of the same hash, as after a
-            move to another disk.
-        sha256: Of the JSON, where it is known.
+        folder: Folder of the columns.
+        json_path: The JSON. It must have the same size and mtime as when the columns were made, or the same size and
+            hash, as after a move to another disk.
+        sha256: Hash of the JSON, if it is known.
     """
     try:
         source = json.loads((folder / SOURCE).read_bytes())
@@ -126,7 +126,7 @@ def open_columns(folder: Path, json_path: Path, sha256: str | None = None) -> di
         utf8, ends = (open_array(folder / f"file_names.{name}.npy") for name in ("utf8", "ends"))
         fields["file_names"] = TextColumn(utf8, ends)  # type: ignore[assignment]
         return {**fields, "class_names": tuple(source["class_names"])} if _fit(fields) else None
-    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: the JSON has it all
+    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: the JSON is read instead
         return None
 
 
@@ -138,7 +138,7 @@ def _was_made_from(source: Mapping[str, Any], json_path: Path, sha256: str | Non
 
 
 def _fit(fields: Mapping[str, Any]) -> bool:
-    """Whether the columns belong together; a file that was cut short does not even open."""
+    """Whether the columns have matching lengths, shapes and types; a truncated file cannot even be opened."""
     images = {len(fields[name]) for name in (*OF_IMAGES, "file_names")}
     annotations = {len(fields[name]) for name in ARRAYS if name.startswith("annotation")}
     annotations |= {len(fields["boxes_xywh"]), len(fields["iscrowd"])}

@@ -1,7 +1,7 @@
-"""COCO's JSON to plain columns; anything that is not what a COCO file must hold is refused with its place.
+"""Parses COCO's JSON to plain columns; content that is not valid COCO is rejected with its place in the file.
 
-Here: reading one file of annotations, strictly: nothing is rounded, guessed or taken for something else. Not here: what
-the columns mean (`columns`), whether they agree with each other (`box_rules`, `image_rules`).
+Here: strict reading of one file of annotations: nothing is rounded, guessed or reinterpreted. Not here: the meaning of
+the columns (`columns`), whether they are consistent (`box_rules`, `image_rules`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_columns(path: Path) -> dict[str, Any]:
     """The columns of `coco.CocoColumns`, from the JSON.
 
     Raises:
-        AnnotationError: not JSON, or a list, key or value that a COCO file must have is missing or of another type.
+        AnnotationError: it is not JSON, or a required list, key or value is missing or has the wrong type.
     """
     plain = load_json(Path(path))
     try:
@@ -42,10 +42,10 @@ def parse_columns(path: Path) -> dict[str, Any]:
 
 
 def read_ids(path: Path) -> tuple[Ids, Ids]:
-    """The ids of the images and of the categories, as the file has them.
+    """The ids of the images and of the categories, as in the file.
 
     Raises:
-        AnnotationError: as `parse_columns`.
+        AnnotationError: as for `parse_columns`.
     """
     plain = load_json(Path(path))
     try:
@@ -56,7 +56,11 @@ def read_ids(path: Path) -> tuple[Ids, Ids]:
 
 
 def read_columns(plain: Any) -> dict[str, Any]:
-    """`parse_columns` of what the JSON holds; raises NotCocoError."""
+    """Same as `parse_columns`, from the parsed JSON.
+
+    Raises:
+        NotCocoError: it is not a COCO annotation file.
+    """
     if (foreign := name_json(plain)) is not None:
         raise NotCocoError(f"this is {foreign.name}: {foreign.next_step}")
     if not isinstance(plain, dict):
@@ -89,7 +93,7 @@ def read_columns(plain: Any) -> dict[str, Any]:
 
 
 def _rows(plain: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """A list of objects; a file that only lists images may leave out the annotations."""
+    """A list of objects; only `annotations` may be missing, in a file that only lists images."""
     if name not in plain and name != "annotations":
         raise NotCocoError(f"{name} is missing; it has {shorten(', '.join(plain)) or 'no keys'}")
     rows = plain.get(name, [])
@@ -100,7 +104,7 @@ def _rows(plain: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _ids(rows: list[dict[str, Any]], name: str) -> Ids:
-    """The ids of a list; true and 3.0 are none: others would take them for other ids."""
+    """The ids of a list; true and 3.0 are rejected, because other programs would read them as other ids."""
     values = read_column(rows, name, "id")
     try:
         return Ids(values)
@@ -115,7 +119,7 @@ def _numbers(ids: Ids, rows: list[dict[str, Any]], name: str) -> np.ndarray:
 
 
 def _links(ids: Ids, annotations: list[dict[str, Any]], key: str) -> np.ndarray:
-    """(M,) int64: which image or category each annotation names."""
+    """(M,) int64: the image or category of each annotation."""
     links = read_column(annotations, "annotations", key)
     if wrong := ids.explain_broken(links):
         raise NotCocoError(f"annotations[{_place_of_other(links, ids)}].{key} is {wrong}")
@@ -131,7 +135,7 @@ def _place_of_other(links: list[Any], ids: Ids) -> int:
 
 
 def _sizes(key: str, values: list[Any]) -> np.ndarray:
-    """(N,) int64 pixels; 640.0 is a size, 640.5 is none."""
+    """(N,) int64 pixels; 640.0 is accepted as a size, 640.5 is not."""
     if not set(map(type, values)) <= {int}:
         require_all(values, _is_whole, "images", "not a whole number of pixels", key)
     require_all(values, lambda value: abs(value) < 2**31, "images", "no size of an image", key)
@@ -157,12 +161,12 @@ def _names(categories: list[dict[str, Any]]) -> list[str]:
 def _is_unicode(text: str) -> bool:
     try:
         return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file can be named by
+    except UnicodeEncodeError:  # half of a surrogate pair, which cannot be in a file name
         return False
 
 
 def _upright(boxes_xywh: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
-    """The same, with the box around each that the file states before a turn."""
+    """Replace each box for which the file states a rotation by the upright box around the rotated one."""
     for place, row in enumerate(rows):
         if ("attributes" in row or "rotation" in row) and (degrees := turn_of(row)):
             boxes_xywh[place] = upright_box(boxes_xywh[place].tolist(), degrees)

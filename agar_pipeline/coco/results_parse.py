@@ -1,6 +1,6 @@
-"""COCO's results format, a list of scored boxes, to plain columns.
+"""Parses COCO's results format, a list of scored boxes, to plain columns.
 
-Here: reading one file, strictly. Not here: what the columns mean (`detections`).
+Here: strict reading of one file. Not here: the meaning of the columns (`detections`).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from agar_pipeline.errors import AnnotationError
 from agar_pipeline.text.ids import WHOLE, Ids
 
 FARTHEST_PX = 1e9
-"""No photo is as large; squares of what is beyond overflow somewhere."""
+"""Maximum coordinate: no photo is so large, and squares of larger numbers could overflow."""
 
 
 def parse_results(path: Path, coco_json: Path | None = None) -> dict[str, Any]:
     """The columns of `detections.Detections`, from a list in COCO's results format.
 
-    `coco_json` is the file of the annotations, by which ids that are texts become the numbers that it has there.
+    `coco_json` is the file of annotations; ids that are texts are replaced by the numbers they have there.
 
     Raises:
-        AnnotationError: not JSON; a key is missing or of another type; a score outside 0 to 1; a box of which a number
-            is not finite, or of negative width or height.
+        AnnotationError: it is not JSON; a key is missing or has the wrong type; a score is outside 0 to 1; a box has a
+            number that is not finite, or a negative width or height.
     """
     rows = load_json(Path(path))
     try:
@@ -55,10 +55,10 @@ def parse_results(path: Path, coco_json: Path | None = None) -> dict[str, Any]:
 
 
 def parse_scored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """The columns of `coco.CocoColumns` of a COCO file whose annotations are predictions, and their scores.
+    """The columns of `coco.CocoColumns` for a COCO file whose annotations are predictions, and their scores.
 
     Raises:
-        AnnotationError: as `parse_columns`, and as `parse_results` for boxes and scores.
+        AnnotationError: as for `parse_columns`, and as for `parse_results` for boxes and scores.
     """
     plain = load_json(Path(path))
     try:
@@ -70,13 +70,13 @@ def parse_scored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def _ids_of(rows: list[dict[str, Any]], coco_json: Path | None) -> tuple[Ids, Ids]:
-    """Of images and categories; read only where the predictions name some by text."""
+    """Ids of images and categories; the file is read only if the predictions have ids that are texts."""
     texts = {type(row.get(key)) for row in rows for key in ("image_id", "category_id")} & {str}
     return read_ids(coco_json) if texts and coco_json is not None else (Ids([]), Ids([]))
 
 
 def _integers(rows: list[dict[str, Any]], key: str, ids: Ids) -> np.ndarray:
-    """(N,) int64; a text is the number that the annotations give it, or the number that it spells."""
+    """(N,) int64; a text is replaced by its number in the annotations, or by the number that it spells."""
     values = read_column(rows, "results", key)
     if set(map(type, values)) == {str}:
         if ids.kinds == {str}:
@@ -90,7 +90,7 @@ def _integers(rows: list[dict[str, Any]], key: str, ids: Ids) -> np.ndarray:
 
 
 def _result_boxes(boxes: list[Any]) -> np.ndarray:
-    """(D, 4) float64, finite; a width or height of 0 is what rounding leaves of a small one."""
+    """(D, 4) float64, finite; a width or height of 0 is allowed, since rounding makes it from a small one."""
     boxes_xywh = four_numbers(boxes, "results")
     right = (np.abs(boxes_xywh) <= FARTHEST_PX).all(axis=1) & (boxes_xywh[:, 2:] >= 0).all(axis=1)
     if not right.all():

@@ -1,6 +1,6 @@
-"""Values of COCO's JSON, checked while they become columns: what files of annotations and of results share.
+"""Checks values of COCO's JSON and turns them into columns, for files of annotations and of results.
 
-Here: reading strictly, every refusal with its place. Not here: which keys a file must have (`parse`,
+Here: strict reading; each error states its place in the file. Not here: which keys a file must have (`parse`,
 `results_parse`).
 """
 
@@ -21,7 +21,7 @@ _MANY = 80
 
 
 class NotCocoError(Exception):
-    """What is wrong, and where in the file."""
+    """The content is not valid COCO; the message says what is wrong and where in the file."""
 
 
 def load_json(path: Path) -> Any:

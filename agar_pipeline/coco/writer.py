@@ -1,6 +1,6 @@
-"""COCO files written piece by piece: plain JSON that pycocotools loads, and the mapped columns beside it.
+"""Writes COCO files piece by piece: plain JSON that pycocotools loads, and the mapped columns beside it.
 
-The images are held until the end, the annotations are not. Not here: reading them again (`columns`).
+The images are kept in memory until the end, the annotations are not. Not here: reading the files again (`columns`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agar_pipeline.coco.mapped_arrays import GrowingArray
 from agar_pipeline.coco.mapped_columns import OF_ANNOTATIONS, columns_folder, finish_columns
 
 _AT_ONCE = 50_000
-"""Images or annotations that are Python objects at a time."""
+"""Number of images or annotations that exist as Python objects at a time."""
 
 
 def write_coco(path: Path, columns: CocoColumns) -> None:
@@ -32,10 +32,11 @@ def write_coco(path: Path, columns: CocoColumns) -> None:
 
 @contextlib.contextmanager
 def coco_writer(path: Path) -> Iterator[Callable[[CocoColumns], None]]:
-    """What takes the images and annotations of one COCO file, one piece after the other; at least one.
+    """Context whose value is a function that takes the images and annotations of one COCO file, piece by piece.
 
-    A number that is not finite is written as null. Where the photos were made smaller, each image has the keys
-    `original_width` and `original_height`. The file is whole when the block has ended without an error.
+    At least one piece is needed. A number that is not finite is written as null. If the photos were made smaller, each
+    image has the keys `original_width` and `original_height`. The file is complete when the block has ended without an
+    error.
     """
     folder = columns_folder(path)
     shutil.rmtree(folder, ignore_errors=True)
@@ -45,7 +46,7 @@ def coco_writer(path: Path) -> Iterator[Callable[[CocoColumns], None]]:
     with tempfile.TemporaryFile(dir=path.parent) as annotations:
 
         def write(columns: CocoColumns) -> None:
-            if not np.isfinite(columns.boxes_xywh).all():  # as null is read again
+            if not np.isfinite(columns.boxes_xywh).all():  # the same as when null is read
                 boxes_xywh = np.where(np.isfinite(columns.boxes_xywh), columns.boxes_xywh, np.nan)
                 columns = dataclasses.replace(columns, boxes_xywh=boxes_xywh)
             for name, array in arrays.items():
@@ -85,7 +86,7 @@ def _write_json(path: Path, images: CocoColumns, annotations: IO[bytes]) -> None
 
 
 def _write_items(file: IO[bytes], count: int, plain: Callable[[slice], list[dict[str, Any]]], start: int = 0) -> None:
-    """Items of a JSON list that begins at `start`, as orjson writes the whole list."""
+    """Write items of a JSON list that begins at `start`, in the form in which orjson writes the whole list."""
     for first in range(0, count, _AT_ONCE):
         if file.tell() > start:
             file.write(b",")

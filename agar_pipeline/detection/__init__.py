@@ -1,4 +1,5 @@
-"""The detector: built, fitted to the data, fed, asked, trained. No artifact store, no Dagster, no FiftyOne.
+"""The detector: models, fitting to the data, data loading, inference and training, on torch.
 
-In the order of the data: `models`, `fitting`, `loading`, `inference`, `training`.
+The modules here do not use the artifact store, Dagster or FiftyOne. In the order of the data: `models`, `fitting`,
+`loading`, `inference`, `training`.
 """

@@ -1,7 +1,7 @@
-"""What boxes would be, had they been written in another convention than x, y, width and height in pixels of the photo.
+"""Converts boxes from other conventions than COCO's x, y, width, height in pixels, and finds the one that fits.
 
-Here: the conventions that tools write, each tried on the boxes. Not here: when boxes are doubted (`misread_boxes`), and
-whether they meet a truth (`misread_predictions`).
+Here: the conventions that tools write, each tried on the boxes. Not here: when boxes are suspicious (`misread_boxes`),
+and whether predictions meet the ground truth (`misread_predictions`).
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 _FITS = 0.95
-"""Share of the boxes that must lie inside their picture for a reading to be named."""
+"""Share of the boxes that must lie inside their image for a reading to be reported."""
 _BETTER_BY = 0.05
 _LARGEST_AREA = 0.9
-"""Share of the picture: where most boxes are larger, the reading is none of colonies."""
+"""Share of the image; if the median box is at least as large, the reading is not one of colonies."""
 _UNITS = (("shares of the picture", 1.0), ("percent of the picture", 100.0), ("thousandths of the picture", 1000.0))
 _AS_UNIT = 0.03
-"""A picture whose sides differ from the unit by less: in one of 1,000 px, thousandths are pixels."""
+"""If the sides of the images differ from the unit by less than this share, the unit is not tried: in an image of 1,000
+px, thousandths are pixels.
+"""
 _FILLED = 0.7
-"""Share of width and height that the boxes of many pictures reach over, where they are read right."""
+"""In the right reading, the boxes of all images together reach over more than this share of width and height."""
 _OTHER_SCALE = 1.05
 _SAME_IN_BOTH = 1.25
 
 
 @dataclass(frozen=True)
 class BoxReading:
-    """One convention, and what M boxes are in it."""
+    """One convention, and M boxes converted from it."""
 
     words: str
     boxes_xywh: np.ndarray
@@ -35,16 +37,16 @@ class BoxReading:
 
 
 def read_in_units(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
-    """The boxes as shares of their picture, where the numbers allow that.
+    """Read the boxes as shares, percents or thousandths of their image, if the numbers are in the range of that unit.
 
     Args:
-        boxes: (M, 4) finite numbers as written, taken for x, y, width and height.
-        sizes_wh: (M, 2) width and height of each box's picture, pixels.
+        boxes: (M, 4) finite numbers as written, interpreted as x, y, width and height.
+        sizes_wh: (M, 2) width and height of each box's image, pixels.
     """
     sizes = np.asarray(sizes_wh, dtype=np.float64)
     largest = float(np.abs(boxes).max(initial=0.0))
     for unit, full in _UNITS:
-        shares_or_more = full == 1.0 or largest > full / 20  # what is below 1 is no percents
+        shares_or_more = full == 1.0 or largest > full / 20  # tiny numbers are shares, not percents
         is_unit = np.abs(np.median(sizes, axis=0) / full - 1).max(initial=0.0) < _AS_UNIT
         if largest <= full * 1.05 and shares_or_more and not is_unit:
             scaled = boxes * np.tile(sizes / full, 2)
@@ -56,7 +58,7 @@ def read_in_units(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReadin
 
 
 def read_in_forms(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
-    """The boxes as whatever else four numbers of pixels may be; arguments as of `read_in_units`."""
+    """Read the boxes as four pixel numbers with another meaning; arguments as for `read_in_units`."""
     yield from _straight_forms(boxes)
     yield from _misplaced_forms(boxes)
     yield from _other_origins(boxes, np.asarray(sizes_wh, dtype=np.float64))
@@ -75,7 +77,7 @@ def _straight_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
 
 
 def _misplaced_forms(boxes: np.ndarray) -> Iterator[BoxReading]:
-    """What a reader makes of other numbers than it expects."""
+    """Forms that come from a tool that interpreted the numbers wrongly."""
     a, b, c, d = boxes.T
     yield from _named(
         {
@@ -122,19 +124,25 @@ def _named(forms: dict[str, tuple[np.ndarray, ...]]) -> Iterator[BoxReading]:
 
 
 def read_at_scale(boxes: np.ndarray, factor: float) -> BoxReading:
-    """The boxes as drawn on a picture that is larger by this factor."""
+    """Read the boxes as drawn on an image that is larger by this factor."""
     return BoxReading(f"pixels of a picture {factor:.3g} times as large as the photo", boxes / factor)
 
 
 def farthest_reach(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> tuple[float, float]:
-    """How far the boxes reach at most, as shares of width and height."""
+    """The farthest right and lower edges of all boxes, as shares of width and height."""
     reach_x, reach_y = ((boxes_xywh[:, :2] + boxes_xywh[:, 2:]) / sizes_wh).max(axis=0, initial=0.0).tolist()
     return reach_x, reach_y
 
 
 def find_fitting(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> tuple[str, int] | None:
-    """The words of the reading in which nearly all boxes lie inside their pictures, and how many do; None: none does,
-    or hardly more than as written. Arguments as of `read_in_units`; a box with a side below `shortest_px` is none."""
+    """Find the reading in which nearly all boxes lie inside their images.
+
+    Arguments as for `read_in_units`; a box with a side below `shortest_px` does not count as fitting.
+
+    Returns:
+        The words for the reading, and the number of boxes inside; None if no reading fits, or none fits clearly better
+        than the boxes as written.
+    """
     if not len(boxes):
         return None
     as_written = lie_inside(boxes, sizes_wh, shortest_px).mean()
@@ -148,8 +156,12 @@ def find_fitting(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) ->
 
 
 def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> str | None:
-    """The words of the reading in which boxes that all lie near the origin would fill their pictures; None where only
-    a scale would do that differs between the axes, as where a scanner sees a plate in its corner."""
+    """Find the reading in which boxes that all lie near the origin would fill their images.
+
+    Returns:
+        The words for the reading; None if there is none, or only a scale that differs between the axes, as for a
+        scanner that sees a plate in its corner.
+    """
     best = _best(_filling(read_in_units(boxes, sizes_wh), sizes_wh), sizes_wh, shortest_px)
     if best is not None and best[1] >= _FITS * len(boxes):
         return best[0]
@@ -158,7 +170,7 @@ def find_larger(boxes: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> 
 
 
 def lie_inside(boxes_xywh: np.ndarray, sizes_wh: np.ndarray, shortest_px: float) -> np.ndarray:
-    """(M,) bool: a box of some size inside its picture, which it may leave by 2 px or a hundredth."""
+    """(M,) bool: sides of `shortest_px` or more, and at most 2 px or 1 % of the image's sides outside the image."""
     slack = np.maximum(2.0, 0.01 * sizes_wh)
     low, far = boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]
     fits = (low >= -slack).all(axis=1) & (far <= sizes_wh + slack).all(axis=1)
@@ -166,19 +178,21 @@ def lie_inside(boxes_xywh: np.ndarray, sizes_wh: np.ndarray, shortest_px: float)
 
 
 def _filling(readings: Iterable[BoxReading], sizes_wh: np.ndarray) -> list[BoxReading]:
-    """Those whose boxes reach over most of their pictures, as colonies do."""
+    """Readings whose boxes reach over most of the images, as colonies do."""
     return [each for each in readings if min(farthest_reach(each.boxes_xywh, sizes_wh)) > _FILLED]
 
 
 def _at_reach(boxes: np.ndarray, sizes_wh: np.ndarray) -> Iterator[BoxReading]:
-    """The boxes at the scale at which they just lie inside, where they leave by about the same factor in both axes."""
+    """The boxes scaled so that they just fit, if they leave their images by about the same factor along both axes."""
     low, high = sorted(farthest_reach(boxes, sizes_wh))
     if (boxes >= -1).all() and low > _OTHER_SCALE and high / low < _SAME_IN_BOTH:
         yield read_at_scale(boxes, high)
 
 
 def _best(readings: Iterable[BoxReading], sizes_wh: np.ndarray, shortest_px: float) -> tuple[str, int] | None:
-    """Words and number of boxes inside of the reading that has most; of equal ones that with the smallest boxes."""
+    """Words and number of boxes inside, for the reading with most boxes inside; of equal ones, that with the smallest
+    boxes.
+    """
     counted = []
     for reading in readings:
         area = float(np.median(reading.boxes_xywh[:, 2:].prod(axis=1) / sizes_wh.prod(axis=1)))

@@ -1,7 +1,6 @@
-"""The rules that every annotation of a COCO file must keep, applied to whole columns.
+"""The rules for annotations in a COCO file, applied to whole columns.
 
-Here: finding. Not here: judging or mending (`mending`), rules about images and files (`image_rules`,
-`file_checks`).
+Here: finding. Not here: verdict or mending (`mending`), rules for images and files (`image_rules`, `file_checks`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import pandas as pd
 from agar_pipeline.coco.columns import PIECE, CocoColumns
 
 BOUNDS_TOLERANCE_PX = 1e-2
-"""Relative boxes come back from float64 with errors far below a hundredth of a pixel."""
+"""Boxes stored as shares of the image have float64 errors far below a hundredth of a pixel."""
 MIN_BOX_SIDE_PX = 2.0
 SAME_PLACE_DECIMALS = 6
 
@@ -26,7 +25,7 @@ RowsByRule = dict[str, np.ndarray]
 
 
 def find_box_findings(columns: CocoColumns, part: str, min_box_side_px: float = MIN_BOX_SIDE_PX) -> pd.DataFrame:
-    """Every broken annotation rule of one COCO file.
+    """All findings about the annotations of one COCO file.
 
     Returns:
         One row per finding with `FINDING_COLUMNS`.
@@ -36,9 +35,9 @@ def find_box_findings(columns: CocoColumns, part: str, min_box_side_px: float = 
 
 
 def find_box_rows(columns: CocoColumns, min_box_side_px: float = MIN_BOX_SIDE_PX) -> RowsByRule:
-    """The rows that break each annotation rule; a box that breaks several is in each of them.
+    """The rows that break each annotation rule; a box that breaks several rules is listed for each of them.
 
-    A box that is not finite has no size or place to judge, one without area none to be out of bounds with.
+    A box that is not finite is not checked for size and position, and a box without area is not checked for bounds.
     """
     found: dict[str, list[np.ndarray]] = {}
     keys = np.empty(len(columns.annotation_ids), np.uint64)
@@ -64,7 +63,7 @@ def find_box_rows(columns: CocoColumns, min_box_side_px: float = MIN_BOX_SIDE_PX
 
 @dataclass(frozen=True)
 class BoxPlaces:
-    """Where M boxes lie in their images, column by column."""
+    """Positions of M boxes in their images, column by column."""
 
     sides: tuple[np.ndarray, ...]
     """x, y, width, height, each (M,) float64."""
@@ -73,15 +72,15 @@ class BoxPlaces:
     shorter_side: np.ndarray
     """(M,) float64."""
     image_rows: np.ndarray
-    """(M,) int64 row of the box's image; 0 where there is none."""
+    """(M,) int64 row of the box's image; 0 if there is none."""
     image_known: np.ndarray
     """(M,) bool."""
     beyond: np.ndarray
-    """(M,) bool: a box with an area leaves its image by more than the tolerance."""
+    """(M,) bool: a box with an area exceeds its image by more than the tolerance."""
 
 
 def place_boxes(columns: CocoColumns) -> BoxPlaces:
-    """Look at every box once."""
+    """Compute the position of every box in its image."""
     x, y, width, height = (np.ascontiguousarray(columns.boxes_xywh[:, side]) for side in range(4))
     finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(width) & np.isfinite(height)
     shorter_side = np.minimum(width, height)
@@ -96,14 +95,14 @@ def place_boxes(columns: CocoColumns) -> BoxPlaces:
 
 
 def _rounded_sides(columns: CocoColumns, rows: np.ndarray | slice) -> list[np.ndarray]:
-    """x, y, width, height of these boxes, equal where two are at the same place."""
+    """x, y, width, height of these boxes, rounded so that boxes at the same place have equal values."""
     boxes = columns.boxes_xywh[rows]
     with np.errstate(invalid="ignore", over="ignore"):
-        return [np.rint(boxes[:, side] * 10**SAME_PLACE_DECIMALS) + 0.0 for side in range(4)]  # + 0.0: no minus zero
+        return [np.rint(boxes[:, side] * 10**SAME_PLACE_DECIMALS) + 0.0 for side in range(4)]  # -0.0 becomes 0.0
 
 
 def _hash_places(columns: CocoColumns) -> np.ndarray:
-    """(M,) uint64, the same for boxes of the same class at the same place of the same image."""
+    """(M,) uint64, equal for boxes of the same class at the same place in the same image."""
     rounded = _rounded_sides(columns, slice(None))
     keys = columns.annotation_image_ids.astype(np.uint64)
     for column in [columns.annotation_category_ids.astype(np.uint64), *(side.view(np.uint64) for side in rounded)]:
@@ -112,9 +111,9 @@ def _hash_places(columns: CocoColumns) -> np.ndarray:
 
 
 def _duplicate_boxes(columns: CocoColumns, keys: np.ndarray) -> np.ndarray:
-    """Rows of boxes of the same class at the same place of the same image as an earlier one.
+    """Rows of boxes that repeat an earlier box: same class, same place, same image.
 
-    Only those whose hash comes twice are compared.
+    Only boxes whose hash occurs more than once are compared.
     """
     in_order = np.sort(keys)
     twice = in_order[1:][in_order[1:] == in_order[:-1]]
@@ -129,14 +128,18 @@ def _duplicate_boxes(columns: CocoColumns, keys: np.ndarray) -> np.ndarray:
 
 
 def repeated(ids: np.ndarray) -> np.ndarray:
-    """Rows whose id an earlier row has."""
+    """Rows whose id occurs in an earlier row.
+
+    >>> repeated(np.array([7, 3, 7])).tolist()
+    [2]
+    """
     if len(ids) < 2 or (ids[1:] > ids[:-1]).all():
         return np.zeros(0, np.int64)
     return np.flatnonzero(pd.Series(ids).duplicated().to_numpy())
 
 
 def describe_rows(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) -> pd.DataFrame:
-    """Findings of one rule, one per row."""
+    """Findings for one rule, one per row."""
     if not len(rows):
         return pd.DataFrame()
     broken = columns.take_annotations(rows)
@@ -171,7 +174,7 @@ def _values(columns: CocoColumns, rule: str, rows: np.ndarray) -> list[str]:
 
 
 def concat_findings(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Findings one after the other, with fixed columns and types."""
+    """Concatenate findings, with fixed columns and types."""
     filled = [frame.reindex(columns=list(FINDING_COLUMNS)) for frame in found if len(frame)]
     table = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(FINDING_COLUMNS))
     types = dict.fromkeys(("rule", "part", "file_name", "value"), "string")

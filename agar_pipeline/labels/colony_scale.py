@@ -1,6 +1,6 @@
-"""How large colonies are on their photos, and the scale of the photos at which they are learnt best.
+"""Measures colony sizes on the photos, and chooses the photo scale at which colonies are learnt best.
 
-Figures from the boxes of train, without torch. Not here: crops and batch (`fitting.data_choice`).
+Statistics of the boxes of train, without torch. Not here: crops and batch size (`fitting.data_choice`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from agar_pipeline.coco.box_sizes import box_shares
 from agar_pipeline.coco.columns import CocoColumns
 
 COLONY_PX = 20.0
-"""Side of the median colony at the scale at which it is learnt best."""
+"""Wanted side of the median colony, pixels at the chosen scale."""
 SMALL_PX = 11.0
-"""Least side of a small colony (`SMALL_QUANTILE`) at that scale."""
+"""Minimum wanted side of a small colony (`SMALL_QUANTILE`), pixels at the chosen scale."""
 SMALL_QUANTILE = 0.1
 LARGE_QUANTILE = 0.98
 SCALES = tuple(int(np.ceil(128 * 2 ** (step / 4) / 32) * 32) for step in range(25))
-"""Longer sides to choose from, pixels: multiples of 32 a quarter of an octave apart, so that a few more photos seldom
-change the choice."""
+"""Possible longer sides, pixels: multiples of 32 in steps of about a quarter octave, so that a few more photos seldom
+change the choice.
+"""
 MOST_ENLARGED = 2.0
-"""Beyond it a photo has nothing more to show."""
+"""Maximum enlargement; a photo that is enlarged more shows no more detail."""
 WITHOUT_BOXES = 512
 
 
 @dataclass(frozen=True)
 class ColonySizes:
-    """Sides are square roots of the boxes' areas, as shares of the photo's longer side."""
+    """Sides of colonies: square roots of the boxes' areas, as shares of the photo's longer side."""
 
     small: float
     median: float
@@ -38,7 +39,7 @@ class ColonySizes:
 
 
 def measure_sizes(columns: CocoColumns) -> ColonySizes | None:
-    """None where no box has an area."""
+    """Sizes of the colonies; None if no box has an area."""
     shares = box_shares(columns)
     if not len(shares):
         return None
@@ -47,7 +48,11 @@ def measure_sizes(columns: CocoColumns) -> ColonySizes | None:
 
 
 def choose_scale(sizes: ColonySizes | None) -> int:
-    """Longer side, pixels, at which the median colony has `COLONY_PX` and a small one `SMALL_PX` at least."""
+    """Longer side, pixels, of the scale in `SCALES` that is nearest to the wanted sizes `COLONY_PX` and `SMALL_PX`.
+
+    >>> choose_scale(ColonySizes(small=0.01, median=0.02, large=0.05, photo_side=4000))
+    1024
+    """
     if sizes is None:
         return WITHOUT_BOXES
     wanted = max(COLONY_PX / sizes.median, SMALL_PX / sizes.small)

@@ -1,7 +1,6 @@
-"""Every image file held against what the COCO file says of it: is it there, is it safe, can it be decoded.
+"""Checks each image file against the COCO file: whether it exists, is safe to open, and can be decoded.
 
-Here: looking and finding. Not here: looking at one file (`file_facts`), judging (`mending`), loading for a model
-(`decoding`).
+Here: finding. Not here: reading one file (`file_facts`), the verdict (`mending`), loading for a model (`decoding`).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ FILE_RULES = (
     "blank_image",
 )
 Progress = Callable[[int, int], None]
-"""Called with files done and files in all."""
+"""Called with the number of checked files and of all files."""
 
 
 def check_files(
@@ -52,20 +51,20 @@ def check_files(
     progress: Progress = lambda done, total: None,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Look at the files of all images.
+    """Check the files of all images.
 
     Args:
-        columns: Which images, and which sizes they should have.
-        part: Its name.
-        images_dir: What `file_name` is relative to.
-        depth: `skip` only looks whether the file is there and may be opened.
-        hashes: sha256 and size in bytes of each image, if known: a file of this size is taken for the same content.
-        memory: What was seen in contents of known hash before; looked up and filled.
-        progress: Told now and then.
+        columns: The images, and the sizes they should have.
+        part: Name of the part.
+        images_dir: Folder that `file_name` is relative to.
+        depth: `skip` only checks that the file exists and may be opened.
+        hashes: sha256 and size in bytes of each image, if known. A file of this size is assumed to have this content.
+        memory: Facts about contents with known hashes; it is read and extended.
+        progress: Called after every 64 files and at the end.
         threads: See `open_pool`.
 
     Returns:
-        One row per finding, in the order of the images; an image may have several.
+        One row per finding, ordered by rule and image; an image may have several.
     """
     names = columns.file_names.tolist()
     sizes_wh = [(int(width), int(height)) for width, height in columns.sizes_wh.tolist()]
@@ -75,7 +74,7 @@ def check_files(
     asked = (_Asked.of(name, row_hash, memory) for name, row_hash in zip(names, known, strict=True))
     found: list[tuple[int, str, str]] = []
     with warnings.catch_warnings(), open_pool(threads) as pool:
-        warnings.simplefilter("ignore")  # PIL warns at 89 million pixels; the limit here is ours
+        warnings.simplefilter("ignore")  # PIL warns at 89 million pixels; here MAX_PIXELS is the limit
         for row, (seen, sha256) in enumerate(pool.map(partial(_look, Path(images_dir), depth), asked)):
             if isinstance(seen, tuple):
                 found.append((row, *seen))
@@ -91,7 +90,7 @@ def check_files(
 
 
 def _describe(columns: CocoColumns, part: str, found: Sequence[tuple[int, str, str]]) -> pd.DataFrame:
-    """Findings from rows of images, rules and values."""
+    """Turn rows of images, rules and values into findings."""
     by_rule = {rule: [(row, value) for row, name, value in found if name == rule] for rule in FILE_RULES}
     return concat_findings(
         [
@@ -104,19 +103,19 @@ def _describe(columns: CocoColumns, part: str, found: Sequence[tuple[int, str, s
 
 @dataclass(frozen=True)
 class _Asked:
-    """An image whose file is to be looked at."""
+    """An image whose file is to be checked."""
 
     file_name: str
     sha256: str | None = None
     size_bytes: int = -1
-    """Of the content that has this hash."""
+    """Size of the content with this hash."""
     facts: FileFacts | None = None
-    """Remembered of it."""
+    """Remembered facts about this content."""
 
     @classmethod
     def of(cls, name: str, known: tuple[str, int] | None, memory: FactsMemory | None) -> _Asked:
         if memory is None or known is None or not _is_hash(known[0]):
-            return cls(name)  # the hash is null where the snapshot found no file
+            return cls(name)  # the hash is null if the snapshot found no file
         return cls(name, *known, memory.recall(known[0]))
 
 
@@ -125,9 +124,11 @@ def _is_hash(text: object) -> bool:
 
 
 def _look(images_dir: Path, depth: ImageChecks, asked: _Asked) -> tuple[tuple[str, str] | FileFacts | None, str | None]:
-    """What is found: the rule that finding the file breaks, and why; or what is in the file; or None: nobody asks.
+    """Check one file.
 
-    And the hash under which that is to be remembered, if it is new and the hash is known.
+    Returns:
+        The broken rule and the reason if the file cannot be used; or the facts about it; or None if the depth is
+        `skip`. And the hash under which the facts are to be remembered, if they are new and the hash is known.
     """
     file = find_image_file(images_dir, asked.file_name)
     if file.path is None:
@@ -141,7 +142,7 @@ def _look(images_dir: Path, depth: ImageChecks, asked: _Asked) -> tuple[tuple[st
 
 
 def compare_file(file_name: str, declared_wh: tuple[int, int], facts: FileFacts) -> list[tuple[str, str]]:
-    """The rules that a file breaks, each with a value: by itself, under this name, and with this declared size."""
+    """The rules that a file breaks, each with a value: by its content, by its name, and by its declared size."""
     found = [(facts.rule, facts.reason)] if facts.rule else []
     if facts.displayed_wh == (0, 0):
         return found

@@ -1,6 +1,6 @@
-"""What is in one image file, whatever lists it: its header, and its pixels where they are asked for.
+"""Reads the facts about one image file: its header, and its pixels if they are needed.
 
-Here: looking. Not here: remembering (`file_memory`), holding it against what is declared (`file_checks`).
+Here: reading. Not here: remembering the facts (`file_memory`), comparing them with declared sizes (`file_checks`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _UNUSUAL_MODES = {
     "P": "a palette",
 }
 _FEW_BYTES_A_PIXEL = 0.1
-"""A photo on which nothing is to be seen takes less: it is looked at even where only headers are read."""
+"""A photo with fewer bytes per pixel may be blank; it is decoded even if only headers are asked for."""
 
 
 def read_facts(path: Path, *, deep: bool) -> FileFacts:
-    """What is in an image file: its header, and with `deep` whether every pixel can be decoded."""
+    """Read the header of an image file; with `deep` also check that every pixel can be decoded."""
     try:
         size_bytes = path.stat().st_size
         if not size_bytes:
@@ -59,7 +59,7 @@ def read_facts(path: Path, *, deep: bool) -> FileFacts:
         return FileFacts("unreadable_image", f"it is {why_not_read(path)}")
     except MemoryError:
         return FileFacts("oversized_image", "it does not fit the memory")
-    except Exception as error:  # noqa: BLE001 - PIL's plugins raise whatever a broken file makes them
+    except Exception as error:  # noqa: BLE001 - PIL's plugins raise any exception on a broken file
         return FileFacts("unreadable_image", str(error) or type(error).__name__)
 
 
@@ -88,9 +88,9 @@ def _facts_of(photo: Image.Image, path: Path, deep: bool) -> FileFacts:
 
 
 def _look_at(photo: Image.Image, path: Path, deep: bool) -> tuple[str, str, EightBits | None]:
-    """The rule that its pixels break, and why; and the pixels, where they had to be decoded.
+    """The rule that the pixels break, and why; and the pixels, if they were decoded.
 
-    They are, whatever is asked for, where the file is suspicious: small for its size, or of more than 8 bits.
+    Without `deep` they are decoded only if the file is suspicious: few bytes per pixel, or more than 8 bits per value.
     """
     width, height = photo.size
     suspicious = path.stat().st_size < _FEW_BYTES_A_PIXEL * width * height or has_many_bits(photo)
@@ -100,12 +100,12 @@ def _look_at(photo: Image.Image, path: Path, deep: bool) -> tuple[str, str, Eigh
         return "", "", to_eight_bits(photo)
     import simplejpeg
 
-    try:  # at an eighth of its size, which reads all its data all the same
+    try:  # at an eighth of its size: this still reads all data
         gray = simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", min_width=1, min_height=1)
     except ValueError as error:
         if not deep:
             return "", "", None
-        if "remature end" in str(error):  # PIL overlooks it where zeros follow, as after a broken download
+        if "remature end" in str(error):  # PIL misses it if zeros follow, as after a broken download
             return "unreadable_image", "the file is cut off: its end is missing", None
         return "damaged_image", str(error), to_eight_bits(photo)
     return "", "", EightBits(Image.fromarray(gray[..., 0]))

@@ -1,6 +1,6 @@
-"""What was seen in image files, remembered under their sha256: the same content is decoded once.
+"""Remembers facts about image files by sha256, so that the same content is decoded only once.
 
-Here: an SQLite file that may be lost at any time. Not here: what is looked for (`file_checks`).
+Here: an SQLite file that may be deleted at any time. Not here: what is checked (`file_checks`).
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FORMAT = 2
-"""Raise it when the same content gives other facts: what is remembered is then forgotten."""
+"""Raise it if the same content now gives other facts: remembered facts of other formats are ignored."""
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file's content says, whatever its name; JSON-ready."""
+    """Facts about a file's content, independent of its name; JSON-ready."""
 
     rule: str = ""
-    """The rule that it breaks by itself, if any."""
+    """The rule that the content breaks, if any."""
     reason: str = ""
     format: str = ""
     mode: str = ""
     displayed_wh: tuple[int, int] = (0, 0)
-    """0, 0 where it is not known."""
+    """(0, 0) if it is not known."""
     orientation: int = 1
-    """EXIF's: 1 is upright."""
+    """EXIF orientation: 1 is upright."""
     peculiar: str = ""
-    """What is unusual about its content, in words: colours, bits, pages."""
+    """What is unusual about the content, in words: colours, bits, pages."""
     blank: str = ""
-    """Why nothing can be seen on it, in words; empty also where nobody looked."""
+    """Why the image is blank, in words; also empty if this was not checked."""
 
 
 class FactsMemory:
-    """Facts by sha256 and depth. One that cannot be read or written is as good as an empty one."""
+    """Facts by sha256 and depth. A file that cannot be read or written is treated as empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
@@ -45,7 +45,7 @@ class FactsMemory:
         self._fresh: dict[tuple[str, str], str] = {}
 
     def look_up(self, sha256s: Sequence[str], depth: str) -> None:
-        """Have what is known of these contents at hand, and of no others."""
+        """Load the facts about these contents into memory, and drop those loaded before."""
         self._known = {}
         with contextlib.suppress(sqlite3.Error, OSError), closing(self._connect()) as connection:
             rows = connection.execute(
@@ -65,7 +65,7 @@ class FactsMemory:
         return connection
 
     def recall(self, sha256: str) -> FileFacts | None:
-        """Of a content that was looked up; None where it was not looked at so deeply."""
+        """Facts about a content that was looked up; None if they are not known at that depth."""
         text = self._known.get(sha256)
         if text is None:
             return None
@@ -73,12 +73,12 @@ class FactsMemory:
         return FileFacts(**{**plain, "displayed_wh": tuple(plain["displayed_wh"])})
 
     def remember(self, sha256: str, depth: str, facts: FileFacts) -> None:
-        """Keep them until `save`, unless they may be the moment's fault."""
+        """Keep the facts until `save`, unless they may come from a temporary fault."""
         if facts.rule != "unreadable_image" or facts.displayed_wh != (0, 0):
             self._fresh[sha256, depth] = json.dumps(asdict(facts))
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the new facts to the file."""
         try:
             with closing(self._connect()) as connection, connection:
                 connection.executemany(

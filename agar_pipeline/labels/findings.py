@@ -1,4 +1,4 @@
-"""All findings of all parts, and the verdict: what the bbox report and `agar inspect-coco` share.
+"""Collects all findings of all parts and computes the verdict, for the bbox report and `agar inspect-coco`.
 
 Here: collecting, counting, judging. Not here: the rules themselves, and the page.
 """
@@ -33,9 +33,9 @@ def find_all(
     earlier: pd.DataFrame | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """All findings of all parts; one that was recorded earlier, with more words, stands for the same here.
+    """All findings of all parts. A finding that is already in `earlier`, with a more detailed value, is not repeated.
 
-    Boxes are judged in the pixels of the photos, also where a cache holds smaller copies.
+    Boxes are checked in pixels of the photos, even if a cache contains smaller copies.
     """
     found = [earlier] if earlier is not None else []
     for part, columns in parts.items():
@@ -63,20 +63,21 @@ def judge(
     mending: Mapping[str, Mapping[str, Any]] | None = None,
     min_box_side_px: float = MIN_BOX_SIDE_PX,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The verdict.
+    """Compute the verdict.
 
     Args:
-        parts: What was looked at, after mending.
-        findings: Of `find_all`.
+        parts: The checked parts, after mending.
+        findings: From `find_all`.
         box_policy: Rule → action, for every rule.
-        max_missing_share: More missing images than this fail, whatever the policy.
-        max_flawed_share: More boxes of a part than this that break one rule are misread as a whole.
-        mending: Part → counts of `box_policy.Mended`, and `image_files`: how deeply they were looked at; None where
-            nothing was mended.
-        min_box_side_px: As of `find_all`.
+        max_missing_share: If a larger share of images is missing, the verdict is `fail`, whatever the policy says.
+        max_flawed_share: If a larger share of a part's boxes breaks one rule, the boxes of the part are misread as a
+            whole.
+        mending: Part → counts of `mending.Mended`, and `image_files`: the depth of the file checks; None if nothing was
+            mended.
+        min_box_side_px: As for `find_all`.
 
     Returns:
-        The findings, those of whole parts first, with their `action`, and counts, shares and the verdict, JSON-ready.
+        The findings, those of whole parts first, with their `action`; and counts, shares and the verdict, JSON-ready.
     """
     totals = _totals(parts, mending)
     boxes = {part: (mending or {}).get(part, {}).get("annotations_before") for part in parts}
@@ -117,19 +118,19 @@ def _totals(parts: Mapping[str, CocoColumns], mending: Mapping[str, Mapping[str,
 
 
 def _image_files(mending: Mapping[str, Mapping[str, Any]], counts: pd.Series) -> dict[str, Any]:
-    """How deeply image files were looked at on the way into the cache, and how many were there to be opened."""
+    """The depth of the file checks when the cache was made, and how many image files could be opened."""
     depths = {counts["image_files"] for counts in mending.values()}
     files = sum(counts["images_before"] for counts in mending.values())
     return {"depth": depths.pop() if depths else "skip", "opened": max(0, files - not_opened(counts)), "of": files}
 
 
 def not_opened(counts: pd.Series) -> int:
-    """Of the findings of each rule: the image files that are not there, or must not be opened."""
+    """Number of image files that do not exist or must not be opened, from the number of findings per rule."""
     return sum(int(counts.get(rule, 0)) for rule in (MISSING, UNSAFE))
 
 
 def category_distribution(parts: Mapping[str, CocoColumns]) -> dict[str, dict[str, int]]:
-    """Class name → part → annotations."""
+    """Class name → part → number of annotations."""
     distribution: dict[str, dict[str, int]] = {}
     for part, columns in parts.items():
         ids, counts = np.unique(columns.annotation_category_ids, return_counts=True)

@@ -1,6 +1,6 @@
-"""The health of a set of annotations in figures: plates, classes, and colony sizes as a model would see them.
+"""Statistics of the annotations: plates, classes, and colony sizes at several scales of the photos.
 
-Here: figures, JSON-ready. Not here: rules (`box_rules`), words for people (`reports.health_words`).
+Here: figures, JSON-ready. Not here: rules (`box_rules`), the sentences about the figures (`reports.health_words`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.labels.colony_scale import choose_scale, measure_sizes
 
 SHOWN_INPUT_SIZES = (512, 800, 1024, 2048)
-"""800 is torchvision's default."""
+"""Longer sides of the model's input for which sizes are given, pixels; 800 is torchvision's default."""
 SMALL_QUANTILE = 0.05
-"""A small colony is as large as the largest of the smallest twentieth."""
+"""Quantile of the sides that is given as the size of a small colony."""
 SMALLEST_ANCHOR_PX = 32
-"""Of torchvision's detectors as they come; ours are fitted to the data unless the config says otherwise."""
+"""Smallest anchor of torchvision's detectors by default; here anchors are fitted to the data unless the config sets
+them.
+"""
 LEAST_MATCHED_PX = SMALLEST_ANCHOR_PX / 2**0.5
-"""A square below this overlaps its smallest anchor with an IoU of less than 0.5, however well it lies."""
+"""A square box with a smaller side has an IoU below 0.5 with the smallest anchor in any position."""
 
 
 def measure_health(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
-    """Plates, classes and sizes over all parts; null where there is nothing to measure."""
+    """Plates, classes and sizes over all parts; null if there is nothing to measure."""
     photos = {name: part.without_crowds().in_photo_pixels() for name, part in parts.items()}
     chosen = photos.get("train") or next(iter(photos.values()), None)
     return {
@@ -67,7 +69,7 @@ def _classes(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
 
 
 def _sizes(parts: Mapping[str, CocoColumns], chosen: int | None) -> dict[str, Any]:
-    """Sides are square roots of the boxes' areas; an input size is the longer side of the image that the model sees."""
+    """Sides are square roots of the boxes' areas; an input size is the longer side of the image that the model gets."""
     shares = np.concatenate([box_shares(part) for part in parts.values()] or [np.zeros(0)])
     if not len(shares):
         return {"photo_side_px": None, "at_input_size": {}, "chosen_scale": None}

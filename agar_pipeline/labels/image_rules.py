@@ -1,6 +1,6 @@
-"""The rules that the images, categories and parts of a COCO file must keep, as far as the file itself can tell.
+"""The rules for images, categories and parts of a COCO file that can be checked without image files.
 
-Here: finding. Not here: looking at image files (`file_checks`), judging (`mending`).
+Here: finding. Not here: checking image files (`file_checks`), the verdict (`mending`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ UNLABELLED_WORDS = "not labelled yet"
 
 
 def find_image_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
-    """Every broken rule about images: ids, names and sizes."""
+    """All findings about images: ids, names and sizes."""
     rows_by_rule = {
         "duplicate_image_id": repeated(columns.image_ids),
         "duplicate_file_name": np.flatnonzero(pd.Series(columns.file_names, dtype=object).duplicated().to_numpy()),
@@ -29,7 +29,7 @@ def find_image_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
 def describe_images(
     columns: CocoColumns, part: str, rule: str, rows: np.ndarray, values: list[str] | None = None
 ) -> pd.DataFrame:
-    """Findings about whole images, one per row; the value is the declared size unless given."""
+    """Findings about whole images, one per row; the value is the declared size unless it is given."""
     if not len(rows):
         return pd.DataFrame()
     if values is None:
@@ -50,7 +50,7 @@ def describe_images(
 
 
 def find_part_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
-    """Every broken rule about the categories, and about a part as a whole."""
+    """All findings about the categories, and about a part as a whole."""
     found = [("duplicate_category", value) for value in _duplicate_categories(columns)]
     found += [
         ("category_id_below_1", f"category {name!r} has id {category_id}: ids are 1…K, 0 is the background")

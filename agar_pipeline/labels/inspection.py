@@ -1,6 +1,6 @@
-"""Any COCO file held against all rules, without Dagster and FiftyOne.
+"""Checks any COCO file against all rules, without Dagster and FiftyOne.
 
-Here: which image files are opened, and the report. Not here: the rules, the page (`reports.bbox_page`), printing
+Here: the choice of image files to open, and the report. Not here: the rules, the page (`reports.bbox_page`), printing
 (`commands`).
 """
 
@@ -22,19 +22,21 @@ from agar_pipeline.labels.findings import MISSING, find_all, judge, not_opened
 from agar_pipeline.photos.missing_names import explain_missing
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
-"""Rules that an import and a pipeline keep by themselves: they number classes from 1, whatever the file does."""
+"""Rules that an import and a pipeline always fulfil: they number classes from 1 and ignore the file's numbers."""
 MAX_FLAWED_SHARE = 0.05
-"""As in a pipeline file."""
+"""The default in a pipeline file."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a COCO file."""
+    """The findings in a COCO file."""
 
     report: dict[str, Any]
-    """As report.json of a bbox report; with `image_files`: how many were there to be opened, of how many asked for, of
-    how many in all, how, which seed; and `missing_names`: how the names of missing photos would have to be spelled,
-    where that is known."""
+    """As report.json of a bbox report, with two more keys.
+
+    `image_files`: how many files could be opened, how many were to be opened, how many there are, the depth, the seed.
+    `missing_names`: how the names of missing photos should be spelled, if that is known.
+    """
     findings: pd.DataFrame
     columns: CocoColumns
 
@@ -54,19 +56,19 @@ def inspect_coco(
     """Check every box, image and category of a COCO file, and the image files: all of them, or a sample.
 
     Args:
-        json_path: Any COCO annotation file; the JSON itself is read, whatever lies beside it.
-        images_dir: What `file_name` is relative to.
-        sample: Image files to open, the others are only looked for; None: all are opened.
-        seed: Of the sample.
-        depth: How deeply they are looked at.
-        box_policy: `fail` or `keep`, where it differs from the defaults; nothing is mended here.
-        min_box_side_px: Below it a box is a `small_box`.
-        max_flawed_share: More boxes than this that break one rule are misread as a whole.
-        progress: Told of image files.
+        json_path: Any COCO annotation file; the JSON itself is read, not the columns beside it.
+        images_dir: Folder that `file_name` is relative to.
+        sample: Number of image files to open, for the others only their existence is checked; None: all are opened.
+        seed: Seed of the sample.
+        depth: Depth of the file checks.
+        box_policy: `fail` or `keep` for rules that differ from the defaults; nothing is mended here.
+        min_box_side_px: A box with a shorter side is a `small_box`.
+        max_flawed_share: If a larger share of the boxes breaks one rule, the boxes are misread as a whole.
+        progress: Called with the number of checked image files and of all files.
 
     Raises:
-        AnnotationError: no COCO file.
-        DatasetError: it holds no image.
+        AnnotationError: it is not a COCO file.
+        DatasetError: it contains no image.
     """
     columns, part = parse_coco(json_path), json_path.stem
     columns.require_images(json_path)

@@ -1,4 +1,4 @@
-"""Annotations mended as the box policy says: boxes clipped or left out, images left out; every one counted.
+"""Applies the box policy: clips or drops boxes, drops images, and counts every change.
 
 Here: applying actions to columns. Not here: finding (`box_rules`, `image_rules`, `file_checks`), the verdict
 (`steps.bbox_report`).
@@ -29,15 +29,18 @@ CLIPPED: BoxRule = "out_of_bounds_box"
 
 @dataclass(frozen=True)
 class Mended:
-    """What is left of one part, and what was done to it."""
+    """What remains of one part, and the changes."""
 
     columns: CocoColumns
     findings: pd.DataFrame
-    """What the columns no longer show: every finding that was mended, those about files, the unknown classes, and the
-    images without labels."""
+    """Findings that the remaining columns do not show.
+
+    These are all mended findings, those about files, unknown classes, and images that are not labelled.
+    """
     counts: dict[str, int]
-    """images_before, annotations_before, images_dropped, annotations_dropped (those of dropped images included),
-    annotations_clipped (and kept), images, annotations."""
+    """images_before, annotations_before, images_dropped, annotations_dropped (including those of dropped images),
+    annotations_clipped (and kept), images, annotations.
+    """
 
 
 def mend_part(
@@ -49,15 +52,15 @@ def mend_part(
 ) -> Mended:
     """Apply the actions that change annotations.
 
-    Boxes are clipped first, and what comes out is held against all other rules: a box that lay outside its image has
-    no area left, and is dealt with as such.
+    Boxes are clipped first, and the clipped boxes are checked against all other rules: a box that was outside its image
+    then has no area, and the action for boxes without area applies to it.
 
     Args:
         columns: Images of one part with all their annotations, as annotated.
-        part: Its name.
-        actions: Rule → `drop_box`, `drop_image` or `clip`; rules that are not named change nothing.
-        min_box_side_px: Below it a box is a `small_box`.
-        image_findings: About these images, and their files.
+        part: Name of the part.
+        actions: Rule → `drop_box`, `drop_image` or `clip`; rules that are not listed change nothing.
+        min_box_side_px: A box with a shorter side is a `small_box`.
+        image_findings: Findings about these images and their files.
     """
     box_rows = find_box_rows(columns, min_box_side_px)
     beyond, clipped = box_rows[CLIPPED], columns
@@ -94,7 +97,7 @@ def _kept(
     image_findings: pd.DataFrame,
     actions: Mapping[BoxRule, Action],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which annotations, (M,) bool, and which images, (N,) bool, are left."""
+    """Which annotations, (M,) bool, and which images, (N,) bool, are kept."""
     box_kept = np.ones(len(columns.annotation_ids), bool)
     dropping = [rule for rule, action in actions.items() if action == "drop_image"]
     dropped_ids = [image_findings.loc[image_findings["rule"].isin(dropping), "image_id"].to_numpy(np.int64)]
@@ -110,14 +113,14 @@ def _kept(
 
 
 def _is_kept(findings: pd.DataFrame, columns: CocoColumns, box_kept: np.ndarray, image_kept: np.ndarray) -> np.ndarray:
-    """Which findings, (F,) bool, are about something that is left."""
+    """(F,) bool: the finding is about an image and an annotation that are kept."""
     image_left = findings["image_id"].isin(columns.image_ids[image_kept])
     box_left = findings["annotation_id"].isna() | findings["annotation_id"].isin(columns.annotation_ids[box_kept])
     return (image_left & box_left).to_numpy()
 
 
 def clip_boxes(columns: CocoColumns, rows: np.ndarray) -> CocoColumns:
-    """The boxes of these rows cut to their images; one that lies outside is left without area."""
+    """Clip the boxes of these rows to their images; a box outside its image then has no area."""
     boxes_xywh = columns.boxes_xywh.copy()
     limits = columns.sizes_wh[place_boxes(columns).image_rows[rows]] if len(rows) else np.zeros((0, 2))
     low = boxes_xywh[rows, :2]

@@ -1,8 +1,8 @@
-"""Boxes that are wrong as a whole: so many break a rule that the file, not a box, is at fault; and the likely cause.
+"""Finds parts with so many flawed boxes that the whole file must be wrong, and names the likely cause.
 
-A share of boxes that leave their pictures, or are too small, is how a slip shows that no single box does: corners
-written as width and height, shares taken for pixels. Here: finding such parts. Not here: the conventions that are tried
-(`box_conventions`), judging (`findings`).
+Some mistakes show only in the share of boxes that leave their images or are too small, and not in any single box:
+corners written as width and height, or shares interpreted as pixels. Here: finding such parts. Not here: the
+conventions that are tried (`box_conventions`), the verdict (`findings`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ _COUNTED = {
     "duplicate_box": "are there twice",
 }
 _FEWEST = 5
-"""Fewer bad boxes are single ones, unless all are bad."""
+"""Fewer flawed boxes are treated as single mistakes, unless all boxes are flawed."""
 _FEWEST_IN_ALL = 3
 _OVERHANG_PX, _OVERHANG_SHARE = 2.0, 0.01
-"""A box that leaves its picture by less was drawn along its edge: it counts as a finding, not as a sign of a slip."""
+"""A box that exceeds its image by less was drawn along the edge: a finding, but no sign of another convention."""
 _MOST = 100_000
-"""Boxes on which readings are tried."""
+"""Maximum number of boxes on which readings are tried."""
 _NEAR_ORIGIN = 0.51
 _ENOUGH_BOXES, _ENOUGH_IMAGES = 20, 3
-"""From here on it is no chance that no box lies in the right or the lower half of any picture."""
+"""With at least so many boxes and images, it is no coincidence if no box is in the right or the lower half of any
+image.
+"""
 
 
 def find_misread_boxes(
@@ -47,11 +49,11 @@ def find_misread_boxes(
     """One finding per part whose boxes seem to be written in another convention.
 
     Args:
-        parts: What was looked at, after mending.
-        findings: Of the boxes, as they were written.
-        max_flawed_share: More boxes of a part than this that break one rule are a sign.
-        boxes_before: Part → its boxes before mending.
-        min_box_side_px: Below it a box is a `small_box`.
+        parts: The checked parts, after mending.
+        findings: Findings about the boxes as they were written.
+        max_flawed_share: It is a sign of another convention if a larger share of a part's boxes breaks one rule.
+        boxes_before: Part → its number of boxes before mending.
+        min_box_side_px: A box with a shorter side is a `small_box`.
     """
     said: list[tuple[str, str]] = []
     for part, columns in parts.items():
@@ -80,7 +82,7 @@ def _signs(of_part: pd.DataFrame, columns: CocoColumns, most: float, boxes: int)
 
 
 def _leave_clearly(found: pd.DataFrame, columns: CocoColumns) -> np.ndarray:
-    """(F,) bool: the box leaves its picture by more than drawing along an edge does, or its picture is not known."""
+    """(F,) bool: the box leaves its image by more than drawing along an edge explains, or its image is not known."""
     sizes, known = _sizes_of(found["image_id"].to_numpy(np.int64), columns)
     boxes = found[_SIDES].to_numpy(np.float64)
     slack = np.maximum(_OVERHANG_PX, _OVERHANG_SHARE * sizes)
@@ -98,13 +100,13 @@ def _sizes_of(image_ids: np.ndarray, columns: CocoColumns) -> tuple[np.ndarray, 
 
 
 def _cause(columns: CocoColumns, of_part: pd.DataFrame, rule: str, shortest_px: float) -> str:
-    """The rest of the sentence: how the boxes would fit, tried on all boxes of the images where they do not."""
+    """The rest of the sentence: the reading that fits, tried on all boxes of the images with flawed boxes."""
     if rule == "duplicate_box":
         return ": were two exports joined, or one imported twice?"
     if rule == "non_finite_box":
         return ": export the file again"
     flawed = of_part[of_part["rule"].isin(_COUNTED) & of_part["annotation_id"].notna()]
-    as_drawn = flawed["rule"] == "out_of_bounds_box"  # the others may be of what clipping left of a box
+    as_drawn = flawed["rule"] == "out_of_bounds_box"  # findings of other rules may describe the clipped box
     flawed = pd.concat([flawed[as_drawn], flawed[~as_drawn]]).drop_duplicates("annotation_id")
     kept = np.isin(columns.annotation_image_ids, flawed["image_id"].to_numpy(np.int64))
     kept &= ~np.isin(columns.annotation_ids, flawed["annotation_id"].to_numpy(np.int64))
@@ -120,7 +122,7 @@ def _cause(columns: CocoColumns, of_part: pd.DataFrame, rule: str, shortest_px: 
 
 
 def _near_origin(columns: CocoColumns, shortest_px: float) -> str | None:
-    """What to say where no box of many lies beyond the left upper quarter of any picture."""
+    """A message if all of many boxes lie in the upper left quarter of their images, else None."""
     reach, count = np.zeros(2), 0
     images: set[int] = set()
     kept: list[tuple[np.ndarray, np.ndarray]] = []

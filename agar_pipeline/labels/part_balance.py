@@ -1,4 +1,4 @@
-"""How much the parts of a split differ: in classes, in boxes per image, in the sizes of boxes."""
+"""Measures how much train, val and test differ: in classes, boxes per image, and sizes of boxes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from agar_pipeline.coco.columns import PIECE, CocoColumns
 
 FEW = 2
-"""Values below which a distance of distributions means nothing."""
+"""With fewer values on one side, a distance of distributions is not computed."""
 
 
 @dataclass(frozen=True)
 class PartDrift:
-    """One part against all images together; None where there is too little to compare."""
+    """One part compared with the images of all other parts; None if there is too little to compare."""
 
     images: int
     boxes: int
     class_shares: dict[str, float | None]
     """Class → its share of the part's boxes."""
     class_distance: float | None
-    """Total variation of the class shares, 0…1: the share of boxes that would have to be of another class."""
+    """Total variation of the class shares, 0…1: the share of boxes that would need another class."""
     boxes_per_image_distance: float | None
-    """Kolmogorov–Smirnov, 0…1."""
+    """Kolmogorov–Smirnov distance, 0…1."""
     box_size_distance: float | None
-    """Kolmogorov–Smirnov of the boxes' sides (square root of the area), 0…1."""
+    """Kolmogorov–Smirnov distance of the boxes' sides (square root of the area), 0…1."""
     chance_boxes_per_image: float | None
-    """What `boxes_per_image_distance` stays below in 95 of 100 random splits."""
+    """`boxes_per_image_distance` is below this value in 95 of 100 random splits."""
     median_boxes_per_image: float | None
     median_box_side_px: float | None
 
@@ -41,23 +41,23 @@ class PartDrift:
 
 
 def measure_balance(parts: Mapping[str, CocoColumns]) -> dict[str, Any]:
-    """What report.json says of the parts: each one's figures and distances, and the largest distance of all."""
+    """The section of report.json about the parts: figures and distances of each part, and the largest distance."""
     drifts = part_drifts({name: part.in_photo_pixels() for name, part in parts.items()})
     known = [drift.largest for drift in drifts.values() if drift.largest is not None]
     return {"parts": {part: asdict(drift) for part, drift in drifts.items()}, "largest_drift": max(known, default=None)}
 
 
 def part_drifts(parts: Mapping[str, CocoColumns]) -> dict[str, PartDrift]:
-    """Each part against the rest of the images: a part that was drawn by chance differs little.
+    """Compare each part with the images of all other parts; a randomly drawn part differs little.
 
-    With two parts both have the same distances, as either is the other's rest.
+    With two parts both have the same distances, as each is compared with the other.
     """
     names = next(iter(parts.values())).class_names if parts else ()
     counts = {part: _class_counts(columns) for part, columns in parts.items()}
     per_image = {part: np.sort(columns.boxes_per_image()) for part, columns in parts.items()}
     sides = {part: sides_px(columns) for part, columns in parts.items()}
     for of_part in sides.values():
-        of_part.sort()  # in place: a million images have 20 million
+        of_part.sort()  # in place, because a million images have 20 million boxes
     drifts = {}
     for part in parts:
         others = [name for name in parts if name != part]
@@ -82,9 +82,12 @@ def part_drifts(parts: Mapping[str, CocoColumns]) -> dict[str, PartDrift]:
 
 
 def total_variation(counts: np.ndarray, other_counts: np.ndarray) -> float | None:
-    """½ Σ |p − q| over the classes, of the shares p and q; in [0, 1], None where a side has no boxes.
+    """½ Σ |p − q| over the classes, for the shares p and q; in [0, 1], None if one side has no boxes.
 
     Levin, Peres: "Markov Chains and Mixing Times", 2nd ed., proposition 4.2.
+
+    >>> total_variation(np.array([1, 1]), np.array([3, 1]))
+    0.25
     """
     if not counts.sum() or not other_counts.sum():
         return None
@@ -92,9 +95,9 @@ def total_variation(counts: np.ndarray, other_counts: np.ndarray) -> float | Non
 
 
 def kolmogorov_smirnov(values: np.ndarray, other_values: np.ndarray) -> float | None:
-    """sup |F − G| of the two empirical distribution functions; in [0, 1], None below `FEW` values on a side.
+    """sup |F − G| of the two empirical distribution functions; in [0, 1], None below `FEW` values on one side.
 
-    Both must be sorted.
+    Both arrays must be sorted.
     Hodges: "The significance probability of the Smirnov two-sample test", Arkiv för Matematik 3 (1958).
     """
     if min(len(values), len(other_values)) < FEW:
@@ -126,7 +129,7 @@ def _class_counts(columns: CocoColumns) -> np.ndarray:
 
 
 def sides_px(columns: CocoColumns) -> np.ndarray:
-    """Square roots of the areas of the boxes that have one."""
+    """Square roots of the areas of the boxes with an area."""
 
     def of_piece(boxes_xywh: np.ndarray) -> np.ndarray:
         areas = boxes_xywh[:, 2] * boxes_xywh[:, 3]
@@ -136,7 +139,7 @@ def sides_px(columns: CocoColumns) -> np.ndarray:
 
 
 def _merge(ascending: list[np.ndarray]) -> np.ndarray:
-    """All values in order; those of a single array are not copied."""
+    """All values in ascending order; a single array is returned without copying."""
     return ascending[0] if len(ascending) == 1 else np.sort(np.concatenate([np.zeros(0), *ascending]))
 
 

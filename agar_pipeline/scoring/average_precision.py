@@ -1,6 +1,7 @@
-"""How good detections are, in COCO's terms, without its cap of 100.
+"""COCO's metrics (mAP and mAR), but without COCO's limit of 100 detections per image.
 
-Here: mAP and mAR by hotcoco, its own API, held to pycocotools by a test. Not here: counting (`counting`).
+Here: mAP and mAR computed by hotcoco, through its own API; a test compares them with pycocotools. Not here: counting
+(`counting`).
 """
 
 from __future__ import annotations
@@ -17,23 +18,24 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.errors import AnnotationError
 
 LEAST_MAX_DETECTIONS = 100
-"""COCO's own cap: with no image above it the figures are COCO's to the last bit."""
+"""COCO's own limit. If no image has more detections, the figures equal COCO's to the last bit."""
 IMAGES_AT_ONCE = 256
 
 
 def coco_metrics(columns: CocoColumns, detections: Detections) -> dict[str, Any]:
     """COCO metrics in [0, 1], None where undefined.
 
-    The cap on detections is the most that any image has (at least 100), so nothing is cut off on crowded plates: a
-    perfect detector scores 1 however many colonies there are. Areas of small, medium and large are on the photo.
+    The limit on detections is the largest number that any image has (at least 100), so nothing is cut off on crowded
+    plates: a perfect detector scores 1 for any number of colonies. The areas for small, medium and large are measured
+    in pixels of the photo.
 
     Returns:
-        map, map_50, map_75, map_small, map_medium, map_large, mar_max, max_detections; `per_class`: name → map,
-        map_50, num_annotations; `precision_recall`: name → 101 precisions at IoU 0.5, at recalls of 0, 0.01 … 1;
-        `reasons`: metric → why it is None.
+        map, map_50, map_75, map_small, map_medium, map_large, mar_max, max_detections; `per_class`: name → map, map_50,
+        num_annotations; `precision_recall`: name → 101 precisions at IoU 0.5, at recalls of 0, 0.01 … 1; `reasons`:
+        metric → why it is None.
 
     Raises:
-        AnnotationError: a detection is of an image or category that the annotations do not list.
+        AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
     _check_references(columns, detections)
     columns, detections = in_photo_pixels(columns, detections)
@@ -83,7 +85,10 @@ def _check_references(columns: CocoColumns, detections: Detections) -> None:
 
 
 def in_photo_pixels(columns: CocoColumns, detections: Detections) -> tuple[CocoColumns, Detections]:
-    """Both in pixels of the photos, where a cache holds smaller copies: small, medium and large are sizes there."""
+    """Convert both to pixels of the photos, if a cache contains smaller copies.
+
+    The limits for small, medium and large apply to these pixels.
+    """
     upscaled = columns.in_photo_pixels()
     if upscaled is columns:
         return columns, detections
@@ -94,7 +99,7 @@ def in_photo_pixels(columns: CocoColumns, detections: Detections) -> tuple[CocoC
 
 
 def ap_50_per_class(columns: CocoColumns, detections: Detections) -> np.ndarray:
-    """(K,) average precision at IoU 0.5 by ascending category_id, NaN where the class has no annotation."""
+    """(K,) average precision at IoU 0.5 by ascending category_id; NaN for a class without annotations."""
     if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.cut:
         return np.full(len(columns.category_ids), np.nan)
     precision = accumulated(evaluate(columns, detections, iou_thresholds=[0.5]))[0][0, :, :, 0]
@@ -108,16 +113,16 @@ def evaluate(
     iou_thresholds: list[float] | None = None,
     max_detections: int | None = None,
 ) -> hotcoco.COCOeval:
-    """Match and accumulate by hotcoco's streaming evaluator: memory does not grow with the number of images.
+    """Match and accumulate with hotcoco's streaming evaluator; memory does not grow with the number of images.
 
     Args:
-        columns: The truth; at least one image.
-        detections: Of these images and categories.
-        iou_thresholds: Instead of COCO's ten; then without COCO's three sizes of boxes, too.
-        max_detections: Cap per image and class; default: none is cut.
+        columns: The ground truth; at least one image.
+        detections: Detections on these images, with these categories.
+        iou_thresholds: Used instead of COCO's ten; then COCO's three box sizes are not evaluated either.
+        max_detections: Limit per image and class; default: nothing is cut off.
     """
     params = hotcoco.Params("bbox")
-    params.max_dets = [1, 10, max_detections or largest_count(detections)]  # the whole list at once: reads are copies
+    params.max_dets = [1, 10, max_detections or largest_count(detections)]  # set as a whole, since reads are copies
     if iou_thresholds is not None:
         params.iou_thrs, params.area_rng, params.area_rng_lbl = iou_thresholds, [[0.0, 1e10]], ["all"]
     names = zip(columns.category_ids.tolist(), columns.class_names, strict=True)
@@ -138,14 +143,16 @@ def evaluate(
 
 
 def accumulated(evaluation: hotcoco.COCOeval) -> tuple[np.ndarray, np.ndarray]:
-    """Precision (T, 101, K, A) and recall (T, K, A) at the largest cap, −1 where undefined; K by category_id."""
+    """Precision (T, 101, K, A) and recall (T, K, A) at the largest limit, −1 where undefined; K is ordered by
+    category_id.
+    """
     arrays = evaluation.eval
     assert arrays is not None
     return np.asarray(arrays["precision"])[..., -1], np.asarray(arrays["recall"])[..., -1]
 
 
 def largest_count(detections: Detections) -> int:
-    """The cap that cuts no image of these detections, and is COCO's own where that suffices."""
+    """The smallest limit that cuts off nothing in any image, but at least COCO's own."""
     counts = np.unique(detections.image_ids, return_counts=True)[1]
     return max(LEAST_MAX_DETECTIONS, int(counts.max(initial=0)))
 
@@ -161,7 +168,7 @@ def _images(columns: CocoColumns, rows: np.ndarray) -> list[dict[str, Any]]:
 def _annotations(columns: CocoColumns, rows: np.ndarray) -> list[dict[str, Any]]:
     boxes_xywh = columns.boxes_xywh[rows]
     values = zip(
-        (rows + 1).tolist(),  # our own: an id of 0 would read as "not matched"
+        (rows + 1).tolist(),  # new ids, because hotcoco takes the id 0 for "not matched"
         columns.annotation_image_ids[rows].tolist(),
         columns.annotation_category_ids[rows].tolist(),
         boxes_xywh.tolist(),
@@ -192,7 +199,10 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _explain_undefined(metrics: dict[str, Any], why: str | None) -> dict[str, str]:
-    """`why`: what nothing at all could be computed for."""
+    """Metric → why it is None.
+
+    `why` is the reason if no metric at all could be computed, else None.
+    """
     sizes = {"map_small": "under 32² px", "map_medium": "from 32² to 96² px", "map_large": "over 96² px"}
     reasons = {
         name: why or (f"no annotation {sizes[name]}" if name in sizes else "no annotation")

@@ -1,7 +1,7 @@
-"""A model's classes and those of a COCO file, matched by their names: numbers are each side's own.
+"""Matches a model's classes to those of a COCO file by their names; category ids may differ.
 
-Here: which category means which class, and what one side does not know. Not here: what counts as the same name
-(`config.class_map`).
+Here: which category corresponds to which class, and which classes only one side has. Not here: which names count as
+equal (`config.class_map`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """How detections of a model become detections of a COCO file."""
+    """How detections of a model become detections for a COCO file."""
 
     columns: CocoColumns
-    """The file's, with the model's classes that it does not list as further categories."""
+    """The file's columns; classes that only the model knows are added as further categories."""
     own_ids: np.ndarray
     """(K,) the model's category ids, ascending."""
     file_ids: np.ndarray
-    """(K,) the file's id of each."""
+    """(K,) the file's category id for each of `own_ids`."""
     notes: tuple[str, ...]
-    """What is worth saying, a sentence each."""
+    """Messages for the user, one sentence each."""
 
     def renumber(self, detections: Detections) -> Detections:
-        """The same detections under the file's category ids."""
+        """The same detections with the file's category ids."""
         rows = np.searchsorted(self.own_ids, detections.category_ids)
         return dataclasses.replace(detections, category_ids=self.file_ids[rows])
 
@@ -46,14 +46,14 @@ def agree_on_classes(
     """Find each of the model's classes in the file.
 
     Args:
-        model: What knows these classes, for messages.
+        model: Path of the model or of its predictions, for messages.
         class_names: In the order of `category_ids`.
-        category_ids: (K,) the model's.
-        coco_json: The file, for messages.
-        columns: Of the file.
+        category_ids: (K,) category ids of the model.
+        coco_json: Path of the file, for messages.
+        columns: Columns of the file.
 
     Raises:
-        TrainingError: they share no class, or the file gives one name to two categories.
+        TrainingError: they have no class in common, or the file gives one name to two categories.
     """
     names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
     if len(set(columns.class_names)) < len(columns.class_names):

@@ -1,6 +1,6 @@
-"""Colonies per plate: how far counts are off, and which score to count from.
+"""Colonies per plate: the error of the counts, and the score threshold for counting.
 
-Detections come without those that a better one of another class covers (`suppression`).
+The detections must have passed `suppression`, which leaves one box per colony.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 
 DENSITIES = ((0, 0, "0"), (1, 30, "1-30"), (31, 100, "31-100"), (101, 300, "101-300"), (301, None, "over 300"))
-"""Least and most colonies of a plate, both included; over 300 is too numerous to count."""
+"""Smallest and largest number of colonies on a plate, both inclusive, and the name of the density; more than 300 are
+too numerous to count.
+"""
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 DEFAULT_THRESHOLD = 0.5
 ERRORS = ("mae", "me", "smape", "r2", "within_10_percent")
@@ -22,7 +24,7 @@ ERRORS = ("mae", "me", "smape", "r2", "within_10_percent")
 def count_per_image(
     columns: CocoColumns, detections: Detections, score_threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) detections with a score of at least the threshold, and (N,) annotations without crowds, image by image."""
+    """(N,) detections with at least the threshold as score, and (N,) annotations without crowds, per image."""
     kept = detections.image_ids[detections.scores >= score_threshold]
     return _occurrences(columns.image_ids, kept), count_annotations(columns)
 
@@ -36,28 +38,35 @@ def _occurrences(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def count_annotations(columns: CocoColumns) -> np.ndarray:
-    """(N,) annotated colonies of each image; crowd regions are no colonies."""
+    """(N,) annotated colonies of each image; crowd regions are not counted."""
     return _occurrences(columns.image_ids, columns.annotation_image_ids[~columns.iscrowd])
 
 
 def by_density(truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Name of each density → (N,) bool, the plates that have it, from their (N,) annotated counts."""
+    """Name of each density → (N,) bool, the plates with that density, from their (N,) annotated counts.
+
+    >>> {name: plates.tolist() for name, plates in by_density(np.array([0, 12])).items() if plates.any()}
+    {'0': [True, False], '1-30': [False, True]}
+    """
     return {name: (truth >= least) & (truth <= (np.inf if most is None else most)) for least, most, name in DENSITIES}
 
 
 def counting_metrics(columns: CocoColumns, detections: Detections, score_threshold: float) -> dict[str, Any]:
-    """Counts against truth, p predicted and g annotated colonies of a plate.
+    """Compare counts with the ground truth; p are the predicted and g the annotated colonies of a plate.
 
     Returns:
         Over all plates:
-        mae: mean |p − g|, colonies (torchmetrics' mean_absolute_error). me: mean p − g, colonies, the bias: above 0
-        counts too many. smape: mean of 200·|p − g| / (p + g), percent, 0 where both are 0 (torchmetrics' symmetric
-        mean absolute percentage error, times 100). r2: 1 − Σ(p − g)² / Σ(g − mean g)², the coefficient of
-        determination (torchmetrics' r2_score). within_10_percent: share of plates with |p − g| ≤ g / 10.
-        `per_density`: the same and `num_images` for plates of 0, 1–30, 31–100, 101–300 and over 300 annotated
-        colonies. `per_class`: the same for the colonies of one class at a time. `empty_plates`: of the plates
-        without a colony, `num_images`, `false_alarm_share` (with at least one detection) and
-        `detections_per_plate`. None where undefined; `reasons`: dotted name → why.
+        mae: mean |p − g|, colonies (torchmetrics' mean_absolute_error).
+        me: mean p − g, colonies, the bias; a value above 0 means that too many are counted.
+        smape: mean of 200·|p − g| / (p + g), percent, 0 where both are 0 (torchmetrics' symmetric mean absolute
+            percentage error, times 100).
+        r2: 1 − Σ(p − g)² / Σ(g − mean g)², the coefficient of determination (torchmetrics' r2_score).
+        within_10_percent: share of plates with |p − g| ≤ g / 10.
+        `per_density`: the same and `num_images` for plates of 0, 1–30, 31–100, 101–300 and over 300 annotated colonies.
+        `per_class`: the same for the colonies of one class at a time.
+        `empty_plates`: for the plates without a colony, `num_images`, `false_alarm_share` (share of plates with at
+        least one detection) and `detections_per_plate`.
+        Values are None where undefined; `reasons`: dotted name → why.
     """
     predicted, truth = count_per_image(columns, detections, score_threshold)
     errors = _unknown_errors if detections.cut else count_errors
@@ -137,9 +146,10 @@ def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray, why: str | No
 
 
 def choose_score_threshold(columns: CocoColumns, detections: Detections) -> float:
-    """The score, of 0.05 to 0.95 in steps of 0.01, from which counts have the least MAE; the middle one of equals.
+    """The score threshold with the smallest MAE of the counts, from 0.05 to 0.95 in steps of 0.01; if several are
+    equally good, the middle one.
 
-    Choose it on val, use it on test: on the part that it was chosen on, counts look a little better than they are.
+    Choose it on val and use it on test: on the split that it was chosen on, counts look slightly better than they are.
     """
     if not len(detections) or not len(columns.image_ids):
         return DEFAULT_THRESHOLD

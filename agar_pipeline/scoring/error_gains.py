@@ -1,7 +1,8 @@
-"""What each kind of error costs: the mAP@50 that mending it alone would gain, TIDE's idea.
+"""The cost of each kind of error: the gain in mAP@50 if only this kind were corrected, as in TIDE.
 
-Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020, section 2.4: one kind of
-error is mended by an oracle, everything else stays, and AP is measured again. Gains do not add up: errors hide others.
+Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020, section 2.4: an oracle
+corrects one kind of error, everything else stays, and AP is measured again. The gains do not add up, because one error
+may hide another.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ ERROR_KINDS = ("wrong_class", "poor_box", "merged", "duplicate", "background", "
 
 
 def error_gains(columns: CocoColumns, detections: Detections) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Gains of mAP@50 by kind of error, over all detections whatever their score.
+    """Gains in mAP@50 by kind of error, over all detections with any score.
 
     Returns:
-        `all`, `per_class` and `per_density`; each maps a name (`all` has the one name `all`) to kind → gain in
-        [0, 1], None where AP is undefined.
+        `all`, `per_class` and `per_density`; each maps a name (`all` has the one name `all`) to kind → gain in [0, 1],
+        None where AP is undefined.
     """
     everything = _gains(columns, detections)
     order = np.argsort(columns.category_ids)
@@ -43,7 +44,7 @@ def error_gains(columns: CocoColumns, detections: Detections) -> dict[str, dict[
 
 
 def _gains(columns: CocoColumns, detections: Detections) -> dict[str, np.ndarray]:
-    """Kind → (K,) gain of AP@50 by class, NaN where undefined."""
+    """Kind → (K,) gain in AP@50 by class, NaN where undefined."""
     matches = match_detections(columns, detections)
     base = ap_50_per_class(columns, detections)
     gains = {}
@@ -52,7 +53,7 @@ def _gains(columns: CocoColumns, detections: Detections) -> dict[str, np.ndarray
             gains[kind] = np.where(np.isnan(base), np.nan, 0.0)
             continue
         mended = ap_50_per_class(*mend(columns, detections, matches, kind))
-        # with every annotation of a class missed and taken out nothing is left to measure: all that it lacked
+        # if all annotations of a class are missed and removed, AP is undefined: the gain is all that was lacking
         gains[kind] = np.where(np.isnan(mended) & ~np.isnan(base), 1.0, mended) - base
     return gains
 
@@ -63,10 +64,11 @@ def _occurs(matches: Matches, kind: str) -> bool:
 
 
 def mend(columns: CocoColumns, detections: Detections, matches: Matches, kind: str) -> tuple[CocoColumns, Detections]:
-    """Undo one kind of error.
+    """Correct one kind of error.
 
-    `wrong_class` takes the class of its annotation, `poor_box` its box; `merged` becomes one box per colony;
-    `duplicate` and `background` go; `missed` annotations are no longer asked for.
+    `wrong_class` detections get the class of their annotation, and `poor_box` detections its box. A `merged` detection
+    becomes one box per colony. `duplicate` and `background` detections are removed. `missed` annotations are removed
+    from the ground truth.
     """
     if kind == "missed":
         return columns.take_annotations(matches.annotation_kinds != "missed"), detections

@@ -1,8 +1,8 @@
-"""Every detection and every annotation, matched once and given a kind: what went right, and what went wrong how.
+"""Matches each detection and each annotation once, and assigns the kind of success or error.
 
 The kinds follow TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020), with
-its two overlaps, and one kind more that crowded plates need: a box around several colonies at once. Here: matching.
-Not here: what an error costs (`error_gains`), drawing (`reports`).
+its two IoU thresholds, and one more kind for crowded plates: a box around several colonies. Here: matching. Not here:
+the cost of an error (`error_gains`), drawing (`reports`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOUND_IOU = 0.5
-"""A box is in place from here on; TIDE's foreground threshold."""
+"""A detection with at least this IoU has found the colony; TIDE's foreground threshold."""
 NEAR_IOU = 0.1
-"""A box belongs to a colony from here on, if badly; TIDE's background threshold."""
+"""A detection with at least this IoU belongs to the colony, but its box is poor; TIDE's background threshold."""
 COVERED_SHARE = 0.5
-"""A box holds a colony when it covers this share of the colony's area."""
+"""A box contains a colony if it covers at least this share of the colony's area."""
 
 DETECTION_KINDS = ("true_positive", "wrong_class", "poor_box", "merged", "duplicate", "background")
-"""`ignored`, beside these, is a detection in a crowd region: neither right nor wrong, as in COCO."""
+"""A further kind, `ignored`, is a detection in a crowd region: neither correct nor wrong, as in COCO."""
 ANNOTATION_KINDS = ("true_positive", "wrong_class", "poor_box", "merged", "missed")
 
 
@@ -38,20 +38,20 @@ class Matches:
     detection_kinds: np.ndarray
     """(D,) str of `DETECTION_KINDS` or `ignored`."""
     detection_partners: np.ndarray
-    """(D,) row of the annotation that a detection stands for, −1 where there is none; of merged ones the first."""
+    """(D,) row of the annotation that a detection is matched to, −1 if there is none; for merged ones the first."""
     annotation_kinds: np.ndarray
     """(M,) str of `ANNOTATION_KINDS` or `ignored`: crowd regions, and annotations of images that are not listed."""
     annotation_partners: np.ndarray
-    """(M,) row of the detection, −1 where there is none. Merged annotations share one."""
+    """(M,) row of the detection, −1 if there is none. Merged annotations share one detection."""
 
 
 class ImageRows(NamedTuple):
-    """What belongs to one image."""
+    """Rows of the annotations and detections of one image."""
 
     annotations: np.ndarray
-    """Rows, file order."""
+    """Rows in file order."""
     detections: np.ndarray
-    """Rows, best score first."""
+    """Rows, highest score first."""
 
 
 def rows_by_image(columns: CocoColumns, detections: Detections) -> Iterator[ImageRows]:
@@ -66,13 +66,20 @@ def rows_by_image(columns: CocoColumns, detections: Detections) -> Iterator[Imag
 
 
 def match_detections(columns: CocoColumns, detections: Detections) -> Matches:
-    """Match whole columns, image by image.
+    """Match all annotations and detections, image by image.
 
-    In each image, best score first: a detection takes the free annotation of its class that it covers best
-    (`true_positive`, IoU of at least `FOUND_IOU`). Of those left over, again best first, one is `ignored` in a crowd
-    region; `wrong_class` on a free annotation of another class; `merged` over two or more free annotations;
-    `duplicate` on a colony that has its box already; `poor_box` near a free annotation of its class (IoU of at least
-    `NEAR_IOU`); and `background` otherwise. Annotations that nothing took are `missed`.
+    In each image, detections are processed from the highest score to the lowest. A detection is matched to the free
+    annotation of its class with the highest IoU (`true_positive`, IoU of at least `FOUND_IOU`). The remaining
+    detections are processed in the same order. Each gets the first kind that applies:
+
+    - `ignored`: it is in a crowd region;
+    - `wrong_class`: it is on a free annotation of another class;
+    - `merged`: it contains two or more free annotations;
+    - `duplicate`: it is on a colony that is already matched;
+    - `poor_box`: it is near a free annotation of its class (IoU of at least `NEAR_IOU`);
+    - `background`: none of these.
+
+    Annotations that are not matched are `missed`.
     """
     matches = Matches(
         np.full(len(detections), "background", dtype=object),
@@ -129,17 +136,21 @@ def _match_image(columns: CocoColumns, detections: Detections, rows: ImageRows, 
 
 
 def _best(iou: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Index of the candidate with the largest overlap, as an array of one, or of none."""
+    """Index of the candidate with the highest IoU, as an array with one element, or with none."""
     among = np.flatnonzero(candidates)
     return among[[iou[among].argmax()]] if len(among) else among
 
 
 def overlaps_xywh(boxes_a_xywh: np.ndarray, boxes_b_xywh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap of each of N boxes with each of M.
+    """Overlap of each of N boxes with each of M boxes.
+
+    >>> iou, covered = overlaps_xywh(np.array([[0.0, 0, 2, 2]]), np.array([[0.0, 0, 4, 2]]))
+    >>> iou.tolist(), covered.tolist()
+    ([[0.5]], [[1.0]])
 
     Returns:
-        (N, M) intersection over union, and (N, M) share of the first box's area that lies in the second; both in
-        [0, 1], 0 where a box has no area.
+        (N, M) intersection over union, and (N, M) share of the first box's area that is inside the second; both in [0,
+        1], 0 if a box has no area.
     """
     a, b = boxes_a_xywh[:, None], boxes_b_xywh[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
@@ -152,11 +163,11 @@ def overlaps_xywh(boxes_a_xywh: np.ndarray, boxes_b_xywh: np.ndarray) -> tuple[n
 
 
 def matches_table(columns: CocoColumns, detections: Detections, matches: Matches) -> pd.DataFrame:
-    """One row per detection, and one per annotation that none stands for.
+    """One row per detection, and one row per annotation without a detection.
 
     Returns:
-        image_id, category_id (of the detection; of the annotation where there is none), kind, score, annotation_id,
-        x, y, width, height (pixels; of the detection, or of the missed annotation). Image by image, best score first.
+        image_id, category_id (of the detection, or of the missed annotation), kind, score, annotation_id, x, y, width,
+        height (pixels; of the detection, or of the missed annotation). Ordered by image, then by score, highest first.
     """
     import pandas as pd
 

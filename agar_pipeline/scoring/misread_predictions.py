@@ -1,6 +1,6 @@
-"""Predictions that miss the truth because their file means something else by its numbers, and what it likely means.
+"""Detects predictions whose boxes or ids follow another convention than COCO's, and says which one is likely.
 
-Here: trying. Not here: the conventions (`box_conventions`), scoring (`score`).
+Here: trying conventions on predictions. Not here: the conventions (`box_conventions`), scoring (`score`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from agar_pipeline.labels.box_conventions import (
 from agar_pipeline.scoring.matching import FOUND_IOU, overlaps_xywh, rows_by_image
 
 DOUBTED_MAP_50 = 0.1
-"""Below it other readings are tried: a real model that is as bad is hardly made better by any."""
+"""Other readings are tried only below this mAP@50; they hardly improve the score of a model that is really so bad."""
 _IMAGES = 50
 _FOUND = 0.3
 _TIMES_BETTER = 3.0
-"""A reading is named where it meets this share of the truth, and this many times as much as the boxes as written."""
+"""A reading is reported if it meets the share `_FOUND` of the truth, and this many times as much as the boxes as
+written.
+"""
 
 
 def explain_misreading(columns: CocoColumns, detections: Detections, map_50: float | None) -> str | None:
-    """One or two lines where the predictions fit the truth in another reading; None: they need none, or none fits."""
+    """A message if the predictions fit the truth in another reading; None if no other is needed, or none fits."""
     if map_50 is None or map_50 >= DOUBTED_MAP_50 or not len(detections):
         return None
     pairs = _of_images_with_both(columns, detections)
@@ -56,7 +58,7 @@ def explain_misreading(columns: CocoColumns, detections: Detections, map_50: flo
 
 
 Pairs = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Image by image: its true boxes, the rows of its best detections, the categories of the true boxes."""
+"""Per image: its true boxes, the rows of its best detections, the categories of the true boxes."""
 
 
 def _of_images_with_both(columns: CocoColumns, detections: Detections) -> Pairs:
@@ -72,13 +74,13 @@ def _of_images_with_both(columns: CocoColumns, detections: Detections) -> Pairs:
 
 
 def _share_met(pairs: Pairs, boxes_xywh: np.ndarray) -> float:
-    """Share of the true boxes on which a detection of any class lies."""
+    """Share of the true boxes that a detection of any class has found (IoU of at least `FOUND_IOU`)."""
     met = [(overlaps_xywh(truth, boxes_xywh[rows])[0] >= FOUND_IOU).any(axis=1) for truth, rows, _ in pairs]
     return float(np.concatenate(met).mean()) if met else 0.0
 
 
 def _readings(columns: CocoColumns, detections: Detections, rows: np.ndarray) -> Iterator[BoxReading]:
-    """Of the boxes in these rows."""
+    """Other readings of the boxes in these rows."""
     boxes = detections.boxes_xywh[rows]
     order = np.argsort(columns.image_ids, kind="stable")
     images = order[np.searchsorted(columns.image_ids[order], detections.image_ids[rows])]
@@ -90,7 +92,7 @@ def _readings(columns: CocoColumns, detections: Detections, rows: np.ndarray) ->
 
 
 def _factors(columns: CocoColumns, boxes: np.ndarray, sizes: np.ndarray) -> Iterator[float]:
-    """Scales at which the predictions may have been written, from how large and how far out they are."""
+    """Scales at which the predictions may have been written, estimated from the boxes' sizes and positions."""
     truth = columns.boxes_xywh[~columns.iscrowd]
     known = truth[np.isfinite(truth).all(axis=1) & (truth[:, 2:] > 0).all(axis=1)]
     mine = boxes[(boxes[:, 2:] > 0).all(axis=1)]
@@ -103,7 +105,7 @@ def _factors(columns: CocoColumns, boxes: np.ndarray, sizes: np.ndarray) -> Iter
 
 
 def _explain_images(columns: CocoColumns, detections: Detections, as_written: float) -> str | None:
-    """Where the boxes are those of the next image: images counted from 0 in one file, and from 1 in the other."""
+    """A message if the boxes fit the next or the previous image: one file counts images from 0, the other from 1."""
     for shift in (1, -1):
         moved = dataclasses.replace(detections, image_ids=detections.image_ids + shift)
         known = moved.take(np.flatnonzero(np.isin(moved.image_ids, columns.image_ids)))
@@ -117,7 +119,7 @@ def _explain_images(columns: CocoColumns, detections: Detections, as_written: fl
 
 
 def _explain_categories(detections: Detections, pairs: Pairs) -> str | None:
-    """Where the boxes are right and only the classes are not: by how much their numbers are off."""
+    """A message if the boxes fit but the categories do not: by how much their ids are shifted."""
     same = dict.fromkeys((0, 1, -1), 0)
     met = 0
     for truth, rows, categories in pairs:

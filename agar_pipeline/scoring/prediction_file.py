@@ -1,6 +1,6 @@
-"""Predictions in a COCO file of their own, as `agar predict` writes them, held against another COCO file.
+"""Reads predictions from a COCO file, as `agar predict` writes them, for comparison with another COCO file.
 
-Images are the same where their file names are, classes where their names are: both files number as they like.
+Images are matched by file name and classes by class name, because each file has its own ids.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agar_pipeline.errors import AnnotationError
 from agar_pipeline.scoring.class_agreement import agree_on_classes
 
 _TRIED = 20
-"""Images by whose names a folder is looked for."""
+"""Number of images whose names are used to find a common folder."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Predicted:
 
     detections: Detections
     columns: CocoColumns
-    """The file's, with the model's classes that it does not list as further categories."""
+    """The file's columns; classes that only the model knows are added as further categories."""
     notes: tuple[str, ...]
-    """What is worth saying, a sentence each."""
+    """Messages for the user, one sentence each."""
 
 
 def is_predicted(path: Path) -> bool:
-    """Whether a JSON file holds an object, as a COCO file does, and not a list of results."""
+    """Whether a JSON file contains an object, as a COCO file does, and not a list of results."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -41,11 +41,11 @@ def is_predicted(path: Path) -> bool:
 
 
 def read_predicted(path: Path, coco_json: Path, columns: CocoColumns) -> Predicted:
-    """The scored annotations of a COCO file, held against another one.
+    """Read the scored annotations of a COCO file as detections on the images of another one.
 
     Raises:
-        AnnotationError: it is no such file, its ids contradict each other, or the two list no image in common.
-        TrainingError: they share no class.
+        AnnotationError: it is no such file, its ids contradict each other, or the files have no image in common.
+        TrainingError: they have no class in common.
     """
     fields, scores = parse_scored(path)
     own = CocoColumns(**fields)
@@ -72,8 +72,11 @@ def read_predicted(path: Path, coco_json: Path, columns: CocoColumns) -> Predict
 
 
 def _in_one_folder(names: list[str], listed: Collection[str]) -> tuple[list[str], list[str]]:
-    """The predicted names as the other file has them, where one folder before all of them makes the difference, and
-    what to say of it: `agar predict` names photos below the deepest folder that holds them all."""
+    """Adapt the predicted file names to the other file, if they differ only by a folder before all of them.
+
+    `agar predict` writes names relative to the deepest folder that contains all photos. Returns the names, and the
+    messages about the change.
+    """
     if any(name in listed for name in names):
         return names, []
     some = names[:_TRIED]
@@ -91,7 +94,11 @@ def _in_one_folder(names: list[str], listed: Collection[str]) -> tuple[list[str]
 def _require_sizes(
     path: Path, own: CocoColumns, image_ids: np.ndarray, listed: np.ndarray, coco_json: Path, columns: CocoColumns
 ) -> None:
-    """Raises AnnotationError where two images of one name are of two sizes: they are two photos."""
+    """Check that images of the same name have the same size; otherwise they are different photos.
+
+    Raises:
+        AnnotationError: two images of the same name have different sizes.
+    """
     size_of = dict(zip(columns.image_ids.tolist(), columns.original_sizes_wh.tolist(), strict=True))
     for row in np.flatnonzero(listed).tolist():
         size_wh, there = own.sizes_wh[row].tolist(), size_of[int(image_ids[row])]

@@ -1,7 +1,7 @@
-"""All figures of one model, or one file of predictions, on one COCO file: what `metrics.json` says.
+"""Computes all figures of one model, or of one file of predictions, on one COCO file: the content of `metrics.json`.
 
-The asset, `agar evaluate` and the comparison of models score through here. Here: assembling. Not here: formulas
-(`average_precision`, `counting`, `matching`, `error_gains`, `uncertainty`).
+The asset `evaluation`, `agar evaluate` and the comparison of models use this module. Here: assembling. Not here:
+formulas (`average_precision`, `counting`, `matching`, `error_gains`, `uncertainty`).
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from agar_pipeline.scoring.uncertainty import confidence_intervals
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored, and how it came out."""
+    """The scored detections and their metrics."""
 
     columns: CocoColumns
-    """The truth."""
+    """The ground truth."""
     counted: Detections
-    """From the score threshold on, one class at a place: those that count as colonies."""
+    """Detections that count as colonies: above the score threshold, and after suppression across classes."""
     matches: Matches
-    """Of `counted`."""
+    """Matches of `counted`."""
     score_threshold: float
     metrics: dict[str, Any]
-    """JSON-ready; None where undefined, and why under `reasons`."""
+    """JSON-ready; None where undefined, with the cause in `reasons`."""
 
 
 def score_detections(
     columns: CocoColumns, detections: Detections, score_threshold: dict[str, Any] | None = None
 ) -> Scored:
-    """Score detections.
+    """Score detections against the ground truth.
 
     Args:
-        columns: The truth.
-        detections: Of its images and categories.
-        score_threshold: `value` and `chosen_on`; None: chosen here, on these very images.
+        columns: The ground truth.
+        detections: Detections on its images, with its categories.
+        score_threshold: `value` and `chosen_on`; None: chosen here on the same images.
 
     Raises:
-        AnnotationError: a detection is of an image or category that the annotations do not list.
+        AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
     scores = coco_metrics(columns, detections)
     colonies = suppress_across_classes(detections)
@@ -72,11 +72,11 @@ def score_detections(
 
 
 def error_counts(columns: CocoColumns, counted: Detections, matches: Matches) -> dict[str, Any]:
-    """How often each kind occurs.
+    """Number of detections and annotations of each kind.
 
     Returns:
-        `detections` and `annotations`: kind → count; `per_class` and `per_density`: name → kind → count, of
-        annotations by their own class for the kinds that they have, else of detections by theirs.
+        `detections` and `annotations`: kind → count; `per_class` and `per_density`: name → kind → count. The kinds that
+        annotations have are counted over annotations, by their own class; the other kinds over detections, by theirs.
     """
     density = by_density(count_annotations(columns))
     images_of = {name: columns.image_ids[rows] for name, rows in density.items()}
@@ -108,11 +108,12 @@ def _occurrences(kinds: np.ndarray, rows: np.ndarray, names: tuple[str, ...]) ->
 
 
 def confusion(columns: CocoColumns, counted: Detections, matches: Matches) -> dict[str, Any]:
-    """Which class is taken for which.
+    """Confusion matrix of the classes.
 
     Returns:
-        `class_names` (K) and `matrix`, (K + 1) × (K + 1) counts: row annotated, column predicted; the last column
-        holds annotations without a detection in place, the last row detections without an annotation in place.
+        `class_names` (K) and `matrix`, (K + 1) × (K + 1) counts: rows are annotated, columns predicted classes. The
+        last column counts annotations without a matching detection, the last row detections without a matching
+        annotation.
     """
     order = np.argsort(columns.category_ids, kind="stable")
     ids, count = columns.category_ids[order], len(order)

@@ -1,8 +1,8 @@
-"""One colony, one box: non-maximum suppression across classes, for whatever is counted.
+"""Non-maximum suppression across classes, so that each colony is counted once.
 
-Detectors suppress overlapping boxes class by class, so a colony whose species is in doubt keeps a box of each. Average
-precision wants all of them, because each class is ranked by itself; a count wants one. Here: finding those. Not here:
-suppression within a class, which is the detectors' own.
+Detectors suppress overlapping boxes class by class, so a colony whose species is uncertain keeps one box per class.
+Average precision needs all of them, because it ranks each class separately; a count needs one. Here: selecting that
+one. Not here: suppression within a class, which the detectors do.
 """
 
 from __future__ import annotations
@@ -14,24 +14,28 @@ import numpy as np
 from agar_pipeline.coco.detections import Detections
 
 SAME_PLACE_IOU = 0.7
-"""From this overlap on two boxes are one colony. Boxes of one colony for two classes overlap by more, since most come
-from one anchor; in the real sets that were looked at, no two annotations of different classes overlap by more than 0.4.
-On 13 whole plates of eight species, 0.5 and 0.8 give the same count error, within one per cent.
+"""Two boxes with at least this IoU are one colony.
+
+Boxes of one colony for two classes overlap more than that, since most of them come from one anchor. In the real data
+sets that were examined, no two annotations of different classes have an IoU above 0.4. On 13 whole plates of eight
+species, 0.5 and 0.8 give the same count error, within one per cent.
 """
 _PAIRS_AT_A_TIME = 2_000_000
 
 
 def suppress_across_classes(detections: Detections) -> Detections:
-    """Leave out each detection that a better one of another class covers, in the same image.
+    """Remove each detection that overlaps a better one of another class in the same image.
 
-    Greedy, best score first, the earlier of equals: a detection that is left out covers no other. So those from any
-    score threshold on are the same, whether it is applied before or after.
+    The procedure is greedy: highest score first; of equal scores, the earlier detection first. A removed detection does
+    not suppress others. For this reason a score threshold gives the same detections whether it is applied before or
+    after.
 
     Args:
         detections: D of any images and classes, in any order.
 
     Returns:
-        The others, in their order; all of them where some image was cut, since then nothing is counted.
+        The remaining detections, in their order. If `cut` is not empty, all detections, because then nothing is
+        counted.
 
     Example:
         >>> ids, boxes = np.array([1, 1]), np.array([[0.0, 0, 10, 10], [1, 0, 10, 10]])
@@ -50,7 +54,7 @@ def suppress_across_classes(detections: Detections) -> Detections:
 
 
 def _suppress_image(detections: Detections, rows: np.ndarray, kept: np.ndarray) -> None:
-    """Clear the (D,) flags of the suppressed among one image's rows."""
+    """Set `kept` (D,) to False for the suppressed detections among one image's rows."""
     classes = detections.category_ids[rows]
     if not len(rows) or (classes == classes[0]).all():
         return
@@ -65,16 +69,16 @@ def _suppress_image(detections: Detections, rows: np.ndarray, kept: np.ndarray) 
     covers = np.ones(len(rows), dtype=bool)
     by_worse = np.argsort(worse, kind="stable")
     for first, second in zip(better[by_worse].tolist(), worse[by_worse].tolist(), strict=True):
-        if covers[first]:  # final: all pairs in which it is the worse one came before
+        if covers[first]:  # this flag is final: all pairs in which `first` is the worse one came before
             covers[second] = False
     kept[rows] = covers[rank]
 
 
 def _overlapping_pairs(boxes_xywh: np.ndarray) -> Iterator[np.ndarray]:
-    """(2, P) places of the boxes of one image that overlap by `SAME_PLACE_IOU` or more, in portions.
+    """Yield (2, P) row pairs of boxes of one image with an IoU of `SAME_PLACE_IOU` or more, in portions.
 
-    With boxes in the order of their left edges, the partners of a box are among the next ones: an overlap that large
-    begins in the left part of it, 1 − `SAME_PLACE_IOU` of its width.
+    Boxes are sorted by their left edges. The partners of a box are then among the following boxes, because a box with
+    such an IoU starts within the first 1 − `SAME_PLACE_IOU` of the width.
     """
     order = np.argsort(boxes_xywh[:, 0], kind="stable")
     x, y, width, height = boxes_xywh[order].T

@@ -1,8 +1,8 @@
-"""How far a figure would move on other plates: confidence intervals by resampling plates with replacement.
+"""Confidence intervals of the figures, computed by resampling plates with replacement.
 
-Plates, not boxes, are drawn: colonies of one plate share its light, its agar and its crowding. Efron & Tibshirani,
-"An Introduction to the Bootstrap" (1993), percentile intervals. Here: intervals, and paired differences of two models
-on the same plates. Not here: the noise between training seeds, which needs more than one training.
+Plates are resampled, not boxes, because colonies of one plate share its light, its agar and its crowding. Efron &
+Tibshirani, "An Introduction to the Bootstrap" (1993), percentile intervals. Here: intervals, and paired differences of
+two models on the same plates. Not here: the variation between training seeds, which needs more than one training.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def confidence_intervals(
     """95 % intervals over plates.
 
     Args:
-        columns: The truth.
-        detections: All, for average precision.
-        colonies: Those of them that may be counted (`suppression`).
-        score_threshold: From which on they are.
-        seed: Of the resampling.
+        columns: The ground truth.
+        detections: All detections, for average precision.
+        colonies: Those that may be counted (after `suppression`).
+        score_threshold: Score from which they are counted.
+        seed: Seed of the resampling.
 
     Returns:
-        level, num_images; `map`, `map_50`, `mae`, `me`, `within_10_percent`: [low, high], None where undefined, then
+        level, num_images; `map`, `map_50`, `mae`, `me`, `within_10_percent`: [low, high]; None where undefined, then
         with a `reason`.
     """
     names = (*HOTCOCO_NAMES, "mae", "me", "within_10_percent")
@@ -63,11 +63,11 @@ def _count_intervals(predicted: np.ndarray, truth: np.ndarray, seed: int) -> dic
 def compare_models(
     columns: CocoColumns, first: Detections, second: Detections, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Second minus first on the same plates, which are resampled together.
+    """Metrics of the second model minus those of the first, on plates that are resampled together.
 
     Returns:
-        `map` and `map_50`: delta, and low and high of its 95 % interval; a difference whose interval holds 0 is
-        within the noise of plates.
+        `map` and `map_50`: delta, and low and high of its 95 % interval. If the interval contains 0, the difference is
+        within the variation between plates.
     """
     most = max(largest_count(first), largest_count(second))
     before, after = (evaluate(columns, detections, max_detections=most) for detections in (first, second))

@@ -1,4 +1,4 @@
-"""Whether a model is of any use for counting, and if not, the most likely reason and the next step."""
+"""Decides whether a model is good enough for counting; if not, names the most likely cause and the next step."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 USEFUL_MAP_50 = 0.5
-"""Below it nobody should count: at 0.30, on phone photos of eight species, a plate's count was off by 86 %."""
+"""A model below this mAP@50 is too bad for counting: at 0.30, on phone photos of eight species, the count of a plate
+was off by 86 %.
+"""
 SMALLEST_PX = 6.0
-"""A typical colony that is smaller for the model cannot be told from dust."""
+"""A typical colony that is smaller than this in the model's input, pixels, cannot be distinguished from dust."""
 LEAST_STEPS = 150
 LEAST_PHOTOS = 15
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a model was taught with."""
+    """The data and the number of steps of a training."""
 
     colony_px: float | None
-    """Side of the median colony of train, pixels at the model's scale; None: train has none."""
+    """Side of the median colony of train, pixels at the model's scale; None if train has no colonies."""
     steps: int
     photos: int
-    """Of train."""
+    """Photos in train."""
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def explain_uselessness(map_50: float | None, found: int, lesson: Mapping[str, Any] | None) -> str | None:
-    """One or two lines where a model is useless, else None.
+    """A message of one or two lines if the model is not good enough for counting, else None.
 
     Args:
-        map_50: On the scored part; None: it could not be computed.
-        found: Detections that count, over all photos.
-        lesson: A plain `Lesson`; None: not known.
+        map_50: On the scored split; None: it could not be computed.
+        found: Number of detections that count, over all photos.
+        lesson: A `Lesson` as plain values; None: not known.
     """
     if map_50 is None or (map_50 >= USEFUL_MAP_50 and found):
         return None

@@ -1,4 +1,4 @@
-"""What a config leaves to the data, settled from the boxes of train before any model is built.
+"""Chooses the settings that a config leaves to the data, from the boxes of train, before any model is built.
 
-`data_choice`: scale, crops and batch of `data: auto`. `model_fitting`: anchors and caps.
+`data_choice`: scale, crops and batch size for `data: auto`. `model_fitting`: anchors and limits.
 """

@@ -1,7 +1,7 @@
-"""What `data: auto` chooses: the scale of the photos, the crops to train on, the batch; from the boxes of train.
+"""Chooses what `data: auto` leaves open, from the boxes of train: photo scale, crops and batch size.
 
-No torch is needed. Not here: the rule for the scale (`labels.colony_scale`), anchors and caps (`model_fitting`), where
-a crop lies (`models.tiles`).
+It does not use torch. Not here: the rule for the scale (`labels.colony_scale`), anchors and limits (`model_fitting`),
+the positions of crops (`models.tiles`).
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from agar_pipeline.progress import say_duration
 CROP_SIDES = {"tiny": 320}
 """Model → side of its crops, pixels."""
 CROP_SIDE = 640
-"""Of the others, which have pyramids of larger strides."""
+"""Side of the crops of other models, pixels; their pyramids have larger strides."""
 CROP_FACTOR = 1.5
-"""A photo is cut where its longer side is more than this many crops."""
+"""A photo is divided into crops if its longer side is more than this many crops."""
 BATCH_PIXELS = {"tiny": 8 * 320**2}
 """Model → pixels of a batch."""
 MOST_BATCH_PIXELS = 8 * 640**2
 BATCH_SIZES = (2, 4, 8, 16)
 WHOLE_SIDE = 2048
-"""Longer side of a scaled photo, pixels, up to which a plate is predicted in one pass; beyond, tiles save memory."""
+"""Maximum longer side of a scaled photo, pixels, for predicting a plate in one pass; above it, tiles save memory."""
 
 
 def choose_data(config: TrainingConfig, columns: CocoColumns) -> DataConfig:
-    """Settle every `auto` of `config.data`; keys that were given stay, and the rest is chosen around them.
+    """Choose each `auto` of `config.data`. Given values are kept, and the others are chosen to fit them.
 
     Args:
-        config: As composed, or settled already: then its data is returned as it is.
-        columns: All of train, also where only a part of it is trained on.
+        config: As composed. The data of a config without any `auto` is returned unchanged.
+        columns: All of train, even if only a part of it is trained on.
     """
     data, model = config.data, config.model.name
     sizes = measure_sizes(columns)
@@ -54,14 +54,14 @@ def choose_data(config: TrainingConfig, columns: CocoColumns) -> DataConfig:
 
 
 def _settle_unused(data: DataConfig) -> DataConfig:
-    """A key that is not used says nothing of `auto`: what is settled stays so, whatever the data become."""
+    """Replace an `auto` in an unused key by a fixed value, so that the config is settled even if the data changes."""
     if data.windows is None:
         return _settle(data, scale=None) if data.scale == "auto" else data
     return _settle(data, input_size=data.model_side) if data.input_size == "auto" else data
 
 
 def _settle_crops(data: DataConfig, sizes: ColonySizes | None, crop_side: int) -> DataConfig:
-    """Scale and tiles, where tiles are `auto` or given. Under `auto`, a given `input_size` asks for whole images."""
+    """Choose scale and tiles if tiles are `auto` or given. With `tiles: auto`, a given `input_size` means no tiles."""
     if data.tiles == "auto" and data.input_size != "auto" and not isinstance(data.scale, int):
         return _settle(data, scale=None, tiles=None)
     scale = data.scale
@@ -71,7 +71,7 @@ def _settle_crops(data: DataConfig, sizes: ColonySizes | None, crop_side: int) -
         return _settle(data, scale=scale)
     assert scale is not None
     large = 0.0 if sizes is None else sizes.large * scale
-    side = max(crop_side, int(np.ceil(2 * large / 64)) * 64)  # a large colony lies whole in most crops that show it
+    side = max(crop_side, int(np.ceil(2 * large / 64)) * 64)  # large colonies are whole in most crops
     if scale <= CROP_FACTOR * side:
         return _settle(data, input_size=scale, scale=None, tiles=None)
     return _settle(data, scale=scale, tiles=TilesConfig(size=side))
@@ -82,19 +82,19 @@ def _settle(data: DataConfig, **values: object) -> DataConfig:
 
 
 def _choose_batch(side: int, model: str, world_size: int) -> int:
-    """As many images as fill the batch's pixels, a multiple of the ranks."""
+    """The largest of `BATCH_SIZES` that fits into the pixels of a batch, rounded up to a multiple of the ranks."""
     room = BATCH_PIXELS.get(model, MOST_BATCH_PIXELS) / side**2
     largest = max(size for size in BATCH_SIZES if size <= max(BATCH_SIZES[0], room))
     return -(-largest // world_size) * world_size
 
 
 def sees_whole(data: DataConfig) -> bool:
-    """Whether plates are predicted in one pass: validation, evaluation, `predict` and the ONNX file do as this says."""
+    """Whether plates are predicted in one pass, in validation, evaluation, `predict` and the ONNX file."""
     return data.windows is None or (data.image_side is not None and data.image_side <= WHOLE_SIDE)
 
 
 def typical_side(data: DataConfig, columns: CocoColumns) -> float | None:
-    """Side of the median colony, pixels at the model's scale; None where there is none."""
+    """Side of the median colony, pixels at the model's scale; None if there are no colonies."""
     sizes = measure_sizes(columns)
     if sizes is None:
         return None
@@ -102,7 +102,7 @@ def typical_side(data: DataConfig, columns: CocoColumns) -> float | None:
 
 
 def say_choice(config: TrainingConfig, columns: CocoColumns) -> str:
-    """What the model sees, in one sentence with figures; of a settled config."""
+    """The input of the model in one sentence with figures, for a settled config."""
     data, sizes = config.data, measure_sizes(columns)
     words = ["photos keep their size" if data.image_side is None else f"photos scaled to {data.image_side:,} px"]
     if sizes is not None:
@@ -122,7 +122,7 @@ def say_choice(config: TrainingConfig, columns: CocoColumns) -> str:
 
 
 def say_limit(trainer: TrainerConfig) -> str:
-    """How long a training takes at most."""
+    """The limit of a training's length."""
     if trainer.max_seconds is not None:
         return say_duration(trainer.max_seconds)
     return f"{trainer.max_epochs} epochs" if trainer.max_epochs is not None else f"{trainer.max_steps} step(s)"

@@ -1,4 +1,4 @@
-"""What the config leaves to the data: scale and crops (`data_choice`), anchors, caps.
+"""Fits what the config leaves to the data: scale and crops (by `data_choice`), anchors and detection limits.
 
 Here: statistics of the training boxes. Not here: the models (`detector`).
 """
@@ -22,11 +22,11 @@ LEAST_CAP = 300
 
 
 def fit_config(config: TrainingConfig, columns: CocoColumns) -> TrainingConfig:
-    """Settle what `data` leaves to the data; the same answer again for a config that is settled.
+    """Choose what `data` leaves open; a settled config is returned with the same values.
 
     Args:
         config: As composed.
-        columns: All of train, also where only a part of it is trained on.
+        columns: All of train, even if only a part of it is trained on.
     """
     return dataclasses.replace(config, data=choose_data(config, columns))
 
@@ -34,16 +34,16 @@ def fit_config(config: TrainingConfig, columns: CocoColumns) -> TrainingConfig:
 def fit_spec(
     config: TrainingConfig, train_columns: CocoColumns, val_columns: CocoColumns, most_boxes: int | None = None
 ) -> DetectorSpec:
-    """The detector for a settled config: as many classes as there are categories, anchors and caps that fit the boxes.
+    """The detector spec for a settled config: one class per category; anchors and limits fit the boxes.
 
     Args:
-        config: As `fit_config` leaves it.
-        train_columns: What anchors are fitted to.
-        val_columns: Counts for the fullest image.
-        most_boxes: Boxes in the fullest image to reckon with; default: of both parts.
+        config: As `fit_config` returns it.
+        train_columns: Boxes to which anchors are fitted.
+        val_columns: Used only to find the fullest image.
+        most_boxes: Number of boxes in the fullest image to plan for; default: the maximum over both splits.
 
     Raises:
-        ConfigError: no such model, or it has no anchors to set.
+        ConfigError: there is no such model, or `smallest_anchor` is given for a model that has no anchors to set.
     """
     most = most_boxes or max(_most_boxes(train_columns), _most_boxes(val_columns))
     sides = box_sides(train_columns, config.data)
@@ -62,18 +62,18 @@ def make_spec(
     tile_overlap: int | None = None,
     photo_side: int | None = None,
 ) -> DetectorSpec:
-    """Fit anchors and caps to the data where the config leaves them to it.
+    """Build a spec; anchors and limits are fitted to the data where the config leaves them open.
 
     Args:
-        model: Its name, score floor, and what of anchors and caps is given.
+        model: Its name, score floor, and the given anchors and limits.
         num_classes: K.
-        input_size: Longer side of what the model sees, pixels.
+        input_size: Longer side of the model's input, pixels.
         box_sides: (N,) square roots of the boxes' areas, pixels at the model's scale.
-        most_boxes: Boxes in the fullest image of the data.
-        tile_overlap: None: whole plates.
-        photo_side: What photos are scaled to before crops are cut from them, pixels.
+        most_boxes: Number of boxes in the fullest image of the data.
+        tile_overlap: Overlap of tiles, pixels; None: whole plates.
+        photo_side: Side to which photos are scaled before crops are cut from them, pixels.
     """
-    cap = max(LEAST_CAP, -(-2 * most_boxes // 100) * 100)  # twice the fullest image, in whole hundreds
+    cap = max(LEAST_CAP, -(-2 * most_boxes // 100) * 100)  # twice the fullest image, rounded up to hundreds
     return DetectorSpec(
         name=model.name,
         num_classes=num_classes,
@@ -101,7 +101,7 @@ def _choose_anchors(model: ModelConfig, box_sides: np.ndarray) -> dict[int, tupl
 
 
 def warn_of_seams(data: DataConfig, columns: CocoColumns) -> str | None:
-    """What to say where colonies are too large for the overlap of the tiles."""
+    """A warning if colonies are too large for the overlap of the tiles; else None."""
     if sees_whole(data) or data.windows is None or data.windows.overlap is None:
         return None
     overlap = data.windows.overlap
@@ -117,7 +117,7 @@ def warn_of_seams(data: DataConfig, columns: CocoColumns) -> str | None:
 
 
 def box_sides(columns: CocoColumns, data: DataConfig) -> np.ndarray:
-    """(N,) square roots of the boxes' areas at the model's scale; boxes without an area are left out."""
+    """(N,) square roots of the boxes' areas at the model's scale; boxes without area are left out."""
     if data.image_side is None:
         return box_shares(columns, of_image=False)
     return box_shares(columns) * data.image_side

@@ -1,4 +1,4 @@
-"""From batches of images to detections in pixels of the photo, with caps that rise where an image reaches one.
+"""From batches of images to detections in photo pixels, with limits that rise for images that reach them.
 
 Here: a detector and batches. Not here: loading a checkpoint or a photo (`predict`).
 """
@@ -19,9 +19,9 @@ from agar_pipeline.detection.loading.devices import autocast, send
 from agar_pipeline.detection.models.detector import Detector
 
 CAP_FACTOR = 4
-"""By which a cap rises at a time."""
+"""Factor by which a limit rises each time."""
 MOST_DETECTIONS = 20_000
-"""Of one photo: beyond it there is neither time nor memory."""
+"""Maximum for one photo: more would take too much time and memory."""
 
 
 def predict_batches(
@@ -30,11 +30,11 @@ def predict_batches(
     """Run a detector over batches.
 
     Args:
-        detector: On the device already; left in evaluation mode.
+        detector: Already on its device; it is left in evaluation mode.
         batches: As `build_loader` yields them; of the targets only `image_id` and `size_wh` are read.
         category_ids: (K,) ascending; label l stands for `category_ids[l - 1]`.
         accelerator: Where the detector is.
-        precision: As resolved for it.
+        precision: As resolved for the accelerator.
     """
     return _predict(detector, batches, category_ids, accelerator, precision)[0]
 
@@ -48,8 +48,10 @@ def _predict(
     precision: str,
     down_to: float = 0.0,
 ) -> tuple[Detections, set[int]]:
-    """As `predict_batches`; also the ids of the images that may have lost some, from a score of `down_to` on, to one of
-    the model's caps."""
+    """Same as `predict_batches`; also returns the ids of images that may have lost detections to a limit.
+
+    Only lost detections with a score of `down_to` or more count.
+    """
     detector.eval()
     device = next(detector.parameters()).device
     pieces, capped = [], set()
@@ -65,9 +67,9 @@ def _predict(
 
 
 def _of_equal_shape(detector: Detector, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """Answers in the order of the images, which meet the model with those of their own shape only.
+    """Answers in the order of the images; the model gets images of one shape at a time.
 
-    Among larger ones an image is padded, and its detections would depend on its neighbours in the batch.
+    An image would be padded to the size of a larger one in the same batch, and its detections would depend on that.
     """
     answers: list[Any] = [None] * len(images)
     for shape in dict.fromkeys(image.shape for image in images):
@@ -87,14 +89,15 @@ def predict_uncapped(
     most: int,
     down_to: float = 0.0,
 ) -> Detections:
-    """As `predict_batches`, but the model's caps, on detections and on candidates before NMS, rise together until no
-    image reaches one, for those images alone.
+    """Same as `predict_batches`, but images that reach a limit are predicted again with higher limits.
+
+    The limits on detections and on candidates before NMS rise together, until no image reaches one.
 
     Args:
-        batches: Gone through again, for the images at a cap only and one at a time, each time they rise.
-        most: Detections up to which they may rise. A model that has learnt little sees colonies all over the place, for
-            which there is neither time nor memory: such images are then `cut`.
-        down_to: Score from which all detections are asked for.
+        batches: Iterated again each time the limits rise; only the images at a limit are predicted, one at a time.
+        most: Maximum for the limit on detections. A model that has learnt little reports too many colonies to find all
+            in reasonable time and memory; such images are listed in `cut` of the result.
+        down_to: Score from which no detection may be lost.
     """
     cap = detector.detections_per_image
     detections, cut = _predict(detector, batches, category_ids, accelerator, precision, down_to)
@@ -110,9 +113,10 @@ def predict_uncapped(
 
 
 def most_to_expect(detector: Detector, columns: CocoColumns) -> int:
-    """Detections that an image may have where the truth is known.
+    """Maximum number of detections to allow for an image if its ground truth is known.
 
-    Where each takes a pass through the head, eight times the boxes of the fullest image, or more; else what others may.
+    For a model with a second head, in which each candidate costs time, it is eight times the boxes of the fullest image
+    or four times the model's own limit, whichever is more; for other models it is `MOST_DETECTIONS`.
     """
     if not detector.has_proposals:
         return MOST_DETECTIONS
@@ -130,7 +134,7 @@ def _only(batches: Iterable[Batch], image_ids: set[int]) -> Iterator[Batch]:
 def _to_photo(
     answer: dict[str, torch.Tensor], target: dict[str, Any], model_wh: tuple[int, int], category_ids: np.ndarray
 ) -> Detections:
-    """One image's detections from the model's pixels to the photo's, clipped; degenerate ones are dropped."""
+    """One image's detections, converted from model pixels to photo pixels and clipped; degenerate ones are dropped."""
     boxes_xyxy = answer["boxes"].cpu().double().numpy()
     width, height = target["size_wh"]
     boxes_xyxy = boxes_xyxy * np.array([width / model_wh[0], height / model_wh[1]] * 2)

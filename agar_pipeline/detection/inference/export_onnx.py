@@ -1,16 +1,17 @@
-"""A checkpoint as an ONNX file that onnxruntime alone can run, and the proof that it says the same.
+"""Exports a checkpoint as an ONNX file for onnxruntime, and checks that both give the same detections.
 
-The graph takes one photo or tile, (3, H, W) uint8 of any size, and holds the whole detector with its NMS. It is traced
-by torch's TorchScript exporter: that one keeps sizes and numbers of boxes dynamic for torchvision's detectors.
+The graph takes one photo or tile, (3, H, W) uint8 of any size, and contains the whole detector with its NMS. It is
+traced by torch's TorchScript exporter, because this exporter keeps sizes and numbers of boxes dynamic for torchvision's
+detectors.
 
 | detector | on generated noise, random weights: largest difference of boxes (px) and scores |
 | --- | --- |
 | tiny | 2e-5, 2e-6 |
 | fcos_resnet50_fpn | 7e-5, 1e-5 |
-| retinanet_resnet50_fpn, ssdlite320 | scores 2e-6; equal scores are cut in another order, so the boxes are others |
+| retinanet_resnet50_fpn, ssdlite320 | scores 2e-6; equal scores are cut in another order, so boxes differ |
 | fasterrcnn_mobilenet_v3_large_320_fpn | exports; proposals of equal scores are cut in another order |
 
-Whatever the table says: a file that does not agree with its checkpoint on every photo shown is not left behind.
+For every detector: if the file does not agree with its checkpoint on each picture that is compared, it is deleted.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
 OPSET = 17
 LEAST_CAP = 1000
 TOLERANCE = 1e-3
-"""Of boxes, in shares of the picture's longer side, and of scores."""
+"""For boxes, as a share of the picture's longer side, and for scores."""
 
 
 class _Graph(torch.nn.Module):
@@ -55,11 +56,11 @@ class _Graph(torch.nn.Module):
 
 
 def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Callable[[str], None]) -> OnnxFacts:
-    """Write the ONNX file of a checkpoint, and compare both on these photos, or on generated noise.
+    """Write the ONNX file of a checkpoint, and compare both on the given photos, or on generated noise.
 
     Raises:
-        ArtifactError: the detector cannot be exported, the file does not agree, or nothing was found to compare; no
-            file is left.
+        ArtifactError: the detector cannot be exported, the file does not agree, or there was no detection to compare;
+            no file is left.
     """
     detector, known = load_checkpoint(checkpoint)
     detector.set_limits(max(LEAST_CAP, detector.detections_per_image))
@@ -103,7 +104,7 @@ def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # traced constants: of fixed anchors, which is what they are
+            warnings.simplefilter("ignore")  # about traced constants: the anchors are constant
             torch.onnx.export(
                 _Graph(copy.deepcopy(detector)).eval(),
                 (picture,),
@@ -114,7 +115,7 @@ def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
                 output_names=list(OUTPUTS),
                 dynamic_axes={"image": {1: "height", 2: "width"}, **counts},
             )
-    except Exception as error:  # the exporter raises whatever an operator raised
+    except Exception as error:  # the exporter passes on any exception of an operator
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtifactError(f"{name} cannot be exported to ONNX: {reason}; predict with its checkpoint") from error
     model = onnx.load(path)
@@ -123,7 +124,7 @@ def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
 
 
 def _pictures(photos: Sequence[Path], image_side: int | None, input_size: int) -> list[tuple[str, np.ndarray]]:
-    """(3, H, W) uint8 at the model's scale; without photos: noise of three shapes."""
+    """(3, H, W) uint8 at the model's scale; without photos: noise in three shapes."""
     if photos:
         loaded = [(str(path), load_image(path, image_side)[0]) for path in photos]
         return [(name, np.ascontiguousarray(pixels.transpose(2, 0, 1))) for name, pixels in loaded]
@@ -133,7 +134,7 @@ def _pictures(photos: Sequence[Path], image_side: int | None, input_size: int) -
 
 
 def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str, kind: str) -> tuple[np.ndarray, int]:
-    """Largest differences of boxes (shares of the longer side) and scores, and how many detections there were."""
+    """Largest differences of boxes (shares of the longer side) and of scores, and the number of matched detections."""
     with torch.inference_mode():
         answer = detector([torch.from_numpy(pixels)])[0]
     limited: Any = getattr(detector.model, "roi_heads", detector.model)
@@ -147,7 +148,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     same = cost[rows, partners] <= TOLERANCE
     rows, partners = rows[same], partners[same]
     alone = np.concatenate([np.delete(ours[1], rows), np.delete(theirs[1], partners)])
-    if (alone > floor + TOLERANCE).any():  # on the floor itself, a score may be on either side of it
+    if (alone > floor + TOLERANCE).any():  # at the floor, rounding decides which side a score is on
         raise ArtifactError(
             f"the ONNX file of this {kind} does not agree with its checkpoint on {name}: {len(alone)} detections "
             f"of {len(ours[1])} and {len(theirs[1])} have no equal in the other\n"

@@ -1,7 +1,7 @@
-"""A detector from an ONNX file, run by onnxruntime: no checkpoint, no model to build.
+"""Runs a detector from an ONNX file with onnxruntime, without a checkpoint and without torch.
 
-The graph answers for one photo or tile of any size; scaling, tiles and pixels of the photo are here, as `predict` has
-them for checkpoints. Not here: making such a file (`export_onnx`).
+The graph handles one photo or tile of any size; scaling, tiles and conversion to photo pixels are done here, as
+`predict` does for checkpoints. Not here: making such a file (`export_onnx`).
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from agar_pipeline.errors import ArtifactError, ComputeError
 from agar_pipeline.photos.decoding import read_photo
 
 FACTS_KEY = "agar_pipeline"
-"""Of the file's metadata: JSON of `OnnxFacts`."""
+"""Key in the file's metadata; the value is JSON of `OnnxFacts`."""
 DETECTION_COLUMNS = ("boxes", "scores", "labels")
 OUTPUTS = (*DETECTION_COLUMNS, "left_out")
-"""The last as `candidates` has it; files of earlier versions do not say it."""
+"""`left_out` is defined in `candidates`; files of earlier versions do not have it."""
 
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What an ONNX file says about its detector."""
+    """Facts about the detector, stored in the ONNX file."""
 
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     score_threshold: float
     input_size: int
-    """Longer side of a tile, pixels."""
+    """Longer side of a tile, or of a whole photo, pixels."""
     tile_overlap: int | None
-    """None: whole photos; else tiles."""
+    """None: whole photos; else the overlap of the tiles, pixels."""
     max_detections: int
-    """The graph's cap, for a photo or a tile."""
+    """The graph's limit per photo or tile."""
     image_side: int | None = None
-    """What photos are scaled to, pixels; None: they keep their size."""
+    """Side to which photos are scaled, pixels; None: they keep their size."""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -50,7 +50,7 @@ class OnnxFacts:
     def from_json(cls, text: str) -> OnnxFacts:
         plain: dict[str, Any] = json.loads(text)
         lists: dict[str, Any] = {name: tuple(plain[name]) for name in ("class_names", "category_ids")}
-        if "image_side" not in plain:  # of a version that had no scale beside tiles
+        if "image_side" not in plain:  # written by a version without a scale for tiled photos
             plain["image_side"] = plain["input_size"] if plain["tile_overlap"] is None else None
         return cls(**{**plain, **lists})
 
@@ -62,20 +62,24 @@ class OnnxPhoto:
     pixels: np.ndarray
     """(3, H, W) uint8."""
     size_wh: tuple[int, int]
-    """Of the photo itself, pixels, as displayed."""
+    """Size of the photo itself, pixels, as displayed."""
     notes: tuple[str, ...] = ()
-    """As `images.PlainPhoto`."""
+    """As in `PlainPhoto`."""
 
 
 class OnnxModel:
-    """A `photos.PhotoModel` in an onnxruntime session."""
+    """A `PhotoModel` in an onnxruntime session."""
 
     def __init__(self, session: Any, facts: OnnxFacts) -> None:
         self._session, self.facts = session, facts
 
     @classmethod
     def load(cls, path: Path) -> OnnxModel:
-        """Raises ArtifactError where the file is missing, damaged, or not one of `agar export-model`."""
+        """Load a file that `agar export-model` made.
+
+        Raises:
+            ArtifactError: the file is missing, damaged, or not made by `agar export-model`.
+        """
         import onnxruntime
 
         if not path.is_file():
@@ -86,7 +90,7 @@ class OnnxModel:
             facts = OnnxFacts.from_json(session.get_modelmeta().custom_metadata_map[FACTS_KEY])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path} does not say its classes: make it with `agar export-model`") from error
-        except Exception as error:  # onnxruntime's errors share no class but this
+        except Exception as error:  # onnxruntime's errors have no other common class
             raise ArtifactError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
         if tuple(output.name for output in session.get_outputs()) != OUTPUTS:
             raise ArtifactError(
@@ -107,19 +111,23 @@ class OnnxModel:
 
     @property
     def score_threshold(self) -> float:
-        """From which a detection counts as a colony."""
+        """Score from which a detection counts as a colony."""
         return self.facts.score_threshold
 
     def read(self, path: Path) -> OnnxPhoto:
-        """A photo at the model's scale. Raises ImageFileError where it cannot be read."""
+        """A photo at the model's scale.
+
+        Raises:
+            ImageFileError: it cannot be read.
+        """
         photo = read_photo(path, self.facts.image_side)
         return OnnxPhoto(np.ascontiguousarray(photo.pixels.transpose(2, 0, 1)), photo.size_wh, photo.notes)
 
     def detect(self, photo: OnnxPhoto, score_threshold: float) -> Detections:
-        """Detections of one photo, under image_id 0, in its pixels.
+        """Detections of one photo, with image_id 0, in pixels of the photo.
 
         Raises:
-            ComputeError: the graph's limits cut off some that count.
+            ComputeError: the graph's limits cut off detections with a score of the threshold or more.
         """
         boxes_xyxy, scores, labels = self.run(photo.pixels, score_threshold)
         width, height = photo.size_wh
@@ -135,7 +143,7 @@ class OnnxModel:
         """(3, H, W) uint8 → (D, 4) xyxy in its pixels and (D,) scores, float64, and (D,) labels from 1.
 
         Raises:
-            ComputeError: the graph's limits cut off some with a score of the threshold and more.
+            ComputeError: the graph's limits cut off detections with a score of the threshold or more.
         """
         if self.facts.tile_overlap is None:
             return self._run_once(pixels, score_threshold)

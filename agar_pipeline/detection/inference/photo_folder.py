@@ -1,6 +1,6 @@
-"""Plain photos to detections, one after the other: for `agar predict`, which has no COCO file.
+"""Predicts plain photos one after the other, for `agar predict`, which has no COCO file.
 
-Here: finding photos, going on past one that cannot be read. Not here: the model (`predict`), what is printed.
+Here: finding photos, continuing after one that cannot be read. Not here: the model (`predict`), printing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agar_pipeline.scoring.suppression import suppress_across_classes
 
 
 class PhotoModel(Protocol):
-    """What finds colonies on a photo: a `Predictor`, or an exported model."""
+    """A model that finds colonies on a photo: a `Predictor`, or an exported model."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -35,39 +35,42 @@ class PhotoModel(Protocol):
 
     @property
     def score_threshold(self) -> float:
-        """From which a detection counts as a colony."""
+        """Score from which a detection counts as a colony."""
 
     def read(self, path: Path) -> Any:
-        """A photo, ready for the model; in a thread, while the model is at work."""
+        """Load a photo for the model; called in a thread while the model predicts another photo."""
 
     def detect(self, photo: Any, score_threshold: float) -> Detections:
-        """Detections of one loaded photo under image_id 0, in its pixels; from the threshold on all of them."""
+        """Detections of one loaded photo, with image_id 0, in its pixels; none with a score of the threshold or more is
+        lost.
+        """
 
 
 @dataclass(frozen=True)
 class PhotoCount:
-    """One photo and what was seen on it."""
+    """One photo and its detections."""
 
     path: Path
     size_wh: tuple[int, int]
     """Pixels, as displayed."""
     detections: Detections
-    """From the score threshold on, best first."""
+    """From the score threshold on, highest score first."""
     notes: tuple[str, ...] = ()
-    """As `images.PlainPhoto`: why the count may mislead."""
+    """As in `PlainPhoto`: reasons why the count may mislead."""
 
 
 def find_photos(given: Sequence[Path], passed_over: PassedOver | None = None) -> list[Path]:
-    """The photos among files and folders, folders walked through and sorted; each once.
+    """List the photos among files and folders; folders are searched recursively and sorted; each photo is listed once.
 
-    Whatever looks like a photo is one, readable or not; pictures that `agar predict` drew below such a folder are none.
+    A file with the name of a photo is listed, readable or not. Pictures that `agar predict` drew in such a folder are
+    not.
 
     Args:
-        given: Files, which count whatever they are called, and folders.
-        passed_over: Told what is hidden in the folders.
+        given: Files, which are listed whatever their names are, and folders.
+        passed_over: Records what is hidden in the folders.
 
     Raises:
-        DatasetError: something does not exist, or a folder holds no photo.
+        DatasetError: a path does not exist, or a folder contains no photo.
     """
     found: dict[Path, None] = {}
     passed_over = PassedOver() if passed_over is None else passed_over
@@ -91,7 +94,10 @@ def count_photos(
     score_threshold: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[PhotoCount | ImageFileError]:
-    """Each photo's detections, or why it could not be read; the next one is decoded while the model is at work."""
+    """Yield each photo's detections, or the error if it could not be read.
+
+    The next photo is decoded while the model predicts the current one.
+    """
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = reader.submit(model.read, paths[0]) if paths else None
         for place, path in enumerate(paths):
@@ -110,18 +116,22 @@ def count_photos(
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest folder that holds them all."""
+    """The deepest folder that contains all of the paths.
+
+    >>> common_folder([Path("/data/a/1.jpg"), Path("/data/b/2.jpg")]).as_posix()
+    '/data'
+    """
     return Path(os.path.commonpath([path.absolute().parent for path in paths]))
 
 
 def counts_by_class(model: PhotoModel, detections: Detections) -> dict[str, int]:
-    """Class name → detections."""
+    """Class name → number of detections."""
     ids = zip(model.class_names, model.category_ids.tolist(), strict=True)
     return {name: int(np.count_nonzero(detections.category_ids == category_id)) for name, category_id in ids}
 
 
 def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dict[str, Any]:
-    """A COCO file with the photos as images and the detections as annotations with a `score`; ids from 1."""
+    """A COCO file with the photos as images and the detections as annotations with a `score`; ids start at 1."""
     images = [
         {
             "id": number,

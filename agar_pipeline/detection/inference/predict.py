@@ -1,4 +1,4 @@
-"""A trained detector from its checkpoint, and photos for it: for evaluation, `agar predict` and the smoke step."""
+"""Loads a trained detector from its checkpoint and predicts, for evaluation, `agar predict` and the smoke step."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class LoadedPhoto:
     image: torch.Tensor
     """(3, H, W) uint8, at the model's scale."""
     size_wh: tuple[int, int]
-    """Of the photo itself, pixels, as displayed."""
+    """Size of the photo itself, pixels, as displayed."""
     notes: tuple[str, ...] = ()
-    """As `images.PlainPhoto`."""
+    """As in `PlainPhoto`."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class Predictor:
 
     @classmethod
     def load(cls, checkpoint: Path, accelerator: str = "auto") -> Predictor:
-        """From a checkpoint alone.
+        """Load a detector; the checkpoint contains everything that is needed.
 
         Raises:
-            ArtifactError: no checkpoint of ours. ComputeError: no such device.
+            ArtifactError: it is not a checkpoint of this project.
+            ComputeError: there is no such device.
         """
         accelerator = resolve_accelerator(accelerator)
         detector, facts = load_checkpoint(checkpoint)
@@ -78,10 +79,10 @@ class Predictor:
         *,
         cap_may_rise: bool = True,
     ) -> Detections:
-        """Detections of all images of a COCO file; caps rise where an image reaches one (`predict_uncapped`).
+        """Detections of all images of a COCO file; limits rise for images that reach one (`predict_uncapped`).
 
         Raises:
-            ImageFileError: an image cannot be read, or is not of the size that the COCO file states.
+            ImageFileError: an image cannot be read, or does not have the size that the COCO file states.
         """
         dataset = DetectionDataset(columns, images_dir, self.facts.spec.image_side)
         batches = PlainBatches(len(dataset), batch_size)
@@ -101,11 +102,11 @@ class Predictor:
 
     @property
     def score_threshold(self) -> float:
-        """From which a detection counts as a colony."""
+        """Score from which a detection counts as a colony."""
         return DEFAULT_THRESHOLD if self.facts.score_threshold is None else self.facts.score_threshold
 
     def chosen_threshold(self) -> dict[str, Any]:
-        """`value` and `chosen_on`, as metrics.json has them."""
+        """`value` and `chosen_on`, in the form of metrics.json."""
         chosen_on = "val" if self.facts.score_threshold is not None else "nothing: no val was scored, this is a default"
         return {"value": self.score_threshold, "chosen_on": chosen_on}
 
@@ -119,10 +120,10 @@ class Predictor:
         return LoadedPhoto(torch.from_numpy(photo.pixels.transpose(2, 0, 1).copy()), photo.size_wh, photo.notes)
 
     def detect(self, photo: LoadedPhoto, score_threshold: float) -> Detections:
-        """Detections of one photo, under image_id 0; none from the threshold on is lost to a cap.
+        """Detections of one photo, with image_id 0; none with a score of the threshold or more is lost to a limit.
 
         Raises:
-            ComputeError: it has more of those than any plate.
+            ComputeError: the photo has more such detections than any plate.
         """
         batches = [([photo.image], [{"image_id": 0, "size_wh": photo.size_wh}])]
         place = self.category_ids, self.accelerator, self.precision

@@ -1,5 +1,6 @@
-"""Photos and boxes as batches of tensors.
+"""Loads photos and boxes and yields them as batches of tensors.
 
-`devices`: device and precision. `photo_memory`: decoded photos kept in memory. `sampling`: which images, in which
-order. `augmentation`: random changes. `dataset`: one item, and the loader.
+`devices`: device and precision. `photo_memory`: decoded photos cached in memory. `sampling`: which images form a batch,
+and in which order. `augmentation`: random changes of a training image. `dataset`: one training item, and the data
+loader.
 """

@@ -1,12 +1,13 @@
-"""Random changes of a training image, and boxes that follow them.
+"""Random changes of a training image, and the matching changes of its boxes.
 
-Here: uint8 in, uint8 out, drawn from a given generator. Not here: changes of scale and tiles, which decide how a photo
-is decoded (`dataset`).
+Here: functions that take and return uint8 images and draw from a given generator. Not here: changes of scale and the
+choice of crops, which decide how a photo is decoded (`dataset`).
 
-Pixels go through torchvision v2's kernels rather than its classes: those draw from torch's global generator, so that
-the outcome would depend on the worker. On planar uint8 the kernels cost (1024 px, one core) 0.2 ms a flip, where numpy
-takes 7 on interleaved pixels, 4 ms brightness, 8 contrast, 9 saturation, and 98 ms hue, which is why hue is off unless
-asked for. v2's `rotate` resamples even at 90°: `rot90` is exact and fifty times quicker.
+The pixels are changed by torchvision v2's kernels and not by its classes, because the classes draw from torch's global
+generator, and the outcome would depend on the loader process. On planar uint8 images (1024 px, one core) the kernels
+take 0.2 ms for a flip (numpy takes 7 ms on interleaved pixels), 4 ms for brightness, 8 ms for contrast, 9 ms for
+saturation and 98 ms for hue. For this reason hue is off by default. v2's `rotate` resamples pixels even at 90°; `rot90`
+is exact and fifty times faster.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from torchvision.tv_tensors import BoundingBoxFormat
 from agar_pipeline.config import DataConfig
 
 MIN_VISIBLE = 0.3
-"""A colony of which a cut leaves a smaller share of its box is no longer shown to the model as one."""
+"""A box is dropped if a crop keeps less than this share of its area."""
 _XYXY = BoundingBoxFormat.XYXY
 _LEAST_PIECE = 3
-"""Pixels: a smaller colony is not pasted."""
+"""Pixels; a colony with a shorter side is not pasted."""
 Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
 """An image: (H, W, 3) uint8 pixels, (N, 4) float32 boxes_xyxy on them, (N,) labels."""
 
@@ -30,16 +31,17 @@ Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
 def augment_image(
     image: torch.Tensor, boxes_xyxy: torch.Tensor, data: DataConfig, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flip, turn and colour as the config allows.
+    """Flip, rotate by quarter turns and change the colours of an image, as the config says.
 
     Args:
         image: (3, H, W) uint8.
         boxes_xyxy: (N, 4) float32, pixels of the image.
-        data: Which changes, and how large.
-        rng: Always drawn from equally often, so that one change does not depend on whether another is on.
+        data: Which changes are made, and how large they are.
+        rng: Random generator. The number of draws is always the same, so that one change does not depend on whether
+            another one is switched on.
 
     Returns:
-        The image, H and W swapped where it was turned by 90°, and the boxes, none lost.
+        The image, with H and W swapped if it was rotated by 90° or 270°, and the boxes. No box is lost.
     """
     flip_x, flip_y = rng.random(2) < 0.5
     turns = int(rng.integers(4))
@@ -56,7 +58,7 @@ def augment_image(
 
 
 def _turn_boxes(boxes_xyxy: torch.Tensor, turns: int, size_wh: tuple[int, int]) -> torch.Tensor:
-    """Follow `rot90` over (H, W): counter-clockwise, `turns` times a quarter."""
+    """Apply to the boxes what `rot90` over (H, W) does to the image: counter-clockwise, `turns` quarter turns."""
     for _ in range(turns):
         x1, y1, x2, y2 = boxes_xyxy.unbind(1)
         boxes_xyxy = torch.stack([y1, size_wh[0] - x2, y2, size_wh[0] - x1], dim=1)
@@ -78,19 +80,20 @@ def _colour(image: torch.Tensor, data: DataConfig, rng: np.random.Generator) -> 
 
 
 def paste_colonies(shown: Shown, source: Shown, most: int, rng: np.random.Generator) -> Shown:
-    """Put colonies of another photo onto an image, each where it meets no annotated box.
+    """Paste colonies of another photo into an image, each at a place where it overlaps no annotated box.
 
-    A colony is copied as the ellipse in its box, with a soft rim, so that no straight edge tells it from its
-    surroundings (copy-paste augmentation; Ghiasi et al. 2021 on masks, boxes here).
+    A colony is copied as the ellipse inscribed in its box, with a soft rim, so that there is no straight edge that the
+    model could learn (copy-paste augmentation; Ghiasi et al. 2021 use masks, here boxes are used).
 
     Args:
         shown: The image. It is not changed.
         source: The other photo, at the same scale.
-        most: Colonies at most; how many, which and where is drawn. One that fits nowhere at once is left out.
-        rng: Drawn from.
+        most: Maximum number of colonies. The number, the colonies and their places are random. A colony is skipped if
+            its first random place overlaps a box.
+        rng: Random generator.
 
     Returns:
-        A new image of the same size, and the boxes and labels with those of the pasted ones.
+        A new image of the same size, with the boxes and labels of the pasted colonies appended.
     """
     pixels, boxes, labels = np.array(shown[0]), shown[1], shown[2]
     from_pixels, from_boxes, from_labels = source
@@ -113,21 +116,25 @@ def paste_colonies(shown: Shown, source: Shown, most: int, rng: np.random.Genera
 
 
 def _soft_ellipse(width: int, height: int) -> np.ndarray:
-    """(height, width, 1) weights: 1 inside the ellipse that the box encloses, falling to 0 a tenth beyond it."""
+    """(height, width, 1) weights: 1 inside 0.9 of the ellipse inscribed in the box, falling to 0 at 1.1 of it."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     return np.asarray(np.clip((1.1 - np.hypot(x, y)) / 0.2, 0, 1)[..., None])
 
 
 def crop_boxes(boxes_xyxy: np.ndarray, window_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes as a window shows them.
+    """Clip boxes to a window and drop those of which too little is visible.
+
+    >>> boxes, rows = crop_boxes(np.array([[0, 0, 10, 10], [8, 8, 28, 28]]), np.array([5, 5, 25, 25]))
+    >>> boxes.tolist(), rows.tolist()
+    ([[3, 3, 20, 20]], [1])
 
     Args:
         boxes_xyxy: (N, 4).
         window_xyxy: (4,) in the same pixels.
 
     Returns:
-        (M, 4) clipped to the window, in its pixels, and the (M,) rows of those kept: at least `MIN_VISIBLE` of a
-        box is inside, and something of it.
+        (M, 4) boxes clipped to the window, in pixels of the window, and the (M,) row numbers of the kept boxes: those
+        with at least `MIN_VISIBLE` of their area, and more than 0 pixels, inside the window.
     """
     clipped = np.clip(boxes_xyxy, np.tile(window_xyxy[:2], 2), np.tile(window_xyxy[2:], 2))
     visible = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1)

@@ -1,7 +1,7 @@
-"""COCO columns and photos as what a torchvision detector eats.
+"""Turns COCO columns and photos into images and targets for a torchvision detector.
 
-Here: targets, loaders. Not here: reading pixels (`decoding`), keeping them (`photo_memory`), changing them
-(`augmentation`), where tiles lie (`tiles`), judging boxes (`bbox_report`).
+Here: targets, data loaders. Not here: reading pixels (`decoding`), caching decoded photos (`photo_memory`), random
+changes (`augmentation`), where tiles lie (`tiles`), checking boxes (`bbox_report`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Batch = tuple[list[torch.Tensor], list[Target]]
 
 
 def check_boxes(columns: CocoColumns) -> None:
-    """Refuse what makes torchvision crash without a word: an infinite box ends Faster R-CNN in SIGSEGV.
+    """Reject boxes that would crash torchvision without a message: an infinite box ends Faster R-CNN with SIGSEGV.
 
     Raises:
         AnnotationError: a box is not finite, or an annotation has a category that is not listed.
@@ -53,13 +53,14 @@ def check_boxes(columns: CocoColumns) -> None:
 
 
 class DetectionDataset(Dataset):
-    """Item i: a (3, H, W) uint8 image whose longer side is `input_size`, and its target.
+    """Item i is a (3, H, W) uint8 image whose longer side is `input_size`, and its target.
 
-    The target holds `boxes` (N, 4) float32 xyxy in pixels of that image and clipped to it, `labels` (N,) int64 in
-    1…K by sorted category_id, `image_id`, and `size_wh`, the photo's own size. N may be 0. Crowds are left out.
+    The target holds `boxes` (N, 4) float32 xyxy in pixels of that image and clipped to it, `labels` (N,) int64 in 1…K
+    by sorted category_id, `image_id`, and `size_wh`, the photo's own size. N may be 0. Annotations with `iscrowd` are
+    left out.
 
-    With `augment`, an item depends on (seed, epoch, i) alone, whichever process loads it; with `augment.tiles` it is
-    a crop of the photo at `image_side`, and a photo has as many items as tiles would cover it.
+    With `augment`, an item depends only on (seed, epoch, i), not on the process that loads it. With `augment.tiles` it
+    is a crop of the photo at `image_side`, and a photo has as many items as tiles would cover it.
     """
 
     def __init__(
@@ -70,12 +71,12 @@ class DetectionDataset(Dataset):
         augment: DataConfig | None = None,
         seed: int = 0,
     ) -> None:
-        """`input_size` None: photos keep their size."""
+        """If `input_size` is None, photos keep their size."""
         check_boxes(columns)
         self.columns, self.images_dir, self.input_size = columns, Path(images_dir), input_size
         self.augment, self.seed = augment, seed
         self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-        """Shared, so that workers which outlive an epoch see it change."""
+        """In shared memory, because persistent loader processes must see the new epoch number."""
         self._order, self._starts = columns.rows_of_images()
         self._labels = np.searchsorted(np.sort(columns.category_ids), columns.annotation_category_ids) + 1
         self._rows = np.arange(len(columns.image_ids))
@@ -90,14 +91,14 @@ class DetectionDataset(Dataset):
 
     @property
     def keeps_photos(self) -> bool:
-        """Whether each photo is decoded once, because all of them fit the memory."""
+        """Whether each photo is decoded only once, because all of them fit into the memory."""
         return self._memory is not None and self._memory.keeps_all
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Target]:
         row = int(self._rows[index])
         if self.augment is None:
             pixels, boxes, labels = self._load(row, self.input_size)
-            # a view: the model's normalization reads it in any order, and turning 1024 px around costs 1 ms
+            # a view, not a copy: the model's normalization accepts any memory layout, and a copy of 1024 px takes 1 ms
             return self._item(row, torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(boxes), labels)
         rng = np.random.default_rng((self.seed, int(self.epoch), index))
         shown = self._crop(row, rng) if self.augment.windows else self._scaled(row, rng)
@@ -110,7 +111,7 @@ class DetectionDataset(Dataset):
         return self._item(row, image, turned, labels)
 
     def _load(self, row: int, side: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(H, W, 3) pixels, (N, 4) float32 boxes_xyxy on them, none of them degenerate, and (N,) labels."""
+        """(H, W, 3) pixels, (N, 4) float32 boxes_xyxy on them without degenerate boxes, and (N,) labels."""
         columns = self.columns
         size_wh = self._size_wh(row)
         pixels = None if self._memory is None else self._memory.recall(row)
@@ -129,7 +130,7 @@ class DetectionDataset(Dataset):
         return int(self.columns.sizes_wh[row, 0]), int(self.columns.sizes_wh[row, 1])
 
     def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A tile of the photo; a changed scale is that of the tile alone, so that photos need be decoded once only."""
+        """A random crop of the photo. Scale jitter is applied to the crop only, so that each photo is decoded once."""
         assert self.augment is not None
         assert self.augment.windows is not None
         tile = self.augment.windows
@@ -146,9 +147,9 @@ class DetectionDataset(Dataset):
         return resize(np.array(pixels), tuple(after_wh.tolist())), boxes, labels
 
     def _scaled(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The whole photo, or what of a grown one fits the input.
+        """The whole photo, or a crop of `input_size` if scale jitter made it larger than that.
 
-        The change of scale costs nothing: the photo is decoded at some scale anyway.
+        Scale jitter takes no extra time here, because decoding scales the photo anyway.
         """
         assert self.augment is not None
         side = self.input_size
@@ -176,14 +177,14 @@ class DetectionDataset(Dataset):
 def cut(
     pixels: np.ndarray, boxes_xyxy: np.ndarray, labels: np.ndarray, window_xyxy: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What of an image lies in a window, and the boxes of which enough does (`crop_boxes`)."""
+    """The part of an image inside a window, and the boxes that `crop_boxes` keeps."""
     left, top, right, bottom = window_xyxy
     boxes, kept = crop_boxes(boxes_xyxy, np.array(window_xyxy, dtype=np.float32))
     return pixels[top:bottom, left:right], boxes, labels[kept]
 
 
 def scale_boxes(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
-    """Photo pixels to model pixels.
+    """Convert boxes from pixels of the photo to pixels of the model's image.
 
     Args:
         boxes_xywh: (N, 4) in pixels of the photo.
@@ -191,7 +192,7 @@ def scale_boxes(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequ
         shape_hw: Height and width at the model's scale.
 
     Returns:
-        (N, 4) float32 xyxy, clipped; what lies outside becomes degenerate.
+        (N, 4) float32 xyxy, clipped to the image; boxes outside the image become degenerate.
     """
     return xywh_to_model_xyxy(boxes_xywh, size_wh, shape_hw).astype(np.float32)
 
@@ -203,14 +204,16 @@ def collate(items: list[tuple[torch.Tensor, Target]]) -> Batch:
 
 
 def count_items(columns: CocoColumns, data: DataConfig) -> int:
-    """Items of an epoch of training."""
+    """Number of items in one epoch of training."""
     if data.windows is None:
         return len(columns.image_ids)
     return int(count_crops(columns.sizes_wh, data.windows.size, data.image_side).sum())
 
 
 def choose_workers(asked: int | None, images: int, ranks: int = 1) -> int:
-    """Loader processes per rank: as asked; else 0 for small sets and small machines, and one core is left free."""
+    """Loader processes per rank: `asked` if given; else 0 for fewer than 64 images or at most 2 cores per rank, else
+    one less than the cores per rank, at most 8.
+    """
     if asked is not None:
         return asked
     cores = count_cores()
@@ -220,7 +223,9 @@ def choose_workers(asked: int | None, images: int, ranks: int = 1) -> int:
 
 
 def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: int, num_workers: int) -> int | None:
-    """Batches that each worker holds ready: as asked; else up to 4, in an eighth of the free memory at most."""
+    """Batches that each loader process keeps ready: `asked` if given; else 1 to 4, as fit into an eighth of the free
+    memory.
+    """
     if not num_workers:
         return None
     side = dataset.input_size or int(dataset.columns.sizes_wh.max(initial=1))
@@ -231,9 +236,11 @@ def choose_prefetch(asked: int | None, dataset: DetectionDataset, batch_size: in
 
 
 def _outlive_signals(worker: int) -> None:
-    """Who asks a training to stop asks its whole group; a loader that obeyed at once would fail the last step.
+    """Put the loader process into its own process group, so that a stop signal to the training's group does not reach
+    it.
 
-    In a group of its own it hears its trainer alone, and ends within five seconds of it.
+    A loader that ended at once would make the last training step fail. In its own group it gets signals only from its
+    trainer, and it ends within five seconds after the trainer.
     """
     os.setpgrp()
 
@@ -246,14 +253,14 @@ def build_loader(
     pin_memory: bool = False,
     prefetch: int | None = None,
 ) -> DataLoader:
-    """A loader of one rank's batches.
+    """The data loader for one rank's batches.
 
     Args:
-        dataset: What to load.
-        batches: Lists of its indices, see `sampling`.
+        dataset: The items.
+        batches: Lists of item indices, see `sampling`.
         num_workers: Loader processes of this rank.
-        pin_memory: For transfers to a GPU.
-        prefetch: Batches that each of them holds ready; None: chosen from the machine.
+        pin_memory: Use page-locked memory, for transfers to a GPU.
+        prefetch: Batches that each loader process keeps ready; None: chosen by `choose_prefetch`.
     """
     keep_freed_memory()
     if num_workers:
@@ -268,5 +275,5 @@ def build_loader(
         worker_init_fn=_outlive_signals,
         pin_memory=pin_memory,
         prefetch_factor=choose_prefetch(prefetch, dataset, batches.batch_size, num_workers),
-        generator=torch.Generator().manual_seed(dataset.seed),  # else it draws from the model's
+        generator=torch.Generator().manual_seed(dataset.seed),  # the default would draw from the global generator
     )

@@ -1,4 +1,4 @@
-"""Which device, which precision, which rank. Devices are always asked for, never taken because they are there."""
+"""Chooses device, precision and threads for a training, and checks the ranks against the config."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 @dataclass(frozen=True)
 class Site:
-    """Where a training runs: its ranks, and what of the machine it uses."""
+    """Where a training runs: its ranks, accelerator and precision."""
 
     world: World
     accelerator: str
@@ -34,7 +34,11 @@ class Site:
 
     @classmethod
     def find(cls, config: TrainingConfig, log: Callable[[str], None]) -> Site:
-        """Raises ComputeError where other devices or processes are there than the config asks for."""
+        """Read the ranks from the environment, and resolve accelerator and precision.
+
+        Raises:
+            ComputeError: the devices or the number of processes are not those that the config asks for.
+        """
         world = World.from_environment()
         _require_world(world, config)
         accelerator = resolve_accelerator(config.trainer.accelerator, world.local_size)
@@ -56,10 +60,10 @@ def _require_world(world: World, config: TrainingConfig) -> None:
 
 
 def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
-    """`cpu`, `cuda` or `mps`; `auto` is cuda where there is one, else cpu.
+    """`cpu`, `cuda` or `mps`; `auto` is cuda if it is available, else cpu.
 
     Raises:
-        ComputeError: the asked-for devices are not there.
+        ComputeError: the requested devices are not available.
     """
     available = torch.cuda.device_count()
     if accelerator == "auto":
@@ -75,7 +79,10 @@ def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """What is quick on this hardware: bf16 is emulated by CPUs without it, ten times slower than float32."""
+    """The requested precision, replaced if the hardware has no fast form of it.
+
+    CPUs without bfloat16 instructions emulate it, ten times slower than float32.
+    """
     if precision == "bf16-mixed":
         if accelerator == "cpu" and not has_bf16():
             return "32-true"
@@ -93,21 +100,24 @@ def has_bf16() -> bool:
 
 
 def autocast(precision: str, accelerator: str) -> torch.autocast:
-    """The context in which a model of this (resolved) precision runs."""
+    """The autocast context for a model of this (resolved) precision."""
     dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
     return torch.autocast(accelerator, dtype, enabled=precision != "32-true")
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor on a device. CUDA's allocator keeps page-locked memory until the copy is made; Metal's does not."""
+    """Copy a tensor to a device, asynchronously for CUDA only.
+
+    CUDA's allocator keeps page-locked memory until the copy is made; Metal's does not.
+    """
     return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what batches of photos give back, here and in workers forked from here.
+    """Make glibc keep freed memory for reuse, in this process and in processes forked from it.
 
-    It returns more than some megabytes at the top of the heap to the system at once, and each next photo pays for
-    fresh pages: 5.3 ms instead of 3.6 for one of 1024 px. Elsewhere than on glibc nothing happens.
+    By default glibc returns more than some megabytes at the top of the heap to the system, and the next photo needs new
+    pages: 5.3 ms instead of 3.6 ms for a photo of 1024 px. On systems without glibc this does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -116,9 +126,10 @@ def keep_freed_memory() -> None:
 
 
 def allow_open_files() -> None:
-    """As many as the system lets this process have: each tensor that a loader process hands over is an open file.
+    """Raise the limit of open files as far as the system allows, at most to `OPEN_FILES`.
 
-    A batch of 32 images is 96 of them, and workers hold several batches ready; the usual limit is 1,024.
+    Each tensor that a loader process hands over is an open file. A batch of 32 images needs 96 of them, and loader
+    processes keep several batches ready; the usual limit is 1,024.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
@@ -127,10 +138,10 @@ def allow_open_files() -> None:
 
 
 def count_free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take: what the machine has left, or what a container's limit leaves of it.
+    """Bytes that this process may still allocate: the machine's available memory, or less if a container limits it.
 
     Args:
-        cgroup: Folder of the container's limits, cgroup v2; files read before and not used since do not count as used.
+        cgroup: Folder of the container's limits (cgroup v2). Inactive file pages do not count as used.
     """
     free = psutil.virtual_memory().available
     with contextlib.suppress(OSError, ValueError, KeyError):  # no cgroup v2, or no limit: "max"
@@ -141,13 +152,15 @@ def count_free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def fit_threads() -> int:
-    """Use as many threads as pay off right now, and return how many. The last bits of all sums depend on it, so this is
-    for what is bounded by time, and never the same twice.
+    """Measure which number of torch threads is fastest now, set it, and return it.
 
-    A step of two threads takes eight times as long as alone when another process keeps one of the two cores busy:
-    OpenMP's threads wait for each other, spinning. `OMP_WAIT_POLICY=PASSIVE`, set before torch is imported, makes
-    that three times; one thread makes it one. A container's quota of CPUs looks the same. torchrun sets one thread
-    per rank itself: that is left alone.
+    The number of threads changes the last bits of all sums. For this reason it is only called for trainings with a time
+    limit, which are not repeatable anyway.
+
+    If another process keeps one of two cores busy, a step with two threads takes eight times as long as on an idle
+    machine, because OpenMP's threads spin while they wait for each other. With `OMP_WAIT_POLICY=PASSIVE`, set before
+    torch is imported, it takes three times as long; with one thread it takes no longer. A container's CPU quota has the
+    same effect. torchrun sets `OMP_NUM_THREADS` to one thread per rank; that is not changed.
     """
     if os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
@@ -160,7 +173,7 @@ def fit_threads() -> int:
 
 
 def _probe(threads: int) -> float:
-    """Seconds of a small convolution, median of several, so that a short quiet moment does not decide."""
+    """Seconds of a small convolution: the median of six measurements, so that one outlier does not decide."""
     torch.set_num_threads(threads)
     images, weight = torch.ones(2, 48, 64, 64), torch.ones(48, 48, 3, 3)
     seconds = []

@@ -1,7 +1,7 @@
-"""Photos of a training as they were decoded and scaled, kept in memory that its loader processes share.
+"""A cache of decoded and scaled photos in memory that all loader processes share.
 
-A photo of 12 megapixels takes 30 ms to decode and gives twenty crops an epoch. Here: bytes in anonymous shared memory,
-which is inherited by forked processes and not bounded by /dev/shm. Not here: decoding (`decoding`).
+A photo of 12 megapixels takes 30 ms to decode and yields twenty crops per epoch. Here: pixels in anonymous shared
+memory, which forked processes inherit and /dev/shm does not limit. Not here: decoding (`decoding`).
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from agar_pipeline.detection.loading.devices import count_free_memory
 from agar_pipeline.processes.world import World
 
 MEMORY_SHARE = 0.25
-"""Of the memory that is free when a training starts."""
+"""Share of the memory that is free when a training starts."""
 _BLOCK = 4096
 _SHAPE = 3
-"""Numbers that describe a photo: where its pixels begin, its height, its width."""
+"""Number of values that describe a photo: offset of its pixels, height, width."""
 
 
 class PhotoMemory:
-    """Row of a photo → its pixels; what does not fit is not kept."""
+    """Row of a photo → its pixels. Photos that do not fit are not kept."""
 
     def __init__(self, sizes_wh: np.ndarray, room_bytes: int | None = None) -> None:
-        """Make room; its pages are taken from the machine when they are first written.
+        """Reserve memory; the system allocates its pages when they are first written.
 
         Args:
-            sizes_wh: (N, 2) of the photos as they will be kept.
-            room_bytes: At most; by default a share of the memory that is free, divided by the ranks of this machine.
+            sizes_wh: (N, 2) sizes of the photos as they will be kept.
+            room_bytes: Maximum size; default: `MEMORY_SHARE` of the free memory, divided by the ranks of this machine.
         """
         ranks = World.from_environment().local_size
         room = int(count_free_memory() * MEMORY_SHARE / ranks) if room_bytes is None else room_bytes
@@ -37,7 +37,7 @@ class PhotoMemory:
         self._room = min(room, wanted)
         try:
             block = mmap.mmap(-1, max(_BLOCK, self._room))
-        except (OSError, ValueError):  # a machine that promises no more memory than it has
+        except (OSError, ValueError):  # the machine does not overcommit memory
             block, self._room = mmap.mmap(-1, _BLOCK), 0
         self.keeps_all = self._room == wanted
         """Whether all photos fit."""
@@ -48,7 +48,7 @@ class PhotoMemory:
         self._lock = multiprocessing.get_context("fork").Lock()
 
     def recall(self, row: int) -> np.ndarray | None:
-        """(H, W, 3) uint8, or None where it is not kept."""
+        """(H, W, 3) uint8, read-only; None if the photo is not in the cache."""
         with self._lock:
             start, height, width = self._places[row].tolist()
         if not height:
@@ -58,7 +58,7 @@ class PhotoMemory:
         return kept
 
     def keep(self, row: int, pixels: np.ndarray) -> None:
-        """Keep a photo, where there is room and no other process has done so."""
+        """Add a photo to the cache, unless it is full or another process has added this photo."""
         with self._lock:
             start = int(self._used[0])
             if self._places[row, 1] or start + pixels.size > self._room:

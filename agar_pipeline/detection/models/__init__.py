@@ -1,7 +1,7 @@
-"""Detectors as torch modules, and the checkpoints that hold them.
+"""Detectors as torch modules, and the checkpoints that contain them.
 
-`ranks`: what several ranks agree on. `tiny`: the small detector of ours. `families`: it and torchvision's.
-`candidates`: boxes that are cut before NMS. `float32_boxes`: coordinates in full precision. `tiles`, `tile_merge`: a
-plate in tiles, and their detections as one. `detector`: the model with all of that. `weights`: pretrained ones.
-`checkpoint`: saved and loaded. `weight_averaging`: EMA.
+`ranks`: communication between ranks. `tiny`: this project's small detector. `families`: builds `tiny` and torchvision's
+detectors. `candidates`: reports boxes that are cut off before NMS. `float32_boxes`: box coordinates in full precision.
+`tiles`, `tile_merge`: division of a plate into tiles, and merging of their detections. `detector`: the model with all
+of these parts. `weights`: pretrained weights. `checkpoint`: saving and loading. `weight_averaging`: EMA.
 """

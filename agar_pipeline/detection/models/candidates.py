@@ -1,8 +1,8 @@
-"""What a torchvision detector leaves out before NMS, and says nothing of.
+"""Reports the candidates that torchvision's detectors cut off before NMS without saying so.
 
-It looks at the best `topk_candidates` of each pyramid level (RetinaNet, FCOS) or class (SSD), and Faster R-CNN's second
-head at the best proposals of each level and of all levels. Here each image's answer gets one more entry, `left_out`.
-Not here: what follows from it (`detector`, `inference.batches`).
+RetinaNet and FCOS keep the best `topk_candidates` of each pyramid level, SSD those of each class. Faster R-CNN's second
+head gets only the best proposals of each level and of all levels. Here each image's answer gets one more entry,
+`left_out`. Not here: how it is used (`detector`, `inference.batches`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ from torchvision.models.detection.ssd import SSD
 
 NOTHING = -1.0
 OBJECTNESS_FLOOR = 0.1
-"""A proposal below it is held for background. Objectness is no score of a detection, so that this is a choice: after 70
-steps from scratch, 98 % of the proposals in which the second head sees a colony (0.3 and more) had 0.19 and more."""
+"""A proposal below this objectness counts as background.
+
+Objectness is not the score of a detection, so this value is a choice: after 70 steps from scratch, 98 % of the
+proposals with a score of 0.3 or more in the second head had an objectness of 0.19 or more.
+"""
 
 
 def report_left_out(model: nn.Module) -> None:
-    """Let a detector add to each image's answer `left_out`, a number on its device: the best score that any candidate
-    left out before NMS had, 1 where that is not known, -1 where none was left out that is above the score floor.
+    """Make a detector add `left_out` to each image's answer: the best score that was cut off before NMS.
 
-    Sane models pay for a count over the scores, and for one transfer from the device a batch.
+    It is a number on the detector's device: 1 if the score is not known, -1 if no candidate above the score floor was
+    cut off. The cost is a count over the scores, and one transfer from the device per batch.
     """
     for plain, reporting in ((RetinaNet, _RetinaNet), (FCOS, _FCOS), (SSD, _SSD), (FasterRCNN, _FasterRCNN)):
         if type(model) is plain:
-            model.__class__ = reporting  # not a bound method in its place, which copies of the model would share
+            model.__class__ = reporting  # a bound method in its place would be shared by copies of the model
     if isinstance(model, FasterRCNN):
         model.rpn.__class__ = _Proposals
 
@@ -40,9 +43,11 @@ def best_left_out(groups: Sequence[torch.Tensor], floor: float, most: int) -> to
     """(N,) the best score above the floor that is not among the `most` best of its group, or -1.
 
     Args:
-        groups: Of each group, (N, candidates) scores of N images.
+        groups: For each group, (N, candidates) scores of N images.
+        floor: Scores up to this value do not count.
+        most: Number of candidates that are kept per group.
     """
-    if not torch.jit.is_tracing():  # type: ignore[attr-defined]  # a graph has no branches
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined]  # no branches in a traced graph
         fullest = torch.stack([(scores > floor).sum(1).amax() for scores in groups]).amax()
         if int(fullest) <= most:
             return groups[0].new_full((len(groups[0]),), NOTHING)
@@ -79,7 +84,7 @@ class _SSD(SSD):
 
 class _Proposals(RegionProposalNetwork):
     left_out: torch.Tensor
-    """(N,) of the last images, 1 or -1: which score the second head would have given is not known."""
+    """(N,) for the last images: 1 if proposals were cut off (their score in the second head is not known), else -1."""
 
     def filter_proposals(
         self, proposals: torch.Tensor, objectness: torch.Tensor, image_shapes: Any, num_anchors_per_level: list[int]

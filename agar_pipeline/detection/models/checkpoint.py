@@ -1,4 +1,4 @@
-"""Checkpoints: plain values and tensors, all that is needed to predict, nothing that is executed when loaded."""
+"""Reads and writes checkpoints: all that prediction needs, as plain values and tensors, without executable code."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a checkpoint says besides its weights."""
+    """The contents of a checkpoint besides its weights."""
 
     spec: DetectorSpec
     class_names: tuple[str, ...]
     """In the order of `category_ids`, 1…K inside the model."""
     category_ids: tuple[int, ...]
     precision: str
-    """Asked for in training; prediction uses it where the hardware has it."""
+    """As requested for training; prediction uses it if the hardware supports it."""
     channels_last: bool
     epoch: int
     step: int
     score_threshold: float | None
-    """From which detections count as colonies; chosen on val."""
+    """Score from which a detection counts as a colony; chosen on val."""
     metrics: dict[str, float | None]
-    """On val, of this very model."""
+    """Metrics of this model on val."""
     data_words: str = ""
-    """At which scale and on which crops it was trained, in a sentence; empty in files of earlier versions."""
+    """One sentence on the scale and the crops of the training; empty in files of earlier versions."""
 
     def to_plain(self) -> dict[str, Any]:
         lists = {"class_names": list(self.class_names), "category_ids": list(self.category_ids)}
@@ -47,14 +47,14 @@ class CheckpointFacts:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CheckpointFacts:
-        """From `to_plain`, other keys left aside."""
+        """Inverse of `to_plain`; unknown keys are ignored."""
         values = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain or name != "data_words"}
         lists = {"class_names": tuple(plain["class_names"]), "category_ids": tuple(plain["category_ids"])}
         return cls(**{**values, **lists, "spec": DetectorSpec.from_plain(plain["spec"])})
 
 
 def save_checkpoint(path: Path, detector: Detector, facts: CheckpointFacts) -> dict[str, Any]:
-    """Write a checkpoint, whole or not at all, and return its content."""
+    """Write a checkpoint atomically, and return its content."""
     content = {
         "format": FORMAT,
         **facts.to_plain(),
@@ -65,9 +65,9 @@ def save_checkpoint(path: Path, detector: Detector, facts: CheckpointFacts) -> d
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Save plain values and tensors, whole or not at all: same folder, fsync, rename.
+    """Save plain values and tensors atomically: a draft in the same folder, fsync, rename.
 
-    There is one writer, and its draft has one name, so that what a killed process left is written over.
+    There is one writer, and its draft always has the same name, so that the draft of a killed process is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
@@ -79,13 +79,13 @@ def write_whole(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> tuple[Detector, CheckpointFacts]:
-    """Read a checkpoint of ours; nothing in it is executed.
+    """Read a checkpoint of this project; no code in it is executed.
 
     Returns:
-        The detector on the CPU, in evaluation mode, and what the checkpoint says about it.
+        The detector on the CPU, in evaluation mode, and the facts about it.
 
     Raises:
-        ArtifactError: it is missing, truncated, or not one of ours.
+        ArtifactError: it is missing, truncated, or not a checkpoint of this project.
     """
     content = _read(Path(path))
     facts = CheckpointFacts.from_plain(content)
@@ -95,7 +95,7 @@ def load_checkpoint(path: Path) -> tuple[Detector, CheckpointFacts]:
 
 
 def _require_hash(path: Path) -> None:
-    """Refuse a checkpoint of an artifact that is not what its manifest says; one that lies alone is taken as it is."""
+    """Reject a checkpoint whose hash differs from its artifact's manifest; one outside an artifact is not checked."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         manifest = json.loads((path.resolve().parent.parent / "manifest.json").read_text())
         wanted = {file["path"]: file["sha256"] for file in manifest["files"]}.get(f"checkpoints/{path.name}")

@@ -1,7 +1,7 @@
-"""Detectors by name, all with the same face: uint8 images in, labels 1…K and pixels of those images out.
+"""The common interface of all detectors: uint8 images in; labels 1…K and boxes in pixels of those images out.
 
-Here: what all share, whole plates and tiles. Not here: building, and what differs between torchvision's families
-(`families`).
+Here: what all detectors share, whole plates and tiles. Not here: building, and the differences between torchvision's
+families (`families`).
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ TILES_AT_ONCE = 4
 
 
 def build_detector(spec: DetectorSpec, weights_backbone: str | None = None) -> Detector:
-    """The detector with random weights, or with those of a backbone. Nothing is downloaded unless a backbone is named.
+    """Build the detector with random weights, or with the weights of a backbone.
+
+    Nothing is downloaded unless a backbone is named.
 
     Raises:
-        ConfigError: no such model, or it cannot work at this input size.
+        ConfigError: there is no such model, or it cannot work at this input size.
     """
     return Detector(build_model(spec, weights_backbone), has_background(spec.name), spec)
 
 
 class KeepScale(GeneralizedRCNNTransform):
-    """Normalizes uint8 and pads, never resizes: images come at the model's scale.
+    """Normalizes uint8 images and pads them, but never resizes: images already have the model's scale.
 
-    (`_skip_resize` holds in training only.)
+    (torchvision's `_skip_resize` has an effect in training only.)
     """
 
     factor: torch.Tensor
@@ -45,11 +47,11 @@ class KeepScale(GeneralizedRCNNTransform):
     def __init__(self, mean: list[float], std: list[float], size_divisible: int = 32) -> None:
         super().__init__(0, 0, mean, std, size_divisible=size_divisible)
         std_column = torch.tensor(std)[:, None, None]
-        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # on the device: not sent each time
+        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # a buffer: is on the device
         self.register_buffer("offset", torch.tensor(mean)[:, None, None] / std_column, persistent=False)
 
     def normalize(self, image: torch.Tensor) -> torch.Tensor:
-        """(3, H, W) uint8 → (x / 255 − mean) / std, in place on one float copy: 2.5 ms for 1024 px instead of 11."""
+        """(3, H, W) uint8 → (x / 255 − mean) / std, in place on one float copy: 2.5 ms for 1024 px instead of 11 ms."""
         if image.dtype != torch.uint8:
             return super().normalize(image)
         planar = image.to(torch.float32, memory_format=torch.contiguous_format)
@@ -60,7 +62,7 @@ class KeepScale(GeneralizedRCNNTransform):
 
 
 def is_untouched(norm: nn.BatchNorm2d) -> bool:
-    """Whether the running statistics are those that a BatchNorm starts with."""
+    """Whether the running statistics still have the initial values of a BatchNorm."""
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None
@@ -68,13 +70,14 @@ def is_untouched(norm: nn.BatchNorm2d) -> bool:
 
 
 class Detector(nn.Module):
-    """A torchvision detector behind one convention.
+    """A torchvision detector with one convention for images, targets and answers.
 
-    Images are (3, H, W) uint8; targets hold `boxes` (N, 4) xyxy in pixels and `labels` (N,) in 1…K. In training it
-    answers with its losses; otherwise, per image, with `boxes`, `labels` in 1…K, `scores`, and `cut_at`: the score
-    below which it may have lost detections to a cap, be it on them or on candidates before NMS (`candidates`), None
-    where it lost none. FCOS and RetinaNet count classes from 0, Faster R-CNN and SSD keep 0 for the background: that
-    stays inside, and so do tiles: whoever shows it a whole plate gets a whole plate's boxes.
+    Images are (3, H, W) uint8; targets contain `boxes` (N, 4) xyxy in pixels and `labels` (N,) in 1…K. In training it
+    returns its losses. Otherwise it returns, per image, `boxes`, `labels` in 1…K, `scores`, and `cut_at`: the score
+    below which detections may have been lost to a limit, either on detections or on candidates before NMS
+    (`candidates`); None if none was lost. FCOS and RetinaNet count classes from 0, Faster R-CNN and SSD reserve 0 for
+    the background; this difference is hidden here. Tiles are hidden too: for a whole plate it returns the boxes of the
+    whole plate.
     """
 
     def __init__(self, model: BoxModel, has_background: bool, spec: DetectorSpec) -> None:
@@ -86,19 +89,24 @@ class Detector(nn.Module):
         self.model = model
         self.label_shift = 0 if has_background else 1
         self.weighs_ranks = spec.name == "tiny"
-        """By colonies, which is exact; torchvision's losses, means over a rank's images, are weighed by images."""
+        """Whether the model itself weights the ranks' losses: by colonies, which is exact.
+
+        torchvision's losses are means over a rank's images; they are weighted by the number of images.
+        """
         self.has_proposals = isinstance(model, FasterRCNN)
-        """Each candidate passes through a second head, which takes time and memory."""
+        """Whether each candidate passes through a second head, which takes time and memory."""
         self.detections_per_image = spec.detections_per_image
         self.tile_side, self.tile_overlap = spec.input_size, spec.tile_overlap
         self.fresh: list[str] = []
-        """Tensors of the head that keep their random start, because the weights given know other classes."""
+        """Tensors of the head that keep their random start, because the given weights belong to other classes."""
         self.frozen_batch_norms: frozenset[str] = frozenset()
-        """Those that keep the running statistics of pretrained weights: batches of a few plates are too small for new
-        ones."""
+        """BatchNorms that keep the running statistics of pretrained weights.
+
+        Batches of a few plates are too small for new statistics.
+        """
 
     def set_limits(self, cap: int, score_floor: float | None = None) -> None:
-        """Let an image have up to `cap` detections, more candidates before NMS, and scores down to `score_floor`."""
+        """Allow up to `cap` detections per image, more candidates before NMS, and scores down to `score_floor`."""
         self.detections_per_image = cap
         set_limits(self.model, cap, score_floor)
 
@@ -109,8 +117,11 @@ class Detector(nn.Module):
         return self
 
     def freeze_loaded_batch_norms(self) -> None:
-        """Freeze each BatchNorm whose statistics were loaded. One at mean 0 and variance 1 has seen nothing yet, as
-        those of the pyramid and the head beside a pretrained backbone: it learns."""
+        """Freeze each BatchNorm whose statistics were loaded.
+
+        A BatchNorm at mean 0 and variance 1 has no statistics yet, such as those of the pyramid and the head next to a
+        pretrained backbone; it is trained.
+        """
         self.frozen_batch_norms = frozenset(
             name
             for name, module in self.named_modules()
@@ -124,7 +135,7 @@ class Detector(nn.Module):
             losses = self.model(images, inner)
             if self.weighs_ranks or ranks.world_size() == 1:
                 return losses
-            weight = ranks.weigh(len(images))  # shares of a batch may differ by one image
+            weight = ranks.weigh(len(images))  # the ranks' shares of a batch may differ by one image
             return {name: loss * weight for name, loss in losses.items()}
         if self.tile_overlap is None:
             return self._detect(images)

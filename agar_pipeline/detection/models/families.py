@@ -1,7 +1,7 @@
-"""torchvision's detectors of boxes, and `tiny`, from a plain spec: each family's own words for the same things.
+"""Builds torchvision's detectors and `tiny` from one plain spec, whatever parameter names each family uses.
 
-Here: the spec, building with random or backbone weights, limits. Not here: what a spec says for some data
-(`model_fitting`), pretrained detectors (`weights`), one face for all (`detector`), the tiny detector's inside
+Here: the spec, building with random or backbone weights, limits. Not here: choosing a spec for some data
+(`model_fitting`), pretrained detectors (`weights`), the common interface (`detector`), the layers of the tiny detector
 (`tiny`).
 """
 
@@ -30,7 +30,10 @@ from agar_pipeline.errors import ConfigError
 BoxModel: TypeAlias = FasterRCNN | FCOS | RetinaNet | SSD
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 MOST_PROPOSALS = 24_000
-"""Of one photo in prediction: each takes 50 kB in the second head, and a new head asks for as many as it may have."""
+"""Maximum number of proposals for one photo in prediction.
+
+Each takes 50 kB in the second head, and an untrained head uses as many proposals as it may have.
+"""
 FROZEN_NORMS = (
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_mobilenet_v3_large_fpn",
@@ -38,36 +41,38 @@ FROZEN_NORMS = (
     "fcos_resnet50_fpn",
     "retinanet_resnet50_fpn",
 )
-"""Whose backbone has them beside pretrained weights."""
+"""Models whose backbone torchvision builds with frozen BatchNorms if its weights are pretrained."""
 ALL_STAGES = 6
-"""Of SSDlite's backbone: none is frozen."""
+"""Number of trainable stages of SSDlite's backbone: none is frozen."""
 
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """What a detector is built from: plain values, kept in every checkpoint."""
+    """Plain values from which a detector is built; every checkpoint contains them."""
 
     name: str
     num_classes: int
     """K, without a background class."""
     input_size: int
-    """Longer side of what the model was trained on, pixels: a whole plate, or a crop of it."""
+    """Longer side of the images that the model was trained on, pixels: a whole plate, or a crop of it."""
     detections_per_image: int
-    """The cap; a prediction that reaches it may have lost detections."""
+    """Maximum number of detections; an image that reaches it may have lost detections."""
     score_floor: float
     anchor_sizes: dict[int, tuple[float, ...]]
-    """Of `tiny`: stride → sides; of Faster R-CNN and RetinaNet: the smallest side under the key 0; else empty."""
+    """For `tiny`: stride → sides. For Faster R-CNN and RetinaNet: the smallest side under the key 0. Else empty."""
     tile_overlap: int | None = None
-    """None: plates are predicted in one pass; else in tiles of side `input_size`."""
+    """None: plates are predicted in one pass. Else: in tiles of side `input_size` with this overlap, pixels."""
     pretrained_backbone: bool = False
-    """It began from the weights of a backbone: torchvision builds some layers in another way then."""
+    """Whether training started from pretrained backbone weights; torchvision then builds some layers differently."""
     photo_side: int | None = None
-    """What photos are scaled to before crops or tiles are cut from them, pixels; None: whole plates are scaled to
-    `input_size`, tiles are cut from photos as they are."""
+    """Side to which photos are scaled before crops or tiles are cut from them, pixels.
+
+    None: whole plates are scaled to `input_size`, and tiles are cut from photos at their own size.
+    """
 
     @property
     def image_side(self) -> int | None:
-        """What photos are scaled to; None: they keep their size."""
+        """Side to which photos are scaled; None: they keep their size."""
         whole = self.input_size if self.tile_overlap is None else None
         return whole if self.photo_side is None else self.photo_side
 
@@ -81,16 +86,22 @@ class DetectorSpec:
 
 
 def require_known(name: str) -> None:
-    """Raises ConfigError where there is no such model, naming the nearest."""
+    """Check that there is a model of this name.
+
+    Raises:
+        ConfigError: there is none; the message names the most similar one.
+    """
     if unknown := find_unknown_name(name):
         raise ConfigError(unknown)
 
 
 def build_model(spec: DetectorSpec, weights_backbone: str | None = None) -> BoxModel:
-    """The model with random weights, or with those of a backbone. Nothing is downloaded unless a backbone is named.
+    """Build the model with random weights, or with the weights of a backbone.
+
+    Nothing is downloaded unless a backbone is named.
 
     Raises:
-        ConfigError: no such model, or it cannot work at this input size.
+        ConfigError: there is no such model, or it cannot work at this input size.
     """
     require_known(spec.name)
     if spec.name.startswith("ssd300") and spec.input_size < 300:
@@ -106,7 +117,7 @@ def build_model(spec: DetectorSpec, weights_backbone: str | None = None) -> BoxM
 
 
 def has_background(name: str) -> bool:
-    """Whether the classes of a detector begin with one for the background."""
+    """Whether class 0 of the detector is the background."""
     return name != "tiny" and not name.startswith(("fcos", "retinanet"))
 
 
@@ -130,7 +141,7 @@ def _build_torchvision(spec: DetectorSpec, weights_backbone: str | None) -> nn.M
 
 
 def _build_as_if_pretrained(model: Any, name: str, classes: int) -> None:
-    """Give a model with random weights the layers that torchvision's builder gives one whose backbone has weights."""
+    """Give a model with random weights the layers that torchvision builds for a pretrained backbone."""
     if name == SSDLITE:
         _widen_tail(model, classes)
     elif name in FROZEN_NORMS:
@@ -146,7 +157,7 @@ def _freeze_norms(module: nn.Module) -> None:
 
 
 def _widen_tail(model: Any, classes: int) -> None:
-    """Of SSDlite, whose last blocks have half the width where no weights are given."""
+    """Rebuild SSDlite at full width: without weights, torchvision halves the width of its last blocks."""
     norm_layer = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
     backbone = mobilenet_v3_large(weights=None, norm_layer=norm_layer, reduced_tail=False)
     model.backbone = _mobilenet_extractor(backbone, ALL_STAGES, norm_layer)
@@ -156,9 +167,9 @@ def _widen_tail(model: Any, classes: int) -> None:
 
 
 def set_limits(model: BoxModel, cap: int, score_floor: float | None = None) -> None:
-    """Let a model answer with up to `cap` detections an image, with scores down to `score_floor` (None: as it is).
+    """Set the maximum number of detections per image, and the minimum score (None: unchanged).
 
-    Candidates before NMS are several to a colony.
+    The limit of candidates before NMS is a multiple of `cap`, because a colony has several candidates.
     """
     limited: Any = model
     if isinstance(model, FasterRCNN):
@@ -171,7 +182,9 @@ def set_limits(model: BoxModel, cap: int, score_floor: float | None = None) -> N
 
 
 def _fit_anchors(model: nn.Module, spec: DetectorSpec) -> None:
-    """Shrink the anchors (32 px at least by default) to the data's boxes; their number, so every weight, stays."""
+    """Scale the anchors (32 px or more by default) to the data's boxes. Their number, and so every weight, stays the
+    same.
+    """
     if 0 not in spec.anchor_sizes:
         return
     owner: Any = model.rpn if isinstance(model, FasterRCNN) else model

@@ -1,8 +1,8 @@
-"""Boxes stay in float32 whatever the precision of the layers around them.
+"""Keeps box coordinates in float32 if the layers around them use a lower precision.
 
-Under autocast torchvision makes anchors in the feature maps' type, and decodes boxes in that of the head's answers:
-bfloat16 has steps of 4 px from 512 and of 8 px from 1,024, and a colony there is 13 px wide. Convolutions keep the
-lower precision, which is where the time goes.
+Under autocast torchvision makes anchors in the type of the feature maps, and decodes boxes in the type of the head's
+output. bfloat16 has steps of 4 px from 512 px and of 8 px from 1,024 px, and a colony there is 13 px wide. Convolutions
+keep the lower precision, because they take most of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 
 
 def keep_boxes_in_float32(model: nn.Module) -> None:
-    """Let a torchvision detector make its anchors, encode targets and decode boxes in float32."""
+    """Make a torchvision detector generate its anchors, encode targets and decode boxes in float32."""
     for module in model.modules():
         if isinstance(module, AnchorGenerator | DefaultBoxGenerator):
             module.register_forward_pre_hook(_give_float32_levels)
@@ -27,7 +27,7 @@ def keep_boxes_in_float32(model: nn.Module) -> None:
 
 
 def _give_float32_levels(generator: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Of the feature maps an anchor generator reads type, device and size alone: a corner of each will do."""
+    """Replace the feature maps by one channel in float32: an anchor generator reads only type, device and size."""
     images, levels = arguments
     return images, [level if level.dtype == torch.float32 else level[:1, :1].float() for level in levels]
 
@@ -37,7 +37,7 @@ def _answer_in_float32(head: nn.Module, arguments: tuple[Any, ...], answer: Any)
 
 
 def _to_float32(answer: Any) -> Any:
-    """The tensors of a dict, a list or a tuple, in float32."""
+    """The tensors of a dict, a list or a tuple, converted to float32."""
     if isinstance(answer, torch.Tensor):
         return answer.float()
     if isinstance(answer, dict):

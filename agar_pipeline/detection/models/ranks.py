@@ -1,6 +1,6 @@
-"""What the processes of one training tell each other besides gradients; each function is trivial for one process.
+"""Communication between the ranks of one training, besides gradients; with one process it does nothing.
 
-Here: agreeing on time and on stopping, gathering, BatchNorm over all ranks. Not here: starting them (`launch`).
+Here: agreement on time and on stopping, gathering, BatchNorm over all ranks. Not here: starting ranks (`launch`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def world_size() -> int:
 
 @contextlib.contextmanager
 def as_single_rank() -> Iterator[None]:
-    """What one rank does by itself: nothing in it waits for the others, who are elsewhere or gone."""
+    """Context in which this rank does not communicate, because the other ranks do other work or have ended."""
     global _acts_as_single_rank
     _acts_as_single_rank = True
     try:
@@ -35,14 +35,15 @@ def as_single_rank() -> Iterator[None]:
 
 @cache
 def _control_group() -> Any:
-    """Words go over gloo, so that a GPU is not waited for."""
+    """Process group for control messages (small tensors on the CPU); gloo, so that no rank synchronises its GPU."""
     return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
 
 def agree(elapsed_s: float, stop: bool, due: bool) -> tuple[float, bool, bool]:
-    """The first rank's clock, whether any rank was asked to stop, and whether the first one finds a point due.
+    """The first rank's elapsed seconds, whether any rank was asked to stop, and whether the first rank's resume point
+    is due.
 
-    Called by all ranks after the same step, so that they end, or write, together.
+    All ranks call it after the same step, so that they end, or write, together.
     """
     if world_size() == 1:
         return elapsed_s, stop, due
@@ -62,7 +63,7 @@ def average(values: dict[str, float]) -> dict[str, float]:
 
 
 def gather(share: Any) -> list[Any]:
-    """Every rank's share, in order of rank, on every rank."""
+    """The values of all ranks, in order of rank, on every rank."""
     if world_size() == 1:
         return [share]
     shares: list[Any] = [None] * world_size()
@@ -71,7 +72,7 @@ def gather(share: Any) -> list[Any]:
 
 
 def weigh(count: float) -> float:
-    """What a mean over this rank's `count` items is multiplied by, so that the ranks' mean is that over all items."""
+    """Factor for a mean over this rank's `count` items, so that the mean over ranks is the mean over all items."""
     if world_size() == 1:
         return 1.0
     total = torch.tensor([float(count)], dtype=torch.float64)
@@ -80,7 +81,7 @@ def weigh(count: float) -> float:
 
 
 class _Normalise(torch.autograd.Function):
-    """BatchNorm by given statistics, whose gradient knows that they came from the images of all ranks."""
+    """BatchNorm with given statistics; its gradient accounts for statistics computed from the images of all ranks."""
 
     @staticmethod
     def forward(
@@ -114,14 +115,14 @@ class _Normalise(torch.autograd.Function):
 
 
 def _sum_over_ranks(numbers: torch.Tensor) -> torch.Tensor:
-    """The sum of a few numbers, the same on every rank: one exchange, where gloo's all_reduce takes two."""
+    """Sum of a short tensor over all ranks, equal on every rank. It takes one exchange; gloo's all_reduce takes two."""
     of_ranks = [torch.empty_like(numbers) for _ in range(world_size())]
     dist.all_gather(of_ranks, numbers)
     return torch.stack(of_ranks).sum(0)
 
 
 class GlooBatchNorm(nn.BatchNorm2d):
-    """BatchNorm over all ranks' images on CPUs, which torch's SyncBatchNorm refuses."""
+    """BatchNorm over the images of all ranks on CPUs, which torch's SyncBatchNorm does not support."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if not self.training or world_size() == 1:
@@ -142,7 +143,7 @@ class GlooBatchNorm(nn.BatchNorm2d):
 
 
 def synchronize_batch_norm(model: nn.Module, accelerator: str) -> nn.Module:
-    """Let each BatchNorm see the whole global batch, so that two ranks train the model that one would."""
+    """Let each BatchNorm use the whole global batch, so that two ranks train the same model as one rank."""
     if accelerator == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for module in model.modules():

@@ -1,6 +1,6 @@
-"""Plates in tiles at their own resolution: where tiles lie when a model learns, and when it predicts.
+"""Positions of crops in training, and of the tiles into which a plate is divided in prediction.
 
-Here: geometry on plain arrays. Not here: decoding (`dataset`), making one plate of what was seen (`tile_merge`).
+Here: geometry on plain arrays. Not here: decoding (`dataset`), merging the detections of tiles (`tile_merge`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ import numpy as np
 
 
 def count_crops(sizes_wh: np.ndarray, tile: int, image_side: int | None = None) -> np.ndarray:
-    """(N, 2) sizes → (N,) crops in an epoch: as many tiles as the area holds, of photos made `image_side` long."""
+    """(N, 2) sizes of photos → (N,) crops per epoch: the area at `image_side`, divided by the area of a tile, at least
+    1.
+
+    >>> count_crops(np.array([[640, 480], [100, 100]]), 320).tolist()
+    [3, 1]
+    """
     shown_wh = scaled_sizes(sizes_wh, image_side)
     return np.maximum(1, np.round(np.prod(shown_wh / tile, axis=1))).astype(np.int64)
 
 
 def scaled_sizes(sizes_wh: np.ndarray, image_side: int | None) -> np.ndarray:
-    """(N, 2) sizes of photos made `image_side` long; None: as they are."""
+    """(N, 2) sizes of photos, scaled so that the longer side is `image_side`; None: unchanged."""
     if image_side is None or not len(sizes_wh):
         return sizes_wh
     return np.asarray(sizes_wh * (image_side / sizes_wh.max(axis=1, keepdims=True)))
@@ -26,14 +31,14 @@ def scaled_sizes(sizes_wh: np.ndarray, image_side: int | None) -> np.ndarray:
 def choose_crop(
     size_wh: tuple[int, int], side: int, boxes_xyxy: np.ndarray, empty: float, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """A window to train on.
+    """Choose a random window to train on.
 
     Args:
-        size_wh: Of the image.
-        side: Of the window; an image that is narrower is taken whole along that axis.
+        size_wh: Size of the image.
+        side: Side of the window; along an axis on which the image is shorter, the window is as long as the image.
         boxes_xyxy: (N, 4) on the image.
-        empty: Share of the windows that lie anywhere; the others hold the middle of some box.
-        rng: Drawn from.
+        empty: Share of the windows at any position; each of the others contains the middle of some box.
+        rng: Random generator.
 
     Returns:
         Left, top, right, bottom, inside the image.
@@ -45,7 +50,7 @@ def choose_crop(
     if not anywhere:
         x1, y1, x2, y2 = boxes_xyxy[int(picks * len(boxes_xyxy))]
         middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
-        reach = np.minimum(np.array([x2 - x1, y2 - y1]), side) / 2  # the box is whole where it fits
+        reach = np.minimum(np.array([x2 - x1, y2 - y1]), side) / 2  # the window contains the whole box if it fits
         low, high = np.clip(middle + reach - side, 0, room), np.clip(middle - reach, 0, room)
     left, top = np.clip(np.round(low + offsets * (high - low)), 0, room).astype(int)
     return int(left), int(top), int(min(left + side, size_wh[0])), int(min(top + side, size_wh[1]))
@@ -53,18 +58,23 @@ def choose_crop(
 
 @dataclass(frozen=True)
 class TileGrid:
-    """T tiles over one plate, row by row, evenly spread."""
+    """T tiles over one plate, evenly spread, in row order."""
 
     tiles_xyxy: np.ndarray
     """(T, 4) int64, inside the plate."""
     cores_xyxy: np.ndarray
-    """(T, 4) float64; together they are the plate, without overlap; the outermost reach to infinity."""
+    """(T, 4) float64. Cores do not overlap and together cover the plate; the outermost reach to infinity."""
     overlap: int
     size_wh: tuple[int, int]
 
     @classmethod
     def over(cls, size_wh: tuple[int, int], side: int, overlap: int) -> TileGrid:
-        """Neighbours overlap by `overlap` at least; a plate narrower than a tile has one along that axis."""
+        """Neighbours overlap by at least `overlap` pixels; along an axis on which the plate is shorter than a tile
+        there is one tile.
+
+        >>> TileGrid.over((100, 60), side=64, overlap=16).tiles_xyxy.tolist()
+        [[0, 0, 64, 60], [36, 0, 100, 60]]
+        """
         (x_tiles, x_cores), (y_tiles, y_cores) = (_divide(length, side, overlap) for length in size_wh)
         pairs = [(x, y) for y in range(len(y_tiles)) for x in range(len(x_tiles))]
         columns, rows = (np.array(index) for index in zip(*pairs, strict=True))
@@ -78,7 +88,7 @@ class TileGrid:
         return np.asarray(((centres >= low) & (centres < high)).all(axis=1))
 
     def neighbours(self, margin: float) -> list[tuple[int, int]]:
-        """Pairs of tiles whose cores, grown by `margin`, meet; each once."""
+        """Pairs of tiles whose cores, extended by `margin` pixels, overlap; each pair once."""
         low, high = self.cores_xyxy[:, :2] - margin, self.cores_xyxy[:, 2:] + margin
         meet = ((low[:, None] < high[None]) & (low[None] < high[:, None])).all(axis=2)
         return [(int(a), int(b)) for a, b in np.argwhere(np.triu(meet, 1))]

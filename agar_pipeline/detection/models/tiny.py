@@ -1,6 +1,6 @@
-"""A RetinaNet small enough to learn colonies from scratch in a minute on two cores.
+"""A RetinaNet small enough to learn colonies from scratch in one minute on two cores.
 
-Here: its backbone, and the anchors that fit a data set. Not here: other detectors (`detector`).
+Here: its backbone, its head, and anchors fitted to a data set. Not here: other detectors (`detector`).
 """
 
 from __future__ import annotations
@@ -29,24 +29,27 @@ AnchorSizes = dict[int, tuple[float, ...]]
 
 
 def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3, smallest: float | None = None) -> AnchorSizes:
-    """Pyramid levels and anchors for boxes of these sizes.
+    """Choose pyramid levels and anchors for boxes of these sizes.
 
     An anchor of side a matches (IoU ≥ 0.5) boxes of side a/√2 to a·√2, so that steps of √2 leave no gap. A level of
     stride s has anchors of 2s and 2.8s: (16, 22) on 8 and (32, 45) on 16 suit boxes of about 17 px.
 
+    >>> fit_anchor_sizes(np.array([17.0, 17.0]))
+    {8: (16.0, 22.6), 16: (32.0, 45.3)}
+
     Args:
         box_sides: (N,) square roots of the boxes' areas, pixels at the model's scale; N may be 0.
-        max_levels: Levels at most; boxes beyond the last one's anchors are matched to them all the same.
-        smallest: Side of the smallest anchor; None: from the boxes.
+        max_levels: Maximum number of levels; boxes larger than the last level's anchors are still matched to them.
+        smallest: Side of the smallest anchor; None: chosen from the boxes.
 
     Returns:
-        Two levels at least, doubling strides from 4 up.
+        At least two levels, with strides that double, from 4 or more.
     """
     if not len(box_sides):
         box_sides = np.array([smallest or 16.0])
     low, high = np.quantile(box_sides, [0.25, 0.98])
     first = int(np.clip(2 ** np.floor(np.log2(max(low, 1) * 1.15 / 2)), 4, 32))
-    shrink = float(np.clip(low / (2 * first), 0.6, 1.0))  # the finest stride is 4: smaller boxes, smaller anchors
+    shrink = float(np.clip(low / (2 * first), 0.6, 1.0))  # the finest stride is 4: below it, anchors shrink
     if smallest is not None:
         first = int(np.clip(2 ** np.floor(np.log2(smallest / 2)), 4, 32))
         shrink = smallest / (2 * first)
@@ -57,7 +60,7 @@ def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3, smallest: float
 
 
 class TinyBackbone(nn.Module):
-    """A ResNet with one block a stage and a feature pyramid on the asked-for strides."""
+    """A ResNet with one block per stage, and a feature pyramid on the given strides."""
 
     out_channels = PYRAMID_CHANNELS
 
@@ -93,7 +96,7 @@ def _residual_stage(in_channels: int, out_channels: int) -> nn.Module:
 
 
 class TinyHead(RetinaNetHead):
-    """RetinaNet's head on one short tower that classes and boxes share: a third of the work of two towers."""
+    """RetinaNet's head with one short tower shared by classes and boxes: a third of the work of two towers."""
 
     def __init__(self, num_anchors: int, num_classes: int) -> None:
         super().__init__(PYRAMID_CHANNELS, num_anchors, num_classes)
@@ -117,9 +120,10 @@ class TinyHead(RetinaNetHead):
         anchors: list[torch.Tensor],
         matched_idxs: list[torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        """The losses of the batch as if it were one image, so that every colony weighs the same.
+        """Compute the losses as if the batch were one image, so that every colony has the same weight.
 
-        RetinaNet averages over images: a colony on a plate of 200 would weigh a hundredth of one on a plate of two.
+        RetinaNet averages over images: a colony on a plate of 200 would have a hundredth of the weight of one on a
+        plate of two.
         """
         counts = [len(target["labels"]) for target in targets]
         shifted = [
@@ -134,11 +138,11 @@ class TinyHead(RetinaNetHead):
 
 
 def build_tiny(num_classes: int, anchor_sizes: AnchorSizes) -> RetinaNet:
-    """The model with random weights.
+    """Build the model with random weights.
 
     Args:
         num_classes: K, without a background class.
-        anchor_sizes: As `fit_anchor_sizes` gives them.
+        anchor_sizes: As `fit_anchor_sizes` returns them.
     """
     sizes = tuple(anchor_sizes[stride] for stride in sorted(anchor_sizes))
     return RetinaNet(

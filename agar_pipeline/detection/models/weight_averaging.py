@@ -1,4 +1,4 @@
-"""A running average of the weights (EMA), which often predicts better than the last step's own."""
+"""A running average of the weights (EMA), which often predicts better than the weights of the last step."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from agar_pipeline.detection.models.detector import Detector
 
 
 class WeightAverage:
-    """The detector that validation and checkpoints take in place of the trained one.
+    """The detector with averaged weights; validation and checkpoints use it instead of the trained one.
 
-    torch's AveragedModel counts its updates on the device, which it would have to wait for at each step.
+    torch's AveragedModel is not used, because it counts its updates on the device and would synchronise it at each
+    step.
     """
 
     def __init__(self, detector: Detector, decay: float) -> None:
         self.detector, self._decay, self._count = copy.deepcopy(detector), decay, 0
 
     def to(self, device: torch.device) -> None:
-        """Where the trained detector is."""
+        """Move the average to the device of the trained detector."""
         self.detector.to(device)
 
     @torch.no_grad()
     def update(self, detector: Detector) -> None:
-        """After a step."""
-        # the first steps weigh more, so that the random start is forgotten (Polyak average of TensorFlow)
+        """Update the average after a step."""
+        # the decay is smaller in the first steps, so that the random start fades (as in TensorFlow's EMA)
         kept = min(self._decay, (1 + self._count) / (10 + self._count)) if self._count else 0.0
         pairs = list(zip(_tensors(self.detector), _tensors(detector), strict=True))
         averaged = [(mean, value) for mean, value in pairs if kept and mean.is_floating_point()]

@@ -1,7 +1,7 @@
-"""Pretrained weights: torchvision's, or a file.
+"""Loads pretrained weights, from torchvision or from a file.
 
-Here: finding and reading a state dict, and fitting it to a detector of other classes. Not here: our own checkpoints
-as a whole (`checkpoint`).
+Here: finding and reading a state dict, and fitting it to a detector with other classes. Not here: complete checkpoints
+of this project (`checkpoint`).
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import ConfigError
 
 _HEADS = ("cls_logits", "box_predictor", "classification_head")
-"""Parts whose shape depends on the classes; only they may differ from the weights."""
+"""Parts whose shape depends on the classes; only these may differ from the weights."""
 _OF_EACH_CLASS = ("cls_logits", "box_predictor", "classification_head.module_list")
-"""Parts of a head whose rows are classes."""
+"""Parts of a head in which each row belongs to a class."""
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 
 def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequence[str] = ()) -> list[str]:
-    """Load pretrained weights into a detector, but for the layers whose shape depends on the classes.
+    """Load pretrained weights into a detector, except for layers whose shape depends on the classes and differs.
 
     Args:
         model: A torchvision detector.
         name: Its name in torchvision's registry, or `tiny`.
         weights: A member of its weights enum (`COCO_V1`, `DEFAULT`), or the path of a state dict.
-        class_names: In the order of the model's labels; a checkpoint of other classes, or of these in another order,
-            gives no row of the head that stands for a class.
+        class_names: In the order of the model's labels. From a checkpoint with other classes, or with the same ones in
+            another order, the parts of the head with a row per class are not loaded.
 
     Returns:
-        Names of the tensors that keep their random start, all of them in a head.
+        Names of the tensors that keep their random start; all of them are in a head.
 
     Raises:
-        ConfigError: no such weights, or they are of another model.
+        ConfigError: there are no such weights, or they belong to another model.
     """
     state, learnt = _read_state(name, weights)
     if learnt is not None and class_names and tuple(learnt) != tuple(class_names):
@@ -60,7 +60,7 @@ def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequenc
 
 
 def _read_state(name: str, weights: str) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | None]:
-    """The tensors, and the names of the classes where a checkpoint of ours says them."""
+    """The tensors, and the class names if the file is a checkpoint of this project that states them."""
     path = expanded(weights)
     if path.is_file():
         return _read_file(path)

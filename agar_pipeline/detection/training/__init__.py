@@ -1,8 +1,8 @@
-"""One training, from the COCO cache to checkpoints.
+"""One training, from a COCO cache to checkpoints.
 
-`schedule`: how far training is, and the learning rate. `determinism`: whether it can be repeated bit for bit.
-`stop_signals`: how it is asked to stop. `lightning_module`: one step. `validation`: val at the end of an epoch.
-`resume`: the point to go on from. `tracking`: loggers. `training_loop`: what happens when. `lightning_trainer`:
-Lightning set up. `train`: the whole. `profile`: where the time of a step goes. `bottleneck`: which part of it limits
-the speed.
+`schedule`: progress of the training, and the learning rate. `determinism`: whether a training is repeatable bit for
+bit. `stop_signals`: requests to stop. `lightning_module`: one optimizer step. `validation`: evaluation on val at the
+end of an epoch. `resume`: resume points of an interrupted training. `tracking`: loggers. `training_loop`: the order of
+events in a training. `lightning_trainer`: configuration of Lightning's Trainer. `train`: assembly of all these parts.
+`profile`: how long the parts of a step take. `bottleneck`: which part of a step limits the speed.
 """

@@ -1,11 +1,11 @@
-"""What bounds a training, in one sentence with a figure, and what the whole of it will take.
+"""Says in one sentence with figures what limits the speed of a training, and forecasts its total time.
 
-Here: arithmetic on measured parts, and words; every figure that was not measured says "about". Not here: measuring
-(`profile`).
+Here: arithmetic on measured times, and the sentences; each figure that was not measured is marked with "about". Not
+here: measuring (`profile`).
 
-How workers are reckoned with: without any, a step waits for all of its photos. With W of them and a GPU, it waits for
-what W cores cannot load while the GPU computes. On a CPU they compete with the model for the cores: no step is shorter
-than all the work divided by all cores.
+How loader processes are modelled: without any, a step waits for all of its photos. With W of them and a GPU, a step
+takes the longer of its computation and the loading time of a batch divided by W. On a CPU, loading and the model share
+the cores, so a step takes at least its computation plus the loading time divided by the number of cores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agar_pipeline.detection.training.profile import PARTS, StepProfile
 from agar_pipeline.progress import say_duration
 
 WAITING_SHARE = 0.2
-"""A step that waits for less of its time is bound by computing."""
+"""A step that waits for photos for less than this share of its time is called compute-bound."""
 WORTH_SAYING = 1.05
 _BAR = 24
 
@@ -26,14 +26,14 @@ _BAR = 24
 def reckon_step_s(
     profile: StepProfile, workers: int, cores: int, accelerator: str, data_s: float | None = None
 ) -> float:
-    """Seconds of a step with so many workers.
+    """Estimate the seconds of a step with a given number of loader processes.
 
     Args:
-        profile: What was measured.
+        profile: The measurement.
         workers: Loader processes of this rank.
-        cores: That this rank may use.
-        accelerator: Where the model is.
-        data_s: Of one core loading a batch; default: as measured.
+        cores: CPU cores that this rank may use.
+        accelerator: Where the model runs.
+        data_s: Seconds in which one core loads a batch; default: as measured.
     """
     data_s = profile.seconds["data"] if data_s is None else data_s
     if not workers:
@@ -45,7 +45,7 @@ def reckon_step_s(
 
 
 def say_bottleneck(profile: StepProfile, cores: int, accelerator: str) -> str:
-    """What bounds a step, and what would help how much."""
+    """Say what limits the speed of a step, and which change would help by how much."""
     now = reckon_step_s(profile, profile.num_workers, cores, accelerator)
     waiting = 1 - profile.compute_s / now
     if waiting < WAITING_SHARE:
@@ -83,15 +83,15 @@ def forecast(
     val_s_per_image: float,
     step_s: float,
 ) -> dict[str, Any]:
-    """Time, disk and memory of the whole training, about.
+    """Estimate time, disk and memory of the whole training.
 
     Args:
-        profile: What was measured.
-        trainer: Its limits; those of the experiment, not of the smoke step.
-        steps_per_epoch: Of all train.
-        val_images: Images of all val.
-        val_s_per_image: As the smoke evaluation took.
-        step_s: As `reckon_step_s` says.
+        profile: The measurement.
+        trainer: Limits of the experiment, not those of the smoke step.
+        steps_per_epoch: For all of train.
+        val_images: Number of images in all of val.
+        val_s_per_image: As measured by the smoke evaluation.
+        step_s: As `reckon_step_s` estimates it.
     """
     steps = min(trainer.max_steps or math.inf, (trainer.max_epochs or math.inf) * steps_per_epoch)
     by_time = (trainer.max_seconds or math.inf) / step_s
@@ -105,14 +105,13 @@ def forecast(
         "training_seconds": round(steps * step_s, 1),
         "validation_seconds": round(validation_s, 1),
         "seconds": round(steps * step_s + validation_s, 1),
-        "disk_bytes": 6
-        * profile.weight_bytes,  # best, last, and a point to go on from with the optimizer's two moments
+        "disk_bytes": 6 * profile.weight_bytes,  # best, last, and a resume point with the optimizer's two moments
         "peak_memory_bytes": profile.peak_memory_bytes,
     }
 
 
 def say_forecast(plain: dict[str, Any]) -> str:
-    """One line of the forecast."""
+    """The forecast in one line."""
     return (
         f"the whole training: about {say_duration(plain['seconds'])} for {plain['steps']:,} steps "
         f"({plain['epochs']:g} epochs), "
@@ -121,7 +120,7 @@ def say_forecast(plain: dict[str, Any]) -> str:
 
 
 def draw_parts(profile: StepProfile) -> list[str]:
-    """One line a part: its name, a bar, milliseconds, share."""
+    """One line per part of a step: its name, a bar, milliseconds, share."""
     total = sum(profile.seconds.values())
     lines = []
     for part in PARTS:

@@ -1,7 +1,8 @@
-"""Whether a training repeated computes the same bits: always on a CPU, on a GPU where `trainer.deterministic` asks.
+"""Makes a training repeatable bit for bit: always so on a CPU, and on a GPU with `trainer.deterministic`.
 
-cuDNN, cuBLAS and kernels that add up in any order are what differs on a GPU. Of what torchvision's detectors use, torch
-and torchvision have a deterministic form: RoIAlign's is compiled on its first step. Here: switching, and the words.
+On a GPU, cuDNN, cuBLAS and kernels that add values in no fixed order give different bits in each run. For everything
+that torchvision's detectors use, torch and torchvision have a deterministic form; that of RoIAlign is compiled in its
+first step. Here: switching to these forms, and the messages.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from agar_pipeline.config import TrainerConfig
 
 @contextmanager
 def determinism(trainer: TrainerConfig) -> Iterator[None]:
-    """Within it torch computes as `trainer.deterministic` asks; an operator that cannot raises RuntimeError."""
+    """Context in which torch computes as `trainer.deterministic` says.
+
+    An operator without a deterministic form raises RuntimeError in it.
+    """
     if not trainer.deterministic:
         yield
         return
@@ -26,7 +30,7 @@ def determinism(trainer: TrainerConfig) -> Iterator[None]:
     benchmarked = torch.backends.cudnn.benchmark
     variables = {name: os.environ.get(name) for name in trainer.environment}
     torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False  # it takes the quickest kernel, whichever that is today
+    torch.backends.cudnn.benchmark = False  # may pick another kernel in each run
     os.environ.update(trainer.environment)
     try:
         yield
@@ -40,7 +44,7 @@ def determinism(trainer: TrainerConfig) -> Iterator[None]:
 
 
 def warn_of_chance(trainer: TrainerConfig, accelerator: str) -> str | None:
-    """What to say where a repeated training would not come to the same bits."""
+    """A warning if repeating the training would not give the same bits; else None."""
     if trainer.deterministic or accelerator == "cpu":
         return None
     return (
@@ -50,7 +54,7 @@ def warn_of_chance(trainer: TrainerConfig, accelerator: str) -> str | None:
 
 
 def explain_refusal(error: Exception, model_name: str) -> str | None:
-    """Why a deterministic training cannot go on, in words; None where the error is of another kind."""
+    """Why a deterministic training cannot continue, as a message; None if the error has another cause."""
     first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
     instead = "set it to false, or train tiny, RetinaNet, FCOS or SSD"
     if "deterministic" in str(error):

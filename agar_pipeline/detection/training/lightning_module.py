@@ -1,7 +1,7 @@
 """One training step: losses, learning rate, optimizer.
 
-Here: what Lightning calls for a batch. Not here: the order of things around it (`training_loop`), the Trainer
-(`train`).
+Here: the hooks that Lightning calls for a batch. Not here: the order of events around a step (`training_loop`), the
+Trainer (`train`).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from agar_pipeline.errors import TrainingError
 
 
 class DetectorModule(L.LightningModule):
-    """A detector, its optimizer and its schedule."""
+    """A detector, its optimizer and its learning rate schedule."""
 
     def __init__(
         self, detector: Detector, optimizer: OptimizerConfig, progress: Progress, file_names: dict[int, str]
     ) -> None:
-        """`file_names`: image_id → file name, to name the images of a batch that fails."""
+        """`file_names`: image_id → file name, used to name the images of a batch that fails."""
         super().__init__()
         self.detector = detector
         self.optimizer_config = optimizer
         self.progress = progress
         self.file_names = file_names
         self.losses: dict[str, float] = {}
-        """Of the last step: each part, and `loss`, their sum."""
+        """Losses of the last step: each part, and `loss`, their sum."""
         self.image_ids: list[int] = []
-        """Of the last batch."""
+        """Image ids of the last batch."""
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         images, targets = batch
@@ -45,7 +45,7 @@ class DetectorModule(L.LightningModule):
         parts = self.detector(images, targets)
         stacked = torch.stack(list(parts.values()))
         loss = stacked.sum()
-        values = torch.cat([stacked, loss[None]]).tolist()  # one transfer from the device, not one a part
+        values = torch.cat([stacked, loss[None]]).tolist()  # one transfer from the device instead of one per part
         self.losses = dict(zip([*parts, "loss"], values, strict=True))
         if not math.isfinite(self.losses["loss"]):
             self._refuse_loss()
@@ -82,9 +82,11 @@ class DetectorModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """By norm. Lightning does so too, but not for a fused optimizer under autocast, bf16 on a CPU included.
+        """Clip gradients by norm, also for a fused optimizer under autocast, where Lightning's own clipping refuses to
+        work.
 
-        Under 16-mixed gradients are scaled until here, and Lightning leaves that to a fused optimizer's own step.
+        bf16 on a CPU is such a case. With 16-mixed, gradients are still scaled here, because Lightning leaves unscaling
+        to a fused optimizer's own step; they are unscaled before they are clipped.
         """
         if gradient_clip_val is not None:
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
@@ -101,7 +103,7 @@ class DetectorModule(L.LightningModule):
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases and the scales of norms, which have one axis, do not."""
+    """Weight decay applies to weights, but not to biases and the scales of norms, which have one axis."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     decay = np.array([p.ndim > 1 for p in trainable])
     return [

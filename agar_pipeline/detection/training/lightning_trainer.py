@@ -1,4 +1,7 @@
-"""Lightning's Trainer: the loop, the precision and the ranks are its own; limits, metrics, checkpoints are ours."""
+"""Configures Lightning's Trainer, runs the training, and turns its errors into messages.
+
+Lightning provides the loop, the precision and the ranks. Limits, metrics and checkpoints come from `training_loop`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from agar_pipeline.processes.garbage_collection import done_importing
 
 
 def silence_lightning() -> None:
-    """Lightning's tips and notes are about choices that are made here on purpose."""
+    """Switch off Lightning's tips and notes; they are about settings that are chosen on purpose here."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
@@ -30,22 +33,22 @@ def silence_lightning() -> None:
 
 
 def build_trainer(config: TrainingConfig, site: Site, loop: TrainingLoop) -> L.Trainer:
-    """For the ranks that torchrun or Ray started, and no others."""
+    """The Trainer for the ranks that torchrun or Ray started; Lightning starts no further ones."""
     world = site.world
     strategy: Any = "auto"
     if world.size > 1:
         strategy = DDPStrategy(
             process_group_backend="nccl" if site.accelerator == "cuda" else "gloo",
             gradient_as_bucket_view=True,
-            broadcast_buffers=False,  # of BatchNorm, which are alike: see `synchronize_batch_norm`
+            broadcast_buffers=False,  # BatchNorm's are equal on all ranks: see `synchronize_batch_norm`
         )
     trainer = L.Trainer(
         accelerator=site.accelerator,
         devices=world.local_size,
-        num_nodes=world.size // world.local_size,  # of Ray's nodes several may be one machine
+        num_nodes=world.size // world.local_size,  # several of Ray's nodes may be one machine
         strategy=strategy,
-        # named, because Lightning would look for others: where mpi4py is installed it starts MPI, which ends the
-        # process if it cannot start, and within SLURM it takes over signals
+        # set explicitly, because Lightning would detect others: if mpi4py is installed it starts MPI, which ends the
+        # process if it cannot start, and under SLURM it installs signal handlers
         plugins=[TorchElasticEnvironment() if world.size > 1 else LightningEnvironment()],
         precision=site.precision,
         max_epochs=-1,
@@ -67,7 +70,7 @@ def fit(trainer: L.Trainer, loop: TrainingLoop, loader: DataLoader, config: Trai
     """Train until a limit is reached.
 
     Raises:
-        TrainingError: no memory left, a loss that is not finite, no step was made, or an operator is not deterministic.
+        TrainingError: out of memory, a loss that is not finite, no step was made, or an operator is not deterministic.
     """
     done_importing()
     try:
@@ -91,7 +94,9 @@ def fit(trainer: L.Trainer, loop: TrainingLoop, loader: DataLoader, config: Trai
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it tells of memory; the CPU's allocator, cuBLAS, cuDNN and NCCL have no type of their own for that."""
+    """Whether the error means that memory ran out. It looks at the message too, because the CPU's allocator, cuBLAS,
+    cuDNN and NCCL have no exception type for this.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory", "ALLOC_FAILED")
@@ -99,7 +104,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def explain_memory(config: TrainingConfig, batch_names: str, error: BaseException) -> str:
-    """What did not fit, and what takes about half of it."""
+    """A message that says what did not fit, and which settings need about half of the memory."""
     data, world_size = config.data, config.trainer.devices * config.trainer.num_nodes
     half = data.batch // 2 // world_size * world_size
     key = "data.tiles.size" if data.windows else "data.input_size"

@@ -1,6 +1,6 @@
-"""Where the time of a training step goes, measured over the first batches of the real data.
+"""Measures how long each part of a training step takes, on the first batches of the real data.
 
-Here: measuring. Not here: what follows from the figures (`bottleneck`).
+Here: measuring. Not here: conclusions from the figures (`bottleneck`).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from agar_pipeline.photos.jpeg_copy import encode_copy
 PARTS = ("data", "transfer", "forward", "backward", "optimizer")
 WARM_UP, MEASURED = 2, 8
 BUDGET_S = 6.0
-"""Measuring ends after it, with what it has; a first step that takes longer is the only one."""
+"""Seconds after which measuring stops, with the steps done so far; at least one step is measured."""
 COPIES = 4
-"""Photos whose loading is compared with that of copies at the model's size."""
+"""Number of photos for which loading is compared with loading copies at the model's size."""
 LARGER_BATCH_S = 0.75
-"""Steps slower than this are not tried at twice the batch: it would take longer than it tells."""
+"""If a step is slower than this many seconds, twice the batch is not tried, because it takes too long."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,25 @@ class StepProfile:
     """Medians over some steps of one rank. Photos are loaded one after another by this process."""
 
     batch_size: int
-    """Of this rank."""
+    """Batch size of this rank."""
     steps: int
     seconds: dict[str, float]
-    """Part of `PARTS` → seconds a step."""
+    """Part of `PARTS` → seconds per step."""
     num_workers: int
-    """That training will have."""
+    """Loader processes that the training will have."""
     cached_data_s: float | None
-    """`data`, were the photos copies at the model's size; None where they are no larger than that, or in tiles."""
+    """Estimated `data` if the photos were copies at the model's size; None if they are no larger than that, keep their
+    size, or are cached in memory.
+    """
     larger_batch: tuple[int, float] | None
-    """Twice the batch, and its seconds a step without `data`; None: not tried, or it did not fit."""
+    """Twice the batch size, and its seconds per step without `data`; None if it was not tried or did not fit."""
     weight_bytes: int
     peak_memory_bytes: int
-    """Of the device, or of this process where that is the CPU."""
+    """Of the GPU with CUDA, else of this process."""
 
     @property
     def compute_s(self) -> float:
-        """A step without waiting for photos."""
+        """Seconds per step without waiting for photos."""
         return sum(seconds for part, seconds in self.seconds.items() if part != "data")
 
 
@@ -75,13 +77,13 @@ def profile_steps(
     precision: str,
     world_size: int = 1,
 ) -> StepProfile:
-    """Train a fresh detector for some steps, and throw it away.
+    """Train a new detector for some steps and measure them; the detector is then discarded.
 
     Args:
-        config: Settled by `fit_config`.
-        spec: Of the detector.
+        config: As `fit_config` returns it.
+        spec: Spec of the detector.
         columns: All of train.
-        images_dir: Of its photos.
+        images_dir: Folder of its photos.
         accelerator: As resolved.
         precision: As resolved.
         world_size: Ranks that share the global batch.
@@ -91,7 +93,7 @@ def profile_steps(
     step = _make_step(config, spec, accelerator, precision)
     seconds = _measure(step, _batches(dataset, local, config.seed), again=dataset.keeps_photos)
     medians = {part: median(row[part] for row in seconds) for part in PARTS}
-    peak_memory_bytes, larger = _peak_memory_bytes(accelerator), None  # of this batch, not of twice as many
+    peak_memory_bytes, larger = _peak_memory_bytes(accelerator), None  # read before the larger batch is tried
     if sum(medians.values()) < LARGER_BATCH_S and len(dataset) >= 2 * local:
         larger = _try_larger(step, _batches(dataset, 2 * local, config.seed), 2 * local)
     return StepProfile(
@@ -146,12 +148,12 @@ def _make_step(config: TrainingConfig, spec: DetectorSpec, accelerator: str, pre
     module = DetectorModule(detector, config.optimizer, Progress(config.trainer, 1), {})
     optimizer = module.configure_optimizers()
     for group in optimizer.param_groups:
-        group["lr"] = 0.0  # nothing is learnt, so nothing can blow up
+        group["lr"] = 0.0  # nothing is learnt, so the loss cannot diverge
     return _Step(module, optimizer, torch.device(accelerator), precision, config.optimizer.clip_norm)
 
 
 def _batches(dataset: DetectionDataset, batch_size: int, seed: int) -> Iterator[Callable[[], Batch]]:
-    """Without end; each is loaded when it is called, photos not seen before as long as there are any."""
+    """Endless batches, each loaded when it is called. Photos repeat only after all of them were used."""
     sampler = TrainBatches(len(dataset), batch_size, seed)
     while True:
         for rows in sampler:
@@ -160,7 +162,11 @@ def _batches(dataset: DetectionDataset, batch_size: int, seed: int) -> Iterator[
 
 
 def _measure(step: _Step, batches: Iterator[Callable[[], Batch]], *, again: bool) -> list[dict[str, float]]:
-    """`again`: each batch was loaded before, as all but the first of a training whose photos are kept in memory."""
+    """Seconds per part for each step after the warm-up.
+
+    If `again`, each batch is loaded once before it is measured, as in all epochs but the first of a training whose
+    photos are cached in memory.
+    """
     started_at = time.perf_counter()
     rows: list[dict[str, float]] = []
     while len(rows) < WARM_UP + MEASURED and (not rows or time.perf_counter() - started_at < BUDGET_S):
@@ -182,7 +188,9 @@ def _try_larger(step: _Step, batches: Iterator[Callable[[], Batch]], batch_size:
 
 
 def _data_from_copies(dataset: DetectionDataset, data_s: float, batch_size: int) -> float | None:
-    """`data_s` with the loading of photos replaced by that of JPEG copies at the model's size, both measured."""
+    """`data_s` with the time for loading photos replaced by the time for loading JPEG copies at the model's size; both
+    are measured.
+    """
     side = dataset.input_size
     if side is None or dataset.keeps_photos or int(dataset.columns.sizes_wh.max()) <= side:
         return None

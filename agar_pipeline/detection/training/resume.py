@@ -1,4 +1,4 @@
-"""Points that an interrupted training goes on from, bit for bit.
+"""Resume points: an interrupted training continues from one of them, bit for bit.
 
 Here: two generations on disk, each with its hash, and what is in them. Not here: when one is written (`training_loop`).
 """
@@ -26,33 +26,34 @@ from agar_pipeline.files.disk import sha256_of
 FORMAT = 1
 GENERATIONS = ("a", "b")
 WRITING_SHARE = 0.05
-"""Of the time, at most, goes into writing points at the ends of epochs…"""
+"""Maximum share of the time that writing points at the ends of epochs may take."""
 EVERY_S = 600.0
-"""…and where an epoch is long, one is written within it after so many seconds."""
+"""Within a long epoch, a point is written after this many seconds."""
 
 
 @dataclass(eq=False)
 class ResumePoints:
-    """The points of one training, in a folder of their own.
+    """The resume points of one training, in a folder of their own.
 
-    A point is `a.pt` or `b.pt`, and beside it `a.json` with its hash and what it is a point of, written after it: a
-    torn one is seen as such, and the other generation is taken.
+    A point is the file `a.pt` or `b.pt`, with a heading in `a.json` or `b.json`: the hash of the file and the identity
+    of the training. The heading is written after the file. If a file is incomplete, its hash does not match, and the
+    other generation is used.
     """
 
     folder: Path
     identity: Mapping[str, Any]
-    """What must be the same to go on: config, data, code version. JSON-ready."""
+    """What must be equal for a training to continue: config, data, code version. JSON-ready."""
     unreadable: bool = False
-    """After `load`: there were points, and none of them is whole."""
+    """Set by `load`: points exist, but none of them is complete."""
     written_at: float = field(default_factory=time.monotonic)
-    """The last point; before the first one, when this was made."""
+    """When the last point was written; before the first one: when this object was made."""
     took_s: float = 0.0
 
     def load(self) -> dict[str, Any] | None:
-        """The newest whole point, on the CPU; None where there is none.
+        """The newest complete point, on the CPU; None if there is none.
 
         Raises:
-            TrainingError: it is of another config, data or code.
+            TrainingError: the point belongs to another config, other data or other code.
         """
         for heading in self._headings():
             self._require_same(heading)
@@ -65,7 +66,7 @@ class ResumePoints:
         return None
 
     def others(self) -> str | None:
-        """Why the unfinished training that lies beside this one, if there is one, is not this one."""
+        """How the newest unfinished training in the neighbouring folders differs from this one; None: there is none."""
         beside = [folder for folder in self.folder.parent.glob("*") if folder != self.folder]
         headings = [heading for folder in beside for heading in ResumePoints(folder, {})._headings()]
         if not headings:
@@ -74,7 +75,7 @@ class ResumePoints:
         return "; ".join(list(_differences(newest.get("identity", {}), self.identity))[:3])
 
     def _headings(self) -> list[dict[str, Any]]:
-        """Of both generations, newest first."""
+        """The headings of both generations, newest first; unreadable ones are left out."""
         found = []
         for generation in GENERATIONS:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -92,7 +93,9 @@ class ResumePoints:
             )
 
     def is_due(self, *, epoch_ended: bool) -> bool:
-        """Whether it is time for another point: all ranks need not agree, only the first one writes."""
+        """Whether it is time to write another point. The ranks may disagree, because only the first one's answer
+        counts.
+        """
         since = time.monotonic() - self.written_at
         return since * WRITING_SHARE >= self.took_s if epoch_ended else since >= EVERY_S
 
@@ -131,33 +134,35 @@ def _differences(then: Any, now: Any, path: str = "") -> Iterator[str]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Take up moments and steps. Which kernels run is this device's choice, not that of the interrupted run, and it
-    decides where the count of steps lies."""
+    """Restore moments and step counts, but keep this run's own choice of fused kernels.
+
+    The kernels depend on this run's device, and they decide on which device the step counts must be.
+    """
     pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
     groups = [{**saved, "fused": own.get("fused")} for saved, own in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def load_precision(plugin: Any, state: Mapping[str, Any]) -> None:
-    """Take up the scale of the gradients, where both runs have one: 16-mixed alone does. Else it is found anew."""
+    """Restore the gradient scale if both runs have one, that is, with 16-mixed only; else it is determined anew."""
     if state and plugin.state_dict():
         plugin.load_state_dict(dict(state))
 
 
 def random_state() -> dict[str, Any]:
-    """Of every generator that training draws from, as plain values and tensors."""
+    """State of all generators that a training draws from, as plain values and tensors."""
     name, keys, place, has_gauss, gauss = np.random.get_state()
     version, inner, following = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # asking would start it
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # the call would initialise CUDA
         "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), place, has_gauss, gauss],
         "python": [version, list(inner), following],
     }
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Undo whatever was drawn since `random_state()`."""
+    """Reset all generators to a state that `random_state()` returned."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])

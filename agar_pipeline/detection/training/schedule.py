@@ -1,6 +1,6 @@
-"""How far training is, and the learning rate there.
+"""The progress of a training, and the learning rate at that point.
 
-Here: counting, clocks, curves. Not here: who asks (`training_loop`, `lightning_module`).
+Here: counters, clocks, learning rate curves. Not here: the callers (`training_loop`, `lightning_module`).
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from agar_pipeline.config import OptimizerConfig, TrainerConfig
 
 
 class Progress:
-    """Steps, epochs and seconds so far, and the share of training that they are, by whichever limit is nearest."""
+    """Steps, epochs and seconds so far, and the fraction of the training that is done, by the limit that is nearest."""
 
     def __init__(self, limits: TrainerConfig, steps_per_epoch: int) -> None:
         self.limits = limits
         self.steps_per_epoch = steps_per_epoch
         self.max_steps = min(limits.max_steps or math.inf, (limits.max_epochs or math.inf) * steps_per_epoch)
         self.step = 0
-        """Steps done."""
+        """Completed steps."""
         self.epoch = 0
-        """Epochs done."""
+        """Completed epochs."""
         self.batch = 0
-        """Batches done of the epoch after them."""
+        """Completed batches of the current epoch."""
         self.fraction = 0.0
         self._before_s = 0.0
         self._started_at: float | None = None
 
     def start(self) -> None:
-        """Start the clock; seconds of an interrupted run count."""
+        """Start the clock. The seconds of an interrupted run are counted too."""
         self._started_at = time.monotonic()
 
     def advance(self, elapsed_s: float) -> None:
-        """Count one step; `elapsed_s` is what the first rank's clock says, so that all ranks end together."""
+        """Count one step. `elapsed_s` is the first rank's time, so that all ranks end after the same step."""
         self.step += 1
         self.batch += 1
         if self.batch == self.steps_per_epoch:
@@ -60,30 +60,31 @@ class Progress:
 
     @property
     def left_s(self) -> float:
-        """Seconds that remain, by the pace so far."""
+        """Estimated remaining seconds at the pace so far."""
         by_pace = self.elapsed_s * (1 / self.fraction - 1) if self.fraction else math.inf
         return max(0.0, min(by_pace, (self.limits.max_seconds or math.inf) - self.elapsed_s))
 
     @property
     def steps_in_all(self) -> str:
-        """` of 2,600` where it is known; a time budget has no number of steps."""
+        """` of 2,600` if the number of steps is known; with a time budget alone it is not."""
         return "" if math.isinf(self.max_steps) else f" of {self.max_steps:,}"
 
     def state(self) -> dict[str, Any]:
-        """Plain values to go on from."""
+        """Plain values to resume from."""
         return {"step": self.step, "epoch": self.epoch, "batch": self.batch, "elapsed_s": self.elapsed_s}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()` of an interrupted run."""
+        """Resume from the `state()` of an interrupted run."""
         self.step, self.epoch, self.batch = (int(state[name]) for name in ("step", "epoch", "batch"))
         self._before_s = float(state["elapsed_s"])
         self._measure(self._before_s)
 
 
 def rate_factor(optimizer: OptimizerConfig, progress: Progress) -> float:
-    """What the learning rate of the next step is multiplied by.
+    """Factor by which the learning rate of the next step is multiplied.
 
-    Linear warm-up times the schedule over the limits; a short run warms up over its first tenth at most.
+    It is a linear warm-up times the schedule over the training's limits. In a short run the warm-up ends after the
+    first tenth of the training.
     """
     by_steps = (progress.step + 1) / (optimizer.warmup_steps + 1)
     factor = min(1.0, max(by_steps, progress.fraction * 10))

@@ -1,4 +1,4 @@
-"""The metrics of a training, as rows: `metrics.csv`, and whoever else is shown them as they come.
+"""The metrics of a training, as rows: written to `metrics.csv`, and passed on to TensorBoard or MLflow.
 
 Here: the table, TensorBoard, MLflow in a local folder. Not here: which values there are (`training_loop`).
 """
@@ -17,12 +17,12 @@ from agar_pipeline.config import TrainingConfig, agar_home, fingerprinted
 
 Row = dict[str, Any]
 EVENTS_FILE = "tensorboard/events.out.tfevents.train"
+"""Path in the artifact. TensorBoard's own file name contains a time and a host name."""
 _EVENTS = "events.out.tfevents.*"
-"""In the artifact; the name that TensorBoard gives it holds a time and a host."""
 
 
 class Tracker(Protocol):
-    """Is shown each row as it comes."""
+    """Receives each row when it is added."""
 
     def add(self, row: Row, at_s: float) -> None: ...
 
@@ -30,22 +30,22 @@ class Tracker(Protocol):
 
 
 class MetricsLog:
-    """Rows in memory, so that an interrupted training goes on with the rows it had."""
+    """Rows in memory, so that an interrupted training resumes with the rows it had."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.times_s: list[float] = []
-        """When each row came, seconds since the epoch; they are shown, but are no content."""
+        """When each row was added, seconds since 1970. Trackers get them; `metrics.csv` does not contain them."""
         self.trackers: list[Tracker] = []
 
     def show_to(self, tracker: Tracker) -> None:
-        """Every row to come, and those that are there already."""
+        """Pass all present and future rows to a tracker."""
         for row, at_s in zip(self.rows, self.times_s, strict=True):
             tracker.add(row, at_s)
         self.trackers.append(tracker)
 
     def add(self, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
-        """One row; values that are not known are left empty."""
+        """Add one row; values that are None are left empty."""
         row = {"step": step, "epoch": epoch, **{k: v for k, v in values.items() if v is not None}}
         self.rows.append(row)
         self.times_s.append(time.time())
@@ -57,7 +57,7 @@ class MetricsLog:
             tracker.close()
 
     def write_csv(self, path: Path) -> None:
-        """step, epoch, and one column per metric, in the order of their names."""
+        """Write step, epoch, and one column per metric, sorted by name."""
         columns = sorted({name for row in self.rows for name in row} - {"step", "epoch"})
         with path.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, ["step", "epoch", *columns], lineterminator="\n")
@@ -70,10 +70,10 @@ def _values(row: Row) -> dict[str, float]:
 
 
 class TensorBoard:
-    """One event file in a folder of its own: `tensorboard --logdir` shows it while training runs."""
+    """One event file in a folder of its own; `tensorboard --logdir` shows it during the training."""
 
     def __init__(self, folder: Path) -> None:
-        """The events that an interrupted run left there go: its rows are written again."""
+        """Delete the events of an interrupted run: its rows are written again."""
         from torch.utils.tensorboard import SummaryWriter
 
         for events in folder.glob(_EVENTS):
@@ -89,7 +89,7 @@ class TensorBoard:
 
 
 def take_events(folder: Path, out_dir: Path) -> None:
-    """Leave the event file in an artifact, under a name without time and host."""
+    """Move the event file into an artifact, under a name without time and host."""
     (events,) = folder.glob(_EVENTS)
     path = out_dir / EVENTS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,10 +97,10 @@ def take_events(folder: Path, out_dir: Path) -> None:
 
 
 class MLflow:
-    """A run in MLflow's file store below the home, or wherever MLFLOW_TRACKING_URI says; nothing is reported home."""
+    """A run in MLflow's file store in the home folder, or at MLFLOW_TRACKING_URI. Telemetry is switched off."""
 
     def __init__(self, store: Path, experiment: str, run_name: str, params: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # "in maintenance mode": it works, and is one folder
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # "in maintenance mode", but it works
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
         from mlflow import MlflowClient
@@ -124,7 +124,7 @@ class MLflow:
 
 
 def show_metrics(metrics: MetricsLog, config: TrainingConfig, work_dir: Path) -> None:
-    """Let the metrics be seen by whom the config names, those of an interrupted run included."""
+    """Attach the trackers that the config names; they also get the rows of an interrupted run."""
     if config.trainer.logger != "none":
         metrics.show_to(TensorBoard(work_dir / "tensorboard"))
     if config.trainer.logger == "mlflow":
@@ -134,7 +134,11 @@ def show_metrics(metrics: MetricsLog, config: TrainingConfig, work_dir: Path) ->
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots."""
+    """Flatten nested keys, joined by dots.
+
+    >>> flatten({"data": {"batch_size": 4}, "seed": 1})
+    {'data.batch_size': 4, 'seed': 1}
+    """
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

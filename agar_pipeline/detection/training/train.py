@@ -1,7 +1,7 @@
-"""Training from COCO columns to checkpoints: data, model and bookkeeping put together.
+"""Trains a detector from COCO columns to checkpoints: data, model and bookkeeping are assembled here.
 
-Here: assembly, for one process or for one rank of many. Not here: the order of things in a training (`training_loop`),
-Lightning's Trainer (`lightning_trainer`), starting ranks (`launch`).
+Here: assembly, for one process or for one of several ranks. Not here: the order of events in a training
+(`training_loop`), Lightning's Trainer (`lightning_trainer`), starting ranks (`launch`).
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from agar_pipeline.processes.world import World
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What training came to; the checkpoints and `metrics.csv` are on disk."""
+    """The outcome of a training; the checkpoints and `metrics.csv` are on disk."""
 
     detector: Detector
-    """As it was after the last step, or the average of its weights."""
+    """The detector after the last step, or with its averaged weights if the config asks for an average."""
     spec: DetectorSpec
     best: CheckpointFacts
     last: CheckpointFacts
@@ -56,7 +56,7 @@ class TrainingOutcome:
     accelerator: str
     precision: str
     train_seconds: float
-    """Those of an interrupted run included."""
+    """Including those of an interrupted run."""
     validation_seconds: float
 
 
@@ -76,19 +76,19 @@ def train(
 
     Args:
         config: Data, model, optimizer, trainer and seed.
-        train_columns: What is learnt.
-        val_columns: What the best model is chosen on; the same categories.
-        images_dir: Folder of both parts' images.
+        train_columns: Images and boxes to train on.
+        val_columns: Images and boxes for choosing the best model; the categories are the same.
+        images_dir: Folder of the images of both splits.
         out_dir: Receives `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and `metrics.csv`.
-        log: Told how it goes, at most about every three seconds.
-        most_boxes: Boxes in the fullest image to reckon with; default: of both parts.
-        all_columns: All of train, where `train_columns` is a part of it: what the model and the data are fitted to.
-        points: Where an interrupted training is gone on from; none: it is not kept.
+        log: Receives progress messages, at most one about every three seconds.
+        most_boxes: Number of boxes in the fullest image to plan for; default: the maximum over both splits.
+        all_columns: All of train, if `train_columns` is a part of it: model and data settings are fitted to all of it.
+        points: Resume points; None: an interrupted training cannot be resumed.
 
     Raises:
-        TrainingError: nothing to learn from, a loss that is not finite, or no memory left.
-        StoppedError: SIGTERM or Ctrl-C came.
-        PipelineError: what images, boxes, weights or devices are refused for.
+        TrainingError: there is nothing to learn from, a loss is not finite, or memory ran out.
+        StoppedError: SIGTERM, Ctrl-C or a stop file asked for an end.
+        PipelineError: images, boxes, weights or devices were rejected.
     """
     silence_lightning()
     _require_data(train_columns, val_columns)
@@ -116,7 +116,7 @@ def train(
 
 
 def _fit(config: TrainingConfig, loop: TrainingLoop, loader: DataLoader, site: Site) -> None:
-    """From the last point, or from the beginning, to the end."""
+    """Train from the newest resume point, or from the beginning, to the end."""
     if fresh := loop.module.detector.fresh:
         loop.tell(
             f"model.weights {config.model.weights} knows other classes than these "
@@ -130,7 +130,10 @@ def _fit(config: TrainingConfig, loop: TrainingLoop, loader: DataLoader, site: S
 
 
 def _publish(work_dir: Path, out_dir: Path) -> None:
-    """Hand over what lies in the work folder; it stays there until the artifact is published."""
+    """Link or copy the checkpoints into the artifact, and move the event file there.
+
+    The work folder stays until the artifact is published.
+    """
     if work_dir == out_dir:
         return
     (out_dir / "checkpoints").mkdir(parents=True)
@@ -150,7 +153,7 @@ def _assemble(
     site: Site,
     data_words: str,
 ) -> tuple[TrainingLoop, DataLoader]:
-    """Data, model and bookkeeping put together; and the loader of this rank's batches."""
+    """Assemble data, model and bookkeeping; also returns the data loader of this rank's batches."""
     dataset = DetectionDataset(train_columns, images_dir, config.data.image_side, config.data, config.seed)
     loader, val_loader = _loaders(config, dataset, val_columns, site)
     assert isinstance(loader.batch_sampler, TrainBatches)

@@ -1,6 +1,6 @@
-"""The order of things in a training: after a step, at the end of an epoch, at the end.
+"""The order of events in a training: after a step, at the end of an epoch, at the end of the training.
 
-Here: who is called when. Not here: what they do (`schedule`, `validation`, `resume`, `stop_signals`, `tracking`).
+Here: what is called when. Not here: what it does (`schedule`, `validation`, `resume`, `stop_signals`, `tracking`).
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class TrainingLoop(L.Callback):
     metrics: MetricsLog
     average: WeightAverage | None
     tell: Callable[[str], None] = print
-    """Not `log`: Lightning puts its own there."""
+    """Receives progress messages. It is not called `log`, because Lightning sets an attribute of that name."""
     points: ResumePoints | None = None
     first_losses: dict[str, float] = field(default_factory=dict)
     _point: dict[str, Any] | None = None
     _val_is_due: bool = False
-    """The steps of an epoch, or all, are done, but val was not predicted after them."""
+    """The steps of an epoch, or all steps, are done, but val has not been predicted since."""
     _stop: StopRequest = field(default_factory=StopRequest)
     _told_at: float = 0.0
     _threads_fitted_at: float = -math.inf
@@ -65,11 +65,11 @@ class TrainingLoop(L.Callback):
 
     @property
     def detector(self) -> Detector:
-        """What is validated and kept: the average of the weights where there is one."""
+        """The detector that is validated and saved: the one with averaged weights, if there is an average."""
         return self.module.detector if self.average is None else self.average.detector
 
     def resume(self) -> None:
-        """Before `fit`: take up the newest point, if there is one."""
+        """Load the newest resume point, if there is one; called before `fit`."""
         if self.points is None:
             return
         self._point = point = self.points.load()
@@ -105,9 +105,9 @@ class TrainingLoop(L.Callback):
             load_precision(trainer.precision_plugin, self._point["precision"])
             states = self._point["random"]
             restore_random_state(states[trainer.global_rank if len(states) == trainer.world_size else 0])
-            self._val_is_due, self._point = bool(self._point.get("val_is_due")), None  # frees its tensors
+            self._val_is_due, self._point = bool(self._point.get("val_is_due")), None  # None frees the point's tensors
         self.progress.start()
-        if self._val_is_due:  # it was stopped there: the best model and the patience follow from what is found
+        if self._val_is_due:  # interrupted before this validation, which decides on early stopping
             self._validate(trainer)
         trainer.should_stop = self.progress.ended or self.validation.out_of_patience
 
@@ -119,7 +119,7 @@ class TrainingLoop(L.Callback):
             self._threads_fitted_at = time.monotonic()
 
     def _place(self) -> None:
-        """Let the loader go on where training is."""
+        """Set the dataset and the batches to the current epoch and batch."""
         self.dataset.epoch.fill_(self.progress.epoch)
         self.batches.epoch, self.batches.start = self.progress.epoch, self.progress.batch
 
@@ -137,7 +137,7 @@ class TrainingLoop(L.Callback):
             self._report(trainer)
         if self.progress.ended:
             trainer.should_stop = True
-        elif self.progress.batch:  # else the epoch ends first, with its validation
+        elif self.progress.batch:  # at the end of an epoch, on_train_epoch_end does this after the validation
             self._save_or_stop(trainer, stop, due)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
@@ -165,9 +165,10 @@ class TrainingLoop(L.Callback):
         self._stop.close()
 
     def _keep_before_val(self, trainer: L.Trainer) -> None:
-        """A point, unless val is known to end before a stop would have to end it; who was asked to stop does not begin.
+        """Write a resume point before val is predicted, unless the validation is known to be quick; stop here if asked
+        to.
 
-        From there val is predicted first.
+        A training that resumes from this point predicts val first.
         """
         self._val_is_due = True
         due = self.points is not None and not self.validation.is_quick
@@ -198,7 +199,7 @@ class TrainingLoop(L.Callback):
             raise StoppedError(f"training was asked to stop, at {where}: {after}")
 
     def _make_point(self, trainer: L.Trainer) -> dict[str, Any]:
-        """All that the next steps depend on. Every rank takes part."""
+        """Everything that the next steps depend on. All ranks must call this."""
         return {
             "progress": self.progress.state(),
             "detector": self.module.detector.state_dict(),

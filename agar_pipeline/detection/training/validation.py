@@ -1,4 +1,4 @@
-"""Val as the evaluation sees it, at the end of an epoch: predict, judge, keep the best model."""
+"""Validation at the end of an epoch: predicts val as the evaluation does, scores it, keeps the best model."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from agar_pipeline.scoring.suppression import suppress_across_classes
 
 @dataclass(eq=False)
 class Validation:
-    """Judges detectors on val, and writes `best.ckpt` and `last.ckpt`."""
+    """Scores detectors on val, and writes `best.ckpt` and `last.ckpt`."""
 
     columns: CocoColumns
     loader: DataLoader
     """This rank's share of val."""
     folder: Path
-    """Of the checkpoints."""
+    """Folder of the checkpoints."""
     spec: DetectorSpec
     trainer: TrainerConfig
-    """Its precision, as asked for, is written into checkpoints."""
+    """Its `precision`, as requested, is written into checkpoints."""
     resolved: tuple[str, str]
     """Accelerator and precision that are used."""
     is_first_rank: bool
     data_words: str
-    """For checkpoints."""
+    """Text for `CheckpointFacts.data_words`."""
     best: CheckpointFacts | None = None
     last: CheckpointFacts | None = None
     best_content: dict[str, Any] | None = None
-    """Of `best.ckpt`."""
+    """Content of `best.ckpt`."""
     without_better: int = 0
-    """Validations since the best one."""
+    """Number of validations since the best one."""
     seconds: float = 0.0
     took_s: float | None = None
-    """The last one in this process."""
+    """Seconds of the last validation in this process."""
     why_undefined: str | None = None
-    """Why the last validation has no score; None where it has one, or val has no boxes."""
+    """Why the last validation has no score; None if it has one, or val has no boxes."""
 
     @property
     def out_of_patience(self) -> bool:
@@ -61,11 +61,11 @@ class Validation:
 
     @property
     def is_quick(self) -> bool:
-        """Whether it surely ends while whoever was asked to stop may still end in peace."""
+        """Whether a validation surely ends within the time that a process has after a request to stop."""
         return self.took_s is not None and self.took_s < PATIENCE_S / 3
 
     def run(self, detector: Detector, progress: Progress) -> CheckpointFacts:
-        """Predict and judge; all ranks come to the same facts."""
+        """Predict and score val; all ranks get the same facts."""
         started_at = time.monotonic()
         category_ids = np.sort(self.columns.category_ids)
         most = most_to_expect(detector, self.columns)
@@ -108,7 +108,7 @@ class Validation:
             self.best_content = save_checkpoint(self.folder / "best.ckpt", detector, self.last)
 
     def finish(self, detector: Detector, progress: Progress) -> None:
-        """Write the last model; where val could not tell which is best (it has no boxes), it is as good as any."""
+        """Write `last.ckpt`. If no validation had a score (val has no boxes), `best.ckpt` becomes a copy of it."""
         if self.last is None or self.last.step != progress.step:
             self.run(detector, progress)
         assert self.last is not None
@@ -120,13 +120,13 @@ class Validation:
                 shutil.copyfile(self.folder / "last.ckpt", self.folder / "best.ckpt")
 
     def state(self) -> dict[str, Any]:
-        """Plain values and tensors to go on from."""
+        """Plain values and tensors to resume from."""
         last = None if self.last is None else self.last.to_plain()
         counters = {"without_better": self.without_better, "seconds": self.seconds}
         return {"best": self.best_content, "last": last, **counters}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`: `best.ckpt` is what it was then, whatever was written since."""
+        """Resume from `state()`: `best.ckpt` is written again as it was then, even if it has changed since."""
         self.best_content = state["best"]
         self.best = None if state["best"] is None else CheckpointFacts.from_plain(state["best"])
         self.last = None if state["last"] is None else CheckpointFacts.from_plain(state["last"])
