@@ -51,7 +51,7 @@ class Exported:
     absent: list[str]
     """Requested classes without a box."""
     notes: list[str]
-    """Sentences: labels assigned to a class by their spelling, classes with similar names, and why boxes are left out."""
+    """Sentences: labels assigned to a class by spelling, classes with similar names, and why boxes are left out."""
 
 
 @dataclass(frozen=True)
