@@ -1,4 +1,4 @@
-"""What `agar run` prints of a Dagster run: one line per thing worth knowing."""
+"""The lines that `agar run` prints of a Dagster run: one per event of interest."""
 
 import logging
 import sys
