@@ -1,4 +1,4 @@
-"""The words of `agar export-coco`: its options as configs, and what it says at the end."""
+"""Converts the options of `agar export-coco` to configs, runs the export, and prints the result."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _ON_THE_COMMAND_LINE = {
     "write to a new or an empty folder": "give --out-dir a new or an empty folder",
     "write to another folder": "give --out-dir another folder",
 }
-"""What the steps tell owners of a pipeline file → what helps here."""
+"""Part of a step's message that names a key of the pipeline file → the text that names the option instead."""
 
 
 def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str, Any]) -> Exported:
-    """Export, with errors in the words of the command line."""
+    """Export; error messages name options of the command line."""
     with _worded_for_the_command_line():
         own, unlabelled = ExportMedia(given["media"], given["max_side"]), given["unlabelled"]
         return export_coco(
@@ -49,7 +49,7 @@ def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str,
 
 
 def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
-    """What to read: as the pipeline file of the dataset says, where there is one and no option says otherwise."""
+    """Return what to read: the options, else the pipeline file of the dataset if there is one, else the defaults."""
     pipeline = pipeline_of(given["dataset"])
     plain: dict[str, Any] = {"dataset": given["dataset"], "database": load_pipeline().database}
     if pipeline is not None:
@@ -60,7 +60,7 @@ def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
 
 
 def split_config(given: Mapping[str, Any]) -> SplitConfig:
-    """How to split; the method follows from the views, lists or field given, unless it is named."""
+    """Return how to split; the method follows from the given views, lists or field, unless it is named."""
     views = {part: given[f"{part}_view"] for part in _PARTS if given[f"{part}_view"]}
     lists = {part: str(Path(given[f"{part}_list"]).absolute()) for part in _PARTS if given[f"{part}_list"]}
     implied = "tags" if views else "lists" if lists else "field" if given["split_field"] else "random"
@@ -88,7 +88,7 @@ def _value_and_part(word: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _worded_for_the_command_line() -> Iterator[None]:
-    """Errors of the steps name the options of this command, where they name keys of a pipeline file."""
+    """Replace keys of a pipeline file in the steps' error messages by options of this command."""
     try:
         yield
     except PipelineError as error:
@@ -99,7 +99,7 @@ def _worded_for_the_command_line() -> Iterator[None]:
 
 
 def print_export(exported: Exported, as_json: bool) -> None:
-    """What was written and what was not, and the next step."""
+    """Print what was written and what was not, and the next step."""
     for note in exported.notes:
         say(f"note: {note}")
     for name in exported.absent:
