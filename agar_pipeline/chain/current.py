@@ -25,7 +25,7 @@ from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 @dataclass(frozen=True)
 class Found:
-    """Where the current artifact of an asset is."""
+    """The current artifact of an asset, and its place."""
 
     key: Key
     name: str

@@ -43,7 +43,7 @@ def keep_run(run_id: str) -> None:
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process has ended; Dagster would show them as started for ever.
+    """Mark runs as failed whose process has ended; Dagster itself would show them as started forever.
 
     Returns:
         Their ids.

@@ -47,7 +47,7 @@ class LineageEntry:
 
 
 class Catalog:
-    """All published artifacts of a store, newest first; the manifests are read once, when it is created."""
+    """All published artifacts of a store, newest first; their manifests are read once, in the constructor."""
 
     def __init__(self, store: Store) -> None:
         records = []

@@ -116,7 +116,10 @@ def _place_dish(rng: Rng, size_px: int) -> Dish:
 
 
 def _draw_colony_count(rng: Rng, turn: int, colonies_per_plate: tuple[int, int] | None) -> int:
-    """Draw a number of colonies; by default 0 on every 16th plate, else log-normal: median 10, limited to 1…90."""
+    """Draw the number of colonies.
+
+    The default is 0 on every 16th plate, else log-normal with a median near 10, limited to 1…90; a few are above 60.
+    """
     if colonies_per_plate is not None:
         return int(rng.integers(colonies_per_plate[0], colonies_per_plate[1], endpoint=True))
     if turn % EMPTY_EVERY == 0:

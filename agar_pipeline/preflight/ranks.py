@@ -1,4 +1,4 @@
-"""Checks devices, and an all-reduce over as many processes, and the same network interface, as the training uses."""
+"""Checks the devices, and an all-reduce with the number of ranks and the network interface of the training."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 from agar_pipeline.reports.render import number, percent, plural, whole
 
 LEGIBLE_PX, POOR_PX = 16.0, 8.0
-"""Side of the small colonies in the model's input, pixels: enough to learn from; below it, hardly visible."""
+"""Side of small colonies, pixels: from `LEGIBLE_PX` on a model can learn them, below `POOR_PX` it hardly sees them."""
 TORCHVISION_SIZE = "800"
 UNBALANCED = 20
 

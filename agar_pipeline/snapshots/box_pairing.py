@@ -38,7 +38,7 @@ class BoxColumns:
 
 
 def pair_boxes(before: BoxColumns, after: BoxColumns) -> list[Pair]:
-    """Return what happened to each box of one image; unchanged boxes are left out, in whatever order they are.
+    """Return what happened to each box of one image; boxes that are unchanged except for their order are left out.
 
     Pairs are one to one, made in this order: identical boxes; boxes at the same place with other attributes
     (`edited`), then with another label (`relabelled`); overlapping boxes of one label, largest IoU first (`moved`).

@@ -86,7 +86,7 @@ def read_folder(
     Raises:
         DatasetError, AnnotationError: as `observe_folder`.
         DatasetMovedError: a file or image changed while it was read.
-        ImageFileError: images are rotated by EXIF and `config.exif` or their declared size contradicts that.
+        ImageFileError: images are rotated by EXIF, and `config.exif` refuses that or their declared size does not fit.
     """
     folder = _read(config)
     photos = _look_at_photos(config, folder, home, log)

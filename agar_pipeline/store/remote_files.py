@@ -99,7 +99,7 @@ class RemoteFiles:
         """Return what `call` returns for the file.
 
         A SharedStoreError is raised without an OSError as its cause, because such a cause would be taken for trouble
-        with the home.
+        with the home. The OSError of a full disk is raised as it is.
         """
         began_at = time.monotonic()
         if (trouble := self.trouble) is not None and began_at < self._failed_at + PATIENCE_S:

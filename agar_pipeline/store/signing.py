@@ -1,8 +1,8 @@
 """Signs what goes to a shared store with HMAC-SHA256; the lab holds the key, the store does not.
 
-A writer to the store who has not the key cannot create anything that verifies: neither another manifest (which holds
-the hash of each file), nor a signed manifest under another name, nor a `latest` that the lab never signed. Replay is
-possible: an older `latest` of the same asset that the lab signed still verifies.
+Without the key, a person who can write to the store cannot create anything that verifies: neither another manifest
+(which holds the hash of each file), nor a signed manifest under another name, nor a `latest` that the lab never signed.
+Replay is possible: an older `latest` of the same asset that the lab signed still verifies.
 """
 
 from __future__ import annotations
