@@ -1,6 +1,6 @@
-"""The chain of assets as data, without Dagster: what there is, what is stale, how one is built.
+"""The chain of assets as data, without Dagster: which assets exist, which are stale, and how one is built.
 
-`nodes`: assets, their configs, what each is made from. `agreement`: inputs that must come from the same ancestors.
-`current`: the artifact that today's config names. `plan`, `reasons`: what would run again, and why. `build`: one asset
-built, or found built. `observation`: whether the dataset changed.
+`nodes`: assets, their configs and their inputs. `agreement`: inputs must come from the same versions of their
+ancestors. `current`: the artifact that matches today's config. `plan`, `reasons`: which assets would be built again,
+and why. `build`: builds one asset, or finds it built. `observation`: whether the dataset changed.
 """

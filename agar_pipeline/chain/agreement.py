@@ -1,11 +1,11 @@
-"""The rule for all inputs of all nodes: they agree on every ancestor that they share, directly or through others.
+"""Checks that all inputs of a node were made from the same version of every ancestor that they share.
 
-Manifests hold what is compared: what an artifact read of each of its inputs, and what they had read of theirs. Here:
-finding two inputs that do not belong together. Not here: which inputs a node has (`nodes`), where they are found
-(`current`).
+The comparison uses the manifests: what an artifact read of each of its inputs, and what each ancestor read of its own
+inputs. Here: finding two inputs that do not belong together.
+Not here: which inputs a node has (`nodes`), where they are found (`current`).
 
-An ancestor that two inputs agree on is not looked behind: a photo that is in no part makes another snapshot, but the
-same COCO cache, and what was trained on the one cache belongs to the other.
+If two inputs agree on an ancestor, the ancestors of that ancestor are not compared. Example: an image that is in no
+part changes the snapshot but not the COCO cache. Artifacts made from either cache then belong together.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def require_agreement(wanted: Key, inputs: Mapping[Key, Artifact]) -> None:
     """Refuse inputs that do not belong together.
 
     Args:
-        wanted: What would be made from them, for the message.
+        wanted: What would be made from them; the message names it.
         inputs: Artifacts that are used together.
 
     Raises:
-        ArtifactError: names two of them, and the ancestor of which they have different ones.
+        ArtifactError: names two inputs, and the ancestor of which they have different versions.
     """
     conflict = find_conflict(inputs)
     if conflict:
@@ -38,7 +38,7 @@ def require_agreement(wanted: Key, inputs: Mapping[Key, Artifact]) -> None:
 
 
 def find_conflict(inputs: Mapping[Key, Artifact]) -> str | None:
-    """Two inputs that do not belong together, and through which ancestors, in words; None where all do."""
+    """Describe two inputs that do not belong together, and the ancestor in which they differ; None if all agree."""
     sides = [_Side.of(str(key), artifact) for key, artifact in inputs.items()]
     reading = {side.name: {side.name} for side in sides}
     differing: list[tuple[str, _Side, _Side]] = []
@@ -58,13 +58,13 @@ def find_conflict(inputs: Mapping[Key, Artifact]) -> str | None:
 
 @dataclass(frozen=True)
 class _Version:
-    """Which version of an ancestor one input comes from."""
+    """The version of an ancestor that one input was made from."""
 
     data_version: str
     read_by: Mapping[str, str]
-    """Each reader of it on the way → what that read."""
+    """Artifact between the ancestor and the input that reads the ancestor → hash of what it read."""
     itself: Content | None
-    """The input is that ancestor."""
+    """Set if the input is that ancestor."""
 
     def agrees(self, other: _Version, name: str) -> bool:
         if self.data_version == other.data_version:
@@ -77,7 +77,7 @@ class _Version:
         return bool(both) and all(mine[asset] == theirs[asset] for asset in both)
 
     def _read_by_assets(self) -> dict[str, set[str]]:
-        """Asset → what its artifacts read of it, of whichever experiments they are: two smoke runs read the same."""
+        """Asset → what its artifacts read of it, over all experiments: two smoke runs read the same."""
         read: dict[str, set[str]] = {}
         for reader, what in self.read_by.items():
             read.setdefault(_asset(reader), set()).add(what)
@@ -92,7 +92,7 @@ class _Side:
     root: Path
     content: Content
     reads: Mapping[str, Mapping[str, str]]
-    """Itself and each ancestor → what it read of each of its own inputs."""
+    """The input and each ancestor → what it read of each of its own inputs."""
     data_versions: Mapping[str, str]
 
     @classmethod
@@ -104,7 +104,10 @@ class _Side:
         return cls(name, artifact.root, Content.of(manifest), {**reads, name: manifest.reads}, {**versions, **own})
 
     def version_of(self, name: str, reading: set[str]) -> _Version | None:
-        """None where it does not come from it, but through what it is known to agree on."""
+        """Return the version of an ancestor; None if no artifact in `reading` reads it.
+
+        That is the case if this input depends on the ancestor only through artifacts that are known to agree.
+        """
         if name == self.name:
             return _Version(self.content.data_version, {}, self.content)
         read_by = {reader: self.reads[reader][name] for reader in reading if name in self.reads.get(reader, {})}
@@ -112,7 +115,7 @@ class _Side:
 
 
 def _nearest_first(sides: list[_Side]) -> Iterator[str]:
-    """All names, each before what it was made from."""
+    """Yield all names, each before its inputs."""
     names = {name for side in sides for reads in (side.reads, *side.reads.values()) for name in reads}
     known = [name for name in names if _asset(name) in ARTIFACTS]
     yield from sorted(known, key=lambda name: (-_ORDER.index(_asset(name)), name))
@@ -127,7 +130,7 @@ def _kind(name: str) -> type[Artifact]:
 
 
 def _in_words(differing: list[tuple[str, _Side, _Side]], inputs: set[str]) -> str:
-    """The difference that the others follow from, as far as it is one of the inputs; and whence it comes."""
+    """Say in words which difference explains the others, preferably one in an input, and which ancestors cause it."""
     chosen = max((at for at, (name, _, _) in enumerate(differing) if name in inputs), default=len(differing) - 1)
     name, one, other = differing[chosen]
     whence = ", ".join(behind for behind, _, _ in differing[chosen + 1 :])

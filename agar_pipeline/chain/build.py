@@ -1,8 +1,8 @@
-"""How one asset of the chain is built, or found built.
+"""Builds one asset of the chain, or finds it built.
 
-Dagster (`defs`), `agar export-coco` and the commands all build through `build_node`, so that all agree.
-Here: what must hold before, inputs handed over, a process of its own where the step wants one. Not here: what a step
-does (`steps`), how a folder is published (`store`).
+Dagster (`defs`), `agar export-coco` and the commands all build through `build_node`, so that they build alike.
+Here: what is checked before a build, handing over the inputs, and starting a process for steps that need one.
+Not here: what a step does (`steps`), how a folder is published (`store`).
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ def build_node(
     """Build one asset, or find it built.
 
     Args:
-        store: Where artifacts live.
+        store: The artifact store.
         node: What to build.
         inputs: The artifact of each of the node's inputs.
-        log: Told about the progress.
-        source_version: Of the FiftyOne dataset; for the snapshot only.
+        log: Receives progress messages.
+        source_version: Version of the FiftyOne dataset; for the snapshot only.
         repoint: See `Store.build`.
-        launcher: Where work on many photos is done; a training's ranks are where its own config says.
+        launcher: Where work on many images runs. The ranks of a training run where its own config says.
 
     Raises:
         GateError: an input forbids it: a bbox report that refuses the data, or a split that leaks.
         ArtifactError: inputs do not belong together.
-        PipelineError: whatever the step raises.
+        PipelineError: any error of the step.
     """
     for artifact in inputs.values():
         if refusal := REFUSAL_OF.get(artifact.asset):
@@ -108,10 +108,10 @@ def build_snapshot(
     repoint: bool = True,
     launcher: c.Launcher = "torchrun",
 ) -> Built:
-    """Build the snapshot of what `observe` sees; again where the dataset moved between looking and reading.
+    """Build the snapshot of the version that `observe` returns; retry if the dataset changed before it was read.
 
     Raises:
-        DatasetMovedError: it moved each time.
+        DatasetMovedError: the dataset changed in each of the `READ_ATTEMPTS` attempts.
     """
 
     def build() -> Built:
@@ -134,7 +134,7 @@ def _require_version(out_dir: Path, source_version: str) -> None:
 
 
 def _by_name(node: AssetNode, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
-    """Inputs as a step takes them: by asset; those of several experiments as experiment → artifact."""
+    """Return inputs as keyword arguments of a step: by asset name; for several experiments experiment → artifact."""
     named: dict[str, Any] = {}
     for key, artifact in inputs.items():
         if key.experiment in (None, node.key.experiment):

@@ -1,9 +1,9 @@
-"""What is current: the artifact of each asset that today's config and pipeline name, whatever `latest` leads to.
+"""Finds the current artifact of each asset: the one that today's config and pipeline name, wherever `latest` points.
 
-Each is found by its fingerprint, which follows from the artifacts before it. Where one of those is not at hand (a COCO
-cache that was copied to another machine), the artifact counts that says itself that it was made by today's config. So
-all inputs of a node are of one chain. Here: finding. Not here: building (`build`), whether inputs that are given
-agree (`agreement`).
+An artifact is found by its fingerprint, which follows from the artifacts before it. If one of those is missing on this
+machine (for example after a COCO cache was copied here), the artifact whose manifest says that it was made by today's
+config counts. So all inputs of a node belong to one chain. Here: finding.
+Not here: building (`build`), whether given inputs agree (`agreement`).
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 @dataclass(frozen=True)
 class Found:
-    """Where the current artifact of an asset is."""
+    """The current artifact of an asset, and its place."""
 
     key: Key
     name: str
     manifest: Manifest
     root: Path | None
-    """None: only the shared store has it."""
+    """None if only the shared store has it."""
 
 
 class Current:
-    """The current artifacts of one pipeline, as far as they are at hand; looked for once."""
+    """The current artifacts of one pipeline that this home or the shared store has; each is looked up once."""
 
     def __init__(
         self, store: Store, nodes: Mapping[Key, AssetNode], built: Callable[[Key], Path | None] = lambda key: None
     ) -> None:
-        """`built`: what was made just now, and is current therefore."""
+        """`built` returns the folder of an artifact that was built just now and therefore is current, or None."""
         self._store, self._nodes, self._built = store, nodes, built
         self._found: dict[Key, Found | None] = {}
 
     def find(self, key: Key) -> Found | None:
-        """None where it is neither on disk nor in the shared store."""
+        """Return the current artifact; None if neither this home nor the shared store has it."""
         if key not in self._found:
             self._found[key] = self._look(key)
         return self._found[key]
 
     def open(self, key: Key) -> Any:
-        """The current artifact of an asset, verified; fetched where only the shared store has it.
+        """Return the current artifact of an asset, verified; fetched if only the shared store has it.
 
         Raises:
-            ArtifactError: it is not at hand, or damaged. Says which config or input is another than that of `latest`,
-                and what to run.
+            ArtifactError: it is missing or damaged. The message says which config or input differs from that of
+                `latest`, and what to run.
         """
         found = self.find(key)
         if found is None:
@@ -67,7 +67,7 @@ class Current:
         return key.kind.open(root)
 
     def open_inputs(self, node: AssetNode) -> dict[Key, Any]:
-        """The artifact of each input of a node.
+        """Return the current artifact of each input of a node.
 
         Raises:
             ArtifactError: see `open`.
@@ -77,7 +77,7 @@ class Current:
         return {key: self.open(key) for key in node.inputs if key != SOURCE}
 
     def require_allowed(self, node: AssetNode) -> None:
-        """Raises GateError where a verdict on what a node is made from, at any distance, forbids to go on."""
+        """Raise GateError if the verdict of a direct or indirect input of a node forbids to continue."""
         for key in self._made_from(node):
             if key.asset in REFUSAL_OF and self.find(key) is not None:
                 require(REFUSAL_OF[key.asset](self.open(key)))
@@ -99,7 +99,7 @@ class Current:
         return next((found for found in self._candidates(key) if self._says_so(node, found.manifest, reads)), None)
 
     def _read(self, name: Key, reader: Key) -> str | None:
-        """The version of what an asset reads of one of its inputs; None where that is not at hand."""
+        """Return the version of what an asset reads of one of its inputs; None if that input is missing here."""
         found = self.find(name)
         return Content.of(found.manifest).read_by(reader.kind, str(name)) if found else None
 
@@ -113,8 +113,8 @@ class Current:
         return None
 
     def _candidates(self, key: Key) -> Iterator[Found]:
-        """What `latest` leads to, then the others, of which that was made `latest` last comes first; then what others
-        share."""
+        """Yield the `latest`, then the others in this home, the one that was made `latest` last first, then the
+        `latest` of the shared store."""
         roots = sorted(self._store.roots(key), key=lambda root: root.stat().st_mtime_ns, reverse=True)
         latest = self._store.latest(key)
         for root in dict.fromkeys([*([latest] if latest else []), *roots]):
@@ -126,7 +126,10 @@ class Current:
                 yield Found(key, manifest.fingerprint, manifest, None)
 
     def _says_so(self, node: AssetNode, manifest: Manifest, reads: Mapping[str, str | None]) -> bool:
-        """Whether an artifact was made by today's config from what is at hand, by its own record of the rest."""
+        """Return whether an artifact was made by today's config from the inputs that are here.
+
+        For inputs and other ancestors that are missing here, the artifact's own manifest is believed.
+        """
         if not _made_by(node, manifest.as_ancestor()):
             return False
         missing = [name for name, read in reads.items() if read is None]
@@ -137,9 +140,9 @@ class Current:
         return made_today and all(read in (None, manifest.reads[name]) for name, read in reads.items())
 
     def _not_at_hand(self, key: Key) -> PipelineError:
-        """Why: the two that do not belong together, or the first asset of the chain that is missing.
+        """Explain why an artifact is missing: inputs that do not belong together, or the first missing asset.
 
-        Where the shared store cannot be asked that comes first: it may hold what is missing.
+        If the shared store cannot be used, that error comes first: the store may hold what is missing.
         """
         if self._store.shared and (trouble := self._store.shared.trouble):
             return SharedStoreError(trouble)
@@ -169,5 +172,5 @@ class Current:
 
 
 def _made_by(node: AssetNode, of: Ancestor) -> bool:
-    """Whether an artifact was made by today's code version and config of a node."""
+    """Return whether an artifact was made by today's code version and config of a node."""
     return (of.code_version, of.config_digest) == (node.step_version, digest_config(node.recorded_config))

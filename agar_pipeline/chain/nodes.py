@@ -1,4 +1,4 @@
-"""The chain as data: which assets there are, which config each reads, what each is made from.
+"""The chain as data: which assets exist, which config each reads, which inputs each is made from.
 
 Here: nodes and edges. Not here: building one (`build`), what a step does (`steps`).
 """
@@ -31,7 +31,7 @@ class AssetNode:
     config: Any
     inputs: tuple[Key, ...]
     strict: bool = False
-    """Whether a change of the code or of a library that computes makes another artifact: `code: strict`."""
+    """Whether a change of the code or of a computing library makes a new artifact (`code: strict`)."""
 
     @property
     def provenance(self) -> Provenance:
@@ -40,13 +40,16 @@ class AssetNode:
 
     @property
     def made_by(self) -> MadeBy:
-        """What names its artifact beside config and inputs, and what its manifest records of the code."""
+        """The version that enters the fingerprint, and what the manifest records of the code."""
         return MadeBy(self.step_version, self.provenance.to_plain())
 
     @property
     def step_version(self) -> str:
-        """The code version of the step; where it is strict, with a hash of the code itself, of the libraries, and of
-        the precision and the weights that this machine resolves. A device enters no fingerprint."""
+        """The code version of the step.
+
+        For a strict node a hash is appended: of the code, of the libraries, and of the precision and the weights that
+        this machine resolves. The device enters no fingerprint.
+        """
         version = self.key.kind.code_version
         if not self.strict:
             return version
@@ -55,7 +58,7 @@ class AssetNode:
         return f"{version}+{hashlib.sha256(json.dumps(named_by, sort_keys=True).encode()).hexdigest()[:16]}"
 
     def differences(self, manifest: Manifest) -> list[str]:
-        """What of today's code, libraries and machine differs from what made an artifact, a phrase each."""
+        """Return how today's code, libraries and machine differ from those that made an artifact, one phrase each."""
         return [
             *self.provenance.differences(manifest.code),
             *machine_differences(manifest.machine, expected_machine(self.config)),
@@ -67,13 +70,13 @@ class AssetNode:
 
     @property
     def code_version(self) -> str:
-        """What Dagster compares: the step's code version, and a hash of exactly the config that it reads."""
+        """The code version that Dagster compares: that of the step, and a hash of exactly the config that it reads."""
         digest = hashlib.sha256(json.dumps(self.recorded_config, sort_keys=True).encode()).hexdigest()
         return f"{self.step_version}-{digest[:10]}"
 
 
 def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.ExperimentConfig]) -> dict[Key, AssetNode]:
-    """All nodes of a pipeline, inputs before what is made from them."""
+    """Return all nodes of a pipeline, inputs first."""
     configs = {
         "snapshot": pipeline.full_snapshot,
         "split": pipeline.full_split,
@@ -89,7 +92,7 @@ def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.Exper
 
 
 def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[AssetNode]:
-    """The three nodes of one experiment."""
+    """Return the three nodes of one experiment."""
     if name in ARTIFACTS:
         raise ConfigError(f"configs/experiment/{name}.yaml has the name of an asset: rename it")
     evaluation = dataclasses.replace(experiment.evaluation, accelerator=experiment.trainer.accelerator)
@@ -109,7 +112,7 @@ def _node(asset: str, config: Any, experiment: str | None = None) -> AssetNode:
 
 
 def load_nodes(pipeline: c.PipelineConfig | None = None) -> dict[Key, AssetNode]:
-    """The nodes of a pipeline, or of the one that `AGAR_PIPELINE` picks, from the config files."""
+    """Load the nodes of a pipeline from the config files; the default is the pipeline that `AGAR_PIPELINE` names."""
     pipeline = pipeline or c.load_pipeline()
     said_by = f"experiments in configs/pipeline/{pipeline.name}.yaml"
     return pipeline_nodes(pipeline, {name: c.load_experiment(name, (), said_by) for name in pipeline.experiments})

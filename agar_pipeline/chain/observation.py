@@ -1,7 +1,7 @@
-"""Looking at the world before anything runs, without Dagster: how the dataset differs, and what Dagster remembers.
+"""Collects what a plan needs to know, without Dagster: how the dataset differs, and what Dagster has recorded.
 
-Importing Dagster and its storage takes longer than all the rest of a plan. So what it remembers is kept beside its
-event log, and holds for as long as not a byte of the log's files has changed.
+Importing Dagster and its storage takes longer than the rest of a plan. So its records are cached beside its event log;
+the cache is valid until a file of the log changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _MEMORY = Path("dagster/records.json")
 
 
 def explain_source(config: SnapshotSource, latest: Path, source_version: str) -> tuple[list[str], Content]:
-    """How the dataset differs from the latest snapshot, by taking one now into a folder that is thrown away."""
+    """Say how the dataset differs from the latest snapshot; for this, take a snapshot into a temporary folder.
+
+    Returns:
+        The differences in words, and the content of the new snapshot.
+    """
     with scratch_folder(agar_home(), "plan-") as folder:
         STEPS["snapshot"].build(config, folder, lambda text: None, just_observed=source_version)
         taken = [file for file in describe_files(folder) if file["path"] in Snapshot.files]
@@ -35,7 +39,7 @@ def explain_source(config: SnapshotSource, latest: Path, source_version: str) ->
 
 
 def explain_change(before: Snapshot, after: Snapshot) -> list[str]:
-    """What differs between two snapshots, one phrase per kind of change; nothing where they hold the same."""
+    """Say what differs between two snapshots, one phrase per kind of change; empty if they hold the same."""
     from agar_pipeline.snapshots.diff import SnapshotTables, diff_tables, summarize
 
     tables = [SnapshotTables(snapshot.images(), snapshot.boxes()) for snapshot in (before, after)]
@@ -43,10 +47,10 @@ def explain_change(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def explain_input(before: Path, after: Path) -> list[str]:
-    """Which photos and boxes differ between two snapshots, and which photos between two COCO caches."""
+    """Say which images and boxes differ between two snapshots, or which images between two COCO caches."""
     if Manifest.read(after).asset == Snapshot.asset:
         return explain_change(Snapshot(before), Snapshot(after))
-    if not all((root / "photos.parquet").exists() for root in (before, after)):  # no cache, or an older one
+    if not all((root / "photos.parquet").exists() for root in (before, after)):  # not a COCO cache, or an older one
         return []
     from agar_pipeline.snapshots.photo_changes import summarize_photos
 
@@ -54,18 +58,18 @@ def explain_input(before: Path, after: Path) -> list[str]:
 
 
 def recall_records(home: Path) -> dict[Key, DagsterRecord] | None:
-    """What Dagster remembers of each asset, or None where its event log has changed since that was written down."""
+    """Return the cached records of Dagster; None if its event log has changed since they were written."""
     try:
         plain = json.loads((home / _MEMORY).read_text())
         if (state := state_of_log(home)) is None or plain["log"] != state:
             return None
         return {Key(*key): DagsterRecord(**record) for key, record in plain["records"]}
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # it is only a shortcut: the log itself is read instead
+        return None  # an unreadable cache is no error: the caller reads the log instead
 
 
 def remember_records(home: Path, records: Mapping[Key, DagsterRecord], state_before: Any) -> None:
-    """Write down what was read from the event log, whose state was `state_before` when the reading began."""
+    """Cache records read from the event log; `state_before` is the state of the log before they were read."""
     if state_before is None:
         return
     plain = {
@@ -76,9 +80,10 @@ def remember_records(home: Path, records: Mapping[Key, DagsterRecord], state_bef
 
 
 def state_of_log(home: Path) -> list[list[Any]] | None:
-    """Name, size, times and inode of each file of the event log, and of the file that says where it is.
+    """Return name, size, times and inode of each file of the event log, and of the `dagster.yaml` that locates it.
 
-    The shared memory of its readers is not content. None where the log is in Postgres, which is asked each time.
+    The `.db-shm` files are left out: they are shared memory of the readers, no content. Returns None if the log is in
+    Postgres; then it is read each time.
     """
     if dagster_postgres_url() is not None:
         return None

@@ -1,6 +1,6 @@
-"""What would run again, and why: the artifacts on disk against today's config, code and data.
+"""Determines which assets would be built again, and why: compares the artifacts with today's config, code and data.
 
-Here: comparing. Not here: running (`defs.run`), or asking Dagster or the database, whose answers come as arguments.
+Here: comparing. Not here: running (`defs.run`); asking Dagster or the database, whose answers are arguments here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ State = Literal["fresh", "stale", "missing", "corrupt"]
 
 @dataclass(frozen=True)
 class DagsterRecord:
-    """What Dagster remembers of an asset's latest materialization."""
+    """Dagster's record of an asset's latest materialization."""
 
     code_version: str | None
     data_version: str | None
@@ -44,19 +44,19 @@ class PlannedAsset:
     path: Path | None
     last_seconds: float | None
     elsewhere: bool = False
-    """The shared store has it, this home does not: nothing to compute, but to fetch where it is wanted."""
+    """Only the shared store has it: nothing is computed, and it is fetched when it is used."""
     notes: tuple[str, ...] = ()
-    """Of an artifact that is kept: what of today's code, libraries or machine differs from what made it."""
+    """Differences between today's code, libraries or machine and those that made an artifact which is kept."""
     causes: tuple[str, ...] = ()
-    """Of the reasons, those about photos and boxes: they are told of all that comes after, too."""
+    """The reasons that are about images and boxes; they are passed on to all assets that depend on this one."""
     refusal: str | None = None
-    """Of a fresh split or bbox report: why nothing may be made of it, and on the next line what to do."""
+    """Of a fresh split or bbox report: why nothing may be built from it; the next line says what to do."""
 
     def why(self, told: Collection[str] = ()) -> str:
-        """The reasons on one line; the first ones where they are many.
+        """Return the reasons on one line, at most `_REASONS_TOLD` of them.
 
         Args:
-            told: Causes that stand in an earlier line.
+            told: Reasons that an earlier line names already; they are left out unless nothing else remains.
         """
         reasons = [*self.reasons, *(self.refusal or "").splitlines()[:1]]
         reasons = [reason for reason in reasons if reason not in told] or reasons
@@ -79,28 +79,28 @@ class PlannedAsset:
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of the world outside the store."""
+    """What is known of the dataset and of Dagster's records."""
 
     source_version: str | None
-    """Of the FiftyOne dataset as just observed; None where it could not be observed: the version that the snapshot
-    was taken from then stands for it."""
+    """Version of the FiftyOne dataset as just observed; if None (it could not be observed), the version that the
+    latest snapshot was taken from is used."""
     records: Mapping[Key, DagsterRecord]
-    """What Dagster remembers; an artifact that it does not know as current is materialized again, which computes
-    nothing, so that its UI tells the truth."""
+    """Dagster's record of each asset. An artifact that Dagster does not record as current is materialized again, so
+    that its UI is correct; that computes nothing."""
     explain_source: Callable[[Path, str], tuple[Sequence[str], Content | None]]
-    """Given the latest snapshot's folder and the dataset's version: how the dataset differs from it, and what a
-    snapshot would hold now, None where that is not known; called only where the version is another."""
+    """(folder of the latest snapshot, version of the dataset) → how the dataset differs from the snapshot, and the
+    content of a snapshot taken now, or None if that is unknown. Called only if the version changed."""
     explain_input: Callable[[Path, Path], Sequence[str]] = lambda before, after: ()
-    """Given an input's folder as it was read and as it is now: which photos and boxes differ."""
+    """(folder of an input as it was read, folder as it is now) → which images and boxes differ."""
 
 
 def make_plan(store: Store, nodes: Mapping[Key, AssetNode], seen: Observation) -> list[PlannedAsset]:
-    """Judge every node, inputs first.
+    """Plan every node, inputs first.
 
     Args:
-        store: Where artifacts live.
-        nodes: In the order of the chain.
-        seen: The dataset and Dagster's memory.
+        store: The artifact store.
+        nodes: All nodes, in the order of the chain.
+        seen: The state of the dataset, and Dagster's records.
     """
     contents: dict[Key, Content] = {}
     plan: dict[Key, PlannedAsset] = {}
@@ -120,7 +120,7 @@ def _with_causes(
     plan: Mapping[Key, PlannedAsset],
     contents: Mapping[Key, Content],
 ) -> PlannedAsset:
-    """The line of a stale node, with what changed in the photos and boxes that it is made from."""
+    """Add to the line of a stale node which of the images and boxes that it is made from have changed."""
     if planned.state != "stale" or planned.causes:
         return planned
     blamed = [key for key in node.inputs if key in plan and _blames(planned, key)]
@@ -137,14 +137,14 @@ def _with_causes(
 
 
 def _with_refusal(planned: PlannedAsset) -> PlannedAsset:
-    """The line of an asset that is as it should be, with the verdict that it holds."""
+    """Add the verdict that an artifact holds to the line of a fresh asset."""
     if planned.state != "fresh" or planned.path is None or planned.key.asset not in REFUSAL_OF:
         return planned
     return replace(planned, refusal=REFUSAL_OF[planned.key.asset](planned.key.kind.open(planned.path)))
 
 
 def _blames(planned: PlannedAsset, key: Key) -> bool:
-    """Whether an input is a reason of a line."""
+    """Return whether an input is among the reasons of a line."""
     after = [name for reason in planned.reasons for name in reason.removeprefix("comes after ").split(", ")]
     return f"{key} changed" in planned.reasons or str(key) in after
 
@@ -157,7 +157,7 @@ def _data_version(root: Path) -> str | None:
 def _plan_node(
     store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
-    """The line of one node, and what it will hold after a run where that is known beforehand."""
+    """Return the line of one node, and the content that it will have after a run, or None if that is unknown."""
     latest = store.latest(node.key)
     manifest = _manifest(latest)
     seconds = manifest.seconds if manifest else None
@@ -185,7 +185,7 @@ def _plan_node(
         return _explain(node, manifest, reads, latest, seen, line)
     faults = find_faults(latest)
     if faults:
-        return line("corrupt", *faults), own  # rebuilt from the same inputs, to the same content
+        return line("corrupt", *faults), own  # it is built again from the same inputs, with the same content
     notes = tuple(node.differences(manifest))
     versions = {name: content.data_version for name, content in inputs.items()}
     if seen.records.get(node.key) != DagsterRecord(node.code_version, manifest.data_version, versions):
@@ -198,7 +198,7 @@ def _plan_node(
 def _plan_absent(
     store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
-    """The line of a node without a `latest`: a variant that was trained, or the shared store, may be what it wants."""
+    """Return the line of a node without a `latest`; this home (a trained variant) or the shared store may have it."""
     why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
     if not _waiting(node, contents):
         unknown = SOURCE in node.inputs and seen.source_version is None
@@ -219,7 +219,7 @@ def _plan_absent(
 
 
 def _look(store: Store, key: Key, name: str | None) -> Manifest | None:
-    """What the shared store holds and may be used."""
+    """Return a manifest of the shared store; None if it has none, or one that must not be used."""
     with contextlib.suppress(ArtifactError):
         return store.shared.look(key, name) if store.shared else None
     return None
@@ -232,7 +232,7 @@ def _waiting(node: AssetNode, contents: Mapping[Key, Content]) -> list[str]:
 def _inputs(
     node: AssetNode, contents: Mapping[Key, Content], seen: Observation, manifest: Manifest | None
 ) -> dict[str, Content]:
-    """Content of each input by name; of a dataset that could not be looked at, what the manifest was made from."""
+    """Return the content of each input by name; for a dataset that was not observed, the version in `manifest`."""
     inputs = {str(key): contents[key] for key in node.inputs if key != SOURCE}
     if SOURCE in node.inputs:
         known = manifest.inputs.get(str(SOURCE), "") if manifest else ""
@@ -241,7 +241,7 @@ def _inputs(
 
 
 def _expect(node: AssetNode, inputs: Mapping[str, Content]) -> tuple[dict[str, str], str]:
-    """What the step would read, and the fingerprint that it would build to."""
+    """Return what the step would read of each input, and the fingerprint of the artifact that it would build."""
     reads = {name: content.read_by(node.key.kind, name) for name, content in inputs.items()}
     return reads, fingerprint(node.key.asset, node.step_version, node.recorded_config, reads)
 
@@ -254,11 +254,11 @@ def _explain(
     seen: Observation,
     line: Callable[..., PlannedAsset],
 ) -> tuple[PlannedAsset, Content | None]:
-    """Of a node that must be built: why, and what it will hold where only the dataset changed."""
+    """Say why a node must be built; also return its content after the build, if only the dataset changed."""
     reasons, changed = config_reasons(node, manifest), changed_inputs(manifest, reads)
     if str(SOURCE) not in reads or reads[str(SOURCE)] == manifest.reads.get(str(SOURCE)):
         return line("stale", *reasons, *changed), None
-    if reasons:  # another dataset, field or view: a comparison would tell nothing
+    if reasons:  # a changed dataset name, field or view explains the difference; comparing snapshots would not help
         return line("stale", *reasons), None
     differences, content = seen.explain_source(latest, reads[str(SOURCE)])
     return replace(line("stale", *differences), causes=tuple(differences)), content

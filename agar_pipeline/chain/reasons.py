@@ -1,4 +1,4 @@
-"""Why an asset is stale, in words: what of its config, code and inputs differs from what its artifact was made of."""
+"""Says in words why an asset is stale: how its config, code and inputs differ from those of its artifact."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agar_pipeline.chain.nodes import AssetNode
 
 
 def changed_inputs(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
-    """The inputs of which the step would read something else than it did."""
+    """Name the inputs of which the step would now read something else."""
     names = sorted(reads.keys() | manifest.reads.keys())
     return [f"{name} changed" for name in names if reads.get(name) != manifest.reads.get(name)]
 
 
 def config_reasons(node: AssetNode, manifest: Manifest) -> list[str]:
-    """Keys of the config, and the version of the code."""
+    """Name the config keys that differ, and the difference in the code version."""
     reasons = diff_config(manifest.config, node.recorded_config, prefix=node.key.asset)
     if manifest.code_version != node.step_version:
         differences = node.differences(manifest) if node.strict else []
@@ -25,7 +25,11 @@ def config_reasons(node: AssetNode, manifest: Manifest) -> list[str]:
 
 
 def diff_config(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> list[str]:
-    """Differences of two nested configs, one text each: `split.seed 0 → 1`."""
+    """List the differences of two nested configs, one text each.
+
+    >>> diff_config({"seed": 0, "fractions": {"val": 0.1}}, {"seed": 1, "fractions": {"val": 0.1}}, "split")
+    ['split.seed 0 → 1']
+    """
     reasons: list[str] = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)

@@ -1,4 +1,4 @@
-"""The command line: click shells, loaded only when called, so that `--help` answers at once."""
+"""The command line `agar`: each command's module is imported only when it is called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COMMANDS = {
     "restore": "A snapshot back into FiftyOne, as a new dataset.",
     "env": "Print the exports that point plain dagster commands to the home.",
 }
-"""Command → one line. Each lives in the module of its name (`import` in `import_`)."""
+"""Command → one line of help. Each command is in the module of its name (`import` in `import_`)."""
 
 
 class LazyGroup(click.Group):
@@ -63,11 +63,11 @@ class LazyGroup(click.Group):
         return importlib.import_module(f"agar_pipeline.commands.{module}").command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As ever; but a reader that has seen enough (`| head`) ends us quietly, with the code that shells know."""
+        """Invoke the command; if the reader of stdout closes it (`| head`), exit quietly with code 128 + SIGPIPE."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the output
             raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A bug's, or any error's with `--debug`: as Python shows it, but without passwords."""
+    """Show the traceback of a bug (with `--debug` of any error) as Python does, but without passwords."""
     click.echo(mask(printable("".join(traceback.format_exception(kind, error, trace)))), err=True, nl=False)
 
 
@@ -126,7 +126,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """One of ours is a line for people; all others as Python shows them."""
+    """Show warnings of this package as one line; others as Python shows them."""
     if category.__module__.startswith("agar_pipeline."):
         click.echo(f"warning: {printable(str(message))}", err=True)
     else:
@@ -137,9 +137,10 @@ _show_other_warning = warnings.showwarning
 
 
 def _in_words(error: Exception) -> PipelineError | None:
-    """What a user can fix, as a user is told of it: a disk that is full or forbidden, a package that is missing.
+    """Convert an error that a user can fix: a full or forbidden disk, a missing package.
 
-    None: it is a bug.
+    Returns:
+        The error with its message for the user; None if it is a bug.
     """
     if isinstance(error, PipelineError):
         return error

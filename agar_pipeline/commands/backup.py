@@ -1,4 +1,4 @@
-"""`agar backup`"""
+"""`agar backup`: saves the home into one file, or restores it."""
 
 from __future__ import annotations
 

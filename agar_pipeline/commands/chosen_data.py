@@ -1,5 +1,7 @@
-"""What `data: auto` chooses for an experiment from the pipeline's current COCO cache: for `agar config`,
-`agar tune-data` and `agar plan`."""
+"""Determines what `data: auto` chooses for an experiment from the pipeline's current COCO cache.
+
+It is used by `agar config`, `agar tune-data` and `agar plan`.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ CHOSEN_KEYS = ("input_size", "scale", "tiles", "batch_size")
 
 
 def choose_from_cache(experiment: ExperimentConfig) -> tuple[TrainingConfig, str]:
-    """The experiment's training with every `auto` settled, and what was chosen in words.
+    """Return the experiment's training config with every `auto` replaced, and the choice in words.
 
     Raises:
-        ArtifactError: the COCO cache of today's config is not at hand; says what to run.
+        ArtifactError: the COCO cache of today's config is missing; the message says what to run.
     """
     from agar_pipeline.chain.current import Current
     from agar_pipeline.chain.nodes import pipeline_nodes
@@ -38,7 +40,7 @@ def choose_from_cache(experiment: ExperimentConfig) -> tuple[TrainingConfig, str
 
 
 def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, AssetNode]) -> list[PlannedAsset]:
-    """The plan, with a note at each training whose frozen data `auto` would choose otherwise from the COCO cache."""
+    """Add a note to each training in the plan for whose frozen data `auto` would now choose other values."""
     trainings = {key: node.config for key, node in nodes.items() if key.asset == "training_run"}
     frozen = {key: training for key, training in trainings.items() if training.data.frozen}
     cache = next((planned for planned in plan if str(planned.key) == "coco_cache"), None)
@@ -59,7 +61,7 @@ def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, AssetN
 
 
 def other_choices(training: TrainingConfig, columns: CocoColumns) -> Sequence[str]:
-    """What `auto` would choose in place of the frozen values, a phrase for each key: `scale 1056 in place of 1248`."""
+    """List the keys for which `auto` would choose another value than the frozen one: `scale 1056 in place of 1248`."""
     from agar_pipeline.detection.fitting.data_choice import choose_data
 
     now = choose_data(dataclasses.replace(training, data=unfreeze(training.data)), columns)
@@ -72,12 +74,12 @@ def other_choices(training: TrainingConfig, columns: CocoColumns) -> Sequence[st
 
 
 def _plain(data: DataConfig, key: str) -> object:
-    """A value as the config file has it; of tiles their side, which is what is chosen."""
+    """Return a value as the config file has it; for tiles their side, because only that is chosen."""
     value = getattr(data, key)
     return value.size if key == "tiles" and value is not None else value
 
 
 def unfreeze(data: DataConfig, kept: Collection[str] = ()) -> DataConfig:
-    """The same with every key that `auto` chooses left to it, but for those that are kept."""
+    """Set every key that `auto` chooses to `auto`, except those in `kept`."""
     asked: dict[str, Any] = {key: "auto" for key in CHOSEN_KEYS if key not in kept}
     return dataclasses.replace(data, frozen=False, **asked)

@@ -1,4 +1,4 @@
-"""`agar clean`"""
+"""`agar clean`: drops old artifacts that nothing current was made from."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def command(
 
 
 def to_plain(found: Sequence[Droppable], done: Dropped, guarded: Mapping[Path, str]) -> dict[str, Any]:
-    """What could go, what went, what is in use, what was kept and why; JSON-ready."""
+    """Return JSON-ready what was found, what was dropped, what is in use, and what was kept and why."""
     gone, used = ({item.path for item in items} for items in (done.gone, done.in_use))
     return {
         "found": [

@@ -1,4 +1,4 @@
-"""`agar compare`"""
+"""`agar compare`: lists evaluated runs, or compares two of them."""
 
 from __future__ import annotations
 

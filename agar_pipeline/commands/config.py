@@ -1,4 +1,4 @@
-"""`agar config`"""
+"""`agar config`: prints every value of an experiment, and where it comes from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _say_choice(words: tuple[str, ...]) -> None:
-    """What stands for each `auto` of the data, where there is a COCO cache to choose it from."""
+    """Print the values that stand for `auto` in the data config, if there is a COCO cache to choose them from."""
     from agar_pipeline.commands.chosen_data import CHOSEN_KEYS, choose_from_cache
     from agar_pipeline.commands.experiment import parse_experiment
     from agar_pipeline.config import to_plain

@@ -1,4 +1,4 @@
-"""What `agar predict` prints and writes: counts as a table, boxes as COCO, pictures."""
+"""The output of `agar predict`: counts as a table, boxes as COCO, pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COUNTS, _PREDICTIONS, _PICTURES = "counts.csv", "predictions.json", "pictures"
 
 
 def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
-    """One line per photo, or COCO with a count for each image."""
+    """Print one line per image, or COCO with a count for each image."""
     if as_json:
         echo(json.dumps(_to_coco(model, counted)))
         return
@@ -34,10 +34,10 @@ def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool
 
 
 def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> OwnFolder:
-    """Where the files are to go.
+    """Return the output folder of the files, before the colonies are counted.
 
     Raises:
-        StorageError: photos, others' files or inputs are in the way: said before the photos are counted.
+        StorageError: images, foreign files or inputs of the command would be overwritten.
     """
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
@@ -51,7 +51,7 @@ def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> OwnFolder
 
 
 def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:
-    """Write counts.csv, predictions.json and one picture per photo, in the photos' own folders below `pictures`."""
+    """Write counts.csv, predictions.json, and one picture per image below `pictures`, in the same subfolders."""
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
 
     rows = _rows(model, counted)

@@ -1,4 +1,4 @@
-"""Options of the commands that write into a FiftyOne database."""
+"""Options of the commands that write to a FiftyOne database."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ migrate_option = click.option(
 
 
 def require_no_password(database: str | None, pipeline_file: str | None = None) -> None:
-    """`ps` shows a command's words to every user of the machine, and git a pipeline file to every reader.
+    """Refuse or report a password in the value of `--database`.
+
+    `ps` shows the arguments of a command to every user of the machine, and a pipeline file is usually in git.
 
     Raises:
-        ConfigError: the password of `--database` would go into a pipeline file.
+        ConfigError: the password would be written into a pipeline file.
     """
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.errors import ConfigError

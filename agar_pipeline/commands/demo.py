@@ -1,4 +1,4 @@
-"""`agar demo`"""
+"""`agar demo`: generates plates, imports them, and runs the whole chain."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command() -> None:
 
 
 def prepare_dataset(home: Path) -> None:
-    """Generate the plates and import them, unless the dataset is as it was after the last import."""
+    """Generate the plates and import them, unless the dataset is unchanged since the last import."""
     from agar_pipeline.commands.importing import say_what_was_kept
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import load_pipeline
@@ -55,7 +55,7 @@ def prepare_dataset(home: Path) -> None:
             if observe_dataset(config, home).version == receipt.read_text():
                 return
         except PipelineError:
-            pass  # the import below meets the same trouble, and says so
+            pass  # the import below fails in the same way, and reports it
     say(f"{written} plates generated in {folder}")
     with progress_bar("importing") as progress:
         counts = import_agar(folder, config.dataset, config.database, home, say, progress)

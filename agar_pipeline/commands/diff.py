@@ -1,4 +1,4 @@
-"""`agar diff`"""
+"""`agar diff`: compares two snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `agar diff` says of two snapshots and of the changes between them."""
+"""The output of `agar diff`: the two snapshots, and the changes between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 20
 
 
 def snapshot_side(snapshot: Snapshot) -> DiffSide:
-    """One of the two snapshots, by name and content."""
+    """Return name, tables and images' folder of one of the two snapshots."""
     dataset = snapshot.dataset()
     made = snapshot.manifest.created_at[:16].replace("T", " ")
     name = f"{dataset['dataset']}, snapshot {snapshot.manifest.fingerprint[:12]} of {made}"
@@ -22,7 +22,7 @@ def snapshot_side(snapshot: Snapshot) -> DiffSide:
 
 
 def change_lines(diff: SnapshotDiff) -> list[str]:
-    """The reasons, then one line per changed image, as far as they fit a screen."""
+    """Return the reasons, then one line per changed image, at most `_SHOWN` of them."""
     lines = summarize(diff) or ["no difference: the same images and boxes"]
     counts: dict[str, Counter[str]] = {}
     for change in diff.boxes:
@@ -40,7 +40,7 @@ def change_lines(diff: SnapshotDiff) -> list[str]:
 
 
 def next_step(diff: SnapshotDiff, before: Snapshot) -> str:
-    """A command, or what to do about files, which no restore of labels brings back."""
+    """Return the next command; for missing files an instruction, because restoring labels does not restore files."""
     if diff.files_missing:
         return "put the missing photos back where they were, then agar plan"
     return "agar plan" if diff.is_empty else f"agar restore {before.manifest.fingerprint[:12]} --dataset NAME"

@@ -1,4 +1,4 @@
-"""`agar env`"""
+"""`agar env`: prints the exports that point plain dagster commands to the home."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def command() -> None:
         click.echo(f"export {name}={shlex.quote(str(value))}")
     if words := place_words(agar_home()):
         say(f"warning: {words}")
-    if sys.stdout.isatty():  # read by a person, not by a shell
+    if sys.stdout.isatty():  # a person reads the output, not a shell
         click.echo('next: eval "$(agar env)" && dagster asset list -m agar_pipeline.definitions', err=True)

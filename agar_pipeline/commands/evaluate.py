@@ -1,4 +1,4 @@
-"""`agar evaluate`"""
+"""`agar evaluate`: scores a checkpoint or predictions against any COCO file."""
 
 from __future__ import annotations
 

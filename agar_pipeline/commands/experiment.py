@@ -1,5 +1,4 @@
-"""What commands share that take an experiment: `experiment=E key=value…`, building from the COCO cache alone, and
-which evaluation its name means."""
+"""Shared by commands that take an experiment: parsing `experiment=E key=value…`, building, finding its evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def split_words(words: Sequence[str]) -> tuple[str, list[str]]:
-    """The experiment's name, and the overrides.
+    """Return the experiment's name, and the overrides.
 
     Raises:
         click.UsageError: no experiment is named, or several are.
@@ -32,8 +31,8 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
     """Compose `experiment=E key=value…`.
 
     Returns:
-        The experiment, and whether it builds what its file says: no override, or only of devices and the like, which
-        no fingerprint holds.
+        The experiment, and whether its fingerprints are those of its file. That is the case without overrides, or with
+        overrides of values such as devices, which enter no fingerprint.
 
     Raises:
         click.UsageError: no experiment is named.
@@ -53,10 +52,10 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
 def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: bool) -> Any:
     """Build the experiment's assets up to `last` from the pipeline's COCO cache, without Dagster or FiftyOne.
 
-    A cache that no bbox report has judged is judged first.
+    If the cache has no bbox report yet, that is built first.
 
     Returns:
-        What the last one was built to.
+        The `Built` of the last asset.
     """
     from agar_pipeline.artifacts import Artifact
     from agar_pipeline.chain.build import build_node
@@ -88,7 +87,7 @@ def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: 
 
 
 def current_evaluation(store: Store) -> Callable[[str], Path]:
-    """Experiment → the folder of its evaluation by today's config; the older ones are named by their fingerprints."""
+    """Return a function: experiment → folder of its evaluation by today's config. Older ones have only fingerprints."""
 
     def find(experiment: str) -> Path:
         from agar_pipeline.chain.current import Current
@@ -99,7 +98,7 @@ def current_evaluation(store: Store) -> Callable[[str], Path]:
 
         key = Key("evaluation", experiment)
         if (latest := store.latest(key)) and experiment not in names_in("experiment"):
-            return latest  # nothing names another one any more
+            return latest  # without an experiment file, no config names another evaluation
         nodes = pipeline_nodes(load_pipeline(), {experiment: load_experiment(experiment)})
         try:
             root: Path = Current(store, nodes).open(key).root

@@ -1,4 +1,4 @@
-"""`agar explain`"""
+"""`agar explain`: follows one image through all snapshots, splits, trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _snapshot_line(row: dict[str, Any]) -> str:
 
 
 def _made_by_line(made_by: dict[str, Any]) -> str:
-    """Which code, machine and libraries, and what of them is another today."""
+    """Return code, machine and libraries in one line, and how today's differ."""
     machine = " on ".join(made_by["machine"][name] for name in ("precision", "device") if name in made_by["machine"])
     libraries = ", ".join(f"{name} {made_by['libraries'][name]}" for name in _TOLD if name in made_by["libraries"])
     told = ["code " + (made_by["code"] or "not recorded")[:12], machine, libraries, *made_by["differs_today"]]

@@ -1,4 +1,4 @@
-"""`agar export-coco`"""
+"""`agar export-coco`: exports a FiftyOne dataset as COCO files."""
 
 from __future__ import annotations
 

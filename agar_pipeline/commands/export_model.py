@@ -1,4 +1,4 @@
-"""`agar export-model`"""
+"""`agar export-model`: converts a checkpoint to ONNX, and compares both."""
 
 from __future__ import annotations
 

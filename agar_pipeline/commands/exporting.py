@@ -1,4 +1,4 @@
-"""The words of `agar export-coco`: its options as configs, and what it says at the end."""
+"""Converts the options of `agar export-coco` to configs, runs the export, and prints the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def export_as_asked(out_dir: Path, classes: tuple[str, ...], given: Mapping[str,
 
 
 def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
-    """What to read: as the pipeline file of the dataset says, where there is one and no option says otherwise."""
+    """Return what to read: the options, else the pipeline file of the dataset if there is one, else the defaults."""
     pipeline = pipeline_of(given["dataset"])
     plain: dict[str, Any] = {"dataset": given["dataset"], "database": load_pipeline().database}
     if pipeline is not None:
@@ -40,7 +40,7 @@ def snapshot_config(given: Mapping[str, Any]) -> SnapshotConfig:
 
 
 def split_config(given: Mapping[str, Any]) -> SplitConfig:
-    """How to split; the method follows from the views, lists or field given, unless it is named."""
+    """Return how to split; the method follows from the given views, lists or field, unless it is named."""
     views = {part: given[f"{part}_view"] for part in _PARTS if given[f"{part}_view"]}
     lists = {part: str(Path(given[f"{part}_list"]).absolute()) for part in _PARTS if given[f"{part}_list"]}
     implied = "tags" if views else "lists" if lists else "field" if given["split_field"] else "random"
@@ -67,7 +67,7 @@ def _value_and_part(word: str) -> tuple[str, str]:
 
 
 def print_export(exported: Exported, as_json: bool) -> None:
-    """What was written and what was not, and the next step."""
+    """Print what was written and what was not, and the next step."""
     for note in exported.notes:
         say(f"note: {note}")
     for name in exported.absent:

@@ -1,4 +1,4 @@
-"""`agar import`"""
+"""`agar import`: imports annotated images into a FiftyOne dataset, one subcommand per format."""
 
 from __future__ import annotations
 

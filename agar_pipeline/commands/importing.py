@@ -1,4 +1,4 @@
-"""What `agar import` does for each format: find the pipeline that reads the dataset, import, say what came of it."""
+"""Runs `agar import`: finds the pipeline file that reads the dataset, imports, and prints the result."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def import_and_report(
     exif: Any = "displayed",
     unlabelled: UnlabelledPolicy = "leave_out",
 ) -> None:
-    """Import, print, and exit 1 where something was broken or has to be imported again."""
+    """Import, print the result, and exit with 1 if something was broken or has to be imported again."""
     from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
     from agar_pipeline.fiftyone_io.importing.import_images import import_images
 
@@ -134,7 +134,7 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
 
 
 def say_problems(problems: list[str]) -> None:
-    """One line for each cause: problems that differ in names and numbers alone are one."""
+    """Print one line per cause: problems that differ only in names and numbers are grouped."""
     alike: dict[str, list[str]] = {}
     for problem in problems:
         alike.setdefault(_NAMES_AND_NUMBERS.sub("…", problem), []).append(problem)
@@ -145,7 +145,7 @@ def say_problems(problems: list[str]) -> None:
 
 
 def given_parts(counts: ImportCounts) -> set[str]:
-    """The parts, now tags, into which the imported files divide all images; empty where they leave one out."""
+    """Return the parts (tags train, val, test) that the imported files name; empty unless they cover all images."""
     tagged = {each["tag"]: each["tagged"] for each in counts.lists if each["tag"] in get_args(Part) and each["tagged"]}
     return set(tagged) if {"train", "val"} <= set(tagged) and sum(tagged.values()) == counts.images else set()
 
@@ -164,7 +164,7 @@ def _say_what_labels_mean(counts: ImportCounts, pipeline: PipelineConfig | None)
 
 
 def say_what_was_kept(counts: ImportCounts) -> None:
-    """Whose work the import left as it is, and how to have it otherwise."""
+    """Print which values the import did not overwrite, and how to overwrite them."""
     from agar_pipeline.fiftyone_io.importing.counts import KEPT, OVERWRITTEN
 
     for why, filepaths in counts.kept.items():
@@ -190,7 +190,7 @@ def _run_with(pipeline: str) -> str:
 def _next_step(
     dataset: str, database: str, counts: ImportCounts, pipeline: PipelineConfig | None, asked_for: str | None = None
 ) -> str:
-    """What to do then; `asked_for` is the name of a pipeline file that could not be written yet."""
+    """Return the next command; `asked_for` is the name of a pipeline file that could not be written yet."""
     if pipeline is not None:
         return _run_with(pipeline.name)
     name = asked_for or free_name(dataset)
@@ -207,5 +207,5 @@ def _next_step(
 
 
 def _in_yaml(mapping: Mapping[str, str | int]) -> str:
-    """In one line; YAML reads JSON."""
+    """Write a mapping in one line, as JSON, which YAML can read."""
     return json.dumps(mapping, ensure_ascii=False)

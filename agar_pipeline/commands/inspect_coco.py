@@ -1,4 +1,4 @@
-"""`agar inspect-coco`"""
+"""`agar inspect-coco`: prints counts, classes and broken rules of any COCO file."""
 
 from __future__ import annotations
 

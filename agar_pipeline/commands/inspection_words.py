@@ -1,4 +1,4 @@
-"""What `agar inspect-coco` prints and writes."""
+"""The output of `agar inspect-coco`: printed lines, report and page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def parse_policy(words: tuple[str, ...]) -> dict[BoxRule, Action]:
-    """`RULE=ACTION`; nothing is mended here, so that only `fail` and `keep` mean anything."""
+    """Parse `RULE=ACTION`; only `fail` and `keep` are allowed, because nothing is mended here."""
     from agar_pipeline.config import BOX_POLICY_DEFAULTS
 
     policy: dict[Any, Any] = {}

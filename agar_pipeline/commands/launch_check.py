@@ -1,4 +1,4 @@
-"""`agar launch-check`"""
+"""`agar launch-check`: checks whether this machine can run a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pipeline file reads a dataset that a command names, and a first one for a dataset that has none."""
+"""Finds the pipeline file that reads a dataset, and writes a first one for a dataset that has none."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ trainer:
   channels_last: true
 """,
 }
-"""Whether there is a GPU → the experiment."""
+"""Whether there is a GPU → the text of the experiment file."""
 
 
 def pipeline_of(dataset: str) -> PipelineConfig | None:
-    """The pipeline file that reads this FiftyOne dataset: the chosen one if it does, else the first of the others."""
+    """Return the pipeline that reads this FiftyOne dataset: the chosen one if it does, else the first by name."""
     for name in sorted(names_in("pipeline"), key=lambda name: name != pipeline_name()):
         try:
             pipeline = load_pipeline(name)
-        except ConfigError:  # somebody else's file; `agar plan` says what is wrong with it
+        except ConfigError:  # an invalid file of another dataset must not stop us; `agar plan` reports it
             continue
         if pipeline.snapshot.source == "fiftyone" and pipeline.snapshot.dataset == dataset:
             return pipeline
@@ -75,17 +75,17 @@ def pipeline_of(dataset: str) -> PipelineConfig | None:
 
 
 def free_name(dataset: str) -> str:
-    """A name for the pipeline file of a dataset that has none: what of the dataset's name can be a file's."""
+    """Return an unused name for a dataset's pipeline file, made of the characters of its name that a file may have."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", dataset).strip("_-") or "mine"
     taken = set(names_in("pipeline"))
     return next(each for each in chain([name], (f"{name}_{n}" for n in count(2))) if each not in taken)
 
 
 def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
-    """The pipeline file of this name; None where it is still to be written.
+    """Return the pipeline of this name; None if its file does not exist yet.
 
     Raises:
-        ConfigError: the name cannot be a file's, or the file reads another dataset.
+        ConfigError: the name is no file name, or the file reads another dataset.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ConfigError(f"--pipeline {name!r} cannot name a file: use letters, digits, _ and -")
@@ -101,20 +101,27 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
 
 
 def spell_views(parts: Collection[str]) -> str:
-    """The views of a split by tags, in YAML."""
+    """Write the views of a split by tags in YAML.
+
+    >>> spell_views({"val", "train"})
+    'train: "tag:train", val: "tag:val"'
+    """
     return ", ".join(f'{part}: "tag:{part}"' for part in ("train", "val", "test") if part in parts)
 
 
 def write_pipeline(
     name: str, dataset: str, database: str, labels: Iterable[str], parts: Collection[str] = ()
 ) -> list[Path]:
-    """Write the first pipeline file of a dataset and an experiment of the same name, to be edited; returns the paths.
+    """Write the first pipeline file of a dataset and an experiment of the same name for the user to edit.
 
-    Where the imported files divide all images into `parts`, tags of these names, the split keeps to them. An
-    experiment of this name that is there already stays, and is the pipeline's.
+    If the imported files assign all images to `parts`, the split uses these, which are tags now. An existing
+    experiment of this name is kept and used.
+
+    Returns:
+        The written paths.
 
     Raises:
-        StorageError: somebody wrote a file of this name meanwhile; it stays.
+        StorageError: a file of this name was created since; it is kept.
     """
     from agar_pipeline.processes.machine import visible_gpus
 

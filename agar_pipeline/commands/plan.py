@@ -1,4 +1,4 @@
-"""`agar plan`"""
+"""`agar plan`: prints which assets would be built again, and why."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def command(experiment: str | None, as_json: bool) -> None:
 
 
 def _next_step(plan: Sequence[PlannedAsset]) -> str:
-    """What to mend first, where a verdict forbids to go on."""
+    """Return the next command; if a verdict forbids to continue, preceded by what to fix."""
     refusals = [planned.refusal for planned in plan if planned.refusal]
     return f"{refusals[0].partition(chr(10))[2]}; then agar run" if refusals else "agar run"

@@ -1,4 +1,4 @@
-"""What `agar plan` and `agar run` share: the plan as of now."""
+"""Makes the current plan for `agar plan` and `agar run`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agar_pipeline.store import Key, Store
 
 
 def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[PlannedAsset], str | None]:
-    """The plan, and why the dataset could not be observed (None where it could)."""
+    """Return the plan, and why the dataset could not be observed (None if it could)."""
     config = nodes[Key("snapshot")].config
     version, trouble = None, None
     try:
@@ -34,7 +34,7 @@ def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[Planned
 
 
 def plan_lines(plan: Iterable[PlannedAsset]) -> list[str]:
-    """A line for each asset; what changed in the photos and boxes is told once, where it is seen first."""
+    """Return a line per asset; changes of images and boxes are listed only in the first line that they affect."""
     lines: list[str] = []
     told: set[str] = set()
     for planned in plan:
@@ -47,13 +47,13 @@ def plan_lines(plan: Iterable[PlannedAsset]) -> list[str]:
 
 
 def shared_trouble(store: Store) -> str | None:
-    """A note on a shared store that could not be used; None where it could, or there is none."""
+    """Return a note on a shared store that could not be used; None if it could, or if there is none."""
     trouble = store.shared.trouble if store.shared else None
     return f"note: {trouble.splitlines()[0]}; the plan is of what is here" if trouble else None
 
 
 def dagster_records(nodes: Mapping[Key, AssetNode]) -> dict[Key, DagsterRecord]:
-    """What Dagster remembers of these assets; its storage is opened only where it changed since the last time."""
+    """Return Dagster's records of these assets; its storage is opened only if it has changed since the last time."""
     known = recall_records(agar_home())
     if known is not None and nodes.keys() <= known.keys():
         return known
@@ -67,4 +67,4 @@ def dagster_records(nodes: Mapping[Key, AssetNode]) -> dict[Key, DagsterRecord]:
 
 
 NEVER = DagsterRecord(None, None, {})
-"""Of an asset that Dagster has not seen yet."""
+"""Record of an asset that Dagster has not seen yet."""

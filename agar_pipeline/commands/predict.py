@@ -1,4 +1,4 @@
-"""`agar predict`"""
+"""`agar predict`: counts the colonies on images."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
 
 
 def load_model(checkpoint: Path | None, onnx: Path | None, accelerator: str) -> PhotoModel:
-    """A checkpoint of ours, or an exported model."""
+    """Load a checkpoint, or an exported ONNX model."""
     if checkpoint is None:
         from agar_pipeline.detection.inference.onnx_model import OnnxModel
 

@@ -1,4 +1,4 @@
-"""`agar restore`"""
+"""`agar restore`: writes a snapshot to FiftyOne as a new dataset."""
 
 from __future__ import annotations
 

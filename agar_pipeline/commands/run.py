@@ -1,4 +1,4 @@
-"""`agar run`"""
+"""`agar run`: materializes stale assets in one Dagster run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _versions(artifact: Artifact) -> dict[str, str]:
 
 
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
-    """Plan, then materialize what is not fresh of the chosen assets; those are returned."""
+    """Plan, then materialize those of the chosen assets that are not fresh; return their keys."""
     from agar_pipeline.chain.nodes import load_nodes
     from agar_pipeline.commands.planning import dagster_records, plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
@@ -84,5 +84,5 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
         say(line)
     with open_instance() as instance:
         materialize(defs, instance, [planned.key for planned in stale])
-    dagster_records(nodes)  # reads them now, so that the next plan need not
+    dagster_records(nodes)  # updates the cache of records for the next plan
     return [planned.key for planned in stale]

@@ -1,4 +1,4 @@
-"""Which assets the words of a command line mean."""
+"""Finds the assets that the arguments of a command name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from agar_pipeline.store import Key
 
 
 def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experiment: str | None) -> set[Key]:
-    """The named assets, or all; with an experiment, only its own and what they are made from.
+    """Return the named assets, or all; with an experiment, only its own and those that they are made from.
 
     Args:
-        nodes: Those of the pipeline.
-        assets: As the plan names them; `+name` is the asset with all that it is made from, as in Dagster's selections.
-        experiment: Only the chain of this one.
+        nodes: Nodes of the pipeline.
+        assets: Names as in the plan; `+name` is the asset with everything that it is made from, as in Dagster's
+            selections.
+        experiment: Only the chain of this experiment.
 
     Raises:
-        ConfigError: a name is not of this pipeline; lists those that are.
+        ConfigError: a name is not in this pipeline; the message lists the existing ones.
     """
     by_name = {str(key): key for key in nodes}
     unknown = [name for name in assets if name.removeprefix("+") not in by_name]
@@ -42,6 +43,6 @@ def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experimen
 
 def _made_from(nodes: Mapping[Key, AssetNode], key: Key) -> Iterator[Key]:
     for found in nodes[key].inputs:
-        if found in nodes:  # the dataset is none of them
+        if found in nodes:  # the dataset is an input, but not a node
             yield found
             yield from _made_from(nodes, found)

@@ -1,4 +1,4 @@
-"""Options that take their values in a row."""
+"""A click command whose options can take several values after one name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 class SeveralValues(click.Command):
-    """A command whose `multiple` options also take their values in a row: `--fractions 0.8 0.2`."""
+    """A command whose `multiple` options also accept several values after one name: `--fractions 0.8 0.2`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         several = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}

@@ -1,4 +1,4 @@
-"""`agar smoke`"""
+"""`agar smoke`: runs one training step, a checkpoint round trip and an evaluation."""
 
 from __future__ import annotations
 

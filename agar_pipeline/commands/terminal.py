@@ -1,4 +1,4 @@
-"""What commands show while they work: on stderr, so that stdout stays for answers."""
+"""Prints answers to stdout, and progress and notes to stderr; data cannot inject escape sequences."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["as_typed", "echo", "progress_bar", "say"]
 
 
 def echo(text: str, *, lead: str = "", nl: bool = True, err: bool = False) -> None:
-    """An answer, on stdout; whatever names are in it, the terminal obeys none of them. `lead` may have colours."""
+    """Print an answer to stdout. Control characters in `text` are made harmless; `lead` may have colours."""
     click.echo(lead + printable(text), nl=nl, err=err)
 
 
 def say(text: str) -> None:
-    """One line on stderr."""
+    """Print one line to stderr."""
     echo(text, err=True)
 
 
 def as_typed(command: str) -> str:
-    """A command of this environment as it can be typed here: its name where a shell finds it, else its path."""
+    """Return how to call a command of this environment: its name if the shell finds it, else its relative path."""
     own = Path(sys.executable).parent / command
     return command if shutil.which(command) == str(own) else os.path.relpath(own)

@@ -1,4 +1,4 @@
-"""`agar train`"""
+"""`agar train`: trains an experiment, or several variants of it, from the COCO cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(words: tuple[str, ...], cfg: str | None, multirun: bool, as_json: bo
 
 
 def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool) -> None:
-    """One training, or its config."""
+    """Run one training, or print its config."""
     experiment, as_configured = parse_experiment(words)
     if cfg:
         from omegaconf import OmegaConf
@@ -51,14 +51,14 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool
 
 
 def describe_scores(metrics: dict[str, Any]) -> str:
-    """The two figures that people compare first, or that there are none."""
+    """Return the two main scores in words, or that no score could be computed."""
     computed = {name: metrics.get(name) for name in ("map_50", "map_50_95")}
     words = [f"{name} {value:.3f}" for name, value in computed.items() if value is not None]
     return ", ".join(words) or "no score could be computed"
 
 
 def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:
-    """Each combination is an artifact of its own; one that fails does not keep the others from being trained."""
+    """Train every combination, each as an artifact of its own; if one fails, the others are trained all the same."""
     from agar_pipeline.config import spread
 
     runs, failed = spread(words), 0

@@ -1,4 +1,4 @@
-"""`agar tune-data`"""
+"""`agar tune-data`: writes what `data: auto` chooses to a config file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`agar ui`"""
+"""`agar ui`: serves Dagster's pages of this home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`agar verify`"""
+"""`agar verify`: hashes every artifact again, and quarantines damaged ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(as_json: bool) -> None:
 
 
 def to_plain(result: VerifyResult) -> dict[str, Any]:
-    """The result, JSON-ready."""
+    """Return the result, JSON-ready."""
     bad = [
         {
             "asset": str(found.key),
@@ -64,7 +64,7 @@ def to_plain(result: VerifyResult) -> dict[str, Any]:
 
 
 def show(result: VerifyResult) -> None:
-    """What is bad, artifact by artifact, and what will become of it."""
+    """Print the damaged artifacts with their faults, and what happens to each."""
     from agar_pipeline.files.disk import show_bytes
 
     for found in result.bad:

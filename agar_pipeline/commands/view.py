@@ -1,4 +1,4 @@
-"""`agar view`"""
+"""`agar view`: shows an evaluation in FiftyOne, or removes it there."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def command(
 def _runs_to_remove(
     store: Store, source: SnapshotConfig, experiment: str | None, word: str | None, all_runs: bool
 ) -> tuple[str, list[str]]:
-    """The dataset, and the names of its runs that are meant; also of a run whose evaluation was cleaned away."""
+    """Return the dataset, and the names of the runs to remove; a run is found even if its evaluation was dropped."""
     from agar_pipeline.use_cases.viewing import dataset_of, fields_of, list_runs_of
 
     if not experiment:

@@ -9,7 +9,7 @@ import click
 
 
 def port_option(usual: int) -> Callable[[Any], Any]:
-    """`--port`; without it the usual one is taken, where it is free."""
+    """Define `--port`; its default is the usual port if that is free, else any free one."""
     text = f"Of 127.0.0.1.  [default: {usual}, else any free one]"
     return click.option("--port", type=click.IntRange(1, 65535), help=text)
 

@@ -1,1 +1,1 @@
-"""All Dagster wiring: assets, checks, jobs, resources. No computing here."""
+"""All Dagster wiring: assets, checks, jobs, resources, sensors. It computes nothing."""

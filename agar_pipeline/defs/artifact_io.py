@@ -1,6 +1,6 @@
-"""How an asset gets the artifacts of the assets before it.
+"""Opens the artifacts that an asset takes as inputs.
 
-Not through an IO manager: its two events per input would be a tenth of the time of a run in which nothing changed.
+No IO manager is used: its two events per input would take a tenth of the time of a run in which nothing changed.
 """
 
 from collections.abc import Mapping
@@ -19,27 +19,27 @@ from agar_pipeline.store import Key, Store
 PATH_METADATA = "path"
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 _built: dict[tuple[str, Key], Path] = {}
-"""Run and asset → folder, of the runs of this process."""
+"""(run id, key) → folder, for the runs of this process."""
 
 
 def open_inputs(context: Context, store: Store, nodes: Mapping[Key, AssetNode], node: AssetNode) -> dict[Key, Any]:
-    """The artifact of each input of a node, verified.
+    """Return the artifact of each input of a node, verified.
 
     Raises:
         ArtifactError: one is damaged, or today's config names one that was not built.
-        GateError: a verdict forbids to go on.
-        ConfigError: Dagster's history is of another home.
+        GateError: the verdict of an input forbids to continue.
+        ConfigError: Dagster's history is that of another home.
     """
     return _current(context, store, nodes).open_inputs(node)
 
 
 def open_current(context: Context, store: Store, nodes: Mapping[Key, AssetNode], key: Key) -> Any:
-    """The artifact that this very run built, else the one that today's config names."""
+    """Return the artifact that this run built; if it built none, the one that today's config names."""
     return _current(context, store, nodes).open(key)
 
 
 def _current(context: Context, store: Store, nodes: Mapping[Key, AssetNode]) -> Current:
-    """Two runs at once may repoint `latest` for one another; a run's own record cannot be confused."""
+    """Prefer what this run has recorded: `latest` may be moved by another run at the same time."""
     require_one_home(context.instance)
     keep_run(context.run.run_id)
     recorded = cache(lambda: _recorded_roots(context))
@@ -48,7 +48,7 @@ def _current(context: Context, store: Store, nodes: Mapping[Key, AssetNode]) -> 
 
 
 def _recorded_roots(context: Context) -> dict[dg.AssetKey, Path]:
-    """What this run built so far, by its event log: steps may run in processes of their own."""
+    """Return what this run has built so far, from its event log, because steps may run in separate processes."""
     records = context.instance.get_records_for_run(
         context.run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
     ).records
@@ -57,7 +57,7 @@ def _recorded_roots(context: Context) -> dict[dg.AssetKey, Path]:
 
 
 def note_built(run_id: str, key: Key, root: Path) -> None:
-    """Spare the steps after this one, where they run in the same process, a search of the event log."""
+    """Remember what was built, so that later steps in the same process need not search the event log."""
     _built[run_id, key] = root
 
 

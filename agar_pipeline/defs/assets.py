@@ -1,4 +1,4 @@
-"""The assets: each a signature, one call, and metadata."""
+"""The assets; each is a signature, one call, and metadata."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,13 +24,13 @@ PROGRESS_TAG = "agar/progress"
 
 
 def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsDefinition]:
-    """snapshot, split, coco_cache, bbox_report."""
+    """Define snapshot, split, coco_cache and bbox_report."""
 
     source = nodes[Key("snapshot")].config.source
 
     @dg.asset(**_spec(nodes, "snapshot", {source, "parquet"}))
     def snapshot(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """Images and boxes of the dataset, frozen as Parquet."""
+        """Images and boxes of the dataset, written to Parquet files."""
         node = nodes[Key("snapshot")]
         before = store.latest(node.key)
         look, log = partial(observe, context, node), partial(_log, context)
@@ -39,7 +39,7 @@ def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsD
 
     @dg.asset(**_spec(nodes, "split", {"parquet"}))
     def split(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """Which part each image is in: train, val, perhaps test."""
+        """The part of each image: train, val or, if the config asks for it, test."""
         node = nodes[Key("split")]
         inputs = open_inputs(context, store, nodes, node)
         built = build_node(store, node, inputs, partial(_log, context), launcher=compute.data_launcher)
@@ -47,34 +47,34 @@ def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsD
 
     @dg.asset(**_spec(nodes, "coco_cache", {"json"}))
     def coco_cache(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """Plain COCO files. From here on nothing touches FiftyOne or its database."""
+        """Plain COCO files. Later assets use neither FiftyOne nor its database."""
         return _build(context, store, nodes, Key("coco_cache"), compute)
 
     @dg.asset(**_spec(nodes, "bbox_report", {"html"}))
     def bbox_report(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """Every box against every rule, and the verdict that lets training start."""
+        """The result of checking every box against every rule, and the verdict that allows training."""
         return _build(context, store, nodes, Key("bbox_report"), compute)
 
     return [snapshot, split, coco_cache, bbox_report]
 
 
 def experiment_assets(store: Store, nodes: Mapping[Key, AssetNode], experiment: str) -> list[dg.AssetsDefinition]:
-    """smoke_run, training_run, evaluation of one experiment, in a group of its own."""
+    """Define smoke_run, training_run and evaluation of one experiment, in a group of its own."""
 
     @dg.asset(**_spec(nodes, "smoke_run", {"torch"}, experiment), pool="gpu")
     def smoke_run(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """One batch, one step, one checkpoint, one evaluation: what would break training breaks here, in seconds."""
+        """One training step, a checkpoint round trip, an evaluation: finds in seconds what training would fail at."""
         return _build(context, store, nodes, Key("smoke_run", experiment), compute)
 
     @dg.asset(**_spec(nodes, "training_run", {"torch"}, experiment), pool="gpu")
     def training_run(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """The detector, trained by Lightning from the COCO cache alone. While it runs, its log and the run's tag
-        `agar/progress` say how far it is."""
+        """The detector, trained with Lightning from the COCO cache. During training, its log and the run's tag
+        `agar/progress` show the progress."""
         return _build(context, store, nodes, Key("training_run", experiment), compute)
 
     @dg.asset(**_spec(nodes, "evaluation", {"html"}, experiment), pool="gpu")
     def evaluation(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """mAP and counts of the best checkpoint, with pictures of what it saw."""
+        """mAP and counts of the best checkpoint, with pictures of its predictions."""
         return _build(context, store, nodes, Key("evaluation", experiment), compute)
 
     return [smoke_run, training_run, evaluation]
@@ -83,7 +83,7 @@ def experiment_assets(store: Store, nodes: Mapping[Key, AssetNode], experiment: 
 def leaderboard_asset(store: Store, nodes: Mapping[Key, AssetNode]) -> dg.AssetsDefinition:
     @dg.asset(**_spec(nodes, "leaderboard", {"parquet"}))
     def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        """The experiments side by side, and which differences are more than noise."""
+        """The experiments ranked by mAP, and which differences are larger than noise."""
         node = nodes[Key("leaderboard")]
         inputs = open_inputs(context, store, nodes, node)
         return _result(context, node, build_node(store, node, inputs, partial(_log, context)))
@@ -124,7 +124,7 @@ def _build(
 
 
 def _log(context: dg.AssetExecutionContext, text: str) -> None:
-    """Into the run's log; how far a training is also onto the run, where the list of runs shows it."""
+    """Write to the run's log; the progress of a training also becomes a tag, which the list of runs shows."""
     text = printable(text)
     context.log.info(text)
     if text.startswith("epoch "):

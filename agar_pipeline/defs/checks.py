@@ -1,4 +1,4 @@
-"""Asset checks: verdicts that stop what comes after them."""
+"""Asset checks: verdicts that stop a run before the assets that depend on them."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from agar_pipeline.store import Key, Store
 
 
 def data_checks(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetChecksDefinition]:
-    """boxes_are_clean, parts_share_no_picture: they stop this run; `current` asks for it in every later one."""
+    """Define boxes_are_clean and parts_share_no_picture. They stop this run; later runs ask `current`."""
 
     @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
     def boxes_are_clean(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:

@@ -1,4 +1,4 @@
-"""What `agar run` prints of a Dagster run: one line per thing worth knowing."""
+"""The lines that `agar run` prints of a Dagster run: one per event of interest."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ class _Lines(logging.Handler):
         meta = getattr(record, "dagster_meta", {})
         event = meta.get("dagster_event")
         step = (meta.get("step_key") or "").replace("__", "/")
-        if event is None and logging.INFO <= record.levelno < logging.ERROR:  # errors are told once, at the end
+        if event is None and logging.INFO <= record.levelno < logging.ERROR:  # errors are printed once, at the end
             text = meta.get("orig_message") or record.getMessage()
         elif event is not None and event.event_type_value in _SHOWN:
             text = _SHOWN[event.event_type_value]

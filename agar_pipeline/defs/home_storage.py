@@ -1,7 +1,7 @@
-"""Dagster's storage in the home, wherever that is: what dagster.yaml of the checkout and of each home name.
+"""Dagster storage classes that write to the home; `dagster.yaml` of the checkout and of each home name them.
 
-So runs and artifacts are of one home without any exported variable. Here: the classes, and the refusal where Dagster
-was pointed to another home all the same. Not here: the home's own dagster.yaml (`instance`).
+So runs and artifacts belong to the same home without an exported variable. Here: the classes, and refusing a Dagster
+that was pointed to another home. Not here: the home's own dagster.yaml (`instance`).
 """
 
 import logging
@@ -30,21 +30,21 @@ from agar_pipeline.files.file_system import doubt, leave_wal, note
 from agar_pipeline.ownership.home import open_home
 
 POSTGRES = {"postgres": {"postgres_url": {"env": "AGAR_DAGSTER_POSTGRES_URL"}}}
-"""The storage of a home whose history is in Postgres. The address has a password in it: it stays in the environment."""
+"""The storage of a home whose history is in Postgres. The URL contains a password, so it stays in the environment."""
 _MEND = 'eval "$(agar env)"'
 
 
 def is_in_postgres(config: str) -> bool:
-    """Whether a dagster.yaml of ours says that the history is in Postgres."""
+    """Return whether one of our dagster.yaml files says that the history is in Postgres."""
     plain = yaml.safe_load(config)
     return isinstance(plain, dict) and plain.get("storage") == POSTGRES
 
 
 def dagster_folder() -> Path:
-    """Where the home keeps what is Dagster's, as Dagster may call it; the home is made where it is not there yet.
+    """Return the home's folder for Dagster, under a name that Dagster accepts; a missing home is created.
 
     Raises:
-        StorageError: the home is not ours, or cannot be written.
+        StorageError: the folder is not a home of ours, or cannot be written.
     """
     folder = open_home(agar_home()) / "dagster"
     folder.mkdir(exist_ok=True)
@@ -52,30 +52,30 @@ def dagster_folder() -> Path:
 
 
 def _is_server() -> bool:
-    """Whether somebody started this process to look at a home; those that it starts are given its instance."""
+    """Return whether a user started this process as a server; its child processes receive its instance."""
     program, *words = sys.argv
     return words[:1] == ["dev"] or (Path(program).name == "dagster-webserver" and "--instance-ref" not in words)
 
 
 @cache
 def _tell(home: Path) -> None:
-    """Once, though a process opens its instance more than once."""
+    """Log the home once, although a process opens its instance several times."""
     logging.getLogger("dagster").info(f"the home is {home}")
 
 
 @cache
 def _warn(home: Path) -> None:
-    """Once, of a home on a doubtful disk; `agar run` says it by itself."""
+    """Warn once if the home is on an unsuitable file system; `agar run` prints this warning elsewhere."""
     if text := note(home):
         logging.getLogger("dagster").warning(text)
 
 
 @cache
 def _do_without_wal(storage: Path) -> None:
-    """Have Dagster's SQLite files below this folder keep a rollback journal, where it asks for a write-ahead log.
+    """Make Dagster's SQLite files below this folder use a rollback journal; Dagster asks for a write-ahead log.
 
     Raises:
-        StorageError: another process has one open with a log.
+        StorageError: another process has one of them open with a write-ahead log.
     """
     try:
         for path in storage.rglob("*.db"):
@@ -108,7 +108,7 @@ class HomeStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Raises ConfigError where the home's history is in Postgres, or Dagster was pointed to another home."""
+        """Raise ConfigError if the home's history is in Postgres, or if Dagster was pointed to another home."""
         folder = _folder_that_was_meant()
         own = folder / "dagster.yaml"
         if dagster_postgres_url() is not None or (own.exists() and is_in_postgres(own.read_text())):
@@ -121,7 +121,7 @@ class HomeStorage(DagsterSqliteStorage):
 
 
 class HomeArtifactStorage(LocalArtifactStorage):
-    """Dagster's own files beside the history."""
+    """Dagster's own files beside its history."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class HomeArtifactStorage(LocalArtifactStorage):
 
 
 class HomeComputeLogs(LocalComputeLogManager):
-    """What steps print."""
+    """The output of steps."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def require_exported_home() -> None:
     """Refuse a DAGSTER_HOME that lies in another home than ours.
 
     Raises:
-        ConfigError: with the line that mends it.
+        ConfigError: its second line is the command that fixes it.
     """
     exported = os.environ.get("DAGSTER_HOME")
     if not exported:
@@ -165,19 +165,19 @@ def require_exported_home() -> None:
 
 
 def require_one_home(instance: dg.DagsterInstance) -> None:
-    """Refuse to compute where the history of it would be written into another place than the home.
+    """Refuse to compute if Dagster would write the history outside of the home.
 
-    Histories of servers (Postgres), and of tests in memory, have no place.
+    Histories on servers (Postgres) and in memory (tests) have no folder and are accepted.
 
     Raises:
-        ConfigError: with the line that mends it.
+        ConfigError: its second line is the command that fixes it.
     """
     require_exported_home()
     events = instance.event_log_storage
     if not isinstance(events, SqliteEventLogStorage):
         return
     place = Path(os.path.realpath(events._base_dir))
-    if not place.is_relative_to(agar_home() / "dagster" / "storage"):  # beside it: our dagster.yaml was not read
+    if not place.is_relative_to(agar_home() / "dagster" / "storage"):  # elsewhere if our dagster.yaml was not read
         raise ConfigError(
             f"Dagster writes its history into {place}, but the artifacts go into {agar_home()}: nothing was computed\n"
             f"point both to one home: {_MEND}"

@@ -1,4 +1,4 @@
-"""Dagster's own storage, which lies in the home, and what it remembers of our assets."""
+"""Opens Dagster's storage in the home, and reads its records of our assets."""
 
 import os
 from collections.abc import Iterable
@@ -24,15 +24,16 @@ _HEADING = "# Written by agar: as dagster.yaml of the checkout, for commands tha
 _CLASSES = "agar_pipeline.defs.home_storage"
 _FILES = {"custom": {"module": _CLASSES, "class": "HomeStorage", "config": {}}}
 _ADDRESS = "AGAR_DAGSTER_POSTGRES_URL=postgresql+psycopg2://USER:PASSWORD@HOST/NAME"
-"""With its driver: SQLAlchemy takes another one by default, which dagster-postgres does not bring."""
+"""It names the driver, because SQLAlchemy's default is one that dagster-postgres does not install."""
 
 
 def dagster_home() -> Path:
-    """Write the home's dagster.yaml where it is not there yet, and point Dagster to it.
+    """Write the home's dagster.yaml if it is missing or differs, and point Dagster to it.
 
     Raises:
-        ConfigError: the home's history is in Postgres, and no address is given; or `AGAR_MAX_RUNS` makes no sense.
-        MissingPackageError: an address is given, without the package for it.
+        ConfigError: the home's history is in Postgres and no URL is given, the URL is invalid, or `AGAR_MAX_RUNS` is
+            invalid.
+        MissingPackageError: a URL is given, but dagster-postgres is not installed.
         StorageError: the home is not ours, or cannot be written.
     """
     folder = dagster_folder()
@@ -59,7 +60,7 @@ def _config(storage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _storage(there: str) -> dict[str, Any]:
-    """Where the history is; `there` is the dagster.yaml that the home has. A home does not fall back to SQLite."""
+    """Return the storage settings; `there` is the home's current dagster.yaml. A home does not fall back to SQLite."""
     url = dagster_postgres_url()
     if url is not None:
         if not url.startswith("postgresql+psycopg2://"):
@@ -81,7 +82,7 @@ def _storage(there: str) -> dict[str, Any]:
 
 
 def _host_of(url: str) -> str | None:
-    """As SQLAlchemy reads it; None where it cannot, which its own error would tell with the password in it."""
+    """Return the host as SQLAlchemy parses it; None if it cannot, since its own error would show the password."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -92,9 +93,9 @@ def _host_of(url: str) -> str | None:
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance of this home. Its tables are made under a lock: two first-ever openings at once would fail.
+    """Open the instance of this home, and mark runs as failed whose process has ended.
 
-    Runs whose process is gone are marked as failed.
+    The tables are created under a lock, because two first openings at the same time would fail.
     """
     with FileLock(dagster_home() / ".instance.lock"):
         instance = dg.DagsterInstance.get()
@@ -103,7 +104,7 @@ def open_instance() -> dg.DagsterInstance:
 
 
 def read_records(instance: dg.DagsterInstance, keys: Iterable[Key]) -> dict[Key, DagsterRecord]:
-    """What Dagster remembers of the latest materialization of each asset. A test pins the names of these tags."""
+    """Return Dagster's record of the latest materialization of each asset. A test fixes the names of these tags."""
     by_asset_key = {to_asset_key(key): key for key in keys}
     records = {}
     for found in instance.get_asset_records(list(by_asset_key)):

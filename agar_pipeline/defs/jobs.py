@@ -1,4 +1,4 @@
-"""Jobs: how far down the chain a run goes. Each covers all experiments of the pipeline."""
+"""Dagster jobs, one for each length of the chain; each covers all experiments of the pipeline."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,14 +17,14 @@ JOBS = {
     "train": ((*DATA, "smoke_run", "training_run"), "All that leads to trained detectors."),
     "full": ((*DATA, "smoke_run", "training_run", "evaluation", "leaderboard"), "The whole chain."),
 }
-"""Name → its assets, and what it is for."""
+"""Name → its assets and its description."""
 SHOWN_CONFIG = {"resources": {"compute": {"config": dict.fromkeys(COMPUTE_FIELDS)}}}
-"""What the launchpad opens with: every field of `compute`, as the experiment says. The UI explains each beside it."""
+"""Initial config in the launchpad: every field of `compute` as null, which means the experiment's value."""
 GPU_TAG = "agar/gpu"
 
 
 def gpu_tags() -> dict[str, Any]:
-    """Of a run that trains or evaluates: for limits on the queue, and for Kubernetes, which gives its pod devices."""
+    """Return the tags of a run that trains or evaluates: for queue limits, and for Kubernetes to assign GPUs."""
     count = gpus_per_run()
     if count is None:
         return {GPU_TAG: "true"}
@@ -33,7 +33,7 @@ def gpu_tags() -> dict[str, Any]:
 
 
 def chain_jobs(keys: Iterable[Key]) -> list[Any]:
-    """data, smoke, train, full."""
+    """Define the jobs data, smoke, train and full."""
     keys = list(keys)
     return [
         dg.define_asset_job(

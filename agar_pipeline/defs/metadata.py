@@ -1,6 +1,6 @@
-"""What a person wants to see of a materialization: counts, a small table, a picture, paths of the files.
+"""Metadata that the UI shows of a materialization: counts, small tables, pictures, and paths of the files.
 
-Pictures were drawn where the artifact was built. Links to the pages are in `report_links`.
+Pictures were drawn when the artifact was built. Not here: links to the pages (`report_links`).
 """
 
 import csv
@@ -28,7 +28,7 @@ from agar_pipeline.store import Built
 
 
 def describe(built: Built) -> dict[str, Any]:
-    """Metadata of one artifact, the answers first; numbers stay numbers, so that Dagster plots them over time."""
+    """Return the metadata of one artifact, results first; numbers stay numbers, so that Dagster plots their history."""
     artifact = built.artifact
     answers = DESCRIPTIONS[artifact.asset](artifact)
     return {
@@ -55,13 +55,13 @@ def _snapshot(artifact: Snapshot) -> dict[str, Any]:
 
 
 def _pictures(artifact: Artifact) -> dict[str, Any]:
-    """All in one entry, since the UI shows each behind a click."""
+    """Return all pictures in one entry, because the UI shows each entry only after a click."""
     shown = "\n\n".join(f"#### {title}\n\n![{title}]({uri})" for title, uri in artifact.pictures().items())
     return {"pictures": dg.MetadataValue.md(shown)} if shown else {}
 
 
 def changes_since(before: Path | None, snapshot: Snapshot) -> dict[str, Any]:
-    """What differs from the snapshot that was the latest until now."""
+    """Return what differs from the snapshot that was the latest before this one."""
     if before is None:
         return {"changes": "the first snapshot of this home"}
     if before == snapshot.root:

@@ -1,8 +1,8 @@
-"""A name for a folder of the home that Dagster takes as it is.
+"""Gives Dagster a path of the home's folder without characters that it would misread.
 
-Dagster looks for `dagster.yaml` as for a pattern, and puts the paths of its databases into addresses: a home called
-`[lab]`, `50%25` or `really?` would be another one to it, in silence. Such a home has a link to its folder among the
-temporary files, in a folder that is ours alone.
+Dagster looks for `dagster.yaml` with glob, and puts the paths of its databases into URLs. It would silently use another
+folder for a home called `[lab]`, `50%25` or `really?`. For such a home a link to its folder is created in a private
+folder among the temporary files.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from pathlib import Path
 from agar_pipeline.files.private_files import private_folder
 
 _READ_OTHERWISE = frozenset("*?[]%#")
-"""By glob, or in an address."""
+"""Characters with a meaning in glob patterns or URLs."""
 
 
 def plainly_named(folder: Path) -> Path:
-    """The folder itself, or a link to it, made anew where somebody tidied the temporary files.
+    """Return the folder itself or a link to it; a link that was removed from the temporary files is created again.
 
     Raises:
-        StorageError: another user has taken the place of the link.
+        StorageError: another user owns the place of the link.
     """
     if not _READ_OTHERWISE.intersection(str(folder)):
         return folder

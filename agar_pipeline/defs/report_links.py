@@ -1,7 +1,7 @@
-"""Links to reports that a browser opens from the web UI.
+"""Provides links to reports that a browser can open from the web UI.
 
-A page that came over HTTP may not open a `file://`. Dagster's own server hands out whatever lies in its folder of logs,
-so the reports are there too: as hard links, one per artifact. That of a dropped artifact goes when the next is put in.
+A page served over HTTP may not open a `file://` URL. Dagster's server serves every file in its folder of logs, so each
+report is hard-linked there, once per artifact. Links to removed artifacts are deleted when the next one is created.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ PAGE = "report"
 
 
 def page_metadata(instance: dg.DagsterInstance, artifact: Artifact) -> dict[str, Any]:
-    """Where the page of an artifact lies, and a link to it; nothing if it has none."""
+    """Return the path of an artifact's page, and a link to it; empty if it has no page."""
     from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
     page = artifact.root / f"{PAGE}.html"
@@ -33,13 +33,13 @@ def page_metadata(instance: dg.DagsterInstance, artifact: Artifact) -> dict[str,
 
 
 def _put(page: Path, place: Path) -> None:
-    """Link a page into its place, and take out those whose artifacts are gone."""
+    """Link a page to its place, and delete links to pages of removed artifacts."""
     if place.exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         linked = link_or_copy(page, place)
-    except FileExistsError:  # another run was faster
+    except FileExistsError:  # another run has created it since
         return
     for other in place.parent.parent.glob(f"*/{PAGE}.html") if linked else ():
         if other.stat().st_nlink == 1:

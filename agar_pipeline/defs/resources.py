@@ -1,4 +1,4 @@
-"""What a run may be given: the compute it may use. Everything else comes from the config files."""
+"""The Dagster resource `compute`: the devices that a run may use. All other settings come from the config files."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,9 +17,9 @@ COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "launcher", "precision"
 
 
 class Compute(dg.ConfigurableResource):
-    """Devices for smoke, training and evaluation, and who starts what runs on several machines.
+    """Devices for smoke, training and evaluation, and the launcher for work on several machines.
 
-    What is left null is as the experiment says; its default is one device of this machine.
+    A field that is null has the experiment's value; the default there is one device of this machine.
     """
 
     accelerator: str | None = Field(default=None, description="auto, cpu, cuda or mps; null: the experiment's")
@@ -38,7 +38,7 @@ class Compute(dg.ConfigurableResource):
 
     @property
     def data_launcher(self) -> Launcher:
-        """Where work on many photos is done.
+        """Launcher of work on many images.
 
         Raises:
             ConfigError: no such launcher.
@@ -48,17 +48,17 @@ class Compute(dg.ConfigurableResource):
         return cast(Launcher, self.launcher or "torchrun")
 
     def named(self, nodes: Mapping[Key, AssetNode], experiment: str) -> dict[Key, AssetNode]:
-        """The nodes as this compute names their artifacts: only the precision enters fingerprints."""
+        """Return the nodes with this precision, the only field of `compute` that enters fingerprints."""
         only = Compute(precision=self.precision)
         own = {key: node for key, node in nodes.items() if key.experiment == experiment}
         return {**nodes, **{key: replace(node, config=only.applied_to(node.config)) for key, node in own.items()}}
 
     def applied_to(self, config: Any) -> Any:
-        """The step's config with this compute in place of the experiment's, checked.
+        """Return the step's config with the fields of this resource that are set, checked.
 
         Raises:
-            ComputeError: more devices are asked for than this machine has.
-            ConfigError: what results makes no sense.
+            ComputeError: more devices are requested than this machine has.
+            ConfigError: the resulting config is invalid.
         """
         given = {name: getattr(self, name) for name in COMPUTE_FIELDS if getattr(self, name) is not None}
         plain = to_plain(config)
@@ -66,6 +66,6 @@ class Compute(dg.ConfigurableResource):
         place.update({name: value for name, value in given.items() if name in place})
         if (
             "devices" in given and "trainer" in plain
-        ):  # before the batch size is held against devices that are not there
+        ):  # checked first: with missing devices the check of the batch size would give a misleading error
             require_devices(from_plain(TrainerConfig, place, where="resource compute"))
         return from_plain(type(config), plain, where="resource compute")

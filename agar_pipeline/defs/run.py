@@ -1,4 +1,4 @@
-"""One Dagster run of what is stale: the same job, events and history as `dagster asset materialize`."""
+"""Materializes stale assets in one Dagster run: same job, events and history as `dagster asset materialize`."""
 
 import logging
 import uuid
@@ -16,14 +16,14 @@ from agar_pipeline.files.storage_errors import storage_error, told_of
 from agar_pipeline.store import Key
 
 PIPELINE_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
-"""These speak for themselves, whatever caused them."""
+"""Errors whose message is shown instead of that of their cause."""
 
 
 def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
     """Materialize assets in one run of this process.
 
     Raises:
-        PipelineError: a step failed, in the words of its own error; or a blocking check did.
+        PipelineError: a step failed (with the message of its error), or a blocking check did.
     """
     logging.getLogger("dagster").setLevel(logging.WARNING)
     job = defs.resolve_implicit_global_asset_job_def()
@@ -41,7 +41,7 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collec
 
 
 def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
-    """A check that blocked, in its own words; else the step that failed, in those of its error."""
+    """Return the message of a check that blocked, else that of the error of the step that failed."""
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data

@@ -1,4 +1,4 @@
-"""Which Dagster runs live: each holds a lock in the home for as long as its process does, whatever ends that."""
+"""Shows which Dagster runs are alive: each holds a lock in the home until its process ends, for whatever reason."""
 
 import contextlib
 import os
@@ -19,20 +19,20 @@ def _folder() -> Path:
 
 @contextlib.contextmanager
 def held_run(run_id: str) -> Iterator[None]:
-    """Show that a run lives, for the length of the block."""
+    """Hold the lock of a run during the block."""
     _folder().mkdir(parents=True, exist_ok=True)
     path = _folder() / f"{run_id}.lock"
     with FileLock(path):
         path.write_text(f"process {os.getpid()}\n")
         yield
-        path.unlink()  # a run that was interrupted keeps its file: the next start looks how it ended
+        path.unlink()  # an interrupted run keeps its file, and `fail_dead_runs` marks it as failed
 
 
 _kept: dict[str, FileLock] = {}
 
 
 def keep_run(run_id: str) -> None:
-    """Show that a run lives for as long as this process does; for runs that Dagster's own commands started."""
+    """Hold the lock of a run until this process ends; for runs that Dagster's own commands started."""
     if run_id in _kept:
         return
     _folder().mkdir(parents=True, exist_ok=True)
@@ -43,14 +43,14 @@ def keep_run(run_id: str) -> None:
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process is gone: Dagster itself would show them as started for ever.
+    """Mark runs as failed whose process has ended; Dagster itself would show them as started forever.
 
     Returns:
         Their ids.
     """
     failed = []
     for path in sorted(_folder().glob("*.lock")):
-        with contextlib.suppress(Timeout), FileLock(path).acquire(timeout=0):  # held: it lives
+        with contextlib.suppress(Timeout), FileLock(path).acquire(timeout=0):  # a held lock: the run is alive
             run = instance.get_run_by_id(path.stem)
             if run is not None and run.status not in ENDED:
                 instance.report_run_failed(run, f"its process is gone ({path.read_text().strip()}): killed, or crashed")

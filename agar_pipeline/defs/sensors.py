@@ -1,4 +1,4 @@
-"""Noticing that the dataset changed, and launching what became stale, one run at a time."""
+"""A sensor that notices changes of the dataset, and launches stale assets, one run at a time."""
 
 import contextlib
 import json
@@ -30,11 +30,11 @@ IN_FLIGHT = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _held = contextlib.ExitStack()
-"""Keeps the database up for as long as the code server lives: looking again then costs milliseconds."""
+"""Keeps the database running between evaluations of the sensor, so that an observation takes milliseconds."""
 
 
 def dataset_sensor(store: Store, nodes: Mapping[Key, AssetNode], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
-    """A sensor that observes the dataset and, where the pipeline file says `auto_refresh`, launches what is stale."""
+    """Define the sensor; it launches stale assets only if the pipeline file sets `auto_refresh`."""
     config: SnapshotSource = nodes[Key("snapshot")].config
 
     @dg.sensor(
@@ -59,12 +59,12 @@ def dataset_sensor(store: Store, nodes: Mapping[Key, AssetNode], auto_refresh: A
 
 
 def _do_not_look(latest: Path, source_version: str) -> tuple[list[str], None]:
-    """Where nothing is launched, how the dataset changed is not worth a second of reading every few seconds."""
+    """Replace `explain_source` if nothing is launched: its reading would take a second at each evaluation."""
     return ["the dataset changed"], None
 
 
 def _observe(instance: dg.DagsterInstance, config: SnapshotSource) -> str:
-    """The dataset's version now; recorded only where Dagster does not know it yet."""
+    """Return the dataset's version now; record it only if it differs from the one that Dagster has."""
     _held.close()
     _held.enter_context(hold_source(config, agar_home()))
     seen = observe_source(config, agar_home())
@@ -98,7 +98,7 @@ def _decide(
 
 
 def _gpu_tags(wanted: list[Key]) -> dict[str, str]:
-    """Of a run of these assets, as the jobs have them; a request's tags are text."""
+    """Return the tags that the jobs set, for a run of these assets; values in a run request must be strings."""
     if all(key.experiment is None for key in wanted):
         return {}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in gpu_tags().items()}

@@ -1,4 +1,4 @@
-"""The dataset, in FiftyOne or in COCO files, as Dagster sees it: a source whose version is observed, never built."""
+"""The dataset (FiftyOne or COCO files) as a Dagster source asset: its version is observed, it is never built."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from agar_pipeline.snapshots.sources import Observation, observe_source
 
 
 def fiftyone_dataset(snapshot_node: AssetNode) -> dg.SourceAsset:
-    """The observable source of a pipeline's snapshot."""
+    """Define the observable source of a pipeline's snapshot."""
     config = snapshot_node.config
     warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*observable_source_asset")
 
@@ -34,7 +34,7 @@ def fiftyone_dataset(snapshot_node: AssetNode) -> dg.SourceAsset:
 
 
 def record_observation(instance: dg.DagsterInstance, seen: Observation) -> None:
-    """Write what was seen into Dagster's event log, without a run."""
+    """Record an observation in Dagster's event log, without a run."""
     instance.report_runless_asset_event(
         dg.AssetObservation(
             dg.AssetKey(SOURCE.asset),
@@ -45,7 +45,7 @@ def record_observation(instance: dg.DagsterInstance, seen: Observation) -> None:
 
 
 def observe(context: dg.AssetExecutionContext, snapshot_node: AssetNode) -> str:
-    """Observe the dataset, and let Dagster know the version that the snapshot reads where it does not yet.
+    """Observe the dataset; if Dagster does not know its version yet, record it, so that the snapshot is linked to it.
 
     Returns:
         The observed data version.
@@ -54,7 +54,7 @@ def observe(context: dg.AssetExecutionContext, snapshot_node: AssetNode) -> str:
     keep_run(context.run_id)
     seen = observe_source(snapshot_node.config, agar_home())
     step = context.get_step_execution_context()
-    known = step.maybe_fetch_and_get_input_asset_version_info(dg.AssetKey(SOURCE.asset))  # as of when the step began
+    known = step.maybe_fetch_and_get_input_asset_version_info(dg.AssetKey(SOURCE.asset))  # the version at step start
     if known is None or known.data_version is None or known.data_version.value != seen.version:
         record_observation(context.instance, seen)
         step.fetch_external_input_asset_version_info()

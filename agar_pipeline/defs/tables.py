@@ -1,7 +1,7 @@
-"""Tables that the web UI shows of artifacts, and how they are read: without pandas, whose import would be most of the
-time of a run in which nothing changed.
+"""Tables of artifacts that the web UI shows.
 
-Here: rows and cells. Not here: which asset shows which (`metadata`, `checks`).
+Files are read without pandas, whose import would take most of the time of a run in which nothing changed.
+Here: rows and cells. Not here: which asset shows which table (`metadata`, `checks`).
 """
 
 from collections import Counter
@@ -14,11 +14,11 @@ import dagster as dg
 from agar_pipeline.artifacts import BboxReport, Snapshot, Split
 
 LISTED = 50
-"""Rows of a table in the UI; the page and the Parquet file have all."""
+"""Maximum number of rows of a table in the UI; the page and the Parquet file have all rows."""
 
 
 def balance_of_parts(snapshot: Snapshot, split: Split) -> dict[str, Any]:
-    """The boxes of each label in each part, as shares of the part's: what a good split makes alike."""
+    """Count the boxes of each label in each part, also as shares of the part, which a good split makes similar."""
     parts = list(split.summary()["parts"])
     counts = _count_labels(snapshot, split, parts)
     totals = {part: sum(count for (_, of), count in counts.items() if of == part) for part in parts}
@@ -30,7 +30,7 @@ def balance_of_parts(snapshot: Snapshot, split: Split) -> dict[str, Any]:
 
 
 def _count_labels(snapshot: Snapshot, split: Split, parts: list[str]) -> Counter[tuple[Any, str]]:
-    """(label, part) → boxes, column by column: there may be millions."""
+    """Return (label, part) → number of boxes; computed on columns, since there may be millions of boxes."""
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -45,7 +45,7 @@ def _count_labels(snapshot: Snapshot, split: Split, parts: list[str]) -> Counter
             labels = batch["label"]
             if labels.null_count:
                 labels = labels.dictionary_decode().dictionary_encode("encode")
-            image_ids, indices = np.from_dlpack(batch["image_id"]), np.from_dlpack(labels.indices)  # without pandas
+            image_ids, indices = np.from_dlpack(batch["image_id"]), np.from_dlpack(labels.indices)  # avoids pandas
             of_part = part_of[np.minimum(image_ids, len(part_of) - 1)]
             pairs, times = np.unique(indices.astype(np.int64) * (nowhere + 1) + of_part, return_counts=True)
             for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
@@ -56,28 +56,28 @@ def _count_labels(snapshot: Snapshot, split: Split, parts: list[str]) -> Counter
 
 
 def findings_per_rule(report: dict[str, Any], only_broken: bool = False) -> dg.TableMetadataValue:
-    """How often each rule is broken, and what the pipeline file's box_policy does about it; broken ones first."""
+    """Show how often each rule is broken, and the action of the pipeline file's box_policy; most frequent first."""
     found = sorted(report["findings"].items(), key=lambda item: -item[1]["count"])
     found = [(rule, of) for rule, of in found if of["count"] or not only_broken]
     return table(("rule", "count", "policy"), [(rule, of["count"], of["action"]) for rule, of in found])
 
 
 def findings_table(artifact: BboxReport) -> dg.TableMetadataValue:
-    """The first findings, one row each; those that stop training first."""
+    """Show the first findings, one row each, those that stop training first."""
     columns = ("rule", "part", "file_name", "annotation_id", "value", "action")
     rows = sorted(read_columns(artifact.root / "findings.parquet", *columns), key=lambda row: row[-1] != "fail")
     return table(columns, [["–" if cell is None else str(cell) for cell in row] for row in rows[:LISTED]])
 
 
 def pairs_table(artifact: Split) -> dg.TableMetadataValue:
-    """The first pairs of pictures that lie in two parts."""
+    """Show the first pairs of duplicate images that are in two parts."""
     columns = ("kind", "path", "part", "other_path", "other_part")
     rows = read_columns(artifact.root / "duplicates.parquet", "across_parts", *columns)
     return table(columns, [row for across, *row in rows if across][:LISTED])
 
 
 def class_balance(balance: dict[str, Any]) -> dict[str, Any]:
-    """How alike the parts are: the share of each class in each, and the largest distance between any two."""
+    """Show the share of each class in each part, and the largest distance between the shares of any two parts."""
     parts = balance["parts"]
     names = sorted({name for part in parts.values() for name in part["class_shares"]})
     shares = [(name, *(part["class_shares"].get(name) for part in parts.values())) for name in names]
@@ -90,7 +90,7 @@ def class_balance(balance: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_columns(path: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """The rows of a Parquet file, as tuples of these columns."""
+    """Yield the rows of a Parquet file as tuples of these columns."""
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(path).read(list(columns))

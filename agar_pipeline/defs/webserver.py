@@ -1,6 +1,6 @@
-"""`agar ui`: Dagster's webserver behind our guard, its daemon, and one code server for both.
+"""`agar ui`: runs Dagster's webserver behind our access check, its daemon, and one code server for both.
 
-The same services as `dagster dev` starts, which has no place for a middleware: the webserver runs in this process.
+These are the services of `dagster dev`. That command cannot add a middleware, so the webserver runs in this process.
 """
 
 import contextlib
@@ -25,23 +25,23 @@ from agar_pipeline.web import AccessRules, Address, listen, published, serve
 _USUAL_PORT = 3000
 _MODULE = "agar_pipeline.definitions"
 _SHAPES = (("/logs/", "/logs/[^/]+/.+"), ("/download_debug/", "/download_debug/[0-9a-f-]{36}"))
-"""Dagster fails at others: a log has a key before its name, and a run is named by a UUID."""
+"""URL prefix → pattern of paths that Dagster can handle: a log has a key before its name, and a run id is a UUID."""
 _POLL_MS = 2000
-"""How often the page asks for what is new, as in `dagster dev`."""
+"""Interval in which the page asks for updates, ms; as in `dagster dev`."""
 _START_S = 120.0
-"""For the code server, which imports all of Dagster."""
+"""Time limit for the start of the code server, seconds; it imports all of Dagster."""
 
 
 @dataclass
 class _Services:
-    """What runs beside the webserver."""
+    """The processes that run beside the webserver."""
 
     workspace: Path
-    """Names the code server."""
+    """Workspace file that names the code server."""
     running: dict[str, Companion] = field(default_factory=dict)
 
     def ended(self) -> str | None:
-        """The first that is not there any more."""
+        """Return the name of the first process that has ended, or None."""
         return next((name for name, process in self.running.items() if process.poll() is not None), None)
 
 
@@ -49,10 +49,10 @@ def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log
     """Serve Dagster's pages of this home until Ctrl-C.
 
     Args:
-        port: Of 127.0.0.1; None: the usual one, else any.
+        port: Port of 127.0.0.1; None for the usual one, or any free one if that is taken.
         read_only: Nothing can be launched, ended or changed.
-        more_hosts: Names and ports of a proxy or tunnel in front.
-        log: Told the address.
+        more_hosts: Names and ports of a proxy or tunnel in front of the server.
+        log: Receives the address.
 
     Raises:
         ServerError: the port is taken, or a service ended.
@@ -73,7 +73,7 @@ def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log
 
 @contextlib.contextmanager
 def _application(instance: dg.DagsterInstance, workspace: Path, read_only: bool) -> Iterator[Callable]:
-    """Dagster's webserver, as `dagster-webserver` makes it."""
+    """Create Dagster's webserver application as `dagster-webserver` does."""
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
@@ -84,10 +84,10 @@ def _application(instance: dg.DagsterInstance, workspace: Path, read_only: bool)
 
 @contextlib.contextmanager
 def _services() -> Iterator[_Services]:
-    """The process that loads our definitions, and the daemon, which runs sensors and the queue.
+    """Run the code server, which loads our definitions, and the daemon, which runs sensors and the queue.
 
-    The first listens on a Unix socket without asking who calls, so it lies in a folder that only this user can enter;
-    the process behind it puts its own socket where TMPDIR says.
+    The code server accepts every connection to its Unix socket, so the socket lies in a folder that only this user can
+    enter. TMPDIR is set to this folder, because the code server's child process creates its own socket there.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agar-ui-")))
@@ -114,7 +114,7 @@ def _output(name: str) -> Path:
 
 
 def _wait_for(path: Path, services: _Services) -> None:
-    """Until somebody listens on a Unix socket."""
+    """Wait until a process listens on a Unix socket."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:

@@ -1,5 +1,5 @@
-"""What was made from what, long after it was.
+"""Follows artifacts back to what they were made from.
 
-`lineage`: an artifact followed back to its snapshot. `photo_history`: one photo through all artifacts.
-`run_comparison`: two evaluations side by side.
+`lineage`: an artifact followed back to its snapshot. `photo_history`: one image followed through all artifacts.
+`run_comparison`: two evaluations compared.
 """

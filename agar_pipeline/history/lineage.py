@@ -1,7 +1,8 @@
-"""What was made from what: finding snapshots, and following an artifact back to the snapshot it came from.
+"""Finds snapshots, and follows an artifact back to the snapshot that it was made from.
 
-Here: reading the store's manifests. Not here: building or judging artifacts, or following one photo (`photo_history`).
-Manifests record the content of their inputs; artifacts of equal content cannot be told apart, and all are named.
+Here: reading the store's manifests.
+Not here: building or judging artifacts, following one image (`photo_history`).
+Manifests record the content of their inputs. Artifacts with equal content cannot be told apart; all are returned.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults
 
 SHORTEST_PREFIX = 4
-"""Letters of a fingerprint that name a snapshot, if only one begins so."""
+"""Minimum number of letters of a fingerprint that name a snapshot; they must also be unique."""
 _SHOWN = 6
 
 
@@ -30,7 +31,7 @@ class LineageEntry:
     is_latest: bool
 
     def read_by(self, consumer: LineageEntry, name: str) -> str:
-        """The version of what another artifact's step would read of this one, called `name` there."""
+        """Return the version of what the step of `consumer` reads of this artifact, its input `name`."""
         return Content.of(self.manifest).read_by(consumer.key.kind, name)
 
     def to_plain(self) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class LineageEntry:
 
 
 class Catalog:
-    """All published artifacts of a store, from one look at their manifests; newest first."""
+    """All published artifacts of a store, newest first; their manifests are read once, in the constructor."""
 
     def __init__(self, store: Store) -> None:
         records = []
@@ -54,7 +55,7 @@ class Catalog:
             try:
                 manifest = Manifest.read(root)
             except ArtifactError:
-                continue  # damaged: `agar plan` and `agar verify` say so, no lineage leads through it
+                continue  # damaged: reported by `agar plan` and `agar verify`
             key = Key(manifest.asset, *root.relative_to(store.artifacts).parts[:-2])
             if manifest.asset in ARTIFACTS:
                 records.append(LineageEntry(key, root.resolve(), manifest, store.latest(key) == root.resolve()))
@@ -64,9 +65,9 @@ class Catalog:
         return [record for record in self.records if record.key.asset == asset]
 
     def inputs_of(self, record: LineageEntry, name: str) -> list[LineageEntry]:
-        """The artifacts of the content that this one was built from; several where contents are equal.
+        """Return the artifacts whose content is recorded as this input; several if their contents are equal.
 
-        Equal smoke runs of different COCO caches are common: those with the same other inputs are meant.
+        Equal smoke runs of different COCO caches are common; those with the same other inputs are preferred.
         """
         own = record.manifest.inputs
         equal = [r for r in self.records if str(r.key) == name and r.manifest.data_version == own.get(name)]
@@ -74,7 +75,7 @@ class Catalog:
         return agreeing or equal
 
     def record_of(self, root: Path) -> LineageEntry:
-        """Raises ArtifactError where no artifact is published there."""
+        """Return the entry of a folder; raises ArtifactError if no artifact is published there."""
         for record in self.records:
             if record.root == root.resolve():
                 return record
@@ -82,15 +83,15 @@ class Catalog:
 
 
 def find_snapshot(store: Store, word: str) -> Snapshot:
-    """The snapshot that a word names.
+    """Find the snapshot that a word names.
 
     Args:
         store: Where to look.
-        word: `latest`; `previous`, the newest other one of the same dataset; a fingerprint or its first letters; or a
-            folder, of this home or another.
+        word: `latest`; `previous`, the newest other snapshot of the same dataset; a fingerprint or its first letters;
+            or a folder, in this home or another.
 
     Raises:
-        ArtifactError: there is none, or several; or it is damaged. The message lists those that are there.
+        ArtifactError: there is none, there are several, or it is damaged. The message lists the existing ones.
     """
     records = Catalog(store).of("snapshot")
     if word in ("latest", "previous"):
@@ -113,17 +114,17 @@ def find_snapshot(store: Store, word: str) -> Snapshot:
 
 
 def lineage(store: Store, artifact: Artifact) -> list[LineageEntry]:
-    """The artifact, and everything it was made from, back to the snapshot; nearest first.
+    """Return the artifact and everything that it was made from, back to the snapshot; nearest first.
 
-    A step that reads only some files of an input may have been built from an older one with equal such files: it leads
-    to the one that the rest of the lineage names.
+    A step that reads only some files of an input may have been built from an older version with the same files. It is
+    then linked to the version that the rest of the lineage names.
 
     Raises:
-        ArtifactError: the artifact is not of this store.
+        ArtifactError: the artifact is not in this store.
     """
     catalog = Catalog(store)
     found = [catalog.record_of(artifact.root)]
-    for record in found:  # grows while it is walked
+    for record in found:  # the list grows during the loop
         for name in record.manifest.inputs:
             read = record.manifest.reads.get(name)
             if not any(str(other.key) == name and other.read_by(record, name) == read for other in found):
@@ -133,8 +134,10 @@ def lineage(store: Store, artifact: Artifact) -> list[LineageEntry]:
 
 
 def chain_of(store: Store, artifact: Artifact) -> dict[str, LineageEntry]:
-    """Asset → what an artifact was made from, and itself: of several of equal content the one that its manifest names,
-    else the newest."""
+    """Return asset → what an artifact was made from, including itself.
+
+    Of several with equal content, the one that the artifact's manifest names is returned, else the newest.
+    """
     named = {ancestor.fingerprint for ancestor in artifact.manifest.ancestors.values()}
     chain: dict[str, LineageEntry] = {}
     for record in lineage(store, artifact):

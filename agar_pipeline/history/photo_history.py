@@ -1,4 +1,4 @@
-"""One photo through all artifacts: which snapshots hold it, in which part, which trainings and evaluations saw it."""
+"""Follows one image through all artifacts: snapshots, its part in each split, trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _SHOWN = 6
 
 
 def explain_image(store: Store, word: str) -> dict[str, Any]:
-    """Everything that the store knows about one photo.
+    """Return everything that the store knows about one image.
 
     Args:
         store: Where to look.
-        word: Path, base name, image_id or sample_id. The latest snapshot that holds such an image decides which sample
-            it is; that sample is then followed through every snapshot of the same dataset, or of the same photo.
+        word: Path, base name, image_id or sample_id. It is looked up in the latest snapshot that has such an image.
+            That sample is then followed through every snapshot of the same dataset, or with the same image file.
 
     Returns:
         JSON-ready: `image`, `snapshots`, `splits`, `trained_by`, `evaluated_by`; newest first.
 
     Raises:
-        ArtifactError: no snapshot holds it, or several images are called so.
+        ArtifactError: no snapshot has such an image, or several images have that name.
     """
     catalog = Catalog(store)
     tables = {record.root: Snapshot(record.root).images() for record in catalog.of("snapshot")}
@@ -50,7 +50,7 @@ def explain_image(store: Store, word: str) -> dict[str, Any]:
 
 
 def annotations_sha256(boxes: pd.DataFrame) -> str:
-    """Hash of an image's boxes, whatever their order and ids."""
+    """Hash an image's boxes, independent of their order and ids."""
     content = boxes[["label", "x", "y", "width", "height", "iscrowd", "attributes"]]
     rows = sorted(json.dumps(row) for row in content.astype(object).where(content.notna(), None).to_numpy().tolist())
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
@@ -80,7 +80,7 @@ def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, s
 
 
 def _matching(images: pd.DataFrame, images_dir: str, word: str) -> pd.DataFrame:
-    """The rows that a word means; the first way of naming that fits any row counts."""
+    """Return the rows that a word names; the first way of naming that matches any row is used."""
     absolute = str(Path(word).absolute()).removeprefix(images_dir.rstrip("/") + "/")
     ways = [
         images["sample_id"] == word,
@@ -106,7 +106,7 @@ def _rows_of_sample(
 
 
 def _sha256(row: pd.Series) -> str | None:
-    """Of a photo as a snapshot saw it; None where its file was missing."""
+    """Return the hash of the image file as the snapshot saw it; None if the file was missing."""
     return row["sha256"] if isinstance(row["sha256"], str) else None
 
 
@@ -127,7 +127,7 @@ def _in_snapshot(record: LineageEntry, row: pd.Series) -> dict[str, Any]:
 
 
 def _in_splits(catalog: Catalog, rows: list[tuple[LineageEntry, pd.Series]]) -> list[dict[str, Any]]:
-    """The part in each split; a split goes with every snapshot whose image ids it was made from."""
+    """Return the part in each split; a split belongs to every snapshot whose image ids it was made from."""
     found = []
     for split in catalog.of("split"):
         parts: dict[str, list[str]] = defaultdict(list)
@@ -147,7 +147,7 @@ def _part(split: LineageEntry, image_id: int) -> str | None:
 
 
 def _parts_in_cache(catalog: Catalog, cache: LineageEntry, image_ids: dict[Path, int]) -> list[dict[str, Any]]:
-    """Where the photo is in a COCO cache: its part, and the snapshot and split that say so."""
+    """Return the part of the image in a COCO cache, and the snapshot and split that determine it."""
     return [
         {
             "part": part,
@@ -163,7 +163,7 @@ def _parts_in_cache(catalog: Catalog, cache: LineageEntry, image_ids: dict[Path,
 
 
 def _users(catalog: Catalog, asset: str, seen: dict[Path, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The artifacts of this kind whose own part of their COCO cache holds the photo."""
+    """Return the artifacts of this kind that used the image: it is in the part of the COCO cache that they read."""
     users = []
     for record in catalog.of(asset):
         own_part = "train" if asset == "training_run" else record.manifest.config["part"]
@@ -177,7 +177,7 @@ def _users(catalog: Catalog, asset: str, seen: dict[Path, list[dict[str, Any]]])
 
 
 def _made_by(record: LineageEntry) -> dict[str, Any]:
-    """Code, libraries and machine that made an artifact, and how today's code and libraries differ."""
+    """Return code, libraries and machine that made an artifact, and how today's code and libraries differ."""
     code = record.manifest.code
     return {
         "code": code.get("digest"),

@@ -1,4 +1,4 @@
-"""Two evaluations side by side: what differs in config and data between them, and in what they reached.
+"""Compares two evaluations: differences in config, data and metrics.
 
 Here: following both back through the store and comparing. Not here: building, ranking all (`steps.leaderboard`).
 """
@@ -21,21 +21,21 @@ COUNTS = ("mae", "me", "smape", "r2", "within_10_percent")
 
 
 def list_evaluations(store: Store) -> list[dict[str, Any]]:
-    """All evaluations of the store, newest first: experiment, fingerprint, created_at, latest, and the figures."""
+    """Return all evaluations of the store, newest first: experiment, fingerprint, created_at, latest, and metrics."""
     return [{**_name(record), **_figures(record)} for record in Catalog(store).of("evaluation")]
 
 
 def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | None = None) -> LineageEntry:
-    """The evaluation that a word names.
+    """Find the evaluation that a word names.
 
     Args:
         store: Where to look.
         word: An experiment (its current evaluation); a fingerprint of an evaluation or of its training run, or its
-            first letters; or the folder of one.
-        current: Experiment → the folder of its evaluation by today's config; default: what `latest` leads to.
+            first letters; or the folder of an evaluation.
+        current: Experiment → folder of its evaluation by today's config; the default is the one `latest` points to.
 
     Raises:
-        ArtifactError: there is none, or several; the message lists those that are there.
+        ArtifactError: there is none, or there are several. The message lists the existing ones.
     """
     catalog = Catalog(store)
     records = catalog.of("evaluation")
@@ -61,11 +61,11 @@ def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | No
 def compare_runs(
     store: Store, word_a: str, word_b: str, current: Callable[[str], Path] | None = None
 ) -> dict[str, Any]:
-    """What differs between two evaluations.
+    """Return the differences between two evaluations.
 
     Returns:
-        `a`, `b` (names); `config`, `data` (texts); `metrics`: name → [a, b]; `difference`: map and map_50 of b minus
-        a with 95 % intervals on the same plates, None where the plates differ.
+        `a`, `b` (names); `config`, `data` (texts); `metrics`: name → [a, b]; `difference`: mAP and mAP at IoU 0.5 of b
+        minus a with 95 % intervals on the same images, None if the images differ.
     """
     a, b = (find_evaluation(store, word, current) for word in (word_a, word_b))
     chain_a, chain_b = _chain(store, a), _chain(store, b)
@@ -87,7 +87,7 @@ def compare_runs(
 
 
 def _chain(store: Store, record: LineageEntry) -> dict[str, LineageEntry]:
-    """Asset → record, from the evaluation back to the snapshot."""
+    """Return asset → entry, from the evaluation back to the snapshot."""
     return chain_of(store, Evaluation.open(record.root))
 
 
@@ -108,7 +108,7 @@ def _figures(record: LineageEntry) -> dict[str, float | None]:
 
 
 def _data_differences(chain_a: dict[str, LineageEntry], chain_b: dict[str, LineageEntry]) -> list[str]:
-    """Snapshots compared box by box where both are kept; else, that something differs."""
+    """Compare the snapshots box by box if both are kept; otherwise only say which artifacts differ."""
     a, b = chain_a.get("snapshot"), chain_b.get("snapshot")
     if a is None or b is None:
         return ["unknown: a snapshot was dropped by `agar clean`"]

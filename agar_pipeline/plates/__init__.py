@@ -1,4 +1,4 @@
-"""Generated photos of agar plates with their labels: what the demo, the tests and the benchmarks run on.
+"""Generates synthetic images of agar plates with annotations, for the demo, the tests and the benchmarks.
 
-`colony_paint`, `plate_paint`: pixels. `generate`: photos and labels in AGAR's own format.
+`colony_paint`, `plate_paint`: pixels. `generate`: images and annotations in AGAR's own format.
 """

@@ -1,6 +1,6 @@
-"""Species and how their colonies look: outline, colour, shading, drawn into a photo.
+"""Draws colonies into an image: outline, colour and shading of each species.
 
-Colours are float32 RGB in 0…255; lengths are pixels, and `unit` is the length of one pixel of a 320-px plate.
+Colours are float32 RGB in 0…255. Lengths are pixels; `unit` is the length of one pixel of a 320-px image.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ REFERENCE_SIZE_PX = 320
 
 @dataclass(frozen=True)
 class Look:
-    """How colonies of one species look; ranges are drawn once per plate, then jittered per colony."""
+    """Appearance of one species; values are drawn from the ranges once per plate, and varied per colony."""
 
     diameter: tuple[float, float]
-    """Pixels on a 320-px plate."""
+    """Pixels in a 320-px image."""
     rgb_from: tuple[int, int, int]
     rgb_to: tuple[int, int, int]
     opacity: tuple[float, float]
@@ -30,7 +30,7 @@ class Look:
     gloss: float
     """Strength of the highlight."""
     rim: float
-    """Brightness of the edge against the middle: above 0 translucent and brighter, below 0 darker."""
+    """Brightness of the edge relative to the middle: above 0 translucent and brighter, below 0 darker."""
     grain: float
     """Standard deviation of the surface texture, grey levels."""
 
@@ -52,14 +52,18 @@ class Colony:
     """(count, amplitude as a share of the radius, phase) of each wave in the outline."""
 
     def outline(self, theta: Pixels) -> Pixels:
-        """Distance of the edge from the middle at each angle, pixels."""
+        """Return the distance of the edge from the middle at each angle, pixels."""
         share = np.ones_like(theta)
         for count, amplitude, phase in self.waves:
             share += amplitude * np.cos(count * theta + phase)
         return self.radius * share
 
     def box_xywh(self) -> tuple[int, int, int, int]:
-        """Whole pixels around the visible edge."""
+        """Return the box around the visible edge, whole pixels.
+
+        >>> Colony("S.aureus", x=20.0, y=30.0, radius=5.0).box_xywh()
+        (15, 25, 10, 10)
+        """
         theta = np.linspace(0, 2 * np.pi, 181, dtype=np.float32)
         edge = self.outline(theta)
         xs, ys = self.x + edge * np.cos(theta), self.y + edge * np.sin(theta)
@@ -68,12 +72,12 @@ class Colony:
 
 
 def paint_colony(rng: Rng, photo: Pixels, colony: Colony, unit: float, light: float, tint: float, dark: bool) -> None:
-    """Draw into `photo`, (size, size, 3).
+    """Draw a colony into `photo`, (size, size, 3).
 
     Args:
         light: Direction that the light comes from, radians.
-        tint: Where between the species' two colours this plate's colonies lie, 0…1.
-        dark: Lit from above on a black table; otherwise light comes through the dish from below.
+        tint: Position of this plate's colour between the two colours of the species, 0…1.
+        dark: True for light from above on a black table; False for light through the dish from below.
     """
     look, size_px = LOOKS[colony.class_name], len(photo)
     reach = colony.radius * 1.25 + 4 * unit
@@ -87,7 +91,7 @@ def paint_colony(rng: Rng, photo: Pixels, colony: Colony, unit: float, light: fl
     edge = colony.outline(np.arctan2(dy, dx))
     share = np.minimum(distance / edge, np.float32(1.6))
 
-    # Shadow on the agar, away from the light.
+    # The colony's shadow on the agar, on the side away from the light.
     away = np.sqrt((dx + lx * unit * 1.3) ** 2 + (dy + ly * unit * 1.3) ** 2)
     shadow = np.clip((edge + 1.2 * unit - away) / (2.6 * unit), 0, 1) * np.float32(0.1 + 0.25 * look.dome)
     patch *= 1 - shadow[..., None]
@@ -104,10 +108,10 @@ def paint_colony(rng: Rng, photo: Pixels, colony: Colony, unit: float, light: fl
 
 
 def _shade(rng: Rng, look: Look, tint: float, dark: bool, share: Pixels, toward: Pixels) -> Pixels:
-    """Colour of the surface without highlights, (height, width, 3).
+    """Return the colour of the surface without highlights, (height, width, 3).
 
     Args:
-        share: Distance from the middle over the distance of the edge.
+        share: Distance from the middle divided by the distance of the edge.
         toward: Position along the light's direction, in radii.
     """
     low, high = np.array(look.rgb_from, np.float32), np.array(look.rgb_to, np.float32)
@@ -116,9 +120,9 @@ def _shade(rng: Rng, look: Look, tint: float, dark: bool, share: Pixels, toward:
     shade = 1 + np.float32(look.dome * 0.4) * toward * share
     if look.rim <= 0:
         shade += np.float32(look.rim) * share**6
-    elif dark:  # a thin edge scatters the side light; a spreading colony is densest where it began
+    elif dark:  # a thin edge scatters the side light; a spreading colony is densest in its middle, where growth began
         shade += np.float32(look.rim) * share**6 - np.float32(0.16) * np.clip(1 - share * 1.5, 0, 1)
-    else:  # light from below: a translucent colony is a shade of grey with a darker line around it
+    else:  # light from below: a translucent colony appears grey with a darker line around it
         exposure *= 0.86
         shade += np.float32(0.10) - np.float32(0.12) * np.clip(1 - share * 1.5, 0, 1) - np.float32(0.13) * share**10
     return (low + (high - low) * np.float32(mix)) * np.float32(exposure) * shade[..., None]

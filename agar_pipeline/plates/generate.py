@@ -1,6 +1,6 @@
-"""Generated photos of agar plates in AGAR's own format, `N.jpg` beside `N.json`: what the demo and the tests run on.
+"""Generates images of agar plates in AGAR's own format, `N.jpg` beside `N.json`, for the demo and the tests.
 
-Here: what grows where, and the files. How it looks is `plate_paint` and `colony_paint`.
+Here: which colonies grow where, and the files. Not here: drawing (`plate_paint`, `colony_paint`).
 """
 
 import io
@@ -17,14 +17,14 @@ from agar_pipeline.plates.plate_paint import Dish, paint_plate
 
 CLASS_NAMES = tuple(LOOKS)
 GENERATOR_VERSION = 1
-"""Raise it when the same arguments give other bytes: folders written before are then written again."""
+"""Raise it if the same arguments give other bytes; folders written with an older version are then written again."""
 MARKER_NAME = ".plates-complete"
-"""Not `*.json`: a reader that takes every JSON file for an annotation must not meet it."""
+"""It must not match `*.json`, because readers take every JSON file for an annotation."""
 EMPTY_EVERY = 16
 TOUCHING_SHARE = 0.09
-"""Share of colonies put against a neighbour on purpose; with the chance contacts about a fifth touch another."""
+"""Share of colonies placed against a neighbour on purpose; with contacts by chance about 20 % touch another."""
 COVERED_SHARE_MAX = 0.34
-"""Of the agar's area. Above it all colonies shrink, as they do on a crowded plate."""
+"""Maximum covered share of the agar's area. Above it all colonies are shrunk, as they grow on a crowded plate."""
 
 
 def generate_plates(
@@ -35,15 +35,16 @@ def generate_plates(
     progress: Callable[[int], None] | None = None,
     colonies_per_plate: tuple[int, int] | None = None,
 ) -> int:
-    """Write plates 1…count and return how many were written; in a folder of the same arguments only what is missing.
+    """Write plates 1…count, and return how many were written.
 
-    So a plate that a person edited stays as it is. Plate i depends on (seed, i, size_px, colonies_per_plate) only.
-    Files beyond `count` are not removed.
+    If the folder was written with the same arguments, only missing files are written, so that a plate that a person
+    edited is kept. Plate i depends only on (seed, i, size_px, colonies_per_plate). Files beyond `count` are not
+    removed.
 
     Args:
-        progress: Called with the number of plates done so far, after each.
-        colonies_per_plate: Least and most colonies, both included, and no empty plates; very crowded plates may hold
-            fewer when no room is left.
+        progress: Called after each plate with the number of plates done so far.
+        colonies_per_plate: Least and most colonies, both included, without the empty plates of the default. Very
+            crowded plates may have fewer if there is no room left.
 
     Raises:
         ValueError: an argument out of range.
@@ -65,10 +66,10 @@ def generate_plates(
     numbers = range(1, count + 1)
     paths = {n: (out_dir / f"{n}.jpg", out_dir / f"{n}.json") for n in numbers}
     if not marker.exists() and not any(path.exists() for pair in paths.values() for path in pair):
-        _write(marker, wanted)  # from here on what is there is a plate of these, or somebody's edit of one
+        _write(marker, wanted)  # files found later are then known to be plates of these arguments, or edited ones
     as_before = _read(marker) == wanted
     if not as_before:
-        marker.unlink(missing_ok=True)  # a run that ends halfway must not leave the old claim standing
+        marker.unlink(missing_ok=True)  # after an interruption the old marker would be wrong
     written = 0
     for number, pair in paths.items():
         if not (as_before and all(path.is_file() for path in pair)):
@@ -84,7 +85,7 @@ def generate_plates(
 def render_plate(
     number: int, size_px: int = 320, seed: int = 0, colonies_per_plate: tuple[int, int] | None = None
 ) -> tuple[bytes, bytes]:
-    """JPEG and JSON of one plate."""
+    """Return JPEG and JSON of one plate."""
     rng = np.random.default_rng([seed, number])
     dish = _place_dish(rng, size_px)
     background = "dark" if rng.uniform() < 0.5 else "bright"
@@ -115,7 +116,10 @@ def _place_dish(rng: Rng, size_px: int) -> Dish:
 
 
 def _draw_colony_count(rng: Rng, turn: int, colonies_per_plate: tuple[int, int] | None) -> int:
-    """By default 0 on every 16th plate, else log-normal: median near 10, a few plates above 60."""
+    """Draw the number of colonies.
+
+    The default is 0 on every 16th plate, else log-normal with a median near 10, limited to 1…90; a few are above 60.
+    """
     if colonies_per_plate is not None:
         return int(rng.integers(colonies_per_plate[0], colonies_per_plate[1], endpoint=True))
     if turn % EMPTY_EVERY == 0:
@@ -124,7 +128,7 @@ def _draw_colony_count(rng: Rng, turn: int, colonies_per_plate: tuple[int, int] 
 
 
 def _grow_colonies(rng: Rng, dish: Dish, count: int) -> list[Colony]:
-    """Colonies of one to three species, none reaching the wall, some against another."""
+    """Place colonies of one to three species inside the wall of the dish; some touch another colony."""
     species_count = int(rng.choice([1, 2, 3], p=[0.35, 0.35, 0.3]))
     species = [str(name) for name in rng.choice(CLASS_NAMES, species_count, replace=False)]
     shares = rng.dirichlet(np.full(species_count, 3.0))
@@ -134,7 +138,7 @@ def _grow_colonies(rng: Rng, dish: Dish, count: int) -> list[Colony]:
     radii *= min(1.0, float(np.sqrt(COVERED_SHARE_MAX / max(covered, 1e-9))))
 
     colonies: list[Colony] = []
-    spots = np.empty((count, 3))  # x, y, radius of those placed so far
+    spots = np.empty((count, 3))  # x, y, radius of the placed colonies
     for name, radius in zip(names, radii, strict=True):
         spot = _find_spot(rng, dish, spots[: len(colonies)], float(radius))
         if spot is None:
@@ -149,13 +153,13 @@ def _grow_colonies(rng: Rng, dish: Dish, count: int) -> list[Colony]:
 
 
 def _draw_radius(rng: Rng, name: str) -> float:
-    """Half a diameter from the middle of the species' range more often than from its ends; 320-px plate."""
+    """Draw a radius from the species' range, the middle more often than the ends; pixels in a 320-px image."""
     low, high = LOOKS[name].diameter
     return float(low + (high - low) * rng.beta(2, 2)) / 2
 
 
 def _find_spot(rng: Rng, dish: Dish, spots: np.ndarray, radius: float) -> tuple[float, float] | None:
-    """Middle of a new colony: free of the others, or, for some, against one of them. None when there is no room."""
+    """Return the middle of a new colony: away from the others or, for some, against one; None if there is no room."""
     beside = len(spots) > 0 and rng.uniform() < TOUCHING_SHARE
     room = dish.agar_radius - radius * 1.15 - 3 * dish.unit
     for attempt in range(200):
@@ -182,7 +186,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, content: bytes) -> bool:
-    """Write by rename, so that nobody reads half a file; False when the content is already there."""
+    """Write by rename, so that no reader sees a partial file; return False if the file has this content already."""
     if _read(path) == content:
         return False
     replace_file(path, content)

@@ -1,7 +1,7 @@
-"""Pixels of one generated plate: dish, agar, lettering, light and sensor noise.
+"""Draws one plate: dish, agar, lettering, light and sensor noise.
 
-Layout (what grows where) and files belong in `generate`, colonies in `colony_paint`. Colours
-are float32 RGB in 0…255; lengths are pixels, and `unit` is the length of one pixel of a 320-px plate.
+Colours are float32 RGB in 0…255. Lengths are pixels; `unit` is the length of one pixel of a 320-px image.
+Not here: which colonies grow where, files (`generate`), drawing colonies (`colony_paint`).
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ INKS_ON_BRIGHT = ((24, 26, 34), (28, 44, 128), (132, 26, 30), (18, 74, 50))
 
 @dataclass(frozen=True)
 class Dish:
-    """Where the dish stands; pixels from the top left corner."""
+    """Position and size of the dish, pixels from the top left corner."""
 
     size_px: int
     center_x: float
     center_y: float
     radius: float
-    """Outer wall."""
+    """Radius of the outer wall."""
     agar_radius: float
 
     @property
@@ -33,7 +33,7 @@ class Dish:
 
 
 def paint_plate(rng: Rng, dish: Dish, background: str, colonies: list[Colony]) -> NDArray[np.uint8]:
-    """Photo of the dish, (size, size, 3) RGB.
+    """Draw the image of a dish, (size, size, 3) RGB.
 
     Args:
         background: "dark" (black table, light from the side) or "bright" (light table).
@@ -50,19 +50,19 @@ def paint_plate(rng: Rng, dish: Dish, background: str, colonies: list[Colony]) -
 
 
 def _smooth_noise(rng: Rng, size_px: int, cells: int) -> Pixels:
-    """Noise of standard deviation near 1 with `cells` blobs a side, (size, size)."""
+    """Return noise with a standard deviation near 1 and `cells` blobs per side, (size, size)."""
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize((size_px, size_px), Image.Resampling.BICUBIC), dtype=np.float32)
 
 
 def _between(rng: Rng, low: tuple[int, int, int], high: tuple[int, int, int]) -> Pixels:
-    """A colour on the way from `low` to `high`, slightly off the line."""
+    """Return a colour between `low` and `high`, with a small random deviation."""
     a, b = np.array(low, np.float32), np.array(high, np.float32)
     return (a + (b - a) * np.float32(rng.uniform()) + rng.uniform(-4, 4, 3)).astype(np.float32)
 
 
 def _polar(dish: Dish) -> tuple[Pixels, Pixels, Pixels]:
-    """Unit vector from the middle of the dish (x, y) and distance to it, each (size, size)."""
+    """Return the unit vector (x, y) from the middle of the dish to each pixel, and the distance; each (size, size)."""
     axis = np.arange(dish.size_px, dtype=np.float32) + np.float32(0.5)
     dx, dy = axis[None, :] - np.float32(dish.center_x), axis[:, None] - np.float32(dish.center_y)
     distance = np.sqrt(dx * dx + dy * dy)
@@ -79,7 +79,7 @@ def _paint_dish(rng: Rng, dish: Dish, dark: bool, light: float) -> Pixels:
         table, agar = _between(rng, (196, 198, 200), (232, 232, 230)), _between(rng, (176, 158, 112), (206, 192, 154))
         wall, shine = _between(rng, (160, 158, 150), (188, 186, 180)), 62.0
 
-    # Everything that depends on the radius alone is looked up in a table of quarter pixels: no exp per pixel.
+    # What depends only on the radius is computed once per quarter pixel and looked up, to avoid an exp per pixel.
     radii = np.arange(int(dish.size_px * 4 * 1.5), dtype=np.float32) / 4
     unit, outer, inner = dish.unit, dish.radius, dish.agar_radius
 
@@ -114,7 +114,7 @@ def _paint_dish(rng: Rng, dish: Dish, dark: bool, light: float) -> Pixels:
 
 
 def _write_on_dish(rng: Rng, photo: Pixels, dish: Dish, inks: tuple[tuple[int, int, int], ...]) -> None:
-    """Marker writing along the rim, on the underside of the dish: sample number, medium, date, dilution."""
+    """Draw marker writing along the rim, on the underside of the dish: sample number, medium, date, dilution."""
     words = [
         f"{rng.choice(['SA', 'EC', 'CA', 'MX', 'K'])}-{rng.integers(1, 400)}",
         str(rng.choice(["TSA", "PCA", "SDA", "NA", "TSA 37", "24h", "48h"])),
@@ -133,8 +133,8 @@ def _write_on_dish(rng: Rng, photo: Pixels, dish: Dish, inks: tuple[tuple[int, i
 
 
 def _write_arc(rng: Rng, sheet: Image.Image, dish: Dish, word: str, start: float, height: float) -> None:
-    """Put each letter upright on the circle, a little out of line as a hand does."""
-    fine = 3  # drawn larger, so that the stroke of the pen need not be whole pixels
+    """Draw each letter upright on the circle, with small random deviations as in handwriting."""
+    fine = 3  # factor by which letters are drawn larger, so that strokes can be fractions of a pixel wide
     font = ImageFont.load_default(height * fine)
     stroke = max(1, round(height * fine * 0.025))
     side = int(height * 2)
@@ -155,7 +155,7 @@ def _write_arc(rng: Rng, sheet: Image.Image, dish: Dish, word: str, start: float
 
 
 def _sprinkle_dust(rng: Rng, photo: Pixels, dish: Dish) -> None:
-    """Specks well under the smallest colony: bubbles, lint, scratches' ends."""
+    """Draw specks that are much smaller than the smallest colony: bubbles, lint, ends of scratches."""
     for _ in range(int(rng.integers(2, 14))):
         angle, off = rng.uniform(0, 2 * np.pi), dish.agar_radius * np.sqrt(rng.uniform(0, 1)) * 0.97
         x, y = int(dish.center_x + off * np.cos(angle)), int(dish.center_y + off * np.sin(angle))
@@ -167,7 +167,7 @@ def _sprinkle_dust(rng: Rng, photo: Pixels, dish: Dish) -> None:
 
 
 def _paint_reflection(rng: Rng, photo: Pixels, dish: Dish, light: float) -> None:
-    """A window or lamp, out of focus, in the wet surface."""
+    """Draw the blurred reflection of a window or lamp in the wet surface."""
     small = 80
     mask = Image.new("L", (small, small))
     along, across = float(rng.uniform(9, 18)), float(rng.uniform(3, 7))
@@ -182,7 +182,7 @@ def _paint_reflection(rng: Rng, photo: Pixels, dish: Dish, light: float) -> None
 
 
 def _expose(rng: Rng, photo: Pixels) -> NDArray[np.uint8]:
-    """White balance, exposure and sensor noise."""
+    """Apply white balance, exposure and sensor noise; return uint8 pixels."""
     balance = (rng.uniform(0.9, 1.06) * rng.uniform(0.982, 1.018, 3)).astype(np.float32)
     photo *= balance
     noise = rng.standard_normal(photo.shape[:2], dtype=np.float32) * np.float32(rng.uniform(1.2, 3.2))

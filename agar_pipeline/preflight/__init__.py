@@ -1,7 +1,7 @@
-"""Whether this machine can do what a training asks of it: `agar launch-check`, and before each training of many ranks.
+"""Checks whether this machine can run a training: `agar launch-check`, and before each training with several ranks.
 
-`check`: one thing that was looked at. `machine`: storage, limits, packages. `ranks`: devices, and an all-reduce among
-as many processes. `services`: the database. `readiness`: the whole list.
+`check`: the result of one check. `machine`: storage, limits, packages. `ranks`: devices, and an all-reduce over as
+many processes as the training has. `services`: the database. `readiness`: all checks of a training.
 Not here: starting a training (`launch`), counting devices (`machine` of `processes`).
 """
 

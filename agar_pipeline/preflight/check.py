@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["OK", "WARN", "FAIL"]
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, how bad it is, and what to do about it."""
+    """What was found, how severe it is, and how to fix it."""
 
     name: str
     level: Level

@@ -1,4 +1,4 @@
-"""Storage, limits and packages of this machine."""
+"""Checks storage, limits and packages of this machine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from agar_pipeline.ownership.home_place import tree_around
 from agar_pipeline.preflight.check import Check
 
 SHM_BYTES = 512_000_000
-"""For loader processes: prefetched batches of 1024-px photos, and some."""
+"""Bytes that loader processes need: prefetched batches of 1024-px images, and a reserve."""
 TMP_BYTES = 200_000_000
 FORECAST_BYTES = 1_500_000_000
-"""Of a training whose like was never run: two checkpoints and two points of a ResNet-50 detector."""
+"""Bytes that a first training is expected to need: two checkpoints and two resume points of a ResNet-50 detector."""
 OPEN_FILES = 1024
 _VITAL = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "antlr4-python3-runtime", "dagster", "numpy")
 
 
 def check_storage(home: Path) -> Iterator[Check]:
-    """/dev/shm, TMPDIR, and the home: its place, room, the right to write, locks."""
+    """Check /dev/shm, TMPDIR, and the home: its place, free space, write permission, locks, file system."""
     shm = Path("/dev/shm")
     if shm.is_dir():
         yield _check_room("/dev/shm", shm, SHM_BYTES, "give the container more (--shm-size=2g), or data.num_workers=0")
@@ -51,7 +51,7 @@ def check_storage(home: Path) -> Iterator[Check]:
 
 
 def _check_place(home: Path) -> Check:
-    """Whether the home lies where nobody tidies up."""
+    """Check that the home is not inside a Git checkout, where `git clean` would delete it."""
     tree = tree_around(home)
     if tree is None:
         return Check("home place", "OK", f"{home} is outside the checkout")
@@ -81,12 +81,12 @@ def _check_room(name: str, folder: Path, needed: int, fix: str) -> Check:
 
 
 def forecast(home: Path) -> tuple[int, str]:
-    """Bytes that a training will take, and where that is known from: the largest one so far, and its points."""
+    """Return the bytes that a training will need, and the source: the largest training so far, or a ResNet-50."""
     checkpoints = list((home / "artifacts").glob("*/training_run/*/checkpoints/last.ckpt"))
     if not checkpoints:
         return FORECAST_BYTES, "a ResNet-50 detector"
     largest = max(path.stat().st_size for path in checkpoints)
-    return 12 * largest, "the largest training so far"  # two checkpoints; two points of weights, moments, average, best
+    return 12 * largest, "the largest training so far"  # 2 checkpoints; 2 points: weights, moments, average, best
 
 
 def _check_locks(home: Path) -> Check:
@@ -101,7 +101,7 @@ def _check_locks(home: Path) -> Check:
 
 
 def _check_file_system(home: Path) -> Check:
-    """Whether the databases in the home may do what they do on a local disk."""
+    """Check whether the file system of the home suits the databases in it as a local disk does."""
     why = doubt(home)
     if why is None:
         return Check("file system", "OK", f"{home} is on {mounted(home)[0] or 'a disk'}, memory can be mapped")
@@ -113,8 +113,8 @@ def _check_file_system(home: Path) -> Check:
 
 
 def check_open_files() -> Check:
-    """Loader processes and ranks open many."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # a training takes what it may
+    """Check the limit of open files; loader processes and ranks open many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # a training raises its soft limit to the hard limit
     enough = hard == resource.RLIM_INFINITY or hard >= OPEN_FILES
     found = f"{'any number of' if hard == resource.RLIM_INFINITY else hard} files may be open at once"
     return Check(
@@ -123,14 +123,14 @@ def check_open_files() -> Check:
 
 
 def check_map_backend() -> Check:
-    """Without it a training would end without scores."""
+    """Check that hotcoco is installed; without it a training has no scores."""
     if util.find_spec("hotcoco") is None:
         return Check("mAP", "FAIL", "hotcoco is not installed", "pip install 'hotcoco>=1.3.0'")
     return Check("mAP", "OK", f"hotcoco {metadata.version('hotcoco')}")
 
 
 def check_packages() -> Iterator[Check]:
-    """Requirements of installed packages that are not met, as `pip check` finds them."""
+    """Check the requirements of installed packages, as `pip check` does."""
     conflicts = list(_conflicts())
     for package, text in conflicts:
         level = "FAIL" if package.lower() in _VITAL else "WARN"

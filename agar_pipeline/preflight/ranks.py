@@ -1,4 +1,4 @@
-"""Devices, and an all-reduce among as many processes as a training would have, over the interface it would use."""
+"""Checks the devices, and an all-reduce with the number of ranks and the network interface of the training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from agar_pipeline.processes.launch import run_child
 from agar_pipeline.processes.world import World
 
 FREE_SHARE = 0.5
-"""Of a GPU's memory: with less, somebody else is at work there."""
+"""Share of a GPU's memory that should be free; below it, another process is using the GPU."""
 WORDS = 4_000_000
-"""Floats that are summed: the gradients of a small detector."""
+"""Number of floats that are summed (16 MB): as many as the gradients of a small detector."""
 
 
 def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
-    """Start the ranks as training would, and let them sum."""
+    """Start the ranks as training does, and let them run an all-reduce."""
     gpus, cores = machine.visible_gpus(), machine.count_cores()
     visible = f"{len(gpus)} CUDA device(s) visible{' (' + ', '.join(gpus) + ')' if gpus else ''}, {cores} core(s)"
     world_size = trainer.devices * trainer.num_nodes
@@ -62,7 +62,7 @@ def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None)
 
 
 def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
-    """One rank."""
+    """Run in each rank: all-reduce a tensor, and report the device, the world size and whether the sum is right."""
     import os
 
     import torch
@@ -76,7 +76,7 @@ def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
         dist.init_process_group(backend, device_id=device if cuda else None)
         world_size = dist.get_world_size()
         words = torch.full((WORDS,), float(dist.get_rank() + 1), device=device)
-        dist.all_reduce(torch.zeros(1, device=device))  # connects
+        dist.all_reduce(torch.zeros(1, device=device))  # opens the connections, so that they are not timed
         started_at = time.perf_counter()
         dist.all_reduce(words)
         right = bool((words == world_size * (world_size + 1) / 2).all())

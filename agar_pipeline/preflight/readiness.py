@@ -1,4 +1,4 @@
-"""The whole list of checks, and the refusal to train where one fails."""
+"""All checks of a training; refuses to train if one fails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from agar_pipeline.preflight.check import Check
 
 
 def check_training(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
-    """All that a training depends on, quick things first; each is yielded as it is known."""
-    from agar_pipeline.preflight import machine, ranks  # not on top: `ranks` is also a program of its own
+    """Check everything that a training depends on, quick checks first; each result is yielded when it is known."""
+    from agar_pipeline.preflight import machine, ranks  # not at the top: `ranks` is also run as a program (`-m`)
 
     yield from machine.check_storage(home)
     yield machine.check_open_files()
@@ -22,10 +22,10 @@ def check_training(trainer: TrainerConfig, home: Path, log: Callable[[str], None
 
 
 def require_ready(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> None:
-    """Before a training of many ranks.
+    """Check this machine before a training with several ranks.
 
     Raises:
-        ComputeError: something would make it fail; in the words of the first such check.
+        ComputeError: a check failed; the message is that of the first one.
     """
     for check in check_training(trainer, home, log):
         if check.level == "FAIL":

@@ -1,4 +1,4 @@
-"""The database: needed by the snapshot alone, so its absence is no reason not to train."""
+"""Checks the database. Only the snapshot needs it, so a missing database never prevents training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agar_pipeline.preflight.check import Check
 
 
 def check_source(config: SnapshotSource, home: Path) -> Check:
-    """Whether the database answers, and which version it is; COCO files need none."""
+    """Check whether the database answers, and its version; COCO files need no database."""
     if isinstance(config, CocoSnapshotConfig):
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
     fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"

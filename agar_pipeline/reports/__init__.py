@@ -1,1 +1,1 @@
-"""Pages and pictures that people read. Everything here turns finished numbers into HTML; nothing is computed twice."""
+"""Writes HTML pages and pictures for people from computed results; no result is computed a second time here."""

@@ -1,4 +1,4 @@
-"""A section of the bbox report: whether the parts of the split hold the same kind of plates."""
+"""The section of the bbox report that shows whether the parts of the split have similar images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MANY_CLASSES = 40
 
 
 def describe_balance(balance: Mapping[str, Any]) -> dict[str, Any]:
-    """What `balance.html.j2` shows: a row per part, and a row per class with its share in each part.
+    """Return what `balance.html.j2` shows: a row per part, and a row per class with its share in each part.
 
     Args:
         balance: As `measure_balance` returns it.

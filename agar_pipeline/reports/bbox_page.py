@@ -1,6 +1,6 @@
-"""The page of the bbox report: may training start, and what is wrong with which box.
+"""The page of the bbox report: whether training may start, and which findings there are.
 
-Here: choosing and wording. Not here: finding bad boxes, or judging them (`steps.bbox_report`).
+Here: choosing and wording. Not here: finding bad boxes, judging them (`steps.bbox_report`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ FINDING_COLUMNS = [
 def write_bbox_page(
     path: Path, report: dict[str, Any], findings: pd.DataFrame, parts: dict[str, CocoColumns], images_dir: Path
 ) -> dict[str, str]:
-    """Write the page of a bbox report; returns its plots, title → data URI.
+    """Write the page of a bbox report; return its plots, title → data URI.
 
     Args:
         path: The HTML file.
-        report: As in report.json; without `balance`, that is measured here.
+        report: As in report.json; `balance` is measured here if it is missing.
         findings: One row per finding: rule, part, image_id, annotation_id, file_name, value, action, and the box as
-            x, y, width, height in pixels where there is one.
+            x, y, width, height in pixels, if it is about a box.
         parts: The COCO files that were checked.
-        images_dir: What `file_name` is relative to.
+        images_dir: Folder that `file_name` is relative to.
     """
     findings = findings.reindex(columns=FINDING_COLUMNS).reset_index(drop=True)
     photos = {name: part.in_photo_pixels() for name, part in parts.items()}
@@ -73,14 +73,14 @@ def write_bbox_page(
 
 
 def _unseen(report: Mapping[str, Any]) -> frozenset[str]:
-    """The rules that nobody could check, as no image file was opened."""
+    """Return the rules that could not be checked, because image files were not opened or not decoded."""
     depth = report.get("image_files", {}).get("depth", "skip")
     by_depth = {"skip": FILE_RULES[2:], "header": ("damaged_image",)}
     return frozenset(by_depth.get(depth, ()))
 
 
 def _files_words(report: Mapping[str, Any]) -> str:
-    """How deeply image files were looked at."""
+    """Say whether image files were only looked for, or their headers read, or their pixels decoded."""
     files = report.get("image_files")
     if not files or files["depth"] == "skip":
         return "Image files were only looked for, not opened: images: header or decode in the pipeline file opens them."
@@ -207,7 +207,7 @@ def _centres_rel_xy(part: CocoColumns) -> np.ndarray:
 
 
 def _rows(findings: pd.DataFrame) -> list[dict[str, str]]:
-    """The first findings of every rule, so that a frequent rule does not hide a rare one; the order is kept."""
+    """Return the first findings of every rule, so that a frequent rule does not hide a rare one, in their order."""
     nth_of_rule = findings.groupby("rule", sort=False).cumcount()
     listed = findings.loc[nth_of_rule.sort_values(kind="stable").index[:LISTED].sort_values()]
     return [

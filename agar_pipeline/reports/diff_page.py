@@ -1,4 +1,4 @@
-"""The page of a diff: what differs between two snapshots, seen on the photos.
+"""The page of a diff: the differences between two snapshots, drawn on the images.
 
 Here: choosing and wording. Not here: comparing (`snapshots.diff`).
 """
@@ -48,23 +48,23 @@ class DiffSide:
     """One of the two snapshots."""
 
     name: str
-    """As the page calls it: dataset, fingerprint and time."""
+    """The snapshot's name on the page: dataset, fingerprint and time."""
     tables: SnapshotTables
     images_dir: Path
 
 
 @dataclass(frozen=True)
 class _Plate:
-    """An image to show, and what happened to it."""
+    """An image on the page, and what changed in it."""
 
     image: ImageChange
     changes: tuple[BoxChange, ...]
     photo: str = ""
-    """A kind of `snapshot_diff.PHOTO_WORDS`; empty where the photo is the same."""
+    """A key of `PHOTO_WORDS`; empty if the image file is unchanged."""
 
 
 def write_diff_page(path: Path, diff: SnapshotDiff, before: DiffSide, after: DiffSide) -> None:
-    """Write the page of a diff; photos that cannot be read leave a note in their place."""
+    """Write the page of a diff; if an image cannot be read, a note is shown in its place."""
     plates, rows = _plates(diff), _rows(diff)
     values = {
         "title": "What changed between two snapshots",
@@ -80,7 +80,7 @@ def write_diff_page(path: Path, diff: SnapshotDiff, before: DiffSide, after: Dif
 
 
 def _plates(diff: SnapshotDiff) -> list[_Plate]:
-    """The images that differ: those with most changed boxes first, then those with another photo, added, removed."""
+    """Return the changed images: by number of changed boxes, then those with another file, added, removed."""
     changes: dict[str, list[BoxChange]] = defaultdict(list)
     for change in diff.boxes:
         changes[change.sample_id].append(change)
@@ -127,7 +127,7 @@ def _with_boxes(images: Sequence[ImageChange]) -> str:
 
 
 def _pair(plate: _Plate, before: DiffSide, after: DiffSide) -> dict[str, Any]:
-    """What the template needs: a picture, or a note, for each side."""
+    """Return what the template needs: a picture, or a note, for each side."""
     what = [_sentence(change) for change in plate.changes[:8]]
     if len(plate.changes) > len(what):
         what.append(f"and {len(plate.changes) - len(what)} more, see below")
@@ -181,7 +181,7 @@ def _sentence(change: BoxChange) -> str:
 
 
 def _rows(diff: SnapshotDiff) -> list[dict[str, str]]:
-    """One row per change, images first."""
+    """Return one row per change, images first."""
     rows: list[dict[str, str]] = []
     for words, images in (
         ("image added", diff.images_added),

@@ -1,7 +1,6 @@
-"""The page of the evaluation: how good the detector is, what goes wrong, and the plates on which it is worst.
+"""The page of the evaluation: metrics, kinds of errors, and the images with the largest errors.
 
-Here: choosing and wording. Not here: computing metrics (`scoring`), the plates' pictures
-(`plate_pictures`).
+Here: choosing and wording. Not here: computing metrics (`scoring`), drawing images (`plate_pictures`).
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me", "r2")
 def write_evaluation_page(
     path: Path, scored: Scored, images_dir: Path, title: str, pictures: int, warning: str | None = None
 ) -> dict[str, str]:
-    """Write the page of an evaluation; returns what the web UI shows of it, title → data URI.
+    """Write the page of an evaluation; return the pictures that the web UI shows, title → data URI.
 
     Args:
         path: The HTML file.
-        scored: What was scored, and how it came out.
-        images_dir: What `file_name` is relative to.
+        scored: The detections, their matches and metrics.
+        images_dir: Folder that `file_name` is relative to.
         title: Heading of the page.
-        pictures: Plates drawn, the worst ones and some ordinary ones.
-        warning: Why nobody should count with this model, in lines; stands above all else.
+        pictures: Number of images drawn: the worst ones, and some from the middle of the ranking.
+        warning: Why this model should not be used for counting, in lines; shown at the top.
     """
     metrics, counting = scored.metrics, scored.metrics["counting"]
     reasons: dict[str, str] = metrics["reasons"]
@@ -106,7 +105,7 @@ def _figures(
     reasons: Mapping[str, str],
     prefix: str,
 ) -> list[dict[str, Any]]:
-    """Headline figures, each with its 95 % interval where one was computed."""
+    """Return the headline figures, each with its 95 % interval if one was computed."""
     figures = []
     for name in names:
         item = figure(name, values.get(name), reason_for(reasons, f"{prefix}{name}", prefix.rstrip(".")))
@@ -121,7 +120,7 @@ def _figures(
 def _table(
     table: Mapping[str, Mapping[str, Any]], places: Sequence[str], reasons: Mapping[str, str]
 ) -> dict[str, list[Any]]:
-    """Titles and rows of a table of metrics, whatever metrics it has; `places` is where reasons are kept."""
+    """Return titles and rows of a table of metrics; `places` are the key prefixes of its entries in `reasons`."""
     metrics = list(dict.fromkeys(metric for row in table.values() for metric in row))
     rows = []
     for name, row in table.items():
@@ -135,7 +134,7 @@ def _table(
 
 
 def _by_class(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Metrics of boxes and of counts of each class, side by side."""
+    """Return the detection and counting metrics of each class in one row."""
     counts = metrics["counting"]["per_class"]
     return {name: {**row, **counts.get(name, {})} for name, row in metrics["per_class"].items()}
 
@@ -177,7 +176,7 @@ def _count_plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> l
 
 
 def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows of the matrix with the share that shades each cell; nothing where nothing was annotated or predicted."""
+    """Return the rows of the matrix, with the share that shades each cell; empty if the matrix is all zeros."""
     matrix = np.array(confusion["matrix"], dtype=np.int64)
     if not matrix.any():
         return {"columns": [], "rows": []}
@@ -204,7 +203,7 @@ def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _errors(errors: Mapping[str, Any]) -> dict[str, Any]:
-    """Kinds with their counts and gains, the plot of the gains, and tables by class and density."""
+    """Return kinds of errors with counts and gains, the plot of the gains, and tables by class and density."""
     gains = errors["gains"]["all"]["all"]
     counts = errors["detections"] | {"missed": errors["annotations"]["missed"]}
     kinds = sorted(gains, key=lambda kind: -(gains[kind] or 0.0))

@@ -1,6 +1,6 @@
-"""Plots of an evaluation: counts against counts, and precision over recall.
+"""Plots of an evaluation: predicted against annotated counts, and precision over recall.
 
-Here: drawing arrays. Not here: what the numbers mean (the page says it).
+Here: drawing arrays. Not here: explaining the numbers, which the page does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agar_pipeline.reports.plots import INK, MANY_POINTS, PALETTE, drawing, labe
 
 
 def scatter_counts(true_counts: np.ndarray, predicted_counts: np.ndarray) -> str:
-    """Predicted against true counts, one point per plate, with the diagonal and the ±10 % band."""
+    """Plot predicted against true counts, one point per image, with the diagonal and the ±10 % band."""
     with drawing():
         figure, axes = new_figure(4.6, 4.4)
         highest = float(max([1, *np.asarray(true_counts).tolist(), *np.asarray(predicted_counts).tolist()])) * 1.05
@@ -33,10 +33,10 @@ def scatter_counts(true_counts: np.ndarray, predicted_counts: np.ndarray) -> str
 
 
 def bland_altman(true_counts: np.ndarray, predicted_counts: np.ndarray) -> str:
-    """Difference of two counts against their mean, with the bias and the limits of agreement (bias ± 1.96 SD).
+    """Plot the difference of two counts against their mean, with the bias and the limits of agreement.
 
-    Bland & Altman, "Statistical methods for assessing agreement between two methods of clinical measurement",
-    Lancet 1986.
+    The limits are bias ± 1.96 SD. Bland & Altman, "Statistical methods for assessing agreement between two methods of
+    clinical measurement", Lancet 1986.
     """
     mean = (predicted_counts + true_counts) / 2
     difference = predicted_counts - true_counts
@@ -59,7 +59,7 @@ def bland_altman(true_counts: np.ndarray, predicted_counts: np.ndarray) -> str:
 
 
 def precision_recall(curves: Mapping[str, list[float] | None]) -> str:
-    """Precision over recall, one line per class; a class without a curve is left out.
+    """Plot precision over recall, one line per class; a class without a curve is left out.
 
     Args:
         curves: Class name → 101 precisions at recalls of 0, 0.01 … 1.
@@ -75,6 +75,6 @@ def precision_recall(curves: Mapping[str, list[float] | None]) -> str:
         axes.set_ylim(0, 1.03)
         axes.set_aspect("equal")
         if 0 < len(drawn) <= 2 * len(PALETTE):
-            figure.legend(loc="outside lower center", ncols=3)  # curves may be anywhere
+            figure.legend(loc="outside lower center", ncols=3)  # inside, it could cover a curve
         label_axes(axes, "recall: share of colonies found", "precision: share of boxes that are right")
         return to_svg_uri(figure)

@@ -1,4 +1,4 @@
-"""The health of the data in sentences that somebody at the bench understands, and a table of colony sizes.
+"""Describes the quality of the data in sentences for laboratory staff, and in a table of colony sizes.
 
 Here: wording and judging of figures. Not here: measuring (`labels.health`).
 """
@@ -11,13 +11,13 @@ from typing import Any
 from agar_pipeline.reports.render import number, percent, plural, whole
 
 LEGIBLE_PX, POOR_PX = 16.0, 8.0
-"""Side of the small colonies that a model can learn from, and below which it hardly sees them."""
+"""Side of small colonies, pixels: from `LEGIBLE_PX` on a model can learn them, below `POOR_PX` it hardly sees them."""
 TORCHVISION_SIZE = "800"
 UNBALANCED = 20
 
 
 def describe_health(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the template needs: sentences, each good or not, and the rows of the size table."""
+    """Return what the template needs: sentences, each marked good or not, and the rows of the size table."""
     health = report.get("health")
     if not health:
         return None

@@ -1,4 +1,4 @@
-"""The page of the leaderboard: experiments side by side, in the order given.
+"""The page of the leaderboard: one row per experiment, in the order of the given table.
 
 Here: wording and marking. Not here: ranking (`steps.leaderboard`).
 """
@@ -24,7 +24,7 @@ SORT_SCRIPT = TEMPLATES_DIR / "sort.js"
 
 
 def write_leaderboard_page(path: Path, table: pd.DataFrame) -> None:
-    """Write the page of a leaderboard: one row per experiment, whatever columns there are."""
+    """Write the page of a leaderboard: one row per experiment, and all columns of the table that have a value."""
     names = [str(name) for name in table.columns if name not in HIDDEN and table[name].notna().any()]
     names = sorted(names, key=lambda name: name not in FIRST)
     best = {name: _best(name, table[name]) for name in names}
@@ -61,7 +61,7 @@ def _headline(table: pd.DataFrame) -> str:
 
 
 def _sort_key(value: Any) -> str:
-    """What the page sorts by: the number behind the rounded text, nothing for null."""
+    """Return the sort key of a cell: the value before rounding, empty for null."""
     return "" if is_null(value) else str(value)
 
 
@@ -70,7 +70,7 @@ def _is_text(column: pd.Series[Any]) -> bool:
 
 
 def _best(metric: str, column: pd.Series[Any]) -> float | None:
-    """The best value of a column in which low or high is better and values differ."""
+    """Return the best value of a column; None if neither low nor high is better, or if all values are equal."""
     lower_is_better = words_of(metric).lower_is_better
     if lower_is_better is None or _is_text(column):
         return None

@@ -1,6 +1,6 @@
-"""What others reached on AGAR, and whether a figure of ours may stand beside theirs.
+"""Published results on AGAR, and whether our metrics may be compared with them.
 
-Here: published figures with their source, one plain sentence. Not here: our own figures.
+Here: published figures with their source, and one plain sentence. Not here: our own figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SPECIES = ("S. aureus", "B. subtilis", "P. aeruginosa", "E. coli", "C. albicans"
 
 @dataclass(frozen=True)
 class Published:
-    """One published figure."""
+    """One published result."""
 
     source: str
     data: str
@@ -30,11 +30,11 @@ PUBLISHED = (
     Published("Pawłowski 2022", "higher resolution", 0.520, 4.31),
 )
 SEED_NOISE = 0.0036
-"""How far map_50_95 moves from one training seed to another on the lower-resolution part."""
+"""Change of map_50_95 from one training seed to another, on the lower-resolution part."""
 
 
 def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool, str]:
-    """Whether figures may be compared, and why, in one or two sentences."""
+    """Return whether our metrics may be compared with the published ones, and why, in one or two sentences."""
     wanted = {spelling_of(name) for name in SPECIES}
     missing = [name for name in SPECIES if spelling_of(name) not in {spelling_of(own) for own in class_names}]
     if len(missing) == len(wanted):

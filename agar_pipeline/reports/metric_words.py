@@ -1,4 +1,4 @@
-"""What each metric means, in plain words, and how it is written.
+"""Titles, plain explanations and number formats of all metrics.
 
 Here: words and number formats. Not here: computing (`scoring`).
 """
@@ -14,13 +14,13 @@ from agar_pipeline.reports.render import is_null, number, percent, percent_point
 
 @dataclass(frozen=True)
 class MetricWords:
-    """One metric for a reader who has never seen COCO."""
+    """Title, explanation and format of one metric, for readers who do not know COCO."""
 
     title: str
     words: str
     write: Callable[[Any], str] = score
     lower_is_better: bool | None = False
-    """None: neither low nor high is good in itself."""
+    """None if neither low nor high values are better."""
 
 
 METRIC_WORDS: dict[str, MetricWords] = {
@@ -73,21 +73,21 @@ KIND_WORDS: dict[str, tuple[str, str]] = {
     "missed": ("missed", "a colony that no box stands for"),
     "ignored": ("ignored", "in a crowd region: neither right nor wrong"),
 }
-"""Kind of match → a short name, and what it means."""
+"""Kind of match → a short name and an explanation."""
 
 
 def words_of(metric: str) -> MetricWords:
-    """The words of a metric; one without words is named as it is."""
+    """Return the words of a metric; if there are none, its name is the title."""
     return METRIC_WORDS.get(metric) or MetricWords(metric.replace("_", " "), "", number, None)
 
 
 def reason_for(reasons: Mapping[str, str], *keys: str) -> str:
-    """Why a metric is null: the first of `keys` that has a reason."""
+    """Return why a metric is null: the reason of the first of `keys` that has one."""
     return next((reasons[key] for key in keys if reasons.get(key)), "no reason was recorded")
 
 
 def figure(metric: str, value: Any, reason: str) -> dict[str, Any]:
-    """A headline figure for the template: the value, or why there is none."""
+    """Return a headline figure for the template: the value, or why it was not computed."""
     words = words_of(metric)
     text = f"not computed: {reason}" if is_null(value) else words.write(value)
     return {
@@ -99,7 +99,7 @@ def figure(metric: str, value: Any, reason: str) -> dict[str, Any]:
 
 
 def cell(metric: str, value: Any, reason: str = "") -> dict[str, Any]:
-    """A table cell: the value, or why there is none."""
+    """Return a table cell: the value, or why it was not computed."""
     if is_null(value):
         return {"text": f"not computed: {reason}" if reason else "–", "null": True}
     return {"text": value if isinstance(value, str) else words_of(metric).write(value), "null": False}

@@ -1,4 +1,4 @@
-"""The findings that are worth a picture, and the pictures.
+"""Chooses the findings that the bbox report shows as pictures, and draws them.
 
 Here: choosing and drawing. Not here: the page around them (`bbox_page`).
 """
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 BOX = ["x", "y", "width", "height"]
 MARGIN_SHARE = 0.05
 LOOKED_AT = 5000
-"""Findings of each rule among which the worst are looked for."""
+"""Maximum number of findings of each rule among which the worst are searched."""
 DRAWN_WITHOUT_BOX = ("image_size_mismatch", "rotated_image", "damaged_image")
-"""Rules about images where the boxes, drawn on the picture, show what is wrong."""
+"""Rules about images for which all boxes of the image are drawn, because they show the fault."""
 
 
 def worst_findings(findings: pd.DataFrame, parts: Mapping[str, CocoColumns], most: int) -> list[dict[str, Any]]:
-    """Up to `most` findings that can be drawn, of different images: blocking rules first, each in turn, worst first."""
+    """Return up to `most` findings that can be drawn, each of another image.
+
+    One finding per rule is taken in turn, blocking rules first, boxes that extend furthest outside of the image first.
+    """
     findings = findings.groupby("rule", sort=False).head(LOOKED_AT)
     boxes_xywh = findings[BOX].to_numpy(dtype=np.float64, na_value=np.nan)
     has_box, about_image = np.isfinite(boxes_xywh).all(axis=1), findings["rule"].isin(DRAWN_WITHOUT_BOX)
@@ -49,7 +52,7 @@ def worst_findings(findings: pd.DataFrame, parts: Mapping[str, CocoColumns], mos
 def picture_of_finding(
     finding: Mapping[str, Any], parts: Mapping[str, CocoColumns], images_dir: Path
 ) -> dict[str, Any]:
-    """What the template needs: the picture with the box at fault, or a note why there is none."""
+    """Return what the template needs: the picture with the box at fault, or a note why there is none."""
     box_xywh = np.array([[finding[key] for key in BOX]], dtype=np.float64)
     place = ", ".join(f"{key} {number(value)}" for key, value in zip(BOX, box_xywh[0].tolist(), strict=True)) + " px"
     if not np.isfinite(box_xywh).all():
@@ -72,7 +75,7 @@ def picture_of_finding(
 
 
 def _overhang_px(finding: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> float:
-    """How far the box leaves its image, pixels; 0 inside."""
+    """Return how far the box extends outside of its image, pixels; 0 if it is inside."""
     part, row = _image_row(finding, parts)
     if part is None:
         return 0.0
@@ -83,7 +86,7 @@ def _overhang_px(finding: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -
 
 
 def _scale_xywh(finding: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> np.ndarray:
-    """(4,) pixels of the image at hand per pixel of the photo, in which findings are told."""
+    """Return (4,) pixels of the stored image per pixel of the original image, in which findings are given."""
     part, row = _image_row(finding, parts)
     return np.ones(4) if part is None else np.tile(part.sizes_wh[row] / part.original_sizes_wh[row], 2)
 

@@ -1,6 +1,6 @@
-"""Photos with boxes drawn on them, small enough to embed in a page.
+"""Draws boxes on images, and encodes them small enough to embed in a page.
 
-Here: decoding, scaling, drawing, JPEG data URIs. Not here: which picture is worth showing (the pages).
+Here: decoding, scaling, drawing, JPEG data URIs. Not here: choosing which picture to show, which the pages do.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ COLOURS: dict[Kind, str] = {
 DASHED: frozenset[Kind] = frozenset({"truth"})
 MARGIN_COLOUR = "#e2e8f0"
 LARGEST_ENLARGEMENT = 4.0
-"""A 100-pixel crop is enlarged this much at most, so that lines stay thin beside its colonies."""
+"""Maximum enlargement: with it, lines stay thin compared with the colonies of a 100-pixel crop."""
 SMALLEST_VISIBLE_SIDE_PX = 8
-"""A finding smaller than this on the page gets a ring: a box without area would not be seen."""
+"""Pixels; a finding smaller than this gets a ring, because a box without area would be invisible."""
 QUALITIES = (86, 78, 68, 56, 44, 32)
 
 
@@ -49,15 +49,17 @@ class BoxLayer:
     """Boxes of one kind; later layers are drawn over earlier ones."""
 
     boxes_xywh: np.ndarray
-    """(N, 4) in pixels of the upright photo; boxes that are not finite are left out."""
+    """(N, 4) in pixels of the upright image; boxes that are not finite are left out."""
     kind: Kind
 
 
 def open_photo(source: Path | np.ndarray, max_side_px: int) -> tuple[Image.Image, float]:
-    """Decode a photo, turn it upright as its EXIF says, and scale its longer side towards `max_side_px`.
+    """Decode an image, rotate it as its EXIF orientation says, and scale its longer side to `max_side_px`.
+
+    It is enlarged by at most `LARGEST_ENLARGEMENT`.
 
     Returns:
-        The RGB photo, and its pixels per original pixel.
+        The RGB image, and its pixels per original pixel.
 
     Raises:
         ImageFileError: the file is missing or cannot be decoded.
@@ -75,20 +77,20 @@ def open_photo(source: Path | np.ndarray, max_side_px: int) -> tuple[Image.Image
 def _scaled_upright(image: Image.Image, max_side_px: int) -> tuple[Image.Image, float]:
     scale = min(max_side_px / max(image.size), LARGEST_ENLARGEMENT)
     width, height = displayed_wh(image)
-    image.draft("RGB", (2 * max_side_px, 2 * max_side_px))  # a JPEG is decoded at a half, quarter or eighth
+    image.draft("RGB", (2 * max_side_px, 2 * max_side_px))  # decodes a JPEG at 1/2, 1/4 or 1/8 of its size
     rgb = upright(image).convert("RGB")
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     return rgb.resize(size_wh, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS), scale
 
 
 def draw_boxes(photo: Image.Image, scale: float, layers: Sequence[BoxLayer], margin_share: float = 0.0) -> Image.Image:
-    """Draw layers of boxes onto a copy of the photo.
+    """Draw layers of boxes onto a copy of the image.
 
     Args:
         photo: As `open_photo` returns it.
         scale: Pixels of `photo` per pixel of the boxes.
         layers: Drawn in order.
-        margin_share: Grey frame around the photo, as a share of its longer side, for boxes that leave it.
+        margin_share: Width of a grey frame around the image, as a share of its longer side, for boxes that leave it.
     """
     margin_px = round(margin_share * max(photo.size))
     canvas = ImageOps.expand(photo, border=margin_px, fill=MARGIN_COLOUR)
@@ -97,7 +99,7 @@ def draw_boxes(photo: Image.Image, scale: float, layers: Sequence[BoxLayer], mar
     for layer in layers:
         boxes = np.asarray(layer.boxes_xywh, dtype=np.float64).reshape(-1, 4)
         boxes = boxes[np.isfinite(boxes).all(axis=1)] * scale
-        limit = 4.0 * max(canvas.size)  # a box a million pixels wide must not take a million dashes
+        limit = 4.0 * max(canvas.size)  # limits the number of dashes for a box that is a million pixels wide
         corners = (
             np.clip(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), -limit, limit) + margin_px
         )
@@ -142,11 +144,11 @@ def _dashed(pen: ImageDraw.ImageDraw, box_xyxy: tuple[int, int, int, int], colou
 
 
 def to_data_uri(image: Image.Image, max_bytes: int = 200_000) -> str:
-    """JPEG data URI of at most about `max_bytes` characters: quality falls first, then the size."""
+    """Return a JPEG data URI of about `max_bytes` characters at most; quality is reduced first, then the size."""
     while True:
         for quality in QUALITIES:
             buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=quality, subsampling=0)  # thin lines keep their colour
+            image.save(buffer, "JPEG", quality=quality, subsampling=0)  # else thin lines lose their colour
             uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
             if len(uri) <= max_bytes:
                 return uri
@@ -162,10 +164,10 @@ def picture_with_boxes(
     margin_share: float = 0.0,
     max_bytes: int = 200_000,
 ) -> str:
-    """A photo with boxes as a JPEG data URI.
+    """Return an image with boxes as a JPEG data URI.
 
     Raises:
-        ImageFileError: the photo cannot be read.
+        ImageFileError: the image cannot be read.
     """
     photo, scale = open_photo(source, max_side_px)
     return to_data_uri(draw_boxes(photo, scale, layers, margin_share), max_bytes)
@@ -174,15 +176,15 @@ def picture_with_boxes(
 def picture_strip(
     items: Sequence[tuple[Path, Sequence[BoxLayer]]], height_px: int = 220, max_bytes: int = 150_000
 ) -> str:
-    """Photos side by side with their boxes, as one JPEG data URI for a line of Markdown.
+    """Return images side by side with their boxes, as one JPEG data URI for a line of Markdown.
 
     Args:
-        items: Each a path and its boxes.
+        items: Path and boxes of each image.
         height_px: Height of the strip.
-        max_bytes: Longest URI.
+        max_bytes: Maximum length of the URI.
 
     Returns:
-        The URI; empty without items. A photo that cannot be read leaves a crossed-out tile.
+        The URI; empty without items. An image that cannot be read is shown as a crossed-out tile.
     """
     if not items:
         return ""

@@ -1,6 +1,6 @@
-"""What was counted on each plate, and which plates are worth a look.
+"""Groups matches by image, and chooses the images that the evaluation page shows.
 
-Here: kinds grouped by plate, ranking. Not here: matching (`scoring.matching`), metrics.
+Here: kinds grouped by image, ranking. Not here: matching (`scoring.matching`), metrics.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from agar_pipeline.scoring.score import Scored
 
 @dataclass(frozen=True)
 class PlateCount:
-    """One plate: N annotated colonies, M predicted ones above the threshold."""
+    """One image (plate) with N annotated colonies, and M predicted ones above the threshold."""
 
     image_id: int
     file_name: str
     annotations_xywh: Mapping[str, np.ndarray]
-    """Kind → (N_kind, 4)."""
+    """Kind → (N_kind, 4), pixels."""
     detections_xywh: Mapping[str, np.ndarray]
-    """Kind → (M_kind, 4)."""
+    """Kind → (M_kind, 4), pixels."""
 
     @property
     def annotated(self) -> int:
@@ -40,13 +40,13 @@ class PlateCount:
 
     @property
     def matched_share(self) -> float:
-        """Right boxes among all boxes, annotated and predicted; 1 where there are none."""
+        """Share of right boxes among all boxes, annotated and predicted; 1 if there are none."""
         boxes = self.annotated + self.predicted
         return 2 * len(self.detections_xywh["true_positive"]) / boxes if boxes else 1.0
 
 
 def count_plates(scored: Scored) -> list[PlateCount]:
-    """One count for each image, in the order of the COCO file; crowd regions are no colonies."""
+    """Return one count per image, in the order of the COCO file; crowd regions are not colonies."""
     columns, counted, matches = scored.columns, scored.counted, scored.matches
     plates = []
     for index, rows in enumerate(rows_by_image(columns, counted)):
@@ -67,7 +67,7 @@ def count_plates(scored: Scored) -> list[PlateCount]:
 
 
 def choose_plates(plates: Sequence[PlateCount], most: int) -> tuple[list[PlateCount], list[PlateCount]]:
-    """The worst plates by count error, then by matched share; and ordinary ones around the middle of that ranking."""
+    """Choose the worst images (by count error, then by matched share), and some around the middle of that ranking."""
     ranked = sorted(plates, key=lambda plate: (-abs(plate.error), plate.matched_share, plate.image_id))
     worst_count = min(len(ranked), -(-2 * most // 3))
     rest = ranked[worst_count:]

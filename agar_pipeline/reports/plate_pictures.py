@@ -1,6 +1,6 @@
-"""One plate twice, as annotated and as predicted, each box in the colour of its kind.
+"""Draws an image twice, with annotated and with predicted boxes, each box in the colour of its kind.
 
-Here: drawing for the evaluation page. Not here: choosing plates (`plate_counts`).
+Here: drawing for the evaluation page. Not here: choosing images (`plate_counts`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from agar_pipeline.reports.plate_counts import PlateCount
 SIDE_PX, BYTES = 600, 150_000
 ROW_HEIGHT_PX = 285
 CROWDED, CROWDED_SIDE_PX, CROWDED_BYTES = 80, 1200, 450_000
-"""A plate of more boxes than this is drawn larger, or its boxes could not be told apart."""
+"""An image with more boxes than this is drawn larger, so that its boxes can be told apart."""
 TRUTH_COLOURS: dict[str, Kind] = {"true_positive": "truth", "missed": "wrong"}
 PREDICTION_COLOURS: dict[str, Kind] = {"true_positive": "prediction", "background": "wrong"}
 
 
 def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
-    """What the template needs of one plate; a photo that cannot be read leaves a note in place of pictures."""
+    """Return what the template needs of one image; if it cannot be read, a note in place of pictures."""
     item: dict[str, Any] = {
         "image_id": plate.image_id,
         "file_name": plate.file_name,
@@ -48,7 +48,7 @@ def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
 
 
 def row_of_plates(plates: Sequence[PlateCount], images_dir: Path) -> str:
-    """Plates side by side as one data URI, annotated and predicted boxes over each other; empty without plates."""
+    """Return images side by side as one data URI, with annotated and predicted boxes; empty without images."""
     items = [
         (
             Path(images_dir) / plate.file_name,
@@ -64,7 +64,7 @@ def _layers(boxes_by_kind: Any, colours: dict[str, Kind]) -> list[BoxLayer]:
 
 
 def _in_words(plate: PlateCount) -> str:
-    """`3 missed, 1 duplicate`; each colony and each box said once."""
+    """Describe the kinds of matches: `3 missed, 1 duplicate`; each colony and each box is counted once."""
     counts = {kind: len(boxes) for kind, boxes in plate.detections_xywh.items()}
     counts["missed"] = len(plate.annotations_xywh["missed"])
     said = [f"{count} {KIND_WORDS[kind][0]}" for kind, count in counts.items() if count and kind != "ignored"]

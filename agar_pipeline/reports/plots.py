@@ -1,6 +1,6 @@
-"""Small plots as SVG data URIs, the same bytes for the same numbers.
+"""Draws small plots as SVG data URIs; equal numbers give equal bytes.
 
-Here: drawing arrays. Not here: what the numbers mean (the pages say it).
+Here: drawing arrays. Not here: explaining the numbers, which the pages do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRID = 40
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "agar_pipeline",
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a class called "$x" is text, not a formula
+    "text.parse_math": False,  # else a class called "$x" would be parsed as a formula
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -46,16 +46,16 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw within this in the pages' style."""
+    """Set the style of the pages for plots drawn in the `with` block."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser's font has it
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser's font has the glyph
         yield
 
 
 def new_figure(width_in: float = 5.0, height_in: float = 3.1) -> tuple[Figure, Axes]:
-    """An empty figure, in inches, without pyplot's global state."""
+    """Return an empty figure (size in inches) and its axes, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -65,7 +65,7 @@ def new_figure(width_in: float = 5.0, height_in: float = 3.1) -> tuple[Figure, A
 
 
 def to_svg_uri(figure: Figure) -> str:
-    """The figure as an SVG data URI without a date or a creator."""
+    """Return the figure as an SVG data URI without date and creator, so that equal figures give equal bytes."""
     buffer = io.BytesIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=nothing, dpi=144)
@@ -74,7 +74,7 @@ def to_svg_uri(figure: Figure) -> str:
 
 
 def histogram(values: np.ndarray, x_label: str, y_label: str, log_x: bool = False) -> str:
-    """How often each value occurs; values that are not finite (or, on a log axis, not positive) are left out."""
+    """Plot a histogram; values that are not finite (or, on a log axis, not positive) are left out."""
     values = np.asarray(values, dtype=np.float64)
     values = values[np.isfinite(values)]
     if log_x:
@@ -114,7 +114,7 @@ def _bin_edges(values: np.ndarray, log_x: bool) -> np.ndarray:
 
 
 def stacked_bars(table: Mapping[str, Mapping[str, float]], x_label: str) -> str:
-    """Horizontal bars, one per outer key, stacked over the inner keys; the longest ones if there are many."""
+    """Plot horizontal bars, one per outer key, stacked over the inner keys; at most the `MANY_BARS` longest ones."""
     names = sorted(table, key=lambda name: -sum(table[name].values()))[:MANY_BARS]
     series = list(dict.fromkeys(key for name in table for key in table[name]))
     with drawing():
@@ -134,7 +134,7 @@ def stacked_bars(table: Mapping[str, Mapping[str, float]], x_label: str) -> str:
 
 
 def bars(values: Mapping[str, float | None], x_label: str) -> str:
-    """Horizontal bars in the order given, each with its value; a null leaves its place empty."""
+    """Plot horizontal bars in the given order, each with its value; a null leaves its place empty."""
     with drawing():
         figure, axes = new_figure(height_in=1.0 + 0.3 * max(2, len(values)))
         widths = [float("nan") if value is None else value for value in values.values()]
@@ -149,7 +149,7 @@ def bars(values: Mapping[str, float | None], x_label: str) -> str:
 
 
 def columns(values: Mapping[str, float | None], x_label: str, y_label: str) -> str:
-    """Vertical bars in the order given, each with its value above it; a null leaves its place empty."""
+    """Plot vertical bars in the given order, each with its value above it; a null leaves its place empty."""
     with drawing():
         figure, axes = new_figure()
         names = list(values)
@@ -164,17 +164,21 @@ def columns(values: Mapping[str, float | None], x_label: str, y_label: str) -> s
 
 
 def count_centres(centres_rel_xy: np.ndarray) -> np.ndarray:
-    """(40, 40) how many centres lie in each field of a grid, rows from top to bottom.
+    """Count the centres in each field of a (40, 40) grid, rows from top to bottom.
 
     Args:
         centres_rel_xy: (N, 2) centres as shares of the image; those outside [0, 1] are left out.
+
+    >>> counts = count_centres(np.array([[0.0, 0.5], [0.0, 0.5], [2.0, 0.5]]))
+    >>> counts.shape, counts[20, 0], counts.sum()
+    ((40, 40), np.float64(2.0), np.float64(2.0))
     """
     x, y = np.asarray(centres_rel_xy, dtype=np.float64).reshape(-1, 2).T
     return np.histogram2d(y, x, bins=GRID, range=[[0, 1], [0, 1]])[0]
 
 
 def heat_map(counts: np.ndarray) -> str:
-    """Where boxes lie, over all images: the sum of what `count_centres` counted."""
+    """Plot where boxes lie in the images; `counts` is the sum of `count_centres` over all images."""
     with drawing():
         figure, axes = new_figure(4.6, 3.9)
         image = axes.imshow(counts, extent=(0, 100, 100, 0), cmap="YlGnBu", interpolation="nearest", vmin=0)
@@ -185,14 +189,18 @@ def heat_map(counts: np.ndarray) -> str:
 
 
 def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
-    """Name both axes; ticks have no length."""
+    """Label both axes, and hide the tick marks."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.tick_params(length=0)
 
 
 def shorten(name: str, longest: int = 28) -> str:
-    """The name on one line, cut in the middle when it is long."""
+    """Return the name on one line, cut in the middle if it is long.
+
+    >>> shorten("Staphylococcus aureus", 9)
+    'Stap…reus'
+    """
     name = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
     keep = (longest - 1) // 2
     return name if len(name) <= longest else f"{name[:keep]}…{name[-keep:]}"

@@ -1,6 +1,6 @@
-"""Templates to HTML files: the environment, and how numbers are written.
+"""Renders templates to HTML files, and formats numbers.
 
-Here: what every page shares. Not here: what a page says.
+Here: what all pages share. Not here: the content of a page.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ TEMPLATES_DIR = Path(__file__).parent / "templates"
 
 
 def write_page(path: Path, template: str, values: dict[str, Any], script: str = "") -> None:
-    """Render `templates/<template>` into `path`: one file that loads nothing else.
+    """Render `templates/<template>` into one HTML file that loads no other file.
 
     Args:
         path: The HTML file.
         template: Name in `templates/`.
-        values: Escaped wherever the template shows them.
-        script: JavaScript of our own; the page allows the browser to run this very text and no other.
+        values: Values for the template; they are escaped when they are shown.
+        script: Our own JavaScript; the page's security policy allows only this exact text.
     """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = {"script": Markup(script), "script_digest": digest if script else ""}
@@ -49,7 +49,7 @@ def _environment() -> Environment:
 
 
 def is_null(value: Any) -> bool:
-    """None, NaN, or pandas' NA."""
+    """Return whether a value is None, NaN, or pandas' NA."""
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
     try:
@@ -59,17 +59,25 @@ def is_null(value: Any) -> bool:
 
 
 def whole(value: Any) -> str:
-    """4431 → 4,431; null → –."""
+    """Format an integer.
+
+    >>> whole(4431), whole(None)
+    ('4,431', '–')
+    """
     return "–" if is_null(value) else f"{int(value):,}"
 
 
 def score(value: Any) -> str:
-    """A metric in [0, 1] with three digits."""
+    """Format a metric in [0, 1] with three digits."""
     return "–" if is_null(value) else f"{float(value):.3f}"
 
 
 def number(value: Any) -> str:
-    """Any number or text as short as it stays clear."""
+    """Format a number with three significant digits, from 1000 with one decimal; whole numbers in full, text as it is.
+
+    >>> number(0.12345), number(1234.56), number(-3.0)
+    ('0.123', '1,234.6', '−3')
+    """
     if is_null(value):
         return "–"
     if isinstance(value, bool):
@@ -83,12 +91,16 @@ def number(value: Any) -> str:
 
 
 def percent(value: Any) -> str:
-    """A share in [0, 1] as per cent."""
+    """Format a share in [0, 1] as per cent.
+
+    >>> percent(0.1234), percent(0.00123)
+    ('12.3 %', '0.12 %')
+    """
     return "–" if is_null(value) else percent_points(float(value) * 100)
 
 
 def percent_points(value: Any) -> str:
-    """A value in per cent."""
+    """Format a value that is in per cent."""
     if is_null(value):
         return "–"
     points = float(value)
@@ -98,7 +110,7 @@ def percent_points(value: Any) -> str:
 
 
 def signed(value: Any) -> str:
-    """A difference with its sign."""
+    """Format a difference with its sign."""
     if is_null(value):
         return "–"
     text = number(value)
@@ -106,5 +118,9 @@ def signed(value: Any) -> str:
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """`3 boxes`, `1 box`."""
+    """Format a count with its noun.
+
+    >>> plural(3, "box", "boxes"), plural(1, "box", "boxes")
+    ('3 boxes', '1 box')
+    """
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""What each rule of the bbox report means, in plain words.
+"""Titles and plain explanations of all rules of the bbox report.
 
 Here: words. Not here: the rules themselves (`labels`).
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RuleWords:
-    """One rule for a reader who has never seen COCO."""
+    """Title, nouns and explanation of one rule, for readers who do not know COCO."""
 
     title: str
     one: str
-    """For `1 …`."""
+    """Noun for one finding, as in `1 …`."""
     many: str
     meaning: str
 
@@ -146,6 +146,6 @@ ACTION_WORDS = {
 
 
 def words_for(rule: str) -> RuleWords:
-    """The words of a rule; a rule that has none yet is named as it is."""
+    """Return the words of a rule; if there are none, they are made from its name."""
     spelled = rule.replace("_", " ")
     return RULE_WORDS.get(rule) or RuleWords(spelled.capitalize(), f"× {spelled}", f"× {spelled}", spelled)

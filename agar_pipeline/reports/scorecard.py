@@ -1,6 +1,6 @@
-"""The files of an evaluation, from a checkpoint or from predictions: the asset and `agar evaluate` write them here.
+"""Writes the files of an evaluation from a checkpoint or from predictions, for the asset and for `agar evaluate`.
 
-Here: predicting, scoring and writing put together. Not here: formulas (`scoring.score`), the page (`reports`).
+Here: calling prediction, scoring and writing. Not here: formulas (`scoring.score`), the page (`reports`).
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def evaluate_checkpoint(
     lesson: dict[str, Any] | None = None,
     score_threshold: dict[str, Any] | None = None,
 ) -> Predictor:
-    """Predict a COCO file's images and write the files of an evaluation; returns the predictor, which knows where and
-    in which precision it ran.
+    """Predict a COCO file's images, write the files of an evaluation, and return the predictor.
 
-    The score threshold is the checkpoint's own, unless another is given: never one chosen on these images.
+    The predictor has the device and the precision that were used. The score threshold is that of the checkpoint unless
+    another is given; it is never chosen on these images.
 
     Raises:
-        TrainingError: the model and the COCO file share no class, by their names.
+        TrainingError: the model and the COCO file have no class name in common.
     """
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.detection.inference.predict import Predictor
@@ -81,17 +81,16 @@ def evaluate_predictions(
     pictures: int = 12,
     score_threshold: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Score a file of predictions and write the files of an evaluation; returns the metrics.
+    """Score a file of predictions, write the files of an evaluation, and return the metrics.
 
-    In COCO's results format they have the COCO file's own ids; a COCO file with scores, as `agar predict` writes it, is
-    matched with it by the names of images and classes.
-
-    Without a score threshold it is chosen on these very images, and the page says so.
+    A file in COCO's results format uses the ids of the COCO file. A COCO file with scores, as `agar predict` writes it,
+    is matched to the COCO file by the names of images and classes. Without a score threshold, one is chosen on these
+    images, and the page says so.
 
     Raises:
-        ConfigError: the threshold would be chosen on test.
-        AnnotationError: the predictions are not of this COCO file.
-        DatasetError: it lists no image.
+        ConfigError: the threshold would be chosen on a test part.
+        AnnotationError: the predictions do not belong to this COCO file.
+        DatasetError: the COCO file lists no image.
     """
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import read_detections
@@ -138,20 +137,21 @@ def write_evaluation(
     lesson: dict[str, Any] | None = None,
     from_file: bool = False,
 ) -> dict[str, Any]:
-    """Write the files of an evaluation for any detections; returns the metrics.
+    """Write the files of an evaluation for any detections; return the metrics.
 
     Args:
-        columns: The truth.
-        detections: Of its images.
-        images_dir: For the pictures.
+        columns: The ground truth.
+        detections: Detections in its images.
+        images_dir: Folder of the images, for the pictures.
         out_dir: Receives the files.
-        score_threshold: `value` and `chosen_on`; None: chosen here, on these very images.
-        pictures: Plates drawn.
-        title: Of the page.
-        log: Told the main figures.
-        facts: Written into metrics.json beside the figures.
-        lesson: What the model was taught with, a plain `usefulness.Lesson`, where that is known.
-        from_file: The detections are a file of somebody: where they miss, they may be written in another convention.
+        score_threshold: `value` and `chosen_on`; if None, it is chosen on these images.
+        pictures: Number of images drawn.
+        title: Title of the page.
+        log: Receives the main figures.
+        facts: Additional entries of metrics.json.
+        lesson: How the model was trained, a plain `usefulness.Lesson`; None if that is unknown.
+        from_file: The detections come from a user's file. If they fit badly, the log says whether its boxes may be in
+            another convention.
     """
     from agar_pipeline.reports.evaluation_page import write_evaluation_page
     from agar_pipeline.scoring.matching import matches_table

@@ -1,4 +1,4 @@
-"""The page of the split: how many images are in each part, and which pictures are in two."""
+"""The page of the split: the number of images in each part, and duplicate images that are in two parts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
     Args:
         path: The HTML file.
         summary: As in split.json.
-        pairs: As in duplicates.parquet, those across parts first.
-        images_dir: What the paths are relative to.
+        pairs: As in duplicates.parquet, pairs across parts first.
+        images_dir: Folder that the paths are relative to.
     """
     across = pairs[pairs["across_parts"]]
     leakage = summary["leakage"]

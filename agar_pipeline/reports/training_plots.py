@@ -1,4 +1,4 @@
-"""The plot of a training: how the loss fell, and the scores on val rose.
+"""Plots the loss and the scores on val of a training.
 
 Here: drawing `metrics.csv`. Not here: what is logged (`training_loop`).
 """
@@ -14,7 +14,7 @@ SCORES = {"val_map_50": "mAP@50 on val", "val_map_50_95": "mAP on val"}
 
 
 def draw_curves(metrics_csv: Path) -> str:
-    """The loss and the scores on val over the steps of a training, as an SVG data URI."""
+    """Plot the loss and the scores on val over the steps of a training, as an SVG data URI."""
     with metrics_csv.open(newline="") as log:
         rows = list(csv.DictReader(log))
     with drawing():
@@ -35,6 +35,6 @@ def draw_curves(metrics_csv: Path) -> str:
 
 
 def _column(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of the rows that have one."""
+    """Return steps and values of the rows that have a value."""
     having = [row for row in rows if row.get(name)]
     return [int(row["step"]) for row in having], [float(row[name]) for row in having]

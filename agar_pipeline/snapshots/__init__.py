@@ -1,5 +1,6 @@
-"""Snapshots, whatever they are taken from, and what differs between two.
+"""Takes snapshots from FiftyOne or COCO files, and compares two snapshots.
 
-`coco_folder`: one taken from COCO files. `sources`: FiftyOne or COCO files, as the config says. `box_pairing`,
-`photo_changes`, `diff`: what changed. `photo_content`: whether photos still hold what a cache was made from.
+`coco_folder`: takes a snapshot from COCO files. `sources`: chooses FiftyOne or COCO files by the config.
+`box_pairing`, `photo_changes`, `diff`: differences between two snapshots. `photo_content`: whether image files still
+hold what a COCO cache was made from.
 """

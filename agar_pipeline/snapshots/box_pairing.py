@@ -1,4 +1,4 @@
-"""Which box of an image became which, between two versions of its annotation."""
+"""Pairs the boxes of one image between two versions of its annotations."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, Literal
 import numpy as np
 
 TOLERANCE_PX = 1e-6
-"""Boxes whose sides differ by no more are at the same place."""
+"""Pixels; boxes whose four sides differ by at most this are at the same place."""
 Kind = Literal["added", "removed", "moved", "relabelled", "edited"]
 KINDS: tuple[Kind, ...] = ("added", "removed", "moved", "relabelled", "edited")
-"""`edited`: same label and place, other attributes or iscrowd."""
+"""`edited`: same label and place, other attributes or another iscrowd."""
 Pair = tuple[Kind, int | None, int | None]
-"""What happened to a box, and its row before and after."""
+"""What happened to a box, its row before and its row after; None on the side without it."""
 
 
 @dataclass(frozen=True)
 class BoxColumns:
-    """Boxes, column by column."""
+    """Boxes as columns."""
 
     labels: np.ndarray
     """(N,) text or None."""
     boxes_xywh: np.ndarray
-    """(N, 4) pixels, not necessarily finite."""
+    """(N, 4) pixels; values may be NaN or infinite."""
     rest: np.ndarray
     """(N, 2) iscrowd and attributes."""
 
@@ -33,16 +33,22 @@ class BoxColumns:
         return BoxColumns(self.labels[chosen], self.boxes_xywh[chosen], self.rest[chosen])
 
     def exact(self, row: int) -> tuple[Any, ...]:
-        """Equal for equal boxes, NaN included."""
+        """Return a key that is equal for equal boxes, also for those with NaN."""
         return self.labels[row], self.boxes_xywh[row].tobytes(), *self.rest[row]
 
 
 def pair_boxes(before: BoxColumns, after: BoxColumns) -> list[Pair]:
-    """What happened to each box of one image; nothing for those that stayed as they were, in whatever order.
+    """Return what happened to each box of one image; boxes that are unchanged except for their order are left out.
 
-    Pairs are one to one: identical boxes first; those at the same place with other attributes (`edited`), then with
-    another label (`relabelled`); those of one label that overlap, largest IoU first (`moved`). What is left was
-    removed or added.
+    Pairs are one to one, made in this order: identical boxes; boxes at the same place with other attributes
+    (`edited`), then with another label (`relabelled`); overlapping boxes of one label, largest IoU first (`moved`).
+    Boxes without a partner were removed or added.
+
+    >>> def one(label, x):
+    ...     rest = np.array([[False, None]], object)
+    ...     return BoxColumns(np.array([label], object), np.array([[x, 0.0, 9.0, 9.0]]), rest)
+    >>> pair_boxes(one("S.aureus", 0.0), one("S.aureus", 2.0)), pair_boxes(one("S.aureus", 0.0), one("E.coli", 0.0))
+    ([('moved', 0, 0)], [('relabelled', 0, 0)])
     """
     left, right = _without_twins(before, after)
     passes: list[tuple[Kind | None, Callable[[BoxColumns, BoxColumns], np.ndarray]]] = [
@@ -64,14 +70,18 @@ def pair_boxes(before: BoxColumns, after: BoxColumns) -> list[Pair]:
 
 
 def near(a_xywh: np.ndarray, b_xywh: np.ndarray) -> np.ndarray:
-    """Whether boxes agree on all four sides, over the last axis; NaN agrees with NaN."""
+    """Return whether boxes agree in all four values of the last axis; NaN equals NaN.
+
+    >>> near(np.array([[0.0, 0.0, 5.0, 5.0]]), np.array([[0.0, 0.0, 5.0, 5.1]]))
+    array([False])
+    """
     with np.errstate(invalid="ignore"):
         close = np.abs(a_xywh - b_xywh) <= TOLERANCE_PX
     return ((a_xywh == b_xywh) | close | (np.isnan(a_xywh) & np.isnan(b_xywh))).all(axis=-1)
 
 
 def _without_twins(before: BoxColumns, after: BoxColumns) -> tuple[np.ndarray, np.ndarray]:
-    """Rows left on each side once exactly equal boxes are taken out in pairs: quick where hundreds did not change."""
+    """Return the rows of each side without exactly equal pairs; fast if hundreds of boxes are unchanged."""
     waiting: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in range(len(after.labels)):
         waiting[after.exact(row)].append(row)
@@ -87,7 +97,7 @@ def _without_twins(before: BoxColumns, after: BoxColumns) -> tuple[np.ndarray, n
 
 
 def _best_pairs(scores: np.ndarray) -> list[tuple[int, int]]:
-    """One-to-one pairs of rows and columns with a positive score, the highest first."""
+    """Return one-to-one pairs of rows and columns with a positive score, highest score first."""
     rows, columns = np.nonzero(scores > 0)
     best_first = np.argsort(-scores[rows, columns].astype(np.float64), kind="stable")
     pairs: list[tuple[int, int]] = []
@@ -114,7 +124,7 @@ def _same_rest(a: BoxColumns, b: BoxColumns) -> np.ndarray:
 
 
 def _iou(a_xywh: np.ndarray, b_xywh: np.ndarray) -> np.ndarray:
-    """(N, M) intersection over union; 0 where a box is not finite or has no area."""
+    """Return IoU, (N, M); 0 if a box is not finite or has no area."""
     a, b = a_xywh[:, None], b_xywh[None]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         sides = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])

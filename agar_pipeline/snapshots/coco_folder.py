@@ -1,7 +1,8 @@
-"""COCO files, one per part, and the photos beside them, frozen as a FiftyOne dataset would be.
+"""Takes a snapshot from COCO files, one per part, and their images; the result has the form of one from FiftyOne.
 
-Images are known by their `file_name`, and numbered in that order; boxes keep the order of the file. Here: reading, and
-refusing what new numbers would hide. Not here: judging boxes and photos (`coco_cache`, `bbox_report`).
+Images are identified by their `file_name` and numbered in that order; boxes keep the order of the file. Here: reading,
+and refusing broken ids, which the renumbering would hide.
+Not here: judging boxes and images (`coco_cache`, `bbox_report`).
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ REFUSED = (
     "unknown_class",
     "negative_id",
 )
-"""Rules about ids: a snapshot has ids of its own, in which a broken one would go unseen."""
+"""Rules about ids. They are refused here, because a snapshot assigns new ids and would hide broken ones."""
 _SHOWN = 3
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """All parts in one table, images in order of their names."""
+    """All parts in one table, images sorted by name."""
 
     columns: Columns
     image_columns: ImageColumns
@@ -62,14 +63,14 @@ class _Folder:
     """Absolute paths."""
     files: list[str]
     stamps: bytes
-    """Of the COCO files, from before they were read."""
+    """Stamps of the COCO files, taken before they were read."""
 
 
 def observe_folder(config: CocoSnapshotConfig, home: Path) -> Observation:
-    """What the files and photos are right now, without writing anything.
+    """Return the version of the files and images as they are now; writes nothing.
 
     Raises:
-        DatasetError: files or photos are not there, or list the same image twice.
+        DatasetError: files or images do not exist, or an image is listed twice.
         AnnotationError: a file is no COCO file, or its ids contradict each other.
     """
     folder = _read(config)
@@ -84,8 +85,8 @@ def read_folder(
 
     Raises:
         DatasetError, AnnotationError: as `observe_folder`.
-        DatasetMovedError: a file or photo changed meanwhile.
-        ImageFileError: photos are turned by EXIF, and `config.exif` refuses that, or their declared size does.
+        DatasetMovedError: a file or image changed while it was read.
+        ImageFileError: images are rotated by EXIF, and `config.exif` refuses that or their declared size does not fit.
     """
     folder = _read(config)
     photos = _look_at_photos(config, folder, home, log)
@@ -167,7 +168,7 @@ def _read(config: CocoSnapshotConfig) -> _Folder:
 
 
 def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> None:
-    """Raises AnnotationError, for all files at once."""
+    """Raise one AnnotationError for the broken ids of all files."""
     said: list[str] = []
     look: list[str] = []
     for path, columns in parsed.items():
@@ -187,10 +188,10 @@ def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> 
 def _names(
     parsed: Mapping[Part, CocoColumns], files: Mapping[Part, Path], images_dir: Path
 ) -> tuple[list[str], list[str]]:
-    """Name and part of each image, file by file.
+    """Return name and part of each image, file by file.
 
     Raises:
-        DatasetError: there is none, an image is listed twice, or a name leads out of the folder.
+        DatasetError: there are no images, an image is listed twice, or a name leads out of the folder.
     """
     part_of: dict[str, Part] = {}
     names: list[str] = []
@@ -213,7 +214,7 @@ def _names(
 
 
 def _join(parsed: list[CocoColumns], names: list[str], order: np.ndarray) -> Columns:
-    """All images in this order, with their boxes in the order of their file."""
+    """Return all images in this order, with their boxes in the order of their file."""
     rows_and_starts = [columns.rows_of_images() for columns in parsed]
     counts = np.concatenate([np.diff(starts) for _, starts in rows_and_starts])
     place = np.empty(len(order), np.int64)

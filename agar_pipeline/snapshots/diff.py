@@ -1,7 +1,8 @@
-"""What differs between two snapshots: images and boxes, as plain values.
+"""Finds what differs between two snapshots: images and boxes, as plain values.
 
-Here: comparing two pairs of tables. Not here: reading them (`artifacts`), finding them (`lineage`), showing the answer.
-Whole columns are compared first; only images that differ are looked at box by box.
+Here: comparing two pairs of tables.
+Not here: reading them (`artifacts`), finding them (`lineage`), showing the differences.
+Whole columns are compared first; boxes are compared one by one only in images that differ.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class SnapshotTables:
 
 @dataclass(frozen=True)
 class ImageChange:
-    """One image, and where its file is and was; the path is None on a side that does not have it."""
+    """One image, with the path of its file before and after; None if that snapshot does not have it."""
 
     sample_id: str
     path_before: str | None
     path_after: str | None
     boxes: int
-    """How many it has, or had."""
+    """Number of its boxes; if it was removed, the number that it had."""
 
     @property
     def path(self) -> str:
@@ -46,7 +47,7 @@ class ImageChange:
 
 @dataclass(frozen=True)
 class Box:
-    """One annotated box as a snapshot holds it, pixels."""
+    """One annotated box as a snapshot holds it, in pixels."""
 
     label: str | None
     box_xywh: tuple[float, float, float, float]
@@ -56,7 +57,7 @@ class Box:
 
 @dataclass(frozen=True)
 class BoxChange:
-    """One box of an image that both snapshots hold; None on the side where it is not."""
+    """One changed box of an image that both snapshots hold; None on the side without it."""
 
     kind: Kind
     sample_id: str
@@ -67,32 +68,32 @@ class BoxChange:
 
 @dataclass(frozen=True)
 class SnapshotDiff:
-    """Everything that differs. Boxes of images that only one side holds are counted with their image."""
+    """All differences. Boxes of an image that only one snapshot holds are not listed in `boxes`."""
 
     images_added: tuple[ImageChange, ...]
     images_removed: tuple[ImageChange, ...]
     files_replaced: tuple[ImageChange, ...]
     """Same sample, other file content."""
     files_missing: tuple[ImageChange, ...]
-    """Same sample, whose file was there and is not any more."""
+    """Same sample, whose file is now missing on disk."""
     files_found: tuple[ImageChange, ...]
-    """Same sample, whose file was missing and is there again."""
+    """Same sample, whose file was missing on disk and now exists."""
     files_moved: tuple[ImageChange, ...]
     """Same sample, other path."""
     images_labelled: tuple[ImageChange, ...]
-    """Nobody had looked at them before; an empty plate is labelled, too."""
+    """Images that were unlabelled before; an empty plate that somebody has looked at counts as labelled."""
     images_unlabelled: tuple[ImageChange, ...]
-    """The other way round."""
+    """Images that were labelled before and are unlabelled now."""
     boxes: tuple[BoxChange, ...]
     boxes_reordered: tuple[ImageChange, ...]
-    """The same boxes in another order."""
+    """Images with the same boxes in another order."""
 
     @property
     def is_empty(self) -> bool:
         return not any(getattr(self, name) for name in self.__dataclass_fields__)
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON-ready; a side of a box that is not finite is null."""
+        """Return it JSON-ready; values of a box that are not finite are null."""
         plain: dict[str, Any] = {
             name: [{"path": change.path, **asdict(change)} for change in getattr(self, name)]
             for name in self.__dataclass_fields__
@@ -113,7 +114,7 @@ class SnapshotDiff:
 
 
 def diff_tables(before: SnapshotTables, after: SnapshotTables) -> SnapshotDiff:
-    """Compare two snapshots; images are the same where their sample ids are, boxes as `pair_boxes` pairs them."""
+    """Compare two snapshots. Images are matched by sample id, boxes as `pair_boxes` pairs them."""
     old, new = _by_sample(before), _by_sample(after)
     both = new.loc[new.index.isin(old.index)]
     were = old.loc[both.index]
@@ -136,7 +137,7 @@ def diff_tables(before: SnapshotTables, after: SnapshotTables) -> SnapshotDiff:
 
 
 def summarize(diff: SnapshotDiff) -> list[str]:
-    """Reasons such as `3 boxes changed in 2 images (1 added, 2 moved): 17.jpg, 18.jpg`; none without differences."""
+    """Return reasons such as `3 boxes changed in 2 images (1 added, 2 moved): 17.jpg, 18.jpg`; empty if none differ."""
     reasons = [
         _reason(diff.images_added, "image added", "images added"),
         _reason(diff.images_removed, "image removed", "images removed"),
@@ -190,11 +191,11 @@ def _image_changes(before: pd.DataFrame | None, after: pd.DataFrame | None) -> t
 
 @dataclass(frozen=True)
 class _GroupedBoxes:
-    """Boxes of many images, one image after another."""
+    """Boxes of many images, grouped by image."""
 
     columns: BoxColumns
     starts: np.ndarray
-    """First row of each image, and one past the last."""
+    """First row of each image, and the number of rows as the last element."""
 
     @property
     def counts(self) -> np.ndarray:
@@ -205,7 +206,7 @@ class _GroupedBoxes:
 
 
 def _group(tables: SnapshotTables, sample_ids: pd.Index) -> _GroupedBoxes:
-    """The boxes of these samples, in their order."""
+    """Group the boxes of these samples, in the order of `sample_ids`."""
     boxes = tables.boxes
     image_ids = tables.images.set_index("sample_id")["image_id"].loc[sample_ids]
     place = pd.Index(image_ids).get_indexer(pd.Index(boxes["image_id"]))
@@ -226,7 +227,7 @@ def _objects(column: pd.Series) -> np.ndarray:
 
 
 def _diff_boxes(before: _GroupedBoxes, after: _GroupedBoxes, images: pd.DataFrame) -> tuple[list[BoxChange], list[int]]:
-    """The changes, and the rows of images that hold the same boxes in another order."""
+    """Return the changes, and the rows of images that hold the same boxes in another order."""
     changes: list[BoxChange] = []
     reordered: list[int] = []
     for index in _differing(before, after).tolist():
@@ -240,7 +241,7 @@ def _diff_boxes(before: _GroupedBoxes, after: _GroupedBoxes, images: pd.DataFram
 
 
 def _differing(before: _GroupedBoxes, after: _GroupedBoxes) -> np.ndarray:
-    """Images whose boxes are not the same row by row."""
+    """Return the images whose boxes are not equal row by row."""
     as_many = before.counts == after.counts
     left = before.columns.rows(np.repeat(as_many, before.counts))
     right = after.columns.rows(np.repeat(as_many, after.counts))

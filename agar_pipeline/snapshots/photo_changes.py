@@ -1,7 +1,7 @@
-"""Which photos of two tables hold something else, are missing or are there again; in words.
+"""Says which image files were replaced, are missing or were found again between two tables.
 
-Here: comparing by what was hashed when the tables were written. Not here: boxes (`diff`), or the files as they
-are now (`photo_content`).
+Here: comparing the hashes that the tables hold.
+Not here: boxes (`diff`), the files as they are now (`photo_content`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 _NAMED = 3
-"""A reason names no more images than this."""
+"""Maximum number of images that a reason names."""
 
 
 @dataclass(frozen=True)
 class PhotoComparison:
-    """Which rows of two tables of the same photos differ in the file."""
+    """For each row of two tables of the same images, whether its file differs, and how."""
 
     replaced: pd.Series
     missing: pd.Series
@@ -29,13 +29,13 @@ PHOTO_WORDS = {
     "missing": ("photo missing on disk", "photos missing on disk"),
     "found": ("photo no longer missing", "photos no longer missing"),
 }
-"""Each kind of `PhotoComparison` → words for one, and for several."""
+"""Kind in `PhotoComparison` → words for one, and for several."""
 
 
 def compare_photos(before: pd.DataFrame, after: pd.DataFrame) -> PhotoComparison:
-    """Compare files row by row, by `sha256` and, where the tables have it, the size in pixels.
+    """Compare files row by row, by `sha256` and, if both tables have it, the size in pixels.
 
-    A file without a hash could not be read: it is not there.
+    A file without a hash could not be read; it counts as missing.
     """
     gone, was_gone = after["sha256"].isna(), before["sha256"].isna()
     known = [name for name in ("sha256", "width", "height") if name in before and name in after]
@@ -45,7 +45,7 @@ def compare_photos(before: pd.DataFrame, after: pd.DataFrame) -> PhotoComparison
 
 
 def summarize_photos(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
-    """Reasons such as `3 photos replaced: 17.jpg, 18.jpg, 19.jpg` of two tables of file_name and sha256."""
+    """Return reasons such as `3 photos replaced: 17.jpg, 18.jpg, 19.jpg`; the tables have file_name and sha256."""
     were, now = before.set_index("file_name"), after.set_index("file_name")
     both = now.loc[now.index.isin(were.index)]
     photos = compare_photos(were.loc[both.index], both)
@@ -54,7 +54,11 @@ def summarize_photos(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
 
 
 def counted(names: Sequence[str], one: str, many: str) -> str:
-    """How many, of what, and the first of their names."""
+    """Say how many there are, and name the first of them.
+
+    >>> counted(["1.jpg", "2.jpg", "3.jpg", "4.jpg"], "photo replaced", "photos replaced")
+    '4 photos replaced: 1.jpg, 2.jpg, 3.jpg, …'
+    """
     return f"{len(names):,} {one if len(names) == 1 else many}{name_few(names)}"
 
 

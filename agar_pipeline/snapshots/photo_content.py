@@ -1,7 +1,7 @@
-"""Whether photos hold the pixels that a COCO cache was made from; which ones of two caches differ.
+"""Checks that image files still hold the pixels that a COCO cache was made from; counts images that a model has seen.
 
-A cache that refers to photos holds their hashes, and they lie where anybody may replace them. What is remembered of
-each file by its size, times and inode answers without reading it.
+A cache that refers to images outside of it holds their hashes, and anybody may replace the files. A cached hash is
+used for a file whose size, times and inode are unchanged, so that it is not read again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _SHOWN = 3
 
 
 def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], None]) -> None:
-    """Refuse photos that were replaced since the snapshot; one that is gone is told of by whoever opens it.
+    """Refuse images that were replaced since the snapshot; a missing image is reported later, when it is opened.
 
     Args:
-        coco_cache: One with photos of its own has them verified with its other files.
-        home: Holds what is remembered of files.
-        log: Told the progress, where photos have to be read.
+        coco_cache: A cache with its own copies of images is not checked: they are verified with its other files.
+        home: Holds the cached hashes of files.
+        log: Receives the progress if images have to be read.
 
     Raises:
-        ArtifactError: at least one holds something else.
+        ArtifactError: at least one image differs.
     """
     if coco_cache.has_own_photos:
         return
@@ -47,11 +47,11 @@ def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], 
 
 
 def count_learnt(checkpoint: Path, coco_json: Path) -> tuple[int, int] | None:
-    """Of the photos of a COCO file, how many a checkpoint was trained on, and how many there are.
+    """Return how many images of a COCO file a checkpoint was trained on, and how many images there are.
 
-    By what the photos hold, whatever they are called and wherever they lie. None where that is not known: the
-    checkpoint is of no training run, the file of no COCO cache, or the cache that was trained on is gone or older than
-    this record.
+    Images are compared by hash, independent of name and folder. Returns None if that is unknown: the checkpoint
+    belongs to no training run, the file to no COCO cache, or the cache that was trained on was removed or has no
+    hashes because it is too old.
     """
     trained, scored = checkpoint.resolve().parent.parent, coco_json.resolve().parent.parent
     try:

@@ -1,7 +1,7 @@
-"""Where a snapshot is taken from: FiftyOne, or COCO files.
+"""Takes a snapshot from FiftyOne or from COCO files, as the config says.
 
-Here: the choice. Not here: reading either (`fiftyone_io`, `coco_folder`), each of which is imported only where it is
-meant: what reads COCO files needs neither FiftyOne nor a driver of its database.
+Here: the choice. Not here: reading either (`fiftyone_io`, `coco_folder`).
+Each reader is imported only when it is used, so that COCO files need neither FiftyOne nor a MongoDB driver.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agar_pipeline.snapshot_files.content_hash import Observation as Observation
 
 
 def observe_source(config: SnapshotSource, home: Path) -> Observation:
-    """What the data is right now.
+    """Return the version of the data as it is now.
 
     Raises:
         PipelineError: see `observe_dataset` and `observe_folder`.
@@ -32,7 +32,7 @@ def observe_source(config: SnapshotSource, home: Path) -> Observation:
 def read_source(
     config: SnapshotSource, home: Path, out_dir: Path, log: Callable[[str], None], just_observed: str | None = None
 ) -> str:
-    """Write a snapshot's files; returns the version that was read.
+    """Write a snapshot's files, and return the version that was read.
 
     Raises:
         PipelineError: see `read_snapshot` and `read_folder`.
@@ -47,7 +47,7 @@ def read_source(
 
 
 def known_photos(config: SnapshotConfig, home: Path) -> list[str]:
-    """The photos of all datasets in the database of a source.
+    """Return the paths of the images of all datasets in the database of a source.
 
     Raises:
         PipelineError: see `read_photo_paths`.
@@ -58,7 +58,7 @@ def known_photos(config: SnapshotConfig, home: Path) -> list[str]:
 
 
 def hold_source(config: SnapshotSource, home: Path) -> contextlib.AbstractContextManager[object]:
-    """Keeps up what looking again would have to start."""
+    """Keep the database running during the `with` block, so that later reads need not start it again."""
     if isinstance(config, CocoSnapshotConfig):
         return contextlib.nullcontext()
     from agar_pipeline.fiftyone_io.database.connection import open_database

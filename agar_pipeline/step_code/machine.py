@@ -1,7 +1,7 @@
-"""What a training would resolve on this machine, known without torch: its precision, and the weights behind a word.
+"""Determines without torch what a training would use on this machine: its precision, and the named weights.
 
-A training writes what it did resolve into `machine.json`; a plan compares the two. Not here: resolving for a run
-(`detection.loading.devices`), which asks torch.
+A training records what it used in `machine.json`; a plan compares the two.
+Not here: resolving for a run (`detection.loading.devices`), which asks torch.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def expected_machine(config: Any) -> dict[str, Any]:
-    """device, precision and weights of a training of this config here; empty for a config that trains nothing.
+    """Return device, precision and weights of a training of this config here; empty for a config without training.
 
-    The precision is null where only torch can tell.
+    The precision is None if only torch can determine it.
     """
     if not hasattr(config, "trainer"):
         return {}
@@ -36,7 +36,15 @@ def expected_machine(config: Any) -> dict[str, Any]:
 
 
 def expected_precision(precision: str, device: str) -> str | None:
-    """As `detection.loading.devices.resolve_precision` would answer; null on CUDA, where the device decides."""
+    """Return the precision that `detection.loading.devices.resolve_precision` would choose here.
+
+    None on CUDA, where it depends on the device, and on the CPU of a system other than Linux.
+
+    >>> expected_precision("32-true", "cuda")
+    '32-true'
+    >>> expected_precision("auto", "cuda") is None
+    True
+    """
     if precision == "32-true" or device not in ("cpu", "cuda"):
         return precision
     if device == "cuda" or not sys.platform.startswith("linux"):
@@ -55,9 +63,11 @@ def _cpu_has_bf16() -> bool:
 
 
 def hash_named_weights(model: ModelConfig) -> dict[str, str]:
-    """`detector COCO_V1` or `backbone DEFAULT` → sha256 of the file that torchvision downloaded for that word.
+    """Hash the weights file that torchvision has downloaded for a name of weights.
 
-    Empty where no word names weights; a word whose file is not on this machine is left out.
+    Returns:
+        `detector COCO_V1` or `backbone DEFAULT` → sha256 of the file. Empty if the config names no weights, or if the
+        file is not on this machine.
     """
     word = model.weights or model.weights_backbone
     of_backbone = model.weights is None
@@ -69,14 +79,14 @@ def hash_named_weights(model: ModelConfig) -> dict[str, str]:
 
 
 def _hub_folder() -> Path:
-    """Where `torch.hub` keeps what it downloaded."""
+    """Return the folder where `torch.hub` stores downloads."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-    named = os.path.expanduser(os.environ.get("TORCH_HOME") or cache)  # noqa: PTH111 - as torch, also without a home
+    named = os.path.expanduser(os.environ.get("TORCH_HOME") or cache)  # noqa: PTH111 - as torch does; needs no $HOME
     return Path(named) / "hub" / "checkpoints"
 
 
 def record_machine(out_dir: Path, device: str, precision: str, model: ModelConfig | None = None) -> None:
-    """Write `machine.json` into an artifact that is being made."""
+    """Write `machine.json` into the folder of an artifact that is being built."""
     plain: dict[str, Any] = {"device": device, "precision": precision}
     if model is not None:
         plain["weights"] = hash_named_weights(model)
@@ -84,7 +94,7 @@ def record_machine(out_dir: Path, device: str, precision: str, model: ModelConfi
 
 
 def machine_differences(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """How an artifact's machine differs from this one in what may change its numbers, a phrase each."""
+    """Return how this machine differs from an artifact's in what may change its numbers, one phrase each."""
     phrases = []
     before, now = recorded.get("precision"), expected.get("precision")
     if before and now and before != now:

@@ -1,7 +1,7 @@
-"""What a manifest records of the code and the libraries that made an artifact, and how today's differ.
+"""The code and the libraries that make an artifact, as its manifest records them, and how today's differ.
 
-Reading and walking all sources takes most of a second, so the result is kept in the home under the hash of all
-sources: an unchanged package costs the reading of its files.
+Reading and walking all sources takes most of a second. So the result is cached in the home under the hash of all
+sources: as long as the package is unchanged, only its files are read and hashed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ COMPUTING = {
     "torchmetrics": "torchmetrics",
     "torchvision": "torchvision",
 }
-"""Import name → distribution of each library whose version can change the numbers of an artifact."""
+"""Import name → distribution, for each library whose version can change the numbers of an artifact."""
 NOT_COMPUTING = {
     "click",
     "dagster",
@@ -75,30 +75,32 @@ NOT_COMPUTING = {
     "uvicorn",
     "yaml",
 }
-"""Libraries that show, store or configure, but compute nothing that an artifact holds."""
+"""Libraries that display, store or configure, but compute nothing that an artifact holds."""
 FORMAT = 1
-"""Raise it when digests are made in another way: those recorded before then say nothing about the code."""
+"""Raise it when the way that digests are computed changes; older recorded digests are then not compared."""
 _SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The code and the libraries of one step; plain and JSON-ready."""
+    """The code and the libraries of one step, JSON-ready."""
 
     digest: str
-    """Of all definitions that the step can reach, wherever they lie."""
+    """Digest of all definitions that the step can reach, whichever files they are in."""
     modules: dict[str, str] = field(default_factory=dict)
-    """File, relative to the package → digest of what is reached in it."""
+    """File, relative to the package → digest of the reached definitions in it."""
     libraries: dict[str, str] = field(default_factory=dict)
-    """Distribution → version, of those that compute."""
+    """Distribution → version, of the libraries in `COMPUTING` that the step uses."""
     format: int = FORMAT
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
-        """How this differs from what a manifest recorded, a phrase each; nothing where it recorded nothing that can be
-        compared, as those of earlier versions did."""
+        """Return how this differs from what a manifest recorded, one phrase each.
+
+        Empty if the manifest has no record in this `FORMAT`, as those of earlier versions.
+        """
         if recorded.get("format") != FORMAT:
             return []
         before, phrases = _as_named_now(recorded["modules"], self.modules), []
@@ -116,14 +118,14 @@ class Provenance:
 
 
 def _as_named_now(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """The recorded files under today's paths: a file that was moved is found by its digest, and is no other code."""
+    """Return the recorded files under today's paths: a file that was moved is found by its digest."""
     new = {digest: path for path, digest in now.items() if path not in before}
     return {path if path in now else new.get(digest, path): digest for path, digest in before.items()}
 
 
 @cache
 def provenance_of(asset: str) -> Provenance:
-    """The code that builds an asset, as it is installed now."""
+    """Return the installed code that builds an asset, and its libraries."""
     reached = _reached()[asset]
     found: dict[str, str] = {}
     for name in reached["libraries"]:
@@ -134,7 +136,7 @@ def provenance_of(asset: str) -> Provenance:
 
 @cache
 def _reached() -> dict[str, dict[str, Any]]:
-    """Asset → digest, modules, libraries; from the home where the sources are those that it was found for."""
+    """Return asset → digest, modules, libraries; from the cache in the home if it was made from the same sources."""
     sources = read_sources()
     key = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     path = agar_home() / "step_code.json"
@@ -144,13 +146,13 @@ def _reached() -> dict[str, dict[str, Any]]:
             return dict(known["steps"])
     package = Package(sources)
     steps = {asset: reach_of(package, asset) for asset in STEPS}
-    with contextlib.suppress(OSError):  # a home that cannot be written is no obstacle
+    with contextlib.suppress(OSError):  # a home that cannot be written only costs the cache
         replace_file(path, json.dumps({"sources": key, "steps": steps}))
     return steps
 
 
 def reach_of(package: Package, asset: str) -> dict[str, Any]:
-    """What the step of an asset reaches, JSON-ready."""
+    """Return what the step of an asset reaches, JSON-ready."""
     reached = package.reach(f"{PACKAGE}.steps.{asset}", "build")
     digest = hashlib.sha256("\n".join(sorted(reached.modules.values())).encode()).hexdigest()[:32]
     return {

@@ -1,7 +1,7 @@
-"""Everything in this package that a step can reach from its `build` function, and the libraries that it uses.
+"""Finds everything in this package that a step can reach from its `build` function, and the libraries that it uses.
 
-A reference that cannot be followed to one definition (a module handed on as an object, an attribute that is made at
-run time) reaches the whole module, so that what is found is too much rather than too little.
+If a reference cannot be followed to one definition (a module that is passed as an object, an attribute that is created
+at run time), the whole module counts as reached. So the result may be too large, but not too small.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ _WHOLE = "*"
 
 @dataclass(frozen=True)
 class ReachedCode:
-    """What a step runs."""
+    """The code that a step can run."""
 
     modules: dict[str, str]
-    """File, relative to the package → digest of the definitions in it that are reached."""
+    """File, relative to the package → digest of the reached definitions in it."""
     libraries: frozenset[str]
-    """Top-level names of what is imported from outside the package."""
+    """Top-level names of the modules imported from outside the package."""
 
 
 class Package:
     """The sources of a package by module name."""
 
     def __init__(self, sources: Mapping[str, str]) -> None:
-        """`sources`: file, relative to the package's folder, with `/` → its text."""
+        """`sources`: path of a file relative to the package's folder, with `/` → its text."""
         self.files = {_module_name(path): path for path in sources}
         self.modules: dict[str, ModuleCode] = {name: read_module(sources[path]) for name, path in self.files.items()}
 
     def reach(self, module: str, name: str) -> ReachedCode:
-        """What can be reached from one definition of one module."""
+        """Return everything that can be reached from one definition of one module."""
         walk = _Walk(self)
         walk.attribute(module, name)
         digests: dict[str, list[str]] = {}
@@ -52,7 +52,7 @@ class Package:
 
 
 class _Walk:
-    """One walk over references; `seen` holds (module, definition), `*` for what a module runs when it is loaded."""
+    """One walk over references. `seen` holds (module, definition); `*` stands for the statements run at import."""
 
     def __init__(self, package: Package) -> None:
         self.package = package
@@ -63,7 +63,7 @@ class _Walk:
         self._pending: list[tuple[str, str]] = []
 
     def attribute(self, module: str, name: str) -> None:
-        """Reach one name of one module, and all that follows from it."""
+        """Reach one name of one module, and everything that it refers to, transitively."""
         self._attribute(module, name)
         while self._pending:
             self._follow(*self._pending.pop())
@@ -92,7 +92,7 @@ class _Walk:
             self._imported(*target, None)
 
     def _load(self, module: str) -> None:
-        """A module is loaded: its own statements run, and those of the packages around it and of what it imports."""
+        """Load a module: its own statements run, and those of its parent packages and of the modules it imports."""
         parts = module.split(".")
         for name in (".".join(parts[:count]) for count in range(1, len(parts) + 1)):
             code = self.package.modules.get(name)
@@ -117,7 +117,7 @@ class _Walk:
                 self._imported(*bound[local], attribute)
             elif local in code.definitions:
                 self._reach(module, local)
-        for target in definition.imports.values():  # loaded even where nothing of it is used
+        for target in definition.imports.values():  # an import loads the module even if nothing of it is used
             if target[0] in self.package.modules:
                 self._load(target[0])
         for started in definition.modules:
@@ -125,7 +125,7 @@ class _Walk:
                 self._all_of(f"{started}.__main__" if f"{started}.__main__" in self.package.modules else started)
 
     def _imported(self, module: str, name: str | None, attribute: str | None) -> None:
-        """A name that an import bound is used, or an attribute of it."""
+        """Reach a name that an import has bound, or one attribute of it."""
         if module.partition(".")[0] != PACKAGE:
             self.libraries.add(module.partition(".")[0])
             return
@@ -142,7 +142,7 @@ class _Walk:
 
 
 def read_sources(root: Path = _ROOT) -> dict[str, str]:
-    """Every Python file of a package."""
+    """Read every Python file of a package: path relative to its folder → text."""
     return {path.relative_to(root).as_posix(): path.read_text() for path in sorted(root.rglob("*.py"))}
 
 

@@ -1,6 +1,6 @@
-"""What one module defines, and what each definition refers to, read from its syntax tree.
+"""Reads what one module defines, and what each definition refers to, from its syntax tree.
 
-Comments, docstrings and line numbers do not count: two sources that differ in nothing else have the same digests.
+Comments, docstrings and line numbers are ignored: two sources that differ only in these have the same digests.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass, field
 PACKAGE = "agar_pipeline"
 _MODULE_NAME = re.compile(rf"{PACKAGE}(\.\w+)+")
 NOTHING = hashlib.sha256(b"").hexdigest()[:16]
-"""Digest of no statement at all."""
+"""Digest of an empty list of statements."""
 Reference = tuple[str, str | None]
-"""A name, and the attribute of it that is used, if only that is."""
+"""A name, and the attribute of it that is used; None if the object itself is used."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """A function, class or variable at the top level of a module, or the statements that run whenever it is loaded."""
+    """A top-level function, class or variable of a module, or the other statements that run at import."""
 
     digest: str
     references: frozenset[Reference]
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    """Imports inside of it: local name → module, and the name that is taken from it."""
+    """Imports inside the definition: local name → module, and the name that is imported from it."""
     modules: frozenset[str] = frozenset()
-    """Modules of this package that it names in a text, to start them in a process of their own."""
+    """Modules of this package whose names appear as strings, because they are started as processes."""
 
 
 @dataclass(frozen=True)
 class ModuleCode:
-    """One module."""
+    """The definitions and imports of one module."""
 
     definitions: dict[str, Definition]
     imports: dict[str, tuple[str, str | None]]
@@ -42,8 +42,10 @@ class ModuleCode:
 
 
 def read_module(source: str) -> ModuleCode:
-    """The definitions and imports of a module. One that is no Python at the moment, in the middle of an edit, counts
-    as a single statement."""
+    """Return the definitions and imports of a module.
+
+    A source with a syntax error (a file in the middle of an edit) counts as a single statement.
+    """
     try:
         body = ast.parse(source).body
     except SyntaxError:
@@ -93,7 +95,7 @@ def _definition(statements: list[ast.stmt]) -> Definition:
 
 
 def _references(statement: ast.AST) -> set[Reference]:
-    """Names that are read; of `name.attribute` only that attribute."""
+    """Return the names that are read; for `name.attribute` only that attribute counts as read."""
     found: set[Reference] = set()
     inner: set[int] = set()
     for node in ast.walk(statement):
@@ -126,7 +128,7 @@ def _bindings(node: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | N
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """A docstring, or the text under a field that documents it."""
+    """Return whether a statement is a docstring, or the string under a field that documents it."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
@@ -139,9 +141,9 @@ def _is_for_type_checkers(statement: ast.stmt) -> bool:
 
 
 def _canonical(node: object) -> str:
-    """A syntax tree as text, the same in every Python version that gives it the same meaning.
+    """Return a syntax tree as text that is the same in every Python version.
 
-    `ast.dump` differs between versions in fields that are empty; those are left out here.
+    The output of `ast.dump` differs between versions in empty fields; they are left out here.
     """
     if isinstance(node, ast.AST):
         fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment"))

@@ -1,8 +1,7 @@
-"""One module per asset, each with `build(config, out_dir, log, **inputs)`, which may return what it knows of
-its files (`store.KnownFiles`).
+"""One module per asset, each with a function `build(config, out_dir, log, **inputs)` that writes the artifact's files.
 
-No Dagster, no store, and no step imports another. Here: which step reads which config, and which runs in a process
-of its own.
+It may return the hashes of files that it knows already (`store.KnownFiles`). Steps use neither Dagster nor the store,
+and no step imports another. Here: the config that each step reads, and which steps run in a process of their own.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ class Step:
     asset: str
     config_type: Any
     own_process: bool
-    """True where FiftyOne or torch may be needed."""
+    """True if the step may need FiftyOne or torch."""
     resumable: bool = False
-    """True where `build` takes a `work_dir` that outlives an interruption."""
+    """True if `build` takes a `work_dir` that is kept after an interruption."""
     reads_photos: bool = False
-    """True where what comes out depends on the pixels of the COCO cache's photos."""
+    """True if the artifact depends on the pixels of the COCO cache's images."""
     reuses: bool = False
-    """True where `build` takes `earlier`, the folders of former artifacts, and need not write again what they hold."""
+    """True if `build` takes `earlier`, the folders of former artifacts, and links to unchanged files in them."""
 
     @property
     def build(self) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""A step in a process of its own: `python -m agar_pipeline.steps REQUEST.json`, started by `launch`."""
+"""Runs one step in a process of its own: `python -m agar_pipeline.steps REQUEST.json`, started by `launch`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""coco_cache: the snapshot as plain COCO files, one per part.
+"""coco_cache: writes the snapshot as plain COCO files, one per part.
 
-From here on nothing touches FiftyOne or its database. Here: class ids, file names, mending as the box policy says.
-Not here: photos of its own (`media`), judging what is left (`bbox_report`).
+Later steps use neither FiftyOne nor its database. Here: class ids, file names, mending by the box policy.
+Not here: copies of images in the cache (`media`), judging the remaining findings (`bbox_report`).
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ UNKNOWN_CATEGORY_ID = 0
 NO_PART = "no part"
 IMAGE_COLUMNS = ["image_id", "path", "width", "height", "size_bytes", "sha256", "labelled"]
 BOXES_AT_ONCE = 500_000
-"""Memory does not grow with the dataset's boxes, and hardly with its images."""
+"""Boxes per block: memory does not grow with the number of boxes, and hardly with the number of images."""
 BOX_COLUMNS = ["box_id", "image_id", "label", "x", "y", "width", "height", "iscrowd"]
 OF_NO_FILE = {"width": 0, "height": 0, "size_bytes": -1, "sha256": ""}
-"""What stands here for what the snapshot does not know: findings say it, policies judge it."""
+"""Replaces values that the snapshot does not know; findings report them, and policies judge the findings."""
 LOG_EVERY_S = 10
 MENDED_WORDS = {
     "images_dropped": "images left out",
@@ -58,18 +58,18 @@ def build(
     split: Split,
     earlier: Sequence[Path] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Write coco/<part>.json, findings.parquet, mending.json, dataset.json, and photos where the cache holds its own.
+    """Write coco/<part>.json, findings.parquet, mending.json, dataset.json, and images if the cache holds copies.
 
     Args:
-        config: Classes, mending, photos.
-        out_dir: Of the artifact.
-        log: Told the counts.
-        snapshot: What is cached.
-        split: Into which parts.
-        earlier: Former caches, whose photos are linked to where nothing changed.
+        config: Classes, mending, copies of images.
+        out_dir: Folder of the artifact.
+        log: Receives the counts.
+        snapshot: The images and boxes.
+        split: The part of each image.
+        earlier: Folders of former caches; unchanged copies of images are linked to, not written again.
 
     Returns:
-        What is known of the photos without reading them, see `Store.build`.
+        Hashes of image copies that are known without reading them, see `Store.build`.
     """
     images = read_images(snapshot.root / "images.parquet", IMAGE_COLUMNS)
     images_dir = Path(snapshot.dataset()["images_dir"])
@@ -136,7 +136,7 @@ def _write_parts(
 
 
 def find_left_out(config: CocoCacheConfig, images: pa.Table, split: Split) -> pd.DataFrame:
-    """Findings of the images that are in no part since nobody has labelled them."""
+    """Return findings of the images that are in no part because nobody has labelled them."""
     if config.mend.get("unlabelled_image") != "drop_image":
         return pd.DataFrame()
     in_no_part = np.isin(images["image_id"].to_numpy(), split.table()["image_id"].to_numpy(), invert=True)
@@ -153,12 +153,14 @@ def find_left_out(config: CocoCacheConfig, images: pa.Table, split: Split) -> pd
 
 
 def write_photos(parts: Mapping[str, CocoColumns], images: pa.Table, out_dir: Path) -> None:
-    """Write `photos.parquet`: which pixels each file name stands for, so that the cache's data version depends on them.
+    """Write `photos.parquet`, the hash of the image file behind each file name.
+
+    It makes the cache's data version depend on the pixels.
 
     Args:
         parts: Images of each part.
-        images: image_id and sha256 of at least their images, in order of the ids.
-        out_dir: Of the artifact.
+        images: image_id and sha256 of at least these images, sorted by id.
+        out_dir: Folder of the artifact.
     """
     all_ids = images["image_id"].to_numpy()
     rows = {part: np.searchsorted(all_ids, columns.image_ids) for part, columns in parts.items()}
@@ -174,7 +176,7 @@ def write_photos(parts: Mapping[str, CocoColumns], images: pa.Table, out_dir: Pa
 
 
 class _Part:
-    """One COCO file in the making: blocks of the snapshot come in, what is left of them after mending is written."""
+    """Writer of one COCO file: takes blocks of the snapshot, mends them, and writes the remaining annotations."""
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class _Part:
         self.kept_images: list[CocoColumns] = []
 
     def add(self, image_ids: range, boxes: pd.DataFrame) -> None:
-        """Check, mend and write the images of this part that have these ids; `boxes` are those of all parts."""
+        """Check, mend and write the images of this part that have these ids; `boxes` has the boxes of all parts."""
         start, stop = np.searchsorted(self._image_ids, [image_ids.start, image_ids.stop]).tolist()
         images, config = _to_frame(self._images.slice(start, stop - start)), self._config
         columns, labels = _to_columns(images, boxes[boxes["image_id"].isin(images["image_id"])], self._match)
@@ -227,7 +229,10 @@ class _Part:
 
 
 def _where(images_dir: Path, out_dir: Path, media: str) -> dict[str, str]:
-    """Where the photos are: inside the cache, or where they were, also as seen from it, in case both are moved."""
+    """Return where the images are: in the cache, or the original folder, absolute and relative to the cache.
+
+    The relative path stays valid if both folders are moved together.
+    """
     if media != "reference":
         return {"images_dir": IMAGES}
     from_here = os.path.relpath(images_dir.resolve(), out_dir.resolve())
@@ -253,12 +258,12 @@ def _every_few_seconds(log: Callable[[str], None], words: str) -> Callable[[int,
 
 
 def _to_frame(images: pa.Table) -> pd.DataFrame:
-    """Some images of a snapshot, complete: text takes three times the memory here."""
+    """Convert a slice of a snapshot's images, without nulls; only a slice, as text takes 3 times the memory here."""
     return images.to_pandas().fillna(OF_NO_FILE).astype(dict.fromkeys(("width", "height", "size_bytes"), "int64"))
 
 
 def _to_columns(images: pd.DataFrame, boxes: pd.DataFrame, match: LabelMatch) -> tuple[CocoColumns, np.ndarray]:
-    """COCO columns of the given images and their boxes, and the label of each annotation, (M,)."""
+    """Return COCO columns of the given images and their boxes, and the label of each annotation, (M,)."""
     class_names = match.spellings.class_names
     columns = CocoColumns(
         image_ids=images["image_id"].to_numpy(np.int64),
@@ -277,13 +282,13 @@ def _to_columns(images: pd.DataFrame, boxes: pd.DataFrame, match: LabelMatch) ->
 
 
 def name_labels(findings: pd.DataFrame, columns: CocoColumns, labels: np.ndarray, match: LabelMatch) -> pd.DataFrame:
-    """Findings of unknown classes with the label as it stands in FiftyOne, and the known one that it resembles.
+    """Give findings of unknown classes the label as it is in FiftyOne, and the known class name that it resembles.
 
     Args:
-        findings: Of `columns`.
+        findings: Findings in `columns`; changed in place.
         columns: One part, as annotated.
         labels: (M,) label of each annotation.
-        match: What the labels of the snapshot mean.
+        match: The meaning of the snapshot's labels.
     """
     unknown = findings["rule"] == "unknown_class"
     rows = np.isin(columns.annotation_ids, findings.loc[unknown, "annotation_id"].to_numpy(np.int64))

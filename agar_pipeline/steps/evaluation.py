@@ -1,4 +1,4 @@
-"""evaluation: what the best checkpoint of a training is worth on one part of the COCO cache."""
+"""evaluation: scores the best checkpoint of a training on one part of the COCO cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(
 
     Raises:
         ArtifactError: the COCO cache has no such part.
-        PipelineError: what images and checkpoints are refused for.
+        PipelineError: an image or the checkpoint is refused.
     """
     if config.part not in coco_cache.parts():
         raise ArtifactError(
@@ -51,7 +51,7 @@ def build(
 
 
 def _recipe(training_run: TrainingRun) -> dict[str, Any]:
-    """The seed, and a hash of all the rest: trainings of one recipe differ by their seed alone."""
+    """Return the seed, and a hash of the rest of the config: trainings of one recipe differ only in their seed."""
     config = dict(training_run.experiment()["config"])
     seed = config.pop("seed")
     return {"seed": seed, "recipe": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]}

@@ -1,4 +1,4 @@
-"""leaderboard: the experiments' scores side by side, and which differences are more than noise.
+"""leaderboard: ranks the experiments by score, and tells which differences are larger than noise.
 
 Here: ranking and judging differences. Not here: the intervals (`scoring.uncertainty`), the page.
 """
@@ -29,9 +29,9 @@ def build(
     coco_cache: CocoCache,
     evaluation: Mapping[str, Evaluation] | None = None,
 ) -> None:
-    """Write leaderboard.parquet and report.html, the best map first.
+    """Write leaderboard.parquet and report.html, the highest mAP first.
 
-    `evaluation` has one of each experiment; None where the pipeline file lists no experiment.
+    `evaluation` has one entry per experiment; it is None if the pipeline file lists no experiment.
     """
     from agar_pipeline.reports.leaderboard_page import write_leaderboard_page
 
@@ -50,10 +50,10 @@ def build(
 
 
 def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per experiment, highest map first; a metric that was not computed stays null.
+    """Return one row per experiment, highest mAP first; a metric that was not computed is null.
 
-    `recipe` is the same for trainings that differ by their seed alone; `seed_spread` is the standard deviation of
-    their map, null for a recipe that was trained once.
+    `recipe` is equal for trainings that differ only in their seed. `seed_spread` is the standard deviation of the mAP
+    of these trainings, null for a recipe that was trained once.
     """
     rows = []
     for name, of in metrics.items():
@@ -79,7 +79,10 @@ def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 def differences(
     table: pd.DataFrame, coco_cache: CocoCache, evaluations: Mapping[str, Evaluation]
 ) -> dict[str, dict[str, float]]:
-    """Map of each experiment minus the leader's, with its interval over resampled plates; on the same part only."""
+    """Return mAP of each experiment minus that of the leader, with its interval over resampled images.
+
+    Experiments that were scored on another part than the leader are left out.
+    """
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import read_detections
     from agar_pipeline.scoring.uncertainty import compare_models
@@ -100,11 +103,12 @@ def differences(
 
 
 def add_differences(table: pd.DataFrame, deltas: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """The table with each difference to the leader, and a verdict in words.
+    """Return the table with the difference of each experiment to the leader, and a verdict in words.
 
-    A difference is within the noise of plates where its 95 % interval holds 0, and within the noise of seeds where the
-    means of both recipes differ by no more than twice the standard error of that, √(s₁²/n₁ + s₂²/n₂). A recipe that was
-    trained once is taken to scatter as the others do; where none was trained again, nothing is known of seeds.
+    A difference is within the noise of plates if its 95 % interval includes 0. It is within the noise of seeds if the
+    mean mAPs of the two recipes differ by at most twice the standard error of the difference, √(s₁²/n₁ + s₂²/n₂). For a
+    recipe that was trained once, s is the root mean square of the other recipes' s. If no recipe was trained more than
+    once, the noise of seeds is unknown and not considered.
     """
     table = table.copy()
     verdicts = []

@@ -1,6 +1,6 @@
-"""Proof, in one step, that a training would work from end to end on this data and this machine.
+"""Runs one training step, a checkpoint round trip and an evaluation, to prove that a training works on this machine.
 
-The same code as training, with `max_steps=1` and one batch; then a checkpoint round trip and an evaluation.
+It runs the code of training with `max_steps=1` and one batch of the experiment's data.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 SMOKE_VAL_IMAGES = 4
 COMPARED_BOXES = 20
-"""Of the best scores, where a device may compute other last bits each time."""
+"""Number of best-scored boxes that are compared on a device whose results may differ in the last bits."""
 
 
 def build(
     config: TrainingConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache, bbox_report: BboxReport
 ) -> None:
-    """Write `smoke.json`, the same on every machine, and `profile.json`, what was measured.
+    """Write `smoke.json`, which is the same on every machine, and `profile.json`, the measurements.
 
     Raises:
         GateError: the bbox report refuses the data.
-        PipelineError: whatever stops a training.
+        PipelineError: any error that would stop a training.
     """
     require(refusal_of_boxes(bbox_report))
     from agar_pipeline.coco.columns import read_coco
@@ -56,9 +56,9 @@ def build(
     if not World.from_environment().is_first:
         return
     metrics, look_s = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
-    val_s = min(outcome.validation_seconds, look_s)  # a new head sees colonies everywhere: its validation takes longer
+    val_s = min(outcome.validation_seconds, look_s)  # an untrained head finds boxes everywhere: it is slower
     shutil.rmtree(scratch)
-    outcome.detector.to("cpu")  # what is measured next has the device for itself, as training has
+    outcome.detector.to("cpu")  # frees the device: the profile is measured with as much memory as training has
     with ranks.as_single_rank(), determinism(config.trainer):
         profile = _profile(config, outcome, batch, train_columns, val_columns, coco_cache.images_dir, val_s)
     record_machine(out_dir, outcome.accelerator, outcome.precision, config.model)
@@ -69,7 +69,7 @@ def build(
 
 
 def _fullest_images(columns: CocoColumns, count: int) -> CocoColumns:
-    """The images with the most boxes: what memory and caps must bear."""
+    """Return the images with the most boxes: they need the most memory, and test the caps on boxes per image."""
     import numpy as np
 
     _, starts = columns.rows_of_images()
@@ -89,15 +89,18 @@ def _most_boxes(coco_cache: CocoCache) -> int:
 def _check_round_trip(
     outcome: TrainingOutcome, scratch: Path, few: CocoColumns, images_dir: Path, lr: float
 ) -> tuple[dict[str, Any], float]:
-    """Metrics of the model as loaded from its checkpoint, which must see what it saw before it was saved; and how many
-    seconds one look at the images took."""
+    """Check that the model predicts the same after it was saved to a checkpoint and loaded again.
+
+    Returns:
+        The metrics of the loaded model, and the seconds that one prediction of the images took.
+    """
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.scoring.average_precision import coco_metrics
 
-    detector = outcome.detector.to(outcome.accelerator)  # Lightning's teardown leaves it on the CPU
+    detector = outcome.detector.to(outcome.accelerator)  # Lightning's teardown moves it to the CPU
     before = Predictor(detector, outcome.last, outcome.accelerator, outcome.precision)
     after = Predictor.load(scratch / "checkpoints" / "last.ckpt", outcome.accelerator)
-    for predictor in (before, after):  # without a floor even a model of one step has detections to compare
+    for predictor in (before, after):  # with a score floor of 0 even a model after one step has detections to compare
         predictor.detector.set_limits(outcome.spec.detections_per_image, score_floor=0.0)
     seen = before.predict(few, images_dir, num_workers=0, cap_may_rise=False)
     started_at = time.monotonic()
@@ -122,14 +125,17 @@ def _check_round_trip(
 
 
 def _changed_tensors(saved: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
-    """Names of the tensors that are not bit for bit what was saved."""
+    """Return the names of the tensors that are not bitwise equal to what was saved."""
     names = sorted({*saved, *loaded})
     return [n for n in names if n not in saved or n not in loaded or not saved[n].cpu().equal(loaded[n].cpu())]
 
 
 def _look_on_cpu(predictor: Predictor, few: CocoColumns, images_dir: Path) -> Detections:
-    """One image in float32 on the CPU, where the same weights give the same bits: what two looks on a GPU could not
-    decide. After one step all scores are nearly equal, and their last bits choose among thousands of candidates."""
+    """Predict one image in float32 on the CPU, where equal weights give equal bits.
+
+    It decides if two predictions on a GPU differ: after one step all scores are nearly equal, and their last bits
+    choose among thousands of candidates.
+    """
     there = replace(predictor, detector=predictor.detector.cpu(), accelerator="cpu", precision="32-true")
     found = there.predict(few.take_images(few.image_ids[:1]), images_dir, num_workers=0, cap_may_rise=False)
     predictor.detector.to(predictor.accelerator)
@@ -137,10 +143,11 @@ def _look_on_cpu(predictor: Predictor, few: CocoColumns, images_dir: Path) -> De
 
 
 def _alike(seen: Detections, seen_again: Detections, *, exactly: bool) -> bool:
-    """Whether two looks at the same images found the same.
+    """Return whether two predictions of the same images agree.
 
-    A GPU chooses its kernels anew each time, and a score that moves in its last bit may change which of two boxes
-    stays: there the best ones must be found again, within half a pixel, and about as many in all.
+    A GPU chooses its kernels anew each time, and a score that changes in its last bit may change which of two boxes
+    NMS keeps. So unless `exactly`, the `COMPARED_BOXES` best boxes must be found again within 0.5 pixels, and the
+    numbers of boxes may differ by 2 %.
     """
     import numpy as np
 
@@ -182,7 +189,7 @@ def _profile(
     images_dir: Path,
     val_s: float,
 ) -> dict[str, Any]:
-    """What the first batches cost, what follows from it, and what often goes wrong without an error."""
+    """Return the time per step, the forecast that follows from it, and warnings of mistakes that raise no error."""
     return {
         **_measure_steps(config, outcome, train_columns, val_columns, images_dir, val_s),
         "warnings": _warnings(config, batch),
@@ -245,7 +252,7 @@ def _measure_steps(
 
 
 def _scale(config: TrainingConfig, batch: CocoColumns) -> float:
-    """Pixels that the model sees per pixel of the largest photo."""
+    """Return the model's input pixels per pixel of the largest image."""
     return 1.0 if config.data.image_side is None else config.data.image_side / float(batch.sizes_wh.max())
 
 

@@ -1,4 +1,4 @@
-"""`snapshot`: the images and boxes of a FiftyOne dataset or view, or of COCO files, frozen into Parquet."""
+"""snapshot: writes the images and boxes of a FiftyOne dataset or view, or of COCO files, to Parquet files."""
 
 from __future__ import annotations
 

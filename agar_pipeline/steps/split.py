@@ -1,7 +1,7 @@
-"""split: which part each image is in.
+"""split: assigns each image to a part (train, val or test).
 
-Here: what the division reads of the snapshot, and what is written of it. Not here: dividing (`splitting`). The dataset
-is not touched.
+Here: which columns of the snapshot are read, and what is written. Not here: dividing (`splitting`).
+The FiftyOne dataset is not changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agar_pipeline.splitting.named import read_lists
 def build(
     config: SplitConfig, out_dir: Path, log: Callable[[str], None], snapshot: Snapshot, home: Path | None = None
 ) -> None:
-    """Write split.parquet, split.json, duplicates.parquet and report.html; `home` remembers hashes of pictures."""
+    """Write split.parquet, split.json, duplicates.parquet and report.html; `home` holds a cache of image hashes."""
     from agar_pipeline.reports.split_page import write_split_page
 
     images = snapshot.image_ids()
@@ -75,7 +75,7 @@ def _tell_leakage(leakage: dict[str, Any], log: Callable[[str], None]) -> None:
 
 
 def describe(division: Division, images: int) -> dict[str, Any]:
-    """What split.json says of the division."""
+    """Return the entries of split.json that describe the division."""
     return {
         "images": images,
         "parts": division.counts,
@@ -104,12 +104,12 @@ def _require_columns(config: SplitConfig, images: pd.DataFrame, snapshot: Snapsh
 
 
 def describe_dataset(dataset: dict[str, Any]) -> str:
-    """The tags and fields of the dataset, for messages."""
+    """List the tags and fields of the dataset, for messages."""
     tags = [f"{name} ({count})" for name, count in dataset.get("tags", {}).items()]
     fields = dataset.get("fields", [])
     return f"tags {', '.join(tags) or 'none'}; fields {', '.join(fields)}" if "tags" in dataset else ""
 
 
 def _below(name: str, images_dir: str) -> str:
-    """A line of a list as a path below the images' folder, where it is an absolute one."""
+    """Return a line of a list as a path relative to the images' folder, also if it is an absolute path."""
     return name.removeprefix(images_dir.rstrip("/") + "/")

@@ -1,4 +1,4 @@
-"""Training from the COCO cache alone: checkpoints, the log of the metrics, and what led to them."""
+"""training_run: trains on the COCO cache; writes checkpoints, the log of the metrics, and the settings used."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def build(
 ) -> None:
     """Write `checkpoints/best.ckpt`, `checkpoints/last.ckpt`, `metrics.csv`, `experiment.json` and a plot of the log.
 
-    Under torchrun every rank comes here, and only rank 0 writes. What is needed to go on after an interruption is kept
-    in `work_dir`, if one is given.
+    Under torchrun every rank calls this function, and only rank 0 writes. The state for resuming after an interruption
+    is saved in `work_dir`, if one is given.
 
     Raises:
         TrainingError: the smoke run did not pass, or training cannot go on.
@@ -72,7 +72,7 @@ def build(
 
 
 def identify(config: TrainingConfig, coco_cache: CocoCache) -> dict[str, Any]:
-    """What must be the same for an interrupted training to be gone on with."""
+    """Return what must be unchanged for an interrupted training to be resumed: config, data, code version."""
     data = {part: _hash_of(coco_cache.json_path(part)) for part in ("train", "val")}
     data["photos"] = _hash_of(coco_cache.root / "photos.parquet")
     return {"config": fingerprinted(config), "data": data, "code_version": TrainingRun.code_version}

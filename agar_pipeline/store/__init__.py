@@ -1,10 +1,11 @@
-"""Content-addressed folders: a published artifact is complete and verified, or absent.
+"""Content-addressed artifact folders: a published artifact is complete and verified, or it does not exist.
 
-`content`: hashes, and what is wrong with a folder. `key`: what names an artifact. `drafts`: publishing by rename.
-`folders`: building once, `latest`, one writer per artifact. `shared`: a store of several homes, which are its caches;
-`sharing`: what goes there and comes from there; `remote_files`: the file system that it is on; `signing`: whether what
-is there is the lab's own. `quarantine`: what was moved out of the way. `upkeep`: verifying everything. `dropping`:
-what nobody refers to. `unfinished`: what an interrupted builder left.
+`content`: hashes of artifacts, manifests, and faults of a folder. `key`: the names and paths of an artifact. `drafts`:
+publishing by rename. `folders`: building once per fingerprint, `latest`, one writer per artifact. `shared`: a store
+that several homes use; each home is a cache of it. `sharing`: fetching from and publishing to the shared store.
+`remote_files`: the file system of the shared store. `signing`: signatures of what is published there. `quarantine`:
+damaged artifacts and foreign files that were moved aside. `upkeep`: verifying a whole home. `dropping`: removing
+artifacts that nothing refers to. `unfinished`: the files of an interrupted build.
 Not here: what the files mean (`artifacts`).
 """
 

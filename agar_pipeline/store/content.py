@@ -1,4 +1,4 @@
-"""What an artifact holds and is made from, as hashes; and what is wrong with a folder that claims to be one."""
+"""The hashes that name an artifact (fingerprint, data version), its manifest, and the faults of a published folder."""
 
 from __future__ import annotations
 
@@ -21,22 +21,34 @@ from agar_pipeline.files.disk import sha256_of
 from agar_pipeline.ownership.home import is_stray
 
 KnownFiles = Mapping[str, Mapping[str, Any]]
-"""Path → size_bytes, mtime_ns, sha256 of a file whose hash is known."""
+"""Path → size_bytes, mtime_ns and sha256 of a file whose hash is known already."""
 RECORDED_PACKAGES = ("agar_pipeline", "dagster", "fiftyone", "torch", "torchvision", "lightning", "hotcoco", "pyarrow")
 
 
 @dataclass(frozen=True)
 class MadeBy:
-    """The code of a step: the version that enters the fingerprint, and what the manifest records of it beside."""
+    """The code of a step: the version that enters the fingerprint, and the details that only the manifest records."""
 
     code_version: str
     code: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads: Mapping[str, str]) -> str:
-    """Hash of everything that an artifact is made from: 32 hex digits. Holds no time, host or path.
+    """Hash all inputs of an artifact; no time, host or path enters the hash.
 
-    `reads` is the data version of each input, or of what the step reads of it.
+    Args:
+        asset: Name of the asset.
+        code_version: Version of the step's code.
+        config: The part of the config that affects the artifact, JSON-ready; the order of its keys is irrelevant.
+        reads: Input name → data version of that input, or of the files of it that the step reads.
+
+    Returns:
+        32 hex digits.
+
+    >>> len(fingerprint("split", "1", {"seed": 0}, {}))
+    32
+    >>> fingerprint("split", "1", {"a": 1, "b": 2}, {}) == fingerprint("split", "1", {"b": 2, "a": 1}, {})
+    True
     """
     plain = {"asset": asset, "code_version": code_version, "config": config, "inputs": dict(reads)}
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -45,19 +57,19 @@ def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads:
 
 @dataclass(frozen=True)
 class Content:
-    """What an input holds, as hashes: as a whole, and file by file."""
+    """The content of an input as hashes: one of the whole, and one per file."""
 
     data_version: str
     sha256: Mapping[str, str]
-    """Path → hash; empty for a source that has no files."""
+    """Path → hash; empty for a source without files."""
     manifest: Manifest | None = field(default=None, repr=False, compare=False)
-    """Of the artifact that holds it, where there is one."""
+    """Manifest of the artifact that holds this content, if there is one."""
 
     @classmethod
     def of_files(
         cls, kind: type[Artifact], files: Iterable[Mapping[str, Any]], manifest: Manifest | None = None
     ) -> Content:
-        """Of files as `describe_files` gives them; only those that are content count."""
+        """Build it from files as `describe_files` returns them; files for which `is_content` is False do not count."""
         sha256 = {file["path"]: file["sha256"] for file in files if kind.is_content(file["path"])}
         return cls(_hash([kind.asset, sorted(sha256.items())]), sha256, manifest)
 
@@ -66,7 +78,10 @@ class Content:
         return cls.of_files(ARTIFACTS[manifest.asset], manifest.files, manifest)
 
     def read_by(self, consumer: type[Artifact], name: str) -> str:
-        """The version of what a step reads of this input, called `name` there."""
+        """Return the version of the part of this input that `consumer` reads under the name `name`.
+
+        That is the data version if the consumer reads the whole input, else a hash over the files that it reads.
+        """
         only = consumer.reads.get(name)
         return self.data_version if only is None else _hash([name, [[path, self.sha256.get(path)] for path in only]])
 
@@ -84,7 +99,17 @@ def make_manifest(
     known: KnownFiles | None = None,
     made_by: MadeBy | None = None,
 ) -> Manifest:
-    """Describe a folder that a step has just filled; `known` is what the step says of files, so as not to read them."""
+    """Describe a folder that a step has just filled.
+
+    Args:
+        kind: Class of the artifact.
+        draft: The filled folder.
+        config: The part of the config that enters the fingerprint.
+        inputs: Content of each input by name.
+        seconds: How long the step took to write the files.
+        known: Hashes that the step knows already; these files are not read.
+        made_by: The code of the step; the default is the code version of `kind`.
+    """
     made_by = made_by or MadeBy(kind.code_version)
     files = describe_files(draft, known or {})
     reads = {name: content.read_by(kind, name) for name, content in inputs.items()}
@@ -108,7 +133,11 @@ def make_manifest(
 
 
 def _ancestors(inputs: Mapping[str, Content]) -> dict[str, Ancestor]:
-    """All that the inputs were made from, and they themselves; of two histories that of the input which is older."""
+    """Return all ancestors of the inputs, and the inputs themselves.
+
+    If two inputs record different ancestors under one name, the record of the input that comes first in DAG order is
+    kept.
+    """
     order = list(ARTIFACTS)
     made = {name: content.manifest for name, content in inputs.items() if content.manifest is not None}
     found: dict[str, Ancestor] = {}
@@ -127,13 +156,17 @@ def _versions() -> dict[str, str]:
 
 
 def find_faults(root: Path, *, thorough: bool = False, foreign: bool = True, name: str | None = None) -> list[str]:
-    """Everything that is wrong with a published folder: files altered, missing or too many, a manifest not its own.
+    """Return all faults of a published folder: altered, missing or foreign files, and a manifest that does not fit.
 
-    What file managers and file systems leave behind (`.DS_Store`, `.nfs…`) is overlooked. Without `foreign`, other
-    files that do not belong there are, too. `name` is the fingerprint of a folder that is called otherwise.
+    Files that file managers and file systems create (`.DS_Store`, `.nfs…`) are ignored. Images are hashed only if
+    their size or mtime differs from the manifest. All other files are hashed once per process, and again after any
+    file of the folder has changed.
 
-    Photos are hashed only where their size or mtime is another, unless `thorough`; all other files always, once in a
-    process for as long as nobody touches them.
+    Args:
+        root: The artifact's folder.
+        thorough: Hash every file, images too.
+        foreign: Report other files that are not part of the artifact.
+        name: The fingerprint, for a folder that is not named by it.
     """
     try:
         stamps = _stamps(root)
@@ -152,8 +185,8 @@ def find_faults(root: Path, *, thorough: bool = False, foreign: bool = True, nam
 
 
 _found_sound: dict[Path, list[tuple[Any, ...]]] = {}
-"""Folder → what its files looked like before they were found as they were written, by this process. Their ctimes are
-among it, which no program can set back."""
+"""Folder → stamps of its files at the time when this process found no faults. The stamps include the ctimes, which no
+program can set back."""
 
 
 def _stamps(root: Path) -> list[tuple[Any, ...]]:
@@ -183,7 +216,7 @@ def _faults(root: Path, manifest: Manifest, thorough: bool, foreign: bool, name:
 
 
 def foreign_files(root: Path, manifest: Manifest) -> list[str]:
-    """Files below an artifact's folder that somebody put there: not its own, and no system's."""
+    """Return the files below an artifact's folder that its manifest does not list; system files are ignored."""
     own = {file["path"] for file in manifest.files}
     return sorted(name for name in _there(root) - own if not is_stray(name))
 
@@ -193,7 +226,7 @@ def _there(root: Path) -> set[str]:
 
 
 def find_lie(manifest: Manifest, name: str, *, files_fit: bool = True) -> str | None:
-    """What in a manifest contradicts itself, or the fingerprint that it is filed under."""
+    """Return how a manifest contradicts itself or the fingerprint `name` that it is stored under, or None."""
     own = fingerprint(manifest.asset, manifest.code_version, manifest.config, manifest.reads)
     if own != manifest.fingerprint or own != name:
         return f"its fingerprint should be {own}"
@@ -209,9 +242,10 @@ def _without_mtime(file: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_files(root: Path, known: KnownFiles | None = None) -> list[dict[str, Any]]:
-    """path, size_bytes and sha256 of every file below a folder but the manifest and strays, sorted by path.
+    """Return path, size_bytes and sha256 of every file below a folder, sorted by path.
 
-    A file that is `known` and has the size and mtime that it had is not read; its mtime_ns is given as well.
+    The manifest and system files are left out. A file whose size and mtime equal those in `known` is not read; its
+    hash is taken from there, and its entry also has mtime_ns.
     """
     known = known or {}
     return _describe(root, sorted(name for name in _there(root) if name in known or not is_stray(name)), known)
@@ -234,7 +268,7 @@ def _describe(root: Path, names: Iterable[str], known: KnownFiles) -> list[dict[
 
 
 def _file_names(root: Path) -> list[str]:
-    """Relative to the folder, sorted; without Path objects, as there may be thousands of photos."""
+    """Return paths relative to the folder, sorted; no Path objects, since there may be thousands of images."""
     cut = len(f"{root}/")
     names = [f"{folder}/{name}"[cut:] for folder, _, files in os.walk(root) for name in files]
     return sorted(names)

@@ -1,4 +1,4 @@
-"""An artifact on its way into a home: written into a draft folder, then published by rename."""
+"""Writes an artifact into a draft folder of a home, then publishes it by rename."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from agar_pipeline.store.key import Key, latest_of
 
 @contextlib.contextmanager
 def open_draft(home: Path, key: Key, root: Path) -> Iterator[Path]:
-    """A folder to write to, gone again after any failure; a full disk is told with what was written until then.
+    """Yield an empty folder to write an artifact to, and remove it after any failure.
 
-    The caller holds the writer lock of `root`.
+    If the disk is full, the error names how much had been written. The caller holds the writer lock of `root`.
     """
     draft = root.with_name(f".draft-{root.name}")
-    disk.remove(draft)  # we are the writer: whoever left one is gone
+    disk.remove(draft)  # we hold the writer lock, so the process that left this draft has ended
     draft.mkdir()
     try:
         yield draft
@@ -34,7 +34,7 @@ def open_draft(home: Path, key: Key, root: Path) -> Iterator[Path]:
 
 
 def publish_draft(draft: Path, root: Path, manifest: bytes) -> None:
-    """The files of a draft are there for good before its manifest is, and that before its name."""
+    """Sync the files of a draft to disk, then write and sync its manifest, then rename the folder to `root`."""
     disk.sync_tree(draft)
     path = draft / MANIFEST
     path.write_bytes(manifest)
@@ -45,7 +45,7 @@ def publish_draft(draft: Path, root: Path, manifest: bytes) -> None:
 
 
 def explain_need(home: Path, key: Key, written: int) -> str:
-    """How much space an artifact takes, bytes: as much as the one before, or more than what did not suffice."""
+    """Say how much space an artifact needs: the size of its latest version, or more than the `written` bytes."""
     latest = latest_of(home, key)
     last = disk.size_bytes(latest) if latest else 0
     if last > written:

@@ -1,7 +1,7 @@
-"""Dropping what nobody refers to any more: artifacts, remains in quarantine, columns, unfinished work.
+"""Removes what nothing refers to any more: old artifacts, quarantined remains, column caches, unfinished work.
 
-Never by itself: a snapshot, from which labels can be restored; a checkpoint in quarantine that is as it was written;
-anything with a file in it that is not ours.
+Two things are removed only if the user asks for it: a snapshot, because labels can be restored from it, and a
+quarantined artifact with an intact checkpoint. A folder with a file that is not ours is never removed.
 """
 
 from __future__ import annotations
@@ -28,38 +28,40 @@ _OF_COLUMNS = re.compile(r"source\.json|[a-z0-9_]+(\.[a-z0-9]+)?\.npy")
 
 @dataclass(frozen=True)
 class Droppable:
-    """Something that `clean` would remove."""
+    """One thing that `clean` would remove."""
 
     path: Path
     key: Key | None
-    """None for what lies in quarantine, and for columns."""
+    """None for quarantined folders and for column caches."""
     size_bytes: int
     is_work: bool = False
-    """Unfinished, of a training that was interrupted."""
+    """Whether it is the unfinished work of an interrupted training."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What became of what was chosen."""
+    """The result of `drop`."""
 
     gone: list[Droppable]
     in_use: list[Droppable]
-    """By a running process; or it was referred to since."""
+    """Kept, because a running process uses it or because something has come to refer to it since."""
     guarded: dict[Path, str]
-    """What holds something that is not ours → what."""
+    """Path that must not be removed → the reason."""
 
 
 def find_droppable(store: Store, *, snapshots: bool = False, named: Sequence[str] = ()) -> list[Droppable]:
-    """Artifacts that no `latest` refers to and that nothing kept was made from, remains in quarantine, the columns
-    kept of COCO files that came from elsewhere or were edited, and all unfinished work but the newest of each asset.
+    """Return everything that may be removed.
+
+    These are artifacts that no `latest` refers to and that no kept artifact was made from, quarantined remains, the
+    column caches of imported or edited COCO files, and of each asset all unfinished work but the newest.
 
     Args:
-        store: Of the home.
-        snapshots: Old snapshots as well.
-        named: Fingerprints (or their first letters) and names in quarantine: these as well, whatever they are.
+        store: Store of the home.
+        snapshots: Include old snapshots.
+        named: Fingerprints (or their first letters) and names in quarantine that are included in any case.
 
     Raises:
-        ArtifactError: a name is that of nothing that may go.
+        ArtifactError: a name matches none or several of the things that may be removed.
     """
     kept, guarded = find_kept(store), find_guarded(store.home)
     old = [(key, root) for key in store.assets() for root in store.roots(key) if root not in kept]
@@ -94,8 +96,10 @@ def _named(words: Sequence[str], paths: Collection[Path]) -> set[Path]:
 
 
 def drop(store: Store, chosen: Collection[Droppable]) -> Dropped:
-    """Remove what `find_droppable` found, but nothing that a running process uses, that was referred to since, or
-    that holds a file of somebody's."""
+    """Remove things that `find_droppable` returned.
+
+    Skipped are those that a running process uses, that something refers to by now, or that hold a foreign file.
+    """
     require_own(store.home)
     store.sweep()
     sweep_scratch(store.home)
@@ -125,13 +129,13 @@ def drop(store: Store, chosen: Collection[Droppable]) -> Dropped:
 def _remove(root: Path, held: Iterable[Path]) -> None:
     draft = root.with_name(f".draft-{root.name}")
     disk.remove(draft)
-    disk.remove(root.rename(draft))  # never half an artifact under its own name
+    disk.remove(root.rename(draft))  # renamed first, so that no partial artifact has a published name
     for lock in held:
         disk.remove(lock)
 
 
 def _not_ours(item: Droppable) -> str | None:
-    """What forbids to drop something even where it is named; None: all of it is ours."""
+    """Return why something must not be removed even if the user names it; None if all of it is ours."""
     if item.key is None and not (QUARANTINED.fullmatch(item.path.name) or _COLUMNS.fullmatch(item.path.name)):
         return "it is not ours: take it away yourself"
     if item.is_work or (item.key is None and _COLUMNS.fullmatch(item.path.name)):
@@ -146,6 +150,6 @@ def _not_ours(item: Droppable) -> str | None:
 
 
 def _foreign_columns(folder: Path) -> list[str]:
-    """What lies among the columns of a COCO file and is none."""
+    """Return the files in a column cache that are not part of it."""
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if not _OF_COLUMNS.fullmatch(name) and not is_stray(name)]

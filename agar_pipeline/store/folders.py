@@ -1,6 +1,7 @@
-"""The folders of one home: built once per fingerprint, published by rename, found through `latest`.
+"""The artifact folders of one home: built once per fingerprint, published by rename, found through `latest`.
 
-One writer per artifact (`.NAME.lock`, exclusive), and readers that keep it from being dropped (`.NAME.use`, shared).
+A writer holds `.NAME.lock` exclusively, so that there is one per artifact. Readers hold `.NAME.use` shared, so that
+the artifact is not dropped while they use it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from agar_pipeline.store.shared import SharedStore
 
 
 class Store:
-    """The artifacts of one home, and the store that it shares with others, if any."""
+    """The artifacts of one home, and the shared store, if one is configured."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -51,16 +52,16 @@ class Store:
         return folder_of(self.home, key)
 
     def latest(self, key: Key) -> Path | None:
-        """The folder that `latest` points to, or None; not verified."""
+        """Return the folder that `latest` points to, or None; it is not verified."""
         return latest_of(self.home, key)
 
     def find_latest(self, key: Key) -> Path | None:
-        """As `latest`; where this home has none, the one of the shared store is fetched.
+        """Return the folder that `latest` points to; if this home has none, fetch the one of the shared store.
 
-        Of a shared store that cannot be used nothing is fetched, and its `trouble` says why.
+        If the shared store cannot be used, nothing is fetched; its `trouble` gives the reason.
 
         Raises:
-            ArtifactError: it is damaged there.
+            ArtifactError: the artifact in the shared store is damaged.
             StorageError: the home cannot be written.
         """
         root = self.latest(key)
@@ -72,7 +73,9 @@ class Store:
         return None
 
     def find(self, key: Key, name: str, *, repoint: bool = False) -> Path | None:
-        """The folder of an artifact by its fingerprint, fetched where only the shared store has it; not verified.
+        """Return the folder of an artifact by its fingerprint; fetch it if only the shared store has it.
+
+        The folder is not verified.
 
         Raises:
             As `find_latest`.
@@ -92,11 +95,11 @@ class Store:
         return None
 
     def open_latest(self, key: Key) -> Any:
-        """Open the current artifact of an asset, verified.
+        """Open the latest artifact of an asset after verifying it.
 
         Raises:
             ArtifactError: there is none, or it is damaged.
-            SharedStoreError: there is none here, and the shared store cannot be asked.
+            SharedStoreError: this home has none, and the shared store cannot be used.
             StorageError: see `find_latest`.
         """
         root = self.find_latest(key)
@@ -121,17 +124,17 @@ class Store:
         uses: Collection[Path] = (),
         made_by: MadeBy | None = None,
     ) -> Built:
-        """Return the artifact of these inputs, writing it first unless it is whole, here or in the shared store.
+        """Return the artifact of these inputs; write it first if neither this home nor the shared store has it intact.
 
         Args:
             key: Which asset.
-            config: What of its config enters the fingerprint, JSON-ready.
+            config: The part of its config that enters the fingerprint, JSON-ready.
             inputs: Content of each input by name.
-            write: Writes the artifact's files into the empty folder it is given.
-            log: Told what happens.
-            repoint: Make it the `latest`; False for a variant that is not what the configs say.
-            uses: Folders of the inputs, which are kept from being dropped meanwhile.
-            made_by: The code of the step, where more is known of it than the version of the artifact's class.
+            write: Writes the artifact's files into the empty folder that it receives.
+            log: Receives progress messages.
+            repoint: Make the artifact the `latest`; False for a variant that differs from the configs.
+            uses: Folders of the inputs, which are protected from being dropped during the build.
+            made_by: The code of the step; the default is the code version of the artifact's class.
 
         Raises:
             StorageError: the home cannot be written.
@@ -165,7 +168,11 @@ class Store:
         return Built(key.kind.open(root), cached=not faults or outcome.fetched, why=why)
 
     def _put_right(self, key: Key, root: Path, faults: list[str], log: Log) -> list[str]:
-        """Free the name of a damaged artifact; one that only holds what somebody put there is whole without it."""
+        """Move foreign files out of an artifact, or the artifact into quarantine if its own files are damaged.
+
+        Returns:
+            The faults because of which it must be built again; empty if only foreign files were wrong.
+        """
         aside = set_foreign_aside(self.home, root)
         if aside is None:
             log(f"{key}: {faults[0]}; set aside, building again")
@@ -176,7 +183,7 @@ class Store:
 
     @contextlib.contextmanager
     def _in_use(self, root: Path) -> Iterator[None]:
-        if not root.is_relative_to(self.artifacts.resolve()):  # not ours to drop
+        if not root.is_relative_to(self.artifacts.resolve()):  # outside this home: `agar clean` does not drop it
             yield
             return
         with locks.locked(use_lock(root), shared=True):
@@ -211,33 +218,33 @@ class Store:
         draft.unlink(missing_ok=True)
         draft.symlink_to(name)
         draft.replace(link)
-        os.utime(link.with_name(name))  # tells which of several pipelines' artifacts were current last
+        os.utime(link.with_name(name))  # the mtime shows which pipeline's artifact was made current last
         disk.sync(link.parent)
 
     def quarantine(self, root: Path) -> Path:
-        """Move a damaged artifact out of the way, for a person to look at."""
+        """Move a damaged artifact into quarantine, where a person can look at it."""
         aside = self.home / "quarantine" / f"{'-'.join(root.relative_to(self.artifacts).parts)}-{time.time_ns()}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         root.rename(aside)
         return aside
 
     def assets(self) -> list[Key]:
-        """Every asset that has a folder."""
+        """Return every asset that has a folder."""
         top = folders_in(self.artifacts)
         own = [Key(path.name) for path in top if path.name in ARTIFACTS]
         inner = [Key(sub.name, path.name) for path in top if path.name not in ARTIFACTS for sub in folders_in(path)]
         return own + [key for key in inner if key.asset in ARTIFACTS]
 
     def roots(self, key: Key) -> list[Path]:
-        """The published folders of an asset, whole or not."""
+        """Return the published folders of an asset, intact or not."""
         return [path for path in folders_in(self.folder(key)) if not path.is_symlink()]
 
     def published(self) -> Iterator[Path]:
-        """Every published folder."""
+        """Iterate over every published folder that has a manifest."""
         return (root for key in self.assets() for root in self.roots(key) if (root / MANIFEST).exists())
 
     def sweep(self) -> list[Path]:
-        """Remove the drafts of dead processes: those whose artifact nobody is writing."""
+        """Remove the drafts of dead processes: those whose artifact's writer lock is free."""
         swept: list[Path] = []
         for key in self.assets():
             for dead in [path for kind in ("draft", "latest") for path in self.folder(key).glob(f".{kind}-*")]:

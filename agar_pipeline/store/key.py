@@ -1,4 +1,4 @@
-"""What names an artifact, and where what belongs to it lies: its lock files, the folders beside it."""
+"""The key of an artifact, and the paths of its folder and its lock files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from agar_pipeline.store.content import KnownFiles
 
 Log = Callable[[str], None]
 Write = Callable[[Path], KnownFiles | None]
-"""Fills an empty folder; may say what it knows of files, so that they need not be hashed."""
+"""Fills an empty folder; may return hashes that it knows already, so that these files need not be hashed."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """Names an asset; `experiment` where it belongs to one."""
+    """Names an asset, and the experiment if the asset belongs to one.
+
+    >>> str(Key("leaderboard")), str(Key("evaluation", "baseline"))
+    ('leaderboard', 'baseline/evaluation')
+    """
 
     asset: str
     experiment: str | None = None
@@ -36,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Built:
-    """An artifact, and whether it was there already."""
+    """An artifact, and whether it existed before."""
 
     artifact: Any
     cached: bool
@@ -45,33 +49,33 @@ class Built:
 
 
 def artifacts_in(home: Path) -> Path:
-    """The folder of a home that holds all artifacts."""
+    """Return the folder of a home that holds all artifacts."""
     return home / "artifacts"
 
 
 def folder_of(home: Path, key: Key) -> Path:
-    """The folder that holds the artifacts of one asset, one folder per fingerprint."""
+    """Return the folder that holds the artifacts of one asset, in one folder per fingerprint."""
     return artifacts_in(home).joinpath(*key.parts)
 
 
 def latest_of(home: Path, key: Key) -> Path | None:
-    """The artifact that `latest` of an asset points to, or None; not verified."""
+    """Return the artifact that `latest` of an asset points to, or None; it is not verified."""
     link = folder_of(home, key) / "latest"
     return link.resolve() if link.exists() else None
 
 
 def writer_lock(root: Path) -> Path:
-    """Held exclusively by whoever builds, quarantines or drops an artifact."""
+    """Return the lock file that a process holds exclusively while it builds, quarantines or drops an artifact."""
     return root.with_name(f".{root.name}.lock")
 
 
 def use_lock(root: Path) -> Path:
-    """Held shared by whoever reads an artifact, exclusively by whoever drops it."""
+    """Return the lock file that readers of an artifact hold shared, and a process that drops it holds exclusively."""
     return root.with_name(f".{root.name}.use")
 
 
 def folders_in(parent: Path) -> list[Path]:
-    """Those that are no `latest`, and no draft."""
+    """Return the subfolders except `latest` and hidden ones (drafts), sorted."""
     if not parent.is_dir():
         return []
     return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] != "." and path.name != "latest")

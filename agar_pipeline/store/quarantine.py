@@ -1,7 +1,7 @@
-"""What was moved out of the way: damaged artifacts, and files that somebody put into one.
+"""Damaged artifacts, and foreign files found in artifacts, that were moved into the `quarantine` folder of a home.
 
-Nothing of it is lost by itself: what is whole after all is put back; a checkpoint that is as it was written, and files
-that are not ours, stay until somebody takes them away.
+An artifact that turns out to be intact is published again. Intact checkpoints and files that are not ours are not
+removed unless a person asks for it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from agar_pipeline.store.key import Key, artifacts_in, folder_of, writer_lock
 QUARANTINED = re.compile(
     rf"(?:(?P<experiment>.+)-)?(?P<asset>{'|'.join(ARTIFACTS)})-(?P<fingerprint>[0-9a-f]{{32}})-\d+"
 )
-"""Of a folder that `Store.quarantine` moved."""
+"""Matches the name of a folder that `Store.quarantine` moved."""
 
 
 def set_foreign_aside(home: Path, root: Path) -> Path | None:
-    """Move the files that do not belong to an artifact out of it, if its own are as they were written.
+    """Move foreign files out of an artifact, if its own files are intact.
 
     Returns:
-        Where they lie now; None where there are none, or where the artifact is damaged: nothing was moved.
+        The folder where they lie now; None if nothing was moved, because there are none or the artifact is damaged.
     """
     if not root.is_dir() or find_faults(root, thorough=True, foreign=False):
         return None
@@ -44,10 +44,10 @@ def set_foreign_aside(home: Path, root: Path) -> Path | None:
 
 
 def put_back(home: Path) -> list[Path]:
-    """Publish again what lies in quarantine although its own files are as they were written.
+    """Publish quarantined artifacts again whose own files are intact; foreign files in them are moved aside.
 
     Returns:
-        Where they are now; a file in them that is not theirs is moved aside.
+        The published folders.
     """
     found = []
     for aside in _entries(home):
@@ -68,12 +68,12 @@ def put_back(home: Path) -> list[Path]:
 
 
 def find_guarded(home: Path) -> dict[Path, str]:
-    """What of the quarantine is not dropped unless it is named → why."""
+    """Return the quarantined paths that are dropped only if the user names them, each with the reason."""
     return {path: why for path in _entries(home) if (why := why_guarded(path))}
 
 
 def why_guarded(path: Path) -> str | None:
-    """Why something in quarantine is to be kept; None: it is the remains of an artifact, and of no use."""
+    """Return why a path in quarantine is to be kept; None if it is the useless remains of an artifact."""
     if not path.is_dir() or not QUARANTINED.fullmatch(path.name):
         return "it is not ours"
     try:

@@ -1,6 +1,7 @@
-"""Files by name on any file system that fsspec knows: whole or not there, and errors in the words of a user.
+"""Reads and writes files by name on any fsspec file system; writes are atomic, errors are readable by a user.
 
-Here: the only use of fsspec, imported only where there is such a store. Not here: what the files mean (`shared`).
+Here: the only use of fsspec, which is imported only if a shared store is configured.
+Not here: what the files mean (`shared`).
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from agar_pipeline.files.storage_errors import FULL
 from agar_pipeline.text.secrets import mask
 
 PATIENCE_S = 30
-"""A store that could not be reached is not asked again for as long: each try may take a minute."""
+"""Seconds for which an unreachable store is not tried again; one try may take a minute."""
 T = TypeVar("T")
 
 
 class RemoteFiles:
-    """The files below one address, for several threads. Methods raise SharedStoreError where it cannot be used."""
+    """The files below one URL; thread-safe. Every method raises SharedStoreError if the store cannot be used."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.trouble: str | None = None
-        """Why it could not be used; until a call succeeds that began after that."""
+        """Reason of the last failure; None again after a later call has succeeded."""
         self._failed_at = 0.0
 
     def __str__(self) -> str:
-        """Without the password that an address may hold."""
+        """Return the URL without the password that it may hold."""
         return mask(self.url)
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of a file; None where there is none."""
+        """Return the bytes of a file, or None if it does not exist."""
 
         def read(fs: Any, path: str) -> bytes | None:
             with contextlib.suppress(FileNotFoundError):
@@ -47,7 +48,7 @@ class RemoteFiles:
         return self._ask(name, read)
 
     def size_bytes(self, name: str) -> int | None:
-        """Of a file; None where there is none."""
+        """Return the size of a file, or None if it does not exist."""
 
         def size(fs: Any, path: str) -> int | None:
             with contextlib.suppress(FileNotFoundError):
@@ -57,7 +58,7 @@ class RemoteFiles:
         return self._ask(name, size)
 
     def download(self, name: str, target: Path) -> bool:
-        """Whether there is such a file; it is at `target` then."""
+        """Copy a file to `target`; return False if it does not exist."""
 
         def get(fs: Any, path: str) -> bool:
             with contextlib.suppress(FileNotFoundError):
@@ -68,30 +69,38 @@ class RemoteFiles:
         return self._ask(name, get)
 
     def upload(self, source: Path, name: str) -> None:
-        """Put a file there, in place of the one that may be there."""
+        """Upload a file; an existing one is replaced."""
         self._ask(name, lambda fs, path: _place(fs, path, lambda part: fs.put_file(str(source), part)))
 
     def write(self, name: str, text: bytes) -> None:
-        """Put a few bytes there, in place of those that may be there."""
+        """Write a small file; an existing one is replaced."""
         self._ask(name, lambda fs, path: _place(fs, path, lambda part: fs.pipe_file(part, text)))
 
     def create(self, name: str, text: bytes) -> bool:
-        """Whether a few bytes were put there, since nothing was; one step where the file system can."""
+        """Write a small file unless one exists; atomic if the file system supports it.
+
+        Returns:
+            Whether the file now holds `text`.
+        """
         return self._ask(name, lambda fs, path: _create(fs, path, text))
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        """The file system, and the path in it."""
+        """The file system, and the root path in it."""
         from fsspec.core import url_to_fs
         from fsspec.implementations.local import LocalFileSystem
 
         fs, root = url_to_fs(self.url, use_listings_cache=False)
-        if isinstance(fs, LocalFileSystem) and not fs.isdir(root):  # a disk that is not mounted must not be filled
+        if isinstance(fs, LocalFileSystem) and not fs.isdir(root):  # an unmounted mount point stays empty
             raise NotADirectoryError(errno.ENOTDIR, "there is no such folder: make it, or mount it", root)
         return fs, root.rstrip("/")
 
     def _ask(self, name: str, call: Callable[[Any, str], T]) -> T:
-        """What the file system says; a SharedStoreError has no OSError behind it: the home has no trouble."""
+        """Return what `call` returns for the file.
+
+        A SharedStoreError is raised without an OSError as its cause, because such a cause would be taken for trouble
+        with the home. The OSError of a full disk is raised as it is.
+        """
         began_at = time.monotonic()
         if (trouble := self.trouble) is not None and began_at < self._failed_at + PATIENCE_S:
             raise SharedStoreError(trouble)
@@ -99,10 +108,10 @@ class RemoteFiles:
         try:
             fs, root = self._place
             found = call(fs, f"{root}/{name}")
-            if began_at > self._failed_at:  # another thread's failure meanwhile is not forgotten
+            if began_at > self._failed_at:  # keep the failure that another thread has recorded since
                 self.trouble = None
             return found
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system raises its own error types
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
             if isinstance(error, ImportError) and self.url.startswith("s3"):
@@ -122,7 +131,11 @@ def _unusable(files: RemoteFiles, error: Exception) -> SharedStoreError:
 
 
 def _place(fs: Any, path: str, write: Callable[[str], object]) -> None:
-    """An object store shows an object when it is whole; elsewhere it is written beside, and renamed."""
+    """Write a file atomically.
+
+    An object store (`async_impl`) shows an object only once it is complete. On other file systems the file is written
+    under a temporary name and renamed.
+    """
     if fs.async_impl:
         write(path)
         return
@@ -135,7 +148,7 @@ def _place(fs: Any, path: str, write: Callable[[str], object]) -> None:
 def _create(fs: Any, path: str, text: bytes) -> bool:
     try:
         if not hasattr(fs, "link"):
-            fs.pipe_file(path, text, mode="create")  # S3: If-None-Match
+            fs.pipe_file(path, text, mode="create")  # on S3 this sends If-None-Match
             return True
         part = f"{path}.{uuid.uuid4().hex}.part"
         fs.makedirs(fs._parent(path), exist_ok=True)
@@ -143,10 +156,10 @@ def _create(fs: Any, path: str, text: bytes) -> bool:
         try:
             fs.link(part, path)
         finally:
-            with contextlib.suppress(OSError):  # as a killed process leaves it: small, and read by nobody
+            with contextlib.suppress(OSError):  # a leftover is harmless: small, and nobody reads it
                 fs.rm_file(part)
         return True
-    except OSError:  # the error for a file that is there is not the same everywhere
+    except OSError:  # file systems raise different errors for an existing file
         if not fs.exists(path):
             raise
         return bool(fs.cat_file(path) == text)

@@ -1,12 +1,13 @@
 """A store that several homes share; each home is a cache of it.
 
-    artifacts/<key>/<fingerprint>.json   the manifest, written last and only where there is none
-    artifacts/<key>/<fingerprint>.<sha256 of the manifest>.sig    its signature, where the lab has a key (`signing`)
-    artifacts/<key>/latest               the fingerprint that some home's `latest` came to lead to last; when, signature
-    objects/<2 digits>/<sha256>          the bytes of files, by what they hold
+    artifacts/<key>/<fingerprint>.json   the manifest, written last and only if there is none
+    artifacts/<key>/<fingerprint>.<sha256 of the manifest>.sig    its signature, if the lab has a key (`signing`)
+    artifacts/<key>/latest               fingerprint that a home made its `latest` last; with a key: time, signature
+    objects/<2 digits>/<sha256>          the bytes of a file, named by their hash
 
-Files are named by their content, so that two machines that publish at once cannot mix theirs: whichever manifest is
-first stays, and names its own. Not here: how a file system is spoken to (`remote_files`).
+Files are named by their content, so that two machines that publish at the same time cannot mix their files: the first
+manifest is kept, and it names its own files.
+Not here: access to the file system (`remote_files`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _AT_ONCE = 16
 
 
 class SharedStore:
-    """Artifacts of all homes that name this address."""
+    """The artifacts of all homes that are configured with this URL."""
 
     def __init__(self, url: str) -> None:
         self.files = RemoteFiles(url)
@@ -45,14 +46,15 @@ class SharedStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why it could not be used; None where it could."""
+        """Reason why it could not be used; None if the last use succeeded."""
         return self.files.trouble
 
     def find(self, key: Key, name: str) -> tuple[Manifest, bytes] | None:
-        """The manifest of an artifact, also as it is stored; None where it was never published.
+        """Return the manifest of an artifact, parsed and as stored; None if it was never published.
 
         Raises:
-            ArtifactError: it is not whole, lies, leads out of its folder, or is not signed with a key of the lab.
+            ArtifactError: the manifest cannot be parsed, contradicts itself, names a path outside the artifact's
+                folder, or is not signed with a key of the lab.
             SharedStoreError: the store cannot be reached.
         """
         text = self.files.read(_manifest_path(key, name))
@@ -74,9 +76,9 @@ class SharedStore:
         return manifest, text
 
     def look(self, key: Key, name: str | None) -> Manifest | None:
-        """As `find`, for a plan: a store that cannot be reached holds nothing, and `trouble` says why.
+        """Return the manifest of an artifact for a plan; without a name that of `latest`.
 
-        Without a name that of `latest`.
+        An unreachable store counts as empty; `trouble` gives the reason.
 
         Raises:
             ArtifactError: as `find`.
@@ -88,7 +90,7 @@ class SharedStore:
         return None
 
     def latest(self, key: Key) -> str | None:
-        """The fingerprint that was current where it was written last.
+        """Return the fingerprint that was made `latest` last, by any home; None if there is none.
 
         Raises:
             ArtifactError: it is not signed with a key of the lab.
@@ -116,10 +118,10 @@ class SharedStore:
         self.files.write(_latest_path(key), text)
 
     def fetch_files(self, key: Key, manifest: Manifest, draft: Path) -> None:
-        """Copy an artifact's files into an empty folder, each compared with its hash.
+        """Copy an artifact's files into an empty folder, and compare each with its hash.
 
         Raises:
-            ArtifactError: one is missing, or is not what its name says.
+            ArtifactError: a file is missing, or its content does not match its hash.
             SharedStoreError: the store cannot be reached.
         """
 
@@ -130,19 +132,22 @@ class SharedStore:
                 raise self._damaged(key, f"{name} is missing")
             if sha256_of(path) != file["sha256"]:
                 raise self._damaged(key, f"{name} is not what its name says")
-            if "mtime_ns" in file:  # a photo: not hashed again for as long as it is as it was
+            if "mtime_ns" in file:  # an image: with this mtime it is not hashed again
                 os.utime(path, ns=(file["mtime_ns"], file["mtime_ns"]))
                 path.chmod(0o444)
 
         _for_all(fetch, manifest.files)
 
     def publish(self, key: Key, root: Path, *, replace: bool = False) -> bool:
-        """Upload a published folder, its manifest last; returns whether it is this one that counts now.
+        """Upload a published folder, its manifest last.
 
         Args:
             key: Which asset.
-            root: A whole artifact.
-            replace: What is there is damaged.
+            root: The folder of an intact artifact.
+            replace: Overwrite the published artifact, because it is damaged.
+
+        Returns:
+            Whether the stored manifest is now this one; False if another machine had published first.
 
         Raises:
             SharedStoreError: the store cannot be reached or written.
@@ -174,7 +179,7 @@ class SharedStore:
 
 
 def _for_all(work: Callable[[Mapping[str, Any]], None], files: Iterable[Mapping[str, Any]]) -> None:
-    """Once for each file, several at a time; the first error ends it."""
+    """Call `work` once per file, several at a time; the first error stops the rest."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             for _ in pool.map(work, files):
@@ -189,7 +194,7 @@ def _manifest_path(key: Key, name: str) -> str:
 
 
 def _signature_path(key: Key, name: str, manifest: bytes) -> str:
-    """Named by what it signs, so that of two that publish at once each has its own."""
+    """Return the path, which has the manifest's hash in it, so that machines publishing at once do not share a file."""
     return f"artifacts/{key}/{name}.{hashlib.sha256(manifest).hexdigest()}.sig"
 
 

@@ -1,6 +1,6 @@
-"""Between a home and the store that it shares: what is there is fetched in place of being built, and the other way.
+"""Exchanges artifacts between a home and the shared store: fetches instead of building, publishes after building.
 
-A store that cannot be reached stops no work: what is missing there goes there in a later run.
+An unreachable store stops no work: a later run publishes what is missing there.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from agar_pipeline.store.shared import SharedStore
 
 @dataclass(frozen=True)
 class FetchOutcome:
-    """What asking the shared store for an artifact led to."""
+    """The result of asking the shared store for an artifact."""
 
     fetched: bool
     damaged: bool = False
-    """It is there, but must not be used: the next publication replaces it."""
+    """The shared store has the artifact, but damaged: the next publication replaces it."""
 
 
 def fetch(home: Path, shared: SharedStore | None, key: Key, root: Path) -> bool:
-    """Whether an artifact came from the shared store: verified, and published here by rename.
+    """Fetch an artifact from the shared store, verify it, and publish it in this home by rename.
 
     The caller holds its writer lock, and `root` does not exist.
 
+    Returns:
+        Whether the shared store has it.
+
     Raises:
-        ArtifactError: it is damaged there.
+        ArtifactError: the artifact in the shared store is damaged.
         SharedStoreError: the shared store cannot be reached.
         StorageError: the home cannot be written.
     """
@@ -45,7 +48,7 @@ def fetch(home: Path, shared: SharedStore | None, key: Key, root: Path) -> bool:
 
 
 def bring(home: Path, shared: SharedStore | None, key: Key, root: Path, log: Log) -> FetchOutcome:
-    """As `fetch`; trouble is told, and the artifact is built."""
+    """Fetch as `fetch` does; problems with the shared store are logged, and the caller builds the artifact."""
     if shared is None:
         return FetchOutcome(False)
     try:
@@ -65,7 +68,10 @@ def bring(home: Path, shared: SharedStore | None, key: Key, root: Path, log: Log
 
 
 def share(shared: SharedStore | None, key: Key, root: Path, log: Log, *, replace: bool, repoint: bool) -> None:
-    """Publish an artifact of this home in the shared store, unless it is there, and make it the `latest` there."""
+    """Publish an artifact of this home in the shared store, unless it is there, and make it the `latest` there.
+
+    Problems with the shared store are logged, not raised.
+    """
     if shared is None:
         return
     try:
@@ -80,7 +86,7 @@ def share(shared: SharedStore | None, key: Key, root: Path, log: Log, *, replace
             log(f"{key}: published in {shared}" if first else f"{key}: another machine published it in {shared} first")
         if repoint:
             shared.point(key, root.name)
-    except (SharedStoreError, OSError) as error:  # the disk of a store that is a folder may be full
+    except (SharedStoreError, OSError) as error:  # OSError: a shared store on a local disk that is full
         log(f"{key} is not in the shared store yet: {_first_line(error)}; a later `agar run` puts it there")
 
 

@@ -1,8 +1,8 @@
-"""Signatures of what goes to a shared store, made with a key that the lab has and the store has not (HMAC-SHA256).
+"""Signs what goes to a shared store with HMAC-SHA256; the lab holds the key, the store does not.
 
-Who can write to the store, but has not the key, cannot make anything that verifies: no other manifest (which holds the
-hash of each file), none under another name, no `latest` to something that was never signed as one. An older `latest`
-of the same asset that the lab itself signed can be put back: it verifies.
+Without the key, a person who can write to the store cannot create anything that verifies: neither another manifest
+(which holds the hash of each file), nor a signed manifest under another name, nor a `latest` that the lab never signed.
+Replay is possible: an older `latest` of the same asset that the lab signed still verifies.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from agar_pipeline.config.places import read_private, store_key_file
 from agar_pipeline.errors import ConfigError
 
 _SHORTEST = 32
-"""Characters of a key; `secrets.token_hex(32)` gives 64."""
+"""Minimum length of a key, characters; `secrets.token_hex(32)` returns 64."""
 _MAKE_ONE = """(umask 077; python3 -c "import secrets; print(secrets.token_hex(32))" > FILE)"""
 
 
 @dataclass(frozen=True, repr=False)
 class Signer:
-    """The lab's keys: the first signs, each verifies, so that a key can be replaced while older signatures hold."""
+    """The lab's keys. The first one signs; all verify, so that old signatures stay valid when a key is replaced."""
 
     keys: tuple[bytes, ...]
 
     @classmethod
     def of_environment(cls) -> Signer | None:
-        """The keys of `AGAR_STORE_KEY_FILE`, one a line; None where it is not set.
+        """Read the keys from `AGAR_STORE_KEY_FILE`, one per line; return None if the variable is not set.
 
         Raises:
-            ConfigError: the file cannot be read, others can read it, or it holds no proper key.
+            ConfigError: the file cannot be read, others can read it, or it holds no valid key.
         """
         path = store_key_file()
         if path is None:
@@ -46,11 +46,19 @@ class Signer:
         return cls(keys)
 
     def sign(self, names: tuple[str, ...], content: bytes) -> str:
-        """64 hex digits over the content and what it is signed as."""
+        """Return the signature (64 hex digits) of the content under these names.
+
+        >>> signer = Signer((b"k" * 32,))
+        >>> signature = signer.sign(("latest", "split"), b"0123")
+        >>> signer.verifies(signature.encode(), ("latest", "split"), b"0123")
+        True
+        >>> signer.verifies(signature.encode(), ("latest", "leaderboard"), b"0123")
+        False
+        """
         return _hmac(self.keys[0], names, content)
 
     def verifies(self, signature: bytes | None, names: tuple[str, ...], content: bytes) -> bool:
-        """Whether one of the keys made this signature; compared in constant time."""
+        """Return whether one of the keys made this signature; compared in constant time."""
         fits = [
             hmac.compare_digest(_hmac(key, names, content).encode(), (signature or b"").strip()) for key in self.keys
         ]

@@ -1,7 +1,7 @@
-"""Work that outlives its process: what the next builder of the same fingerprint goes on with.
+"""The files of an interrupted build, from which the next builder of the same fingerprint continues.
 
-`resume/<experiment>/<asset>/<fingerprint>/` in the home, beside the artifacts: points to go on from, checkpoints, and
-events for TensorBoard. By these names ours are known; whatever else lies there is somebody's and stays.
+They lie in `resume/<experiment>/<asset>/<fingerprint>/` of the home: resume points, checkpoints, and events for
+TensorBoard. Our files are recognised by name (`_OURS`); all other files there belong to the user and are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agar_pipeline.store.key import Key, writer_lock
 
 
 def work_folder(store: Store, key: Key, fingerprint: str) -> Path:
-    """Where the builder of this artifact leaves what it has so far; it may not exist."""
+    """Return where the builder of this artifact saves its progress; the folder may not exist."""
     return store.home.joinpath("resume", *key.parts, fingerprint)
 
 
@@ -29,7 +29,7 @@ _OURS = re.compile(
 
 
 def unfinished(store: Store) -> dict[Key, list[Path]]:
-    """The work folders of each asset, newest first."""
+    """Return the work folders of each asset, newest first."""
     found: dict[Key, list[Path]] = {}
     for folder in (store.home / "resume").glob("*/*/*"):
         experiment, asset = folder.parts[-3:-1]
@@ -43,7 +43,7 @@ def _age_key(folder: Path) -> int:
 
 
 def foreign_work(folder: Path) -> list[str]:
-    """Files of a work folder that somebody put there: not ours, and no system's."""
+    """Return the files of a work folder that are neither ours nor a system's."""
     return [name for name in _names(folder) if not _OURS.fullmatch(name) and not is_stray(name)]
 
 
@@ -53,18 +53,18 @@ def _names(folder: Path) -> list[str]:
 
 
 def remove_work(folder: Path) -> list[str]:
-    """Remove what is ours of a work folder, and the folder where nothing else is left; returns what is."""
+    """Remove our files from a work folder, and the folder if it is empty then; return the files that remain."""
     foreign = foreign_work(folder)
     for name in set(_names(folder)).difference(foreign):
         disk.remove(folder / name)
     for at, _, _ in os.walk(folder, topdown=False):
-        with contextlib.suppress(OSError):  # somebody's files are in it
+        with contextlib.suppress(OSError):  # not empty: it holds foreign files
             Path(at).rmdir()
     return foreign
 
 
 def drop_work(store: Store, folder: Path) -> bool:
-    """Remove a work folder of ours unless somebody works in it; returns whether it is gone."""
+    """Remove a work folder unless a process uses it or it holds foreign files; return whether it is gone."""
     key = Key(folder.parts[-2], folder.parts[-3])
     if not store.folder(key).is_dir():
         return not remove_work(folder)

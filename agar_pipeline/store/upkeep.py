@@ -1,6 +1,6 @@
-"""Looking after a home: verifying everything that was published, and what of it is kept.
+"""Verifies everything that a home has published, and determines which artifacts are kept.
 
-Not here: removing the rest (`dropping`).
+Not here: removing the others (`dropping`).
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from agar_pipeline.store.quarantine import put_back, set_foreign_aside
 
 Progress = Callable[[int, int], None]
 KEEPER = "kept-"
-"""How the links begin that keep an artifact which no `latest` leads to."""
+"""Prefix of the links that keep an artifact which no `latest` leads to."""
 SHORTEST_WORD = 4
-"""Letters of a fingerprint that name an artifact, if only one begins so."""
+"""Minimum number of letters of a fingerprint that name an artifact; they must also be unique."""
 
 
 @dataclass(frozen=True)
 class BadArtifact:
-    """A published folder that is not what its manifest says."""
+    """A published folder that does not match its manifest."""
 
     key: Key
     root: Path
     faults: tuple[str, ...]
     current: bool
-    """`latest` points or pointed to it."""
+    """Whether `latest` pointed to it when it was found."""
     aside: Path | None
-    """Where it lies in quarantine now; None where a running process is building it anew."""
+    """Its path in quarantine; None if it was not moved, because a running process is building it again."""
     whole: bool = False
-    """Its own files are as they were written, and stayed: only what did not belong there was moved."""
+    """Its own files are intact and were not moved; only foreign files were."""
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What verifying a home found, and did."""
+    """What `verify` found and did."""
 
     checked: int
     size_bytes: int
     bad: tuple[BadArtifact, ...]
     dangling: tuple[Key, ...]
-    """Assets whose `latest` led nowhere; the link is gone now, and the next run builds them again."""
+    """Assets whose `latest` led nowhere; the link is removed, and the next run builds them again."""
     swept: int
-    """Drafts and scratch folders of dead processes."""
+    """Number of removed drafts and scratch folders of dead processes."""
     put_back: tuple[Path, ...] = ()
-    """Artifacts that lay in quarantine and are as they were written."""
+    """Artifacts that lay in quarantine but are intact, and were published again."""
 
     @property
     def ok(self) -> bool:
@@ -61,11 +61,11 @@ class VerifyResult:
 
 
 def verify(store: Store, progress: Progress) -> VerifyResult:
-    """Hash every published artifact again; put aside what is bad, remove `latest` where it leads nowhere.
+    """Hash every published artifact again; quarantine damaged ones, and remove each `latest` that leads nowhere.
 
     Args:
-        store: Of the home.
-        progress: Called with (bytes done, bytes in all).
+        store: Store of the home.
+        progress: Called with (bytes done, bytes in total).
     """
     require_own(store.home)
     put_again = tuple(put_back(store.home))
@@ -85,7 +85,7 @@ def verify(store: Store, progress: Progress) -> VerifyResult:
 
 
 def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
-    """Quarantine a damaged artifact, unless a builder is at it; nothing where it is gone or whole by now."""
+    """Quarantine a damaged artifact, unless a process is building it; yield nothing if it is gone or intact by now."""
     with locks.free(writer_lock(root)) as is_free:
         faults = find_faults(root, thorough=True) if root.exists() else []
         if faults:
@@ -96,7 +96,7 @@ def _put_aside(store: Store, key: Key, root: Path) -> Iterator[BadArtifact]:
 
 
 def was_set_aside(store: Store, key: Key) -> bool:
-    """Whether an artifact of this asset lies in quarantine."""
+    """Return whether an artifact of this asset lies in quarantine."""
     return any((store.home / "quarantine").glob(f"{'-'.join(key.parts)}-[0-9a-f]*"))
 
 
@@ -104,19 +104,22 @@ def _unlink_dangling(store: Store, key: Key) -> bool:
     link = store.folder(key) / "latest"
     if not link.is_symlink() or link.exists():
         return False
-    with locks.free(writer_lock(link.with_name(link.readlink().name))) as is_free:  # else it is being built anew
+    with locks.free(writer_lock(link.with_name(link.readlink().name))) as is_free:  # locked while it is being built
         if is_free and not link.exists():
             link.unlink(missing_ok=True)
     return is_free
 
 
 def find_kept(store: Store) -> set[Path]:
-    """What each `latest` points to or is told to be kept, what that was made from, and so on, by data version."""
+    """Return the artifacts that a `latest` or a keep link points to, and those that they were made from.
+
+    Inputs are followed transitively by data version.
+    """
     manifests: dict[Path, Manifest] = {}
     by_version: dict[tuple[str, str], list[Path]] = {}
     for key in store.assets():
         for root in store.roots(key):
-            with contextlib.suppress(ArtifactError):  # no manifest: made from nothing that we know of
+            with contextlib.suppress(ArtifactError):  # without a manifest its inputs are unknown
                 manifests[root] = manifest = Manifest.read(root)
                 by_version.setdefault((str(key), manifest.data_version), []).append(root)
     kept: set[Path] = set()
@@ -132,14 +135,14 @@ def find_kept(store: Store) -> set[Path]:
 
 
 def keep(store: Store, word: str) -> Path:
-    """Keep an artifact, and what it was made from, until `release`; a link beside it says so.
+    """Keep an artifact, and what it was made from, until `release`; a link beside the artifact records it.
 
     Args:
-        store: Of the home.
+        store: Store of the home.
         word: The artifact's fingerprint, or its first letters.
 
     Raises:
-        ArtifactError: none begins so, or several do.
+        ArtifactError: no fingerprint begins with `word`, or several do.
     """
     named = [root for root in store.published() if len(word) >= SHORTEST_WORD and root.name.startswith(word)]
     if len(named) != 1:
@@ -154,7 +157,7 @@ def keep(store: Store, word: str) -> Path:
 
 
 def release(store: Store, word: str) -> list[Path]:
-    """Undo `keep`; returns what is no longer kept."""
+    """Undo `keep`; return the artifacts that it kept."""
     links = [link for key in store.assets() for link in _keepers(store, key) if link.readlink().name.startswith(word)]
     roots = [link.with_name(link.readlink().name) for link in links]
     for link in links:

@@ -1,4 +1,4 @@
-"""What a command does that is more than one step of the chain.
+"""Commands that do more than one step of the chain.
 
 `export_folder`, `export`: `agar export-coco`. `viewing`: `agar view`. `backup_file`, `backup`: `agar backup` and
 `agar restore`.

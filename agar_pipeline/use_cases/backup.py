@@ -1,7 +1,7 @@
-"""A home saved into one file, and back: labels first of all.
+"""Saves a home into one file, and restores it; labels are the most important part.
 
-Here: what is in a backup, and how it finds its place again. Not here: the file (`backup_file`), or how a database is
-read and filled (`database.dump`).
+Here: what a backup contains, and where it is restored to. Not here: the file (`backup_file`), reading and filling a
+database (`database.dump`).
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from agar_pipeline.use_cases.backup_file import Writer, remove_unfinished, unpac
 
 Log = Callable[[str], None]
 LARGE = frozenset({"coco_cache", "training_run"})
-"""Assets of which a backup has the manifests only, unless it is asked for everything: photos and checkpoints."""
+"""Assets of which only the manifests are saved unless everything is asked for: they hold images and checkpoints."""
 _SHOWN = 5
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a backup holds, or what came back from one."""
+    """What was saved to a backup, or restored from one."""
 
     datasets: tuple[str, ...]
     artifacts: int
     documents: int
-    """Of the database: those that were not there yet, when restoring."""
+    """Number of database documents that a restore inserted; 0 for a backup."""
     notes: tuple[str, ...]
-    """What is not in it, or was not put back."""
+    """What was not saved or not restored."""
 
 
 def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> Saved:
     """Save a home into a new file.
 
     Args:
-        path: Must not exist, and lie outside the home.
-        store: Of the home.
-        log: Told what is being saved.
-        everything: COCO caches and trainings too, with their photos and checkpoints.
+        path: Path of the file; it must not exist, and must lie outside the home.
+        store: Store of the home.
+        log: Receives progress messages.
+        everything: Save the files of COCO caches and trainings too, with images and checkpoints.
 
     Raises:
         StorageError: the file exists, or cannot be written.
@@ -112,7 +112,7 @@ def _add_artifacts(writer: Writer, store: Store, everything: bool) -> int:
             place = root.relative_to(store.home).as_posix()
             with locks.locked(use_lock(root), shared=True):
                 if find_faults(root, thorough=True, foreign=False):
-                    continue  # `agar verify` tells of it
+                    continue  # damaged: `agar verify` reports it
                 if key.asset in LARGE and not everything:
                     writer.add(f"manifests/{place}.json", root / MANIFEST)
                     continue
@@ -123,14 +123,14 @@ def _add_artifacts(writer: Writer, store: Store, everything: bool) -> int:
 
 
 def _add_configs(writer: Writer) -> None:
-    """As text, without passwords: they are for people to look things up in."""
+    """Add the config files as text without passwords; they are for people to read, not to be restored."""
     for group in ("pipeline", "experiment"):
         for path in sorted((configs_dir() / group).glob("*.yaml")):
             writer.add(f"configs/{group}/{path.name}", mask(path.read_text(errors="replace")).encode())
 
 
 def _elsewhere() -> Iterator[str]:
-    """Datasets of pipelines that are in a database which is not the home's."""
+    """Return a note for each pipeline whose dataset is in another database than the home's."""
     for path in sorted((configs_dir() / "pipeline").glob("*.yaml")):
         with contextlib.suppress(PipelineError):
             source = load_pipeline(path.stem).snapshot
@@ -140,11 +140,12 @@ def _elsewhere() -> Iterator[str]:
 
 
 def restore(path: Path, store: Store, log: Log) -> Saved:
-    """Put a backup back into a home that has none of its datasets yet; what is there and the same stays.
+    """Restore a backup into a home; identical content that exists already is kept.
 
     Raises:
-        StorageError: the file is damaged or no backup, or the home cannot be written.
-        DatabaseError: something else is where the backup's labels belong; nothing was changed.
+        StorageError: the file is damaged or no backup, the home cannot be written, or it has other data where the
+            backup's labels belong (then nothing was restored).
+        DatabaseError: see `open_database` and `restore_database`.
     """
     home = open_home(store.home)
     with locks.locked(home / ".restore.lock"), scratch_folder(home, "restore-") as scratch:
@@ -175,13 +176,13 @@ def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
 
 
 def _free_place(home: Path) -> Path:
-    """A name beside a home that nothing has."""
+    """Return an unused path beside a home."""
     names = (f"{home.name}-restored{number}" for number in ("", *range(2, 1000)))
     return next(place for place in map(home.with_name, names) if not os.path.lexists(place))
 
 
 def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
-    """Publish each whole artifact that is not there yet; the number, and what was left out."""
+    """Publish each intact artifact that does not exist yet; return their number, and notes on those left out."""
     count, notes = 0, []
     for manifest in sorted([*folder.glob(f"*/*/{MANIFEST}"), *folder.glob(f"*/*/*/{MANIFEST}")]):
         draft = manifest.parent
@@ -203,7 +204,7 @@ def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
 
 
 def _point(store: Store, word: str, name: str) -> None:
-    """Make an artifact the latest of an asset that has none."""
+    """Make an artifact the `latest` of an asset that has none."""
     *experiment, asset = word.split("/")
     if asset not in ARTIFACTS or len(experiment) > 1 or not _FINGERPRINT.fullmatch(name):
         return
@@ -214,7 +215,7 @@ def _point(store: Store, word: str, name: str) -> None:
 
 
 def _restore_texts(scratch: Path, home: Path, created: str) -> list[str]:
-    """Configs and manifests beside what is there, for people; the checkout's own files are never touched."""
+    """Put configs and manifests into a folder of the home, for people to read; the checkout is never changed."""
     notes = []
     place = home / "restored" / re.sub(r"[^0-9T]", "", created)[:15]
     for name in ("configs", "manifests"):

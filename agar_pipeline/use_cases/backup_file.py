@@ -1,7 +1,7 @@
-"""One file that holds a backup: a compressed tar, whose last member lists all others with their hashes.
+"""Writes and reads the file of a backup: a compressed tar whose last member lists all others with their hashes.
 
-Here: writing it so that it is complete and read again before it has its name; reading one that anybody may have made.
-Not here: what is in a backup (`backup`).
+Here: writing a file that has been read back before it gets its name; reading files that may be malicious.
+Not here: what a backup contains (`backup`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Writer:
         self.members: list[dict[str, Any]] = []
 
     def add(self, name: str, source: Path | bytes) -> None:
-        """Add a file, or bytes, as a member; no link, owner or mode of it goes along."""
+        """Add a file, or bytes, as a member; links, owner and mode are not saved."""
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
             member = tarfile.TarInfo(name)
             member.size = len(source) if isinstance(source, bytes) else os.fstat(stream.fileno()).st_size
@@ -51,7 +51,7 @@ class Writer:
 
 
 class _Hashed:
-    """A stream whose bytes are hashed as they are read."""
+    """A stream that hashes the bytes read from it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self.digest = stream, hashlib.sha256()
@@ -63,14 +63,14 @@ class _Hashed:
 
 
 def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dict[str, Any]:
-    """Write a backup, read it again, and only then give it its name; a file that is there is never replaced.
+    """Write a backup, read it back, and only then give it its name; an existing file is never replaced.
 
     Args:
-        path: Of the backup.
-        fill: Adds the members; returns what else the index says.
+        path: Path of the backup.
+        fill: Adds the members; returns additional entries of the index.
 
     Raises:
-        StorageError: there is a file already, the disk is full, or what was read is not what was written.
+        StorageError: the file exists already, the disk is full, or the file that was read back differs.
     """
     if os.path.lexists(path):
         raise StorageError(f"{path} exists already: give another name, or move it away; nothing was written")
@@ -94,7 +94,7 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
 
 def _give_name(draft: Path, path: Path) -> None:
     try:
-        os.link(draft, path)  # unlike a rename it replaces nothing
+        os.link(draft, path)  # unlike a rename, it does not replace an existing file
     except FileExistsError:
         raise StorageError(f"{path} was made by somebody meanwhile: give another name; nothing was written") from None
     except OSError as error:
@@ -105,14 +105,14 @@ def _give_name(draft: Path, path: Path) -> None:
 
 
 def read_index(path: Path, room: int | None) -> dict[str, Any]:
-    """Read a whole backup: every member is what the index says, which is returned.
+    """Read a whole backup, check every member against the index, and return the index.
 
     Args:
-        path: Of the backup.
-        room: Bytes that it may unfold to.
+        path: Path of the backup.
+        room: Maximum size of the unpacked content, bytes; None for no limit.
 
     Raises:
-        StorageError: it is damaged, cut off, or no backup of ours.
+        StorageError: it is damaged, truncated, or not a backup of agar_pipeline.
     """
     with _told_if_damaged(path):
         return _read_index(path, room)
@@ -149,7 +149,7 @@ def _parse_index(path: Path, text: bytes) -> dict[str, Any]:
 
 
 class _PlainInfo(tarfile.TarInfo):
-    """A member whose headers are of a sane length: `tarfile` reads each into memory as a whole."""
+    """A tar member with headers of limited size: `tarfile` reads each header into memory as a whole."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type not in tarfile.REGULAR_TYPES and self.size > _HEADER_BYTES:
@@ -158,7 +158,7 @@ class _PlainInfo(tarfile.TarInfo):
 
 
 def _members(path: Path, room: int | None) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Each member with its bytes, in turn; only plain files of names that we give, each once, and no more than fits."""
+    """Yield each member with its bytes; only plain files with names that a backup uses, each once, up to `room`."""
     seen: set[str] = set()
     total = 0
     with tarfile.open(path, mode="r|gz", tarinfo=_PlainInfo) as tar:
@@ -192,10 +192,10 @@ def _is_ours(name: str) -> bool:
 
 
 def unpack(path: Path, folder: Path) -> dict[str, Any]:
-    """Unfold a backup into an empty folder; returns its index. It is read as a whole before anything is written.
+    """Unpack a backup into an empty folder, and return its index; the whole file is checked before anything is written.
 
     Raises:
-        StorageError: see `read_index`; or it changed meanwhile.
+        StorageError: see `read_index`; or the file changed between the two passes.
     """
     room = shutil.disk_usage(folder).free
     with storage_errors.clear_storage_errors(path), _told_if_damaged(path):
@@ -217,7 +217,7 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what backups of this name left that were killed; those of living processes hold a lock, and stay."""
+    """Remove the unfinished files of backups of this name whose process has ended; a living process holds a lock."""
     for left in path.parent.glob(f".{path.name}.unfinished-*"):
         with contextlib.suppress(OSError), locks.free(left) as is_free:
             if is_free and left.name.rpartition("-")[2].isdecimal():

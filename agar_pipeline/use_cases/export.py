@@ -1,8 +1,8 @@
-"""A FiftyOne dataset as COCO files in a folder of the user's own, by the steps of the pipeline, without Dagster.
+"""Exports a FiftyOne dataset as COCO files into a folder of the user, by the steps of the pipeline, without Dagster.
 
-Snapshot, split and COCO cache are built in the home's store as ever, but nothing's `latest` is moved: what the
-pipeline made stays current. Here: the classes, the order of the steps, which originals are at stake. Not here: any
-reading or splitting, and the files in the folder (`export_folder`).
+Snapshot, split and COCO cache are built in the home's store, but no `latest` is moved, so that the pipeline's
+artifacts stay current. Here: the classes, the order of the steps, which original images must not be overwritten.
+Not here: reading and splitting, the files in the folder (`export_folder`).
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     json_paths: dict[str, Path]
     """Part → COCO file."""
     counts: dict[str, dict[str, int]]
-    """Part → images, annotations."""
+    """Part → number of images and annotations."""
     images_dir: Path
     class_names: list[str]
     left_out: dict[str, int]
-    """Labels of no class → boxes that were left out."""
+    """Label without a class → number of its boxes, which were left out."""
     absent: list[str]
-    """Asked-for classes without a box."""
+    """Requested classes without a box."""
     notes: list[str]
-    """Which labels were taken for which class, which stand apart, and why some are left out; sentences."""
+    """Sentences: labels assigned to a class by spelling, classes with similar names, and why boxes are left out."""
 
 
 @dataclass(frozen=True)
 class ExportMedia:
-    """Whether the photos come along: see `CocoCacheConfig`.
+    """Whether images are exported too, and at which size: see `CocoCacheConfig`.
 
     Raises:
-        ConfigError: the two do not fit.
+        ConfigError: `media` and `max_side` do not fit together.
     """
 
     media: Media = "reference"
@@ -85,23 +85,23 @@ def export_coco(
     """Write `coco/<part>.json` and `dataset.json` into `out_dir`.
 
     Args:
-        snapshot: Which dataset, label field and view.
-        split: Into which parts.
-        classes: Names in order of their ids, 1…K; empty: the dataset's labels, sorted, over all parts together.
-        out_dir: Made where it is not there; of an earlier export in it our files are replaced, all others stay.
-        home: Holds the embedded database, and what is built on the way.
-        log: Told what the steps tell.
-        own: Whether `out_dir` gets photos of its own, in `images`.
-        unlabelled: What becomes of images that nobody has labelled yet, as in `PipelineConfig`.
+        snapshot: Dataset, label field and view.
+        split: How images are assigned to parts.
+        classes: Names in order of their ids, 1…K; if empty, the dataset's labels over all parts, sorted.
+        out_dir: Created if it does not exist. Our files of an earlier export are replaced, all other files stay.
+        home: Holds the embedded database, and the artifacts that are built.
+        log: Receives the messages of the steps.
+        own: Whether images are put into `out_dir/images`.
+        unlabelled: What is done with images that nobody has labelled yet, as in `PipelineConfig`.
 
     Raises:
-        PipelineError: whatever the steps raise; `out_dir` is as it was.
-        StorageError: `out_dir` holds files of others or photos of a dataset in the way, or cannot be written.
+        PipelineError: any error of the steps; `out_dir` is unchanged.
+        StorageError: foreign files or images of a dataset in `out_dir` would be replaced, or it cannot be written.
     """
     OwnFolder(out_dir, PURPOSE).require_alone()
     if blank := [name for name in classes if is_blank(name)]:
         raise ConfigError(f"--classes {blank[0]!r} names nothing: give the names of the classes, or leave it out")
-    # unknown labels are left out here and named; without classes of the user's own there are none
+    # boxes with unknown labels are left out and reported; without --classes every label is a class
     pipeline = PipelineConfig(
         "export",
         snapshot,
@@ -161,9 +161,10 @@ def _build_cache(store: Store, pipeline: PipelineConfig, taken: Snapshot, log: L
 def _originals(
     snapshot: SnapshotConfig, split: SplitConfig, taken: Snapshot, out_dir: Path, home: Path
 ) -> Iterator[str | Path]:
-    """The photos that are exported and the lists that say how; where the folder is in use, those of all datasets too.
+    """Yield the exported images and the split lists; if `out_dir` is not empty, also the images of all datasets.
 
-    A view leaves photos out that are originals all the same, and another dataset may stand on an earlier export.
+    A view may leave out images that are originals too, and another dataset may refer to the files of an earlier
+    export.
     """
     images_dir = taken.dataset()["images_dir"]
     yield from (f"{images_dir}/{path}" for path in taken.images()["path"])

@@ -1,6 +1,6 @@
-"""The folder of an export: the cache's COCO files, `dataset.json` last, and the photos where they come along.
+"""Writes the folder of an export: the cache's COCO files, images if they are exported too, and `dataset.json` last.
 
-Here: what is copied and linked. Not here: what may be replaced there (`ownership`), making the cache (`export`).
+Here: what is copied and linked. Not here: what may be replaced there (`ownership`), building the cache (`export`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SHOWN = 3
 def write_export(
     cache: CocoCache, folder: OwnFolder, media: Media, log: Callable[[str], None]
 ) -> tuple[Path, dict[str, Path]]:
-    """Replace an earlier export by this one; returns the photos' folder, and part → COCO file.
+    """Replace an earlier export by this one; return the folder of the images, and part → COCO file.
 
     Raises:
-        StorageError: others' files or original photos are in the way, and nothing was written; or the disk is full.
+        StorageError: foreign files or original images would be replaced (nothing was written), or the disk is full.
     """
     photos = {} if media == "reference" else _photos_of(cache)
     parts = {part: f"coco/{part}.json" for part in cache.parts()}
@@ -50,14 +50,15 @@ def write_export(
 
 
 def _photos_of(cache: CocoCache) -> dict[str, str]:
-    """Path in the cache → sha256 of the photos that the cache holds itself."""
+    """Return path in the cache → sha256 of the copies of images that the cache holds."""
     return {file["path"]: file["sha256"] for file in cache.manifest.files if file["path"].startswith(f"{_IMAGES}/")}
 
 
 def _bring_photo(source: Path, name: str, sha256: str, media: Media, draft: Draft, folder: OwnFolder) -> None:
-    """Link or copy one photo of the cache into the draft, unless it is there already.
+    """Link or copy one image of the cache into the draft, unless it is there already.
 
-    Files of their own even where the cache's are hard links, but for `link`: whoever edits them edits no artifact.
+    Except for `link`, the file is a copy even if the cache's own file is a hard link, so that editing it does not
+    change the artifact.
     """
     if media != "link":
         if not draft.keep(name, sha256):

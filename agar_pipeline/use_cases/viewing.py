@@ -1,8 +1,8 @@
-"""An evaluation in FiftyOne: predictions, kinds of errors and count errors on the dataset that it came from.
+"""Writes an evaluation to its FiftyOne dataset: predictions, kinds of errors and count errors; opens the App.
 
-Here: from an evaluation back to the samples, and the order of the steps. Not here: what is written
-(`write_back`) and how FiftyOne is told (`run_fields`, in a child). The database is written only
-because somebody asked, and never a field that this did not make.
+Here: from an evaluation back to the samples, and the order of the steps. Not here: which values are written
+(`write_back`), using the FiftyOne library (`run_fields`, in a child process).
+The database is written only at the user's request, and only fields that this module created.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_run` left in the database."""
+    """The result of `write_run`."""
 
     fields: RunFields
     dataset: str
     plates: int
     boxes: int
     gone: list[str]
-    """Paths of the photos whose samples are not there any more."""
+    """Paths of the images whose samples no longer exist."""
     kept: list[str]
-    """File names of the samples on which somebody edited the run's values, which were left as they are."""
+    """File names of samples on which somebody edited the run's values; they were not overwritten."""
     view_kept: bool
-    """Whether somebody edited the saved view, so that it was left as it is."""
+    """Whether the saved view was kept because somebody edited it."""
 
 
 def fields_of(record: LineageEntry) -> RunFields:
-    """`agar_<experiment>_<fingerprint>`, as a field may be called."""
+    """Return `agar_<experiment>_<fingerprint>`, with the characters that a field name allows."""
     experiment = re.sub(r"\W", "_", str(record.key.experiment), flags=re.ASCII)
     return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
 
@@ -78,13 +78,13 @@ def write_run(
     overwrite: bool = False,
     migrate: bool = False,
 ) -> Written:
-    """Write an evaluation onto the dataset of its snapshot, with a saved view of the `worst` plates.
+    """Write an evaluation to the dataset of its snapshot, with a saved view of the `worst` images.
 
-    What is there already is not written again; what somebody edited stays, unless it may be overwritten.
+    Values that exist already are not written again; values that somebody edited stay unless `overwrite`.
 
     Raises:
-        ArtifactError: what the evaluation was made from was cleaned away.
-        DatasetError: the dataset, or all of its samples, are gone; or a field of the name is not ours.
+        ArtifactError: the snapshot or COCO cache of the evaluation was removed.
+        DatasetError: the dataset or all of its samples no longer exist, or a field of that name is not ours.
     """
     snapshot, boxes = _read(store, record)
     dataset, fields = str(snapshot.dataset()["dataset"]), fields_of(record)
@@ -119,7 +119,7 @@ def open_app(
     port: int | None = None,
     more_hosts: tuple[str, ...] = (),
 ) -> None:
-    """Serve the App on the saved view, until Ctrl-C; `port` and `more_hosts` as in `web`."""
+    """Serve the App on the saved view until Ctrl-C; `port` and `more_hosts` as in `web`."""
     with open_for_writing(database, home, written.dataset, log) as uri:
         request: dict[str, Any] = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
         request |= {"home": str(home), "port": port, "more_hosts": more_hosts}
@@ -127,7 +127,7 @@ def open_app(
 
 
 def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:
-    """Names of the runs that a dataset holds."""
+    """Return the names of the runs that a dataset holds."""
     with open_database(database, home) as uri, connect(uri) as client:
         return list_runs(_dataset_document(client[database_name()], dataset))
 
@@ -142,11 +142,11 @@ def remove_runs(
     overwrite: bool = False,
     migrate: bool = False,
 ) -> None:
-    """Take the fields and saved views of these runs back.
+    """Remove the fields and saved views of these runs.
 
     Raises:
-        DatasetError: there is nothing of a run; or somebody edited its values or its view, and they may not be
-            overwritten: then nothing was removed.
+        DatasetError: a run does not exist; or somebody edited its values or its view, and `overwrite` is False. Then
+            nothing was removed.
     """
     with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
@@ -188,13 +188,13 @@ def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
 
 
 def name_some(names: list[str]) -> str:
-    """As many names as fit a line."""
+    """Join as many names as fit on a line."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _read(store: Store, record: LineageEntry) -> tuple[Snapshot, PlateBoxes]:
-    """The evaluation's boxes on the samples of its snapshot."""
+    """Return the snapshot, and the evaluation's boxes on its samples."""
     evaluation = Evaluation.open(record.root)
     chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
     if "snapshot" not in chain or "coco_cache" not in chain:
@@ -221,7 +221,7 @@ def _read(store: Store, record: LineageEntry) -> tuple[Snapshot, PlateBoxes]:
 
 
 def dataset_of(record: LineageEntry, store: Store) -> str:
-    """The FiftyOne dataset that an evaluation's snapshot was read from."""
+    """Return the name of the FiftyOne dataset that an evaluation's snapshot was read from."""
     found = chain_of(store, Evaluation.open(record.root)).get("snapshot")
     if found is not None:
         return str(Snapshot.open(found.root).dataset()["dataset"])
