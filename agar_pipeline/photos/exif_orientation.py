@@ -13,7 +13,7 @@ QUARTER_TURNS = frozenset({5, 6, 7, 8})
 
 
 def read_orientation(photo: Image.Image) -> int:
-    """Return the EXIF orientation, 1…8, with 1 for upright, of a photo opened with PIL, before its pixels are loaded."""
+    """Return the EXIF orientation, 1…8 (1: upright), of a photo opened with PIL before its pixels are loaded."""
     if photo.format == "PNG" and "exif" not in photo.info:
         # PIL would decode the whole photo to look for EXIF data after the pixels, where cameras do not write it
         return 1
