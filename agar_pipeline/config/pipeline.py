@@ -125,7 +125,7 @@ class PipelineConfig:
     with."""
     media: Media = "reference"
     """Where the photos of the COCO cache are. `reference`: at their original place. `link`: hard links in the cache, or
-    copies where hard links are not possible (a link changes a photo's ctime, so the next snapshot hashes it once more).
+    copies where hard links are not possible (a link changes a photo's ctime, so that its file is hashed once more).
     `copy`: copies in the cache. `resize`: JPEGs with a longer side of at most `max_side` under the photos' names; the
     boxes are scaled with them."""
     max_side: MaxSide | None = None

@@ -58,6 +58,13 @@ def from_plain(
 
     Raises:
         ConfigError: names the key, the value, `where` it is, and the nearest known key.
+
+    >>> from agar_pipeline.config.optimizer import OptimizerConfig
+    >>> from_plain(OptimizerConfig, {"name": "sgd", "lr": 0.01}, where="configs/optimizer/sgd.yaml").lr
+    0.01
+    >>> from_plain(OptimizerConfig, {"lrr": 0.01}, where="configs/optimizer/sgd.yaml")
+    Traceback (most recent call last):
+    agar_pipeline.errors.ConfigError: configs/optimizer/sgd.yaml: unknown key lrr, did you mean lr?
     """
     try:
         config = TypeAdapter(config_type).validate_python(plain)

@@ -67,7 +67,7 @@ def _decoded(name: str) -> str:
 
 
 _KNOWN: dict[str, Spell] = {"with / in place of \\": _slashed, "URL-decoded": unquote}
-"""Changes that are applied in addition to each further way."""
+"""Description → change. Later ways of `_ways` apply both changes too; their words name those that alter a name."""
 
 
 def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
