@@ -1,4 +1,7 @@
-"""The Definitions object that workspace.yaml names. Assembly only; loads in a second, without torch or FiftyOne."""
+"""The Definitions object that workspace.yaml names.
+
+It only assembles, and loads in a second without torch or FiftyOne.
+"""
 
 import dagster as dg
 
@@ -18,7 +21,7 @@ done_importing()
 
 
 def assemble() -> dg.Definitions:
-    """Definitions of the pipeline that `AGAR_PIPELINE` picks, from the config files as they are now."""
+    """Assemble the definitions of the pipeline that `AGAR_PIPELINE` names, from the current config files."""
     pipeline = load_pipeline()
     store, nodes = Store(agar_home()), load_nodes(pipeline)
     experiments = [key.experiment for key in nodes if key.asset == "smoke_run" and key.experiment]

@@ -1,6 +1,6 @@
 """The errors that a user can fix. Each message says what is wrong, which value, where, and the next step.
 
-Nothing else belongs here. A bug is not a `PipelineError`: it keeps its own type and its traceback.
+A bug is not a `PipelineError`: it keeps its own type and its traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
 
 INTERRUPTED = 130
-"""The exit code of a process that a person stopped: 128 and the number of SIGINT, as shells have it."""
+"""Exit code of a process that a person stopped: 128 plus the number of SIGINT, as in shells."""
 
 
 _READER = "AGAR_READER"
@@ -42,12 +42,12 @@ def read_by_a_user_of_options() -> Iterator[None]:
 
 
 class PipelineError(Exception):
-    """Something that the user can fix. The command line prints it without a traceback and exits 1."""
+    """An error that the user can fix. The command line prints it without a traceback and exits with `exit_code`."""
 
     exit_code = 1
 
     def __init__(self, *told: object) -> None:
-        """Whoever shows, stores or sends the error has it without passwords, and without what a terminal obeys."""
+        """Mask passwords and control characters in the texts, so that the error can be shown, stored or sent."""
         super().__init__(*(mask(printable(part)) if isinstance(part, str) else part for part in told))
 
 
@@ -58,7 +58,7 @@ class ConfigError(PipelineError):
 
 
 class DatabaseError(PipelineError):
-    """FiftyOne's database cannot be reached, or is not one that we can use."""
+    """FiftyOne's database cannot be reached, or cannot be used by us."""
 
 
 class DatasetError(PipelineError):
@@ -70,11 +70,11 @@ class DatasetMovedError(DatasetError):
 
 
 class ImageFileError(PipelineError):
-    """An image cannot be read, or lies where it must not."""
+    """An image cannot be read, or is at a place where it must not be."""
 
 
 class AnnotationError(PipelineError):
-    """An annotation file cannot be understood."""
+    """An annotation file cannot be read or interpreted."""
 
 
 class ArtifactError(PipelineError):
@@ -82,41 +82,41 @@ class ArtifactError(PipelineError):
 
 
 class GateError(PipelineError):
-    """The bbox report or the split found what its policy forbids: training must not start."""
+    """The bbox report or the split found something that its policy forbids; training must not start."""
 
 
 class StorageError(PipelineError):
-    """The home cannot be written: disk full, no permission, read-only; or the shared store not be reached."""
+    """The home cannot be written (disk full, no permission, read-only), or the shared store cannot be reached."""
 
 
 class SharedStoreError(StorageError):
-    """The store that several homes share cannot be used; what this home has can."""
+    """The store that several homes share cannot be used; this home's own artifacts can."""
 
 
 class ComputeError(PipelineError):
-    """The asked-for devices are not there, or a worker process died."""
+    """The requested devices do not exist, or a worker process died."""
 
 
 class ServerError(PipelineError):
-    """A web page cannot be served, or what belongs to it ended."""
+    """A web page cannot be served, or a program that it needs ended."""
 
 
 class TrainingError(PipelineError):
-    """Training cannot go on: a loss that is not finite, no images, no memory."""
+    """Training cannot continue: a loss that is not finite, no images, no memory."""
 
 
 class MissingPackageError(PipelineError):
-    """A package that is needed here is not installed."""
+    """A package that is needed is not installed."""
 
     @staticmethod
     def of(error: ModuleNotFoundError) -> MissingPackageError:
-        """The same in the words of a user."""
+        """Turn the import error into a message for the user."""
         package = (error.name or "").partition(".")[0]
         setup = "setup-cluster" if package in ("ray", "dagster_postgres", "s3fs") else "setup"
         return MissingPackageError(f"the package {package} is not installed: `make {setup}`, or pip install {package}")
 
 
 class StoppedError(PipelineError):
-    """Somebody asked a training to stop; it says whether it can be gone on with."""
+    """A person asked a training to stop; the message says whether it can be resumed."""
 
     exit_code = INTERRUPTED

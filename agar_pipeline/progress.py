@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, a line now and then elsewhere, nothing where it is soon done."""
+"""Shows the progress of long work: a bar on a terminal, a line every ten seconds elsewhere, nothing if it is quick."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and what there is in all."""
+"""Called with the number of items that are done, and the total number."""
 LINE_EVERY_S = 10.0
 BAR_AFTER_S = 0.5
-"""Rich itself takes a tenth of a second to load: quick work shall stay quick."""
+"""Seconds before a bar is shown. Importing rich takes a tenth of a second, and quick work must not wait for that."""
 
 
 @contextlib.contextmanager
 def progress_bar(title: str, log: Callable[[str], None] | None = None) -> Iterator[Progress]:
-    """A bar on a terminal; elsewhere nothing, or a line every ten seconds to `log`."""
+    """Show a bar on a terminal; elsewhere write a line every ten seconds to `log`, if there is one."""
     on_terminal, said_at = sys.stderr.isatty(), time.monotonic()
     with contextlib.ExitStack() as shown:
         update: Progress | None = None
@@ -45,7 +45,11 @@ def _bar(title: str) -> Iterator[Progress]:
 
 
 def say_duration(seconds: float) -> str:
-    """`50 s`, `9 min 10 s`, `2 h 5 min`."""
+    """Format a duration.
+
+    >>> say_duration(50), say_duration(550), say_duration(7500)
+    ('50 s', '9 min 10 s', '2 h 5 min')
+    """
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

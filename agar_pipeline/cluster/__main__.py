@@ -1,4 +1,4 @@
-"""The driver of a training on Ray, in a process of its own, started by `launch`."""
+"""The driver process of a training on Ray; started by `launch`."""
 
 from agar_pipeline.cluster.training import train_on_ray
 from agar_pipeline.processes.child import child_main

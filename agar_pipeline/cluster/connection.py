@@ -1,4 +1,4 @@
-"""Joining the Ray cluster that RAY_ADDRESS names, or starting one of this machine alone, and leaving it."""
+"""Joins the Ray cluster of RAY_ADDRESS, or starts one on this machine, and leaves it again."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.processes.machine import count_cores, find_interface_of, visible_gpus
 
 OBJECT_STORE_BYTES = 200_000_000
-"""Of a cluster of this machine: what tasks are given and return is small, photos are read where they lie."""
+"""Object store of a cluster on this machine, bytes. Inputs and results of tasks are small; photos are read from disk.
+"""
 ANSWER_S = 10.0
 _LONGEST_FOLDER = 40
-"""Characters: Ray's sockets lie some 65 below, and 107 are all that a socket's path may have."""
+"""Longest path in characters. Ray's sockets are about 65 characters below it; a socket path may have 107."""
 _ON_ONE_MACHINE = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Nobody else may send work, and all ports are on the loopback: so Ray names a cluster that cannot have more nodes."""
+"""Settings for a cluster on this machine: other users cannot send work, and all ports are on the loopback.
+
+The second variable is Ray's setting for a cluster that cannot have more nodes.
+"""
 
 
 def cluster_address() -> str | None:
-    """`RAY_ADDRESS`, as Ray's own tools read it; None: a cluster of this machine."""
+    """Return `RAY_ADDRESS`, as Ray's own tools do; None: start a cluster on this machine."""
     return os.environ.get("RAY_ADDRESS") or None
 
 
 @contextlib.contextmanager
 def joined(env: Mapping[str, str], *, show_output: bool) -> Iterator[None]:
-    """Be a driver on the cluster for the length of the block. Ray is told to report nothing to anybody.
+    """Be a driver on the cluster during the block. Ray's usage reports are switched off.
 
     Args:
-        env: Of the workers, beside what Ray gives them.
-        show_output: What workers print comes out of this process.
+        env: Variables for the workers, in addition to those that Ray sets.
+        show_output: Whether the output of workers is printed by this process.
 
     Raises:
         ComputeError: no cluster answers.
@@ -47,7 +51,7 @@ def joined(env: Mapping[str, str], *, show_output: bool) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = cluster_address()
     if address is None:
-        os.environ.update({"RAY_AUTH_TOKEN": secrets.token_hex(32), **_ON_ONE_MACHINE})  # before Ray is loaded
+        os.environ.update({"RAY_AUTH_TOKEN": secrets.token_hex(32), **_ON_ONE_MACHINE})  # before Ray is imported
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -76,7 +80,7 @@ def joined(env: Mapping[str, str], *, show_output: bool) -> Iterator[None]:
 
 
 def _require_answer(address: str | None) -> None:
-    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    """Raise OSError if nothing listens at the address. Ray itself would try for minutes."""
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), ANSWER_S).close()
@@ -84,7 +88,7 @@ def _require_answer(address: str | None) -> None:
 
 @contextlib.contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; it is handed back."""
+    """Restore the handler of SIGTERM, which Ray replaces."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -96,7 +100,7 @@ def _own_handlers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _short_folder() -> Iterator[str]:
-    """For Ray's sockets and logs: in the home, behind a link where its path is too long for a socket."""
+    """Yield a folder for Ray's sockets and logs: in the home, or a link to it if its path is too long for a socket."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(scratch_folder(agar_home(), "ray-"))
         if len(str(folder)) > _LONGEST_FOLDER:
@@ -107,7 +111,7 @@ def _short_folder() -> Iterator[str]:
 
 
 def talk_over_own_interface() -> None:
-    """In each worker: gloo and NCCL use the interface by which Ray reaches this node, unless told of another."""
+    """Let gloo and NCCL of a worker use the interface over which Ray reaches its node, unless another one is set."""
     import ray
 
     interface = find_interface_of(ray.util.get_node_ip_address())

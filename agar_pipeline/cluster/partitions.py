@@ -1,7 +1,8 @@
-"""One function over many photos, the results in the order of the photos: where that is done is decided here.
+"""Applies one function to many photos and yields the results in order, in threads or on a Ray cluster.
 
-In threads of this machine (decoding, hashing and writing let go of the GIL), or within `launched_by("ray")` in
-partitions on a Ray cluster, with the same results. Functions are therefore known by name, and take and return values.
+By default the work is done in threads of this machine (decoding, hashing and writing release the GIL). Within
+`launched_by("ray")` it is done in partitions on a Ray cluster, with the same results. Therefore the functions can be
+imported by name, and they take and return plain values.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ Result = TypeVar("Result")
 
 
 AHEAD = 256
-"""Items that are worked on or done before the first of them is asked for: memory is bounded."""
+"""Maximum number of items submitted before the first result is requested, so that memory is bounded."""
 
 
 class Pool(Protocol):
-    """What maps."""
+    """An object with a `map`: threads or a Ray cluster."""
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-        """Results in the order of the items, as they are ready and asked for."""
+        """Yield the results in the order of the items, as they become ready."""
 
 
 class _Threads:
@@ -50,7 +51,10 @@ _launched: ContextVar[Pool | None] = ContextVar("launched", default=None)
 
 @contextlib.contextmanager
 def launched_by(launcher: Launcher, log: Callable[[str], None]) -> Iterator[None]:
-    """What `open_pool` opens within the block; a cluster is joined once, and only if there is something to do."""
+    """Set where pools run that are opened with `open_pool` during the block.
+
+    A cluster is joined once, and only if there is work for it.
+    """
     if launcher != "ray":
         yield
         return
@@ -66,10 +70,10 @@ def launched_by(launcher: Launcher, log: Callable[[str], None]) -> Iterator[None
 
 @contextlib.contextmanager
 def open_pool(threads: int | None = None) -> Iterator[Pool]:
-    """Somebody to map for the length of the block.
+    """Yield a pool for the block.
 
     Args:
-        threads: On this machine; None: one per core.
+        threads: Number of threads on this machine; None: one per core.
     """
     if (shared := _launched.get()) is not None:
         yield shared

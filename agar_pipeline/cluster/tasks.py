@@ -1,4 +1,4 @@
-"""One function over many items on a Ray cluster, a partition of them at a time; results in the order of the items."""
+"""Applies one function to many items on a Ray cluster, in partitions; results are in the order of the items."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PARTITION = 32
-"""Items of one task: half a second of photos, against milliseconds for the task itself."""
+"""Items per task: half a second of work on photos, while the task itself costs milliseconds."""
 WAITING_PER_CPU = 2
-"""Tasks that are sent ahead: so many results are held at most."""
+"""Tasks sent ahead per CPU; this limits the number of results that are held."""
 
 
 class RayTasks:
-    """To be used in a `with` block, which joins the cluster when something is first to be done there."""
+    """A pool on a Ray cluster. Use it in a `with` block; the cluster is joined at the first work."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log, self._stack = log, contextlib.ExitStack()
@@ -37,16 +37,17 @@ class RayTasks:
         self._stack.close()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-        """As the map of an executor.
+        """Apply the function as the `map` of an executor does.
 
         Args:
-            function: Known by its name on every node, or a `functools.partial` of such a one; may be called twice for
-                an item, where a worker died.
+            function: One that every node can import by name, or a `functools.partial` of it. It may be called twice for
+                an
+                item if a worker dies.
             items: Picklable.
 
         Raises:
-            ComputeError: workers die again and again.
-            Exception: what the function raises.
+            ComputeError: workers die repeatedly.
+            Exception: an error that the function raises.
         """
         left = iter(items)
         sent: deque[Any] = deque()
@@ -72,7 +73,7 @@ class RayTasks:
 
 
 def run_partition(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
-    """One task."""
+    """Apply the function to the items of one task."""
     return [function(item) for item in items]
 
 

@@ -1,7 +1,7 @@
-"""The ranks of one training under Ray Train: the same handler that torchrun's ranks run, with the same environment.
+"""Runs the ranks of one training under Ray Train, with the same handler and environment as under torchrun.
 
-The home is shared by all nodes: what rank 0 says, answers and fails with comes back through the request's folder, and
-what a restarted training goes on from lies in its work folder. Here: placing, restarting, stopping. Not here: training.
+All nodes share the home. Log lines, reply and error of rank 0 are returned in the folder of the request, and a
+restarted training resumes from its work folder. Here: placing, restarting, stopping. Not here: training.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from agar_pipeline.processes.world import World
 Log = Callable[[str], None]
 
 MAX_RESTARTS = 3
-"""After deaths of workers; an error that a rank can explain would only come again."""
+"""Restarts after workers died. If a rank reports an error, there is no restart, because the error would come again."""
 
 
 def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    """The driver: place the ranks, wait for them, have Ray start them again where one died.
+    """Run the driver: place the ranks, wait for them, and let Ray restart them if one dies.
 
     Args:
-        request: What the ranks are given; `handler` names the module whose `main` takes it.
-        log: Told what becomes of the ranks.
+        request: The request for the ranks; `handler` names the module whose `main` handles it.
+        log: Called with messages about the ranks.
 
     Raises:
         ComputeError: the cluster cannot be joined or is too small, or ranks died too often.
@@ -53,7 +53,7 @@ def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _ranks_env(trainer: TrainerConfig, stop_file: Path) -> dict[str, str]:
-    """Of the workers, which Ray numbers as torchrun does its ranks."""
+    """Return the variables of the workers. Ray sets their ranks as torchrun does."""
     env = {**worker_environment(), **CHILD_ENV, **trainer.environment, "AGAR_STOP_FILE": str(stop_file)}
     if trainer.socket_ifname is not None:
         env |= {"GLOO_SOCKET_IFNAME": trainer.socket_ifname, "NCCL_SOCKET_IFNAME": trainer.socket_ifname}
@@ -62,16 +62,16 @@ def _ranks_env(trainer: TrainerConfig, stop_file: Path) -> dict[str, str]:
 
 def _asking_by(stop_file: Path) -> Callable[[int, FrameType | None], None]:
     def ask(number: int, frame: FrameType | None) -> None:
-        stop_file.touch()  # the ranks look after each step, and end together
+        stop_file.touch()  # the ranks check for the file after each step, and stop together
 
     return ask
 
 
 def _place(trainer: TrainerConfig) -> tuple[Any, str]:
-    """How many workers where, for Ray; and in words.
+    """Return Ray's scaling config for the ranks, and a description of it.
 
     Raises:
-        ComputeError: the cluster has too few nodes that are large enough; Ray would wait for more, for ever.
+        ComputeError: the cluster has too few nodes that are large enough. Ray would wait for more without end.
     """
     import ray.train
 
@@ -101,7 +101,7 @@ def _fit(request_path: Path, scaling: Any) -> None:
     from ray.train.torch import TorchTrainer
 
     class Watch(ray.train.UserCallback):
-        """Runs beside the driver: lets Ray start dead workers again, but not repeat what a rank gave up with words."""
+        """Runs in the driver: lets Ray restart dead workers, but not after an error that a rank reported."""
 
         def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
             if (request_path.parent / ERROR_FILE).exists():
@@ -124,7 +124,7 @@ def _fit(request_path: Path, scaling: Any) -> None:
     )
     try:
         trainer.fit()
-    except ray.train.TrainingFailedError as error:  # where a rank left words of its own, those are told
+    except ray.train.TrainingFailedError as error:  # if a rank reported an error, the parent shows that one
         raise ComputeError(f"training on Ray ended after {MAX_RESTARTS} restarts: {_last_line(error)}") from error
 
 
@@ -133,12 +133,12 @@ def _last_line(error: Exception) -> str:
 
 
 def run_rank(given: dict[str, str]) -> None:
-    """In each of Ray's workers; RANK, WORLD_SIZE and the others are in the environment, as torchrun sets them."""
+    """Run a rank in one of Ray's workers. RANK, WORLD_SIZE and the others are in the environment, as under torchrun."""
     path = Path(given["request"])
     request = json.loads(path.read_text())
     world = World.from_environment()
     if world.is_first:
-        for begun in Path(request["out_dir"]).iterdir():  # by a rank that died
+        for begun in Path(request["out_dir"]).iterdir():  # left by a rank that died
             disk.remove(begun)
     try:
         answer_request(importlib.import_module(request["handler"]).main, path)

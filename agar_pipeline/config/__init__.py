@@ -1,4 +1,7 @@
-"""What a lab sets: typed, checked, and composed here and nowhere else."""
+"""The settings of a pipeline and of an experiment: composed from files, checked, and turned into typed dataclasses.
+
+This is the only folder that composes configs (with Hydra). It re-exports the names that other folders use.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the bbox report, what may be done about each, and what is done unless a lab says otherwise."""
+"""The rules of the bbox report, the actions that are allowed for each rule, and the default action of each rule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Action = Literal["fail", "drop_box", "drop_image", "clip", "keep"]
-"""`fail` stops training; `drop_box`, `drop_image` and `clip` mend the COCO cache; `keep` only lists."""
+"""`fail` stops training; `drop_box`, `drop_image` and `clip` change the COCO cache; `keep` only lists the finding."""
 BoxRule = Literal[
     "non_finite_box",
     "degenerate_box",
@@ -37,9 +37,10 @@ BoxRule = Literal[
     "absent_class",
     "misread_boxes",
 ]
-"""Every rule; `labels.box_rules`, `image_rules` and `file_checks` apply them."""
+"""All rules. The modules `labels.box_rules`, `image_rules` and `file_checks` apply them."""
 ImageChecks = Literal["header", "decode", "skip"]
-"""How deeply image files are looked at: their first bytes, every pixel, or only whether they are there."""
+"""How image files are checked: `header` reads the first bytes, `decode` every pixel, `skip` only tests that they exist.
+"""
 
 _BOX: tuple[Action, ...] = ("fail", "drop_box", "drop_image", "keep")
 _BAD_BOX: tuple[Action, ...] = ("fail", "drop_box", "drop_image")
@@ -76,13 +77,16 @@ ALLOWED_ACTIONS: dict[BoxRule, tuple[Action, ...]] = {
     "absent_class": _FILE,
     "misread_boxes": _FILE,
 }
-"""What is possible: nothing that would let a rule pass whose breach ends a training, or misplaces boxes in silence."""
+"""The allowed actions of each rule.
+
+An action is left out where it would keep data that ends a training in an error, or misplaced boxes that nobody sees.
+"""
 
 BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
     "non_finite_box": "fail",
     "degenerate_box": "fail",
-    "small_box": "keep",  # narrower than min_box_side_px: listed, for somebody to look at
-    "out_of_bounds_box": "clip",  # to the picture; what lies wholly outside becomes degenerate, and fails as such
+    "small_box": "keep",  # narrower than min_box_side_px: only listed, so that a person can look at it
+    "out_of_bounds_box": "clip",  # clipped to the image; a box wholly outside becomes degenerate, and fails as such
     "duplicate_box": "keep",
     "unknown_class": "fail",
     "unknown_image": "fail",
@@ -93,30 +97,34 @@ BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
     "category_id_below_1": "fail",
     "negative_id": "fail",
     "invalid_image_size": "fail",
-    "unlabelled_image": "fail",  # said by the key `unlabelled` of a pipeline file
+    "unlabelled_image": "fail",  # set by the key `unlabelled` of a pipeline file
     "missing_image": "fail",
     "unsafe_file_name": "fail",
     "unreadable_image": "fail",
-    "damaged_image": "keep",  # the decoder complains, yet a picture comes out; some cameras write such files
+    "damaged_image": "keep",  # the decoder reports errors but returns an image; some cameras write such files
     "oversized_image": "fail",
     "image_size_mismatch": "fail",
-    "rotated_image": "keep",  # the loader turns the photo as its EXIF says; the declared size must fit that
-    "unusual_image": "keep",  # the loader makes 8-bit RGB of CMYK, 16 bits, alpha and palettes
-    "blank_image": "keep",  # a lens cap or a wrong range of values; a plate may be empty and evenly lit, though
+    "rotated_image": "keep",  # the loader applies the EXIF rotation; the declared size must fit the rotated image
+    "unusual_image": "keep",  # the loader converts CMYK, 16-bit, alpha and palette images to 8-bit RGB
+    "blank_image": "keep",  # may be a lens cap or a wrong value range, but also an empty, evenly lit plate
     "empty_part": "fail",
     "part_without_boxes": "keep",
     "absent_class": "keep",
-    "misread_boxes": "fail",  # more boxes than max_flawed_share break a rule: the file is at fault, not a box
+    "misread_boxes": "fail",  # more boxes than max_flawed_share break a rule: probably the whole file is wrong
 }
 UnlabelledPolicy = Literal["fail", "leave_out", "keep"]
 UNLABELLED_ACTIONS: dict[UnlabelledPolicy, Action] = {"fail": "fail", "leave_out": "drop_image", "keep": "keep"}
-"""What each word means for the rule `unlabelled_image`."""
+"""The action for the rule `unlabelled_image` that each value of the key `unlabelled` stands for."""
 MENDING: tuple[Action, ...] = ("drop_box", "drop_image", "clip")
-"""Actions that change the COCO cache; the others only decide the verdict."""
+"""Actions that change the COCO cache. The others only decide whether the report passes."""
 
 
 def check_box_policy(box_policy: Mapping[BoxRule, Action]) -> None:
-    """Raises ValueError where an action makes no sense for its rule; the message says which do."""
+    """Check that each action is allowed for its rule.
+
+    Raises:
+        ValueError: an action is not allowed; the message lists the allowed ones.
+    """
     if "unlabelled_image" in box_policy:
         choices = ", ".join(UNLABELLED_ACTIONS)
         raise ValueError(f"box_policy.unlabelled_image has a key of its own: `unlabelled:`, one of {choices}")
@@ -136,12 +144,16 @@ _REASONS: dict[str, str] = {
 
 
 def rules_allowing(action: Action) -> frozenset[BoxRule]:
-    """Rules whose findings may be met with this action."""
+    """Return the rules for which an action is allowed.
+
+    >>> sorted(rules_allowing("clip"))
+    ['out_of_bounds_box']
+    """
     return frozenset(rule for rule, actions in ALLOWED_ACTIONS.items() if action in actions)
 
 
 def mending_actions(box_policy: Mapping[BoxRule, Action]) -> dict[BoxRule, Action]:
-    """The rules that change the COCO cache, in the order of their names."""
+    """Return the rules whose action changes the COCO cache, sorted by name."""
     return {rule: box_policy[rule] for rule in _sorted(box_policy) if box_policy[rule] in MENDING}
 
 

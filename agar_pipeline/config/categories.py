@@ -1,4 +1,4 @@
-"""The class map that COCO files bring along: their categories, numbered 1…K in the order of their ids."""
+"""Reads the class map from COCO files: their categories, numbered 1…K in the order of their ids."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from agar_pipeline.text.text_files import read_json
 
 
 def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:
-    """One class map over all files, so that a class absent from one of them shifts no id.
+    """Merge the categories of all files into one class map, so that a class that one file lacks does not shift the ids.
 
     Raises:
-        ConfigError: a file cannot be read, or the files do not agree on what an id or a name means.
+        ConfigError: a file cannot be read, or two files give one id to two names or one name to two ids.
     """
     found: set[tuple[int, str]] = set()
     for path in paths:

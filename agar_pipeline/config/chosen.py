@@ -1,4 +1,7 @@
-"""Which pipeline is meant, in words: most wrong answers of a new shell come from a variable that is not set there."""
+"""Messages that say which pipeline a command uses, and why.
+
+A frequent cause of unexpected results is that `AGAR_PIPELINE` is not set in a new shell.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ from agar_pipeline.text.safe_text import as_command
 
 
 def chosen_words() -> str:
-    """The pipeline that commands mean, and why it is that one."""
+    """Name the pipeline that commands use, and say whether `AGAR_PIPELINE` or the default chose it."""
     why = "AGAR_PIPELINE" if os.environ.get("AGAR_PIPELINE") else "AGAR_PIPELINE is not set"
     return f"pipeline {pipeline_name()!r} ({why})"
 
 
 def explain_choice(dataset: str, there: Collection[str]) -> str:
-    """What to do where a FiftyOne dataset is not there: another pipeline may be meant.
+    """Suggest next steps when a FiftyOne dataset does not exist; the user may have meant another pipeline.
 
     Args:
-        dataset: The missing one.
-        there: The datasets of the database.
+        dataset: Name of the missing dataset.
+        there: Names of the datasets that the database has.
     """
-    if _dataset_of(pipeline_name()) != dataset:  # it was named on the command line
+    if _dataset_of(pipeline_name()) != dataset:  # the dataset was named on the command line
         return "import it, or name another one"
     others = {name: _dataset_of(name) for name in names_in("pipeline") if name != pipeline_name()}
     ready = [name for name, reads in others.items() if reads in there]
@@ -37,7 +40,7 @@ def explain_choice(dataset: str, there: Collection[str]) -> str:
 
 
 def _dataset_of(name: str) -> str | None:
-    """The FiftyOne dataset that a pipeline file reads; None where it reads none, or cannot be read."""
+    """Return the FiftyOne dataset that a pipeline file reads; None if it reads COCO files or cannot be loaded."""
     try:
         source = load_pipeline(name).snapshot
     except ConfigError:

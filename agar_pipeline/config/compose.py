@@ -1,4 +1,6 @@
-"""Config files composed by Hydra, here and nowhere else. No value is ever imported, called or instantiated.
+"""Composes config files with Hydra into plain values. Other modules do not use Hydra to compose.
+
+No value of a config is imported, called or instantiated as Python code.
 
 Here: files and overrides to plain values. Not here: what the values mean (`loading`).
 """
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
     from yaml import MarkedYAMLError
 
 _TOLD_APART = 4096
-"""Bytes of a file's beginning, more than most configs have."""
+"""Bytes at the start of a file by which `_file_of_bytes` recognises it; more than most configs have."""
 
 
 def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """A config with all its defaults, as plain values; remembered, for Hydra takes half a second.
+    """Compose a config with its defaults and overrides. The result is cached, because Hydra takes half a second.
 
     Raises:
-        ConfigError: a file is no YAML, an override fits no key, or a value is a password.
+        ConfigError: a file is not YAML, an override fits no key, or a value contains a password.
     """
     overrides = _force(overrides)
     plain = recall(config_name, overrides)
@@ -37,7 +39,7 @@ def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
-    """Config group → the file of it that an experiment takes, in the order of the defaults list."""
+    """Config group → the file of the group that an experiment uses, in the order of the defaults list."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -49,12 +51,15 @@ def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
 
 
 def _force(overrides: Sequence[str]) -> list[str]:
-    """`++`: a key that no file sets may be set all the same; the dataclasses know which keys there are."""
+    """Prefix dotted keys with `++`, so that Hydra accepts keys that no file sets.
+
+    The dataclasses check that they exist.
+    """
     return [f"++{word}" if "." in word.partition("=")[0] and word[0] not in "+~" else word for word in overrides]
 
 
 def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
-    """Raises ConfigError where a value is a password, or an address with one: git tracks these files."""
+    """Raise ConfigError if a value is a password or an address with one, because config files are tracked by git."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             _refuse_secrets(inner, where, f"{path}.{key}".lstrip("."))
@@ -69,14 +74,14 @@ def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
 
 
 def _file_of(error: MarkedYAMLError, config_name: str) -> str:
-    """The file that cannot be parsed: one that the config is composed of, as `configs/…`."""
+    """Return the file that YAML cannot parse, as `configs/…`. It is one of the files that the config is composed of."""
     mark = error.problem_mark or error.context_mark
     named = Path(mark.name) if mark and mark.name else configs_dir() / f"{config_name}.yaml"
     return f"configs/{named.relative_to(configs_dir())}" if named.is_relative_to(configs_dir()) else str(named)
 
 
 def _file_of_bytes(content: bytes, config_name: str) -> str:
-    """The same by what was read of it: the parsers say nothing of the file."""
+    """Find the file that is not UTF-8 by the bytes that were read, because the error does not name the file."""
     paths = sorted(configs_dir().rglob("*.yaml"))
     found = next((path for path in paths if path.read_bytes().startswith(content[:_TOLD_APART])), None)
     return f"configs/{found.relative_to(configs_dir())}" if found else f"configs/{config_name}.yaml"
@@ -99,7 +104,7 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         where = _file_of_bytes(error.object, config_name)
         raise ConfigError(f"{where} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from error
-    except Exception as error:  # of a file that is no config, Hydra raises whatever its parsers happen to raise
+    except Exception as error:  # if a file is not a config, Hydra passes on exceptions of any type from its parsers
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error
     assert isinstance(plain, dict)

@@ -1,7 +1,7 @@
-"""Composed configs, remembered under the home: Hydra takes half a second to say what it said the last time.
+"""Caches composed configs in the home, because Hydra takes half a second to compose one.
 
-Filed under the content of every config file and the overrides, so that no edit is missed. What may depend on anything
-else (a resolver such as `${oc.env:X}`, another search path) is never remembered.
+The cache key is the content of every config file and the overrides, so that each edit is noticed. A config that may
+depend on anything else (a resolver such as `${oc.env:X}`, another search path) is not cached.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from agar_pipeline.files.disk import replace_file
 
 _DEPENDS_ON_MORE = re.compile(rb"\$\{[^}]*:|searchpath|pkg://")
 _KEPT = 100
-"""Files that stay; the oldest go first."""
+"""Maximum number of cached files; the oldest ones are deleted."""
 
 
 def recall(config_name: str, overrides: Sequence[str]) -> dict[str, Any] | None:
-    """What these files gave with these overrides, or None where that is not known."""
+    """Return the cached config for the current files and these overrides, or None."""
     path = _path(config_name, overrides)
     try:
         plain = json.loads(path.read_text()) if path else None
@@ -35,7 +35,7 @@ def recall(config_name: str, overrides: Sequence[str]) -> dict[str, Any] | None:
 
 
 def remember(config_name: str, overrides: Sequence[str], plain: dict[str, Any]) -> None:
-    """Keep what was composed, if JSON gives it back as it is; a home that cannot be written is no obstacle."""
+    """Cache a composed config if JSON preserves its values. Errors are ignored if the home cannot be written."""
     path, text = _path(config_name, overrides), json.dumps(plain)
     if path is None or not home_is_made() or json.loads(text) != plain:
         return
@@ -47,7 +47,7 @@ def remember(config_name: str, overrides: Sequence[str], plain: dict[str, Any]) 
 
 
 def _path(config_name: str, overrides: Sequence[str]) -> Path | None:
-    """Where it is kept; None where it may depend on more than the config files."""
+    """Return the file of the cache entry; None if the config may depend on more than the config files."""
     words = [metadata.version("hydra-core"), metadata.version("omegaconf"), config_name, *overrides]
     content = hashlib.sha256(json.dumps(words).encode())
     texts = [json.dumps(words).encode()]

@@ -1,6 +1,6 @@
-"""Which detectors there are, and which of torchvision's weights fit them, known without torch.
+"""The supported detectors and the torchvision weights that fit each of them, listed without importing torch.
 
-Frozen here so that a misspelt name is refused at once; a test holds the list against torchvision's own registry.
+The list is fixed here so that a misspelt name is refused at once. A test compares it with torchvision's registry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ DETECTORS: dict[str, tuple[str, ...]] = {
     "ssd300_vgg16": ("IMAGENET1K_V1", "IMAGENET1K_FEATURES", "DEFAULT"),
     "ssdlite320_mobilenet_v3_large": _IMAGENET,
 }
-"""Detectors of boxes (those of masks and keypoints need more) → the weights that their backbone may start from."""
+"""Detector → the weights that its backbone may start from. Detectors of masks and keypoints are left out, because they
+need more than boxes."""
 
 
 _DETECTOR_FILES = {
@@ -49,7 +50,13 @@ _DEFAULT_BACKBONES = {"resnet50": "IMAGENET1K_V2", "mobilenet_v3_large": "IMAGEN
 
 
 def weights_file(name: str, word: str, of_backbone: bool = False) -> str | None:
-    """The name of the file that torchvision downloads for a word; None where the word names no weights of its own."""
+    """Return the name of the file that torchvision downloads for a weights name; None if there is no such file.
+
+    >>> weights_file("fcos_resnet50_fpn", "COCO_V1")
+    'fcos_resnet50_fpn_coco-99b0c9b7.pth'
+    >>> weights_file("fcos_resnet50_fpn", "DEFAULT", of_backbone=True)
+    'resnet50-11ad3fa6.pth'
+    """
     if not of_backbone:
         return _DETECTOR_FILES.get(name) if word in weights_of(name) else None
     backbone = next((backbone for backbone in _BACKBONE_FILES if backbone in name), None)
@@ -59,12 +66,12 @@ def weights_file(name: str, word: str, of_backbone: bool = False) -> str | None:
 
 
 def weights_of(name: str) -> tuple[str, ...]:
-    """Members of the enum of a whole detector's weights."""
+    """Return the members of torchvision's weights enum for a whole detector."""
     return () if name == "tiny" else ("COCO_V1", "DEFAULT")
 
 
 def find_unknown_name(name: str, weights_backbone: str | None = None) -> str | None:
-    """What is wrong with the names of a detector and of its backbone's weights, and the nearest that are right."""
+    """Describe an unknown detector or backbone weights name, with the valid names; None if both names are valid."""
     if name not in DETECTORS:
         near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.4)
         meant = f", did you mean {near[0]}?" if near else ";"
@@ -76,7 +83,7 @@ def find_unknown_name(name: str, weights_backbone: str | None = None) -> str | N
 
 
 def require_weights(name: str, weights: str | None) -> None:
-    """Raises ConfigError where a detector's `weights` are neither torchvision's nor a file of this machine."""
+    """Raise ConfigError if a detector's `weights` are neither a member of torchvision's enum nor a local file."""
     members = weights_of(name)
     if weights is None or weights in members or expanded(weights).is_file():
         return

@@ -1,4 +1,4 @@
-"""What one training is: data, model, optimizer and trainer together, and what its evaluation looks at."""
+"""The config of an experiment: data, model, optimizer and trainer of its training, and its evaluation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from agar_pipeline.config.trainer import Accelerator, TrainerConfig
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """What the evaluation looks at."""
+    """Which part the evaluation scores, and how."""
 
     not_fingerprinted: ClassVar = {"accelerator", "num_workers"}
 
     accelerator: Accelerator = "auto"
-    """`auto`: a GPU where there is one."""
+    """`auto`: a GPU if there is one."""
     num_workers: Annotated[int, Field(ge=0)] | None = None
     """Loader processes; null: chosen from the machine."""
     part: Part = "val"
-    """Which part is scored."""
+    """The part that is scored."""
     pictures: Annotated[int, Field(ge=0, le=100)] = 12
-    """Plates drawn on the page: the worst ones, and some around the median."""
+    """Number of plates drawn on the evaluation page: the worst ones, and some around the median."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -39,21 +39,21 @@ class ExperimentConfig:
     name: str
     """Filled in: the name of the file."""
     data: DataConfig
-    """How images and boxes reach the model."""
+    """How images and boxes are prepared for the model."""
     model: ModelConfig
-    """Which detector; a file of `configs/model/`, by `override /model: NAME`."""
+    """The detector; a file of `configs/model/`, chosen with `override /model: NAME`."""
     optimizer: OptimizerConfig
-    """How weights move; a file of `configs/optimizer/`."""
+    """How the weights are updated; a file of `configs/optimizer/`."""
     trainer: TrainerConfig
-    """How long, how exact, on what; a file of `configs/trainer/`."""
+    """Limits, precision and hardware of the training; a file of `configs/trainer/`."""
     evaluation: EvaluationConfig
     """What is scored and drawn."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the weights at the start, the order of the images and their augmentation."""
+    """Seed of the initial weights, the order of the images and their augmentation."""
 
     @model_validator(mode="after")
     def _check_training_run(self) -> ExperimentConfig:
-        self.training_run  # noqa: B018 - its own checks
+        self.training_run  # noqa: B018 - building it runs its checks
         return self
 
     @property
@@ -62,7 +62,10 @@ class ExperimentConfig:
 
     @property
     def smoke_run(self) -> TrainingConfig:
-        """One step of the same training; its own limits, so that a longer training does not ask for a new smoke."""
+        """The training for a smoke run: one optimizer step of the same config.
+
+        The limits are replaced by those of one step, so that a longer training does not make the smoke run stale.
+        """
         trainer = dataclasses.replace(
             self.trainer, max_epochs=None, max_steps=1, max_seconds=None, val_every_n_epochs=1, log_every_n_steps=1
         )
@@ -81,7 +84,7 @@ class TrainingConfig:
     trainer: TrainerConfig
     seed: int
     forecast_for: TrainerConfig | None = None
-    """The limits of the training that a smoke step stands for; nothing but its forecast depends on them."""
+    """The limits of the full training, set in a smoke run only. They affect the forecast and nothing else."""
 
     @model_validator(mode="after")
     def _check_world(self) -> TrainingConfig:

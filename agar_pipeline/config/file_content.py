@@ -1,7 +1,7 @@
-"""A file that a config names, known by its content: where it lies is no input, what it holds is.
+"""Identifies a file that a config names by its content, so that moving the file changes no fingerprint.
 
-The hash is remembered under the home as long as the file looks untouched (size, mtime, ctime, inode), so that a plan
-reads no hundred megabytes of weights each time.
+The hash is cached in the home as long as size, mtime, ctime and inode of the file stay the same. Without the cache,
+every plan would read weights of hundreds of megabytes again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from agar_pipeline.config.places import agar_home, expanded, home_is_made
 from agar_pipeline.files.disk import replace_file, sha256_of
 
 _SETTLED_NS = 1_000_000_000
-"""A file changed less than this ago is hashed again next time: a second change may leave the same times behind."""
+"""A file that changed less than this ago is not cached, because a second change could leave the same times."""
 
 
 def named_by_content(value: str | None) -> str | None:
-    """`sha256:…` where the value is the path of a file; else the value itself."""
+    """Return `sha256:…` if the value is the path of a file; otherwise the value itself."""
     if value is None or not (path := expanded(value)).is_file():
         return value
     return f"sha256:{hash_content(path)[:32]}"
 
 
 def hash_content(path: Path) -> str:
-    """sha256 of a file, hexadecimal; read again only where it may have changed."""
+    """Return the sha256 of a file, hexadecimal. The file is read again only if it may have changed."""
     path = path.resolve()
     memory = agar_home() / "file_contents" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
     stamp = _stamp(path)
@@ -38,7 +38,7 @@ def hash_content(path: Path) -> str:
             return str(known["sha256"])
     digest = sha256_of(path)
     if home_is_made() and stamp == _stamp(path) and abs(time.time_ns() - stamp[2]) > _SETTLED_NS:
-        with contextlib.suppress(OSError):  # a home that cannot be written is no obstacle
+        with contextlib.suppress(OSError):  # a home that cannot be written is not an error
             memory.parent.mkdir(parents=True, exist_ok=True)
             replace_file(memory, json.dumps({"stamp": stamp, "sha256": digest}))
     return digest

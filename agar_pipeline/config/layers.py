@@ -1,6 +1,6 @@
-"""The files that an experiment is composed of, in the order in which they are laid over each other.
+"""The config files of an experiment, in the order in which later ones override earlier ones.
 
-They tell which file set a value, or why it cannot be used. Not here: composing them (`compose`).
+They tell which file set a value. Not here: composing them (`compose`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agar_pipeline.config.words import GROUPS
 
 
 def find_source(path: str, name: str, overrides: Sequence[str] = ()) -> str:
-    """What set a key, or a part of it, of an experiment that cannot be used: a file, or the command line."""
+    """Return what set a key, or a part of it, of an invalid experiment: a file, "the command line", or ""."""
     for word in reversed(overrides):
         key = word.partition("=")[0].lstrip("+~")
         if key not in GROUPS and (path == key or path.startswith(f"{key}.")):
@@ -35,7 +35,10 @@ def source_of(key: str, sources: Mapping[str, str]) -> str:
 
 
 def layers_of(name: str, overrides: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The files in the order in which they are laid over each other; words that pick a group are no layer."""
+    """Yield the files and their values; later ones override earlier ones.
+
+    Overrides that choose a group file are no layer.
+    """
     for group, choice in choices_of(name, overrides).items():
         if group != "experiment":
             yield f"configs/{group}/{choice}.yaml", {group: _read(f"{group}/{choice}")}

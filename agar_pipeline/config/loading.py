@@ -1,4 +1,7 @@
-"""The configs that a person names: composed, checked against the dataclasses, and told of by file and key."""
+"""Loads the pipeline or the experiment that a person names: composes it and checks it against the dataclasses.
+
+Errors name the file and the key.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from agar_pipeline.errors import ConfigError
 
 
 def load_pipeline(name: str | None = None) -> PipelineConfig:
-    """Compose and check `configs/pipeline/<name>.yaml`; the default name is `AGAR_PIPELINE`, else `demo`."""
+    """Compose and check `configs/pipeline/<name>.yaml`.
+
+    The default name is `AGAR_PIPELINE`, or `demo` if that is not set.
+    """
     said_by = "AGAR_PIPELINE" if not name and os.environ.get("AGAR_PIPELINE") else ""
     name = name or pipeline_name()
     require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file", said_by)
@@ -42,7 +48,7 @@ def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "")
     Args:
         name: A file of `configs/experiment/`.
         overrides: Hydra's `key=value`, applied last.
-        said_by: Where the name comes from, if nobody typed it.
+        said_by: Source of the name for messages, if it was not typed on the command line.
 
     Raises:
         ConfigError: the experiment does not exist, or a key or value is wrong.

@@ -1,4 +1,4 @@
-"""Whether a COCO cache points to the photos or holds some of its own."""
+"""The settings `media` and `max_side`: whether a COCO cache refers to the photos or contains copies of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MaxSide = Annotated[int, Field(ge=32, le=8192)]
 
 
 def check_media(media: Media, max_side: int | None) -> None:
-    """Raises ValueError where the two do not fit."""
+    """Raise ValueError if `max_side` is missing for `resize` or given for another value of `media`."""
     if media == "resize" and max_side is None:
         raise ValueError(
             remedy("media: resize needs max_side", option="--media resize needs --max-side")

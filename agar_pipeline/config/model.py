@@ -1,4 +1,4 @@
-"""Which detector: the group `model`."""
+"""The config group `model`: which detector is trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agar_pipeline.config.plain import STRICT, Share
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """Which detector."""
+    """Which detector is trained."""
 
     by_content: ClassVar = {"weights"}
 
@@ -24,11 +24,12 @@ class ModelConfig:
     weights_backbone: str | None = None
     """null; or a member of the weights enum of the backbone alone (`IMAGENET1K_V1`, `DEFAULT`)."""
     score_floor: Share = 0.05
-    """Detections below this score are not kept."""
+    """Detections with a lower score are discarded."""
     smallest_anchor: Annotated[float, Field(ge=2, le=1024)] | Literal["auto"] = "auto"
-    """Side of the smallest anchor, pixels at the model's scale; auto: from the training boxes."""
+    """Side of the smallest anchor, pixels at the model's scale. auto: from the training boxes."""
     max_detections: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
-    """Detections an image may have; auto: twice the boxes of the fullest plate. Prediction goes beyond it at need."""
+    """Maximum number of detections per image. auto: twice the number of boxes on the fullest plate. Prediction exceeds
+    it if a plate needs more."""
 
     @model_validator(mode="after")
     def _check_names(self) -> ModelConfig:

@@ -1,4 +1,4 @@
-"""What a lab runs: the dataset, the class map, the split, the box policy, the experiments to orchestrate."""
+"""The config of a pipeline: dataset, class map, split, box policy and the experiments to orchestrate."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class CocoCacheConfig:
-    """What becomes of the boxes on their way into the COCO files."""
+    """How boxes and photos are written into the COCO cache."""
 
     class_map: dict[str, Annotated[int, Field(ge=1)]]
     """See `PipelineConfig.class_map`."""
     mend: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
-    """Rules whose boxes are left out or clipped, or whose images are left out; the report still lists and counts
-    them."""
+    """Rule → action, for rules whose boxes are dropped or clipped or whose images are dropped. The report still lists
+    and counts these findings."""
     min_box_side_px: BoxSide = 2.0
     images: ImageChecks = "header"
     media: Media = "reference"
     """See `PipelineConfig.media`."""
     max_side: MaxSide | None = None
-    """For `resize`: longer side of the copies, pixels; smaller photos stay as they are."""
+    """For `resize`: longer side of the copies, pixels. Smaller photos are not changed."""
 
     @model_validator(mode="after")
     def _check_media(self) -> CocoCacheConfig:
@@ -74,7 +74,7 @@ class CocoCacheConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class BboxReportConfig:
-    """What each broken rule means."""
+    """Which action follows from each broken rule."""
 
     box_policy: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
     """Rule → action, for every rule."""
@@ -84,55 +84,60 @@ class BboxReportConfig:
 
 
 def _default_split(before: dict[str, Any]) -> SplitConfig:
-    """Of a pipeline file that says nothing of the split, from what it says of the snapshot."""
+    """The split if the pipeline file has none: `given` for COCO files, else `random`."""
     return SplitConfig(method="given" if isinstance(before.get("snapshot"), CocoSnapshotConfig) else "random")
 
 
 @dataclass(frozen=True, config=STRICT)
 class PipelineConfig:
-    """What a lab runs: `configs/pipeline/<name>.yaml`."""
+    """The settings of a pipeline: `configs/pipeline/<name>.yaml`."""
 
     name: str
     """Filled in: the name of the file."""
     snapshot: SnapshotSource
-    """A FiftyOne dataset, or COCO files where it says `source: coco`."""
+    """A FiftyOne dataset, or COCO files with `source: coco`."""
     class_map: dict[str, int]
-    """Label in FiftyOne → category_id. A label that is not listed as it is means the one class that is spelt like it
-    but for case, spaces, dots, underscores and hyphens between letters, if no other label of the data is; a sign, a
-    decimal point or an exponent is never mere spelling. Where several labels share an id, the first one names the
-    class. COCO files may do without: their categories, in the order of their ids."""
+    """Label in FiftyOne → category_id. A label that is not listed exactly means the one class whose spelling differs
+    only in case, spaces, dots, underscores and hyphens between letters, unless another label of the data has this
+    spelling too. A sign, a decimal point or an exponent is never a difference of spelling. If several labels share an
+    id, the first one is the name of the class. For COCO files the class map may be left out: it is then their
+    categories, in the order of their ids."""
     split: SplitConfig = Field(default_factory=_default_split)
-    """Left out: `random`; of COCO files `given`, the parts that they are."""
+    """If left out: `given` (the parts that the files are) for COCO files, else `random`."""
     box_policy: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
-    """What a broken rule leads to, where the rule's default does not suit."""
+    """Rule → action, for rules whose default action does not suit."""
     unlabelled: UnlabelledPolicy = "fail"
-    """What becomes of images that nobody has labelled yet: no value in the label field, or marked as not done in a COCO
-    file. An image with an empty list of boxes is labelled: somebody looked, and nothing was there. `fail` stops before
-    training and lists them; `leave_out` leaves them out of all parts, counted and named; `keep` takes them for empty
-    plates."""
+    """What is done with images that are not labelled yet: images without a value in the label field, or marked as not
+    done in a COCO file. An image with an empty list of boxes is labelled: a person looked at it and found nothing.
+    `fail` stops before training and lists the images; `leave_out` leaves them out of all parts, and counts and names
+    them; `keep` treats them as empty plates."""
     min_box_side_px: BoxSide = 2.0
-    """A box whose shorter side is below this breaks the rule `small_box`; pixels of the photo."""
+    """A box whose shorter side is smaller breaks the rule `small_box`; pixels of the photo."""
     images: ImageChecks = "header"
-    """How image files are checked: `header` reads their first bytes, `decode` every pixel (which alone finds a
-    truncated JPEG), `skip` only looks whether they are there."""
+    """How image files are checked. `header` reads their first bytes; `decode` reads every pixel, the only way to find a
+    truncated JPEG; `skip` only checks that the files exist."""
     max_missing_share: Share = 0.01
-    """More missing images than this fail, even with `missing_image: drop_image`: mostly a folder is not there."""
+    """If a larger share of the images is missing, the report fails, even with `missing_image: drop_image`. In most
+    cases a whole folder is missing."""
     max_flawed_share: Share = 0.05
-    """More boxes of a part than this that break one rule (that leave their pictures, are too small, without area or
-    drawn twice) break the rule `misread_boxes`: mostly the file is read in another convention than it was written."""
+    """If a larger share of the boxes of a part breaks one rule (outside the image, too small, without area or drawn
+    twice), the part breaks the rule `misread_boxes`. In most cases the file uses another box format than it is read
+    with."""
     media: Media = "reference"
-    """Where the photos of the COCO cache are. `reference`: they stay where they are; `link`: hard links to them in the
-    cache, or copies where that is not possible (a link changes a photo's ctime, so the next look at the dataset hashes
-    it once more); `copy`; `resize`: JPEGs of `max_side` at most under the photos' names, and the boxes with them."""
+    """Where the photos of the COCO cache are. `reference`: at their original place. `link`: hard links in the cache, or
+    copies where hard links are not possible (a link changes a photo's ctime, so that its file is hashed once more).
+    `copy`: copies in the cache. `resize`: JPEGs with a longer side of at most `max_side` under the photos' names; the
+    boxes are scaled with them."""
     max_side: MaxSide | None = None
     """Longer side of the training copies, pixels; for `media: resize` only."""
     experiments: tuple[str, ...] = ()
-    """Experiments that Dagster orchestrates, each in a group of its own."""
+    """Experiments that Dagster orchestrates, each in its own asset group."""
     code: Literal["note", "strict"] = "note"
-    """What a plan makes of an artifact that other code, or another version of a library that computes, made. `note`:
-    it says so; `strict`: the artifact is stale. Switching to `strict` names all artifacts anew, once."""
+    """How a plan treats an artifact that was made by other code or by another version of a computing library. `note`:
+    the plan mentions it; `strict`: the artifact is stale. Switching to `strict` changes the fingerprints of all
+    artifacts once."""
     auto_refresh: AutoRefresh = False
-    """What the sensor of `agar ui` launches when the dataset changed: nothing, the data assets (true), or
+    """What the sensor of `agar ui` launches when the dataset has changed: nothing, the data assets (true), or
     everything (`train`)."""
 
     @model_validator(mode="after")
@@ -145,7 +150,7 @@ class PipelineConfig:
         return self
 
     def _check_split(self) -> None:
-        """Raises ValueError where the split reads what the source does not have."""
+        """Raise ValueError if the split reads something that the data source does not have."""
         read = [name for name in self.full_snapshot.image_columns if name.startswith(("view:", "field:"))]
         missing = [name for name in read if name != GIVEN_PART]
         if self.snapshot.source == "coco" and missing:
@@ -158,14 +163,14 @@ class PipelineConfig:
 
     @property
     def full_snapshot(self) -> SnapshotConfig | CocoSnapshotConfig:
-        """The snapshot with the columns that the split reads."""
+        """The snapshot config, with the columns that the split reads."""
         labelled = ("labelled",) if self.unlabelled == "leave_out" else ()
         columns = (*self.snapshot.image_columns, *self.split.image_columns, *labelled)
         return dataclasses.replace(self.snapshot, image_columns=columns)
 
     @property
     def fiftyone_snapshot(self) -> SnapshotConfig:
-        """The snapshot, for what only FiftyOne can do.
+        """The snapshot config, for features that only FiftyOne has.
 
         Raises:
             ConfigError: the data is COCO files.
@@ -179,12 +184,12 @@ class PipelineConfig:
 
     @property
     def database(self) -> str:
-        """The FiftyOne database that commands mean; our own where the data is COCO files."""
+        """The FiftyOne database that commands use: the embedded one if the data is COCO files."""
         return self.snapshot.database if isinstance(self.snapshot, SnapshotConfig) else "embedded"
 
     @property
     def full_split(self) -> SplitConfig:
-        """The split with the content of what it reads beside the snapshot."""
+        """The split config, with hashes of the content that it reads in addition to the snapshot."""
         split = dataclasses.replace(self.split, labelled_only=self.unlabelled == "leave_out")
         return resolved_split(split, self.class_map)
 

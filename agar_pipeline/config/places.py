@@ -1,4 +1,4 @@
-"""Where things lie, and which pipeline is meant: the only readers of AGAR_… variables."""
+"""Paths of the home and the configs, and the chosen pipeline. Other code does not read AGAR_… variables itself."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from agar_pipeline.text.safe_text import as_command
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 HOME_LINK = CHECKOUT / ".agar"
-"""A link to the home, so that its files have short names; in older checkouts the home itself."""
+"""A link to the home, so that its files have short names. In older checkouts it is the home itself."""
 HOME_MARKER = "agar-home.json"
-"""The file in a home that says it is one; `ownership.home` writes it."""
+"""The file that marks a folder as a home; `ownership.home` writes it."""
 
 
 OURS = ".agar-"
-"""What the names of files and folders begin with that are only for our own use, in whatever folder they lie."""
+"""Prefix of the names of files and folders that are for internal use, in any folder."""
 
 
 def is_for_our_own_use(path: str | PurePath) -> bool:
-    """Whether a relative path leads to a list of ours, or into a draft folder: no photo or label of anybody's."""
+    """Whether a relative path is, or is inside, an internal file or draft folder, not a photo or label file."""
     return any(part.startswith(OURS) for part in PurePath(path).parts)
 
 
 def expanded(named: str | Path) -> Path:
-    """A path with `~` written out.
+    """Return a path with `~` expanded.
 
     Raises:
         ConfigError: the user has no home folder, as in some containers.
@@ -38,9 +38,9 @@ def expanded(named: str | Path) -> Path:
 
 
 def agar_home() -> Path:
-    """The folder that holds everything the pipeline writes, links followed, so that a home has one name only.
+    """Return the folder that holds everything the pipeline writes. Links are followed, so that it has one name only.
 
-    `AGAR_HOME`, else what `.agar` in the checkout is or leads to, else the checkout's own folder in the user's data.
+    It is `AGAR_HOME` if set, else the target of `.agar` in the checkout if that exists, else `default_home()`.
     """
     named = os.environ.get("AGAR_HOME")
     if named:
@@ -49,14 +49,14 @@ def agar_home() -> Path:
 
 
 def default_home() -> Path:
-    """Where the home of this checkout is without `AGAR_HOME`: outside, where `git clean` and a new clone spare it.
+    """Return the home of this checkout if `AGAR_HOME` is not set. It is outside the checkout, safe from `git clean`.
 
-    `$XDG_DATA_HOME/agar_pipeline/<checkout's name>-<hash of its path>`. A user without a folder for data that can be
-    written has it in the checkout after all.
+    The path is `$XDG_DATA_HOME/agar_pipeline/<checkout's name>-<hash of its path>`, or `.agar` in the checkout if the
+    user has no data folder that can be written.
     """
     data = Path(os.environ.get("XDG_DATA_HOME", ""))
     if not data.is_absolute():
-        data = Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111 - stays as it is where the user has no folder
+        data = Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111 - stays as it is if the user has no folder
     place = data / "agar_pipeline" / f"{CHECKOUT.name}-{hashlib.sha256(os.fsencode(CHECKOUT)).hexdigest()[:8]}"
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     usable = data.is_absolute() and nearest.is_dir() and os.access(nearest, os.W_OK)
@@ -64,37 +64,39 @@ def default_home() -> Path:
 
 
 def home_is_made() -> bool:
-    """Whether the home is there. What merely saves time is remembered only then: it makes no home by itself."""
+    """Whether the home exists. Caches are written only then, so that caching never creates a home."""
     return (agar_home() / HOME_MARKER).is_file()
 
 
 def store_url() -> str | None:
-    """`AGAR_STORE`: the fsspec address of a store that several homes share; None: the home keeps to itself."""
+    """`AGAR_STORE`: the fsspec address of a store that several homes share; None: the home uses its own store only."""
     return os.environ.get("AGAR_STORE") or None
 
 
 def store_key_file() -> Path | None:
-    """`AGAR_STORE_KEY_FILE`: the keys with which the lab signs what goes into the shared store; None: unsigned."""
+    """`AGAR_STORE_KEY_FILE`: the keys that sign artifacts in the shared store; None: they are not signed."""
     named = os.environ.get("AGAR_STORE_KEY_FILE")
     return expanded(named).absolute() if named else None
 
 
 def configs_dir() -> Path:
-    """The folder of the config groups: `AGAR_CONFIGS`, else `configs/` in the checkout."""
+    """The folder of the config groups: `AGAR_CONFIGS`, or `configs/` in the checkout."""
     return expanded(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").absolute()
 
 
 def images_dir_now() -> Path | None:
-    """`AGAR_IMAGES_DIR`: where the photos that COCO caches point to lie now; None: where they were."""
+    """`AGAR_IMAGES_DIR`: the current folder of the photos that COCO caches refer to; None: they were not moved."""
     named = os.environ.get("AGAR_IMAGES_DIR")
     return expanded(named).absolute() if named else None
 
 
 def database_address(database: str) -> str:
-    """What `env:NAME` or `file:PATH` stands for; any other word as it is. So no file of configs holds a password.
+    """Resolve `env:NAME` or `file:PATH` to a database address; any other value is returned unchanged.
+
+    The two forms keep passwords out of the config files.
 
     Raises:
-        ConfigError: there is no such variable or file, or others may read the file.
+        ConfigError: the variable or file does not exist, or other users may read the file.
     """
     kind, _, name = database.partition(":")
     if kind == "env":
@@ -107,17 +109,25 @@ def database_address(database: str) -> str:
 
 
 def database_variables(database: str) -> tuple[str, ...]:
-    """The variables that may hold the address, with a password in it."""
+    """Return the names of the environment variables that may hold the address, including a password.
+
+    >>> database_variables("env:LAB_DB"), database_variables("embedded")
+    (('LAB_DB',), ())
+    """
     if database == "fiftyone":
         return ("FIFTYONE_DATABASE_URI",)
     return (database.removeprefix("env:"),) if database.startswith("env:") else ()
 
 
 def read_private(path: Path, what: str) -> bytes:
-    """The bytes of a file that holds a secret; `what` names it in messages.
+    """Read a file that holds a secret.
+
+    Args:
+        path: The file.
+        what: Its name in messages.
 
     Raises:
-        ConfigError: it cannot be read, belongs to somebody else, or others may read or change it.
+        ConfigError: the file cannot be read, belongs to another user, or other users may read or change it.
     """
     try:
         with path.open("rb") as stream:
@@ -133,9 +143,9 @@ def read_private(path: Path, what: str) -> bytes:
 
 
 def database_idle_s() -> float:
-    """Seconds without a client after which the embedded database ends: `AGAR_DATABASE_IDLE_S`, else three minutes.
+    """Seconds without a client after which the embedded database stops: `AGAR_DATABASE_IDLE_S`, by default 180.
 
-    Its start is most of the time of a plan, so it stays for as long as somebody thinks between two commands.
+    Starting the database takes most of the time of a plan, so it keeps running between two commands of a user.
     """
     text = os.environ.get("AGAR_DATABASE_IDLE_S") or "180"
     if not text.replace(".", "", 1).isdecimal():
@@ -144,28 +154,28 @@ def database_idle_s() -> float:
 
 
 def stop_file() -> Path | None:
-    """`AGAR_STOP_FILE`: appears when a training whose processes nobody can signal shall stop."""
+    """`AGAR_STOP_FILE`: when this file appears, a training whose processes cannot be signalled stops."""
     named = os.environ.get("AGAR_STOP_FILE")
     return Path(named) if named else None
 
 
 def pipeline_name() -> str:
-    """`AGAR_PIPELINE`, else `demo`."""
+    """`AGAR_PIPELINE`, or `demo`."""
     return os.environ.get("AGAR_PIPELINE") or "demo"
 
 
 def dagster_postgres_url() -> str | None:
-    """`AGAR_DAGSTER_POSTGRES_URL`: the Postgres server that holds Dagster's history; None: files in the home do."""
+    """`AGAR_DAGSTER_POSTGRES_URL`: the Postgres server for Dagster's history; None: it is in files in the home."""
     return os.environ.get("AGAR_DAGSTER_POSTGRES_URL")
 
 
 def max_runs() -> int | None:
-    """`AGAR_MAX_RUNS`: how many queued runs Dagster's daemon lets go at once; None: as many as Dagster thinks."""
+    """`AGAR_MAX_RUNS`: how many queued runs Dagster's daemon runs at once; None: Dagster's default."""
     return _count("AGAR_MAX_RUNS")
 
 
 def gpus_per_run() -> int | None:
-    """`AGAR_GPUS_PER_RUN`: what a run that trains asks Kubernetes for; None: nothing."""
+    """`AGAR_GPUS_PER_RUN`: how many GPUs a training run requests from Kubernetes; None: no request."""
     return _count("AGAR_GPUS_PER_RUN")
 
 

@@ -1,4 +1,4 @@
-"""Configs as plain values and back, checked; and what of a config enters a fingerprint."""
+"""Converts configs to plain values and back with checks, and selects what of a config enters a fingerprint."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ STRICT = ConfigDict(extra="forbid")
 Share = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 _NOT_CALLED = "default_factory_not_called"
-"""Of a default that depends on a value that is wrong itself, and named already."""
+"""Pydantic's error type for a default that depends on an invalid value. It is left out; the value has its own error."""
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain, JSON-ready values."""
+    """Convert a config dataclass to plain, JSON-ready values."""
     return TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
 def fingerprinted(config: Any) -> dict[str, Any]:
-    """What of a config enters a fingerprint: all of it but the fields that each class names in `not_fingerprinted`.
+    """Return the values of a config that enter a fingerprint: all fields but those in the class's `not_fingerprinted`.
 
-    Files that it names in `by_content` enter by their hash: replaced is changed, elsewhere is the same.
+    The files in `by_content` enter by the hash of their content: replacing a file changes the fingerprint, moving it
+    does not.
     """
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(config):
@@ -47,16 +48,23 @@ def from_plain(
     where: str,
     source_of: Callable[[str], str] = lambda path: "",
 ) -> T:
-    """Check plain values into a config dataclass.
+    """Check plain values and convert them into a config dataclass.
 
     Args:
-        config_type: The class.
-        plain: What was composed, or sent.
-        where: In which file, for messages.
-        source_of: Dotted key → what set it, where that is another file or a word of the command line.
+        config_type: The dataclass.
+        plain: The composed or received values.
+        where: The file that they are from, for messages.
+        source_of: Dotted key → what set it, if that is another file or a word of the command line.
 
     Raises:
-        ConfigError: names the key, the value, `where` it stands, and the nearest known key.
+        ConfigError: names the key, the value, `where` it is, and the nearest known key.
+
+    >>> from agar_pipeline.config.optimizer import OptimizerConfig
+    >>> from_plain(OptimizerConfig, {"name": "sgd", "lr": 0.01}, where="configs/optimizer/sgd.yaml").lr
+    0.01
+    >>> from_plain(OptimizerConfig, {"lrr": 0.01}, where="configs/optimizer/sgd.yaml")
+    Traceback (most recent call last):
+    agar_pipeline.errors.ConfigError: configs/optimizer/sgd.yaml: unknown key lrr, did you mean lr?
     """
     try:
         config = TypeAdapter(config_type).validate_python(plain)
@@ -69,7 +77,7 @@ def from_plain(
 
 
 def _booleans_become_numbers(said: Any, kept: Any, path: str = "") -> Iterator[tuple[str, bool]]:
-    """Where `batch_size: yes` would quietly mean 1."""
+    """Yield the places where a boolean would be converted to a number: `batch_size: yes` would become 1."""
     if isinstance(said, bool) and not isinstance(kept, bool):
         yield path, said
     elif isinstance(said, Mapping):
@@ -81,7 +89,11 @@ def _booleans_become_numbers(said: Any, kept: Any, path: str = "") -> Iterator[t
 
 
 def _without_choices(wrong: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where a key takes `auto` as well, pydantic names both choices: what is wrong with the other one is told, once."""
+    """Merge pydantic's errors where a key takes `auto` as well as a number.
+
+    Pydantic reports one error for each type of the union. The error about `auto` is added to the message of the other
+    one.
+    """
     plain: list[dict[str, Any]] = [
         {**item, "loc": tuple(step for step in item["loc"] if not _is_choice(step))} for item in wrong
     ]
@@ -98,7 +110,7 @@ def _without_choices(wrong: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def _is_choice(step: str | int) -> bool:
-    """Whether a step of an error's place names a type of a union, and no key."""
+    """Whether a step of an error's location names a type of a union rather than a key."""
     return str(step).endswith("SnapshotConfig") or str(step).startswith(("constrained-", "literal[", "function-"))
 
 
@@ -125,7 +137,10 @@ def _explain(config_type: type, item: Mapping[str, Any], source_of: Callable[[st
 
 
 def nearest_key(path: str, known: Sequence[str]) -> str:
-    """`, did you mean …?`: the same word elsewhere (model.lr → optimizer.lr), else one that looks alike."""
+    """Suggest a key as `, did you mean …?`, or list the known ones.
+
+    A key with the same last word elsewhere (model.lr → optimizer.lr) comes first, else one with a similar name.
+    """
     last = path.rpartition(".")[2]
     elsewhere = [key for key in known if key.rpartition(".")[2] == last]
     near = elsewhere or difflib.get_close_matches(path, known, n=1, cutoff=0.4)
@@ -138,7 +153,7 @@ def nearest_key(path: str, known: Sequence[str]) -> str:
 
 
 def known_keys(config_type: type, prefix: str = "") -> list[str]:
-    """Every key of a config class and of those within it, dotted."""
+    """Return every dotted key of a config class and of the config classes inside it."""
     keys: list[str] = []
     hints = get_type_hints(config_type)
     for field in dataclasses.fields(config_type):

@@ -1,4 +1,4 @@
-"""Where each value of a composed experiment comes from."""
+"""Tells which file or override set each value of a composed experiment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agar_pipeline.config.words import GROUPS
 
 @dataclass(frozen=True)
 class Origin:
-    """One value, and the file or override that set it last."""
+    """A value, and the file or override that set it last."""
 
     key: str
     value: Any
@@ -22,7 +22,7 @@ class Origin:
 
 
 def explain_experiment(name: str, overrides: Sequence[str] = ()) -> list[Origin]:
-    """All values of an experiment, in the order of the config's classes.
+    """Return the origin of every value of an experiment, in the order of the config classes.
 
     Raises:
         ConfigError: as `load_experiment`.
@@ -34,7 +34,7 @@ def explain_experiment(name: str, overrides: Sequence[str] = ()) -> list[Origin]
             sources[key] = source
     for word in overrides:
         key = word.partition("=")[0].lstrip("+~")
-        if key in GROUPS:  # its file is one of the layers
+        if key in GROUPS:  # the file of the group is one of the layers
             continue
         sources |= {known: word for known, _ in leaves_of(plain) if known == key or known.startswith(f"{key}.")}
     return [Origin(key, value, source_of(key, sources)) for key, value in leaves_of(plain) if key != "name"]

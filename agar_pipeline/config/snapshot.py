@@ -1,4 +1,4 @@
-"""Where the data comes from: a FiftyOne dataset, or a folder of COCO files."""
+"""The config of the data source: a FiftyOne dataset, or a folder of COCO files."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ ExifPolicy = Literal["displayed", "stored", "refuse"]
 
 @dataclass(frozen=True, config=STRICT)
 class SnapshotConfig:
-    """Which FiftyOne samples, and which of their boxes, make the data."""
+    """Which FiftyOne samples, and which of their boxes, are the data."""
 
     not_fingerprinted: ClassVar = {"source", "database", "images_dir", "database_notice"}
 
     dataset: str
     """Name of the FiftyOne dataset."""
     source: Literal["fiftyone"] = "fiftyone"
-    """`fiftyone`, or `coco` for a folder of COCO files, which has settings of its own."""
+    """`fiftyone`, or `coco` for a folder of COCO files, which has its own settings."""
     database: str = "embedded"
-    """`embedded`: our own mongod under the home; `fiftyone`: as the user's own FiftyOne is set up; or mongodb://…. An
-    address with a password: `env:NAME` or `file:PATH`, the variable or the file of mode 0600 that holds it."""
+    """`embedded`: the pipeline's own mongod with its data in the home; `fiftyone`: the database of the user's own
+    FiftyOne settings; or mongodb://…. For an address with a password: `env:NAME`, a variable, or `file:PATH`, a file of
+    mode 0600 that holds it."""
     label_field: str = "ground_truth"
-    """Field of type Detections; dots reach into embedded documents."""
+    """Field of type Detections; dots lead into embedded documents."""
     view: str | None = None
     """null: all samples; `tag:NAME`; `field:PATH=VALUE`; `saved:NAME` for a view saved in FiftyOne."""
     images_dir: str | None = None
-    """Folder that the images' paths are relative to; null: the deepest folder that holds them all."""
+    """Folder that the images' paths are relative to; null: the deepest folder that contains all of them."""
     exif: ExifPolicy = "displayed"
-    """What the boxes of a photo with an EXIF rotation were drawn on: `displayed`, the photo as the FiftyOne App and
-    every viewer turn it; `stored`, its pixels as they lie in the file; `refuse`: such a photo is an error."""
+    """Which form of a photo with an EXIF rotation the boxes were drawn on. `displayed`: the rotated photo that the
+    FiftyOne App and every viewer show; `stored`: the pixels as they are in the file; `refuse`: such a photo is an
+    error."""
     database_notice: bool = True
-    """Say it, in one line, when FiftyOne would warn about the database's version."""
+    """Whether to print FiftyOne's warnings about the version of the database, in one line."""
     image_columns: tuple[str, ...] = ()
-    """Filled in with what the split reads, and with nothing else: what `image_ids.parquet` holds of each image beside
-    its ids, of `path`, `sha256`, `labels`, `labelled`, `field:PATH`, `view:SPEC` (whether a view holds it)."""
+    """Filled in with what the split reads: the columns that `image_ids.parquet` has for each image beside its ids.
+    Possible are `path`, `sha256`, `labels`, `labelled`, `field:PATH`, `view:SPEC` (whether a view contains the image).
+    """
 
     @field_validator("image_columns")
     @classmethod
@@ -56,20 +59,20 @@ class SnapshotConfig:
         return tuple(sorted(set(image_columns)))
 
     def describe(self) -> str:
-        """In half a sentence, for people."""
+        """Describe the data source in half a sentence, for people."""
         return f"FiftyOne dataset `{self.dataset}`, field `{self.label_field}`, database `{mask(self.database)}`"
 
 
 @dataclass(frozen=True, config=STRICT)
 class CocoSnapshotConfig:
-    """Which COCO files, and which folder of photos, make the data, in place of FiftyOne and its database."""
+    """Which COCO files, and which folder of photos, are the data, in place of a FiftyOne dataset."""
 
     not_fingerprinted: ClassVar = {"images_dir", "files"}
 
     source: Literal["coco"]
-    """What makes it COCO files."""
+    """Selects COCO files as the data source."""
     dataset: str
-    """What the data is called in reports and comparisons."""
+    """Name of the data in reports and comparisons."""
     images_dir: str
     """Folder that each `file_name` is relative to; itself relative to the folder of the configs."""
     files: Annotated[dict[Part, str], Field(min_length=1)]
@@ -77,7 +80,7 @@ class CocoSnapshotConfig:
     exif: ExifPolicy = "displayed"
     """As for FiftyOne."""
     image_columns: tuple[str, ...] = ()
-    """Filled in, as for FiftyOne; of fields there is `field:part`, the part whose file lists the image."""
+    """Filled in, as for FiftyOne. The only field is `field:part`, the part whose file lists the image."""
 
     @field_validator("image_columns")
     @classmethod
@@ -91,12 +94,12 @@ class CocoSnapshotConfig:
         return {part: (configs_dir() / expanded(path)).resolve() for part, path in self.files.items()}
 
     def describe(self) -> str:
-        """In half a sentence, for people."""
+        """Describe the data source in half a sentence, for people."""
         return f"COCO files {', '.join(f'`{path}`' for path in self.files.values())} with photos in `{self.images_dir}`"
 
 
 def _source_of(value: Any) -> str:
-    """The class that reads it, told by `source`; left out, it is FiftyOne."""
+    """Return the name of the class for the value of `source`; without a `source`, it is FiftyOne."""
     source = value.get("source", "fiftyone") if isinstance(value, Mapping) else getattr(value, "source", None)
     return {"fiftyone": "SnapshotConfig", "coco": "CocoSnapshotConfig"}.get(str(source), str(source))
 

@@ -1,4 +1,4 @@
-"""How images are divided into parts, and what may not happen across them."""
+"""The config of the split: how images are divided into parts, and which duplicates across parts are allowed."""
 
 from __future__ import annotations
 
@@ -20,40 +20,43 @@ SplitMethod = Literal["random", "hash", "tags", "field", "lists", "given"]
 LeakagePolicy = Literal["fail", "warn", "off"]
 FRACTIONS: dict[Part, float] = {"train": 0.8, "val": 0.2}
 DRAWN = ("random", "hash")
-"""Methods that draw parts by `fractions`; the others read them from the dataset or from files."""
+"""Methods that draw parts by `fractions`. The others read the parts from the dataset or from files."""
 GIVEN_PART = "field:part"
-"""What `SnapshotConfig.image_columns` calls the part whose COCO file lists an image."""
+"""Name in `SnapshotConfig.image_columns` of the column with the part whose COCO file lists an image."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class LeakageConfig:
-    """What it means that the same picture is in two parts."""
+    """How the same picture in two parts is treated."""
 
     exact: LeakagePolicy = "fail"
-    """The same file, or the same pixels in another file: `fail` stops before the COCO cache, `warn` only reports."""
+    """The same file, or the same pixels in another file: `fail` stops before the COCO cache is built, `warn` only
+    reports."""
     near: LeakagePolicy = "warn"
-    """Pictures that look the same: another compression, size or brightness. `off` spares decoding the photos."""
+    """Pictures that look the same, with another compression, size or brightness. `off` saves decoding the photos."""
     threshold: Annotated[int, Field(ge=0, le=64)] = 32
-    """Bits of 256 in which the perceptual hashes of near duplicates may differ. Measured: copies at another size or
-    JPEG quality down to 20 up to 24, different photos of colonies 74 and more, generated plates 64 and more."""
+    """Largest number of bits, of 256, in which the perceptual hashes of two near duplicates differ. Measured: copies at
+    another size or with a JPEG quality down to 20 differ in up to 24 bits, different photos of colonies in 74 or more,
+    generated plates in 64 or more."""
     difference: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """How much two thumbnails of near duplicates may differ at any place, in standard deviations of their brightness.
-    Measured: copies as above up to 0.2, one small colony more on an otherwise equal plate 0.25 and more."""
+    """Largest difference of the thumbnails of two near duplicates at any place, in standard deviations of their
+    brightness. Measured: copies as above differ by up to 0.2, equal plates except for one additional small colony by
+    0.25 or more."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class SplitConfig:
-    """How images are divided into parts: by chance, by a hash, or as the dataset or a list says."""
+    """How images are divided into parts: at random, by a hash, or as the dataset or a list says."""
 
     not_fingerprinted: ClassVar = {"lists"}
 
     method: SplitMethod = "random"
-    """`random`: a seeded shuffle of the sorted sample ids, exact in size. `hash`: each image's part follows from a hash
-    of its own group key, so that adding images never moves an old one. `tags`: a view per part. `field`: the value of
-    a field names the part. `lists`: a text file per part. `given`: the part whose COCO file lists the image, for
-    `snapshot.source: coco`."""
+    """`random`: a seeded shuffle of the sorted sample ids, with exact sizes. `hash`: the part of an image follows from
+    a hash of its group key alone, so that adding images does not move existing ones. `tags`: a view per part. `field`:
+    the value of a field is the part. `lists`: a text file per part. `given`: the part whose COCO file lists the image,
+    for `snapshot.source: coco`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the shuffle; salts the hash. For `random` and `hash`."""
+    """Seed of the shuffle, and salt of the hash. For `random` and `hash`."""
     fractions: dict[Part, Annotated[float, Field(ge=0, le=1)]] = dataclasses.field(
         default_factory=lambda: dict(FRACTIONS)
     )
@@ -64,7 +67,7 @@ class SplitConfig:
     """`field:PATH` (a plate, a session), or `duplicates`: images of one group stay in one part. For `random` and
     `hash`."""
     group_duplicates: bool = False
-    """Exact and near duplicates stay in one part, beside what `group_by` says. For `random` and `hash`."""
+    """Whether exact and near duplicates stay in one part, in addition to `group_by`. For `random` and `hash`."""
     views: dict[Part, str] = dataclasses.field(default_factory=dict)
     """Part → `tag:NAME`, `field:PATH=VALUE`, `saved:NAME`. For `tags`."""
     field: str | None = None
@@ -72,21 +75,21 @@ class SplitConfig:
     values: dict[str, Part] = dataclasses.field(default_factory=dict)
     """Value of that field → part; empty: the values are `train`, `val`, `test` themselves. For `field`."""
     lists: dict[Part, str] = dataclasses.field(default_factory=dict)
-    """Part → text file with a path, file name or sample id a line; relative to the folder of the configs. For `lists`.
-    """
+    """Part → text file with one path, file name or sample id per line; relative to the folder of the configs. For
+    `lists`."""
     list_hashes: dict[Part, str] = dataclasses.field(default_factory=dict)
-    """Filled in: what the lists hold, as hashes, so that an edited list is seen."""
+    """Filled in: hashes of the lists' content, so that an edited list makes the split stale."""
     class_map: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Filled in: which labels are one class in `stratify_by: class`."""
+    """Filled in: the class map, for `stratify_by: class`."""
     labelled_only: bool = False
-    """Filled in: whether images that nobody has labelled yet are left out of all parts."""
+    """Filled in: whether images that are not labelled yet are left out of all parts."""
     unassigned: Literal["fail", "leave_out"] = "fail"
-    """What becomes of images in no part (no such tag, value or line; no value of the field of `group_by`): `leave_out`
-    leaves them out of all parts, counted and named."""
+    """What is done with images that belong to no part (no such tag, value or line; no value in the field of
+    `group_by`). `leave_out` leaves them out of all parts, and counts and names them."""
     unknown_names: Literal["fail", "ignore"] = "fail"
-    """What becomes of lines of a list that name no image of the snapshot: `ignore` counts and names them."""
+    """What is done with lines of a list that name no image of the snapshot. `ignore` counts and names them."""
     leakage: LeakageConfig = dataclasses.field(default_factory=LeakageConfig)
-    """What copies of a picture in two parts mean."""
+    """How copies of a picture in two parts are treated."""
 
     @model_validator(mode="after")
     def _check(self) -> SplitConfig:
@@ -103,7 +106,7 @@ class SplitConfig:
         return self
 
     def _check_sources(self) -> None:
-        """What the method reads must be named."""
+        """Raise ValueError if a setting that the method reads is missing."""
         if self.method == "field" and not self.field:
             raise ValueError("method field wants `field: PATH`, the field whose value names the part")
         if self.method == "field" and self.values and not {"train", "val"} <= set(self.values.values()):
@@ -120,12 +123,16 @@ class SplitConfig:
 
     @property
     def looks_at_pictures(self) -> bool:
-        """Whether near duplicates matter."""
+        """Whether near duplicates have to be searched for."""
         return self.groups_duplicates or self.leakage.near != "off"
 
     @property
     def image_columns(self) -> tuple[str, ...]:
-        """What the split reads of each image beside its ids, as `SnapshotConfig.image_columns` spells it."""
+        """Columns that the split reads for each image beside its ids, named as in `SnapshotConfig.image_columns`.
+
+        >>> SplitConfig(stratify_by="class", leakage=LeakageConfig(exact="off", near="off")).image_columns
+        ('labels',)
+        """
         columns = [f"view:{view}" for view in self.views.values()]
         columns += [f"field:{self.field}"] if self.field else []
         columns += [by for by in (self.stratify_by, self.group_by) if by and by.startswith("field:")]
@@ -138,7 +145,7 @@ class SplitConfig:
         return tuple(sorted(set(columns)))
 
     def list_path(self, part: Part) -> Path:
-        """Where the list of a part lies."""
+        """Return the path of the list of a part."""
         return configs_dir() / expanded(self.lists[part])
 
 
@@ -159,14 +166,14 @@ def _check_column(setting: str, value: str | None, word: str) -> None:
 
 
 def resolved_split(split: SplitConfig, class_map: Mapping[str, int]) -> SplitConfig:
-    """The split with what else its outcome depends on: what its lists hold, and which labels are one class."""
+    """Add hashes of the lists to the config of the split, and the class map if it stratifies by class."""
     hashes = {part: hash_list(split.list_path(part)) for part in split.lists}
     spellings = dict(class_map) if split.stratify_by == "class" else {}
     return dataclasses.replace(split, list_hashes=hashes, class_map=spellings)
 
 
 def hash_list(path: Path) -> str:
-    """Of a list's content; the step says so if it is not there, so that other assets can still be planned."""
+    """Hash the content of a list; `missing` if it cannot be read, so that planning other assets still works."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError:

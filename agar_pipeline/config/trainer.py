@@ -1,4 +1,4 @@
-"""How long, how exact, on what: the group `trainer`."""
+"""The config group `trainer`: limits, precision and hardware of a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Launcher = Literal["torchrun", "ray"]
 
 @dataclass(frozen=True, config=STRICT)
 class TrainerConfig:
-    """How long, how exact, on what. At least one of the three limits is set; the first one reached ends training."""
+    """Limits, precision and hardware of a training.
+
+    At least one of the three limits is set. The first one that is reached ends the training.
+    """
 
     not_fingerprinted: ClassVar = {
         "accelerator",
@@ -29,36 +32,38 @@ class TrainerConfig:
     }
 
     max_epochs: Annotated[int, Field(ge=1)] | None = None
-    """Times that each image is seen."""
+    """Number of times that each image is seen."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Steps of the optimizer, one a batch."""
+    """Number of optimizer steps, one per batch."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None
-    """Budget of training, from its first step; loading and the last evaluation come on top."""
+    """Time limit from the first optimizer step, seconds. Loading and the last evaluation are not included."""
     val_every_n_epochs: Annotated[int, Field(ge=1)] = 1
-    """How often the val part is scored, which is when the best weights so far are kept."""
+    """Epochs between two validations on the val part. Each validation keeps the weights if they are the best so far."""
     patience: Annotated[int, Field(ge=1)] | None = None
-    """Validations without a better val mAP after which training ends; null: it goes on to its limit."""
+    """Number of validations without a better val mAP after which training ends; null: only the limits end it."""
     precision: Precision = "32-true"
-    """`16-mixed` wants a GPU; `bf16-mixed` one that has it, or such a CPU."""
+    """`16-mixed` needs a GPU; `bf16-mixed` needs a GPU or CPU that supports it."""
     channels_last: bool = False
-    """Pictures in memory with their colours side by side: quicker on GPUs with mixed precision."""
+    """Keep the colour channels of a pixel next to each other in memory: faster on GPUs with mixed precision."""
     deterministic: bool = False
-    """Only kernels that compute the same bits each time: on a GPU slower ones, and what has none is refused. A CPU does
-    so anyway; a training that `max_seconds` ends is never the same twice."""
+    """Use only kernels that compute the same bits each time. On a GPU they are slower, and an operation without such a
+    kernel is an error. A CPU is deterministic in any case. A training that `max_seconds` ends is not reproducible."""
     accelerator: Accelerator = "auto"
-    """`auto`: a GPU where there is one."""
+    """`auto`: a GPU if there is one."""
     devices: Annotated[int, Field(ge=1)] = 1
-    """Processes per node, one per GPU. Whatever the machine has, the default is one."""
+    """Processes per node, one per GPU. The default is one, regardless of the machine."""
     num_nodes: Annotated[int, Field(ge=1)] = 1
-    """Machines; more than one with `launcher: ray`."""
+    """Machines; more than one needs `launcher: ray`."""
     launcher: Launcher = "torchrun"
-    """Who starts the processes: torchrun on each machine, or Ray Train on a cluster (`make setup-cluster`)."""
+    """What starts the processes: torchrun on each machine, or Ray Train on a cluster (`make setup-cluster`)."""
     socket_ifname: str | None = None
-    """Network interface for NCCL and gloo; null: the loopback on one machine, else one that is up, which is named."""
+    """Network interface for NCCL and gloo. null: the loopback on one machine, else an interface that is up, which is
+    logged."""
     log_every_n_steps: Annotated[int, Field(ge=1)] = 10
-    """How often losses go into `metrics.csv`."""
+    """Optimizer steps between two rows of losses in `metrics.csv`."""
     logger: Literal["tensorboard", "mlflow", "none"] = "tensorboard"
-    """Who is shown the metrics beside `metrics.csv`; MLflow writes to a folder of the home, no account is needed."""
+    """Logger that gets the metrics in addition to `metrics.csv`. MLflow writes to a folder of the home; no account is
+    needed."""
 
     @model_validator(mode="after")
     def _check_limits(self) -> TrainerConfig:
@@ -68,5 +73,5 @@ class TrainerConfig:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that its processes must be given before CUDA starts."""
+        """Environment variables that must be set before CUDA starts."""
         return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.deterministic else {}

@@ -1,4 +1,4 @@
-"""`key=value` as people type it: checked before Hydra sees it, and spread out where it lists several values.
+"""Checks the `key=value` words of a command line before Hydra parses them, and expands words with several values.
 
 Here: the words of a command line. Not here: composing (`compose`), checking values (`plain`).
 """
@@ -16,18 +16,25 @@ from agar_pipeline.config.plain import known_keys, nearest_key
 from agar_pipeline.errors import ConfigError
 
 GROUPS = ("data", "model", "optimizer", "trainer")
-"""Of configs/: each names one file as a whole, `optimizer=sgd`, and holds keys, `optimizer.lr=0.01`."""
+"""Groups of `configs/`. A word sets either the whole file, `optimizer=sgd`, or a key of it, `optimizer.lr=0.01`."""
 
 
 def names_in(group: str) -> list[str]:
-    """The choices of a config group, sorted."""
+    """Return the files of a config group without their endings, sorted."""
     return sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
 
 
 def require_choice(
     group: str, name: str, next_step: str = "choose one of them, or add the file", said_by: str = ""
 ) -> None:
-    """Raises ConfigError where a group has no such file; `said_by` is where the name comes from, if not as typed."""
+    """Raise ConfigError if a group has no such file.
+
+    Args:
+        group: The config group.
+        name: The name to check.
+        next_step: Advice at the end of the message.
+        said_by: Source of the name for the message, if it was not typed on the command line.
+    """
     there = names_in(group)
     if name not in there:
         near = difflib.get_close_matches(name, there, n=1)
@@ -41,7 +48,7 @@ def require_choice(
 
 
 def check_word(word: str) -> None:
-    """Refuse a key that does not exist, or a group in the wrong place, with what was probably meant.
+    """Refuse a key that does not exist or a group in the wrong place, and suggest what was probably meant.
 
     Raises:
         ConfigError: in one or two lines.
@@ -65,7 +72,7 @@ def check_word(word: str) -> None:
 
 
 def is_sweep(word: str) -> bool:
-    """Whether it lists several values, as in `seed=0,1,2`."""
+    """Whether a word lists several values, as in `seed=0,1,2`."""
     if "," not in word and "(" not in word:
         return False
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -74,11 +81,15 @@ def is_sweep(word: str) -> bool:
     try:
         return bool(OverridesParser.create().parse_override(word).is_sweep_override())
     except HydraException:
-        return False  # `compose` says what is wrong with it
+        return False  # `compose` reports what is wrong with it
 
 
 def spread(words: Sequence[str]) -> list[list[str]]:
-    """Every combination of the values that the words list; one where none lists several."""
+    """Return every combination of the values that the words list; one combination if no word lists several.
+
+    >>> spread(["seed=0,1", "optimizer=sgd"])
+    [['seed=0', 'optimizer=sgd'], ['seed=1', 'optimizer=sgd']]
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     choices = []

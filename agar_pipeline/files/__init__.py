@@ -1,5 +1,8 @@
-"""What is asked of the operating system's files, whatever they hold.
+"""Operations on files and folders that do not depend on their content.
 
-`disk`: sync, hash, link, replace in one piece. `locks`: held as long as their process lives. `storage_errors`: a full
-or broken disk in words. `file_system`: which one a folder is on. `private_files`: files that no other user can open.
+- `disk`: syncing, hashing, linking, and replacing files atomically.
+- `locks`: file locks that end with their process.
+- `storage_errors`: turns errors of a full or broken disk into messages for the user.
+- `file_system`: which file system a folder is on, and whether SQLite is safe there.
+- `private_files`: files that no other user can open.
 """

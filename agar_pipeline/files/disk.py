@@ -1,4 +1,4 @@
-"""What is asked of the file system, whatever the files mean: sync, hash, link, remove, replace in one piece."""
+"""Syncs, hashes, links and removes files, and replaces them atomically."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, 
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
+    """Return the sha256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666, durable: bool = False) -> None:
-    """Write a file by rename, so that nobody reads half of it.
+    """Write a file by a rename, so that no reader sees half of it.
 
     Args:
-        path: Its folder exists; the draft is there as well, `.NAME.PID`.
+        path: Its folder exists. The draft is written to the same folder as `.NAME.PID`.
         content: Text is written as UTF-8.
-        mode: Of the file, less what the umask takes away.
-        durable: Return once it would survive a power loss; otherwise for what can be made again.
+        mode: Mode of the file, reduced by the umask.
+        durable: Whether to return only when the file would survive a power loss. Not needed if it can be made again.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)  # of a dead process that had the same number
+    draft.unlink(missing_ok=True)  # left by a dead process with the same process id
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
     if durable:
@@ -39,7 +39,7 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666, durable
 
 
 def sync(path: Path) -> None:
-    """Return once a file, or the entries of a folder, would survive a power loss."""
+    """Return when a file, or the entries of a folder, would survive a power loss."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -48,7 +48,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(root: Path) -> None:
-    """`sync` all files of a folder, and the folders after what is in them."""
+    """`sync` all files below a folder; each folder is synced after its content."""
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
             sync(Path(folder, name))
@@ -56,7 +56,7 @@ def sync_tree(root: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder; what is gone already is no error."""
+    """Remove a file, a link or a whole folder. It is not an error if it does not exist."""
     with contextlib.suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -65,10 +65,10 @@ def remove(path: Path) -> None:
 
 
 def link_or_copy(source: Path, path: Path) -> bool:
-    """Whether a file could be linked into its place; copied with its mtime otherwise.
+    """Link a file to `path`, or copy it with its mtime if that is not possible; return whether it was linked.
 
     Raises:
-        FileExistsError: something is there already; it is left alone.
+        FileExistsError: something exists at `path`; it is not changed.
     """
     try:
         os.link(source, path)
@@ -83,7 +83,7 @@ def link_or_copy(source: Path, path: Path) -> bool:
 
 
 def size_bytes(root: Path) -> int:
-    """Bytes of all files below a folder, or of a file; what vanishes meanwhile does not count."""
+    """Return the bytes of a file, or of all files below a folder. Files that are removed meanwhile do not count."""
     total = 0
     for path in [root, *root.rglob("*")]:
         with contextlib.suppress(FileNotFoundError):
@@ -92,7 +92,11 @@ def size_bytes(root: Path) -> int:
 
 
 def show_bytes(size: float) -> str:
-    """`12.3 MB`."""
+    """Format a number of bytes.
+
+    >>> show_bytes(12_345_678), show_bytes(512)
+    ('12.3 MB', '512 bytes')
+    """
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break

@@ -1,8 +1,9 @@
-"""Which file system a folder is on, and whether SQLite's write-ahead log is safe there.
+"""Finds the file system that a folder is on, and whether SQLite's write-ahead log is safe there.
 
-The log (WAL) needs memory that all processes share through a mapped file. A network file system gives it on one machine
-at most, and some others not at all: files are damaged, or cannot be opened. With a rollback journal SQLite needs locks
-alone. Here: telling, and opening SQLite files in the mode that is safe. Not here: waiting for locks (`disk`).
+The log (WAL) needs memory that all processes share through a mapped file. A network file system provides that within
+one machine at most, and some other file systems do not provide it: files are damaged or cannot be opened. With a
+rollback journal SQLite needs locks only. Here: the checks, and opening SQLite files in a safe mode. Not here: locks of
+our own (`locks`).
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ _SHARED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "afs", "ncpfs", "coda"}
     | {"lustre", "gpfs", "ceph", "beegfs", "glusterfs", "orangefs", "pvfs2", "panfs", "gfs2", "ocfs2", "wekafs"}
 )
-"""File systems of other machines, and folders that a virtual machine shares with its host."""
+"""Network file systems, and folders that a virtual machine shares with its host."""
 _LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs", "fuse.lxcfs"})
 _LOCKS_OF_ONE_MACHINE = re.compile(r"(^|,)(nolock|local_lock=(all|flock|posix)|nobrl)(,|$)")
 _WAL_VERSION = 2
-"""Of reading and of writing, bytes 18 and 19 of an SQLite file: https://www.sqlite.org/fileformat.html"""
+"""Format version for reading and for writing, bytes 18 and 19 of an SQLite file: https://www.sqlite.org/fileformat.html
+"""
 
 
 def mounted(folder: Path) -> tuple[str, str]:
-    """Type and options of the file system that a folder is on; both empty where the system does not say."""
+    """Return type and options of the file system that a folder is on; both are empty if they are unknown."""
     try:
         lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -47,7 +49,7 @@ def mounted(folder: Path) -> tuple[str, str]:
             continue
         point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(found[0]):  # of two mounts at one point the later one is seen
+        if inside and len(point) >= len(found[0]):  # of two mounts at one point, the later one is visible
             found = point, (kind[0], f"{fields[5]},{kind[2]}")
     return found[1]
 
@@ -58,7 +60,7 @@ def is_network(kind: str) -> bool:
 
 @cache
 def doubt(folder: Path) -> str | None:
-    """Why SQLite's write-ahead log is not safe in an existing folder, in words; None where it is."""
+    """Say why SQLite's write-ahead log is not safe in an existing folder; None if it is safe."""
     kind, options = mounted(folder)
     if is_network(kind):
         reach = ", whose locks do not reach other machines" if _LOCKS_OF_ONE_MACHINE.search(options) else ""
@@ -69,10 +71,10 @@ def doubt(folder: Path) -> str | None:
 
 
 def note(home: Path) -> str | None:
-    """What to say once at the start of a run; None where nothing is doubtful.
+    """Return a note to print once at the start of a run; None if there is no doubt.
 
     Raises:
-        StorageError: locks do not hold there: two runs at once would damage what both write.
+        StorageError: locks do not work there, so that two runs at once would damage files that both write.
     """
     require_locks(home)
     why = doubt(home)
@@ -85,9 +87,10 @@ def note(home: Path) -> str | None:
 
 
 def require_locks(folder: Path) -> None:
-    """Raises StorageError where locks are refused, or given to two at once."""
+    """Raise StorageError if locks are refused, or granted to two holders at once."""
     with storage_errors.clear_storage_errors(folder), _two_descriptors(folder) as (one, other):
-        fcntl.lockf(one, fcntl.LOCK_EX | fcntl.LOCK_NB)  # those of SQLite: of one process, so they cannot be contested
+        # SQLite's kind of lock. It belongs to the process, so that only its availability can be tested.
+        fcntl.lockf(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(one, fcntl.LOCK_UN)
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
@@ -101,7 +104,7 @@ def require_locks(folder: Path) -> None:
 
 
 def connect_sqlite(path: Path) -> sqlite3.Connection:
-    """Open an SQLite file with a write-ahead log where that is safe, else with a rollback journal.
+    """Open an SQLite file with a write-ahead log if that is safe, else with a rollback journal.
 
     Raises:
         sqlite3.Error: it cannot be opened.
@@ -115,7 +118,7 @@ def connect_sqlite(path: Path) -> sqlite3.Connection:
 
 
 def sqlite_trouble(path: Path, error: Exception) -> StorageError:
-    """Why an SQLite file of the home cannot be used, in the words of a user; what it remembers is made again."""
+    """Explain to the user why an SQLite file of the home cannot be used. Its content can be rebuilt."""
     found = storage_errors.find_os_error(error)
     if found is not None:
         return storage_errors.storage_error(found, path)
@@ -123,15 +126,15 @@ def sqlite_trouble(path: Path, error: Exception) -> StorageError:
 
 
 def leave_wal(path: Path) -> None:
-    """Take over what a write-ahead log holds, and have none from now on; nothing is done where there is none.
+    """Merge a write-ahead log into its SQLite file and switch to a rollback journal. Does nothing if there is no log.
 
     Raises:
-        sqlite3.Error: another process has it open.
+        sqlite3.Error: another process has the file open.
     """
     if not has_wal(path):
         return
     with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # reads the log without shared memory
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # in this mode the log is read without shared memory
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
@@ -144,10 +147,11 @@ def has_wal(path: Path) -> bool:
 
 
 def _maps_memory(folder: Path) -> bool:
-    """Whether what is written into one shared mapping of a file is seen in another."""
+    """Whether a write into one shared mapping of a file is seen in another one."""
     try:
         with _two_descriptors(folder) as (one, other):
-            os.write(one, bytes(mmap.PAGESIZE))  # a page that a full disk only promised would end us with SIGBUS
+            # Allocates the page: on a full disk, a write into a mapped page that is not allocated ends in SIGBUS.
+            os.write(one, bytes(mmap.PAGESIZE))
             with mmap.mmap(one, mmap.PAGESIZE) as writer, mmap.mmap(other, mmap.PAGESIZE) as reader:
                 writer[0] = 1
                 return reader[0] == 1
@@ -159,7 +163,7 @@ def _maps_memory(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _two_descriptors(folder: Path) -> Iterator[tuple[int, int]]:
-    """Of one empty file, which has no name any more."""
+    """Yield two descriptors of one empty file that has been unlinked."""
     one, name = tempfile.mkstemp(prefix=".probe-", dir=folder)
     try:
         try:

@@ -1,4 +1,4 @@
-"""Locks on files, which end with the process that holds them, whatever ends it."""
+"""Locks on files, which the kernel releases when the process that holds them ends for any reason."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _POLL_S = 0.02
 
 
 def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
-    """Lock a file, made where it is missing; the kernel frees it with the process, or when the descriptor is closed.
+    """Lock a file, which is created if it is missing. The kernel releases the lock when the descriptor is closed.
 
     Returns:
-        The descriptor that holds the lock; None where another process holds it and `wait` is False.
+        The descriptor that holds the lock; None if another process holds it and `wait` is False.
     """
     mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
@@ -32,7 +32,7 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> int | Non
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # whoever held it removed it: others lock the new file of this name
+        os.close(descriptor)  # the previous holder removed the file: other processes lock the new file of this name
 
 
 def _is_still_at(descriptor: int, path: Path) -> bool:
@@ -44,7 +44,7 @@ def _is_still_at(descriptor: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock for the length of the block; `on_wait` is called where another process must end first."""
+    """Hold a lock during the block. `on_wait` is called if another process holds it."""
     held = acquire(path, shared=shared, wait=False)
     if held is None:
         if on_wait is not None:
@@ -59,7 +59,7 @@ def locked(path: Path, *, shared: bool = False, on_wait: Callable[[], None] | No
 
 @contextlib.contextmanager
 def free(*paths: Path) -> Iterator[bool]:
-    """Whether no process holds any of these locks; where none does, all are ours for the length of the block."""
+    """Yield whether no process holds any of these locks. If so, all of them are locked during the block."""
     with contextlib.ExitStack() as stack:
         for path in paths:
             held = acquire(path, wait=False)
@@ -72,7 +72,10 @@ def free(*paths: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def locked_folder(root: Path) -> Iterator[None]:
-    """Nobody else of ours writes into the folder during the block; without locks on its disk, nothing is held."""
+    """Keep our other processes from writing into the folder during the block.
+
+    Without locks on its disk, nothing is held.
+    """
     descriptor = os.open(root, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -83,7 +86,7 @@ def locked_folder(root: Path) -> Iterator[None]:
 
 
 def lock_within(file: IO[str], seconds: float, *, shared: bool = False) -> bool:
-    """Whether the lock on an open file could be had in this time; it is free again when the file is closed."""
+    """Lock an open file; return whether that succeeded in this time. Closing the file releases the lock."""
     mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     deadline = time.monotonic() + seconds
     while True:

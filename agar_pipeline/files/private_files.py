@@ -1,6 +1,6 @@
-"""Folders and files that no other user can open: owner, kind and mode are checked, and a link is never followed.
+"""Folders and files that no other user can open: owner, kind and mode are checked, and links are not followed.
 
-Here: making them, tightening our own, refusing those of others, and locking. Not here: what is in them.
+Here: creating them, tightening our own, refusing those of others, and locking. Not here: what is in them.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _LINK = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK})
 
 
 def private_folder(path: Path) -> Path:
-    """The folder, made where it is missing, of mode 0700; one of ours that others can read is tightened.
+    """Return the folder with mode 0700. It is created if missing; if other users can read it, its mode is changed.
 
     Raises:
-        StorageError: it belongs to another user, is a link or no folder, or its mode cannot be set.
+        StorageError: it belongs to another user, is a link or not a folder, or its mode cannot be set.
     """
     path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     return require_private_folder(path)
 
 
 def require_private_folder(path: Path) -> Path:
-    """As `private_folder`, for one that must be there already.
+    """Check and tighten a folder as `private_folder` does, but do not create it.
 
     Raises:
-        FileNotFoundError: it is not.
+        FileNotFoundError: it does not exist.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -50,11 +50,11 @@ def require_private_folder(path: Path) -> Path:
 
 
 def open_private(path: Path, *, create: bool = True) -> IO[str]:
-    """The file for reading and writing, made where it is missing, of mode 0600; its content stays.
+    """Open a file of mode 0600 for reading and writing. It is created if missing, and not truncated.
 
     Raises:
-        StorageError: it belongs to another user, is a link, or no ordinary file.
-        FileNotFoundError: it is not there, and not to be made.
+        StorageError: it belongs to another user, is a link, or is not an ordinary file.
+        FileNotFoundError: it does not exist and `create` is False.
     """
     flags = os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:

@@ -1,4 +1,4 @@
-"""Trouble of the disk, whoever tells of it, in the words of a user: what, where, how much is free, the next step."""
+"""Turns disk errors of any library into messages for the user: what failed, where, how much is free, the next step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_SQLITE = {
     sqlite3.SQLITE_CANTOPEN: errno.EACCES,
     sqlite3.SQLITE_PERM: errno.EACCES,
 }
-"""Primary result code → what the system would have said."""
+"""SQLite's primary result code → the corresponding error number of the system."""
 _SIGNS = {
     "PytorchStreamWriter failed": errno.ENOSPC,  # a checkpoint that could not be written
     "file write failed": errno.ENOSPC,
@@ -38,11 +38,11 @@ WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 def find_os_error(error: BaseException, *, causes_only: bool = False) -> OSError | None:
-    """The storage trouble behind an exception: itself, or what it was raised from, or after.
+    """Find the disk error behind an exception: the exception itself, its cause, or the one before it.
 
     Args:
-        error: Of any library: SQLite and torch tell of a full disk in their own words.
-        causes_only: Do not look at what was merely being handled when it was raised.
+        error: An exception of any library. SQLite and torch report a full disk with their own exceptions.
+        causes_only: Do not search exceptions that were only being handled when this one was raised.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -62,29 +62,29 @@ def _as_os_error(error: BaseException) -> OSError | None:
 
 
 def told_of(text: str) -> OSError | None:
-    """The storage trouble that the words of a library tell of, where its error itself is not at hand."""
+    """Recognise a disk error by the text of a library's message, if the exception itself is not available."""
     number = next((number for sign, number in _SIGNS.items() if sign in text), None)
     return None if number is None else OSError(number, text.strip().splitlines()[0][:200])
 
 
 def path_at_fault(error: OSError) -> Path | None:
-    """The file that the error names; of a copy, where it goes to."""
+    """Return the file that the error names; for a copy, the target."""
     named = error.filename2 or error.filename
     return Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else None
 
 
 def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError:
-    """The same trouble in the words of a user: what, where, how much is free, the next step.
+    """Turn a disk error into a message for the user: what failed, where, how much is free, the next step.
 
     Args:
-        error: As `find_os_error` finds it.
-        place: What was being written, where the error does not name it.
-        needed: What is known of the space that it takes.
+        error: As found by `find_os_error`.
+        place: What was being written, if the error does not name it.
+        needed: The known or estimated space that it needs.
     """
     path = path_at_fault(error) or place
     there = _nearest(path)
     room = shutil.disk_usage(there).free
-    if error.errno in FULL or (error.errno == errno.EIO and room < _NO_ROOM_BYTES):  # SQLite's word for it
+    if error.errno in FULL or (error.errno == errno.EIO and room < _NO_ROOM_BYTES):  # SQLite reports a full disk as EIO
         cause = "" if error.errno != errno.EDQUOT and error.errno != errno.EFBIG else f" ({error.strerror})"
         return StorageError(
             f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free\n"
@@ -101,7 +101,7 @@ def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself, or the innermost folder around it that is there and can be looked at."""
+    """Return the path itself, or its innermost parent that exists and can be read."""
     for place in (path, *path.absolute().parents):
         with contextlib.suppress(OSError):
             place.stat()
@@ -110,7 +110,7 @@ def _nearest(path: Path) -> Path:
 
 
 def _owner_words(place: Path) -> str:
-    """`; it belongs to alice`, where that is not whoever asks."""
+    """Return `; … belongs to alice` if another user owns the place."""
     owner = place.stat().st_uid
     if owner == os.geteuid():
         return ""
@@ -123,7 +123,7 @@ def _owner_words(place: Path) -> str:
 
 @contextlib.contextmanager
 def clear_storage_errors(place: Path, needed: Callable[[], str] = str) -> Iterator[None]:
-    """Raise a StorageError in place of what tells of full, broken or forbidden storage, by SQLite and torch too."""
+    """Replace exceptions about full, broken or forbidden storage, also those of SQLite and torch, by a StorageError."""
     try:
         yield
     except (OSError, sqlite3.Error, RuntimeError) as error:

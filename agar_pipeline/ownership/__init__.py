@@ -1,15 +1,20 @@
-"""What is ours: the one place that decides whether something may be changed or removed.
+"""Decides whether a file, folder or sample was made by this software, so that it may be changed or removed.
 
-The rule: only what this software made is ever changed or removed, and only while it is still as it was written. It is
-known by a marker, and by a list that was kept when it was made. What a person edited afterwards is that person's.
-Everything is checked before anything is done; what is not ours is refused, and the error names it and the next step.
-Original photos and the inputs of a command are protected wherever they lie: by real path, and by device and inode.
+The rule: only what this software made is changed or removed, and only while it is still as it was written. It is
+recognised by a marker, and by a list that was written when it was made. If a person edited it afterwards, it belongs to
+that person. Everything is checked before anything is done. What is not ours is refused, and the error names it and the
+next step. Original photos and the inputs of a command are protected at any path: by real path, and by device and inode.
 
-`home_place`: where a home may lie. `beside_photos`: folders beside whose photos nothing is written.
-`insertions`: samples that we inserted.
-`folders`: files written into a folder of the user's. `single_files`: the same for a file that is given by its path.
-`draft`: files on their way there. `made`: the list that such a folder keeps. `originals`: the files that must survive.
-`home`: the folder that holds everything that the pipeline writes, and scratch folders in it.
-`labels`: what an import wrote onto a sample, and whether a person has been there since.
+- `home`: the folder that holds everything that the pipeline writes, and scratch folders in it.
+- `home_place`: warns if a home lies where git deletes it.
+- `folders`: files that are written into a user's folder.
+- `single_files`: the same for a file that is given by its path.
+- `draft`: files that are being written, before they are moved to their place.
+- `made`: the list of written files that such a folder has.
+- `originals`: the files that must not be lost.
+- `beside_photos`: refuses to write files into folders of photos.
+- `insertions`: samples that this software inserted into a dataset.
+- `labels`: what an import wrote onto a sample, and whether a person changed it since.
+
 Not here: what the files mean.
 """

@@ -1,6 +1,6 @@
-"""Folders of photos, beside which no command writes.
+"""Refuses to write into folders of photos.
 
-What is written there is taken for photos, or for their labels, by whatever reads the folder next.
+A program that reads such a folder later would take the written files for photos or for their labels.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _SHOWN = 3
 
 
 def require_no_photos(root: Path, purpose: str, folders: Iterable[str] = ("",)) -> None:
-    """Raises StorageError where a photo that we did not make lies directly in a folder that is written to.
+    """Raise StorageError if a folder that is written to directly contains a photo that we did not make.
 
     Args:
-        root: The folder that a user named; need not be there.
+        root: The folder that a user named; it may not exist yet.
         purpose: The command that writes.
-        folders: Relative to it; the empty text is the folder itself.
+        folders: Folders to check, relative to `root`; the empty text is `root` itself.
     """
     if not root.is_dir():
         return

@@ -1,4 +1,4 @@
-"""Files on their way into a folder: what a command writes before anything is put into its place."""
+"""The draft folder of a command: its files are written here first and moved to their place at the end."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from agar_pipeline.ownership.made import MadeList
 
 @dataclass
 class Draft:
-    """The files to be, under `root` by the names that they will have."""
+    """The files to be published, under `root`, with the names that they will have."""
 
     root: Path
     place: Path
-    """The folder that they are for."""
+    """The folder that they will be moved to."""
     made: MadeList
-    """What we made there so far."""
+    """The files in `place` that this software made so far."""
     sha256: dict[str, str] = field(default_factory=dict)
-    """Of files whose hash is known, so that they are not read again."""
+    """Name → sha256 of files whose hash is known, so that they are not read again."""
     links: dict[str, str] = field(default_factory=dict)
     """Hard links of originals: name → the original."""
     same: set[str] = field(default_factory=set)
-    """Files of ours that are there already and stay as they are."""
+    """Our files that already exist in `place` and are not changed."""
     kept: list[str] = field(default_factory=list)
-    """After the block: files of an earlier time that a person changed, and that were therefore not removed."""
+    """After the block: files of an earlier run that were not removed, because a person changed them."""
 
     def path(self, name: str) -> Path:
-        """Where to write a file; its folder is made."""
+        """Return the path to write a file to; its folder is created."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def keep(self, name: str, sha256: str) -> bool:
-        """Whether a file of this content is there already, made by us and with no other name: then it stays."""
+        """Keep an existing file of ours with this content and no other hard link; return whether it is kept."""
         path = self.place / name
         known = self.made.files.get(name, ())
         fits = any(file.sha256 == sha256 and file.link_of is None and file.is_still(path) for file in known)
@@ -42,7 +42,7 @@ class Draft:
         return name in self.same
 
     def keep_link(self, name: str, source: Path) -> bool:
-        """Whether a hard link of this file is there already, made by us: then it stays."""
+        """Keep the existing file if it is a hard link of this source, made by us; return whether it is kept."""
         path = self.place / name
         if self.made.is_ours(self.place, name) and path.samefile(source):
             self.same.add(name)

@@ -1,7 +1,8 @@
-"""Files that we write into a folder of the user's, beside whatever is there.
+"""Writes files into a user's folder that may already hold other files.
 
-They are made in a draft folder inside it and then renamed into their places, each at once. A process that is killed at
-any moment leaves of each file the old or the new one, and a list that knows both: the next run goes on from there.
+The files are written into a draft folder inside it and then renamed to their places, each one atomically. If the
+process is killed at any moment, each file is either the old or the new one, and the list contains both, so that the
+next run can continue.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ _DRAFT = f"{OURS}draft-"
 
 
 class OwnFolder:
-    """A folder of the user's in which we write for one purpose."""
+    """A user's folder in which we write for one purpose."""
 
     def __init__(self, root: Path, purpose: str, originals: Originals | None = None) -> None:
         """
         Args:
-            root: Need not be there.
+            root: The folder; it may not exist yet.
             purpose: The command that writes, as in `export-coco`.
-            originals: What must survive.
+            originals: Files that must not be lost.
         """
         self.root, self.purpose, self.originals = root, purpose, originals or Originals()
 
     def require_alone(self) -> None:
-        """Raises StorageError where the folder holds files and none of this purpose was ever written into it."""
+        """Raise StorageError if the folder holds files, but none was ever written into it for this purpose."""
         if not os.path.lexists(self.root):
             return
         self._require_folder()
@@ -54,10 +55,10 @@ class OwnFolder:
             )
 
     def require_writable(self, names: Iterable[str], *, whole: bool = False) -> None:
-        """Raises StorageError, with what is in the way, unless these files can be written without harm to others'.
+        """Raise StorageError, with the files in the way, unless these files can be written without harm to others.
 
         Args:
-            names: Relative to the folder.
+            names: Paths relative to the folder.
             whole: Whether files of this purpose with other names are to be removed.
         """
         self._require_folder()
@@ -67,10 +68,13 @@ class OwnFolder:
 
     @contextlib.contextmanager
     def replacing(self, names: Iterable[str] = (), *, whole: bool = False) -> Iterator[Draft]:
-        """Replace our files by those that the block writes into the draft; an error in it leaves all as it was.
+        """Replace our files by those that the block writes into the draft.
+
+        After an error in the block nothing is changed.
 
         Args:
-            names: What will be written, as far as it is known: checked before anything is made.
+            names: The files that will be written, as far as they are known; they are checked before anything is
+                created.
             whole: Whether files of this purpose that are not written again are removed.
 
         Raises:
@@ -85,7 +89,7 @@ class OwnFolder:
         finally:
             for folder in reversed(made_folders):
                 with contextlib.suppress(OSError):
-                    folder.rmdir()  # only where nothing came into it
+                    folder.rmdir()  # fails, and is skipped, if the folder is not empty
 
     def _replace(self, whole: bool) -> Iterator[Draft]:
         before = MadeList.read(self.root)
@@ -98,11 +102,11 @@ class OwnFolder:
         finally:
             shutil.rmtree(draft.root, ignore_errors=True)
             made.draft = None
-            with contextlib.suppress(OSError):  # the draft stays listed; the next run looks for it
+            with contextlib.suppress(OSError):  # if this fails, the draft stays listed, and the next run looks for it
                 made.write(self.root) if before or made.files else made.remove(self.root)
 
     def _begin(self, made: MadeList) -> Draft:
-        """An empty draft folder, listed before it is there; one that a killed process left is removed."""
+        """Create an empty draft folder and list it before. The draft of a killed process is removed."""
         with clear_storage_errors(self.root):
             if made.draft is not None and made.draft.startswith(_DRAFT) and "/" not in made.draft:
                 shutil.rmtree(self.root / made.draft, ignore_errors=True)
@@ -122,19 +126,22 @@ class OwnFolder:
         made.folders += [name for name in folders_of(new) if not os.path.lexists(self.root / name)]
         for name, file in new.items():
             made.files[name] = [*made.files.get(name, ()), file]
-        made.write(self.root)  # from here on a process may be killed: each file is known, be it the old or the new
+        made.write(self.root)  # if the process is killed from here on, the old and the new file are both listed
         for name in new:
             self._place(draft.root / name, name, made)
         for name in going:
             self._remove(name, made)
         self._remove_folders(stale, made)
         for name in stale:
-            del made.files[name]  # gone, or a person's by now
+            del made.files[name]  # removed, or changed by a person
         for name, file in new.items():
             made.files[name] = [file]
 
     def _describe(self, draft: Draft) -> dict[str, MadeFile]:
-        """By name, in the order in which they are put into their places: what names others comes after them."""
+        """Describe the drafts by name, in the order in which they are moved to their place.
+
+        Photos come first and files in outer folders last, so that a file is moved after the files that it names.
+        """
         cut = len(f"{draft.root}/")
         names = [f"{folder}/{name}"[cut:] for folder, _, files in os.walk(draft.root) for name in files]
         return {
@@ -143,7 +150,7 @@ class OwnFolder:
         }
 
     def _stale(self, made: MadeList, names: Iterable[str]) -> list[str]:
-        """Files of this purpose by other names."""
+        """Return the listed files of this purpose that are not among the names."""
         wanted = set(names)
         return [
             name
@@ -178,7 +185,10 @@ class OwnFolder:
             )
 
     def _why_not(self, made: MadeList, name: str, linked: Collection[str] = ()) -> str:
-        """Why a file cannot be written under a name, in folders but for `linked` ones; empty where it can."""
+        """Say why a file cannot be written under a name; empty if it can.
+
+        `linked`: folders that must not be written to.
+        """
         behind = next((folder for folder in folders_of([name]) if folder in linked), None) if linked else None
         if behind:
             return f"would lie behind {behind}, which is no folder of its own"
@@ -187,10 +197,10 @@ class OwnFolder:
         return "was changed since it was written" if name in made.files else "is not ours"
 
     def _place(self, draft: Path, name: str, made: MadeList) -> None:
-        """Rename a draft into its place; a file that came there meanwhile is not replaced."""
+        """Rename a draft to its place. A file that was created there in the meantime is not replaced."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if why := self._why_not(made, name):  # its folders were looked at a moment ago
+        if why := self._why_not(made, name):  # its folders were checked a moment ago
             raise StorageError(f"{path} {why}: somebody wrote it just now; run the command again")
         draft.replace(path)
 
@@ -199,21 +209,21 @@ class OwnFolder:
             (self.root / name).unlink()
 
     def _remove_folders(self, names: Iterable[str], made: MadeList) -> None:
-        """Remove the folders of these files that we made and that nothing is left in."""
+        """Remove the folders of these files that we made and that are empty."""
         for folder in reversed(folders_of(names)):
             if folder in made.folders:
-                with contextlib.suppress(OSError):  # others' files are in it
+                with contextlib.suppress(OSError):  # it contains files of others
                     (self.root / folder).rmdir()
                     made.folders.remove(folder)
 
 
 def _may_hold_files(path: Path) -> bool:
-    """Whether a folder is there that is no symbolic link, or nothing is."""
+    """Whether a path is a folder and no symbolic link, or does not exist."""
     return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink())
 
 
 def _make_folders(root: Path) -> list[Path]:
-    """Make a folder and those above it; returns those that were not there, outer ones first."""
+    """Create a folder and its parents; return those that did not exist, outer ones first."""
     missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     return missing[::-1]

@@ -1,7 +1,8 @@
-"""The home: a folder of our own, private to its user, with a marker file that says so.
+"""Creates and checks the home: a folder that is private to its user and has a marker file.
 
-A folder that holds anything else is refused before anything is made in it. A home from before there were markers is
-known by what is in it, and gets one. Scratch folders in a home are listed beside them: only those are ever swept.
+A folder that holds anything else is refused before anything is created in it. A home from before markers existed is
+recognised by its content and gets a marker. The scratch folders in a home are listed in files beside them; only listed
+ones are swept.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home_place import warn_of_place
 
 FORMAT = 1
-"""Of a home, as its marker says; raised when an older version could no longer use it."""
+"""Format version of a home, stored in its marker. It is raised when an older version can no longer use the home."""
 _OURS = frozenset(
     {"artifacts", "columns", "composed", "dagster", "demo", "docs", "fiftyone", "file_contents", "leases", "logs"}
     | {"mlflow", "quarantine", "reports", "resume", "tmp"}
 )
-"""Folders of a home from before there were markers."""
+"""Names of folders in a home from before markers existed."""
 _OUR_FILES = re.compile(r"(file_hashes|file_checks|picture_hashes)\.sqlite(-wal|-shm|-journal)?")
 _EVIDENCE = (
     "artifacts/*/*/manifest.json",
@@ -40,29 +41,33 @@ _EVIDENCE = (
     "demo/plates",
     "file_hashes.sqlite",
 )
-"""At least one of these is in such a home."""
+"""A home from before markers existed contains at least one of these."""
 _SYSTEMS = frozenset({"/", "/tmp", "/var/tmp", "/dev/shm"})
 _SHOWN = 3
-"""Names of foreign files in a message."""
+"""Number of foreign files that a message names."""
 _LOCK = ".lock"
 _LISTED = ".scratch-"
-"""How the files begin that list scratch folders."""
+"""Prefix of the files that list scratch folders."""
 
 STRAYS = re.compile(
     r"\.DS_Store|\._.*|\.localized|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.nfs[0-9a-fA-F]+|\.fuse_hidden[0-9a-fA-F]+"
     r"|\.directory|lost\+found|@eaDir|\.Trash-\d+|\.snapshot",
     re.IGNORECASE,
 )
-"""Names of what file managers and file systems leave in any folder."""
+"""Names of files that file managers and file systems put into any folder."""
 
 
 def is_stray(path: str) -> bool:
-    """Whether a path, relative to a folder, is something that a file manager or a file system put there."""
+    """Whether a path, relative to a folder, was put there by a file manager or a file system.
+
+    >>> is_stray("plates/.DS_Store"), is_stray("plates/1.jpg")
+    (True, False)
+    """
     return any(STRAYS.fullmatch(part) for part in path.split("/"))
 
 
 def open_home(home: Path) -> Path:
-    """Make the home where it is not there yet; mark one that is older than markers. Cheap where all is well.
+    """Create the home if it does not exist; add a marker to one from before markers existed. Cheap if nothing is to do.
 
     Raises:
         StorageError: the folder holds something that is not ours, was made by a newer version, or cannot be written.
@@ -78,10 +83,10 @@ def open_home(home: Path) -> Path:
 
 
 def require_own(home: Path) -> None:
-    """Refuse a folder that is not a home, without making anything; one that is empty or not there may become one.
+    """Refuse a folder that is not a home, without creating anything. An empty or missing folder is accepted.
 
     Raises:
-        StorageError: it is no folder, holds something that is not ours, or was made by a newer version.
+        StorageError: it is not a folder, holds something that is not ours, or was made by a newer version.
     """
     try:
         marker = json.loads((home / HOME_MARKER).read_text())
@@ -92,7 +97,7 @@ def require_own(home: Path) -> None:
         ) from None
     except FileNotFoundError:
         foreign = find_foreign(home)
-        if foreign and not (home / HOME_MARKER).is_file():  # another process may be making it
+        if foreign and not (home / HOME_MARKER).is_file():  # another process may be creating it
             raise _refusal(home, foreign) from None
         return
     except ValueError:
@@ -107,7 +112,10 @@ def require_own(home: Path) -> None:
 
 
 def find_foreign(home: Path) -> list[str]:
-    """What keeps a folder without a marker from being a home: names of what is not ours in it, sorted."""
+    """Return the names of what is not ours in a folder without a marker, sorted. Empty: the folder may be a home.
+
+    If all names could be ours but the files show no evidence of a home, all names are returned.
+    """
     if not home.is_dir():
         return []
     there = sorted(path.name for path in home.iterdir())
@@ -118,7 +126,7 @@ def find_foreign(home: Path) -> list[str]:
 
 
 def _holds_files(home: Path, names: list[str]) -> bool:
-    """Whether anything but empty folders and locks is below these names."""
+    """Whether anything but empty folders and hidden files, such as locks, is below these names."""
     return any(
         not file.startswith(".")
         for name in names
@@ -137,7 +145,7 @@ def _refusal(home: Path, foreign: list[str]) -> StorageError:
 
 
 def _make(home: Path) -> None:
-    """A folder of 0700 with a marker in it, written last and in one piece."""
+    """Create a folder of mode 0700. Its marker is written last, and atomically."""
     require_own(home)
     if os.path.lexists(HOME_LINK) and Path(os.path.realpath(HOME_LINK)) == home != default_home() and not home.exists():
         raise StorageError(
@@ -154,9 +162,9 @@ def _make(home: Path) -> None:
 
 
 def _make_private(home: Path) -> None:
-    """Nobody but its owner may look into it; a group that was let in to write on purpose (setgid) stays.
+    """Remove the access of other users to the home. A group that may write on purpose (setgid) keeps its access.
 
-    A folder of somebody else's (a volume that a cluster mounts) has the modes that they gave it.
+    A folder that belongs to another user (a volume that a cluster mounts) keeps its modes.
     """
     found = home.stat()
     if str(home) in _SYSTEMS or (found.st_mode & stat.S_ISVTX and found.st_uid != os.geteuid()):
@@ -168,10 +176,10 @@ def _make_private(home: Path) -> None:
 
 
 def link_checkout(home: Path) -> None:
-    """Let `.agar` in the checkout lead to its home; let the checkout's own place lead there too, where it was moved.
+    """Make `.agar` in the checkout a link to its home; make `default_home()` a link to it as well if it is elsewhere.
 
-    So `git clean` in a checkout that was moved finds the same home again. A checkout that cannot be written does
-    without.
+    With the second link, a checkout that was moved finds its home again even after `git clean` removed `.agar`. In a
+    checkout that cannot be written no link is made.
     """
     checkout = HOME_LINK.parent
     if home.is_relative_to(checkout) or not (checkout / "pyproject.toml").is_file():
@@ -185,13 +193,13 @@ def link_checkout(home: Path) -> None:
 
 @contextlib.contextmanager
 def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
-    """A folder below `home/tmp` that is removed after the block; if the process dies in it, by the next caller."""
+    """Yield a folder below `home/tmp` that is removed after the block, or by the next caller if the process dies."""
     parent = open_home(home) / "tmp"
     parent.mkdir(exist_ok=True)
     sweep_scratch(home)
     token = secrets.token_hex(16)
     folder, listed = parent / f"{prefix}{token[:8]}", parent / f"{_LISTED}{prefix}{token[:8]}"
-    with locks.locked(parent / _LOCK):  # a folder without its lock is seen by nobody
+    with locks.locked(parent / _LOCK):  # no other process sees a folder without its lock
         listed.write_text(token)
         folder.mkdir(mode=0o700)
         held = locks.acquire(folder / _LOCK)
@@ -206,7 +214,7 @@ def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
 
 
 def sweep_scratch(home: Path) -> list[Path]:
-    """Remove the scratch folders of dead processes: those that are listed, and hold the token they are listed with."""
+    """Remove the scratch folders of dead processes: those that are listed and contain the token in their list file."""
     swept: list[Path] = []
     parent = home / "tmp"
     if not parent.is_dir():
@@ -226,8 +234,8 @@ def sweep_scratch(home: Path) -> list[Path]:
 def _is_dead(folder: Path, token: str) -> bool:
     lock = folder / _LOCK
     if not lock.is_file():
-        return folder.is_dir() and not any(folder.iterdir())  # died between making the folder and its lock
-    if lock.read_text() not in (token, ""):  # empty: died before it was written
+        return folder.is_dir() and not any(folder.iterdir())  # the owner died between creating the folder and its lock
+    if lock.read_text() not in (token, ""):  # empty: the owner died before the token was written
         return False
     with locks.free(lock) as is_free:
         return is_free

@@ -1,4 +1,4 @@
-"""Whether a home lies where `git clean` deletes it, with all labels, snapshots and checkpoints."""
+"""Warns if a home lies where `git clean` deletes it, with all labels, snapshots and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agar_pipeline.config.places import CHECKOUT
 
 
 class HomePlaceWarning(UserWarning):
-    """A new home lies in a place where it may be deleted."""
+    """A new home is in a place where it may be deleted."""
 
 
 def tree_around(home: Path) -> Path | None:
-    """The working tree of git, or the checkout without one, that a home lies in; None where it lies in none.
+    """Return the git working tree, or the checkout without git, that contains a home; None if there is none.
 
-    A user's own folder that is a working tree (of settings) does not count: nobody cleans that.
+    A user's own home folder that is a working tree (of settings) does not count, because it is not cleaned.
     """
     if home.is_relative_to(CHECKOUT):
         return CHECKOUT
@@ -25,7 +25,7 @@ def tree_around(home: Path) -> Path | None:
 
 
 def place_words(home: Path) -> str | None:
-    """What may happen to a home, and what to do about it; None where nothing does."""
+    """Describe the risk for a home and the remedy; None if there is no risk."""
     tree = tree_around(home)
     if tree is None:
         return None
@@ -36,6 +36,6 @@ def place_words(home: Path) -> str | None:
 
 
 def warn_of_place(home: Path) -> None:
-    """Tell whoever makes a home, once."""
+    """Warn once, when the home is created."""
     if words := place_words(home):
         warnings.warn(words, HomePlaceWarning, stacklevel=2)

@@ -1,9 +1,10 @@
-"""Samples that we insert into a dataset: each is listed before it is inserted, and only listed ones are taken back.
+"""Inserts samples into a dataset such that they can be removed again: each one is listed before it is inserted.
 
-The list lies in the database itself and not in the home, because homes on several machines share a database: `claims`
-holds who inserts into a dataset, one document per dataset, which is made and taken over atomically; `insertions` holds
-the ids with the digest of each sample as we wrote it. A sample that differs from its digest was edited by somebody, and
-is theirs from then on. FiftyOne does not look at collections that it does not know. Both are empty when nobody inserts.
+The lists are in the database and not in the home, because homes on several machines share a database. The collection
+`agar_claims` has one document per dataset with the process that inserts into it; it is created and taken over
+atomically. The collection `agar_insertions` has the ids of the samples, with the digest of each one as we wrote it. A
+sample that differs from its digest was edited by a person and is kept. FiftyOne ignores collections that it does not
+know. Both collections are empty when no process is inserting.
 """
 
 from __future__ import annotations
@@ -30,23 +31,25 @@ from agar_pipeline.errors import DatasetError
 
 CLAIMS, INSERTIONS = "agar_claims", "agar_insertions"
 ALIVE = timedelta(minutes=2)
-"""How long a claim of another machine holds after its last sign of life; on this machine its process is looked for."""
+"""How long a claim of another machine is valid after its last update. On this machine the process is looked up instead.
+"""
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 Log = Callable[[str], None]
 
 
 @dataclass
 class TakenBack:
-    """What became of the samples that were listed."""
+    """The result of `Insertions.take_back`."""
 
     removed: int = 0
     kept: list[str] = field(default_factory=list)
-    """Files of the samples that somebody edited meanwhile, or that somebody else had inserted under their ids."""
+    """File paths of the samples that are not as we wrote them: edited since, or inserted by another process under these
+    ids."""
 
 
 @dataclass
 class Insertions:
-    """The right to insert into one dataset, and the list of what was inserted."""
+    """The right to insert into one dataset, and access to the list of what was inserted."""
 
     database: Database
     dataset: str
@@ -56,7 +59,7 @@ class Insertions:
         """List these samples, then insert them.
 
         Raises:
-            DatasetError: samples of these ids are there already; or another process took the dataset over.
+            DatasetError: samples with these ids exist already, or another process took the dataset over.
         """
         self._sign({"alive_at": _server_time(self.database)})
         self.database[INSERTIONS].insert_one(
@@ -77,7 +80,11 @@ class Insertions:
             ) from error
 
     def take_back(self, *, of_others: bool = False) -> TakenBack:
-        """Remove what this process inserted, or those before it, and is still as it was; it is no longer listed."""
+        """Remove the listed samples that are still as they were written, and delete the lists.
+
+        Args:
+            of_others: Whether to remove all listed samples of the dataset, not only those that this process inserted.
+        """
         result, listed = TakenBack(), self.database[INSERTIONS]
         for entry in list(listed.find({"dataset": self.dataset, **({} if of_others else {"token": self.token})})):
             _remove_unedited(self.database, entry, result)
@@ -88,7 +95,7 @@ class Insertions:
         return result
 
     def complete(self) -> None:
-        """All is inserted: from now on the samples are the dataset's own.
+        """End the insertion: from now on the samples belong to the dataset.
 
         Raises:
             DatasetError: another process took the dataset over.
@@ -98,7 +105,7 @@ class Insertions:
         self.release()
 
     def release(self) -> None:
-        """Give the dataset free, unless another process took it over."""
+        """Delete the claim, unless another process took the dataset over."""
         self.database[CLAIMS].delete_one({"_id": self.dataset, "token": self.token})
 
     def _sign(self, values: dict[str, Any]) -> None:
@@ -112,7 +119,9 @@ class Insertions:
 
 @contextlib.contextmanager
 def insertions_into(database: Database, dataset: str, log: Log) -> Iterator[Insertions]:
-    """Claim a dataset, taking back what a dead process left in it; at the end all is kept, or, on an error, taken back.
+    """Claim a dataset for the block, and first remove what a dead process left in it.
+
+    An error removes this one's samples.
 
     Raises:
         DatasetError: another process, here or on another machine, is inserting into it.
@@ -129,12 +138,12 @@ def insertions_into(database: Database, dataset: str, log: Log) -> Iterator[Inse
 
 
 def is_claimed(database: Database, dataset: str) -> bool:
-    """Whether anybody inserts into the dataset, or died doing so."""
+    """Whether a process is inserting into the dataset, or died while doing so."""
     return database[CLAIMS].find_one({"_id": dataset}, {"_id": 1}) is not None
 
 
 def find_unfinished(database: Database, dataset: str) -> str | None:
-    """Why a dataset holds only a part of what is being inserted into it; None where it does not."""
+    """Say why a dataset contains only a part of what is being inserted; None if it is complete."""
     claim = database[CLAIMS].find_one({"_id": dataset, "done": {"$ne": True}})
     if claim is None:
         return None
@@ -151,7 +160,7 @@ def _claim(database: Database, dataset: str) -> Insertions:
             database[CLAIMS].insert_one({"_id": dataset, **mine})
             return Insertions(database, dataset, token)
         other = database[CLAIMS].find_one({"_id": dataset})
-        if other is None:  # it has just ended
+        if other is None:  # the other process has just ended
             continue
         if _is_alive(other, database):
             raise DatasetError(
@@ -160,13 +169,13 @@ def _claim(database: Database, dataset: str) -> Insertions:
             )
         unchanged = {key: other[key] for key in ("_id", "token", "alive_at")}
         if database[CLAIMS].update_one(unchanged, {"$set": mine}).matched_count:
-            if other["done"]:  # it died between its last sample and the end of its list
+            if other["done"]:  # it died after its last sample, before its list was deleted
                 database[INSERTIONS].delete_many({"dataset": dataset})
             return Insertions(database, dataset, token)
 
 
 def _remove_unedited(database: Database, entry: dict[str, Any], result: TakenBack) -> None:
-    """Each sample is compared as a whole by the server once more as it is deleted."""
+    """Delete the samples that match their digest. The server compares each one as a whole again when it deletes it."""
     samples = database.get_collection(entry["collection"], codec_options=_RAW)
     digests = dict(zip(entry["ids"], entry["digests"], strict=True))
     found = list(samples.find({"_id": {"$in": entry["ids"]}}))
@@ -192,7 +201,7 @@ def _say(result: TakenBack, what: str, log: Log) -> None:
 
 
 def _server_time(database: Database) -> datetime:
-    """The same clock for all machines."""
+    """Return the time of the server, which is the same clock for all machines."""
     return database.client.admin.command("hello")["localTime"]
 
 
@@ -208,7 +217,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """Equal for processes that see each other's process ids: one boot of one machine, outside or in one container."""
+    """Identify the processes that see each other's ids: one boot of one machine, outside or in one container."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:

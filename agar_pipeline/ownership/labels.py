@@ -1,7 +1,7 @@
-"""What an import wrote onto a FiftyOne sample, and whether a person has been there since.
+"""Records what an import wrote onto a FiftyOne sample, and tells whether a person changed it since.
 
-Each imported sample keeps an `ImportRecord`. Labels whose digest is not the recorded one, and samples without a record,
-are a person's. Here: plain documents as MongoDB returns them. Not here: the decision what to do about them
+Each imported sample has an `ImportRecord`. Labels whose digest differs from the recorded one, and samples without a
+record, belong to a person. Here: plain documents as MongoDB returns them. Not here: the decision what to do about them
 (`fiftyone_io.importing.plan`).
 """
 
@@ -19,7 +19,7 @@ import orjson
 RECORD_FIELD = "import_record"
 """Text field of the samples that holds an `ImportRecord`."""
 EARLIER_FIELD = "import_digest"
-"""What versions before the records kept: a digest of the labels and all else that they wrote."""
+"""Field of versions before the records: a digest of the labels and all else that they wrote."""
 EARLIER_TEXT_FIELDS = ("agar_background", "agar_sample_id")
 _BOX_FIELDS = frozenset({"_id", "_cls", "attributes", "tags", "label", "bounding_box"})
 _IDENTITY = frozenset({"_id", "_cls"})
@@ -32,28 +32,28 @@ _OF_ANY_SAMPLE = frozenset(
 
 @dataclass(frozen=True)
 class ImportRecord:
-    """What an import wrote onto a sample; everything else on it is a person's or another program's."""
+    """What an import wrote onto a sample. Everything else on the sample was written by a person or another program."""
 
     labels: str
-    """`labels_digest` of the labels as written; empty where the import has written none yet."""
+    """`labels_digest` of the labels as written; empty if no import has written labels yet."""
     photos: list[str] = field(default_factory=list)
-    """sha256 of the photo that they were written for, then of those that were saved in its place."""
+    """sha256 of the photo that the labels were written for, then of the photos that were saved in its place."""
     path: str = ""
-    """Where the sample said that its photo is, after the import; empty where that is not known."""
+    """Path of the photo in the sample after the import; empty if not known."""
     texts: dict[str, str | None] = field(default_factory=dict)
     """Text fields, as written."""
     tags: list[str] = field(default_factory=list)
-    """Tags that an import put onto the sample; those that were there before are not among them."""
+    """Tags that an import put onto the sample, without those that it had before."""
     made_sample: bool = True
-    """An import made the sample; False where it wrote onto one that was there."""
+    """Whether an import made the sample; False if it wrote onto an existing one."""
 
     def text(self) -> str:
-        """The same record is the same text."""
+        """Serialise the record; equal records give equal text."""
         return orjson.dumps(vars(self), option=orjson.OPT_SORT_KEYS).decode()
 
     @classmethod
     def read(cls, text: object) -> ImportRecord | None:
-        """None where the text is no record of a version that we know: then what it says cannot be relied on."""
+        """Parse a record; None if the text is not a record of a known version, so that it cannot be relied on."""
         if not isinstance(text, str):
             return None
         try:
@@ -66,11 +66,10 @@ class ImportRecord:
 
 
 def labels_digest(labels: object) -> str:
-    """Of the content of a label field: labels, boxes, attributes and tags of its boxes, in their order.
+    """Return the digest of a label field's content: labels, boxes, attributes and tags of its boxes, in their order.
 
-    Ids do not count, nor what is empty: FiftyOne gives new ids to a box that is drawn again, and stores None or leaves
-    a field out as it likes. No labels at all are another thing than an empty list, by which somebody says that nothing
-    is there.
+    Ids and empty values are left out: FiftyOne gives a new id to a box that is drawn again, and either stores None or
+    leaves a field out. A missing label field differs from an empty list, which means that a person found nothing.
     """
     if not isinstance(labels, Mapping):
         return _sha256({"": labels})
@@ -93,7 +92,7 @@ def _sha256(content: dict[str, Any]) -> str:
 
 
 def fields_of_others(sample: Mapping[str, Any], record: ImportRecord, label_field: str) -> list[str]:
-    """Fields of a whole sample that hold what the import did not write, its labels apart."""
+    """Return the fields of a sample that hold values which the import did not write, except the labels."""
     names = [
         name
         for name, value in sample.items()
@@ -112,13 +111,13 @@ def earlier_digest(
     metadata: Mapping[str, Any],
     texts: Mapping[str, str | None],
 ) -> str:
-    """What versions before the records stored as `EARLIER_FIELD`."""
+    """Return the digest that versions before the records stored as `EARLIER_FIELD`."""
     content = [labels, boxes_rel_xywh, attributes, metadata, texts, False]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def is_as_earlier_written(sample: Mapping[str, Any], label_field: str) -> bool:
-    """Whether a sample without a record provably holds what its `EARLIER_FIELD` says: nobody changed its labels."""
+    """Whether a sample without a record still matches its `EARLIER_FIELD`, so that no person changed its labels."""
     boxes = (sample.get(label_field) or {}).get("detections")
     if boxes is None or any(box.get("tags") or box.get("attributes") for box in boxes):
         return False
@@ -130,6 +129,6 @@ def is_as_earlier_written(sample: Mapping[str, Any], label_field: str) -> bool:
             {name: value for name, value in (sample.get("metadata") or {}).items() if name != "_cls"},
             {name: sample[name] for name in EARLIER_TEXT_FIELDS if name in sample},
         )
-    except (KeyError, TypeError, ValueError):  # other fields than an import writes
+    except (KeyError, TypeError, ValueError):  # the sample has other fields than an import writes
         return False
     return digest == sample.get(EARLIER_FIELD)

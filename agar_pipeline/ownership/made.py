@@ -1,7 +1,7 @@
-"""The list of what we made in a folder of the user's: how each file looked when it was written.
+"""The list of files that were made in a user's folder, with size and hash of each file as it was written.
 
-The list is a file of the folder itself, `.agar-made.json`, so that it moves with the folder. It is written before
-anything else is, and says of every file what it may look like at any moment until the list is written again.
+The list is the file `.agar-made.json` of the folder itself, so that it moves with the folder. It is written before any
+other file, and contains all states in which a file can be until the list is written again.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class MadeFile:
     size_bytes: int
     sha256: str
     mtime_ns: int | None = None
-    """Of photos only: there may be thousands, and as long as size and mtime are the same they are not read again."""
+    """Of photos only, because there may be thousands: while size and mtime are the same, they are not read again."""
     link_of: str | None = None
     """The original photo that the file is a hard link of."""
 
     @staticmethod
     def describe(path: Path, by: str, sha256: str | None = None, link_of: str | None = None) -> MadeFile:
-        """The file as it is now; it is read unless its hash is known."""
+        """Describe the file as it is now. It is read unless its hash is given."""
         found = path.lstat()
         mtime_ns = found.st_mtime_ns if is_photo(path.name) else None
         return MadeFile(by, found.st_size, sha256 or sha256_of(path), mtime_ns, link_of)
 
     def is_still(self, path: Path) -> bool:
-        """Whether the file is there as it was written; a hard link, whether the original has a name of its own."""
+        """Whether the file is still as it was written. For a hard link: whether the original still has its own name."""
         try:
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
@@ -66,18 +66,18 @@ class MadeFile:
 
 @dataclass
 class MadeList:
-    """What we made in one folder."""
+    """The files that we made in one folder."""
 
     purposes: list[str] = field(default_factory=list)
-    """Of all commands that ever wrote here."""
+    """All commands that ever wrote into the folder."""
     draft: str | None = None
-    """The folder in which files are being made; what is in it after a crash is ours."""
+    """The folder in which files are being written. Its content after a crash is ours."""
     folders: list[str] = field(default_factory=list)
     files: dict[str, list[MadeFile]] = field(default_factory=dict)
-    """Relative path → what it may look like: several only while files are being replaced."""
+    """Relative path → the states in which the file may be; several only while files are being replaced."""
 
     def is_ours(self, root: Path, name: str) -> bool:
-        """Whether the file of this name is in the list, still as it was written, and behind no symbolic link."""
+        """Whether the file of this name is listed, is still as it was written, and is not behind a symbolic link."""
         files = self.files.get(name, ())
         return any(file.is_still(root / name) for file in files) and not any(
             (root / folder).is_symlink() for folder in _with_outer(name.rpartition("/")[0])
@@ -85,10 +85,10 @@ class MadeList:
 
     @staticmethod
     def read(root: Path) -> MadeList | None:
-        """The list of a folder; None where nothing of ours is in it.
+        """Read the list of a folder; None if the folder has none.
 
         Raises:
-            StorageError: a file of this name is there, but is no list of ours, or of a later version.
+            StorageError: a file of this name exists, but is not a list of ours, or is from a later version.
         """
         path = root / LIST
         if not os.path.lexists(path):
@@ -111,7 +111,7 @@ class MadeList:
             ) from error
 
     def write(self, root: Path) -> None:
-        """Replace the list of a folder, by rename."""
+        """Replace the list of a folder by a rename."""
         plain: dict[str, Any] = {"made_by": "agar_pipeline", "format": _FORMAT, **asdict(self)}
         part = root / _PART
         with contextlib.suppress(FileNotFoundError):
@@ -131,22 +131,26 @@ class MadeList:
 
 
 def folders_of(names: Iterable[str]) -> list[str]:
-    """The folders that files lie in, outer ones first."""
+    """Return the folders that contain files, outer ones first.
+
+    >>> folders_of(["a/b/1.jpg"])
+    ['a', 'a/b']
+    """
     innermost = {name.rpartition("/")[0] for name in names}
     return sorted({folder for inner in innermost for folder in _with_outer(inner)}, key=lambda name: name.count("/"))
 
 
 @cache
 def _with_outer(folder: str) -> tuple[str, ...]:
-    """A relative folder and those around it."""
+    """Return a relative folder and all its parents."""
     return tuple(str(each) for each in (PurePosixPath(folder), *PurePosixPath(folder).parents) if str(each) != ".")
 
 
 def made_below(root: Path, by: str) -> set[Path]:
-    """What a command wrote into a folder, or into folders below it, and what is still as it was written.
+    """Return the files that a command wrote into a folder, or below it, and that are still as they were written.
 
     Raises:
-        StorageError: a list cannot be understood.
+        StorageError: a list cannot be read.
     """
     found = set()
     for listed in root.rglob(LIST):
@@ -157,12 +161,12 @@ def made_below(root: Path, by: str) -> set[Path]:
 
 
 def is_part_of_list(path: Path) -> bool:
-    """Whether a file is the list, or was becoming one when a process was killed."""
+    """Whether a file is the list, or the partly written list of a killed process."""
     return path.name in (LIST, _PART) and _begins_as_ours(path)
 
 
 def _begins_as_ours(path: Path) -> bool:
-    """Whether a file holds what a list begins with, or the first bytes of that."""
+    """Whether a file starts like a list; a shorter file may contain only the first bytes of that."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return False
     with path.open("rb") as stream:
@@ -171,7 +175,7 @@ def _begins_as_ours(path: Path) -> bool:
 
 
 def _inside(name: str) -> str:
-    """Raises ValueError for a path that leads out of the folder."""
+    """Return a path if it stays inside the folder; otherwise raise ValueError."""
     if not name or "\0" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise ValueError(f"{name!r} leads out of the folder")
     return name

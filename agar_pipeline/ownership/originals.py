@@ -1,4 +1,4 @@
-"""Files that must survive: the photos of a dataset, and the inputs of the command that is writing."""
+"""Recognises files that must not be lost: the photos of a dataset, and the inputs of the command that writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AnyPath = str | os.PathLike[str]
 
 
 class Originals:
-    """Known by device and inode, symbolic links followed; those that are not on disk now, by their real path."""
+    """Original files, identified by device and inode with symbolic links followed, or by real path if absent."""
 
     def __init__(self, paths: Iterable[AnyPath] = ()) -> None:
         self._by_identity: dict[tuple[int, int], list[str]] = {}
@@ -25,14 +25,14 @@ class Originals:
                 self._by_identity.setdefault((found.st_dev, found.st_ino), []).append(os.fspath(path))
 
     def name_of(self, path: AnyPath) -> str | None:
-        """The original that is the same file as this one, by whichever name."""
+        """Return the original that is the same file as this one, under any name; None if there is none."""
         found = Path(path).stat()
         return next(iter(self._by_identity.get((found.st_dev, found.st_ino), ())), None)
 
     def hit_by(self, path: AnyPath) -> str | None:
-        """The original that would be lost if the file of this name were replaced or removed, or None.
+        """Return the original that would be lost if the file of this name were replaced or removed, or None.
 
-        A hard link of an original is no hit, as the original keeps its own name.
+        A hard link of an original is not returned, because the original keeps its own name.
         """
         if self._absent and os.path.realpath(path) in self._absent:
             return os.fspath(path)
@@ -45,9 +45,9 @@ class Originals:
 
 
 def is_another_name(path: AnyPath, other: AnyPath) -> bool:
-    """Whether two paths are proven to be two hard links of one file, so that one can go without the other.
+    """Whether two paths are certainly two hard links of one file, so that removing one keeps the other.
 
-    They are not where the same entry of the same folder is seen through two mounts.
+    The answer is no if one entry of one folder is seen through two mounts.
     """
     try:
         here, there = os.lstat(path), os.lstat(other)

@@ -1,4 +1,4 @@
-"""Single files that a command is asked to write, each by its own path: a page, a report, a model."""
+"""Writes single files that a command is given by path: a page, a report, a model."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from agar_pipeline.ownership.originals import Originals
 def replacing_files(
     paths: Sequence[Path | None], purpose: str, originals: Originals
 ) -> Iterator[dict[Path | None, Path]]:
-    """Path → where to write that file. The files appear in their places when the block ends without an error.
+    """Yield a map from each path to where that file is written. The files are moved to their paths if no error occurs.
 
     Args:
-        paths: None stands for a file that nobody asked for. A terminal or a pipe is written to as it is.
+        paths: None stands for a file that was not requested. A terminal or a pipe is written to directly.
         purpose: The command that writes.
-        originals: What must survive, as in `OwnFolder`.
+        originals: Files that must not be lost, as in `OwnFolder`.
 
     Raises:
-        StorageError: a file is there that we did not make, or that was changed since; nothing was written.
+        StorageError: a file exists that we did not make, or that was changed since; nothing was written.
     """
     places: dict[Path | None, Path] = {}
     by_folder: dict[str, list[Path]] = {}
@@ -48,10 +48,10 @@ def replacing_files(
 
 
 def create_file(path: Path, text: str) -> None:
-    """Write a file that is the user's from then on: whole, and never in the place of another.
+    """Write a file that belongs to the user from then on. It appears complete, and never replaces another file.
 
     Raises:
-        StorageError: a file of this name is there.
+        StorageError: a file of this name exists.
     """
     draft = path.with_name(f"{OURS}draft-{secrets.token_hex(4)}")
     try:

@@ -1,7 +1,7 @@
-"""The files below a folder, without those that operating systems and editors hide there.
+"""Walks the files below a folder, without those that operating systems and editors hide there.
 
-One walk for `agar predict`, every importer and whoever else looks for photos or labels. Not here: which files are
-photos (`formats`).
+`agar predict`, every importer and all other code that searches for photos or labels use this walk. Not here: which
+files are photos (`formats`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _SHOWN = 3
 
 @dataclass
 class PassedOver:
-    """Files and folders that are nobody's photos or labels, each named once however often a folder is walked."""
+    """Files and folders that a walk skipped. Each is reported once, however often the folder is walked."""
 
     hidden: dict[Path, None] = field(default_factory=dict)
-    """In the order in which they were met."""
+    """Hidden files and folders, in the order in which they were found."""
     twins: dict[Path, None] = field(default_factory=dict)
-    """Photos that cannot be read here, each beside one of its name that can: a camera's raw file beside its JPEG."""
+    """Photos that cannot be read, next to a readable one of the same name: a camera's raw file next to its JPEG."""
 
     def notes(self, root: Path) -> list[str]:
-        """At most a sentence for each kind."""
+        """Return at most one sentence for each kind."""
         kinds = {
             "hidden files or folders passed over": self.hidden,
             "files that cannot be read here passed over, a photo of their name is beside them": self.twins,
@@ -47,13 +47,13 @@ def walk_files(
     enter: Callable[[Path], bool] = lambda folder: True,
     on_error: Callable[[OSError], None] = lambda error: None,
 ) -> Iterator[Path]:
-    """All files below a folder, sorted within each folder; links to folders are not followed.
+    """Yield all files below a folder, sorted within each folder. Links to folders are not followed.
 
     Args:
         root: Where to begin; it may be hidden itself.
-        passed_over: Told of hidden folders, photos and labels; what else is hidden, or ours, is not worth a word.
+        passed_over: Receives hidden folders, photos and labels. Other hidden files, and our own, are not reported.
         enter: Whether a folder below `root` is walked.
-        on_error: Told of a folder that cannot be listed.
+        on_error: Called for a folder that cannot be listed.
     """
     for folder, folders, names in os.walk(root, onerror=on_error):
         for name in sorted((*folders, *filter(may_be_missed, names))):
@@ -64,7 +64,7 @@ def walk_files(
 
 
 def without_twins(photos: list[Path], passed_over: PassedOver) -> list[Path]:
-    """The photos without those that cannot be read here and stand beside one of the same name that can."""
+    """Remove the photos that cannot be read and that are next to a readable one of the same name."""
     readable = {path.with_suffix("") for path in photos if can_be_read(path)}
     twins = dict.fromkeys(path for path in photos if path.with_suffix("") in readable and not can_be_read(path))
     passed_over.twins |= twins

@@ -1,6 +1,6 @@
-"""Which files of a folder are photos, which of them can be read here, and how one is opened.
+"""Decides by name and format which files are photos and which of them can be read, and opens one.
 
-Whatever looks like a photo is listed: what cannot be read is named by whoever opens it, with what to do about it.
+All files that look like photos are listed. The code that opens one that cannot be read names it, with the next step.
 Here: names and formats. Not here: walking a tree (`folder_walk`), pixels (`photos.decoding`).
 """
 
@@ -23,7 +23,7 @@ READ = frozenset(
     {*_JPEG, *_HEIF, ".png", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif", ".avif"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga"}
 )
-"""Suffixes of what can be read; HEIC where the extra `heic` is installed."""
+"""Suffixes that can be read; HEIC only if the extra `heic` is installed."""
 _RAW = (".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".orf", ".rw2", ".raf", ".pef", ".srw")
 _MICROSCOPE = (".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".svs", ".ndpi", ".scn", ".stk", ".ims", ".dcm")
 _NOT_READ = {
@@ -32,7 +32,7 @@ _NOT_READ = {
     **dict.fromkeys((".psd", ".xcf"), "a picture editor's file: export it as TIFF, PNG or JPEG"),
     **dict.fromkeys((".jxl", ".exr", ".hdr"), "a format that is not read here: save it as TIFF, PNG or JPEG"),
 }
-"""Suffix → what such a file is, and what to do. PIL would open some of them and show the small preview."""
+"""Suffix → what such a file is, and the next step. PIL would open some of them and show the small preview."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _DNG_VERSION = 50706
 """A tag that every DNG has."""
@@ -41,36 +41,43 @@ _LABELS = frozenset({".json", ".xml", ".txt", ".csv", ".yaml", ".yml"})
 _SERVICE_NAMES = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
 )
-"""What operating systems and network disks leave in folders, in lower case."""
+"""Files that operating systems and network disks leave in folders, in lower case."""
 
 
 def is_photo(name: str | PurePath) -> bool:
-    """Whether a file of this name is meant to be a photo, readable here or not."""
+    """Whether a file of this name is meant to be a photo, readable or not.
+
+    >>> is_photo("1.JPG"), is_photo("1.nef"), is_photo("1.txt")
+    (True, True, False)
+    """
     return (suffix := PurePath(name).suffix.lower()) in READ or suffix in _NOT_READ
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's own: `._1.jpg`, `__MACOSX`, `.ipynb_checkpoints`, `Thumbs.db`."""
+    """Whether a file or folder is hidden or a system's own:
+
+    `._1.jpg`, `__MACOSX`, `.ipynb_checkpoints`, `Thumbs.db`.
+    """
     return name.startswith(".") or name.lower() in _SERVICE_NAMES
 
 
 def may_be_missed(name: str) -> bool:
-    """Whether somebody may wonder where a hidden file has gone: a photo, labels, and what systems call by name."""
+    """Whether a user might miss a hidden file of this name: a photo, labels, and files that systems create."""
     return is_photo(name) or PurePath(name).suffix.lower() in _LABELS or name.lower() in _SERVICE_NAMES
 
 
 def can_be_read(name: str | PurePath) -> bool:
-    """Whether photos of this suffix can be read here and now."""
+    """Whether photos of this suffix can be read with the installed packages."""
     return PurePath(name).suffix.lower() in READ and not lacks_plugin(name)
 
 
 def lacks_plugin(name: str | PurePath) -> bool:
-    """Whether photos of this suffix could be read if a plugin were installed: nothing said of them today may last."""
+    """Whether photos of this suffix need a plugin that is not installed, so that findings about them may change."""
     return PurePath(name).suffix.lower() in _HEIF and not _register_heif()
 
 
 def open_image(source: Path | str | io.BytesIO) -> Image:
-    """As PIL's own `Image.open`, and HEIC too where its plugin is installed; no pixel is read."""
+    """Open a photo as `Image.open` of PIL does, also HEIC if its plugin is installed. No pixel is read."""
     from PIL import Image
 
     _register_heif()
@@ -88,11 +95,11 @@ def _register_heif() -> bool:
 
 
 def why_not_read(path: Path | str, photo: Image | None = None) -> str:
-    """What a file is, and what to do, where it is no photo that can be read here; empty where it may be one.
+    """Say what a file is and what to do if it is no photo that can be read; empty if it may be one.
 
     Args:
-        path: Its suffix counts, and the first bytes where PIL could not open it.
-        photo: What PIL opened.
+        path: Its suffix is checked, and its first bytes if PIL could not open it.
+        photo: The photo that PIL opened.
     """
     if reason := _NOT_READ.get(PurePath(path).suffix.lower()):
         return reason

@@ -1,4 +1,4 @@
-"""Where an image's file is, and whether it may be opened at all. No pixel is read here."""
+"""Finds an image's file and checks whether it may be opened. No pixel is read."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 from agar_pipeline.errors import ImageFileError
 
 MAX_PIXELS = 250_000_000
-"""A photo with more is refused: a small file can claim any size and fill the memory."""
+"""A photo with more pixels is refused, because a small file can claim any size and fill the memory."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """The file behind a `file_name`, or why there is none to open."""
+    """The file behind a `file_name`, or the reason why none may be opened."""
 
     path: Path | None
     rule: str = ""
-    """`unsafe_file_name` or `missing_image` where there is no path."""
+    """`unsafe_file_name` or `missing_image` if there is no path."""
     reason: str = ""
-    """One sentence without a next step."""
+    """One sentence, without a next step."""
     next_step: str = ""
 
 
 def find_image_file(images_dir: Path, file_name: str) -> ImageFile:
-    """The regular file inside `images_dir`, symbolic links followed, that a COCO file's `file_name` stands for."""
+    """Find the regular file inside `images_dir` that a COCO file's `file_name` means; symbolic links are followed."""
     if reason := unsafe_name(images_dir, file_name):
         return _unsafe(reason, "mend it in the COCO file")
     root = Path(images_dir).resolve()
@@ -46,7 +46,11 @@ def find_image_file(images_dir: Path, file_name: str) -> ImageFile:
 
 
 def unsafe_name(images_dir: Path, file_name: str) -> str:
-    """Why a `file_name` may not even be looked up; empty where it may."""
+    """Say why a `file_name` may not even be looked up; empty if it may.
+
+    >>> unsafe_name(Path("photos"), "../1.jpg")
+    "file_name '../1.jpg' must be relative to photos and stay inside it"
+    """
     if "\0" in file_name or not file_name:
         return f"file_name {file_name!r} is no file name"
     if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
@@ -59,11 +63,12 @@ def _unsafe(reason: str, next_step: str) -> ImageFile:
 
 
 def safe_image_path(images_dir: Path, file_name: str) -> Path:
-    """The file of an image, which must be a regular file inside `images_dir`, symbolic links followed.
+    """Return the file of an image, which must be a regular file inside `images_dir`; symbolic links are followed.
 
     Raises:
-        ImageFileError: `file_name` is absolute, climbs out with `..`, holds a NUL, leads out through a link,
-            does not exist, or is not a regular file.
+        ImageFileError: `file_name` is absolute, contains `..` or a NUL, leads out of the folder through a link, does
+            not
+            exist, or is not a regular file.
     """
     found = find_image_file(images_dir, file_name)
     if found.path is None:

@@ -1,4 +1,4 @@
-"""Photos that a COCO file lists and its folder does not hold, because their names are spelled in another way.
+"""Explains which photos of a COCO file are missing in its folder because their names are spelled differently.
 
 Here: comparing a file with a folder. Not here: the spellings that are tried (`name_spellings`).
 """
@@ -16,20 +16,20 @@ _LOOKED_AT = 20
 
 
 def explain_missing(images_dir: Path, missing: Collection[str], listed: Collection[str]) -> str | None:
-    """A sentence on which spelling would find missing photos; None where none does, or nothing is missing."""
+    """Say which spelling would find missing photos; None if no spelling does, or if none is missing."""
     return explain_names(missing, _unlisted(images_dir, listed)) if missing else None
 
 
 def show_missing(images_dir: Path, missing: Collection[str]) -> str:
-    """The same where all are missing, with a name of each side in any case."""
+    """Say the same if all photos are missing; the text always has an example of each side."""
     return show_names(missing, _unlisted(images_dir, ()))
 
 
 def folder_of_names(images_dir: Path, json_path: Path, names: Collection[str]) -> str:
-    """What stands before the names of a COCO file: its own folder, with a slash, where its photos lie beside it.
+    """Return the prefix for the names of a COCO file: its own folder with a slash, if its photos are next to it.
 
-    Roboflow exports a folder for each part, and names photos relative to that. Empty where names are relative to the
-    images' folder, as they are in every other case.
+    Roboflow exports a folder for each part, and its names are relative to that folder. In all other cases the names are
+    relative to the images' folder, and the prefix is empty.
     """
     folder = Path(json_path).parent
     if folder == images_dir or not folder.is_relative_to(images_dir):

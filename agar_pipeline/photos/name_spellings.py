@@ -1,6 +1,6 @@
-"""Names of photos in a file that differ from those in a folder in a way that can be named.
+"""Explains which other spelling would make listed photo names agree with the names in a folder.
 
-Nothing is matched by it: it only says what would fit, since two photos may differ by just that.
+It only produces messages. No photo is matched this way, because two photos may differ in their spelling alone.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _PAIRED = ("an annotation is called", "an image", "rename one of each pair")
 
 
 def explain_names(missing: Collection[str], there: Collection[str], *, paired: bool = False) -> str | None:
-    """A sentence on which other spelling finds most of the missing names, with a name of each side; None: none does.
+    """Say which other spelling finds most of the missing names, with an example of each side; None if no spelling does.
 
     Args:
-        missing: Names that a file lists, and that are not in the folder.
-        there: Names in the folder that nothing lists.
-        paired: The names are of annotation files and of images, without their suffixes, that should be pairs.
+        missing: Names that a file lists and that are not in the folder.
+        there: Names in the folder that are not listed.
+        paired: Whether the names are those of annotation files and of images, without suffixes, that should be pairs.
     """
     best: tuple[int, str, str, str] = (0, "", "", "")
     for words, of_file, of_folder in _ways(missing):
@@ -45,7 +45,7 @@ def explain_names(missing: Collection[str], there: Collection[str], *, paired: b
 
 
 def show_names(missing: Collection[str], there: Collection[str]) -> str:
-    """`explain_names`, or else a name of each side."""
+    """Return `explain_names`, or otherwise an example of each side."""
     if not missing or not there:
         return "give the folder that its file_names are relative to"
     return explain_names(missing, there) or (
@@ -67,11 +67,11 @@ def _decoded(name: str) -> str:
 
 
 _KNOWN: dict[str, Spell] = {"with / in place of \\": _slashed, "URL-decoded": unquote}
-"""What a name is spelled with in all further ways."""
+"""Description → change. Later ways of `_ways` apply both changes too; their words name those that alter a name."""
 
 
 def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
-    """Words, and how names of the file and of the folder are spelled, the least change first."""
+    """Yield a description and the two functions that spell names of the file and of the folder, least change first."""
     yield "with / in place of \\", _slashed, _same
     yield "URL-decoded,", unquote, _same
     yield "URL-decoded and with / in place of \\", _decoded, _same
@@ -113,7 +113,11 @@ def _base(name: str) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """`a/1` of `a/1.jpg`."""
+    """Remove the suffix of a file name.
+
+    >>> without_suffix("a/1.jpg")
+    'a/1'
+    """
     before, dot, suffix = name.rpartition(".")
     return before if dot and "/" not in suffix else name
 

@@ -1,6 +1,6 @@
-"""Whatever a photo's file holds, as 8-bit gray or RGB, upright: the same for training, prediction, copies and pages.
+"""Converts the pixels of any photo to 8-bit gray or RGB, upright, for training, prediction, copies and pages alike.
 
-Values of more than 8 bits are scaled by the bits that are used: a camera's 12 bits lie in a file of 16 with four bits
+Values of more than 8 bits are scaled by the bits that are used: a camera's 12 bits are stored in 16 with four bits
 empty, and would be nearly black. Not here: finding, opening and resizing photos (`formats`, `decoding`).
 """
 
@@ -18,7 +18,7 @@ from agar_pipeline.photos.formats import open_image
 
 _ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 _OTHER_BYTE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
-"""PIL reads the high byte of 16-bit colours only; read in the other byte order, that is the low one."""
+"""PIL reads only the high byte of 16-bit colours. If the other byte order is set, it reads the low byte."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339
 _WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
 _TURNS = {
@@ -31,39 +31,39 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _DARK = 16
-"""Of 255: 12 bits in a file of 16, read without scaling, end at 15."""
+"""Of 255: 12 bits stored in 16 and read without scaling reach 15 at most."""
 _FLAT = 4
 _SHARE = 0.1
-"""Percent of the pixels that may lie beyond, on either side: hot pixels, dust."""
+"""Percent of the pixels that are ignored on either side, for hot pixels and dust."""
 _SAMPLED_SIDE = 512
 
 
 class UnclearPixelsError(ValueError):
-    """There is no telling what a photo's values mean; the message says what to do."""
+    """The meaning of a photo's values is unclear; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class EightBits:
-    """A photo's pixels as everything here sees them."""
+    """A photo's pixels, converted to 8 bits."""
 
     image: Image.Image
-    """Mode L or RGB, as stored: not yet turned as EXIF says."""
+    """Mode L or RGB, as stored: the EXIF orientation is not applied yet."""
     scaled_from: str = ""
-    """`16 bits a pixel, 12 of them used`; empty where it has 8."""
+    """`16 bits a pixel, 12 of them used`; empty if the file has 8."""
 
 
 def upright(photo: Image.Image) -> Image.Image:
-    """A photo just opened, in mode L or RGB, as it is displayed. Raises as `to_eight_bits`."""
+    """Convert a photo just opened to mode L or RGB, as displayed. Raises as `to_eight_bits`."""
     orientation = left_to_turn(photo)
     image = to_eight_bits(photo).image
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def to_eight_bits(photo: Image.Image) -> EightBits:
-    """The pixels of a photo just opened; what is transparent is shown on white.
+    """Convert the pixels of a photo just opened to 8 bits. Transparent pixels become white.
 
     Raises:
-        UnclearPixelsError: there is no telling what its values mean.
+        UnclearPixelsError: the meaning of its values is unclear.
         OSError: as PIL, for a broken file.
     """
     if photo.mode.startswith("F"):
@@ -76,7 +76,7 @@ def to_eight_bits(photo: Image.Image) -> EightBits:
 
 
 def has_many_bits(photo: Image.Image) -> bool:
-    """Whether a photo just opened has more than 8 bits a pixel or colour, floating-point numbers included."""
+    """Whether a photo just opened has more than 8 bits per pixel or colour, including floating-point numbers."""
     stated = _tag(photo, _BITS_PER_SAMPLE)
     in_tag = isinstance(stated, int) and stated > 8
     return photo.mode.startswith(("I", "F")) or in_tag or ";16" in _raw_mode(photo)
@@ -98,17 +98,20 @@ def _from_deep_gray(photo: Image.Image) -> EightBits:
     bits = used_bits(int(values.max(initial=0)))
     if isinstance(stated, int) and 8 < stated < 16:
         in_file, bits = stated, stated
-    if white_is_zero and bits != in_file:  # the largest value is the darkest, and says nothing of where black is
+    if white_is_zero and bits != in_file:  # the largest value is the darkest, and does not show where black is
         raise UnclearPixelsError(f"0 is its white, and of {in_file} bits a pixel {bits} are used: save it with 8 bits")
     gray = (values >> (bits - 8)).astype(np.uint8)
     return EightBits(Image.fromarray(255 - gray if white_is_zero else gray), _words(in_file, bits))
 
 
 def _from_deep_colours(photo: Image.Image) -> EightBits:
-    """PIL keeps the high byte of each colour: right where all 16 bits are used, else both bytes are needed."""
-    if _tag(photo, _PLANAR) == _SEPARATE:  # PIL takes each byte for a pixel, or both halves for the high one
+    """Convert 16-bit colours.
+
+    PIL keeps the high byte, which is enough if all 16 bits are used; else both are needed.
+    """
+    if _tag(photo, _PLANAR) == _SEPARATE:  # PIL takes each byte for a pixel, or both halves for the high byte
         raise UnclearPixelsError("its colours lie apart, with 16 bits each: save it interleaved")
-    if photo.mode == "CMYK":  # no ink is white: what is used says nothing of the range
+    if photo.mode == "CMYK":  # white is no ink: the used values do not show the range
         return EightBits(_on_white(photo), _words(16, 16))
     again = io.BytesIO(_bytes_of(photo))
     high = photo.convert("RGBA") if photo.mode in _ALPHA else photo
@@ -150,7 +153,7 @@ def _bytes_of(photo: Image.Image) -> bytes:
 
 
 def _raw_mode(photo: Image.Image) -> str:
-    """How PIL unpacks the file's bytes: the one place where it says that colours have 16 bits."""
+    """Return how PIL unpacks the file's bytes. Nothing else in PIL tells that colours have 16 bits."""
     tiles = getattr(photo, "tile", None)
     args = tiles[0].args if tiles else ""
     first = args if isinstance(args, str) else args[0] if args else ""
@@ -158,13 +161,17 @@ def _raw_mode(photo: Image.Image) -> str:
 
 
 def _tag(photo: Image.Image, number: int) -> object:
-    """Of a TIFF: a number, the first one of several."""
+    """Return a numeric tag of a TIFF, or the first of several values; None for other formats."""
     value = getattr(photo, "tag_v2", {}).get(number) if photo.format == "TIFF" else None
     return value[0] if isinstance(value, tuple) and value else value
 
 
 def used_bits(largest: int) -> int:
-    """The bits that a camera or scanner would have: the next even number of those that the largest value needs."""
+    """Return the bit depth that a camera or scanner probably used: the bits of the largest value, rounded up to even.
+
+    >>> used_bits(4095), used_bits(100)
+    (12, 8)
+    """
     return max(8, (largest.bit_length() + 1) // 2 * 2)
 
 
@@ -173,9 +180,9 @@ def _words(in_file: int, used: int) -> str:
 
 
 def blank_words(pixels: np.ndarray) -> str:
-    """Why nothing can be seen on (H, W) or (H, W, C) uint8, nearly black or all alike; empty where something can.
+    """Say why nothing can be seen on (H, W) or (H, W, C) uint8 (nearly black or uniform); empty if something can.
 
-    Looked at are some of the pixels, evenly spread.
+    Only some of the pixels, evenly spaced, are checked.
     """
     height, width = pixels.shape[:2]
     some = pixels[:: max(1, height // _SAMPLED_SIDE), :: max(1, width // _SAMPLED_SIDE)]
@@ -188,11 +195,14 @@ def blank_words(pixels: np.ndarray) -> str:
 
 
 def pages_words(photo: Image.Image) -> str:
-    """What is left out of a file with several pages; a phone's JPEG may carry a preview, which is none."""
+    """Say that further pages of a file are not read; empty if there is one.
+
+    The preview in a phone's JPEG is no page.
+    """
     if photo.format in ("JPEG", "MPO"):
         return ""
     try:
         pages = int(getattr(photo, "n_frames", 1))
     except (OSError, ValueError, SyntaxError, EOFError):
-        return ""  # broken further on; the first page is what counts
+        return ""  # a later page is broken; only the first one is read
     return f"{pages} pages, only the first is read" if pages > 1 else ""

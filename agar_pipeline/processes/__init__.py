@@ -1,7 +1,10 @@
-"""Processes that we start, and the machine that they run on.
+"""Starts child processes, and describes the machine that they run on.
 
-`world`: rank and world size. `exit_reasons`: how a process ended, in words. `child`: a child's side of the boundary.
-`environment`: the variables that a child gets. `launch`: the parent's side. `machine`: cores, GPUs and network
-interfaces, seen without torch, and the leases of GPUs. `garbage_collection` and `library_warnings`: what every process
-of ours sets when it begins.
+- `launch`: the parent's side of the process boundary: starting and stopping children.
+- `child`: the child's side: reading a request and answering it.
+- `environment`: the variables that a child gets.
+- `exit_reasons`: describes how a process ended.
+- `world`: rank and world size.
+- `machine`: cores, GPUs and network interfaces, found without torch, and the leases of GPUs.
+- `garbage_collection` and `library_warnings`: settings that each of our processes makes when it starts.
 """

@@ -1,4 +1,4 @@
-"""A child's side of the process boundary: a request is read from a folder, what comes of it is left there.
+"""The child's side of the process boundary: it reads a request from a folder and writes its answer there.
 
 Here: answering, also as one rank of several, and dying with the parent. Not here: starting a child (`launch`).
 """
@@ -28,18 +28,18 @@ Log = Callable[[str], None]
 
 PARENT_PID = "AGAR_PARENT_PID"
 CHILD_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-"""PASSIVE: a thread that waits for another yields its core; spinning made a step eight times as long on a busy one."""
+"""PASSIVE: a waiting thread yields its core. With spinning, a step on a busy core took eight times as long."""
 MESSAGES_FILE, REPLY_FILE = "messages", "reply.json"
-"""In a request's folder: lines of the log as JSON, and what the handler returned."""
+"""Files in the folder of the request: log lines as JSON, and the result of the handler."""
 ERROR_FILE = "error.json"
-"""Why a child gave up, in words for the user."""
+"""File with the error of a child, in words for the user."""
 RESERVE_FILE = "reserve"
-"""Room for a child's last words on a full disk."""
+"""A file that a child deletes on a full disk, so that it can write its error message."""
 _PR_SET_PDEATHSIG = 1
 
 
 def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None:
-    """The main program of a child: read the request, run the handler, leave a reply or an error behind."""
+    """Run a child's main program: read the request, run the handler, and write a reply or an error."""
     die_with_parent()
     start_importing()
     keep_warnings_harmless()
@@ -47,10 +47,10 @@ def child_main(handler: Callable[[dict[str, Any], Log], dict[str, Any]]) -> None
 
 
 def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], path: Path) -> None:
-    """Every rank of several comes here; only rank 0 logs and replies, every rank may report an error.
+    """Run the handler for a request. Only rank 0 logs and replies; every rank may report an error.
 
     Raises:
-        SystemExit: the handler failed; what it failed with is left behind for the parent, if a user can mend it.
+        SystemExit: the handler failed. If the user can fix it, the error is written for the parent.
     """
     folder, first = path.parent, World.from_environment().is_first
     try:
@@ -77,7 +77,7 @@ def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], pat
 
 
 def message_log(folder: Path) -> Log:
-    """Lines for the parent, who looks for them in the request's folder."""
+    """Return a function that writes log lines into the folder of the request, where the parent reads them."""
 
     def log(text: str) -> None:
         with (folder / MESSAGES_FILE).open("a") as stream:
@@ -87,14 +87,14 @@ def message_log(folder: Path) -> Log:
 
 
 def _report(folder: Path, plain: dict[str, Any]) -> None:
-    """Leave the error that is being handled behind for the parent, even on a full disk."""
+    """Write the current error for the parent, even on a full disk."""
     (folder / RESERVE_FILE).unlink(missing_ok=True)
     traceback.print_exc()
     _write_once(folder / ERROR_FILE, plain)
 
 
 def _write_once(path: Path, plain: dict[str, Any]) -> None:
-    """Whole or not at all; the first of several ranks wins."""
+    """Write a file atomically; of several ranks, the first one writes it."""
     draft = path.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps(plain))
     with contextlib.suppress(FileExistsError):
@@ -102,30 +102,30 @@ def _write_once(path: Path, plain: dict[str, Any]) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux); elsewhere nothing is done."""
+    """Ask the kernel to kill this process when its parent dies. Only Linux can do this."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = os.environ.get(PARENT_PID)
-    if parent is not None and os.getppid() != int(parent):  # it died before we asked
+    if parent is not None and os.getppid() != int(parent):  # the parent died before the request to the kernel
         sys.exit("the parent process is gone")
 
 
 def main() -> None:
-    """`python -m agar_pipeline.processes.child MODULE …`: a program that is not ours, but dies with its parent.
+    """Run `python -m agar_pipeline.processes.child MODULE …`: a program that is not ours, but ends with its parent.
 
-    torchrun says how each rank ended; that is left behind for the parent.
+    If the program is torchrun, the exit codes of the ranks are written for the parent.
     """
     die_with_parent()
     start_importing()
     keep_warnings_harmless()
     os.environ[PARENT_PID] = str(os.getpid())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores SIGINT for a command with `&`
     del sys.argv[0]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except Exception as error:
-        failures = getattr(error, "failures", None)  # of torch's ChildFailedError
+        failures = getattr(error, "failures", None)  # only torch's ChildFailedError has it
         if failures is None:
             raise
         codes = {rank: failed.exitcode for rank, failed in failures.items()}

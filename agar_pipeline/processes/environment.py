@@ -1,7 +1,7 @@
-"""Which variables of this process its children get: those that computing needs, by name, and no password or key.
+"""Chooses the environment variables that a child gets: named ones that computing needs, without passwords and keys.
 
-Training runs code of many packages, and Ray and Slurm hand environments to other machines. Addresses of databases and
-stores, and the keys to them, are therefore given only to a child that uses them. `AGAR_CHILD_VARIABLES` names more.
+Training runs code of many packages, and Ray and Slurm pass environments to other machines. Therefore addresses of
+databases and stores, and their keys, are given only to a child that uses them. `AGAR_CHILD_VARIABLES` adds names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ OURS = (
     "AGAR_STOP_FILE",
     "AGAR_THEIR_DATABASE_VALIDATION",
 )
-"""Of ours, what a child may read: where things lie, and none of what opens a database or a store."""
+"""Our own variables that a child may read: paths and settings, but nothing that gives access to a database or a store.
+"""
 _SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "TERM", "TZ", "LANG", "LANGUAGE", "LC_*"),
     *("TMPDIR", "TMP", "TEMP", "XDG_*", "LD_*", "DYLD_*", "MALLOC_*", "VIRTUAL_ENV", "PYTHON*", "COVERAGE_*"),
@@ -37,24 +38,25 @@ _COMPUTING = (
     *("TORCH_*", "TORCHINDUCTOR_*", "TORCHDYNAMO_*", "PYTORCH_*", "TRITON_*"),
     *("SLURM_*", "RAY_*", "FIFTYONE_*", "MLFLOW_*", "HF_*", "MPLCONFIGDIR", "DO_NOT_TRACK"),
 )
-"""Not RANK, WORLD_SIZE, MASTER_ADDR and the like: torchrun and Ray set them for what they start, and those that
-somebody left in a shell would make a single process wait for others."""
+"""RANK, WORLD_SIZE, MASTER_ADDR and similar ones are left out. torchrun and Ray set them for the processes that they
+start;
+if a shell has them set, a single process would wait for others."""
 MLFLOW_NEEDS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-"""Secret ones of a training that `trainer.logger: mlflow` shows to a server."""
+"""Variables with secrets that a training with `trainer.logger: mlflow` needs to log to a server."""
 RAY_NEEDS = ("RAY_AUTH_TOKEN",)
 
 
 def child_environment(needs: Iterable[str] = ()) -> dict[str, str]:
-    """The environment of a child on this machine.
+    """Return the environment of a child on this machine.
 
     Args:
-        needs: Names of variables that this child is given although they hold a password or a key.
+        needs: Names of variables that this child gets although they contain a password or a key.
     """
     return _chosen((*_SYSTEM, *_COMPUTING, *OURS, *_named_by_user()), {*needs, *_named_by_user()})
 
 
 def worker_environment() -> dict[str, str]:
-    """What a worker that somebody else starts, perhaps on another machine, is given beside what is there."""
+    """Return the variables for a worker that Ray starts, perhaps on another machine, in addition to its own ones."""
     return {**_chosen((*OURS, *_named_by_user()), set(_named_by_user())), "AGAR_HOME": str(agar_home())}
 
 
@@ -72,5 +74,5 @@ def _chosen(patterns: Iterable[str], needed: set[str]) -> dict[str, str]:
 
 
 def _named_by_user() -> list[str]:
-    """`AGAR_CHILD_VARIABLES`: names, separated by commas."""
+    """Return the names in `AGAR_CHILD_VARIABLES`, which are separated by commas."""
     return [name.strip() for name in os.environ.get("AGAR_CHILD_VARIABLES", "").split(",") if name.strip()]

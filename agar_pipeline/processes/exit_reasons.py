@@ -1,4 +1,4 @@
-"""How a process ended, in words: which rank, which signal, what is known to cause it, the next step."""
+"""Describes how a process ended: which rank, which signal, its known causes, and the next step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 RANKS_FILE = "ranks.json"
-"""Rank → exit code, left behind by torchrun."""
+"""File with rank → exit code, which is written when torchrun fails."""
 _CAUSES = {
     signal.SIGSEGV: "segmentation fault: run `agar verify` and look at the bbox report; known causes are boxes that "
     "are not finite, a damaged photo, a torchvision of another torch",
@@ -20,7 +20,11 @@ _CAUSES = {
 
 
 def explain_end(module: str, returncode: int, folder: Path) -> str:
-    """Who ended, and how: of several ranks the one that a signal ended, rather than those which lost it."""
+    """Describe which process ended, and how.
+
+    Of several ranks it names one that a signal other than SIGTERM ended, because the others fail or are stopped after
+    it.
+    """
     path = folder / RANKS_FILE
     if not path.exists():
         return f"{module} ended with {explain_exit(returncode)}"
@@ -30,7 +34,7 @@ def explain_end(module: str, returncode: int, folder: Path) -> str:
 
 
 def explain_exit(returncode: int) -> str:
-    """`−11, SIGSEGV: …`"""
+    """Describe an exit code or the signal behind it, with its known causes: `exit code -11 (SIGSEGV), …`."""
     if returncode >= 0:
         return f"exit code {returncode}"
     try:
@@ -41,6 +45,6 @@ def explain_exit(returncode: int) -> str:
 
 
 def last_line(output: Path) -> str:
-    """`: …`, what the process said last."""
+    """Return `: …` with the last line of a process's output; empty if there is no output."""
     lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
     return f": {lines[-1].strip()[:300]}" if lines else ""

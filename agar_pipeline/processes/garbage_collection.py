@@ -1,4 +1,4 @@
-"""The garbage collector, kept from walking what is imported: many objects that stay, and no garbage among them."""
+"""Keeps the garbage collector from walking imported modules, whose many objects are never garbage."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ _USUAL = gc.get_threshold()
 
 
 def start_importing() -> None:
-    """From here on, collect seldom, and walk nothing at the exit: more than a second where torch is imported."""
+    """Collect seldom during imports, and walk nothing at exit.
+
+    This saves more than a second in a process that imports torch.
+    """
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
 
 
 def done_importing() -> None:
-    """What is loaded stays and is never walked again, nor its memory touched in forked workers; collect as usual."""
+    """Exclude all loaded objects from garbage collection, then collect as usual.
+
+    The collector does not touch their memory any more, so that forked workers keep sharing it.
+    """
     gc.freeze()
     gc.set_threshold(*_USUAL)

@@ -1,7 +1,8 @@
-"""The process boundary: FiftyOne and torch run in children that die with us and cannot publish anything.
+"""Runs FiftyOne and torch in child processes, which end with the parent and cannot publish artifacts.
 
-A parent composes plain JSON, a child (`python -m MODULE REQUEST.json`, or as many as there are ranks, by torchrun)
-reads only that, and answers with JSON. Here: starting, listening, stopping. Not here: the child's side (`child`).
+The parent writes a request as plain JSON. The child (`python -m MODULE REQUEST.json`, or one process per rank started
+by torchrun) reads only that and answers with JSON. Here: starting, listening, stopping. Not here: the child's side
+(`child`).
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
 
 STOP_S = 25.0
-"""Seconds between the polite and the rude signal: a step ends, and a point to go on from is written."""
+"""Seconds between SIGTERM and SIGKILL, enough to finish a step and write a checkpoint to resume from."""
 _POLL_S = 0.05
 _RESERVE_BYTES = 16_384
-"""Room for a child's last words on a full disk."""
+"""Bytes in a file that a child deletes on a full disk, so that it can write its error message."""
 
 
 def run_child(
@@ -53,26 +54,26 @@ def run_child(
     env: dict[str, str] | None = None,
     needs: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Run `python -m module` in a session of its own and return what its handler returned.
+    """Run `python -m module` in its own session and return the result of its handler.
 
     Args:
-        module: Runs `child_main(handler)` as its main program.
-        request: JSON-ready; handed to the handler.
-        log: Called with each line that the child logs, as it comes.
-        ranks: Processes; more than one are started by torchrun.
-        env: Added to what children get of this process's environment.
-        needs: Names of variables that hold passwords or keys, and that this child uses.
+        module: Its main program calls `child_main(handler)`.
+        request: JSON-ready; passed to the handler.
+        log: Called with each line that the child logs, as soon as it is logged.
+        ranks: Number of processes; more than one are started by torchrun.
+        env: Added to the variables of this process that children get.
+        needs: Names of variables with passwords or keys that this child uses.
 
     Raises:
-        PipelineError: whatever the child raised of that family.
+        PipelineError: an error of this family that the child raised.
         StorageError: the home, or a file that the child needs, cannot be read or written.
-        ComputeError: the child died otherwise; the message names the exit code and where its output is.
+        ComputeError: the child died otherwise; the message names the exit code and the file with its output.
     """
     with clear_storage_errors(agar_home()), scratch_folder(agar_home(), "child-") as folder:
         (folder / "request.json").write_text(json.dumps(request))
         (folder / RESERVE_FILE).write_bytes(bytes(_RESERVE_BYTES))
         (folder / MESSAGES_FILE).touch()
-        command = [sys.executable, "-P", "-m"]  # nothing is imported from the folder that we were called in
+        command = [sys.executable, "-P", "-m"]  # -P: nothing is imported from the current folder
         if ranks > 1:
             command += ["agar_pipeline.processes.child", "torch.distributed.run"]
             command += ["--standalone", f"--nproc-per-node={ranks}", "-m"]
@@ -100,9 +101,9 @@ def run_child(
 
 def _own_variables(folder: Path, ranks: int) -> dict[str, str]:
     own = {**CHILD_ENV, PARENT_PID: str(os.getpid())}
-    if ranks > 1:  # for what torchrun starts: nothing is imported from the folder that we were called in
+    if ranks > 1:  # for the processes that torchrun starts: nothing is imported from the current folder
         own["PYTHONSAFEPATH"] = "1"
-    if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117 - a user without a folder: libraries want one
+    if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117 - libraries need a home folder
         own["HOME"] = str(folder)
     return own
 
@@ -114,12 +115,14 @@ Companion = subprocess.Popen[bytes]
 def companion(
     module: str, arguments: list[str], output: Path, env: dict[str, str] | None = None
 ) -> Iterator[Companion]:
-    """`python -m module ARGUMENTS` beside the block: a program that is not ours, ended with the block and with us.
+    """Run `python -m module ARGUMENTS` during the block.
+
+    The program, which is not ours, ends with the block and with us.
 
     Args:
-        module: Run by `agar_pipeline.processes.child`, so that not even our sudden end leaves it behind.
+        module: Run by `agar_pipeline.processes.child`, so that it ends even if this process is killed.
         arguments: Every user of the machine can read them.
-        output: Receives what it writes.
+        output: File for its output.
         env: Added to this process's environment.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -138,9 +141,10 @@ def companion(
 
 @contextlib.contextmanager
 def _ended_with_us(process: subprocess.Popen[bytes], *, its_group: bool = False) -> Iterator[None]:
-    """Whatever ends the block early (Ctrl-C, SIGTERM, a terminated run) ends the child and its group first.
+    """End the child and its process group if the block ends early (by Ctrl-C, SIGTERM or a terminated run).
 
-    With `its_group` all of the group get a Ctrl-C, as from a terminal: for programs that do not pass it on.
+    With `its_group` all processes of the group get a Ctrl-C, as from a terminal. This is for programs that do not pass
+    it on.
     """
     before = _interrupted_by_sigterm()
     try:
@@ -150,7 +154,7 @@ def _ended_with_us(process: subprocess.Popen[bytes], *, its_group: bool = False)
             if its_group:
                 os.killpg(process.pid, signal.SIGINT)
             else:
-                process.terminate()  # who started others asks them: torchrun its ranks, a driver Ray's workers
+                process.terminate()  # a child passes it on: torchrun to its ranks, a driver to Ray's workers
             try:
                 process.wait(STOP_S)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -162,7 +166,11 @@ def _ended_with_us(process: subprocess.Popen[bytes], *, its_group: bool = False)
 
 
 def _interrupted_by_sigterm() -> Any:
-    """Let SIGTERM end this process as Ctrl-C does, unless somebody (Dagster) handles it; returns the old handler."""
+    """Let SIGTERM end this process as Ctrl-C does, unless another handler is set (by Dagster).
+
+    Returns:
+        The previous handler; None if nothing was changed.
+    """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return None
@@ -174,20 +182,20 @@ def _interrupted_by_sigterm() -> Any:
 
 
 class _Messages:
-    """What the child logs, line by line, as it comes."""
+    """Passes the child's log lines to a log, as soon as they are written."""
 
     def __init__(self, path: Path, log: Log) -> None:
         self._stream, self._log, self._rest = path.open(), log, ""
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Until the process has ended."""
+        """Pass on lines until the process has ended."""
         while process.poll() is None:
             self.tell()
             time.sleep(_POLL_S)
         self.tell()
 
     def tell(self) -> None:
-        """What has come since the last time."""
+        """Pass on the lines that were written since the last call."""
         *lines, self._rest = (self._rest + self._stream.read()).split("\n")
         for line in lines:
             self._log(printable(json.loads(line)))

@@ -1,7 +1,7 @@
-"""Warnings of libraries stay warnings, whatever a shell says.
+"""Keeps warnings of libraries from being raised as errors.
 
-`PYTHONWARNINGS=error` is for developers of the libraries: here it would end a training over a function that some
-library deprecates.
+`PYTHONWARNINGS=error` is meant for developers of the libraries. Here it would end a training because a library uses a
+deprecated function.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 import warnings
 
 _IGNORED = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
-"""As Python does without a word from anybody."""
+"""The categories that Python ignores by default."""
 
 
 def keep_warnings_harmless() -> None:
-    """Where warnings would be raised as errors, show them as Python does by default, here and in children."""
+    """If warnings would be raised as errors, show them as Python does by default, in this process and its children."""
     if all(action != "error" for action, *_ in warnings.filters):
         return
     os.environ.pop("PYTHONWARNINGS", None)

@@ -1,6 +1,7 @@
-"""The machine's devices and network, seen without torch: counted, leased, named, before anything heavy is loaded.
+"""Counts cores and GPUs, leases GPUs and finds network interfaces, without importing torch.
 
-Here: what a training is refused or given by the process that starts it. Not here: what torch then finds (`detection`).
+Here: what the starting process checks and provides for a training. Not here: the devices that torch finds
+(`detection`).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Log = Callable[[str], None]
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def visible_gpus() -> list[str]:
-    """NVIDIA devices as CUDA_VISIBLE_DEVICES names them; those of the variable where it is set."""
+    """Return the NVIDIA devices in CUDA_VISIBLE_DEVICES, or all of the machine if that is not set."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
@@ -34,12 +35,12 @@ def visible_gpus() -> list[str]:
 
 
 def uses_gpus(accelerator: str) -> bool:
-    """Whether a run would be on CUDA devices."""
+    """Whether a run with this accelerator uses CUDA devices."""
     return accelerator == "cuda" or (accelerator == "auto" and bool(visible_gpus()))
 
 
 def require_devices(trainer: TrainerConfig) -> None:
-    """Raises ComputeError where more devices are asked for than there are; a Ray cluster's are counted there."""
+    """Raise ComputeError if more devices are requested than exist. Those of a Ray cluster are not checked here."""
     if trainer.launcher == "ray":
         return
     gpus, cores = visible_gpus(), count_cores()
@@ -63,12 +64,12 @@ def require_devices(trainer: TrainerConfig) -> None:
 
 
 def find_loopback() -> str | None:
-    """The network interface over which the ranks of one machine talk; None where there is none."""
+    """Return the network interface that the ranks of one machine communicate over; None if there is none."""
     return find_interface_of("127.0.0.1") or find_interface_of("::1")
 
 
 def find_interface_of(address: str) -> str | None:
-    """The network interface that has this address."""
+    """Return the network interface that has this address."""
     import psutil
 
     for name, addresses in psutil.net_if_addrs().items():
@@ -78,7 +79,7 @@ def find_interface_of(address: str) -> str | None:
 
 
 def check_interface(name: str) -> None:
-    """Raises ComputeError where no such interface is up."""
+    """Raise ComputeError if no interface of this name is up."""
     import psutil
 
     stats = psutil.net_if_stats()
@@ -89,12 +90,13 @@ def check_interface(name: str) -> None:
 
 @contextlib.contextmanager
 def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, str]]:
-    """Hold the devices of a training for the length of the block, and yield the environment that its ranks need.
+    """Lease the devices of a training for the block, and yield the environment variables that its ranks need.
 
-    A GPU is one run's at a time: a free one is taken, else the first is waited for. Death frees it.
+    A GPU is used by one run at a time. A free GPU is chosen; if there is none, the run waits for the first one. A lease
+    ends with its process.
 
     Raises:
-        ComputeError: more devices are asked for than there are, or the interface is not there.
+        ComputeError: more devices are requested than exist, or the interface does not exist.
     """
     require_devices(trainer)
     env: dict[str, str] = {}
@@ -110,9 +112,10 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
 
 @contextlib.contextmanager
 def leased_devices(accelerator: str, home: Path, log: Log, count: int = 1) -> Iterator[dict[str, str]]:
-    """Hold devices for the length of the block, and yield the environment of the processes that use them.
+    """Lease devices for the block, and yield the environment variables of the processes that use them.
 
-    Without GPUs nothing is held; where they are not asked for, they are hidden, so that nothing runs there by mistake.
+    Without GPUs nothing is leased. If the accelerator is not a GPU, the GPUs are hidden, so that none is used by
+    mistake.
     """
     if not uses_gpus(accelerator):
         yield {} if accelerator == "auto" else {"CUDA_VISIBLE_DEVICES": ""}
@@ -124,7 +127,7 @@ def leased_devices(accelerator: str, home: Path, log: Log, count: int = 1) -> It
 
 @contextlib.contextmanager
 def leased_here(accelerator: str, home: Path, log: Log) -> Iterator[None]:
-    """As `leased_devices`, for one device and this very process, before it asks torch for devices."""
+    """Do the same as `leased_devices` for one device and this process, before torch looks for devices."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     with leased_devices(accelerator, home, log) as env:
         os.environ.update(env)
@@ -138,7 +141,7 @@ def leased_here(accelerator: str, home: Path, log: Log) -> Iterator[None]:
 
 
 def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: Path, log: Log) -> list[str]:
-    """Lock `count` GPUs: free ones first, and the order of all waiters is the same, so that none waits for another."""
+    """Lock `count` GPUs, free ones first. All waiting runs lock in the same order, so that there is no deadlock."""
     folder = open_home(home) / "leases"
     folder.mkdir(exist_ok=True)
     lock_of = {gpu: folder / f"cuda-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock" for gpu in gpus}

@@ -1,4 +1,4 @@
-"""Which process of a run this is: the only reader of what torchrun, or Ray, sets in the environment. No torch."""
+"""Reads rank and world size from the variables that torchrun or Ray sets, without torch. No other module reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class World:
-    """This process among all of a run, as torchrun's environment says; one process without it."""
+    """The place of this process in its run, from torchrun's environment; without that, the only process."""
 
     rank: int
     local_rank: int
@@ -17,7 +17,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank logs, replies and writes."""
+        """Whether this rank logs, replies and writes files."""
         return self.rank == 0
 
     @classmethod

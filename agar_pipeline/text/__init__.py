@@ -1,5 +1,8 @@
-"""Text that others wrote: files, names and messages, read in one place and shown safely.
+"""Reads text from outside (files, names, messages) and makes it safe to show.
 
-`secrets`: passwords and keys, found and hidden. `safe_text`: names on their way to a terminal or a spreadsheet.
-`yaml_faults`: what is wrong in a YAML file. `text_files`: encodings, JSON and YAML. `ids`: ids of COCO files.
+- `text_files`: encodings, JSON, YAML and XML.
+- `yaml_faults`: explains errors in a YAML file.
+- `ids`: ids of COCO files.
+- `secrets`: finds and hides passwords and keys.
+- `safe_text`: makes names safe for a terminal, a spreadsheet or a shell.
 """

@@ -1,7 +1,7 @@
-"""Ids of COCO files, which are whole numbers or, from some tools, texts; and links by them, which must be of one kind.
+"""Checks ids of COCO files, which are whole numbers or, from some tools, texts, and the links that refer to them.
 
-Nothing is guessed: `0.0`, `"0"` and `0` are three ids, of which a link may mean one. Here: numbering ids and following
-links. Not here: whether ids are unique, or what they belong to.
+Links must be of the same type as the ids. Nothing is guessed: `0.0`, `"0"` and `0` are three ids, and a link means one
+of them. Here: numbering ids and following links. Not here: whether ids are unique, or what they belong to.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _NO_SUPERCATEGORY = (None, "", "none", "None")
 
 
 class IdError(ValueError):
-    """Which value is no id, or no link to one; half a sentence."""
+    """Half a sentence that says which value is not an id, or not a link to one."""
 
 
 class Ids:
     """The ids of one list of a COCO file: all whole numbers, or all texts."""
 
     def __init__(self, values: Sequence[Any]) -> None:
-        """Raises IdError where a value is neither, or where both kinds occur."""
+        """Raises IdError if a value is neither a whole number nor a text, or if both kinds occur."""
         self.kinds = set(map(type, values))
         if not self.kinds <= {int, str}:
             wrong = next(value for value in values if type(value) not in (int, str))
@@ -49,11 +49,17 @@ class Ids:
             self._numbers = {value: int(value) if whole else place for place, value in enumerate(in_order, start=1)}
 
     def numbers_of(self, values: Iterable[Any]) -> list[int]:
-        """Whole numbers in place of these ids, or links to them: of texts that are numbers, those; else 1, 2, 3 …"""
+        """Convert ids, or links to them, to whole numbers.
+
+        Texts that are whole numbers become these numbers; other texts are numbered 1, 2, 3, … in their order.
+
+        >>> Ids(["7", "3"]).numbers_of(["3"]), Ids(["a", "b"]).numbers_of(["b"])
+        ([3], [2])
+        """
         return [self._numbers[value] for value in values] if self._numbers else list(values)
 
     def explain_broken(self, links: Sequence[Any]) -> str | None:
-        """Why some links lead to no id of this kind, with the first value and its type; None where none does."""
+        """Say why some links cannot refer to these ids, with the first value and its type; None if all can."""
         if set(map(type, links)) <= self.kinds or (not self.kinds and set(map(type, links)) <= {int}):
             return None
         wrong = [link for link in links if type(link) not in (self.kinds or {int})]
@@ -64,9 +70,9 @@ class Ids:
 
 
 def without_root(categories: list[dict[str, Any]], annotations: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The categories without the one that Roboflow puts first: the name of the project, which no box has.
+    """Remove the category that Roboflow puts first: the name of the project, which no box has.
 
-    It is told by the lowest id, by no supercategory of its own, and by being the supercategory of all others.
+    It is recognised by the lowest id, by having no supercategory, and by being the supercategory of all others.
     """
     roots = [each for each in categories if each.get("supercategory") in _NO_SUPERCATEGORY]
     others = [each for each in categories if each.get("supercategory") not in _NO_SUPERCATEGORY]
@@ -80,7 +86,7 @@ def without_root(categories: list[dict[str, Any]], annotations: Iterable[dict[st
 
 
 def find_boxes_elsewhere(plain: dict[str, Any]) -> str | None:
-    """The key under which a file without annotations has boxes after all; its photos would look empty."""
+    """Return the key under which a file without annotations has boxes; without it, its photos would look empty."""
     if plain.get("annotations"):
         return None
     lists = {key: value for key, value in plain.items() if isinstance(value, list)}
@@ -90,6 +96,10 @@ def find_boxes_elsewhere(plain: dict[str, Any]) -> str | None:
 
 
 def quote(value: Any) -> str:
-    """A value of a file with its type, short."""
+    """Show a value of a file with its type, shortened.
+
+    >>> quote("7"), quote(7.0)
+    ("'7' (text)", '7.0 (a number with a point)')
+    """
     text, kind = repr(value), type(value).__name__
     return f"{text if len(text) <= _MANY else text[:_MANY] + '…'} ({_KINDS.get(kind, kind)})"

@@ -1,8 +1,8 @@
-"""Text from data (names of files, labels, messages of others) on its way to a terminal, a spreadsheet or a shell.
+"""Makes text from data (file names, labels, messages) safe for a terminal, a spreadsheet or a shell.
 
-A terminal obeys control characters, a spreadsheet computes cells that begin like a formula, and a shell takes words
-apart at blanks. Here: all made plain.
-Not here: pages, whose templates escape by themselves, and JSON, which is written exactly.
+A terminal obeys control characters, a spreadsheet computes cells that begin like a formula, and a shell splits words at
+blanks. Here: the three conversions.
+Not here: pages, whose templates escape text themselves, and JSON, which is written exactly.
 """
 
 from __future__ import annotations
@@ -14,28 +14,36 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _OBEYED = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # turn the direction of what follows
-    "\u2028\u2029\ud800-\udfff]"  # line separators; bytes of a name that are no UTF-8
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except tab and line feed
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # change the direction of the text that follows
+    "\u2028\u2029\ud800-\udfff]"  # line separators; bytes of a name that are not UTF-8
 )
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
 def printable(text: str) -> str:
-    """The text with every character that a terminal obeys written out, as `\\x1b`; line feeds and tabs stay."""
+    """Replace each character that a terminal obeys by its escape, as `\\x1b`. Line feeds and tabs are kept."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def as_command(*words: object) -> str:
-    """A command that a message proposes: as a shell reads it, whatever blanks and quotes its paths and names have."""
+    """Quote a command that a message proposes for a shell.
+
+    >>> as_command("chmod", "600", "my keys")
+    "chmod 600 'my keys'"
+    """
     return shlex.join(map(str, words))
 
 
 def csv_cell(value: T) -> T | str:
-    """A text that a spreadsheet would compute begins with an apostrophe; numbers and all else stay as they are."""
+    """Prefix text that a spreadsheet would compute with an apostrophe; return numbers and all other values unchanged.
+
+    >>> csv_cell("=1+1"), csv_cell(2)
+    ("'=1+1", 2)
+    """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def csv_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The same of each cell, and of each column's name."""
+    """Apply `csv_cell` to each cell and each column name."""
     return {csv_cell(name): csv_cell(value) for name, value in row.items()}

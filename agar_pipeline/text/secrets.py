@@ -1,10 +1,11 @@
-"""Passwords and keys in text: found by taking addresses apart, and hidden.
+"""Finds passwords and keys in text, by parsing addresses, and hides them.
 
-Here: what may be shown of an address, of a line, of plain values. `errors` passes every message of ours through `mask`;
-what else is printed, stored or logged goes through it where it is made. Nothing of ours is imported here.
+Here: what may be shown of an address, a line, or plain values. `errors` passes all our error messages through `mask`.
+Other text that is printed, stored or logged is masked where it is created. This module imports no other module of ours.
 
-Free text does not say where an address ends, and people forget to percent-encode their passwords. So `mask` hides too
-much rather than too little: all from `scheme://` to the last `@` of the line, and all of a line after `password=`.
+In free text the end of an address is not known, and people forget to percent-encode their passwords. Therefore `mask`
+hides too much rather than too little: everything from `scheme://` to the last `@` of the line, and everything in a line
+after `password=`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "…"
-"""In place of a value that is secret."""
+"""Replaces a secret value."""
 PLACEHOLDERS = ("USER:PASSWORD@HOST:PORT", "USER:PASSWORD@HOST", "HOST:PORT")
-"""What our own messages show of an address that a user should write; it is no secret, and stays."""
+"""Example addresses in our own messages. They are not secret and are not masked."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _NEW_ADDRESS = re.compile(r"(?<=[\s'\"`(<\[{,;])(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
@@ -25,16 +26,20 @@ _SECRET_KEY = re.compile(
     r"(?:access|api|account|private|secret|sas)[_-]?key)",
     re.IGNORECASE,
 )
-"""Somewhere in a key's name."""
+"""Matches anywhere in the name of a key."""
 _PAIR = re.compile(rf"({_SECRET_KEY.pattern}[\w.-]{{0,40}}(?:\s*=|\\*[\"']\s*[:=])\s*)(?=\S).*", re.IGNORECASE)
 _ADDRESS = re.compile(r"://[^\s'\"]*")
 _KEPT = tuple(f"\ue000{index}\ue001" for index in range(len(PLACEHOLDERS)))
 
 
 def mask(text: str) -> str:
-    """The text without user names, passwords and options of addresses, and without the values of keys that are secret.
+    """Remove user names, passwords and options from addresses, and the values of secret keys.
 
-    Whole lines are looked at. An `@` later in a line that has nothing to do with an address costs what stands between.
+    Whole lines are processed. If an `@` that is not part of an address follows later in the line, the text before it is
+    lost as well.
+
+    >>> mask("mongodb://ana:pw@host:27017/agar?ssl=1 cannot be reached")
+    'mongodb://host:27017/agar cannot be reached'
     """
     for kept, placeholder in zip(_KEPT, PLACEHOLDERS, strict=True):
         text = text.replace(f"://{placeholder}", f"://{kept}")
@@ -45,7 +50,7 @@ def mask(text: str) -> str:
 
 
 def mask_plain(value: Any, key: str = "") -> Any:
-    """Plain values (of JSON, of YAML) with every text masked, and the value of every secret key hidden."""
+    """Mask every text in plain values (of JSON or YAML), and hide the value of every secret key."""
     if isinstance(value, Mapping):
         return {name: mask_plain(inner, str(name)) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -56,17 +61,21 @@ def mask_plain(value: Any, key: str = "") -> Any:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what a variable or a setting of this name holds is a password or a key."""
+    """Whether a variable or setting of this name contains a password or a key.
+
+    >>> is_secret_name("RAY_AUTH_TOKEN"), is_secret_name("AGAR_HOME")
+    (True, False)
+    """
     return bool(_SECRET_KEY.search(name))
 
 
 def has_secret(text: str) -> bool:
-    """Whether a text holds a password or a key, as far as can be seen; a user's name alone is none."""
+    """Whether a text contains a recognisable password or key. A user name alone is not one."""
     return any(_PAIR.search(line) or any(map(_has_password, _addresses(line))) for line in text.split("\n"))
 
 
 def mask_error(error: BaseException) -> BaseException:
-    """The same error with its texts masked, and those of the errors behind it: a traceback shows them all."""
+    """Mask the texts of an error and of its causes, because a traceback shows all of them."""
     left: list[BaseException | None] = [error]
     seen: set[int] = set()
     while left:
@@ -91,10 +100,10 @@ def _without_options(address: re.Match[str]) -> str:
 
 
 def _addresses(line: str) -> list[str]:
-    """The line in pieces, with one address at most in each.
+    """Split a line into pieces with one address at most in each.
 
-    A further `scheme://` begins a new piece only where what stands before it can hold no password: without a colon and
-    without an `@`, it is an address of its own.
+    A further `scheme://` begins a new piece only if the text before it cannot contain a password, that is, if it has no
+    colon and no `@`.
     """
     pieces = [""]
     for part in _NEW_ADDRESS.split(line):
@@ -113,7 +122,7 @@ def _mask_address(piece: str) -> str:
     before, rest = piece[: found.end()], piece[found.end() :]
     if "@" in rest:
         hidden, _, rest = rest.rpartition("@")
-        return before + (HIDDEN if _PAIR.search(hidden) else rest)  # a pair has no end but that of the line
+        return before + (HIDDEN if _PAIR.search(hidden) else rest)  # a secret value extends to the end of the line
     where = re.match(r"[^\s'\"]*", rest)
     if where is not None and _has_stray_password(where[0]):
         return before + HIDDEN + rest[where.end() :]
@@ -129,7 +138,7 @@ def _has_password(piece: str) -> bool:
 
 
 def _has_stray_password(address: str) -> bool:
-    """Whether one begins `name:something` where no port can be meant: an address whose `@HOST` was left out."""
+    """Whether an address begins with `name:something` that is no port: an address without its `@HOST`."""
     authority = re.split("[/?#]", address, maxsplit=1)[0]
     hosts = (re.sub(r"^\[[0-9a-f:.%]*\]", "", host) for host in authority.split(","))
     return any(":" in host and not re.fullmatch(r"[^:]*:\d{0,5}[).,;:]*", host) for host in hosts)

@@ -1,8 +1,8 @@
-"""Text files of others, read in one place, so that what one reader takes every reader takes.
+"""Reads text files from outside, so that every reader accepts the same encodings and formats.
 
-UTF-8 with or without a byte order mark, UTF-16 and UTF-32; no other encoding is guessed, since a wrong guess changes
-names in silence. Here: from bytes to text, lines and plain values. Not here: what they mean, and files that only we
-write.
+UTF-8 with or without a byte order mark, UTF-16 and UTF-32 are accepted. No other encoding is guessed, because a wrong
+guess would change names unnoticed. Here: from bytes to text, lines and plain values. Not here: what they mean, and
+files that only we write.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ _MANY = 120
 
 
 class TextFileError(ValueError):
-    """Why a file is not what it should be, in half a sentence that follows the file's name: `is not JSON (…)`."""
+    """Half a sentence that follows a file's name and says why it cannot be used: `is not JSON (…)`."""
 
 
 def decode_text(content: bytes) -> str:
-    """The text of a file, without its byte order mark.
+    """Decode the text of a file, without its byte order mark.
 
     Raises:
-        TextFileError: the bytes are no text in an encoding that can be told.
+        TextFileError: the bytes are not text in one of the accepted encodings.
+
+    >>> decode_text("plate".encode("utf-16"))
+    'plate'
     """
-    encoding = json.detect_encoding(content)  # by the byte order mark, or by where the zero bytes are
+    encoding = json.detect_encoding(content)  # by the byte order mark, or by the positions of zero bytes
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -45,28 +48,30 @@ def decode_text(content: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; raises OSError, and TextFileError as `decode_text`."""
+    """Read the text of a file. Raises OSError, and TextFileError as `decode_text`."""
     return decode_text(path.read_bytes())
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines without their ends, whatever system wrote them; the last one only where it is not empty."""
+    """Read the lines of a file without line ends of any system. An empty last line is left out."""
     lines = _LINE_ENDS.split(read_text(path))
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def read_json(path: Path) -> Any:
-    """Plain values; NaN and Infinity too, which JSON does not have and other exporters write.
+    """Read plain values from a JSON file.
+
+    NaN and Infinity are accepted; JSON does not have them, but some exporters write them.
 
     Raises:
         OSError: the file cannot be read.
-        TextFileError: it is no JSON.
+        TextFileError: it is not JSON.
     """
     return parse_json(path.read_bytes())
 
 
 def parse_json(content: bytes) -> Any:
-    """`read_json` of a file's content."""
+    """Parse the content of a JSON file as `read_json` does."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -78,18 +83,18 @@ def parse_json(content: bytes) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """Plain values of a YAML file.
+    """Read plain values from a YAML file.
 
     Raises:
         OSError: the file cannot be read.
-        TextFileError: it is no YAML; the reason has its line.
+        TextFileError: it is not YAML; the reason has its line.
     """
     import yaml
 
     from agar_pipeline.text.yaml_faults import explain_yaml
 
     class Loader(yaml.SafeLoader):
-        """As ever, but a key that stands twice is refused: the first of them would be forgotten in silence."""
+        """A safe loader that refuses a key that occurs twice, because the first value would be dropped unnoticed."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen = set()
@@ -110,17 +115,18 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_xml(path: Path) -> Element:
-    """The root element of an XML file, in the encoding that it declares.
+    """Read the root element of an XML file, in the encoding that it declares.
 
     Raises:
         OSError: the file cannot be read.
-        TextFileError: it is no XML, or defines entities, which can grow without end.
+        TextFileError: it is not XML, or it defines entities, which can expand without limit.
     """
     from xml.etree import ElementTree
 
     content = path.read_bytes()
     text: str | bytes = content.lstrip()
-    if json.detect_encoding(content) != "utf-8":  # what is declared is often left from before
+    # the declared encoding is often that of an earlier version of the file
+    if json.detect_encoding(content) != "utf-8":
         text = _DECLARATION.sub("", decode_text(content))
     if ("<!ENTITY" in text) if isinstance(text, str) else (b"<!ENTITY" in text):
         raise TextFileError("defines entities, which no annotation needs: take them out")

@@ -1,7 +1,7 @@
-"""What is wrong in a YAML file, for people who do not know YAML: the place, the problem, the line, and the cure.
+"""Explains an error in a YAML file for people who do not know YAML: the place, the problem, the line and the cure.
 
-The parser's messages begin with what it was doing ("while parsing a block mapping"); the problem comes after that. Not
-here: reading files, values that are YAML but make no sense.
+The parser's messages begin with what it was doing ("while parsing a block mapping") and name the problem after that.
+Not here: reading files, values that are valid YAML but make no sense.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _CURES = (
     (r"expected key|block", "indent as the lines above, and put a text that begins with a quote wholly in quotes"),
     (r"control characters|unacceptable", "remove what cannot be seen there"),
 )
-"""What the parsers of PyYAML say → what to do; the first that fits."""
+"""Pattern in a message of PyYAML → what to do. The first one that fits is used."""
 _LONGEST = 60
 
 
 def explain_yaml(error: MarkedYAMLError, text: str | None = None) -> str:
-    """`line 3, column 9: found duplicate key S. aureus in 'S. aureus: 2': keep one of the two`.
+    """Explain a YAML error: `line 3, column 9: found duplicate key S. aureus in 'S. aureus: 2': keep one of the two`.
 
     Args:
         error: Of any parser of PyYAML.
-        text: What was parsed; None: the file that the error names.
+        text: The text that was parsed; None: the file that the error names.
     """
     problem = " ".join((error.problem or error.context or "no YAML").split())
     mark = error.problem_mark or error.context_mark

@@ -1,12 +1,15 @@
-"""Web pages that we serve, FiftyOne's App and Dagster's: who may ask them, and where they listen.
+"""Serves the web pages of FiftyOne's App and Dagster on the loopback address, to their owner only.
 
-Neither application checks who asks. Both run commands for whoever can send a request, so each is put behind `Guard`
-and listens on the loopback address only. Three kinds of callers are kept out: other users of this machine (by a token,
+Neither application checks who sends a request, and both run commands on request. Therefore each one is served behind
+`Guard` and on the loopback address only. Three kinds of callers are refused: other users of this machine (by a token,
 and on Linux by the owner of the connection), pages of other sites in the owner's browser (by the headers Host, Origin
-and Sec-Fetch-Site), and simple requests that a browser sends to any site unasked (by the content type).
+and Sec-Fetch-Site), and simple requests that a browser sends to any site without asking (by the content type).
 
-`rules`: what a request must show. `peer`: whose process asks. `guard`: the middleware. `address`: the link that lets
-its reader in. `serving`: the port.
+- `rules`: what a request must contain.
+- `peer`: which user's process sends a request.
+- `guard`: the middleware.
+- `address`: the link with the token.
+- `serving`: the port and the server.
 """
 
 from agar_pipeline.web.address import Address, published

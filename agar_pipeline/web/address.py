@@ -1,4 +1,4 @@
-"""The address that lets its reader in: printed for the owner, and kept in a file that only the owner can read."""
+"""The address with the access token: printed for the owner, and saved in a file that only the owner can read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from agar_pipeline.files.disk import replace_file
 from agar_pipeline.web.rules import TOKEN
 
 FOLDER = "web"
-"""Of the home."""
+"""Folder in the home."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a page is, with a token of its own: a copy is worth nothing after the server's end."""
+    """The address of a page, with its own token. A copy is useless after the server has ended."""
 
     port: int
     path: str = "/"
@@ -29,15 +29,15 @@ class Address:
 
     @property
     def url(self) -> str:
-        """With the token."""
+        """The address with the token."""
         return f"http://127.0.0.1:{self.port}{quote(self.path)}?{urlencode({**self.query, TOKEN: self.token})}"
 
 
 @contextlib.contextmanager
 def published(address: Address, home: Path, name: str) -> Iterator[Path]:
-    """Keep the address in `home/web/NAME-PORT.json` for the length of the block: a second terminal finds it there.
+    """Keep the address in `home/web/NAME-PORT.json` during the block, so that a second terminal can find it.
 
-    Never on a command line or in the environment, where other users could read it.
+    It is not put on a command line or into the environment, because other users could read it there.
     """
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

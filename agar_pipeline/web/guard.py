@@ -1,4 +1,4 @@
-"""The ASGI middleware in front of an application that checks nothing itself."""
+"""The ASGI middleware in front of an application that does not check its requests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 _HEADERS = {
-    b"x-frame-options": b"SAMEORIGIN",  # no page of another site lays ours under its buttons
+    b"x-frame-options": b"SAMEORIGIN",  # no page of another site can lay ours under its buttons
     b"referrer-policy": b"same-origin",
     b"x-content-type-options": b"nosniff",
     b"cross-origin-resource-policy": b"same-origin",
 }
 _FIRST_PAGE = '<!doctype html><meta charset="utf-8"><title>agar</title><meta http-equiv="refresh" content="0; url={}">'
-"""Not a redirect: after a link on another site a browser would follow that without the cookie."""
+"""A page instead of a redirect: after a link on another site, a browser would follow a redirect without the cookie."""
 
 
 class Guard:
-    """Answers refused requests itself; all others, and their answers, go through."""
+    """Answers refused requests itself, and passes all others and their answers through."""
 
     def __init__(self, app: App, rules: AccessRules) -> None:
         self._app, self._rules = app, rules

@@ -1,7 +1,7 @@
-"""Whose process is at the other end of a loopback connection, where the kernel says it (Linux).
+"""Finds the user whose process is at the other end of a loopback connection, if the kernel tells it (Linux).
 
-A browser sends its cookies to every port of a host, so also to a server that another user runs on another port; with
-such a copy of the token that user must not come in either.
+A browser sends its cookies to every port of a host, and so also to a server of another user on another port. That user
+must not get in with the copy of the token.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _ROOT = 0
 
 
 def is_another_user(client: Any, server: Any) -> bool:
-    """Whether the connection belongs to a user that is neither ours nor root; False where this cannot be known.
+    """Whether the connection belongs to a user other than us and root; False if this is not known.
 
     Args:
         client: (address, port) of the other end.
-        server: (address, port) of ours.
+        server: (address, port) of this end.
     """
     if not client or not server or not os.access(_CONNECTIONS, os.R_OK):
         return False
@@ -30,7 +30,7 @@ def is_another_user(client: Any, server: Any) -> bool:
 
 
 def _owner(local: str | None, remote: str | None) -> int | None:
-    """The user id of the row; fields: number, local, remote, state, queues, timers, retransmits, uid."""
+    """Return the user id of the row; fields: number, local, remote, state, queues, timers, retransmits, uid."""
     if local is None or remote is None:
         return None
     for row in _CONNECTIONS.read_text().splitlines()[1:]:
@@ -41,7 +41,10 @@ def _owner(local: str | None, remote: str | None) -> int | None:
 
 
 def _as_kernel_writes(address: Any) -> str | None:
-    """`0100007F:0BB8` on little-endian machines: the four bytes as one number of the machine, in hexadecimal."""
+    """Format an address as the kernel does: `0100007F:0BB8` on little-endian machines.
+
+    The four bytes of the IPv4 address are one number in the machine's byte order, in hexadecimal.
+    """
     try:
         packed = socket.inet_aton(address[0])
     except (OSError, TypeError):  # not IPv4, or a Unix socket

@@ -1,4 +1,4 @@
-"""What a request must show before it is answered. Pure: from headers to a refusal, or none."""
+"""Decides from a request's headers whether it is refused. Pure functions, without input or output."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 TOKEN = "token"
-"""Of the query of the first address."""
+"""Name of the token in the query of the first address."""
 _LONGEST_PATH, _LONGEST_PART = 4096, 255
-"""Characters and bytes, as for files."""
+"""Limits in characters (path) and bytes (part of a path), as for files."""
 _OWN_SITE = (None, "same-origin", "none")
-"""Sec-Fetch-Site: not a browser; a page of ours; typed by the user. `same-site` can be the port of another user."""
+"""Accepted values of Sec-Fetch-Site: no browser; a page of ours; typed by the user. `same-site` is not among them,
+because
+it can be another user's port."""
 
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Who is answered."""
+    """Which requests are answered."""
 
     port: int
     token: str
-    """A secret that this start of the server made."""
+    """A secret that is new at each start of the server."""
     more_hosts: tuple[str, ...] = ()
-    """Host headers besides this machine's, for a tunnel or a proxy in front."""
+    """Accepted Host headers in addition to this machine's, for a tunnel or a proxy in front."""
     in_body_only: tuple[str, ...] = ("/graphql",)
-    """Paths that take GraphQL from a body, never from the address: a link could change something there."""
+    """Paths that accept GraphQL only in a body, not in the address, because a link could change data there."""
     any_content: tuple[str, ...] = ()
-    """Paths whose own page sends JSON without saying so."""
+    """Paths whose own page sends JSON without the content type."""
     shapes: tuple[tuple[str, str], ...] = ()
-    """Beginning of a path → a regular expression of those that the application can answer; it fails at others."""
+    """Beginning of a path → regular expression of the paths that the application can answer. Others make it fail."""
 
     @property
     def cookie(self) -> str:
-        """Browsers send the cookies of a host to all of its ports: the name says whose it is."""
+        """Name of the cookie. It contains the port, because browsers send the cookies of a host to all of its ports."""
         return f"agar_{self.port}"
 
     def is_ours(self, host: str) -> bool:
-        """Whether a Host header names this server. Another one is a foreign name that was made to point here."""
+        """Whether a Host header names this server. Any other name was made to point here from outside."""
         return host.lower() in {f"{name}:{self.port}" for name in ("127.0.0.1", "localhost", "[::1]")} | {
             more.lower() for more in self.more_hosts
         }
 
     def opens(self, word: str) -> bool:
-        """Whether this is the token, in constant time."""
+        """Whether this is the token, compared in constant time."""
         return hmac.compare_digest(word.encode("utf-8", "surrogateescape"), self.token.encode())
 
 
@@ -57,7 +59,7 @@ class Refusal:
 
 
 class Request:
-    """The parts of an ASGI scope that decide."""
+    """The parts of an ASGI scope that the rules use."""
 
     def __init__(self, scope: Any) -> None:
         self.is_websocket = scope["type"] == "websocket"
@@ -73,13 +75,13 @@ class Request:
         return next(iter(self.all(name)), None)
 
     def cookies(self, name: str) -> list[str]:
-        """All of the name: a page of another port can add one of its own before ours."""
+        """Return all cookies of the name, because a page of another port can set one before ours."""
         pairs = [pair.strip().partition("=") for text in self.all("cookie") for pair in text.split(";")]
         return [value for found, _, value in pairs if found == name]
 
     @property
     def is_page(self) -> bool:
-        """Whether a browser opens this as a document, as by a link."""
+        """Whether a browser opens this as a document, for example through a link."""
         as_document = (self.header("sec-fetch-mode"), self.header("sec-fetch-dest")) == ("navigate", "document")
         return not self.is_websocket and self.method == "GET" and as_document
 
@@ -93,20 +95,20 @@ class Request:
 
 
 def shows_token(request: Request, rules: AccessRules) -> bool:
-    """Whether it is the first address, with the token in its query."""
+    """Whether this is the first address, with the token in its query."""
     return request.method in ("GET", "HEAD") and any(
         name == TOKEN and rules.opens(value) for name, value in request.query
     )
 
 
 def without_token(request: Request) -> str:
-    """Where the first address leads to: always a path of this server."""
+    """Return the target of the first address, which is always a path of this server."""
     rest = urlencode([pair for pair in request.query if pair[0] != TOKEN])
     return "/" + quote(request.path.lstrip("/")) + (f"?{rest}" if rest else "")
 
 
 def find_refusal(request: Request, rules: AccessRules) -> Refusal | None:
-    """Why the request must not reach the application; None: it may."""
+    """Return why the request must not reach the application; None if it may."""
     hosts, origin = request.all("host"), request.header("origin")
     if len(hosts) != 1 or not rules.is_ours(hosts[0]):
         return Refusal(
@@ -128,7 +130,7 @@ def find_refusal(request: Request, rules: AccessRules) -> Refusal | None:
 
 
 def _find_path_refusal(path: str, rules: AccessRules) -> Refusal | None:
-    """Of a path that leads out of a folder, or that is no name of anything here; `path` is without percent signs."""
+    """Refuse a path that leads out of a folder or cannot exist; `path` is percent-decoded."""
     parts = path.split("/")
     is_odd = ".." in parts or "\\" in path or not path.isprintable() or "\ufffd" in path
     is_overlong = (
@@ -139,7 +141,7 @@ def _find_path_refusal(path: str, rules: AccessRules) -> Refusal | None:
 
 
 def _is_plain_link(request: Request, rules: AccessRules) -> bool:
-    """A link on another site that opens a page of ours: it asks for nothing, or brings the token."""
+    """Whether this is a link on another site that opens a page of ours, without a query or with the token."""
     return request.is_page and (not request.query or shows_token(request, rules))
 
 

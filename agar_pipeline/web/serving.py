@@ -1,4 +1,4 @@
-"""One port of the loopback address, and the server on it; the only home of uvicorn."""
+"""Opens one port of the loopback address and runs the server on it. No other module imports uvicorn."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agar_pipeline.web.rules import AccessRules
 
 _HOST = "127.0.0.1"
 _STOP_S = 2
-"""Seconds for answers that are under way when the server ends; streams of events would never end."""
+"""Seconds that running answers get when the server stops; event streams would never end."""
 
 
 def listen(usual: int, asked_for: int | None = None) -> socket.socket:
-    """Take a port: the one asked for, else the usual one, else any.
+    """Open a port: the requested one, else the usual one, else any free one.
 
     Raises:
-        ServerError: the port that was asked for is taken, or may not be used.
+        ServerError: the requested port is taken, or may not be used.
     """
     for port in (usual, 0) if asked_for is None else (asked_for,):
         listening = socket.socket()
@@ -36,7 +36,7 @@ def listen(usual: int, asked_for: int | None = None) -> socket.socket:
 
 
 def serve(app: App, listening: socket.socket, rules: AccessRules, alive: Callable[[], bool] = lambda: True) -> None:
-    """Serve the application behind `Guard` until `alive` says that it must end.
+    """Serve the application behind `Guard` until `alive` returns False.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM ended it.
@@ -45,16 +45,17 @@ def serve(app: App, listening: socket.socket, rules: AccessRules, alive: Callabl
 
     class Server(uvicorn.Server):
         async def on_tick(self, counter: int) -> bool:
-            """Each tenth of a second."""
+            """uvicorn calls this every tenth of a second."""
             return await super().on_tick(counter) or not alive()
 
     config = uvicorn.Config(
         Guard(app, rules),
         log_level="warning",
-        access_log=False,  # its lines would show the token
-        proxy_headers=False,  # who is at the other end is known from the connection alone
+        access_log=False,  # its lines would contain the token
+        proxy_headers=False,  # the other end is identified by the connection alone
         server_header=False,
         timeout_graceful_shutdown=_STOP_S,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn sends itself the signal again when it is done
+    # uvicorn sends itself the signal again after it has stopped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     Server(config).run(sockets=[listening])
