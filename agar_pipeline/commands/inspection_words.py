@@ -55,7 +55,7 @@ def print_inspection(inspection: Inspection) -> None:
 
 
 def _place(finding: Any) -> str:
-    from agar_pipeline.reports.render import is_null
+    from agar_pipeline.reports.number_formats import is_null
 
     words = [f"image {finding['image_id']}"] if not is_null(finding["image_id"]) else []
     words += [repr(finding["file_name"])] if not is_null(finding["file_name"]) else []
@@ -68,7 +68,7 @@ def write_inspection(
 ) -> None:
     import orjson
 
-    from agar_pipeline.reports.render import is_null
+    from agar_pipeline.reports.number_formats import is_null
 
     if report is not None:
         rows = inspection.findings.to_dict("records")

@@ -34,6 +34,7 @@ from agar_pipeline.config.detectors import (
 )
 from agar_pipeline.config.experiment import EvaluationConfig, ExperimentConfig, TrainingConfig
 from agar_pipeline.config.file_content import hash_content
+from agar_pipeline.config.fingerprinted import fingerprinted
 from agar_pipeline.config.loading import (
     load_experiment,
     load_pipeline,
@@ -64,7 +65,6 @@ from agar_pipeline.config.places import (
     stop_file,
 )
 from agar_pipeline.config.plain import (
-    fingerprinted,
     from_plain,
     to_plain,
 )

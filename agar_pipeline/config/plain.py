@@ -1,4 +1,4 @@
-"""Converts configs to plain values and back with checks, and selects what of a config enters a fingerprint."""
+"""Converts configs to plain values and back, with checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from agar_pipeline.config.file_content import named_by_content
 from agar_pipeline.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid")
@@ -23,23 +22,6 @@ _NOT_CALLED = "default_factory_not_called"
 def to_plain(config: Any) -> dict[str, Any]:
     """Convert a config dataclass to plain, JSON-ready values."""
     return TypeAdapter(type(config)).dump_python(config, mode="json")
-
-
-def fingerprinted(config: Any) -> dict[str, Any]:
-    """Return the values of a config that enter a fingerprint: all fields but those in the class's `not_fingerprinted`.
-
-    The files in `by_content` enter by the hash of their content: replacing a file changes the fingerprint, moving it
-    does not.
-    """
-    plain: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in getattr(config, "not_fingerprinted", ()):
-            continue
-        if field.name in getattr(config, "by_content", ()):
-            value = named_by_content(value)
-        plain[field.name] = fingerprinted(value) if dataclasses.is_dataclass(value) else value
-    return TypeAdapter(dict[str, Any]).dump_python(plain, mode="json")
 
 
 def from_plain(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agar_pipeline.labels.part_balance import PartDrift
-from agar_pipeline.reports.render import number, percent, whole
+from agar_pipeline.reports.number_formats import number, percent, whole
 
 MANY_CLASSES = 40
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.reports.number_formats import plural, whole
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
-from agar_pipeline.reports.render import plural, whole, write_page
+from agar_pipeline.reports.render import write_page
 from agar_pipeline.snapshots.diff import BOX, Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
 from agar_pipeline.snapshots.photo_changes import PHOTO_WORDS
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.metric_words import cell, words_of
-from agar_pipeline.reports.render import TEMPLATES_DIR, is_null, plural, write_page
+from agar_pipeline.reports.number_formats import is_null, plural
+from agar_pipeline.reports.render import TEMPLATES_DIR, write_page
 
 if TYPE_CHECKING:
     import pandas as pd

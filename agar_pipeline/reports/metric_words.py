@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agar_pipeline.reports.render import is_null, number, percent, percent_points, score, signed, whole
+from agar_pipeline.reports.number_formats import is_null, number, percent, percent_points, score, signed, whole
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.reports.number_formats import is_null, number
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
-from agar_pipeline.reports.render import is_null, number
 from agar_pipeline.reports.rule_words import SEVERITY, words_for
 
 if TYPE_CHECKING:
