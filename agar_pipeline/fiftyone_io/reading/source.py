@@ -160,7 +160,7 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
 def shorten(names: list[str]) -> str:
     """Join at most 20 names, and append the number of the others.
 
-    >>> shorten([]), shorten(["a", "b"]), shorten(["a"] * 22)[-16:]
+    >>> shorten([]), shorten(["a", "b"]), shorten(["a"] * 22)[-15:]
     ('none', 'a, b', 'a, a and 2 more')
     """
     rest = len(names) - _SHOWN
