@@ -55,7 +55,7 @@ class AnnotatedImage:
     name: str
     """Path relative to the images' folder, so that it is the same on every machine."""
     metadata: dict[str, Any]
-    """size_bytes, mime_type, width, height, num_channels."""
+    """Result of `image_metadata`: size_bytes, mime_type, width, height (pixels, as displayed), num_channels."""
     labels: list[str]
     boxes_rel_xywh: list[list[float]]
     attributes: list[dict[str, Any]]

@@ -14,7 +14,8 @@ from agar_pipeline.errors import DatabaseError
 OLDEST_MAJOR = 6
 """Oldest major version of mongod that FiftyOne supports (`fiftyone.constants.MONGODB_MIN_VERSION`)."""
 LARGEST_LAG = 1
-"""`fiftyone.constants.MONGODB_MAX_ALLOWABLE_FCV_DELTA`."""
+"""Major versions by which the feature compatibility version may be behind mongod without a notice
+(`fiftyone.constants.MONGODB_MAX_ALLOWABLE_FCV_DELTA`)."""
 _THEIR_VALIDATION = "AGAR_THEIR_DATABASE_VALIDATION"
 """Variable that keeps the user's value while we set FIFTYONE_DATABASE_VALIDATION."""
 

@@ -26,7 +26,7 @@ class PlateBoxes:
     """The B boxes of one run on N plates, grouped by plate."""
 
     sample_ids: list[str]
-    """(N,)"""
+    """(N,) sample ids of the plates."""
     sizes_wh: np.ndarray
     """(N, 2) width and height in pixels of the images that the boxes refer to."""
     count_errors: np.ndarray
