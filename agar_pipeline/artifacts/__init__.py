@@ -1,8 +1,8 @@
-"""What each step leaves on disk, as typed folders, in the order of the chain.
+"""Artifact classes: the files that each step writes, opened as typed folders, in the order of the chain.
 
-`manifest`: what every published folder has. `data`: from the snapshot to the bbox report. `training`: from the smoke
-run to the leaderboard. `refusals`: why a split or a bbox report stops what comes after it.
-Here: which files an artifact has, how they are opened, which version of the code writes them.
+`manifest`: the manifest and base class of all published folders. `data`: the artifacts from the snapshot to the bbox
+report. `training`: those from the smoke run to the leaderboard. `refusals`: why a split or a bbox report stops the
+steps after it. Here: the files of each artifact, methods that read them, and the code version that writes them.
 Not here: how they are computed (`steps`), published and verified (`store`).
 """
 
@@ -34,4 +34,4 @@ ARTIFACTS: dict[str, type[Artifact]] = {
     kind.asset: kind
     for kind in (Snapshot, Split, CocoCache, BboxReport, SmokeRun, TrainingRun, Evaluation, Leaderboard)
 }
-"""In the order of the chain."""
+"""Asset name → artifact class, in the order of the chain."""

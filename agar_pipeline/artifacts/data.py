@@ -1,4 +1,4 @@
-"""The artifacts from the snapshot to the bbox report: the data, before any training."""
+"""Artifact classes from the snapshot to the bbox report: the data before any training."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEDIA_TABLE = "media.parquet"
-"""Which photo each of a COCO cache's own images was made from, and how."""
+"""Table of the photos inside a COCO cache: the hash of the source photo and the recipe of each."""
 
 
 @dataclass(frozen=True)
 class Snapshot(Artifact):
-    """Images and boxes of a FiftyOne dataset or view, frozen."""
+    """Frozen images and boxes of a FiftyOne dataset or view, or of COCO files."""
 
     asset: ClassVar = "snapshot"
     code_version: ClassVar = "4"
@@ -27,10 +27,10 @@ class Snapshot(Artifact):
     unhashed: ClassVar = ("dataset.json",)
 
     def images(self) -> pd.DataFrame:
-        """One row per image: image_id, sample_id, path, width, height, size_bytes, sha256, labelled.
+        """Read one row per image: image_id, sample_id, path, width, height, size_bytes, sha256, labelled.
 
-        Tags are no content: what a split reads of them is in `image_ids`. Snapshots of versions before 4 do not know
-        what is labelled, and took everything to be.
+        Tags are not in this table; those that a split reads are in `image_ids`. Snapshots of versions before 4 have no
+        column `labelled`; all their images count as labelled.
         """
         import pandas as pd
 
@@ -38,27 +38,35 @@ class Snapshot(Artifact):
         return images if "labelled" in images else images.assign(labelled=True)
 
     def image_ids(self) -> pd.DataFrame:
-        """One row per image: image_id, sample_id, and the columns of `SnapshotConfig.image_columns` under those names:
-        all that a split depends on."""
+        """Read one row per image: image_id, sample_id, and the columns of `SnapshotConfig.image_columns`.
+
+        A split depends on nothing else of a snapshot.
+        """
         import pandas as pd
 
         return pd.read_parquet(self.root / "image_ids.parquet")
 
     def boxes(self) -> pd.DataFrame:
-        """One row per box: box_id, image_id, label, x, y, width, height (pixels, as stored), iscrowd, attributes."""
+        """Read one row per box: box_id, image_id, label, x, y, width, height (pixels), iscrowd, attributes (JSON).
+
+        Boxes are unchecked, and relative to the photo as displayed.
+        """
         import pandas as pd
 
         return pd.read_parquet(self.root / "boxes.parquet")
 
     def dataset(self) -> dict[str, Any]:
-        """dataset (name), images_dir, images, boxes, unlabelled (images), labels (counts), source_version (what was
-        read)."""
+        """Read facts about the dataset.
+
+        The keys are dataset (name), images_dir, images, boxes and unlabelled (numbers), labels (label → number of
+        boxes), source_version (data version that was read), and for some splits tags (tag → count) and fields.
+        """
         return self._json("dataset.json")
 
 
 @dataclass(frozen=True)
 class Split(Artifact):
-    """Which part each image is in."""
+    """The part (train, val, test) of each image."""
 
     asset: ClassVar = "split"
     code_version: ClassVar = "4"
@@ -68,17 +76,21 @@ class Split(Artifact):
     unhashed: ClassVar = ("report.html",)
 
     def table(self) -> pd.DataFrame:
-        """One row per image that is in a part: image_id, part."""
+        """Read one row per image that is in a part: image_id, part."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "split.parquet")
 
     def summary(self) -> dict[str, Any]:
-        """images, parts (counts), left_out (why → how many), unknown_names, groups, leakage (counts, policies, ok)."""
+        """Read counts of the split.
+
+        The keys are images, parts (part → number of images), left_out (reason → number of images), unknown_names (count
+        and first 100 names), groups (number), and leakage (counts, policies, ok).
+        """
         return self._json("split.json")
 
     def duplicates(self) -> pd.DataFrame:
-        """One row per pair of images that are, or look, the same: see `splitting.leakage.PAIR_COLUMNS`."""
+        """Read one row per pair of images that are, or look, the same; columns: `splitting.leakage.PAIR_COLUMNS`."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "duplicates.parquet")
@@ -86,7 +98,7 @@ class Split(Artifact):
 
 @dataclass(frozen=True)
 class CocoCache(Artifact):
-    """Plain COCO files, one per part, that need neither FiftyOne nor a database."""
+    """COCO files, one for each part, which can be used without FiftyOne and without a database."""
 
     asset: ClassVar = "coco_cache"
     code_version: ClassVar = "5"
@@ -110,14 +122,21 @@ class CocoCache(Artifact):
         return [part for part in ("train", "val", "test") if self.json_path(part).exists()]
 
     def dataset(self) -> dict[str, Any]:
-        """images_dir, class_map, class_names, by_spelling (label → the class that it was taken for), media, and counts
-        per part."""
+        """Read facts about the cache.
+
+        The keys are images_dir, class_map, class_names, by_spelling (label → class that replaced it), media, and parts
+        (part → numbers of images and annotations).
+        """
         return self._json("dataset.json")
 
     @property
     def images_dir(self) -> Path:
-        """What `file_name` is relative to: inside the cache, else AGAR_IMAGES_DIR, else where the photos were, or lie
-        now where both were moved together."""
+        """Folder to which `file_name` is relative.
+
+        It is the folder inside the cache if the cache has its own photos, otherwise AGAR_IMAGES_DIR if that is set,
+        otherwise the recorded folder. If the recorded folder does not exist, the folder at the recorded position
+        relative to the cache is used, so that cache and photos can be moved together.
+        """
         plain = self.dataset()
         recorded = Path(plain["images_dir"])
         if not recorded.is_absolute():
@@ -130,34 +149,37 @@ class CocoCache(Artifact):
 
     @property
     def class_names(self) -> list[str]:
-        """In order of category_id, 1…K."""
+        """Class names in order of category_id, 1…K."""
         return list(self.dataset()["class_names"])
 
     def photos(self) -> pd.DataFrame:
-        """One row per image of the COCO files: part, file_name, sha256 of the photo as the snapshot saw it."""
+        """Read one row per image of the COCO files: part, file_name, sha256 of the photo in the snapshot."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "photos.parquet")
 
     @property
     def has_own_photos(self) -> bool:
-        """Whether the photos lie inside the cache, and are verified with it."""
+        """Whether the photos are inside the cache and are verified with it."""
         return not Path(self.dataset()["images_dir"]).is_absolute()
 
     def findings(self) -> pd.DataFrame:
-        """What the COCO files do not show: findings that were mended, those about files, labels of unknown classes."""
+        """Read findings that are not visible in the COCO files: mended ones, those about files, unknown labels."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "findings.parquet")
 
     def mending(self) -> dict[str, dict[str, Any]]:
-        """Part → images and annotations before and after, dropped, clipped; how deeply image files were looked at."""
+        """Read part → numbers of images and annotations before and after mending, and of dropped and clipped ones.
+
+        `image_files` is the config's option for how thoroughly image files were checked.
+        """
         return self._json("mending.json")
 
 
 @dataclass(frozen=True)
 class BboxReport(Artifact):
-    """Every broken rule, counted and listed, and the verdict."""
+    """All findings, counted and listed, and the verdict whether training may start."""
 
     asset: ClassVar = "bbox_report"
     code_version: ClassVar = "6"
@@ -167,11 +189,11 @@ class BboxReport(Artifact):
     derived: ClassVar = (PICTURES,)
 
     def report(self) -> dict[str, Any]:
-        """What was found, and by which policies. `verdict.json` holds `ok` alone: all that a smoke run reads."""
+        """Read the counts of findings and the policies; `verdict.json` has only `ok`, all that a smoke run reads."""
         return self._json("report.json")
 
     def findings(self) -> pd.DataFrame:
-        """One row per finding: rule, part, image_id, annotation_id, file_name, value, action."""
+        """Read one row per finding: rule, part, image_id, annotation_id, file_name, value, action."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "findings.parquet")

@@ -1,6 +1,6 @@
-"""What every published folder is: a manifest, written last, and one typed way to open it.
+"""The manifest of a published folder, and the base class with which all artifacts are opened.
 
-Not here: which kinds there are (`artifacts`), or how they are published and verified (`store`).
+Not here: the kinds of artifacts (`artifacts`), publishing and verifying them (`store`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from agar_pipeline.errors import ArtifactError
 
 MANIFEST = "manifest.json"
 PICTURES = "pictures.json"
-"""Title → data URI: what the web UI shows of an artifact, drawn once, where it is built."""
+"""File with title → data URI of the pictures that the web UI shows; they are drawn when the artifact is built."""
 MACHINE = "machine.json"
-"""What a step resolved on the machine that it ran on: device, precision, hashes of weights named by a word."""
+"""File with values that a step resolved on its machine: device, precision, hashes of weights that the config names."""
 
 
 @dataclass(frozen=True)
 class Ancestor:
-    """What an artifact was made from, at any distance, as its own manifest says."""
+    """Versions of a direct or indirect input of an artifact, copied from the manifest of that input."""
 
     fingerprint: str
     data_version: str
@@ -36,7 +36,7 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artifact was made from, and what it consists of. Written last: a folder without one does not exist."""
+    """Inputs, code and files of an artifact. It is written last: a folder without a manifest counts as not existing."""
 
     asset: str
     fingerprint: str
@@ -46,30 +46,30 @@ class Manifest:
     inputs: dict[str, str]
     """Name of each input → its data version."""
     reads: dict[str, str]
-    """The same over only those of its files that the step reads: this is what the fingerprint hashes."""
+    """Name of each input → data version of only those files that the step reads; the fingerprint hashes these."""
     files: tuple[dict[str, Any], ...]
-    """path (relative), size_bytes, sha256; of photos also mtime_ns: unchanged, they need not be read to be verified."""
+    """Files with path (relative), size_bytes, sha256; photos also have mtime_ns, and are verified by size and mtime."""
     created_at: str
     seconds: float
     versions: dict[str, str]
     code: dict[str, Any] = field(default_factory=dict)
-    """Digest of the code that made it, file by file, and the versions of the libraries that compute: see `step_code`.
-    Empty in artifacts of earlier versions."""
+    """Digests of the code files that made it, and versions of the libraries that compute (see `step_code`); empty in
+    artifacts of earlier versions."""
     machine: dict[str, Any] = field(default_factory=dict)
-    """What `machine.json` says; empty where a step resolves nothing."""
+    """Content of `machine.json`; empty for steps that resolve nothing."""
     checksum: str = ""
-    """Of all the other fields."""
+    """Hash of all other fields."""
     ancestors: dict[str, Ancestor] = field(default_factory=dict)
-    """Name → what this was made from: its inputs, theirs, and so on; empty where an older version wrote it."""
+    """Name → versions of each direct or indirect input; empty in artifacts of earlier versions."""
 
     def as_ancestor(self) -> Ancestor:
-        """What whatever is made from this records of it."""
+        """Return the record of this artifact for the manifests of artifacts that are made from it."""
         return Ancestor(
             self.fingerprint, self.data_version, self.code_version, digest_config(self.config), dict(self.reads)
         )
 
     def own_checksum(self) -> str:
-        """What `checksum` must be."""
+        """Compute the correct value of `checksum`; newer fields are left out if empty, as in older manifests."""
         later = ("code", "machine", "ancestors")
         plain = {name: value for name, value in asdict(self).items() if value != {} or name not in later}
         plain["checksum"] = ""
@@ -77,7 +77,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Raises ArtifactError where there is no manifest, or one that is not whole."""
+        """Read the manifest of a folder; raises ArtifactError if it is missing or damaged."""
         path = folder / MANIFEST
         try:
             return cls.parse(path.read_bytes())
@@ -88,44 +88,52 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
-        """Raises ValueError, TypeError or KeyError where it is not whole."""
+        """Parse a manifest; raises ValueError, TypeError or KeyError if it is incomplete."""
         plain = json.loads(text)
         ancestors = {name: Ancestor(**ancestor) for name, ancestor in plain.get("ancestors", {}).items()}
         return cls(**{**plain, "files": tuple(plain["files"]), "ancestors": ancestors})
 
 
 def digest_config(config: Mapping[str, Any]) -> str:
-    """16 hex digits of what of a config enters a fingerprint."""
+    """Return 16 hexadecimal digits of the hash of a config; the order of its keys does not matter.
+
+    >>> digest_config({"seed": 1, "method": "hash"}) == digest_config({"method": "hash", "seed": 1})
+    True
+    """
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published folder. `open` refuses a folder of another kind."""
+    """A published folder; `open` refuses a folder with another kind of artifact."""
 
     root: Path
 
     asset: ClassVar[str]
     code_version: ClassVar[str]
-    """Raised by hand whenever the step would write other content from the same inputs."""
+    """Version of the step; raise it by hand whenever the step would write other content from the same inputs."""
     inputs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[tuple[str, ...]]
-    """Files that are always there, relative to the root."""
+    """Required files, relative to the root."""
     unhashed: ClassVar[tuple[str, ...]] = ()
-    """Files outside the data version: they say where data lies, how long it took, or show what others hold."""
+    """Required files that the data version does not include: they contain paths or durations, or only display the
+    content of other files."""
     derived: ClassVar[tuple[str, ...]] = ()
-    """Patterns of further files outside the data version: what hashed ones hold, in another form; whence it came;
-    or logs that carry times."""
+    """Patterns of optional files that the data version does not include: copies of hashed files in another format,
+    records of their origin, and logs with times."""
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Input by name → the only files of it that the step reads: a change of the others is no reason to build again."""
+    """Name of an input → the only files of it that the step reads; changes of its other files cause no rebuild."""
     in_experiment: ClassVar[bool] = False
+    """Whether each experiment has its own artifact of this kind."""
 
     @classmethod
     def open(cls, root: Path) -> Any:
-        """Open a published folder as this kind of artifact; links are followed once, so that the folder stays put.
+        """Open a published folder as this kind of artifact.
+
+        Symbolic links are resolved once, so that the artifact keeps its folder if a link is changed later.
 
         Raises:
-            ArtifactError: nothing is there, or another kind of artifact.
+            ArtifactError: The folder has no manifest, or is another kind of artifact.
         """
         root = Path(root).resolve()
         kind = Manifest.read(root).asset
@@ -135,7 +143,12 @@ class Artifact:
 
     @classmethod
     def is_content(cls, path: str) -> bool:
-        """Whether a file counts for the data version."""
+        """Whether the data version includes the file with this relative path.
+
+        >>> from agar_pipeline.artifacts import TrainingRun
+        >>> TrainingRun.is_content("metrics.csv"), TrainingRun.is_content("experiment.json")
+        (True, False)
+        """
         return path not in (*cls.unhashed, MACHINE) and not any(fnmatchcase(path, pattern) for pattern in cls.derived)
 
     @cached_property
@@ -147,7 +160,7 @@ class Artifact:
         return self.manifest.data_version
 
     def pictures(self) -> dict[str, str]:
-        """Title → data URI; none in an artifact that was built without."""
+        """Read title → data URI of the pictures; empty in an artifact that was built without pictures."""
         return self._json(PICTURES) if (self.root / PICTURES).exists() else {}
 
     def _json(self, name: str) -> dict[str, Any]:

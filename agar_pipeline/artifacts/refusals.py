@@ -1,7 +1,7 @@
-"""What a split and a bbox report forbid, in words: stored with them, and asked again by whoever builds on them.
+"""Explains why a split or a bbox report forbids the steps after it, from the verdict that is stored in the artifact.
 
-Here: reading the verdict. Not here: when it is asked (`build`, `current`), or how it is found (`splitting`,
-`detection`).
+Here: reading the verdict. Not here: when it is checked (`build`, `current`), how it is computed (`splitting`,
+`labels`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from agar_pipeline.errors import GateError, remedy
 
 
 def require(refusal: str | None) -> None:
-    """Raises GateError where there is a refusal."""
+    """Raise GateError if there is a refusal."""
     if refusal:
         raise GateError(refusal)
 
 
 def refusal_of_split(split: Split) -> str | None:
-    """Why nothing may be made of these parts, and what to do; None: they share no picture, or may."""
+    """Explain why the split may not be used, and what to do; None if no picture is in two parts, or that is allowed."""
     leakage = split.summary()["leakage"]
     if leakage["ok"]:
         return None
@@ -38,7 +38,7 @@ def refusal_of_split(split: Split) -> str | None:
 
 
 def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
-    """Why training must not start, and what to do; None: no rule with the policy `fail` was broken."""
+    """Explain why training must not start, and what to do; None if no rule with the policy `fail` has findings."""
     plain = bbox_report.report()
     if plain["ok"]:
         return None
@@ -68,7 +68,7 @@ _BAD_FILES = frozenset(
 
 
 def _remedy(failing: Collection[str]) -> str:
-    """What to mend, by the rules that are broken."""
+    """Describe what the user should correct, according to the broken rules."""
     steps = ["put the missing photos back where they were"] if "missing_image" in failing else []
     steps += ["replace the bad photos"] if _BAD_FILES.intersection(failing) else []
     steps += ["export the boxes as x, y, width, height in pixels"] if "misread_boxes" in failing else []
@@ -81,11 +81,11 @@ REFUSAL_OF: dict[str, Callable[[Any], str | None]] = {
     Split.asset: refusal_of_split,
     BboxReport.asset: refusal_of_boxes,
 }
-"""Each asset that gives a verdict → why nothing may be made of it."""
+"""Asset with a verdict → function that explains why it may not be used."""
 
 
 def _first_failing(bbox_report: BboxReport, broken: list[str]) -> str:
-    """Where it is: part, file, annotation and value of the first finding that stops training."""
+    """Describe part, file, annotation and value of the first finding that stops training."""
     findings = bbox_report.findings() if broken else None
     failing = None if findings is None else findings[findings["action"] == "fail"]
     if failing is None or failing.empty:

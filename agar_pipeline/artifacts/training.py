@@ -1,4 +1,4 @@
-"""The artifacts from the smoke run to the leaderboard: what is made of the data by training and scoring."""
+"""Artifact classes from the smoke run to the leaderboard: the results of training and scoring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SmokeRun(Artifact):
-    """Proof that one step of the training works from end to end."""
+    """Results of a smoke run, which tests one training step from end to end."""
 
     asset: ClassVar = "smoke_run"
     code_version: ClassVar = "4"
@@ -25,17 +25,17 @@ class SmokeRun(Artifact):
     in_experiment: ClassVar = True
 
     def smoke(self) -> dict[str, Any]:
-        """What was proven; the same on every machine."""
+        """Read the results of the checks, which are the same on every machine."""
         return self._json("smoke.json")
 
     def profile(self) -> dict[str, Any]:
-        """What was measured: losses, the parts of a step, and the verdict, chart and forecast that follow."""
+        """Read the measurements: losses, durations of the parts of a step, and the verdict, chart and forecast."""
         return self._json("profile.json")
 
 
 @dataclass(frozen=True)
 class TrainingRun(Artifact):
-    """Checkpoints, the log of the metrics, and the experiment that led to them."""
+    """Checkpoints and metrics of a training run, and its experiment."""
 
     asset: ClassVar = "training_run"
     code_version: ClassVar = "7"
@@ -50,7 +50,7 @@ class TrainingRun(Artifact):
         return self.root / "checkpoints" / "best.ckpt"
 
     def metrics(self) -> pd.DataFrame:
-        """The CSV log: step, epoch, and one column per metric, empty where a row has none."""
+        """Read the CSV log: step, epoch, and one column per metric, which is empty in rows without a value."""
         import pandas as pd
 
         return pd.read_csv(self.root / "metrics.csv")
@@ -61,7 +61,7 @@ class TrainingRun(Artifact):
 
 @dataclass(frozen=True)
 class Evaluation(Artifact):
-    """Scores, predictions and a page of pictures."""
+    """Metrics and predictions of a training run, and a page with pictures."""
 
     asset: ClassVar = "evaluation"
     code_version: ClassVar = "8"
@@ -75,7 +75,7 @@ class Evaluation(Artifact):
         return self._json("metrics.json")
 
     def matches(self) -> pd.DataFrame:
-        """One row per detection that counts, and per missed annotation; `scoring.matching.matches_table` has more."""
+        """Read one row per counted detection and per missed annotation (see `scoring.matching.matches_table`)."""
         import pandas as pd
 
         return pd.read_parquet(self.root / "matches.parquet")
@@ -83,7 +83,7 @@ class Evaluation(Artifact):
 
 @dataclass(frozen=True)
 class Leaderboard(Artifact):
-    """The experiments side by side."""
+    """Table and page that compare the experiments."""
 
     asset: ClassVar = "leaderboard"
     code_version: ClassVar = "2"

@@ -1,8 +1,8 @@
-"""Everything that touches FiftyOne or its database.
+"""All code that uses FiftyOne or its MongoDB database.
 
-`database`: reached, started, guarded, dumped. `reading`: observed, and frozen into a snapshot. `annotation_files`:
-those of other tools read. `importing`: annotated images put into a dataset. `writing`: predictions, and snapshots put
-back. `fiftyone` itself is imported in child processes only (`python -m agar_pipeline.fiftyone_io`), by
-`reading.resolve`, and its parsers by the readers of COCO, VOC and YOLO: its import takes seconds and reads its
-settings once. All else is pymongo.
+`database`: connects to, starts, guards and dumps the database. `reading`: observes a dataset and freezes it into a
+snapshot. `annotation_files`: reads the annotation files of other tools. `importing`: adds annotated images to a
+dataset. `writing`: writes predictions onto samples and restores snapshots. `fiftyone` itself is imported only in child
+processes (`python -m agar_pipeline.fiftyone_io`), by `reading.resolve`; the reader of COCO imports its parser. The
+reason is that its import takes seconds and reads FiftyOne's settings only once. All other code uses pymongo.
 """

@@ -1,4 +1,4 @@
-"""The child process in which FiftyOne is imported: one request, one reply (see `agar_pipeline.processes.child`)."""
+"""Child process that imports FiftyOne, handles one request and sends one reply (`agar_pipeline.processes.child`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Log = Callable[[str], None]
 
 
 def main(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    """Dispatch on `request["do"]`."""
+    """Handle one request with the handler that `request["do"]` names."""
     return _HANDLERS[request["do"]](request, log)
 
 

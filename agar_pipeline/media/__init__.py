@@ -1,7 +1,7 @@
-"""The photos that a COCO cache holds itself: linked, copied, or made smaller for training.
+"""Puts photos into a COCO cache: hard-linked, copied, or as smaller copies for training.
 
-`cache_photos`: from the snapshot to the photos and the boxes in their pixels. `photo`: what became of one. `place`:
-all photos into a folder. `shrink`: one photo to a training copy. `earlier`: what former caches have already.
-`free_space`: whether the disk will do.
-Not here: boxes (`steps.coco_cache` scales them), loading for a model (`photos.decoding`).
+`cache_photos`: the entry point, and scaling boxes to the smaller copies. `photo`: types for one photo and for the
+result. `place`: links, copies or shrinks all photos into a folder. `shrink`: makes one training copy. `earlier`: finds
+files of earlier caches that can be reused. `free_space`: checks the free space of the disk.
+Not here: building the cache and its boxes (`steps.coco_cache`), loading photos for a model (`photos.decoding`).
 """

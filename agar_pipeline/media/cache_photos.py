@@ -1,4 +1,4 @@
-"""A cache's own photos: which ones, at which size, the boxes with them, and where each came from."""
+"""Puts the photos of all parts into a COCO cache, records the origin of each, and scales boxes to smaller copies."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ DONE = {"link": "linked", "copy": "copied", "resize": "resized"}
 
 @dataclass(frozen=True)
 class OwnPhotos:
-    """The photos that a cache holds."""
+    """The photos in a cache."""
 
     known_files: dict[str, dict[str, Any]]
-    """Path in the artifact → size_bytes, mtime_ns, sha256, so that nobody needs to read the files again."""
+    """Path in the artifact → size_bytes, mtime_ns, sha256, so that the files need not be read for the manifest."""
     counts: dict[str, int]
+    """size_bytes of all photos, and the numbers of photos made and reused."""
 
 
 def take_photos(
@@ -41,19 +42,19 @@ def take_photos(
     earlier: Sequence[Path],
     log: Callable[[str], None],
 ) -> OwnPhotos:
-    """Put the photos of all parts into `out_dir/images` and say in `media.parquet` what each was made from.
+    """Put the photos of all parts into `out_dir/images`, and record in `media.parquet` how each was made.
 
     Args:
-        parts: Images of each part, of the size that their copies are to have.
-        images: image_id, sha256, size_bytes of at least their images, as the snapshot saw them.
-        source_dir: What `file_name` is relative to.
-        out_dir: Of the artifact.
-        media: How.
-        earlier: Former caches, whose files are linked to where photo and way are the same.
-        log: Told the counts.
+        parts: Part → its images, with the sizes that their copies will have.
+        images: Table with image_id, sha256 and size_bytes of at least these images, from the snapshot.
+        source_dir: Folder to which `file_name` is relative.
+        out_dir: Folder of the artifact.
+        media: Whether photos are linked, copied or resized.
+        earlier: Folders of earlier caches, whose files are reused if photo and recipe are the same.
+        log: Receives the counts.
 
     Raises:
-        DatasetError, ImageFileError, StorageError: see `place_photos`.
+        DatasetError, ImageFileError, StorageError: See `place_photos`.
     """
     photos = [photo for columns in parts.values() for photo in _photos(columns, images.set_index("image_id"))]
     with progress_bar(f"photos {DONE[media]}", log) as progress:
@@ -68,7 +69,7 @@ def take_photos(
 
 
 def scale_columns(columns: CocoColumns, max_side: int) -> CocoColumns:
-    """The same images with a longer side of `max_side` at most, and their boxes in those pixels."""
+    """Return the images with sizes reduced to a longer side of at most `max_side` pixels, and boxes scaled to them."""
     sizes_wh = shrunk_sizes(columns.sizes_wh, max_side)
     scaled = dataclasses.replace(columns, sizes_wh=sizes_wh)
     order, starts = columns.rows_of_images()

@@ -1,7 +1,7 @@
-"""What former caches hold already, so that an unchanged photo is neither made nor hashed a second time.
+"""Finds files of earlier caches that can be reused, so that an unchanged photo is not made or hashed a second time.
 
-Each cache says in `media.parquet` which photo each of its images was made from, and how; its manifest says what the
-file must look like. Here: finding such a file again. Not here: making one (`place`).
+The `media.parquet` of each cache records from which photo, and by which recipe, each of its files was made; its
+manifest records size, mtime and hash of the file. Here: finding such a file. Not here: making one (`place`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from agar_pipeline.artifacts import MEDIA_TABLE, Manifest
 from agar_pipeline.errors import ArtifactError
 
 Origin = tuple[str, str]
-"""sha256 of a photo, and the recipe by which the file was made from it."""
+"""sha256 of a photo, and the recipe by which a file was made from it."""
 IMAGES = "images"
-"""The folder of the photos in an artifact."""
+"""Name of the folder of photos in an artifact."""
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file whose hash need not be computed as long as it has this size and mtime."""
+    """A file with a known hash, which is valid while the file has this size and mtime."""
 
     path: Path
     size_bytes: int
@@ -30,7 +30,7 @@ class KnownFile:
     sha256: str
 
     def is_still(self, path: Path) -> bool:
-        """Whether a file looks untouched since it was hashed."""
+        """Whether the file at `path` has the recorded size and mtime."""
         found = path.lstat()
         return (found.st_size, found.st_mtime_ns) == (self.size_bytes, self.mtime_ns)
 
@@ -39,7 +39,7 @@ class KnownFile:
 
 
 def find_known(roots: Iterable[Path]) -> dict[Origin, KnownFile]:
-    """The files of former caches by their origin; of several the newest."""
+    """Map each origin to a file of the earlier caches; if there are several, to that of the newest cache."""
     found: dict[Origin, KnownFile] = {}
     for manifest, root in sorted(_with_media(roots), key=lambda item: item[0].created_at):
         files = {file["path"]: file for file in manifest.files if "mtime_ns" in file}
@@ -52,7 +52,7 @@ def _with_media(roots: Iterable[Path]) -> Iterable[tuple[Manifest, Path]]:
         if (root / MEDIA_TABLE).exists():
             try:
                 yield Manifest.read(root), root
-            except ArtifactError:  # damaged: it is not to be trusted in anything
+            except ArtifactError:  # a damaged cache is not reused
                 continue
 
 
@@ -62,7 +62,7 @@ def _of_one(root: Path, files: Mapping[str, Mapping[str, Any]]) -> dict[Origin, 
     try:
         table = pd.read_parquet(root / MEDIA_TABLE)
         rows = list(zip(table["file_name"], table["source_sha256"], table["recipe"], strict=True))
-    except (OSError, ValueError, KeyError):  # dropped a moment ago, or damaged
+    except (OSError, ValueError, KeyError):  # removed meanwhile, or damaged
         return {}
     known: dict[Origin, KnownFile] = {}
     for name, source_sha256, recipe in rows:

@@ -1,4 +1,4 @@
-"""How much space the photos of a cache will take, known before it is full."""
+"""Estimates the disk space that the photos of a cache will take, and refuses to start without enough free space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _FORECAST_MARGIN = 1.1
 
 
 def forecast_bytes(rest: Sequence[Photo], probes: Sequence[Photo], placed: Placed, media: OWN_MEDIA) -> int:
-    """Bytes that the rest will take: for smaller copies from those just made, by their pixels."""
+    """Estimate the bytes that the remaining photos will take.
+
+    Links and copies take the size of the photos. For smaller copies, the bytes per pixel of the copies already made
+    (`probes`) are multiplied by the pixels of the rest and by 1.1.
+    """
     if media != "resize":
         return sum(photo.size_bytes for photo in rest)
     made = [photo for photo in probes if photo.name in placed.files]
@@ -24,7 +28,7 @@ def forecast_bytes(rest: Sequence[Photo], probes: Sequence[Photo], placed: Place
 
 
 def require_room(needed: int, photos: int, media: OWN_MEDIA, out_dir: Path) -> None:
-    """Raises StorageError, with the bytes needed and free."""
+    """Raise StorageError, with the bytes needed and free, if the disk has too little free space."""
     free = shutil.disk_usage(out_dir).free
     if needed > free:
         raise StorageError(

@@ -1,4 +1,4 @@
-"""A photo on its way into a cache, and what became of all of them."""
+"""Types for a photo that is put into a cache, and for the result for all photos."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ COPIED = "copied"
 
 @dataclass(frozen=True)
 class Photo:
-    """One image of the cache."""
+    """One photo of the cache."""
 
     name: str
-    """Its `file_name`: relative to the source folder, and to the new one."""
+    """Its `file_name`, relative to both the source folder and the cache's folder."""
     sha256: str
-    """As the snapshot saw it."""
+    """Hash of the file in the snapshot."""
     size_bytes: int
     size_wh: tuple[int, int]
+    """Displayed width and height in the snapshot, pixels."""
     target_wh: tuple[int, int]
+    """Width and height of the copy, pixels."""
 
     def origin(self, media: OWN_MEDIA) -> Origin:
+        """Return the photo's hash and the recipe by which its file in the cache is made."""
         width, height = self.target_wh
         recipe = {"link": LINKED, "copy": COPIED, "resize": f"{RECIPE}-{width}x{height}"}[media]
         return self.sha256, recipe
@@ -33,15 +36,15 @@ class Photo:
 
 @dataclass
 class Placed:
-    """What came of it."""
+    """Files and counts of the photos that were put into a cache."""
 
     files: dict[str, KnownFile] = field(default_factory=dict)
-    """By `file_name`."""
+    """`file_name` → file in the cache."""
     made: int = 0
     reused: int = 0
-    """Linked to a file of a former cache, or to another photo of the same content."""
+    """Photos linked to a file of an earlier cache, or to another photo with the same content."""
     not_linked: int = 0
-    """Copied where a link was wanted: another file system, or one without links."""
+    """Photos copied instead of linked, because source and cache are on different file systems, or one without links."""
 
     @property
     def size_bytes(self) -> int:

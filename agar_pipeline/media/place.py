@@ -1,7 +1,7 @@
-"""All photos of a cache into one folder: linked, copied or made smaller, each content once, in parallel.
+"""Links, copies or shrinks all photos of a cache into one folder, in parallel and each content only once.
 
-Here: what must be made, and making it. Not here: room for it (`free_space`), one photo's pixels (`shrink`), former
-caches (`earlier`).
+Here: which files must be made, and making them. Not here: the space for them (`free_space`), the pixels of one photo
+(`shrink`), files of earlier caches (`earlier`).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def place_photos(
     earlier: Mapping[Origin, KnownFile],
     progress: Progress,
 ) -> Placed:
-    """Put every photo into `out_dir` under its own name. The sources are read, never written.
+    """Put every photo into `out_dir` under its own name. The source files are only read.
 
     Args:
-        photos: What is wanted.
-        source_dir: Holds the photos.
-        out_dir: Empty or not there yet.
-        media: `link` makes hard links: a symbolic one would lead out of the folder, which no loader follows.
-        earlier: Files that may be linked to instead of being made.
-        progress: Called with photos done and photos in all.
+        photos: The photos to put into the folder.
+        source_dir: Folder of the source photos.
+        out_dir: Folder that is empty or does not exist yet.
+        media: `link` makes hard links, because loaders do not follow symbolic links out of the folder.
+        earlier: Files that can be linked to instead of being made.
+        progress: Called with the number of processed photos and their total number.
 
     Raises:
-        DatasetError: photos changed since the snapshot.
-        ImageFileError: photos that are missing, unsafe or unreadable; it counts and names them.
-        StorageError: there is not enough room for what must be made.
+        DatasetError: Photos changed since the snapshot.
+        ImageFileError: Photos are missing, unsafe or unreadable; the message counts and names them.
+        StorageError: There is not enough free space.
     """
     placed, missing = Placed(), []
     _make_folders(photos, out_dir)
@@ -77,7 +77,7 @@ def place_photos(
 
 
 def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
-    """Those of all photos; a path that leads out, or that the system does not bear, is found here, before any work."""
+    """Create the folders of all photos, and refuse paths that are too long or leave the cache before any other work."""
     for photo in photos:
         if reason := unsafe_name(out_dir, photo.name):
             raise ImageFileError(
@@ -99,13 +99,13 @@ def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
 
 
 def _link_known(known: KnownFile, path: Path) -> bool:
-    """Whether a former cache's file was linked, untouched since."""
+    """Link (or copy) a file of an earlier cache; return whether it is unchanged since it was hashed."""
     try:
         link_or_copy(known.path, path)
         if known.is_still(path):
             return True
         path.unlink()
-    except OSError:  # dropped a moment ago
+    except OSError:  # the earlier cache was removed meanwhile
         with contextlib.suppress(OSError):
             path.unlink()
     return False
@@ -148,11 +148,11 @@ def _make_all(
 def _make(
     source_dir: Path, out_dir: Path, media: OWN_MEDIA, links: bool, wanted: tuple[Photo, KnownFile | None]
 ) -> KnownFile | _Fault:
-    """Make the file of one photo, or say why not; the second is what is known of it where it is linked."""
+    """Make the file of one photo or return the error; `wanted` is the photo and, for links, an earlier cache's file."""
     photo, known = wanted
     try:
         source, path = safe_image_path(source_dir, photo.name), out_dir / photo.name
-        path.unlink(missing_ok=True)  # half made where another worker died
+        path.unlink(missing_ok=True)  # may be incomplete from a worker that died
         if links and link_or_copy(source, path):
             return _describe_linked(photo, path, known)
         return _write(photo, source, path, media)
@@ -161,12 +161,12 @@ def _make(
 
 
 def _can_link(missing: Sequence[Photo], source_dir: Path, out_dir: Path) -> bool:
-    """Tried with the first photo; the names of photos may be as long as the file system bears, so not beside them."""
+    """Whether hard links work, tried with the first photo under a short name: a photo's name may be at the limit."""
     probe = out_dir / ".link"
     try:
         return bool(missing) and link_or_copy(safe_image_path(source_dir, missing[0].name), probe)
     except ImageFileError:
-        return True  # told of with all the others
+        return True  # the error is reported later, with those of all other photos
     finally:
         probe.unlink(missing_ok=True)
 
@@ -177,13 +177,13 @@ def _write(photo: Photo, source: Path, path: Path, media: OWN_MEDIA) -> KnownFil
         raise DatasetError(f"{source} changed since the snapshot was taken")
     content = shrink(data, source, photo.size_wh, photo.target_wh) if media == "resize" else data
     path.write_bytes(content)
-    path.chmod(0o444)  # several caches may share it
+    path.chmod(0o444)  # read-only, because several caches may share the file
     sha256 = photo.sha256 if content is data else hashlib.sha256(content).hexdigest()
     return KnownFile(path, len(content), path.lstat().st_mtime_ns, sha256)
 
 
 def _describe_linked(photo: Photo, path: Path, known: KnownFile | None) -> KnownFile:
-    """Of a link to a photo: hashed, unless a former cache linked the same file and it is untouched since."""
+    """Describe a linked photo; it is hashed unless an earlier cache linked the same file and it is unchanged."""
     if known is not None and known.is_still(path):
         return known
     mtime_ns = path.lstat().st_mtime_ns

@@ -1,6 +1,7 @@
-"""A photo as a smaller JPEG, upright and never enlarged.
+"""Makes a smaller, upright JPEG of a photo; photos are never enlarged.
 
-Decoded at the smallest DCT scale that will do, resized antialiased. Not here: how the JPEG is written (`jpeg_copy`).
+The photo is decoded at the smallest sufficient DCT scale and resized with antialiasing. Not here: encoding the JPEG
+(`jpeg_copy`).
 """
 
 from __future__ import annotations
@@ -16,27 +17,33 @@ from agar_pipeline.photos.exif_orientation import QUARTER_TURNS, displayed_wh, l
 from agar_pipeline.photos.jpeg_copy import QUALITY, SUBSAMPLING, encode_copy
 
 RECIPE = f"jpeg-{QUALITY}-{SUBSAMPLING}-2"
-"""Names how the bytes come about; the last figure is raised whenever they would come out otherwise."""
+"""Name of the method; its last number is raised whenever the method would give other bytes."""
 UPRIGHT = 1
+"""EXIF orientation of an upright photo."""
 
 
 def shrunk_sizes(sizes_wh: np.ndarray, max_side: int) -> np.ndarray:
-    """(N, 2) int64 sizes whose longer side is `max_side` at most; smaller ones stay as they are."""
+    """Return (N, 2) int64 sizes reduced to a longer side of at most `max_side`; smaller sizes are unchanged.
+
+    >>> shrunk_sizes(np.array([[4000, 3000], [640, 480]]), 1024)
+    array([[1024,  768],
+           [ 640,  480]])
+    """
     scale = np.minimum(1.0, max_side / np.maximum(sizes_wh.max(axis=1, initial=1), 1))[:, None]
     return np.maximum(1, np.round(sizes_wh * scale)).astype(np.int64)
 
 
 def shrink(data: bytes, path: Path, size_wh: tuple[int, int], target_wh: tuple[int, int]) -> bytes:
-    """The bytes of a training copy: the photo's own where it is upright and of the target's size already.
+    """Return the bytes of a training copy; the photo's own bytes if it is upright and already has the target size.
 
     Args:
-        data: The photo's file.
-        path: For error messages.
-        size_wh: The displayed size that the boxes were drawn for.
-        target_wh: As `shrunk_sizes` gives it.
+        data: Content of the photo's file.
+        path: Path of the photo, for error messages.
+        size_wh: Displayed size in pixels for which the boxes were drawn.
+        target_wh: Size of the copy in pixels, from `shrunk_sizes`.
 
     Raises:
-        ImageFileError: unreadable, truncated, too large, or of another size than `size_wh`.
+        ImageFileError: The photo is unreadable, truncated, too large, or has another size than `size_wh`.
     """
     with image_errors(path):
         return _shrink(data, path, size_wh, target_wh)

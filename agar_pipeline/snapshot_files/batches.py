@@ -1,4 +1,4 @@
-"""What a source hands over of its images and boxes, column by column."""
+"""Types in which a source passes its images and boxes: batches of columns."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Boxes:
-    """B boxes, column by column."""
+    """Columns of B boxes."""
 
     labels: pa.Array
-    """(B,) strings; null where there is none."""
+    """(B,) strings; null for a missing label."""
     boxes_rel_xywh: np.ndarray
-    """(B, 4) float64, unchecked; NaN where no number is stored."""
+    """(B, 4) float64 shares of the image, unchecked; NaN for a missing number."""
     iscrowd: np.ndarray
     """(B,) bool."""
     attributes: pa.Array
-    """(B,) JSON with sorted keys; null where there is nothing else."""
+    """(B,) JSON texts with sorted keys; null for a box without other attributes."""
     boxes_xywh: np.ndarray | None = None
-    """(B, 4) float64, unchecked, as written, where the source has pixels and the shares are only derived."""
+    """(B, 4) float64 pixels as written, unchecked, if the source has pixels; the shares are then derived from them."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """A batch of S samples with B boxes."""
+    """Columns of a batch of S samples with B boxes."""
 
     sample_ids: pa.Array
-    """(S,) strings, ascending over all batches: what a sample is called in its source."""
+    """(S,) strings, the ids of the samples in their source, ascending over all batches."""
     paths: pa.Array
     """(S,) strings, relative to the images' folder."""
     sizes_wh: np.ndarray
-    """(S, 2) float64 as the source says; NaN where it does not."""
+    """(S, 2) float64 width and height in pixels according to the source; NaN if it does not state them."""
     boxes_per_sample: np.ndarray
-    """(S,) int64."""
+    """(S,) int64 number of boxes of each sample."""
     boxes: Boxes
     labelled: np.ndarray
-    """(S,) bool: whether somebody has looked. A sample without boxes is labelled where it has an empty list of them."""
+    """(S,) bool: whether somebody has labelled the sample; an empty list of boxes counts as labelled."""

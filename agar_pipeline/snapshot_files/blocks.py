@@ -1,4 +1,4 @@
-"""A snapshot's boxes some at a time, each image's together: for work whose memory must not grow with the dataset."""
+"""Reads a snapshot's boxes in blocks of whole images, so that memory use does not grow with the dataset."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 
 
 def read_blocks(path: Path, columns: list[str], boxes_at_once: int) -> Iterator[tuple[range, pd.DataFrame]]:
-    """The image ids that a block is about, those without boxes included, and their boxes, in the order of the file.
+    """Yield blocks of boxes, in the order of the file, with the range of image ids that each block covers.
 
     Args:
-        path: `boxes.parquet`, in order of image_id.
-        columns: Which; `image_id` among them.
-        boxes_at_once: In a block, about; an image with more is in one block all the same.
+        path: Path of `boxes.parquet`, sorted by image_id.
+        columns: Names of the columns to read; `image_id` must be one of them.
+        boxes_at_once: Approximate number of boxes in a block; all boxes of an image are in one block.
 
     Yields:
-        Blocks that follow one another; the last one has no end.
+        Range of image ids, including images without boxes, and their boxes. The ranges are consecutive; the last one
+        ends at 2**63 - 1.
 
     Raises:
-        ArtifactError: the boxes are not in order.
+        ArtifactError: The boxes are not sorted by image_id.
     """
     with pq.ParquetFile(path) as file:
         first, waiting = 1, file.schema_arrow.empty_table().select(columns)
@@ -38,7 +39,7 @@ def read_blocks(path: Path, columns: list[str], boxes_at_once: int) -> Iterator[
             image_ids = waiting["image_id"].to_numpy()
             if (image_ids[1:] < image_ids[:-1]).any():
                 raise ArtifactError(f"{path} is not in order of image_id: a bug, please report it")
-            last = int(image_ids[-1])  # more of its boxes may follow
+            last = int(image_ids[-1])  # more boxes of this image may follow
             cut = int(image_ids.searchsorted(last))
             if cut:
                 yield range(first, last), waiting.slice(0, cut).to_pandas()

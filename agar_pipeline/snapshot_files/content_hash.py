@@ -1,6 +1,6 @@
-"""The version of what a dataset holds: a hash over the columns of all batches, and over the image files.
+"""Computes the data version of a dataset's content: a hash of the columns of all batches and of the image files.
 
-The same content has the same version wherever the images lie, however the batches are cut, whoever the labels' ids are.
+The version does not depend on the folder of the images, on the sizes of the batches, or on the ids of the labels.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from agar_pipeline.snapshot_files.batches import Columns
 
 @dataclass(frozen=True)
 class Observation:
-    """The state of a dataset or view."""
+    """The observed state of a dataset or view."""
 
     version: str
-    """Hash of samples, boxes and image files; free of times, hosts, absolute paths and label ids."""
+    """Hash of samples, boxes and image files; independent of times, hosts, absolute paths and label ids."""
     samples: int
     boxes: int
     notice: str | None = None
-    """What FiftyOne would warn about, in one line; it blocks nothing."""
+    """A warning about the database's version, in one line; it does not block anything."""
 
 
 @dataclass
 class ContentHash:
-    """The version of the content, over all batches; the cuts between them mean nothing, so each column has a hash."""
+    """Computes the version over all batches, with one hash per column, so that the sizes of batches do not matter."""
 
     samples: int = 0
     boxes: int = 0
     unlabelled: int = 0
-    """Of the samples."""
+    """Number of samples that nobody has labelled."""
     _digests: dict[str, Any] = field(default_factory=dict)
 
     def update(self, columns: Columns, sha256_of_files: Sequence[str | None]) -> None:
@@ -67,7 +67,7 @@ class ContentHash:
         validity, offsets, content = texts.buffers()
         ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         lengths = np.diff(ends).astype(np.int64)
-        if texts.null_count:  # the bitmap itself: pyarrow's own conversions would load pandas
+        if texts.null_count:  # read from the bitmap, because pyarrow's own conversions would load pandas
             valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[texts.offset :]
             lengths[valid[: len(texts)] == 0] = -1
         self._add(f"{name} lengths", lengths)

@@ -1,7 +1,8 @@
-"""sha256, size and orientation of image files, remembered under the home as long as the files look untouched.
+"""Hashes and measures image files, and caches the results under the home while the files are unchanged.
 
-A file is known again by its path, size, mtime, ctime and inode. The ctime cannot be set by hand, so replacing a file
-in place is seen even where its size and mtime are kept; a mere `touch` costs one more hashing and changes nothing.
+A cached result is used if path, size, mtime, ctime and inode are the same. Users cannot set the ctime, so that a file
+replaced in place is recognised even if its size and mtime are preserved. `touch` only causes the file to be hashed once
+more.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from agar_pipeline.photos.formats import lacks_plugin, open_image
 
 _WHOLE_BYTES = 64_000_000
 _SETTLED_NS = 1_000_000_000
-"""A file changed less than this ago is hashed again next time: within one tick of the clock a second change would
-leave the same times behind."""
+"""Nanoseconds after its last change within which a file's hash is not cached: a second change in the same clock tick
+would have the same times."""
 _KEEP_EVERY_S = 10.0
 _Key = tuple[int, int, int, int]
 """size, mtime_ns, ctime_ns, inode."""
@@ -51,31 +52,31 @@ _NO_FILE = _Record(-1, None, 0, 0, 1)
 
 @dataclass(frozen=True)
 class FileHashes:
-    """One row per path, in the order asked for."""
+    """Results for N paths, in the order of the request."""
 
     size_bytes: np.ndarray
-    """(N,) int64; -1 where there is no regular file, or it cannot be opened."""
+    """(N,) int64; -1 if the path is not a regular file or cannot be opened."""
     sha256: list[str | None]
-    """Hexadecimal; None where there is no file."""
+    """(N,) hexadecimal hashes; None if there is no readable file."""
     sizes_wh: np.ndarray
-    """(N, 2) int64 width and height as displayed (EXIF orientation applied), pixels; 0, 0 where it is no image."""
+    """(N, 2) int64 width and height as displayed (EXIF orientation applied), pixels; 0, 0 if it is not an image."""
     orientations: np.ndarray
-    """(N,) int64, 1…8 as EXIF counts them; 1 is upright."""
+    """(N,) int64 EXIF orientations, 1…8; 1 is upright."""
     stamps: bytes
-    """Changes when any of the files does, or comes or goes."""
+    """Sizes, times and inodes of all files; they differ if any file was changed, added or removed."""
 
 
 class FileMemory:
-    """What is known of image files; to be used in a `with` block."""
+    """Cache of hashes and sizes of image files; use it in a `with` block."""
 
     def __init__(
         self, home: Path, threads: int | None = None, on_read: Callable[[int], None] = lambda count: None
     ) -> None:
-        """`on_read`: told after each file how many `look_up` has really read so far."""
+        """`on_read` is called after each file with the number of files that this call of `look_up` has read so far."""
         self._path = home / "file_hashes.sqlite"
         self._threads, self._on_read, self._stack = threads, on_read, contextlib.ExitStack()
         self.files_read = 0
-        """Files that were really read, not only remembered."""
+        """Number of files that were read, not taken from the cache."""
 
     def __enter__(self) -> FileMemory:
         with _storage_errors(self._path):
@@ -99,13 +100,13 @@ class FileMemory:
         self._memory.close()
 
     def look_up(self, paths: Sequence[str]) -> FileHashes:
-        """Hash the files, or remember their hashes.
+        """Return hashes and sizes of the files, from the cache or by reading them.
 
         Args:
-            paths: Absolute; the same one may come twice.
+            paths: Absolute paths; duplicates are allowed.
 
         Raises:
-            StorageError: the home cannot be written.
+            StorageError: The home is not writable.
         """
         keys = [_key_of(path) for path in paths]
         with _storage_errors(self._path):
@@ -122,7 +123,7 @@ class FileMemory:
         )
 
     def _recall(self, paths: Sequence[str], keys: Sequence[_Key]) -> list[_Record | None]:
-        """What is remembered of each file; None where nothing is, or the file was touched since."""
+        """Return the cached record of each file; None if there is none, or the file has changed."""
         rows = self._memory.execute(
             "SELECT photos.path, size, mtime_ns, ctime_ns, inode, sha256, width, height, orientation"
             " FROM json_each(?) AS asked JOIN photos ON photos.path = asked.value",
@@ -139,7 +140,7 @@ class FileMemory:
         return records
 
     def _hash_all(self, paths: Sequence[str]) -> dict[str, _Record]:
-        """Hash, and remember what had settled, now and then for good."""
+        """Hash files in parallel and cache the results, with a commit every 10 s."""
         now_ns, kept_at = time.time_ns(), time.monotonic()
         fresh: dict[str, _Record] = {}
         self.files_read += len(paths)
@@ -158,13 +159,13 @@ class FileMemory:
 
 
 def hash_files(paths: Sequence[str], home: Path, threads: int | None = None) -> FileHashes:
-    """As `FileMemory.look_up`, for files that are asked for once."""
+    """Call `FileMemory.look_up` once, with a cache that is opened only for this call."""
     with FileMemory(home, threads) as memory:
         return memory.look_up(paths)
 
 
 def stamp_files(paths: Sequence[str]) -> bytes:
-    """What `FileHashes.stamps` would be now."""
+    """Return the present value of `FileHashes.stamps`, without reading the files."""
     return np.array([_key_of(path) for path in paths], dtype=np.int64).tobytes()
 
 
@@ -177,13 +178,13 @@ def _storage_errors(path: Path) -> Iterator[None]:
 
 
 def _is_text(path: str) -> bool:
-    """Whether SQLite can keep it: names that are no UTF-8 come from Python as lone surrogates."""
+    """Whether SQLite can store the path: Python represents names that are not UTF-8 with lone surrogates."""
     return path.isascii() or path == path.encode(errors="ignore").decode()
 
 
 def _key_of(path: str) -> _Key:
     try:
-        found = os.stat(path)  # noqa: PTH116 - three times as fast as Path.stat, and there are thousands
+        found = os.stat(path)  # noqa: PTH116 - three times as fast as Path.stat, for thousands of files
     except (OSError, ValueError):
         return _ABSENT
     return _key(found) if stat.S_ISREG(found.st_mode) else _ABSENT
@@ -194,7 +195,7 @@ def _key(found: os.stat_result) -> _Key:
 
 
 def _hash_file(path: str) -> tuple[_Key | None, _Record]:
-    """Hash and measure one file; its key is None where the file changed in the meantime, or cannot be read."""
+    """Hash and measure one file; the key is None if the file changed during the read or cannot be read."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             before = _key(os.fstat(file.fileno()))
@@ -206,18 +207,18 @@ def _hash_file(path: str) -> tuple[_Key | None, _Record]:
                 digest, size = hashlib.file_digest(file, "sha256").hexdigest(), before[0]
                 measured = measure_photo(path)
             after = _key(os.fstat(file.fileno()))
-    except OSError:  # no permission, a bad disk, gone just now
+    except OSError:  # no permission, a disk error, or removed meanwhile
         return None, _NO_FILE
     return before if before == after else None, _Record(size, digest, *measured)
 
 
 def displayed_size(source: str | io.BytesIO) -> tuple[int, int]:
-    """Width and height from an image's header, as a viewer shows it (EXIF orientation applied); 0, 0 where none."""
+    """Read the displayed width and height (EXIF orientation applied) from an image's header; 0, 0 if not an image."""
     return measure_photo(source)[:2]
 
 
 def measure_photo(source: str | io.BytesIO) -> tuple[int, int, int]:
-    """Displayed width and height, and the orientation; 0, 0, 1 where it is no image."""
+    """Read displayed width and height and the EXIF orientation from an image's header; 0, 0, 1 if not an image."""
     from PIL import Image
 
     from agar_pipeline.photos.exif_orientation import displayed_wh, read_orientation

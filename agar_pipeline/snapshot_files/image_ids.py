@@ -1,4 +1,4 @@
-"""`image_ids.parquet`: the ids of the images, and what a split reads of them. Only what is asked for is looked at."""
+"""Writes `image_ids.parquet`: the ids of the images, and only those columns that the split reads."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import pyarrow.parquet as pq
 
 @dataclass(frozen=True)
 class ImageColumns:
-    """Columns aligned with the samples of the source, in order of their ids."""
+    """Columns for the split, aligned with the samples of the source in order of their ids."""
 
     values: dict[str, list[Any]]
     """`field:PATH` → text or None; `view:SPEC` → bool."""
     tags_digest: str
-    """Of the tags of all samples, read or not."""
+    """SHA-256 of the tags of all samples, including tags that no column reads."""
 
     def version(self, content_version: str) -> str:
-        """The version of the content together with columns and tags.
+        """Return the data version of the content together with columns and tags.
 
-        A tag that nobody reads makes another version of the dataset, and no other snapshot: it is looked at again, and
-        the chain stops there.
+        Changing a tag that no column reads changes the version of the dataset but not the snapshot: the snapshot step
+        runs again, its content is the same, and later steps are not rebuilt.
         """
         plain = json.dumps([content_version, self.values, self.tags_digest], sort_keys=True)
         return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def write_image_ids(image_columns: Sequence[str], out_dir: Path, columns: ImageColumns) -> None:
-    """Write `image_ids.parquet`: the ids, and of the rest exactly the `image_columns` of a config."""
+    """Write `image_ids.parquet` with the ids and exactly the `image_columns` of a config."""
     own = [name for name in image_columns if name in ("path", "sha256", "labelled")]
     table = pq.read_table(out_dir / "images.parquet", columns=["image_id", "sample_id", *own])
     if "labels" in image_columns:
@@ -45,7 +45,7 @@ def write_image_ids(image_columns: Sequence[str], out_dir: Path, columns: ImageC
 
 
 def _labels_per_image(out_dir: Path, image_ids: Any) -> Any:
-    """The labels that each image has boxes of, sorted, each once."""
+    """Return the sorted distinct labels of each image's boxes."""
     labels: dict[int, list[str]] = {image_id: [] for image_id in image_ids.to_pylist()}
     boxes = pq.read_table(out_dir / "boxes.parquet", columns=["image_id", "label"])
     pairs = boxes.drop_null().group_by(["image_id", "label"]).aggregate([]).sort_by([("label", "ascending")])

@@ -1,7 +1,8 @@
-"""Which size an image has, and what its boxes are relative to where EXIF data turns it.
+"""Determines the size of each image, and converts boxes of photos that EXIF data turns.
 
-The file's header is the truth, FiftyOne's metadata stands in for it; pixels of a COCO file go with the size that it
-declares. Sizes and boxes leave here as of the photo as displayed, which is how every loader shows it.
+The size in the file's header takes precedence; FiftyOne's metadata is used if the file cannot be read. Boxes in pixels
+from a COCO file belong to the size that the COCO file declares. All resulting sizes and boxes refer to the photo as
+displayed, as all loaders of this project show it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _SHOWN = 3
 
 
 class _Noted:
-    """Counts images, and remembers the first few names."""
+    """Counts images and stores the first three names."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -37,17 +38,24 @@ class _Noted:
 
 
 class ImageSizes:
-    """Settles the sizes of batch after batch, then judges what came up."""
+    """Determines sizes and boxes batch by batch, and finally reports or refuses what was found."""
 
     def __init__(self, exif: ExifPolicy, declared_by: str = "FiftyOne's metadata", *, in_pixels: bool = False) -> None:
-        """`in_pixels`: the boxes are, so a size that the source declares counts; `image_size_mismatch` judges it."""
+        """Create an object for one source.
+
+        Args:
+            exif: Policy for photos with an EXIF rotation.
+            declared_by: Name, in messages, of what declares the sizes.
+            in_pixels: Whether the source has boxes in pixels. Then a declared size that differs from the file's is
+                used, and the rule `image_size_mismatch` handles it later.
+        """
         self._exif, self._declared_by, self._in_pixels = exif, declared_by, in_pixels
         self._absent, self._unknown, self._differing, self._turned, self._contrary = (_Noted() for _ in range(5))
 
     def settle(self, columns: Columns, files: FileHashes) -> np.ndarray:
-        """(S, 2) int64 displayed sizes; 0, 0 where neither the file nor the source knows."""
+        """Return (S, 2) int64 displayed sizes; 0, 0 if neither the file nor the source states a size."""
         in_file_known = np.all(files.sizes_wh > 0, axis=1)
-        in_metadata_known = np.all(columns.sizes_wh > 0, axis=1)  # NaN is not
+        in_metadata_known = np.all(columns.sizes_wh > 0, axis=1)  # False for NaN
         metadata = np.where(in_metadata_known[:, None], columns.sizes_wh, 0).astype(np.int64)
         both = in_file_known & in_metadata_known
         quarter_turned = files.orientations >= 5
@@ -63,7 +71,7 @@ class ImageSizes:
         return np.where(file_counts[:, None], files.sizes_wh, metadata)
 
     def place(self, columns: Columns, files: FileHashes, sizes_wh: np.ndarray) -> np.ndarray:
-        """(B, 4) boxes in pixels of the displayed photo; NaN where they are shares, and its size is not known."""
+        """Return (B, 4) boxes in pixels of the displayed photo; NaN for shares of a photo of unknown size."""
         per_sample, as_written = columns.boxes_per_sample, columns.boxes.boxes_xywh
         sizes_of_boxes = np.repeat(np.where(sizes_wh > 0, sizes_wh, np.nan), per_sample, axis=0)
         scaled = rel_xywh_to_xywh(self._turn(columns, files), sizes_of_boxes)
@@ -73,17 +81,17 @@ class ImageSizes:
         return np.where(turned[:, None], scaled, as_written)
 
     def _turn(self, columns: Columns, files: FileHashes) -> np.ndarray:
-        """(B, 4) boxes as shares of the displayed photo."""
+        """Return (B, 4) boxes as shares of the displayed photo."""
         boxes = columns.boxes.boxes_rel_xywh
         if self._exif != "stored" or (files.orientations == 1).all():
             return boxes
         return turn_rel_xywh(boxes, np.repeat(files.orientations, columns.boxes_per_sample))
 
     def report(self, log: Callable[[str], None]) -> None:
-        """Say what was met, or refuse it.
+        """Log the photos that were turned, missing, unreadable or of another size, or refuse turned ones.
 
         Raises:
-            ImageFileError: photos are turned by EXIF, and that is refused or contradicts the declared sizes.
+            ImageFileError: Photos are turned by EXIF, and the policy refuses them or the declared sizes contradict it.
         """
         if self._turned.count and self._exif == "refuse":
             raise ImageFileError(

@@ -1,4 +1,4 @@
-"""The tables of a snapshot, written piece by piece: columns in, Parquet out."""
+"""Builds the tables of a snapshot from columns, and reads and writes them as Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agar_pipeline.snapshot_files.batches import Columns
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
 
 ROW_GROUP = 25_000
-"""A fixed number of rows: where a source cuts its batches must not change a byte."""
+"""Rows of a row group; it is fixed so that the sizes of a source's batches do not change the file."""
 IMAGES_SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -41,11 +41,11 @@ BOXES_SCHEMA = pa.schema(
     ]
 )
 _TEXT_COLUMNS = ["label"]
-"""Those worth a dictionary: few values, many times."""
+"""Columns with dictionary encoding, because they have few distinct values."""
 
 
 def images_table(columns: Columns, files: FileHashes, sizes_wh: np.ndarray, first_image_id: int) -> pa.Table:
-    """One row per sample; null where a size is not known, or a file is not there."""
+    """Build a table with one row per sample; null for an unknown size or a missing file."""
     count = len(columns.paths)
     return pa.table(
         [
@@ -63,7 +63,7 @@ def images_table(columns: Columns, files: FileHashes, sizes_wh: np.ndarray, firs
 
 
 def read_images(path: Path, columns: list[str]) -> pa.Table:
-    """These columns of `images.parquet`; versions that had no `labelled` took every image to be."""
+    """Read columns of `images.parquet`; in files of older versions without `labelled`, all images count as labelled."""
     there = pq.read_schema(path).names
     table = pq.read_table(path, columns=[name for name in columns if name in there])
     if "labelled" in columns and "labelled" not in there:
@@ -72,7 +72,7 @@ def read_images(path: Path, columns: list[str]) -> pa.Table:
 
 
 def read_labels(path: Path) -> list[str]:
-    """The labels of `boxes.parquet`, each once, sorted."""
+    """Return the sorted distinct labels of `boxes.parquet`."""
     found: set[str | None] = set()
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
@@ -81,7 +81,7 @@ def read_labels(path: Path) -> list[str]:
 
 
 def boxes_table(columns: Columns, boxes_xywh: np.ndarray, first_image_id: int, first_box_id: int) -> pa.Table:
-    """One row per box, in pixels of the displayed photo."""
+    """Build a table with one row per box, in pixels of the displayed photo."""
     per_sample = columns.boxes_per_sample
     image_ids = np.repeat(np.arange(first_image_id, first_image_id + len(per_sample), dtype=np.int64), per_sample)
     return pa.table(
@@ -98,7 +98,13 @@ def boxes_table(columns: Columns, boxes_xywh: np.ndarray, first_image_id: int, f
 
 
 class LabelCounts:
-    """How many boxes each label has."""
+    """Counts the boxes of each label.
+
+    >>> counts = LabelCounts()
+    >>> counts.add(pa.array(["b", "a", None, "b"]))
+    >>> counts.sorted()
+    {'a': 1, 'b': 2}
+    """
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -112,7 +118,7 @@ class LabelCounts:
 
 
 class TableWriter:
-    """Writes row groups of a fixed number of rows, one at a time, while the caller makes the next."""
+    """Writes row groups of a fixed number of rows in a thread, while the caller prepares the next ones."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         dictionary = [name for name in _TEXT_COLUMNS if name in schema.names]

@@ -1,6 +1,6 @@
-"""Which part each image is in, and which pictures are in two parts: plain tables in, plain arrays out.
+"""Assigns images to the parts of a split and finds pictures that are in two parts, from plain tables and arrays.
 
-`draw`, `stratify`, `groups`, `named`: the methods. `division`: the one that the config names, and the way in.
-`picture_hashes`, `looks`, `duplicates`, `leakage`: which pictures are the same, and in which parts they are.
-Not here: reading artifacts or writing them (`steps.split`), or the dataset (`fiftyone_io`).
+`division`: the entry point, which calls the method that the config names. `draw`, `stratify`, `groups`, `named`: the
+methods. `picture_hashes`, `looks`, `duplicates`: find pictures that are, or look, the same. `leakage`: finds such pairs
+across parts. Not here: reading and writing artifacts (`steps.split`), reading the dataset (`fiftyone_io`).
 """

@@ -1,6 +1,7 @@
-"""The division of images into parts, by whichever method the config names.
+"""Divides images into parts with the method that the config names.
 
-Here: dispatch, images in no part, empty parts. Not here: drawing (`draw`, `stratify`), reading parts (`named`), groups.
+Here: calling the method, and handling images in no part and empty parts. Not here: drawing parts (`draw`, `stratify`),
+reading parts from the dataset or lists (`named`), groups of images (`groups`).
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ UNLABELLED = "not labelled yet"
 
 @dataclass(frozen=True)
 class Division:
-    """Which part each image is in."""
+    """Part of each image, with counts."""
 
     parts: np.ndarray
-    """(N,) objects: a part, or None for an image that is left out, in the order of the images asked for."""
+    """(N,) objects in the order of the given images: a part, or None for an image that is left out."""
     counts: dict[Part, int]
-    """Part → images."""
+    """Part → number of images."""
     left_out: dict[str, int]
-    """Why images are in no part → how many."""
+    """Reason why images are in no part → number of images."""
     unknown_names: tuple[str, ...]
-    """Lines of lists that name no image."""
+    """Lines of lists that name no image, or several images."""
     groups: int | None
-    """How many groups there are, where the images were grouped."""
+    """Number of groups of images; None if the images were not grouped."""
 
 
 def divide(
@@ -50,20 +51,20 @@ def divide(
     """Assign a part to each image; the order of the images does not matter.
 
     Args:
-        config: Method and all else.
+        config: Method and options of the split.
         images: One row per image: sample_id, and the columns that `config.image_columns` names.
         lists: Part → lines of its list, for method `lists`.
-        duplicates: (P, 2) rows of images that look the same, where `config.groups_duplicates`.
-        there: What tags and fields exist, for messages.
+        duplicates: (P, 2) rows of images that look the same, if `config.groups_duplicates` is set.
+        there: Existing tags and fields, for messages.
 
     Raises:
-        DatasetError: a part would be empty; an image is in two parts, or in none where that is not allowed.
+        DatasetError: A part would be empty, an image is in two parts, or in none although that is not allowed.
     """
     labelled, everything = _labelled(config, images), images
     images = images[labelled].reset_index(drop=True)
     if config.method in DRAWN:
         reading, groups = _draw(config, images, _among(duplicates, labelled))
-    elif config.method == "lists":  # they may name what nobody has labelled
+    elif config.method == "lists":  # lists may also name unlabelled images
         reading, groups = by_lists(lists or {}, everything, labelled), None
     else:
         reading, groups = _read(config, images), None
@@ -81,10 +82,10 @@ def divide(
 
 
 def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: the images that may be in a part.
+    """Return (N,) bool: the images that may be in a part.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: No image is labelled.
     """
     labelled = images["labelled"].to_numpy(bool) if config.labelled_only else np.ones(len(images), bool)
     if len(images) and not labelled.any():
@@ -97,14 +98,18 @@ def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
 
 
 def _among(duplicates: np.ndarray | None, chosen: np.ndarray) -> np.ndarray | None:
-    """Pairs of rows as pairs of the (N,) bool chosen ones alone."""
+    """Renumber pairs of rows for a table of only the chosen rows ((N,) bool); pairs with other rows are dropped.
+
+    >>> _among(np.array([[0, 3], [1, 3]]), np.array([True, False, True, True]))
+    array([[0, 2]])
+    """
     if duplicates is None or chosen.all() or not len(duplicates):
         return duplicates
     return (np.cumsum(chosen) - 1)[duplicates[chosen[duplicates].all(axis=1)]]
 
 
 def wanted_parts(config: SplitConfig) -> list[Part]:
-    """The parts that must not be empty, in the order train, val, test."""
+    """Return the parts that must not be empty, in the order train, val, test."""
     named: set[Part]
     if config.method == "tags":
         named = set(config.views)
@@ -114,7 +119,7 @@ def wanted_parts(config: SplitConfig) -> list[Part]:
         named = set(config.values.values()) or {"train", "val"}
     else:
         named = {part for part, share in config.fractions.items() if share > 0}
-    named |= {"train", "val"}  # what nothing can be trained or judged without; empty, they are refused
+    named |= {"train", "val"}  # training and scoring need both, so they may not be empty
     return [part for part in get_args(Part) if part in named]
 
 

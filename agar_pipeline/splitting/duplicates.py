@@ -1,9 +1,10 @@
-"""Which photos are the same, and which look the same: pairs of rows, found without a loop over pairs.
+"""Finds pairs of photos that are, or look, the same, without a Python loop over all pairs.
 
-Near duplicates are found in two steps. Perceptual hashes propose candidates; but plates under one camera look alike,
-and the hash of a plate with few small colonies differs from that of an empty one by some bits only. So candidates are
-compared locally: two thumbnails, each scaled to zero mean and unit variance, may nowhere differ by more than a tenth
-or two of their contrast, while a single colony that only one of them has differs by more.
+Near duplicates are found in two steps. First, perceptual hashes select candidates. This is not sufficient, because
+plates under the same camera look alike: the hash of a plate with few small colonies differs from that of an empty plate
+by only some bits. Second, the thumbnails of candidates, each scaled to zero mean and unit variance, are compared pixel
+by pixel: thumbnails of the same picture differ by at most one or two tenths of a standard deviation, while a single
+colony that is only in one of them differs by more.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from agar_pipeline.splitting.picture_hashes import Progress, hash_words, see_pic
 
 BLOCK = 512
 NEAREST = 32
-"""Candidates of one photo that are looked at, those of the nearest hashes; more would make 10 million comparisons of
-4,431 photos of empty plates."""
+"""Largest number of candidates of one photo that are compared, those with the nearest hashes. Without this limit 4,431
+photos of empty plates would need 10 million comparisons."""
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Pairs of rows, the smaller row first; each pair in one of the two."""
+    """Pairs of rows, the smaller row first; each pair is either exact or near."""
 
     exact: np.ndarray
-    """(P, 2): the same bytes, or the same pixels. Of more than two alike, enough pairs to connect them."""
+    """(P, 2) pairs with the same bytes or the same pixels; for more than two copies, enough pairs to connect them."""
     near: np.ndarray
-    """(Q, 2)."""
+    """(Q, 2) pairs that look the same."""
     distances: np.ndarray
-    """(Q,) differing bits of 256 of each near pair."""
+    """(Q,) number of bits, of 256, in which the hashes of each near pair differ."""
     cut: int = 0
-    """Photos with more candidates than `NEAREST`, of which only the nearest were looked at."""
+    """Number of photos with more than `NEAREST` candidates, of which only the nearest were compared."""
 
     @property
     def all_pairs(self) -> np.ndarray:
@@ -54,14 +55,14 @@ NO_DUPLICATES = Duplicates(
 def find_duplicates(
     config: SplitConfig, paths: Sequence[Path], sha256: Sequence[str | None], home: Path, progress: Progress
 ) -> Duplicates:
-    """All exact and, where the config asks for them, near duplicates.
+    """Find all exact duplicates and, if the config asks for them, near duplicates.
 
     Args:
-        config: What matters, and the thresholds.
-        paths: (N,) the photos.
-        sha256: (N,) of their files; null where a file is missing: nothing is known of what it shows.
-        home: Remembers hashes.
-        progress: Told how many of how many photos are looked at.
+        config: Options and thresholds of the split.
+        paths: (N,) paths of the photos.
+        sha256: (N,) hashes of their files; null for a missing file, which is not compared.
+        home: Folder of the cache of perceptual hashes.
+        progress: Called with the number of processed photos and their total number.
     """
     first_of: dict[str, int] = {}
     there = [(row, digest) for row, digest in enumerate(sha256) if isinstance(digest, str)]
@@ -84,15 +85,20 @@ def _pairs(pairs: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def nearest_hashes(hashes: np.ndarray, threshold: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Pairs of hashes that differ in at most `threshold` bits, and in how many; of each row the nearest ones.
+    """Find pairs of hashes that differ in at most `threshold` bits, at most the `NEAREST` nearest of each row.
 
-    The third is the number of rows that have more than those.
-
-    Rows are compared block against block (Hamming distance: XOR, count the bits); all-zero rows are no hashes.
+    Blocks of rows are compared by Hamming distance (XOR, then count the bits). All-zero rows are not compared.
 
     Args:
         hashes: (N, 4) uint64.
-        threshold: Bits of 256.
+        threshold: Largest number of differing bits, of 256.
+
+    Returns:
+        (P, 2) pairs of rows, (P,) numbers of differing bits, and the number of rows with more than `NEAREST` pairs.
+
+    >>> pairs, bits, cut = nearest_hashes(np.array([[1] * 4, [1, 1, 1, 3], [2**63] * 4], np.uint64), threshold=2)
+    >>> pairs.tolist(), bits.tolist(), cut
+    ([[0, 1]], [1], 0)
     """
     real: np.ndarray = (hashes != 0).any(axis=1)
     found: list[np.ndarray] = []
@@ -116,7 +122,7 @@ def nearest_hashes(hashes: np.ndarray, threshold: int) -> tuple[np.ndarray, np.n
 
 
 def _same_pixels(paths: Sequence[Path], pairs: np.ndarray) -> set[tuple[int, int]]:
-    """Of pairs whose small looks are identical: those whose whole pictures are."""
+    """Return those pairs whose pixels are identical at full size; all given pairs are identical when decoded small."""
     rows = np.unique(pairs).tolist()
     with open_pool() as pool:
         digests = dict(zip(rows, pool.map(_hash_pixels, (paths[row] for row in rows)), strict=True))

@@ -1,4 +1,4 @@
-"""Images that must stay together: of one plate or session, or that look the same."""
+"""Groups images that must be in the same part: those with the same value of a field, and those that look the same."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agar_pipeline.splitting.stratify import is_missing
 
 
 def group_keys(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | None) -> np.ndarray:
-    """The key of each image's group: what the hash is taken of, and what a shuffle moves as one.
+    """Return the key of each image's group, which a hash split hashes and a shuffle moves as one unit.
 
-    Without groups it is the sample id. Unlike the path relative to the images' folder it cannot change because images
-    are added: one in another folder makes the deepest common folder shorter, and every relative path longer.
+    Without groups the key is the sample id. The relative path is not used, because it can change when images are added:
+    an image in another folder makes the deepest common folder shorter, and thus every relative path longer.
 
     Returns:
-        (N,) text; None where the image has no value of the field of `group_by`.
+        (N,) texts; None for an image without a value of the field `group_by`.
     """
     ids = images["sample_id"].to_numpy(dtype=object)
     keys = ids.astype(object)
@@ -34,12 +34,18 @@ def group_keys(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray
 
 
 def join_all(ids: np.ndarray, keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Groups merged wherever a pair of duplicates connects them; the key is that of the smallest sample id in it.
+    """Merge all groups that are connected by a pair of duplicates.
 
     Args:
         ids: (N,) sample ids.
         keys: (N,) key of each image's group.
         pairs: (P, 2) rows of duplicates.
+
+    Returns:
+        (N,) keys after merging; a merged group has the key of its image with the smallest sample id.
+
+    >>> join_all(np.array(["1", "2", "3"]), np.array(["a", "b", "c"], object), np.array([[1, 2]])).tolist()
+    ['a', 'b', 'b']
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -56,14 +62,14 @@ def join_all(ids: np.ndarray, keys: np.ndarray, pairs: np.ndarray) -> np.ndarray
 
 
 def join_older(ids: np.ndarray, keys: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Groups as they would have grown had the images come one by one in order of their sample ids.
+    """Merge groups as if the images had been added one by one in order of their sample ids.
 
-    A new image of a known group goes there. The first image of a group takes its group to the oldest image that it is
-    a duplicate of. No image ever moves one that was there before it; FiftyOne's ids begin with the time at which they
-    were made, so images added later come later. The price: an image that looks like two old ones in different parts
-    cannot bring them together. It joins the older one, and the leakage report names the other.
+    An image of an existing group joins that group. The first image of a new group joins this group to that of the
+    oldest image of which it is a duplicate. Thus no image moves an older one. FiftyOne's ids begin with the time of
+    their creation, so that images added later have larger ids. The disadvantage is that an image that looks like two
+    older ones in different parts cannot unite them: it joins the older one, and the leakage report lists the other.
 
-    Args, Returns: as `join_all`.
+    Args, Returns: As `join_all`.
     """
     order = np.argsort(ids.astype(str), kind="stable")
     place = np.empty(len(ids), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Pictures that are in two parts: which pairs leak, and what the policy makes of them."""
+"""Lists pairs of duplicates across parts of the split, and applies the leakage policy to them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from agar_pipeline.config import LeakageConfig
 from agar_pipeline.splitting.duplicates import Duplicates
 
 ALL_PAIRS = 50
-"""Copies of one picture, all pairs of which are listed; a thousand copies would make half a million rows."""
+"""Largest number of copies of one picture for which all pairs are listed: 1,000 copies have half a million pairs."""
 PAIR_COLUMNS = [
     "kind", "across_parts", "image_id", "part", "path", "other_image_id", "other_part", "other_path", "distance",
 ]  # fmt: skip
 
 
 def list_pairs(images: pd.DataFrame, parts: np.ndarray, duplicates: Duplicates) -> pd.DataFrame:
-    """One row per pair of duplicates among the images that are in a part; those across parts first.
+    """Build a table with one row per pair of duplicates among the images in parts, pairs across parts first.
 
     Args:
-        images: (N) image_id, path.
+        images: N rows with image_id and, optionally, path.
         parts: (N,) objects: a part, or None.
         duplicates: Pairs of rows.
 
     Returns:
-        `PAIR_COLUMNS`; `distance` is the number of bits of 256 in which the perceptual hashes differ, 0 if exact.
+        Table with `PAIR_COLUMNS`; `distance` is the number of bits, of 256, in which the perceptual hashes differ; it
+        is 0 for exact pairs.
     """
     exact, near, distances = _among_assigned(parts, duplicates)
     one, two = np.concatenate([exact, near]).T
@@ -52,7 +53,7 @@ def list_pairs(images: pd.DataFrame, parts: np.ndarray, duplicates: Duplicates) 
 
 
 def count_copies(parts: np.ndarray, duplicates: Duplicates) -> dict[str, int]:
-    """Of exact duplicates: the pairs, those across parts, and the images in these; of three alike, three pairs."""
+    """Count pairs of exact duplicates, those across parts, and the images in these; three copies are three pairs."""
     pairs = across = images = 0
     for rows in _copies(parts, duplicates):
         _, counts = np.unique(parts[rows].astype(str), return_counts=True)
@@ -69,13 +70,13 @@ def _pairs_of(count: int) -> int:
 def apply_leakage_policy(
     config: LeakageConfig, pairs: pd.DataFrame, copies: Mapping[str, int], cut: int
 ) -> dict[str, Any]:
-    """Counts per kind, and the verdict, JSON-ready.
+    """Return counts for exact and near pairs, and whether the policy accepts them (`ok`), JSON-ready.
 
     Args:
         config: The policies.
-        pairs: Of `list_pairs`.
-        copies: Of `count_copies`.
-        cut: Photos with more look-alikes than were compared.
+        pairs: Result of `list_pairs`.
+        copies: Result of `count_copies`.
+        cut: Number of photos with more candidates than were compared.
     """
     near = pairs[pairs["kind"] == "near"]
     across = near[near["across_parts"]]
@@ -90,12 +91,15 @@ def apply_leakage_policy(
 
 
 def _among_assigned(parts: np.ndarray, duplicates: Duplicates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs with images that are left out taken out: another one of the same picture stands for it."""
+    """Return exact pairs, near pairs and distances among images in parts.
+
+    In near pairs an image that is left out is replaced by an exact copy that is in a part, if there is one.
+    """
     assigned = np.array([part is not None for part in parts], dtype=bool)
     first = _first_copy(len(parts), duplicates.exact)
     stands_for = np.full(len(parts), -1)
     rows = np.flatnonzero(assigned)[::-1]
-    stands_for[first[rows]] = rows  # the smallest row comes last and stays
+    stands_for[first[rows]] = rows  # the smallest row is written last
     exact = [pair for rows in _copies(parts, duplicates) for pair in _listed(rows, parts)]
     near = stands_for[first[duplicates.near]].reshape(-1, 2)
     there = (near >= 0).all(axis=1)
@@ -104,7 +108,10 @@ def _among_assigned(parts: np.ndarray, duplicates: Duplicates) -> tuple[np.ndarr
 
 
 def _listed(rows: np.ndarray, parts: np.ndarray) -> Iterable[tuple[int, int]]:
-    """All pairs of the copies of one picture; of very many, the first of each part with each of another, and so on."""
+    """List the pairs of copies of one picture: all pairs for up to `ALL_PAIRS` copies.
+
+    For more copies, only pairs of a later copy with the first copy of each part are listed.
+    """
     if len(rows) <= ALL_PAIRS:
         return itertools.combinations(rows.tolist(), 2)
     firsts = {part: row for row, part in zip(rows[::-1].tolist(), parts[rows[::-1]], strict=True)}
@@ -112,7 +119,7 @@ def _listed(rows: np.ndarray, parts: np.ndarray) -> Iterable[tuple[int, int]]:
 
 
 def _copies(parts: np.ndarray, duplicates: Duplicates) -> list[np.ndarray]:
-    """The rows of each picture that several images in parts show, sorted."""
+    """Return the sorted rows of each picture of which several copies are in parts."""
     first = _first_copy(len(parts), duplicates.exact)
     rows = np.flatnonzero(np.array([part is not None for part in parts], dtype=bool))
     rows = rows[np.argsort(first[rows], kind="stable")]
@@ -121,7 +128,7 @@ def _copies(parts: np.ndarray, duplicates: Duplicates) -> list[np.ndarray]:
 
 
 def _first_copy(count: int, exact: np.ndarray) -> np.ndarray:
-    """(N,) the smallest row that shows the same picture."""
+    """Return, for each row, the smallest row that is connected to it by exact pairs; (N,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

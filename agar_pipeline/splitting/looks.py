@@ -1,4 +1,4 @@
-"""Whether photos that hash alike look alike at every place, by thumbnails that are scaled to the same contrast."""
+"""Compares thumbnails of photos with similar hashes pixel by pixel, after scaling them to the same contrast."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from agar_pipeline.splitting.picture_hashes import LOOK_SIDE_PX, Picture, look_a
 def compare_looks(
     paths: Sequence[Path], pictures: Sequence[Picture], pairs: np.ndarray, difference: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each pair: whether its photos differ nowhere by more than `difference`, and whether they may be the same.
+    """Determine for each pair whether its thumbnails look alike, and whether the photos may be identical.
 
-    The thumbnail's side follows the smaller photo: of a copy with half as many pixels the finest detail is gone.
+    The thumbnails have the size of the smaller photo's, because a copy with fewer pixels has lost the finest detail.
 
     Args:
-        paths: (N,) the photos; opened again where one is compared with a smaller one.
-        pictures: (N,) what was seen of them.
+        paths: (N,) paths of the photos; a photo is opened again if it is compared with a smaller one.
+        pictures: (N,) hashes and thumbnails of the photos.
         pairs: (P, 2) rows.
-        difference: In standard deviations of the photo's brightness.
+        difference: Largest difference at any pixel, in standard deviations of the photo's brightness.
 
     Returns:
-        (P,) and (P,) bool; photos that cannot be decoded are like nothing.
+        (P,) bool: alike, and (P,) bool: possibly identical; both are False if a photo cannot be decoded.
     """
     thumbs: dict[tuple[int, int], np.ndarray] = {}
     alike, same = np.zeros(len(pairs), dtype=bool), np.zeros(len(pairs), dtype=bool)
@@ -41,7 +41,7 @@ def compare_looks(
 
 
 def _thumb(path: Path, picture: Picture, side_px: int) -> np.ndarray:
-    """(side, side) float32, zero mean, unit variance, blurred by 3×3."""
+    """Return the thumbnail as (side, side) float32 with zero mean and unit variance, averaged over 3×3 pixels."""
     small = picture.pixels
     if picture.side_px != side_px:
         gray = look_at(path, LOOK_SIDE_PX)

@@ -1,4 +1,4 @@
-"""Parts that somebody named: views of the dataset, a field, or lists in text files."""
+"""Reads the parts of images from views of the dataset, from a field, or from lists in text files."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read or drawn."""
+    """Parts that were read or drawn."""
 
     parts: np.ndarray
     """(N,) objects: a part, or None."""
     left_out: dict[str, int]
-    """Why images are in no part → how many."""
+    """Reason why images are in no part → number of images."""
     unknown_names: tuple[str, ...] = ()
+    """Lines of lists that name no image, or several images."""
 
 
 def by_views(views: Mapping[Part, str], images: pd.DataFrame) -> Reading:
-    """The part of each image from which view holds it.
+    """Assign each image to the part whose view contains it.
 
     Raises:
-        DatasetError: an image is in the views of two parts.
+        DatasetError: An image is in the views of two parts.
     """
     held = {part: images[f"view:{view}"].to_numpy(dtype=bool) for part, view in views.items()}
     parts = _one_part(held, images, {part: f"view {view!r}" for part, view in views.items()})
@@ -42,7 +43,7 @@ def by_views(views: Mapping[Part, str], images: pd.DataFrame) -> Reading:
 
 
 def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> Reading:
-    """The part of each image from the value of a field."""
+    """Assign each image to a part by the value of a field."""
     mapping = dict(values) or {part: part for part in get_args(Part)}
     found = images[f"field:{field}"].to_list()
     parts = np.array([None if is_missing(value) else mapping.get(str(value)) for value in found], dtype=object)
@@ -55,11 +56,12 @@ def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> Re
 
 
 def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame, asked: np.ndarray) -> Reading:
-    """The part of each image that is asked for, (N,) bool, from the list that names it: by path, sample id, file name,
-    or name without its ending.
+    """Assign each image of `asked`, (N,) bool, to the part whose list names it.
+
+    A line of a list is a path, a sample id, a file name, or a file name without suffix.
 
     Raises:
-        DatasetError: an image is named by the lists of two parts.
+        DatasetError: An image is in the lists of two parts.
     """
     rows_of = _rows_by_name(images)
     paths = frozenset(images["path"])
@@ -77,7 +79,7 @@ def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame, asked: n
 
 
 def _find_rows(name: str, rows_of: Mapping[str, list[int]], paths: frozenset[str]) -> list[int]:
-    """As written; else as a path of Windows; else as a longer path that ends with an image's whole path."""
+    """Find the rows of a name: as written, else as a Windows path, else as a longer path that ends with an image's."""
     plain = name.replace("\\", "/").removeprefix("./")
     folders = plain.split("/")
     ends = ["/".join(folders[first:]) for first in range(1, len(folders))]
@@ -86,7 +88,7 @@ def _find_rows(name: str, rows_of: Mapping[str, list[int]], paths: frozenset[str
 
 
 def _rows_by_name(images: pd.DataFrame) -> dict[str, list[int]]:
-    """Each way to call an image → the rows called so; a path beats an id, an id a file name."""
+    """Map each possible name of an image to its rows; paths precede ids, then file names, then stems."""
     paths, ids = images["path"].to_list(), images["sample_id"].to_list()
     found: dict[str, list[int]] = {}
     for names in (
@@ -103,10 +105,10 @@ def _rows_by_name(images: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def read_lists(config: SplitConfig) -> dict[Part, list[str]]:
-    """The lines of the lists, without blank ones and comments.
+    """Read the lines of the lists, without blank lines and comments (`# …`).
 
     Raises:
-        ConfigError: a list is missing, no text, or was edited since the config was read.
+        ConfigError: A list is missing, is not a text, or was edited since the config was read.
     """
     lists: dict[Part, list[str]] = {}
     for part in config.lists:

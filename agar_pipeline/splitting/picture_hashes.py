@@ -1,6 +1,6 @@
-"""What photos look like: a perceptual hash and a thumbnail of each, from one decoding.
+"""Computes a perceptual hash and a thumbnail of each photo, and caches them under the home by the file's sha256.
 
-Remembered under the home by the file's sha256: a second look opens no photo.
+Both come from one decoding of the photo; a photo in the cache is not opened again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from agar_pipeline.ownership.home import open_home
 from agar_pipeline.photos.formats import open_image
 
 HASH_SIDE = 16
-"""256 bits. Plates look alike (a round dish on a dark ground): of 64 bits most would describe the dish."""
+"""Side of the hash: 16 × 16 = 256 bits. Of a hash of 64 bits, most would describe the round dish that plates share."""
 LOOK_SIDE_PX = 256
-"""A JPEG is decoded at the eighth, quarter or half that is at least this large: 8 ms instead of 40 for 2048 pixels."""
+"""Least side of a decoded photo: a JPEG is decoded at an eighth, a quarter or half its size if that is at least this
+large, which takes 8 ms instead of 40 ms for 2048 pixels."""
 THUMB_SIDES_PX = (24, 128)
+"""Smallest and largest side of a thumbnail."""
 METHOD = 3
-"""Raise it when a photo would be seen differently: what is remembered is then forgotten."""
+"""Version of the cache: raise it when hashes or thumbnails are computed differently, so that old ones are deleted."""
 _TOLD_EVERY = 100
 _KEPT_EVERY = 500
 Progress = Callable[[int, int], None]
@@ -34,32 +36,32 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """One photo, seen small."""
+    """Perceptual hash and thumbnail of one photo."""
 
     bits: bytes
-    """pHash, 256 bits; all zero where the photo cannot be decoded (the bbox report names those)."""
+    """pHash of 256 bits; all zero if the photo cannot be decoded (the bbox report lists such photos)."""
     content: bytes
-    """Hash of all that was seen: pictures with different ones are not the same pixels."""
+    """SHA-256 of the photo decoded small, in gray; photos with different values do not have the same pixels."""
     side_px: int
-    """Of the thumbnail; 0 where the photo cannot be decoded."""
+    """Side of the thumbnail; 0 if the photo cannot be decoded."""
     pixels: bytes
-    """The thumbnail, side × side, gray."""
+    """Thumbnail of side × side gray pixels."""
 
 
 BLANK = Picture(bytes(HASH_SIDE * HASH_SIDE // 8), b"", 0, b"")
 
 
 def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progress: Progress) -> list[Picture]:
-    """Each photo, seen now or remembered.
+    """Return the hash and thumbnail of each photo, from the cache or computed now.
 
     Args:
-        paths: One per file.
-        sha256: Of each file.
-        home: Keeps `picture_hashes.sqlite`.
-        progress: Told how many of those that are not remembered were looked at.
+        paths: Paths of the photos.
+        sha256: Hash of each file.
+        home: Folder of the cache `picture_hashes.sqlite`.
+        progress: Called with the number of processed photos, and the number of photos that are not in the cache.
 
     Raises:
-        StorageError: the home cannot be written.
+        StorageError: The home is not writable.
     """
     path = home / "picture_hashes.sqlite"
     try:
@@ -72,7 +74,7 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
                 for done, (digest, picture) in enumerate(seen, start=1):
                     known[digest] = picture
                     row = (METHOD, digest, *astuple(picture))
-                    if picture.side_px:  # a plugin that is missing today may be there tomorrow
+                    if picture.side_px:  # not cached: a missing plugin may be installed later
                         memory.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", row)
                     if done % _TOLD_EVERY == 0 or done == len(new):
                         progress(done, len(new))
@@ -85,7 +87,7 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
 
 
 def _recall(memory: sqlite3.Connection) -> dict[str, Picture]:
-    memory.execute("DROP TABLE IF EXISTS hashes")  # of an earlier release
+    memory.execute("DROP TABLE IF EXISTS hashes")  # table of an earlier release
     memory.execute(
         "CREATE TABLE IF NOT EXISTS pictures (method INT, sha256 TEXT, bits BLOB, content BLOB, side_px INT,"
         " pixels BLOB, PRIMARY KEY (method, sha256))"
@@ -96,12 +98,12 @@ def _recall(memory: sqlite3.Connection) -> dict[str, Picture]:
 
 
 def hash_words(pictures: Sequence[Picture]) -> np.ndarray:
-    """(N, 4) uint64: the hashes, packed."""
+    """Return the hashes as (N, 4) uint64."""
     return np.frombuffer(b"".join(picture.bits for picture in pictures), dtype=np.uint64).reshape(-1, 4)
 
 
 def see(path: Path) -> Picture:
-    """Decode a photo, small."""
+    """Decode a photo at a small size, and compute its hash and thumbnail."""
     import imagehash
 
     gray = look_at(path, LOOK_SIDE_PX)
@@ -114,7 +116,7 @@ def see(path: Path) -> Picture:
 
 
 def shrink(gray, side_px: int) -> bytes:  # type: ignore[no-untyped-def]  # a PIL image
-    """The picture at side × side pixels."""
+    """Resize a gray picture to side × side pixels, and return its bytes."""
     from PIL import Image
 
     small: bytes = gray.resize((side_px, side_px), Image.Resampling.LANCZOS).tobytes()
@@ -122,7 +124,7 @@ def shrink(gray, side_px: int) -> bytes:  # type: ignore[no-untyped-def]  # a PI
 
 
 def look_at(path: Path, side_px: int):  # type: ignore[no-untyped-def]  # PIL is imported late
-    """The photo in gray, upright, no smaller than `side_px` if it is larger; None where it cannot be decoded."""
+    """Decode the photo in gray and upright, with sides of at least `side_px` if it has them; None if that fails."""
     from PIL import Image
 
     from agar_pipeline.photos.pixels import upright

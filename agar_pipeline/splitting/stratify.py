@@ -1,4 +1,4 @@
-"""A seeded draw in which each part gets its share of every class or value."""
+"""Draws parts with a seed so that each part gets its share of every class, or of every value of a field."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from agar_pipeline.config import Part, Spellings, SplitConfig
 from agar_pipeline.splitting.draw import drawn_parts
 
 NOTHING = "\0nothing"
-"""Stands for an empty plate, or a missing value: a stratum of its own."""
+"""Name of the stratum of empty plates, or of missing values."""
 
 
 def labels_of(config: SplitConfig, images: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The strata that each image is in: its classes, or the value of a field; never none."""
+    """Return the strata of each image: its classes, or the value of a field; each image has at least one."""
     if config.stratify_by != "class":
         values = images[str(config.stratify_by)].to_list()
         return [(NOTHING if is_missing(value) else str(value),) for value in values]
@@ -26,12 +26,17 @@ def labels_of(config: SplitConfig, images: pd.DataFrame) -> list[tuple[str, ...]
 
 
 def is_missing(value: object) -> bool:
-    """None, NaN, or an empty text."""
+    """Whether a value is None, NaN, `pd.NA`, or an empty text."""
     return value is None or value == "" or value != value or value is pd.NA
 
 
 def label_counts(labels: Sequence[tuple[str, ...]], unit_of: np.ndarray, units: int) -> np.ndarray:
-    """(U, L) how many images of each unit are in each stratum; strata in order of their names."""
+    """Count the images of each unit in each stratum; (U, L), with strata sorted by name.
+
+    >>> label_counts([("a", "b"), ("b",), ("a",)], np.array([0, 0, 1]), 2)
+    array([[1, 2],
+           [1, 0]])
+    """
     names = sorted({label for row in labels for label in row})
     column = {name: place for place, name in enumerate(names)}
     counts = np.zeros((units, len(names)), dtype=np.int64)
@@ -44,22 +49,23 @@ def label_counts(labels: Sequence[tuple[str, ...]], unit_of: np.ndarray, units: 
 def draw_stratified(
     units: np.ndarray, sizes: np.ndarray, counts: np.ndarray, fractions: Mapping[Part, float], seed: int
 ) -> np.ndarray:
-    """Iterative stratification: the rarest stratum first, each unit to the part that lacks most of it.
+    """Assign units to parts by iterative stratification: rarest stratum first, each unit to the part that lacks most.
 
-    After Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011, algorithm 1,
-    for units that may hold several images (the largest ones first), and with one change: what is left of a stratum
-    once no part lacks a whole unit of it goes to the part that lags most in images. Otherwise the rounding of many
-    small strata would add up: of 100 strata of three images at 0.8/0.2, val would get 100 images instead of 60.
+    The algorithm is that of Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD
+    2011, algorithm 1, for units that can have several images (the largest units first). There is one change: if no part
+    lacks a whole unit of a stratum, the remaining units go to the part that lacks the largest share of its images.
+    Otherwise the rounding errors of many small strata would add up: of 100 strata of three images at 0.8/0.2, val would
+    get 100 images instead of 60.
 
     Args:
         units: (U,) unique text keys, sorted.
-        sizes: (U,) images in each.
+        sizes: (U,) number of images in each unit.
         counts: (U, L) images of each unit in each stratum; every unit is in at least one.
         fractions: Share of each part; they sum to 1.
-        seed: Of the order among equals.
+        seed: Seed of the order of equal units.
 
     Returns:
-        (U,) the part of each.
+        (U,) part of each unit.
     """
     parts, shares = drawn_parts(fractions)
     lacking = shares[:, None] * counts.sum(axis=0)

@@ -1,4 +1,4 @@
-"""AGAR's own annotation files: `N.json` beside `N.jpg`. FiftyOne has no reader for them, so this is ours."""
+"""Reads AGAR's own annotation files, `N.json` beside `N.jpg`, for which FiftyOne has no reader."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from agar_pipeline.text.text_files import TextFileError, read_json
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
-    """Images with a JSON file of their name beside them, in the whole tree below the folder.
+    """Read the images in the whole tree below the folder that have a JSON file of the same name beside them.
 
     Raises:
-        DatasetError: there is no such folder, or no pair in it.
+        DatasetError: The folder does not exist or has no such pair.
     """
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
@@ -52,8 +52,8 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
     """Read and check one pair.
 
     Raises:
-        AnnotationError: the JSON cannot be understood; names file and key.
-        ImageFileError: the image has no readable header.
+        AnnotationError: The JSON cannot be understood; the message names the file and the key.
+        ImageFileError: The image has no readable header.
     """
     try:
         plain = read_json(json_path)
@@ -84,7 +84,7 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
 
 
 def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list[float]], bool]:
-    """Labels, boxes in pixels, and whether the plate is uncountable."""
+    """Return labels, boxes in pixels (x, y, width, height), and whether the plate is uncountable."""
     entries = plain.get("labels", [])
     if not isinstance(entries, list):
         raise _wrong(path, "labels", entries, "a list")
@@ -111,7 +111,7 @@ def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list
 
 
 def _list_of_objects(plain: dict[str, Any]) -> str | None:
-    """A key under which the boxes may stand, where they do not stand under AGAR's own."""
+    """Return the first key with a list of objects, which may be the boxes under another name; None without one."""
     found = [key for key, value in plain.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)]
     return found[0] if found else None
 

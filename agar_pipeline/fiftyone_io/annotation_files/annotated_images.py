@@ -1,6 +1,6 @@
-"""Images with their boxes as annotation files state them, whatever the format, and what was wrong on the way there.
+"""Types and checks that the readers of all annotation formats share: images with boxes, and problems of a folder.
 
-Here: what the readers of all formats share. Not here: finding the files (`file_pairs`), the database.
+Not here: finding the files (`file_pairs`), the database.
 """
 
 from __future__ import annotations
@@ -22,85 +22,85 @@ from agar_pipeline.photos.folder_walk import PassedOver
 from agar_pipeline.photos.formats import open_image, why_not_read
 
 _RESERVED = frozenset({"id", "tags", "label", "bounding_box", "mask", "mask_path", "confidence", "index", "attributes"})
-"""Fields of FiftyOne's detections: an attribute of such a name would be taken for them."""
+"""Fields of FiftyOne's detections; an attribute with one of these names would overwrite the field."""
 _EVERY = 100
 _LARGEST_INTEGER = 2**63 - 1
 Format = Literal["agar", "coco", "voc", "yolo", "labelme"]
 Progress = Callable[[int, int], None]
-"""Called with images done and images in all."""
+"""Function that is called with the number of processed images and their total number."""
 
 
 @dataclass(frozen=True)
 class ImportSource:
-    """What is imported; plain and JSON-ready."""
+    """Format, folders and options of an import; JSON-ready."""
 
     format: Format
     images_dir: str
     annotations: str | None = None
     training_lists: str | None = None
     class_map: dict[str, int] = field(default_factory=dict)
-    """Label → category id: labels become the names of their classes. Empty: labels stay as they are."""
+    """Label → category id, used to replace labels by class names. If it is empty, labels are unchanged."""
     exif: ExifPolicy = "displayed"
-    """What the boxes of a photo with an EXIF rotation were drawn on."""
+    """Whether the boxes of photos with an EXIF rotation refer to the displayed or the stored photo, or are refused."""
     unlabelled: UnlabelledPolicy = "leave_out"
-    """What becomes of images that nobody has labelled: `fail` refuses the folder, `leave_out` names them, `keep`
+    """Treatment of images that nobody has labelled: `fail` refuses the folder, `leave_out` only lists them, `keep`
     imports them as samples without labels."""
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image, and what its annotation says."""
+    """One image with the content of its annotation."""
 
     path: Path
     name: str
-    """Relative to the images' folder, the same on every machine."""
+    """Path relative to the images' folder, so that it is the same on every machine."""
     metadata: dict[str, Any]
-    """size_bytes, mime_type, width, height, num_channels."""
+    """Result of `image_metadata`: size_bytes, mime_type, width, height (pixels, as displayed), num_channels."""
     labels: list[str]
     boxes_rel_xywh: list[list[float]]
     attributes: list[dict[str, Any]]
-    """What else each box has; plain values."""
+    """Other values of each box, by name."""
     fields: dict[str, str | None] = field(default_factory=dict)
-    """Text fields of the sample, by name."""
+    """Name → value of the sample's text fields."""
     uncountable: bool = False
-    """Objects are there but not marked: no ground truth for a detector."""
+    """Whether the image shows objects that are not marked, so that it is no ground truth for a detector."""
     miscounted: bool = False
-    """It states another number of objects than it has boxes."""
+    """Whether the annotation states another number of objects than it has boxes."""
     labelled: bool = True
-    """Somebody has looked; without boxes, nothing was there."""
+    """Whether somebody has labelled the image; a labelled image without boxes shows no object."""
 
 
 class LeftOutError(AnnotationError):
-    """An image is left out; whoever raises it says so once, for all that are left out for the same reason."""
+    """An image is left out and is not a problem of its own; the caller reports all images with this reason together."""
 
 
 @dataclass
 class Reading:
-    """What a reader found in a folder."""
+    """Images and problems that a reader found in a folder."""
 
     images: list[AnnotatedImage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """One sentence per image, or annotation file, that was left out since it is broken."""
+    """One sentence for each broken image or annotation file that was left out."""
     images_without_annotation: list[str] = field(default_factory=list)
-    """Those that are marked as not done, too."""
+    """Images without an annotation, and those whose annotation is marked as unfinished."""
     annotations_without_image: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What somebody should know of what was read all the same, a sentence each."""
+    """Sentences about images that were read, which the user should know."""
     parts: GivenParts | None = None
-    """The parts that the files say images are in."""
+    """Parts of a split that the files assign to images."""
     renamed: dict[str, str] = field(default_factory=dict)
-    """Label as written → name of the class that it became."""
+    """Label as written → class name that replaced it."""
     unknown_labels: dict[str, int] = field(default_factory=dict)
-    """Boxes of each label that the class map does not know."""
+    """Label that is not in the class map → number of its boxes."""
     passed_over: PassedOver = field(default_factory=PassedOver)
 
     def add_problem(self, problem: str) -> None:
-        """Once, however often a folder is walked."""
+        """Add a problem unless it is already listed, because a folder may be walked more than once."""
         if problem not in self.problems:
             self.problems.append(problem)
 
     def read_each(self, reads: Sequence[Callable[[], AnnotatedImage]], progress: Progress) -> None:
-        """Call one function per image; what cannot be read becomes a problem, the rest is kept."""
+        """Call one function per image and add its result; errors become problems."""
         for index, read in enumerate(reads, start=1):
             try:
                 self.images.append(read())
@@ -115,10 +115,10 @@ class Reading:
 
 
 def image_metadata(path: Path) -> dict[str, Any]:
-    """Size, type and channels from the file's header.
+    """Read size, type and number of channels from the header of the image file.
 
     Raises:
-        ImageFileError: it cannot be read as an image.
+        ImageFileError: The file cannot be read as an image.
     """
     from agar_pipeline.snapshot_files.file_hashes import displayed_size
 
@@ -139,16 +139,20 @@ def image_metadata(path: Path) -> dict[str, Any]:
 
 
 def pixels_to_shares(boxes_xywh: list[list[float]], metadata: Mapping[str, Any]) -> list[list[float]]:
-    """Boxes in pixels as shares of their image."""
+    """Convert boxes (x, y, width, height) from pixels to shares of their image.
+
+    >>> pixels_to_shares([[10, 20, 30, 40]], {"width": 100, "height": 200})
+    [[0.1, 0.1, 0.3, 0.2]]
+    """
     size_wh = np.array([metadata["width"], metadata["height"]])
     return xywh_to_rel_xywh(np.array(boxes_xywh, dtype=np.float64).reshape(-1, 4), size_wh).tolist()
 
 
 def require_size(stated_wh: tuple[object, object], metadata: Mapping[str, Any], where: str) -> None:
-    """Refuse boxes that were drawn on an image of another size, a turned one for instance; an unknown size passes.
+    """Refuse boxes that were drawn on an image of another size, for instance a turned one; unknown sizes are accepted.
 
     Raises:
-        AnnotationError: the annotation states another size than the file has, as `metadata` says.
+        AnnotationError: The annotation states a size that differs from the file's size in `metadata`.
     """
     in_file = metadata["width"], metadata["height"]
     if all(isinstance(side, int) and side > 0 for side in stated_wh) and tuple(stated_wh) != in_file:
@@ -161,7 +165,11 @@ def require_size(stated_wh: tuple[object, object], metadata: Mapping[str, Any], 
 
 
 def finite_number(value: object) -> float | None:
-    """The number, or None where it is none, or not a finite one."""
+    """Return the value as a float; None if it is not a number or not finite.
+
+    >>> finite_number(3), finite_number("3"), finite_number(True), finite_number(math.inf)
+    (3.0, None, None, None)
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -172,7 +180,7 @@ def finite_number(value: object) -> float | None:
 
 
 def plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """Those that a detection can hold beside its own fields: texts, numbers and truth values under a plain name."""
+    """Select the attributes that a FiftyOne detection can store: texts, numbers and booleans with a valid name."""
     return {
         name: value
         for name, value in attributes.items()

@@ -1,7 +1,7 @@
-"""One COCO file whose lists, ids, links and categories were checked; what its images and boxes hold was not.
+"""Loads one COCO file and checks its lists, ids, links and categories; images and boxes are checked when they are read.
 
-A box that cannot be placed would leave its image empty, which is a statement of its own: such a file is refused. Here:
-what the file says. Not here: which images are there (`coco_files`).
+A file with a box that belongs to no listed image is refused, because its image would be imported without the box. Here:
+the content of the file. Not here: which images exist (`coco_files`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ Box = tuple[str, list[float], dict[str, Any]]
 
 
 class CocoContent:
-    """What a file says, image by image."""
+    """Images, class names and annotations (image id → annotations) of a COCO file."""
 
     def __init__(self, path: Path) -> None:
-        """Raises AnnotationError where the file is not COCO, an id is used twice, or a link leads nowhere."""
+        """Load and check the file.
+
+        Raises:
+            AnnotationError: The file is not COCO, an id is used twice, or an annotation names an unlisted image.
+        """
         import fiftyone.utils.coco as fouc
 
         self.path = path
@@ -86,8 +90,10 @@ class CocoContent:
         return ids
 
     def _require_links(self, annotations: list[dict[str, Any]], key: str, ids: Ids, one_by_one: bool = False) -> None:
-        """Each annotation must name an image that the file lists; a category of the right kind may be missing here,
-        as that leaves its image out."""
+        """Raise AnnotationError if annotations lack `key`, or name an id of the wrong kind or one that is not listed.
+
+        With `one_by_one`, ids that are not listed are accepted here: they leave out only their own image later.
+        """
         without = [entry for entry in annotations if key not in entry]
         if without:
             keys = ", ".join(map(str, without[0]))[:80]
@@ -110,7 +116,7 @@ class CocoContent:
             )
 
     def name_of(self, entry: dict[str, Any], reading: Reading) -> str | None:
-        """An image's path as written; None, and a problem, where it is none or would lead out."""
+        """Return an image's relative path; None, with a problem added, if it is unusable or leaves the folder."""
         name = entry.get("file_name")
         if not isinstance(name, str) or not name or "\0" in name or not _is_storable(name):
             reading.problems.append(f"{self.path}: image {entry['id']} has no usable file_name: mend it")
@@ -124,11 +130,11 @@ class CocoContent:
         return str(PurePosixPath(name))
 
     def boxes_of(self, entry: dict[str, Any], name: str) -> list[Box]:
-        """Label, box in pixels and attributes of each annotation of an image."""
+        """Return label, box in pixels and attributes of each annotation of an image."""
         return [self._box(each, name) for each in self.annotations.get(entry["id"], [])]
 
     def _box(self, entry: dict[str, Any], name: str) -> Box:
-        """By FiftyOne's reading of it."""
+        """Parse one annotation with FiftyOne's parser and check its values; a rotated box becomes an upright one."""
         import fiftyone.utils.coco as fouc
 
         where = f"{self.path}: annotation {entry.get('id')} of {name}"
@@ -153,7 +159,7 @@ class CocoContent:
 
 
 def _flat(entry: dict[str, Any]) -> dict[str, Any]:
-    """With CVAT's `attributes` beside the annotation's own keys, which stay what they are."""
+    """Merge CVAT's `attributes` into the annotation; the annotation's own keys take precedence."""
     attributes = entry.get("attributes")
     own = {key: value for key, value in entry.items() if key != "attributes"}
     return {**attributes, **own} if isinstance(attributes, dict) else own

@@ -1,8 +1,8 @@
-"""COCO: one JSON file for all images, or one in each part's folder. Runs where FiftyOne may be imported.
+"""Reads COCO: one JSON file for all images, or one in each part's folder; runs in a process that imports FiftyOne.
 
-FiftyOne's importer is not used as a whole: it takes images from wherever `file_name` points, keeps the last of two
-images with one id, passes over annotations of unknown images, and stops at the first entry that is broken. Here: which
-files, and which images are there. Not here: what a file says (`coco_content`).
+FiftyOne's importer is not used as a whole: it follows `file_name` out of the folder, keeps the last of two images with
+the same id, ignores annotations of unknown images, and stops at the first broken entry. Here: finding the files, and
+which of their images exist. Not here: the content of a file (`coco_content`).
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from agar_pipeline.photos.name_spellings import explain_names, show_names
 
 _SHOWN = 5
 _OF_PART = "_annotations.coco.json"
-"""What Roboflow calls the file in each part's folder."""
+"""Roboflow's name for the file in each part's folder."""
 
 
 @dataclass(frozen=True)
 class _Given:
-    """A COCO file, and the folder that its file_names are relative to."""
+    """A COCO file, and the folder to which its file_names are relative."""
 
     path: Path
     folder: str = ""
-    """Below the images' folder, with a slash at its end."""
+    """Folder relative to the images' folder, with a trailing slash; empty for the images' folder itself."""
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
-    """The images that a COCO file lists, below the images' folder; or that one in each of its folders lists.
+    """Read the images below the images' folder that one COCO file, or one in each of its folders, lists.
 
     Raises:
-        AnnotationError: a file is not COCO, uses an id twice, or has boxes that cannot be placed.
-        DatasetError: there is no such file, or it lists no image.
+        AnnotationError: A file is not COCO, uses an id twice, or has boxes of images that it does not list.
+        DatasetError: There is no COCO file, or none of the listed images exists.
     """
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
@@ -111,7 +111,7 @@ def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
 
 
 def _find_instances(images_dir: Path) -> list[_Given]:
-    """COCO's own layout: `annotations/instances_NAME.json` for the photos in `NAME/`, `images/NAME/` or `images/`."""
+    """Find COCO's own layout: `annotations/instances_NAME.json` for photos in `NAME/`, `images/NAME/` or `images/`."""
     given = []
     for path in sorted((images_dir / "annotations").glob("instances_*.json")):
         name = path.stem.removeprefix("instances_")
@@ -138,7 +138,7 @@ def _read_image(
 
 
 def _parts(images_dir: Path, files: list[_Given], names: list[str]) -> GivenParts:
-    """Those whose folder has a COCO file of its own."""
+    """Return the parts of images in folders that have their own COCO file and are named after a part."""
     given = GivenParts(images_dir, names)
     for folder in {file.folder for file in files}:
         part = part_called(Path(folder).name)

@@ -1,7 +1,7 @@
-"""The images and annotation files below a folder, and which belong together by their names.
+"""Finds the images and annotation files below a folder, and pairs those with the same name.
 
-Whatever is passed over is named in the reading. Not here: what is in the files (`annotated_images`, and a module per
-format).
+Files that are ignored are listed in the reading. Not here: the content of the files (`annotated_images`, and one module
+for each format).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from agar_pipeline.photos.formats import is_photo
 
 
 def find_photos(root: Path, reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
-    """All files below `root` that look like photos, sorted, whether they can be read here or not."""
+    """List all files below `root` that look like photos, sorted, including formats that cannot be read here."""
     return without_twins(_find(root, is_photo, reading, skip), reading.passed_over)
 
 
 def find_files(root: Path, suffixes: Iterable[str], reading: Reading, skip: Iterable[Path] = ()) -> list[Path]:
-    """All regular files with these suffixes below `root`, sorted.
+    """List all regular files with these suffixes below `root`, sorted.
 
-    What cannot be looked at becomes a problem: links out of the folder, folders without permission, odd names.
+    Links out of the folder, folders without permission and names that are not UTF-8 become problems.
     """
     wanted = frozenset(suffixes)
     return _find(root, lambda name: PurePath(name).suffix.lower() in wanted, reading, skip)
@@ -59,9 +59,10 @@ def _find(root: Path, is_wanted: Callable[[str], bool], reading: Reading, skip: 
 def pair_by_stem(
     images: dict[str, list[Path]], annotations: Mapping[str, Path], root: Path, reading: Reading
 ) -> list[tuple[Path, Path]]:
-    """Images and annotations of one relative name; what lacks its other half, or has two, goes into the reading.
+    """Pair images and annotations with the same relative name.
 
-    `root` is the folder that the user named: what lies below it is listed relative to it.
+    Images and annotations without a partner, and annotations with several images, are listed in the reading, relative
+    to `root`, the folder that the user named.
     """
     pairs = []
     for stem, paths in sorted(images.items()):
@@ -78,7 +79,7 @@ def pair_by_stem(
 
 
 def by_stem(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Files by their names relative to `root`, without suffix."""
+    """Group files by their path relative to `root`, without suffix."""
     stems: dict[str, list[Path]] = {}
     for path in paths:
         stems.setdefault(relative_stem(path, root), []).append(path)
@@ -90,7 +91,7 @@ def relative_stem(path: Path, root: Path) -> str:
 
 
 def _refuse_linked_folder(path: Path, root: Path, reading: Reading) -> None:
-    """Links to folders are not followed: one that stays inside shows nothing new, any other is a problem."""
+    """Report a link to a folder outside `root` as a problem; links to folders inside `root` are redundant."""
     target = path.resolve() if path.is_symlink() else root.resolve()
     if not target.is_relative_to(root.resolve()):
         reading.add_problem(
@@ -106,7 +107,7 @@ def _require_utf8(path: Path) -> None:
 
 
 def _require_inside(path: Path, root: Path) -> None:
-    """Raises ImageFileError for a link out of the folder, and for what is no regular file."""
+    """Raise ImageFileError for a link out of the folder, and for anything that is not a regular file."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):

@@ -1,7 +1,7 @@
-"""The part of a split that each image of a folder is said to be in: by `data.yaml`, by lists, or by its folder.
+"""Reads which part of a split (train, val, test) each image is in, from `data.yaml`, lists, or the names of folders.
 
-Parts become tags, train, val and test, as AGAR's training lists do. Paths in such files are those of the machine that
-wrote them, so that a path counts by its end. Here: reading what is given. Not here: writing tags (`importing.plan`).
+Parts become tags, as AGAR's training lists do. Paths in such files are those of the machine that wrote them, so that
+they are compared from their end. Here: reading the parts. Not here: writing tags (`importing.plan`).
 """
 
 from __future__ import annotations
@@ -20,31 +20,36 @@ PART_OF = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""What files and folders call a part → what it is called here."""
+"""Name of a part in files and folders → its name in this project."""
 
 
 def part_called(folder: str) -> str | None:
-    """The part that a folder or a file is named after; a year after it does not count: train2017."""
+    """Return the part that a folder or file is named after, ignoring digits after the name; None if there is none.
+
+    >>> part_called("train2017"), part_called("valid"), part_called("images")
+    ('train', 'val', None)
+    """
     return PART_OF.get(folder.lower().rstrip("0123456789_-"))
 
 
 @dataclass
 class GivenParts:
-    """Which images each part was said to hold."""
+    """Collects the images of each part from lists, `data.yaml` and folder names."""
 
     root: Path
     """The images' folder."""
     names: Sequence[str]
-    """Of the images, relative to it."""
+    """Paths of the images relative to `root`."""
     held: dict[str, set[str]] = field(default_factory=dict)
+    """Part → names of its images."""
     unknown: dict[str, list[str]] = field(default_factory=dict)
-    """Part → entries that name no image, or no one image."""
+    """Part → entries that match no image or several images."""
 
     def add_lists(self, lists: Mapping[str, Path]) -> None:
-        """Text files with a path, a name or a name without suffix a line.
+        """Add the images in text files (part → file) with one path, name, or name without suffix per line.
 
         Raises:
-            AnnotationError: one of them cannot be read.
+            AnnotationError: One of the files cannot be read.
         """
         for part, path in lists.items():
             try:
@@ -55,10 +60,10 @@ class GivenParts:
             self._add(part, entries)
 
     def add_declared(self, plain: Mapping[str, Any], path: Path) -> None:
-        """`train`, `val` and `test` of a `data.yaml` at `path`: a folder, a list, or several of them.
+        """Add `train`, `val` and `test` of a `data.yaml` at `path`: each names a folder or list file, or several.
 
         Raises:
-            AnnotationError: a list that is named cannot be read.
+            AnnotationError: A list file that is named cannot be read.
         """
         base = plain.get("path")
         roots = [path.parent / _end(base), path.parent] if isinstance(base, str) and base else [path.parent]
@@ -78,7 +83,7 @@ class GivenParts:
                     self._add_folder(part, str(written))
 
     def add_folders(self) -> None:
-        """Folders that are called as a part is, anywhere above an image."""
+        """Add images by the names of their folders, if exactly one part occurs among these names."""
         for name in self.names:
             parts = {part for folder in PurePosixPath(name).parts[:-1] if (part := part_called(folder))}
             if len(parts) == 1:
@@ -99,7 +104,7 @@ class GivenParts:
                 self.unknown.setdefault(part, []).append(entry)
 
     def _find(self, entry: str, whole: Mapping[str, list[str]], by_end: Mapping[str, list[str]]) -> list[str]:
-        """Images whose whole name the entry ends with; or whose absolute path ends with the entry."""
+        """Find the images whose relative name is an end of the entry, or else whose absolute path ends with it."""
         parts = [part for part in entry.split("/") if part not in ("", ".", "..")]
         for first in range(len(parts)):
             above = parts[first - 1] if first else self.root.name
@@ -112,13 +117,13 @@ class GivenParts:
         return [name for name, path in absolute if path.endswith(end) or without_suffix(path).endswith(end)]
 
     def _add_folder(self, part: str, entry: str) -> None:
-        """Images below a folder whose path ends as the entry does, or goes on below that end."""
+        """Add the images in folders whose path contains the entry, or else the longest end of it that matches."""
         wanted = [each for each in PurePosixPath(entry).parts if each not in ("..", ".", "/") and ":" not in each]
         inside = set()
         for first in range(len(wanted)):
             folders = wanted[first:]
             if first and not any(map(part_called, folders)):
-                break  # `images` alone is the end of any part's folder
+                break  # a common name such as `images` would match all parts
             inside = {name for name in self.names if _holds(self._folders_of(name), folders)}
             if inside:
                 break
@@ -128,12 +133,12 @@ class GivenParts:
             self.unknown.setdefault(part, []).append(entry)
 
     def _folders_of(self, name: str) -> tuple[str, ...]:
-        """Of an image, from the folder above the images' on: data sets are often moved, hardly ever renamed within."""
+        """Return an image's folders, with the images' folder and its parent, because data sets are moved as a whole."""
         above = self.root.parts[-2:]
         return (*above, *PurePosixPath(name).parts[:-1])
 
     def membership(self, imported: Container[str]) -> Membership:
-        """Tags of imported images that one part holds, with counts; an image of two parts gets none."""
+        """Return the parts of imported images as tags, with counts; an image in two parts gets no tag."""
         membership = Membership()
         parts_of: dict[str, list[str]] = {}
         for part, names in self.held.items():
@@ -154,7 +159,11 @@ class GivenParts:
 
 
 def _end(written: str) -> str:
-    """A path of another machine without its drive and root, to be looked for below a folder."""
+    """Make a path of another machine relative, without drive, root and `..`, to look it up below a folder.
+
+    >>> _end("C:\\\\data\\\\train.txt"), _end("../valid/images")
+    ('data/train.txt', 'valid/images')
+    """
     parts = PurePosixPath(written.replace("\\", "/")).parts
     return str(PurePosixPath(*[part for part in parts if part not in ("/", "..") and not part.endswith(":")] or ["."]))
 

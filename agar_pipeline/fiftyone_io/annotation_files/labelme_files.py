@@ -1,6 +1,6 @@
-"""labelme: one JSON file per image, of rectangles, circles and polygons. FiftyOne cannot read it, so this is ours.
+"""Reads labelme: one JSON file per image with rectangles, circles and polygons; FiftyOne has no reader for it.
 
-X-AnyLabeling and AnyLabeling write the same format, their rectangles with four points.
+X-AnyLabeling and AnyLabeling write the same format, with four points for a rectangle.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhoto
 from agar_pipeline.text.text_files import TextFileError, read_json
 
 _OF_CORNERS = frozenset({"rectangle", "polygon", "mask", "rotation", "oriented_rectangle", "quadrilateral"})
-"""Shapes around whose points a box lies."""
+"""Types of shapes whose box is the bounding box of their points."""
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
-    """Images with a JSON file of their name beside them, or in the folder given.
+    """Read the images with a JSON file of the same name beside them, or in the folder `source.annotations`.
 
     Raises:
-        DatasetError: there is no such folder, or no pair.
+        DatasetError: A folder does not exist, or there is no such pair.
     """
     images_dir, json_root = Path(source.images_dir), Path(source.annotations or source.images_dir)
     for folder in (images_dir, json_root):
@@ -58,7 +58,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
 def _read_image(image_path: Path, json_path: Path, images_dir: Path, turns: TurnedPhotos) -> AnnotatedImage:
     plain = _load(json_path)
     stated = plain.get("imagePath")
-    named = PureWindowsPath(stated).name if isinstance(stated, str) else ""  # takes both slashes
+    named = PureWindowsPath(stated).name if isinstance(stated, str) else ""  # splits at / and at backslashes
     if named not in ("", image_path.name) and "\0" not in named and image_path.with_name(named).is_file():
         raise AnnotationError(
             f"{json_path} has the imagePath {stated!r}, another photo of this folder, and the name of "
@@ -89,7 +89,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
-    """Label, upright box in pixels, and attributes of a shape."""
+    """Return label, upright box in pixels (x, y, width, height), and attributes of a shape."""
     label = entry.get("label") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or is_blank(label):
         raise AnnotationError(f"{where} has the label {label!r:.40}, it must be a name: mend it in labelme")
@@ -99,7 +99,7 @@ def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
             f"{where} ({label}) is of the type {kind} with {len(points)} points, which makes no box: draw a "
             "rectangle, circle or polygon in its place"
         )
-    if kind == "circle":  # its centre, and a point of its edge
+    if kind == "circle":  # points: the centre, and one on the edge
         (x, y), radius = points[0], math.dist(*points)
         points = [(x - radius, y - radius), (x + radius, y + radius)]
     (left, right), (top, bottom) = ((min(sides), max(sides)) for sides in zip(*points, strict=True))

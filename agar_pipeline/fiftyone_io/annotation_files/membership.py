@@ -1,4 +1,4 @@
-"""Which images are in which list or part: what reading them returns, whatever the format."""
+"""Types for the result of reading training lists or parts: the tags of each image, and counts for each list."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 
 @dataclass
 class ListCount:
-    """What became of one list."""
+    """Counts of the entries of one list or part."""
 
     tag: str
     entries: int = 0
     tagged: int = 0
     left_out: list[str] = field(default_factory=list)
-    """Of plates that are there, but uncountable."""
+    """Entries of images that exist but are not imported, for instance because they are uncountable."""
     unknown: list[str] = field(default_factory=list)
-    """Of no image of the folder."""
+    """Entries that match no image of the folder."""
     ambiguous: list[str] = field(default_factory=list)
-    """Of several images of the folder."""
+    """Entries that match several images of the folder, and images in several parts."""
 
 
 @dataclass
 class Membership:
-    """Which images are in which list."""
+    """Tags that lists or parts give to images, with counts and problems."""
 
     tags: dict[str, set[str]] = field(default_factory=dict)
     """Name of an image → its tags."""

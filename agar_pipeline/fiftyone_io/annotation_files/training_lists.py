@@ -1,4 +1,4 @@
-"""AGAR's `training_lists/`: which plates belong to which subset, as tags on the samples that are imported."""
+"""Reads AGAR's `training_lists/`, which assign plates to subsets; each list becomes a tag on the imported samples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SUFFIXES = frozenset({".txt", ".csv", ".json"})
 
 
 def read_membership(source: ImportSource, images: list[AnnotatedImage]) -> Membership:
-    """Read the lists in the folder given, or beside the images, and find their plates.
+    """Read the lists in `source.training_lists`, or in `training_lists/` near the images, and find their plates.
 
     Raises:
-        DatasetError: the folder given does not exist, or holds no list.
+        DatasetError: The folder `source.training_lists` does not exist or has no list.
     """
     membership = Membership()
     places = _places(images)
@@ -49,7 +49,7 @@ def _place(entry: str, places: dict[str, list[AnnotatedImage]], count: ListCount
 
 
 def _places(images: Iterable[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
-    """What a list may call an image: its relative path, else its file name or number, else AGAR's sample_id."""
+    """Map each name that a list may use to its images: relative path, else file name or stem, else AGAR's sample_id."""
     ways: list[dict[str, list[AnnotatedImage]]] = [{}, {}, {}]
     for image in images:
         path = PurePosixPath(image.name)
@@ -62,7 +62,7 @@ def _places(images: Iterable[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]
 
 
 def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]:
-    """Tag → file."""
+    """Find the list files, as tag → path."""
     images_dir = Path(source.images_dir)
     nearby = [images_dir / FOLDER, images_dir.parent / FOLDER]
     folder = Path(source.training_lists) if source.training_lists else next((f for f in nearby if f.is_dir()), None)
@@ -86,7 +86,7 @@ def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]
 
 
 def _entries(path: Path) -> list[str]:
-    """Ids or file names: a JSON array, or text with one a line or between commas."""
+    """Read ids or file names from a JSON array, or from text that is separated by line ends or commas."""
     try:
         lines = read_lines(path)
         is_json = path.suffix.lower() == ".json" or "".join(lines).lstrip().startswith("[")

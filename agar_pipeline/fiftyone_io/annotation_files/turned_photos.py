@@ -1,6 +1,7 @@
-"""Boxes of photos that EXIF data turns: what they were drawn on, said in the words that a snapshot of COCO files has.
+"""Places boxes of photos with an EXIF rotation according to the photo on which they were drawn (displayed or stored).
 
-Here: placing boxes while files are read, and one sentence for all photos alike. Not here: the tag (`exif_orientation`).
+Here: converting boxes while files are read, and one sentence for all photos with the same problem; the policies are
+those of snapshots of COCO files. Not here: the EXIF tag (`exif_orientation`).
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ Boxes = list[list[float]]
 
 @dataclass
 class TurnedPhotos:
-    """Places the boxes of one import, and counts the photos that are turned."""
+    """Converts the boxes of one import to shares of the displayed photo, and collects the turned photos."""
 
     exif: ExifPolicy
     declared_by: str = ""
-    """What states the sizes of the photos, if anything does."""
+    """Name, in messages, of the file that states the sizes of the photos; empty if none does."""
     turned: list[str] = field(default_factory=list)
+    """Photos with an EXIF rotation."""
     contrary: list[str] = field(default_factory=list)
+    """Photos whose stated size is that of the stored photo, although their boxes should refer to the displayed one."""
     refused: list[str] = field(default_factory=list)
+    """Photos that were refused because of their EXIF rotation."""
 
     def place(
         self,
@@ -47,18 +51,19 @@ class TurnedPhotos:
         stated_wh: tuple[object, object] = (None, None),
         where: str = "",
     ) -> Boxes:
-        """Boxes in pixels as shares of the photo as displayed.
+        """Convert boxes from pixels to shares of the photo as displayed.
 
         Args:
-            boxes_xywh: As written.
-            photo: Its file, and what it is called.
-            metadata: Of `image_metadata`.
-            stated_wh: Width and height that the annotation states, if it does.
-            where: The annotation.
+            boxes_xywh: Boxes in pixels, as in the annotation.
+            photo: Path of the photo, and its name in messages.
+            metadata: Result of `image_metadata`.
+            stated_wh: Width and height in the annotation; None if they are missing.
+            where: Name of the annotation in messages.
 
         Raises:
-            LeftOutError: the photo is turned and refused, or stated as stored; `report` says so for all of them.
-            AnnotationError: the annotation states another size.
+            LeftOutError: The photo is turned and refused, or its stated size is that of the stored photo; `report` adds
+                one problem for all such photos.
+            AnnotationError: The annotation states another size.
         """
         stated_wh = _whole(stated_wh[0], where), _whole(stated_wh[1], where)
         orientation = self._orientation(photo)
@@ -74,7 +79,7 @@ class TurnedPhotos:
         return self._turn(pixels_to_shares(boxes_xywh, drawn_on), orientation)
 
     def place_shares(self, boxes_rel_xywh: Boxes, photo: tuple[Path, str]) -> Boxes:
-        """Boxes in shares of the photo that they were drawn on as shares of the photo as displayed."""
+        """Convert boxes in shares of the photo on which they were drawn to shares of the photo as displayed."""
         return self._turn(boxes_rel_xywh, self._orientation(photo))
 
     def _orientation(self, photo: tuple[Path, str]) -> int:
@@ -96,7 +101,7 @@ class TurnedPhotos:
         return turn_rel_xywh(boxes_rel_xywh, np.full(len(boxes_rel_xywh), orientation)).tolist()
 
     def report(self, reading: Reading) -> None:
-        """One sentence for all photos of one kind."""
+        """Add one problem or note to the reading for all refused, all contrary and all turned photos."""
         if self.refused:
             reading.problems.append(
                 f"{len(self.refused)} photos are turned by their EXIF data: {_names(self.refused)}; give --exif with "
@@ -117,7 +122,7 @@ class TurnedPhotos:
 
 
 def _whole(side: object, where: str) -> int | None:
-    """A width or height that an annotation states; a number that is written in another way is not passed over."""
+    """Check a width or height in an annotation; raises AnnotationError unless it is a whole number or None."""
     if side is None or (type(side) is int):
         return side
     if isinstance(side, float) and side.is_integer():

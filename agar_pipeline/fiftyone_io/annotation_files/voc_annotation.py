@@ -1,7 +1,7 @@
-"""One annotation file of Pascal VOC: its objects, and what it says of its image.
+"""Reads one Pascal VOC annotation file: its objects, and the name and size of its image.
 
-FiftyOne's parser is not used: it cuts coordinates to whole pixels, and ends in a traceback where an object is empty.
-Here: what the file says. Not here: which image it belongs to (`voc_files`).
+FiftyOne's parser is not used: it truncates coordinates to whole pixels, and fails with a traceback for an empty object.
+Here: the content of the file. Not here: the image that it belongs to (`voc_files`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MEND = "mend the file, or remove it with its image"
 
 @dataclass(frozen=True)
 class VocAnnotation:
-    """What a file says."""
+    """Content of a VOC annotation file."""
 
     stated_wh: tuple[int | None, int | None] = (None, None)
     """Width and height of the image that the boxes were drawn on."""
     file_name: str = ""
-    """What it calls its image, with / between folders, if it names any."""
+    """Name of its image in the file, with / between folders; empty if there is none."""
     labels: list[str] = field(default_factory=list)
     boxes_xywh: list[list[float]] = field(default_factory=list)
     attributes: list[dict[str, Any]] = field(default_factory=list)
@@ -43,8 +43,8 @@ def read_voc(path: Path) -> VocAnnotation:
     """Read one file.
 
     Raises:
-        OSError: it cannot be read.
-        AnnotationError: it is no VOC annotation; the message names the object and the value.
+        OSError: The file cannot be read.
+        AnnotationError: The file is not a valid VOC annotation; the message names the object and the value.
     """
     try:
         root = read_xml(path)
@@ -71,7 +71,7 @@ def read_voc(path: Path) -> VocAnnotation:
 
 
 class _WrongError(Exception):
-    """What is wrong in a file, and where."""
+    """Describes what is wrong in a file, and where."""
 
 
 def _text(parent: Element, tag: str) -> str:
@@ -95,7 +95,7 @@ def _whole(size: Element, side: str) -> int | None:
 
 
 def _image_name(root: Element) -> str:
-    """`<filename>`, else the end of `<path>`, whichever system wrote it."""
+    """Return `<filename>`, or else the last part of `<path>`, with / or backslashes as separators."""
     written = _text(root, "filename").replace("\\", "/")
     return written or PurePosixPath(_text(root, "path").replace("\\", "/")).name
 
@@ -110,7 +110,7 @@ def _label(entry: Element, where: str) -> str:
 
 
 def _box(entry: Element, where: str) -> list[float]:
-    """x, y, width and height; where several boxes are given, the first one, as VOC's parts follow the object's own."""
+    """Return x, y, width and height of the first `bndbox`; the boxes of VOC's parts follow after it."""
     box = entry.find("bndbox")
     if box is None:
         raise _WrongError(f"{where} has no bndbox; it holds {', '.join(child.tag for child in entry)[:80]}")
@@ -141,7 +141,7 @@ def _number(text: str) -> float | None:
 
 
 def _attributes(entry: Element) -> dict[str, Any]:
-    """What else an object has, CVAT's list of named values among it."""
+    """Return an object's other values, including CVAT's list of named attributes."""
     found = {child.tag: _value(child.text) for child in entry if child.tag not in _NOT_ATTRIBUTES and not len(child)}
     for each in entry.iterfind("attributes/attribute"):
         found[_text(each, "name")] = _value(each.findtext("value"))
@@ -149,7 +149,7 @@ def _attributes(entry: Element) -> dict[str, Any]:
 
 
 def _value(written: str | None) -> Any:
-    """A number, a truth value, or the text."""
+    """Parse a text as a number or boolean if possible."""
     text = (written or "").strip()
     for kind in (int, float):
         try:

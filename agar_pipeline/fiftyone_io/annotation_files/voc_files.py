@@ -1,7 +1,7 @@
-"""Pascal VOC: one XML file per image, of the image's name; the parts of `ImageSets/` become tags.
+"""Reads Pascal VOC: one XML file per image, with the image's name; the parts in `ImageSets/` become tags.
 
-FiftyOne's importer is not used: it believes the size in the XML rather than the image's, and follows the `path` in it
-out of the folder. Here: which XML file belongs to which image. Not here: what is in it (`voc_annotation`).
+FiftyOne's importer is not used: it trusts the size in the XML file instead of the image's, and follows its `path` out
+of the folder. Here: which XML file belongs to which image. Not here: its content (`voc_annotation`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from agar_pipeline.photos.formats import is_photo
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
 _OTHER_LAYOUTS = (("images", _ANNOTATIONS), ("data", "labels"))
-"""Of Label Studio and of FiftyOne."""
+"""Folders of images and annotations in exports of Label Studio and of FiftyOne."""
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
-    """Images with an XML file of their name in VOC's `Annotations/`, in a folder given, or beside them.
+    """Read the images with an XML file of the same name in `source.annotations`, in `Annotations/`, or beside them.
 
     Raises:
-        DatasetError: no image has one.
+        DatasetError: No image has such a file.
     """
     images_dir = Path(source.images_dir)
     images_root, xml_root = _roots(images_dir, source.annotations)
@@ -43,7 +43,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         if len(annotations) == 1:
-            read_voc(*next(iter(annotations.values())))  # one for all images is CVAT's own, and is refused by its name
+            read_voc(*next(iter(annotations.values())))  # raises a clear error for CVAT's single file for all images
         raise DatasetError(
             f"{len(images)} images in {images_root} and {len(annotations)} XML files in {xml_root}, but no image with "
             "an XML file of its name\n"
@@ -61,7 +61,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
 
 
 def _find_parts(images_dir: Path, images_root: Path, names: list[str]) -> GivenParts:
-    """As VOC's `ImageSets/Main/` lists them, trainval aside, which is both; else by folders of their names."""
+    """Find the parts from the lists in `ImageSets/Main/` (not `trainval`, which is both), or else from folder names."""
     given = GivenParts(images_dir, names)
     for folder in (images_root.parent / "ImageSets" / "Main", images_dir / "ImageSets" / "Main"):
         lists = {part: folder / f"{part}.txt" for part in ("train", "val", "test")}
@@ -73,7 +73,7 @@ def _find_parts(images_dir: Path, images_root: Path, names: list[str]) -> GivenP
 
 
 def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
-    """Where images are, and where XML files of the same relative names are."""
+    """Return the folder of the images, and the folder of XML files with the same relative names."""
     if not images_dir.is_dir():
         raise DatasetError(f"{images_dir} is not a folder: give the folder that holds the images")
     images_root = images_dir / _IMAGES if (images_dir / _IMAGES).is_dir() else images_dir
@@ -92,7 +92,7 @@ def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
 
 
 def _has_photos(folder: Path) -> bool:
-    """Whether photos lie in it, not in folders below."""
+    """Whether the folder itself, not one below it, contains photos."""
     return any(is_photo(path.name) for path in folder.iterdir())
 
 
@@ -115,15 +115,15 @@ def _read_image(
 
 
 def _require_own_name(stated: str, image_path: Path, xml_path: Path, photos: Mapping[str, list[Path]]) -> None:
-    """Refuse an XML file that says it belongs to another photo which is there too; a photo that is gone was renamed.
+    """Refuse an XML file whose `<filename>` names another existing photo; if that does not exist, it was renamed.
 
-    Suffix and case do not count: photos are converted, and named in another way by another system.
+    Suffix and case are ignored, because photos are converted, and other systems change the case of names.
 
     Raises:
-        AnnotationError: the file's own name and its `<filename>` lead to two photos.
+        AnnotationError: The XML file's own name and its `<filename>` belong to two different photos.
     """
     written = PurePosixPath(stated)
-    stems = {written.stem.casefold(), written.name.casefold()}  # a stem may hold a point
+    stems = {written.stem.casefold(), written.name.casefold()}  # a stem may contain a dot
     if not stated or (image_path.stem.casefold() in stems and not _is_elsewhere(written, image_path, photos)):
         return
     others = [path for stem in sorted(stems) for path in photos.get(stem, ())]
@@ -137,7 +137,7 @@ def _require_own_name(stated: str, image_path: Path, xml_path: Path, photos: Map
 
 
 def _is_elsewhere(written: PurePosixPath, image_path: Path, photos: Mapping[str, list[Path]]) -> bool:
-    """Whether a name with a folder is that of a photo of the same name in another folder."""
+    """Whether a name with a folder refers to a photo of the same name in another folder."""
     if len(written.parts) < 2:
         return False
     alike = [path for path in photos.get(image_path.stem.casefold(), ()) if path.parts[-2:-1] == written.parts[-2:-1]]

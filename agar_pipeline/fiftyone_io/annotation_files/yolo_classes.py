@@ -1,7 +1,7 @@
-"""What a YOLO data set declares of itself: the names of its class numbers, its keypoints, its task.
+"""Reads the declarations of a YOLO data set: the names of its class numbers, its keypoints and its task.
 
-From `data.yaml`, or, names alone, from a text file with one name a line. Not here: the parts that it names
-(`yolo_parts`).
+They are read from `data.yaml`; the names can also be in a text file with one name per line. Not here: the parts of the
+split (`yolo_parts`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_CLASSES = 10_000
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Names in the order of their numbers, and the file that says so."""
+    """Class names in the order of their numbers, and the file that lists them."""
 
     names: list[str]
     path: Path
@@ -31,12 +31,12 @@ class ClassNames:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a `data.yaml` says beside the names; nothing where there is none."""
+    """Content of a `data.yaml` other than the names; empty if there is none."""
 
     path: Path | None = None
     plain: dict[str, Any] = field(default_factory=dict)
     keypoints: tuple[int, int] | None = None
-    """How many a box has, and how many numbers each: 2, or 3 with its visibility."""
+    """Number of keypoints of a box, and numbers per keypoint: 2, or 3 with the visibility."""
     task: str | None = None
 
     def spell_keypoints(self) -> str:
@@ -44,12 +44,15 @@ class Declared:
 
 
 def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterable[Path] = ()) -> ClassNames:
-    """From the file given, else from the first one in the folder given, the images' folder, up to two above it, or any
-    folder of the text files (`labels`), where labelImg leaves its `classes.txt`.
+    """Find and read the names of the class numbers.
+
+    If `annotations` is a file, it is read. Otherwise the first file is used that is in the folder `annotations`, its
+    parent, the images' folder or one of the two folders above it, or in a folder of the text files `labels`, where
+    labelImg writes its `classes.txt`.
 
     Raises:
-        DatasetError: there is no such file.
-        AnnotationError: the file cannot be understood.
+        DatasetError: There is no such file.
+        AnnotationError: The file cannot be understood, or two folders of text files name the classes differently.
     """
     if annotations is not None and not annotations.is_dir():
         if not annotations.is_file():
@@ -79,10 +82,10 @@ def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterabl
 
 
 def find_declared(images_dir: Path, annotations: Path | None, names: ClassNames) -> Declared:
-    """From the file that has the names, where that is YAML, else the first `data.yaml` in the same folders.
+    """Read the declarations from the file of the names if that is YAML, or else from the first YAML file nearby.
 
     Raises:
-        AnnotationError: the file cannot be understood.
+        AnnotationError: The file cannot be understood.
     """
     path: Path | None = names.path
     if not _is_yaml(names.path):

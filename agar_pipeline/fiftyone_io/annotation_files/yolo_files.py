@@ -1,8 +1,8 @@
-"""YOLO: one text file per image, of the image's name; the parts that `data.yaml` or lists name become tags.
+"""Reads YOLO: one text file per image, with the image's name; parts in `data.yaml` or in lists become tags.
 
-FiftyOne's parser is not used: it takes an unknown class number for a name, a negative one for the last class, keypoints
-for polygons, and finds labels by base names. Here: which text file belongs to which image. Not here: what is in it
-(`yolo_rows`), what is declared (`yolo_classes`).
+FiftyOne's parser is not used: it uses an unknown class number as a name, a negative one as the last class, and
+keypoints as polygons, and it finds label files by their base names. Here: which text file belongs to which image. Not
+here: its content (`yolo_rows`), the declarations of the data set (`yolo_classes`).
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ from agar_pipeline.fiftyone_io.annotation_files.yolo_parts import find_parts
 from agar_pipeline.fiftyone_io.annotation_files.yolo_rows import Row, RowReader, read_rows
 
 _NOT_LABELS = frozenset({"classes", "train", "val", "valid", "test", "labels", "obj", "readme", "requirements"})
-"""Text files that lie about in such folders and hold no boxes."""
+"""Stems of text files that are common in such folders and contain no boxes."""
 _IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
 
 
 def read_folder(source: ImportSource, progress: Progress) -> Reading:
-    """Images with a text file of their name beside them, in the `labels/` that mirrors `images/`, or in a folder given.
+    """Read the images with a text file of the same name in `source.annotations`, beside them, or in `labels/`.
+
+    `labels/` is a folder with the same structure as `images/`.
 
     Raises:
-        DatasetError: no image has one, or there are no names for the classes.
+        DatasetError: No image has such a file, or there are no names for the classes.
     """
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
@@ -72,9 +74,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
 
 
 def _find_labels(images_dir: Path, labels_dir: Path | None, stems: set[str], reading: Reading) -> dict[str, Path]:
-    """Relative name of an image, without suffix → its text file."""
+    """Map the relative name of each image, without suffix, to its text file."""
     roots = [images_dir] if labels_dir is None else [labels_dir]
-    if labels_dir is None and _IMAGES in f"{images_dir}{os.sep}":  # labels/ stands beside images/
+    if labels_dir is None and _IMAGES in f"{images_dir}{os.sep}":  # labels/ is beside images/
         mirrored = Path(_mirrored(f"{images_dir}{os.sep}", _IMAGES, _LABELS))
         roots += [mirrored] if mirrored.is_dir() else []
     labels: dict[str, Path] = {}

@@ -1,6 +1,7 @@
-"""Where a YOLO data set says which images are its parts: `data.yaml`, darknet's `*.data`, lists, or its folders.
+"""Finds the parts of a YOLO data set in `data.yaml`, in darknet's `*.data`, in lists, or in the names of its folders.
 
-The first of them that places an image counts. Here: finding them. Not here: following what they name (`given_parts`).
+The first of these sources that matches at least one image is used. Here: finding the sources. Not here: matching their
+entries with images (`given_parts`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from agar_pipeline.text.text_files import TextFileError, read_lines
 
 
 def find_parts(images_dir: Path, names: Sequence[str], declared: Declared) -> GivenParts:
-    """The parts of these images, named relative to their folder.
+    """Find the parts of images, whose names are relative to `images_dir`.
 
     Raises:
-        AnnotationError: a file that names parts cannot be read.
+        AnnotationError: A file that names parts cannot be read.
     """
     given = GivenParts(images_dir, names)
     if declared.path is not None:
@@ -38,7 +39,7 @@ def find_parts(images_dir: Path, names: Sequence[str], declared: Declared) -> Gi
 
 
 def _read_darknet(path: Path) -> dict[str, str]:
-    """The keys of a `*.data` file: `train = data/train.txt`."""
+    """Read the keys of a `*.data` file, with lines such as `train = data/train.txt`."""
     try:
         pairs = [line.split("=", 1) for line in read_lines(path) if "=" in line]
     except (OSError, TextFileError) as error:
@@ -47,7 +48,7 @@ def _read_darknet(path: Path) -> dict[str, str]:
 
 
 def _add_lists(given: GivenParts, folder: Path, labels: set[str]) -> None:
-    """`train.txt`, `val2017.txt` and their like, where they name images and are not the labels of one."""
+    """Add lists such as `train.txt` or `val2017.txt`, unless they match no image or are the label file of an image."""
     for path in sorted(folder.glob("*.txt")):
         part = part_called(path.stem)
         if part is None or path.stem in labels or not path.is_file():

@@ -1,7 +1,7 @@
-"""The rows of YOLO's text files: boxes, boxes with keypoints, or polygons, as `data.yaml` declares or as only fits.
+"""Reads the rows of YOLO text files as boxes, boxes with keypoints, or polygons, as declared or as only one fits.
 
-A row of keypoints and one of a polygon look alike: both are a class and an even number of shares. Here: what rows say.
-Not here: the files (`yolo_files`), and what is declared (`yolo_classes`).
+A row with keypoints and a row with a polygon can look alike: both are a class number and an even number of shares.
+Here: the content of rows. Not here: the files (`yolo_files`), the declarations of the data set (`yolo_classes`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import Declared
 from agar_pipeline.text.text_files import TextFileError, read_lines
 
 _LARGEST_SHARE = 2.0
-"""Of a box: one that leaves its picture is dealt with later."""
+"""Largest absolute value of a box's shares; boxes that extend beyond the image are handled later."""
 _POLYGON_SLACK = 0.5
-"""A rotated box may leave its picture by so much; what is beyond is a keypoint's visibility, or a track's number."""
+"""Share of the image by which a rotated box may extend beyond it; a larger value is a visibility or a track number."""
 _SLACK = 1e-3
 _MEND = "mend the file, or remove it with its image"
 _POLYGON_TASKS = frozenset({"segment", "obb"})
@@ -29,17 +29,17 @@ _BOX_TASKS = {"detect": "task: detect, which has 5 or 6", "pose": "task: pose, a
 
 @dataclass(frozen=True)
 class Row:
-    """A class number, and the numbers after it."""
+    """A class number and the numbers after it."""
 
     class_number: int
     numbers: list[float]
     ends_whole: bool = False
-    """The last one is written without a point, as a track's number is."""
+    """Whether the last number is written without a decimal point, as a track number is."""
 
 
 @dataclass
 class Boxes:
-    """What the rows of one file give."""
+    """Class numbers, boxes and confidences from the rows of one file."""
 
     classes: list[int] = field(default_factory=list)
     boxes_rel_xywh: list[list[float]] = field(default_factory=list)
@@ -47,10 +47,10 @@ class Boxes:
 
 
 def read_rows(path: Path, classes: int, names_path: Path) -> list[Row]:
-    """The rows of a file.
+    """Read the rows of a file.
 
     Raises:
-        AnnotationError: the first row that cannot be one, whatever is declared.
+        AnnotationError: A row is invalid independent of any declaration; the message names the first one.
     """
     try:
         written = [line.split() for line in read_lines(path) if line.strip()]
@@ -82,12 +82,12 @@ def _number(text: str) -> float | None:
 
 
 def _is_too_large(place: int, share: float) -> bool:
-    """What follows a box may be an angle, or a track's number: it is judged with all rows."""
+    """Whether a share of a box is too large; later numbers can be an angle or a track number, and pass here."""
     return place < 4 and abs(share) > _LARGEST_SHARE
 
 
 class RowReader:
-    """Turns rows into boxes, in the one reading that all rows of a data set allow."""
+    """Turns rows into boxes, with the only interpretation that is possible for all rows of a data set."""
 
     def __init__(self, files: Iterable[Sequence[Row]], declared: Declared) -> None:
         self.declared = declared
@@ -104,10 +104,10 @@ class RowReader:
         return self.declared.keypoints is not None or self.declared.task in _POLYGON_TASKS
 
     def boxes_of(self, path: Path, rows: Sequence[Row]) -> Boxes:
-        """Classes and boxes of a file.
+        """Return the classes and boxes of a file.
 
         Raises:
-            AnnotationError: a row that does not fit what is declared, or fits two readings.
+            AnnotationError: A row does not match the declarations, or has two possible interpretations.
         """
         boxes = Boxes()
         for place, row in enumerate(rows, start=1):
@@ -120,7 +120,7 @@ class RowReader:
         return boxes
 
     def notes(self) -> list[str]:
-        """What was left out of rows that were read."""
+        """Return sentences about keypoints and polygons that were reduced to boxes."""
         said = []
         if self.keypoints:
             said.append(f"{self.keypoints} boxes have keypoints ({self.declared.spell_keypoints()}): they are left out")
@@ -129,7 +129,7 @@ class RowReader:
         return said
 
     def _explain(self, row: Row) -> str | None:
-        """Why the row cannot be read; None where it can."""
+        """Return the reason why the row cannot be read; None if it can."""
         count = len(row.numbers)
         if (count <= 5 or self.declared.keypoints is not None) and min(row.numbers[2:4]) < 0:
             return f"has a width and height of {row.numbers[2]:g} and {row.numbers[3]:g}, a side cannot be negative"
@@ -178,7 +178,7 @@ class RowReader:
 
 
 def _other_readings(long: Sequence[Row]) -> Iterable[str]:
-    """What else than polygons all these rows can be."""
+    """Yield the interpretations other than polygons that are possible for all these rows."""
     counts = {len(row.numbers) for row in long}
     if len(counts) != 1 or all(_is_parallelogram(row.numbers) for row in long):
         return
@@ -200,7 +200,7 @@ def _is_polygon(row: Row) -> bool:
 
 
 def _is_parallelogram(numbers: list[float]) -> bool:
-    """Four corners of a rotated box, whatever the picture's sides are."""
+    """Whether the numbers are four corners of a parallelogram: a rotated box, in shares of an image of any size."""
     if len(numbers) != 8:
         return False
     points = np.reshape(numbers, (4, 2))
@@ -208,7 +208,7 @@ def _is_parallelogram(numbers: list[float]) -> bool:
 
 
 def _has_keypoints(numbers: list[float], values: int) -> bool:
-    """Whether the row may be a box inside the picture, with keypoints inside the box or not given (0, 0)."""
+    """Whether the row can be a box inside the image, with all keypoints inside the box or missing (0, 0)."""
     x, y, width, height = numbers[:4]
     low, high = np.array([x - width / 2, y - height / 2]), np.array([x + width / 2, y + height / 2])
     if width <= 0 or height <= 0 or (low < -_SLACK).any() or (high > 1 + _SLACK).any():

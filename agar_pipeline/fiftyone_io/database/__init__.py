@@ -1,7 +1,7 @@
-"""The MongoDB behind FiftyOne: ours, the user's, or one at an address.
+"""The MongoDB server that FiftyOne uses: our embedded one, the user's own, or one at an address.
 
-`settings`: FiftyOne's own. `trusted_documents`, `class_guard`: what a database may make FiftyOne load. `mongod`,
-`mongod_keeper`: a server of ours and the process that owns it. `embedded_service`, `fiftyone_service`: the two kinds
-of it. `connection`: any of them reached. `revision`: which FiftyOne it belongs to. `dump`, `dump_conflicts`: all of
-it as files.
+`settings`: FiftyOne's own settings. `trusted_documents`, `class_guard`: which classes a database may make FiftyOne
+load. `mongod`, `mongod_keeper`: a mongod that we start, and the process that owns it. `embedded_service`,
+`fiftyone_service`: the two data folders it can serve. `connection`: opens any of the three databases. `revision`: which
+version of FiftyOne wrote the database. `dump`, `dump_conflicts`: saves a whole database as files and compares them.
 """

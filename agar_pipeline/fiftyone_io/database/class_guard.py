@@ -1,7 +1,8 @@
-"""In a process that imports FiftyOne: it loads no class that a database, or a web page, names but does not own.
+"""Patches FiftyOne, in the process that imports it, so that it loads only its own classes and the user's.
 
-`trusted_documents` looks at one dataset before it is loaded. What changes later, another dataset that the App opens,
-and results of runs come through here.
+FiftyOne loads classes by names that it finds in the database or in a request of a web page. `trusted_documents` checks
+one dataset before it is loaded. The patches here cover the rest: later changes of that dataset, other datasets that the
+App opens, and results of runs.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _MIGRATIONS = "fiftyone.migrations.revisions."
 
 
 def guard_classes(*, may_migrate: bool = False) -> None:
-    """Before FiftyOne is imported: classes found by name are FiftyOne's own.
+    """Restrict FiftyOne's look-up of classes by name to its own and the user's; call before FiftyOne is imported.
 
     Args:
-        may_migrate: FiftyOne also finds the functions of its migrations by name. It loads no dataset meanwhile, so that
-            no document can name them.
+        may_migrate: Also allow the functions of FiftyOne's migrations, which it looks up in the same way. No dataset is
+            loaded during a migration, so that no document can name these functions.
     """
     import eta.core.utils as etau
 
@@ -51,7 +52,7 @@ def guard_classes(*, may_migrate: bool = False) -> None:
 
 
 def guard_stages() -> None:
-    """After FiftyOne was imported: stages are of its own list, and only read."""
+    """Refuse view stages that are not FiftyOne's own or that write; call after FiftyOne is imported."""
     import fiftyone.core.stages as fos
 
     original = fos.ViewStage._from_dict.__func__
@@ -65,7 +66,7 @@ def guard_stages() -> None:
 
 
 def guard_server() -> None:
-    """After FiftyOne's server was imported: it imports no module that a run names, and unpickles nothing."""
+    """Refuse run classes that are not FiftyOne's, and all unpickling; call after FiftyOne's server is imported."""
     import fiftyone.brain.visualization as fobv
     import fiftyone.server.query as fosq
 

@@ -1,4 +1,4 @@
-"""Reaching a database: ours, the user's, or one at an address; and saying in one line why it cannot be reached."""
+"""Opens a database (ours, the user's, or one at an address) and explains in one line why one cannot be reached."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ from agar_pipeline.text.secrets import mask, mask_error
 
 SAID_BY_PIPELINE = "snapshot.database"
 _OUT_OF_SPACE = 14031
-"""MongoDB's code."""
+"""MongoDB's error code for a full disk."""
 SELECT_S = 5.0
 """Seconds to find a server."""
 ANSWER_S = 20.0
-"""Seconds of silence from a server in the middle of a read, after which we stop waiting."""
+"""Seconds without a reply during a read after which the connection is given up."""
 
 
 @contextlib.contextmanager
 def open_database(database: str, home: Path, *, may_create: bool = False) -> Iterator[str]:
-    """The address of a database that answers and that we can use, for as long as the block lasts.
+    """Yield the address of a database that answers and is usable; a server that we run stays up during the block.
 
     Args:
-        database: `embedded`, `fiftyone` (the user's own set-up), `mongodb://…`, or what stands for an address.
-        home: Holds the embedded database.
-        may_create: Make the user's own database where there is none yet.
+        database: `embedded`, `fiftyone` (the user's own set-up), `mongodb://…`, or a reference to an address
+            (`env:NAME`, `file:PATH`).
+        home: Folder that holds the embedded database.
+        may_create: Create the user's own database if it does not exist yet.
 
     Raises:
-        DatabaseError: it cannot be reached, wants a password, or is too old.
-        ConfigError: `database` is none of the above.
+        DatabaseError: The database cannot be reached, requires a password, or its mongod is too old.
+        ConfigError: `database` is none of the values above.
     """
     with contextlib.ExitStack() as stack:
         if database == "embedded":
@@ -67,7 +68,7 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
 
 
 def _said_by(database: str) -> str:
-    """What has to be corrected where the address is wrong."""
+    """Name the setting, variable or file that the user must correct if the address is wrong."""
     kind, _, name = database.partition(":")
     if database == "fiftyone":
         return source_of("database_uri") if database_uri() else SAID_BY_PIPELINE
@@ -78,7 +79,7 @@ def _said_by(database: str) -> str:
 
 @contextlib.contextmanager
 def connect(uri: str, said_by: str = SAID_BY_PIPELINE) -> Iterator[pymongo.MongoClient]:
-    """A client with short time-outs; whatever pymongo raises inside the block comes out as a DatabaseError."""
+    """Yield a client with short time-outs; errors of pymongo inside the block are raised as DatabaseError."""
     try:
         with _client(uri, said_by) as client:
             yield client
@@ -96,26 +97,26 @@ def _client(uri: str, said_by: str) -> pymongo.MongoClient:
             retryReads=False,
             appname="agar_pipeline",
         )
-    except ValueError as error:  # a port that is none
+    except ValueError as error:  # the port is not a valid number
         raise DatabaseError(explain(error, uri, said_by)) from mask_error(error)
 
 
 def check_version(client: pymongo.MongoClient) -> None:
-    """Raises DatabaseError where mongod is older than FiftyOne can use; also the first words with the server."""
+    """Send the first requests to the server; raises DatabaseError if its mongod is too old for FiftyOne."""
     version = client.server_info()["version"]
     if int(version.split(".")[0]) < OLDEST_MAJOR:
         raise DatabaseError(
             f"the database at {_host(client)} runs mongod {version}: FiftyOne needs {OLDEST_MAJOR}.0 or newer; "
             "upgrade it, or use `database: embedded`"
         )
-    client[database_name()].datasets.find_one({}, {"_id": 1})  # only a real read asks for the password
+    client[database_name()].datasets.find_one({}, {"_id": 1})  # the server checks the password only on a read
 
 
 def version_notice(client: pymongo.MongoClient) -> str | None:
-    """One calm line where FiftyOne would warn about the server's version or its feature compatibility version.
+    """One line about the server's version or feature compatibility version, or None if FiftyOne would not warn.
 
-    The same comparisons as `fiftyone.core.odm.database._is_fcv_upgradeable`, and as quiet as that one where the user
-    may not read them.
+    The comparisons are those of `fiftyone.core.odm.database._is_fcv_upgradeable`. As there, the result is None if the
+    user has no permission to read the versions.
     """
     if not warns_about_versions():
         return None
@@ -137,7 +138,7 @@ def version_notice(client: pymongo.MongoClient) -> str | None:
 
 
 def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> str:
-    """Cause and fix, in one or two lines, without the password."""
+    """Describe the cause of a database error and its fix in one or two lines, without the password."""
     where = show_address(uri)
     text = mask(str(error))
     code = getattr(error, "code", None)
@@ -168,7 +169,7 @@ def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> str:
 
 
 def show_address(uri: str) -> str:
-    """An address as messages show it: without password and options, of our own mongod its socket's path."""
+    """Format an address for messages: without password and options; for our own mongod the path of its socket."""
     shown = mask(uri)
     return unquote(shown.removeprefix("mongodb://")) if shown.startswith("mongodb://%2F") else shown
 

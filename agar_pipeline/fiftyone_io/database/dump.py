@@ -1,7 +1,8 @@
-"""A whole database as files of raw BSON, and back: every collection, its options and its indexes, byte for byte.
+"""Dumps a whole database to files of raw BSON and restores it: all collections, options and indexes, byte for byte.
 
-No document is decoded on the way, so that what another version of FiftyOne wrote comes back as it was. Labels that
-somebody writes meanwhile: the database is read twice, and what was dumped is the state of one moment, or an error.
+Documents are not decoded, so that documents of another version of FiftyOne are restored unchanged. The database is
+read twice: if both reads are equal, the dump is a consistent state; if they differ after all attempts, an error is
+raised.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from agar_pipeline.errors import DatabaseError
 from agar_pipeline.fiftyone_io.database.connection import connect
 
 COLLECTIONS = "collections.json"
-"""Beside the collections' files: what each is called, with options and indexes."""
+"""File that lists the dumped collections with their names, files, options and indexes."""
 _SYSTEMS = frozenset({"admin", "config", "local"})
 _RAW = CodecOptions(document_class=RawBSONDocument)
 _ATTEMPTS = 3
 _BATCH, _BATCH_BYTES = 500, 16_000_000
 _LAST = ("config", "datasets")
-"""Inserted after all else, so that a dataset is seen only when it is complete."""
+"""Collections that are inserted last, so that a dataset becomes visible only when it is complete."""
 
 
 @dataclass(frozen=True)
 class Dumped:
-    """One collection."""
+    """One dumped collection: its file, number of documents, SHA-256 of its content, options and indexes."""
 
     database: str
     name: str
@@ -46,10 +47,11 @@ class Dumped:
 
 
 def dump_database(uri: str, folder: Path) -> list[str]:
-    """Write all collections into an empty folder; returns the names of the datasets.
+    """Write all collections into an empty folder and return the names of the datasets, sorted.
 
     Raises:
-        DatabaseError: somebody keeps writing to it, or it holds something other than plain collections.
+        DatabaseError: The database changed during all `_ATTEMPTS` attempts, or it holds a view or another kind that is
+            not a plain collection.
     """
     with connect(uri) as client:
         for _ in range(_ATTEMPTS):
@@ -94,7 +96,7 @@ def _hash(
     file: str = "",
     write: Callable[[bytes], Any] = len,
 ) -> Dumped:
-    """Read a collection in the order of its ids; each batch is handed to `write`."""
+    """Read a collection in order of `_id`, pass each raw batch to `write`, and hash and count its documents."""
     collection, digest, count = client[database][described["name"]], hashlib.sha256(), 0
     for batch in collection.find_raw_batches(sort=[("_id", 1)], batch_size=_BATCH):
         digest.update(batch)
@@ -106,7 +108,7 @@ def _hash(
 
 
 def _split(batch: bytes) -> Iterator[bytes]:
-    """The documents of a batch, each of which begins with its length."""
+    """Yield the documents of a raw batch; each BSON document begins with its length in bytes as int32."""
     start = 0
     while start < len(batch):
         size = int.from_bytes(batch[start : start + 4], "little")
@@ -115,10 +117,10 @@ def _split(batch: bytes) -> Iterator[bytes]:
 
 
 def read_dumped(folder: Path) -> list[Dumped]:
-    """What `dump_database` wrote.
+    """Read the list of collections that `dump_database` wrote.
 
     Raises:
-        DatabaseError: it is not that.
+        DatabaseError: The file is missing or is not such a list.
     """
     try:
         plain = json_util.loads((folder / COLLECTIONS).read_text())
@@ -128,10 +130,12 @@ def read_dumped(folder: Path) -> list[Dumped]:
 
 
 def restore_database(uri: str, folder: Path) -> int:
-    """Insert what is missing, datasets last; returns how many documents that were.
+    """Insert the documents of a dump that are missing, datasets last, and return how many were inserted.
+
+    On any error the inserted documents are removed again.
 
     Raises:
-        DatabaseError: afterwards something is not as it was dumped; what was inserted is removed again.
+        DatabaseError: A document in the database differs from the dump afterwards.
     """
     dumped = sorted(read_dumped(folder), key=lambda each: _LAST.index(each.name) if each.name in _LAST else -1)
     inserted: list[tuple[Collection, list[Any]]] = []
@@ -177,7 +181,7 @@ def _require_same(collection: Collection, each: Dumped, path: Path) -> None:
 def compare_documents(
     collection: Collection, batch: Sequence[RawBSONDocument]
 ) -> tuple[list[RawBSONDocument], list[RawBSONDocument]]:
-    """Those of a batch that are not in a collection, and those that are other there."""
+    """Return the documents of a batch that the collection lacks, and those that have other content there."""
     ids = [document["_id"] for document in batch]
     there = {
         bson.encode({"_id": found["_id"]}): found.raw
@@ -190,13 +194,13 @@ def compare_documents(
 
 
 def read_documents(path: Path) -> Iterator[RawBSONDocument]:
-    """All documents of one file of a dump."""
+    """Yield all documents of one file of a dump."""
     with path.open("rb") as stream:
         yield from bson.decode_file_iter(stream, _RAW)
 
 
 def read_batches(path: Path) -> Iterator[list[RawBSONDocument]]:
-    """The same, as many at once as are well asked for."""
+    """Yield the documents of one file of a dump in batches of at most 500 documents and about 16 MB."""
     batch: list[RawBSONDocument] = []
     size = 0
     for document in read_documents(path):

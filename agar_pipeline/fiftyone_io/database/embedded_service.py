@@ -1,7 +1,7 @@
-"""`database: embedded`: a mongod of our own under the home, shared by all processes that use this home.
+"""Implements `database: embedded`: our own mongod with its data under the home, shared by all processes of this home.
 
-FiftyOne's own service is not used: its clients attach to whatever mongod runs for this user, in whatever folder, and it
-listens on a port that every user of the machine can reach.
+FiftyOne's own service is not used for two reasons: its clients attach to any mongod that runs for this user, regardless
+of its data folder, and it listens on a port that every user of the machine can reach.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from agar_pipeline.ownership.home import open_home
 
 @contextlib.contextmanager
 def embedded_database(home: Path) -> Iterator[str]:
-    """Attach to the home's mongod, or start it; it stays while anybody is inside.
+    """Attach to the home's mongod, or start it, and yield its address; it runs while any process is in the block.
 
     Raises:
-        DatabaseError: it cannot be started, or does not answer.
-        StorageError: the home cannot be written, or another user could open the database's folder.
+        DatabaseError: mongod cannot be started or does not answer.
+        StorageError: The home is not writable, or another user could open the database's folder.
     """
     folder = open_home(home.resolve()) / "fiftyone"
     try:

@@ -1,9 +1,9 @@
-"""`database: fiftyone`: the mongod on the folder of the user's own FiftyOne, joined where it runs, else started.
+"""Implements `database: fiftyone`: joins the mongod of the user's own FiftyOne if it runs, otherwise starts one.
 
-FiftyOne itself needs ten seconds of imports for that. A mongod that an open session of the user's FiftyOne started is
-joined: its service is known by its command line and counts its clients by their process ids, which works from outside.
-Where none runs, one of our own is started (`own_mongod`), which nobody else can reach. FiftyOne cannot join that one,
-so it ends with its last client.
+FiftyOne itself would need ten seconds of imports for this. If a session of the user's FiftyOne has started a mongod, we
+register with its service as a client: the service is recognised by its command line and counts clients by process id,
+which works without importing FiftyOne. If no mongod runs, we start our own (`mongod`), which other users cannot reach.
+FiftyOne cannot join that mongod, so it ends when its last client ends.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     import psutil
 
 SERVICE_ARGS = ["--51-service", "db", "--multi"]
-"""By these words FiftyOne's clients know the service (`fiftyone.core.service.DatabaseService`)."""
+"""Arguments by which FiftyOne's clients recognise the service (`fiftyone.core.service.DatabaseService`)."""
 START_S = 30.0
 ANSWER_S = 3.0
 _POLL_S = 0.02
 _YES = pickle.dumps(True)[-2:]
-"""How a pickled True ends, which is the service's answer to a client it accepts; nothing is ever unpickled here."""
+"""Last two bytes of a pickled True, the service's reply to a client that it accepts; the reply is not unpickled."""
 
 
 @contextlib.contextmanager
 def own_database(*, may_create: bool = False) -> Iterator[str]:
-    """The address of the mongod that serves the user's own FiftyOne; one of ours stays while anybody is inside.
+    """Yield the address of the mongod for the user's own FiftyOne; one that we start runs during the block.
 
     Args:
-        may_create: Make a database where the user has none yet.
+        may_create: Create the database if the user has none yet.
 
     Raises:
-        DatabaseError: there is none, it is another user's, it does not start, or it does not answer.
-        StorageError: its folder cannot be written.
+        DatabaseError: There is no database, it belongs to another user, or its mongod does not start or answer.
+        StorageError: The database's folder is not writable.
     """
     folder = database_dir().resolve()
     if not may_create and not (folder / "WiredTiger").exists():
@@ -58,7 +58,7 @@ def own_database(*, may_create: bool = False) -> Iterator[str]:
 
 
 def _named_by() -> str:
-    """Who says that it is there, if that is not FiftyOne's own place."""
+    """Name the setting that chose the database's folder; empty for FiftyOne's default folder."""
     return f" ({source_of('database_dir')})" if is_set("database_dir") else ""
 
 
@@ -73,10 +73,10 @@ def _ours(folder: Path) -> OwnMongod:
 
 
 def _join_theirs(folder: Path) -> str | None:
-    """The address of a mongod that this user's FiftyOne runs on the folder, which now counts us; None: there is none.
+    """Register with the mongod that this user's FiftyOne runs on the folder; returns its address, None without one.
 
     Raises:
-        DatabaseError: there is one, but it does not answer.
+        DatabaseError: A mongod runs on the folder but does not answer within `START_S`.
     """
     deadline = time.monotonic() + START_S
     while (mongod := _find_mongod(folder)) is not None:
@@ -96,7 +96,10 @@ def _join_theirs(folder: Path) -> str | None:
 
 
 def _find_mongod(folder: Path) -> psutil.Process | None:
-    """A process of this very user that serves this very folder on a port: a command line alone can be anybody's."""
+    """Find a mongod of this user that serves this folder on a port.
+
+    The user ids are compared because a process of another user can have the same command line.
+    """
     import psutil
 
     for process in psutil.process_iter(["cmdline", "uids"]):
@@ -104,14 +107,17 @@ def _find_mongod(folder: Path) -> psutil.Process | None:
         if Path(words[0]).name != "mongod" or uids is None or {uids.real, uids.effective} != {os.geteuid()}:
             continue
         value_of = dict(itertools.pairwise(words))
-        is_our_own = value_of.get("--bind_ip", "").startswith("/")  # the keeper's, on a socket
+        is_our_own = value_of.get("--bind_ip", "").startswith("/")  # started by mongod_keeper, listens on a Unix socket
         if "--dbpath" in value_of and Path(value_of["--dbpath"]).resolve() == folder and not is_our_own:
             return process
     return None
 
 
 def _join(mongod: psutil.Process) -> int | None:
-    """Where it listens, once its service, if it has one, counts this process as a client; None: not yet, or no more."""
+    """Return mongod's port after its service, if it has one, has registered this process as a client.
+
+    The result is None if mongod or its service does not listen yet, refuses us, or has ended.
+    """
     import psutil
 
     try:
@@ -137,7 +143,7 @@ def _listening_port(process: psutil.Process) -> int | None:
 
 
 def _register(port: int) -> bool:
-    """Tell the service that this process uses it (`fiftyone.service.ipc`): it stays until this process is gone."""
+    """Register this process with the service (`fiftyone.service.ipc`), which then runs at least until it ends."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_S) as contact:
         contact.sendall(pickle.dumps(("register", os.getpid())))
         with contact.makefile("rb") as answer:

@@ -1,7 +1,7 @@
-"""A mongod of our own, shared by all our processes that use the same data, and closed to every other user.
+"""Attaches to, or starts, our own mongod: shared by all our processes with the same data, closed to other users.
 
-It listens on a Unix socket in a folder of mode 0700 and on no port, so it needs no password. Here: attaching to it, and
-having it started by the `keeper`. Which data it serves is said by `embedded` and `own_service`.
+It listens only on a Unix socket in a folder of mode 0700 and on no port, so that it needs no password. Here: attaching
+to it, and starting its `mongod_keeper`. Not here: which data it serves (`embedded_service`, `fiftyone_service`).
 """
 
 from __future__ import annotations
@@ -32,30 +32,32 @@ from agar_pipeline.files.private_files import open_private, private_folder, requ
 START_S = 25.0
 ANSWER_S = 3.0
 _LEAST_ROOM_BYTES = 500_000
-"""With less, not even the locks and logs of its start can be written."""
+"""Least free bytes on the disk: with less, the lock and log files of the start cannot be written."""
 _POLL_S = 0.02
 
 
 @dataclass(frozen=True)
 class OwnMongod:
-    """Which data it serves, and where its locks, its socket and its log lie."""
+    """Describes a mongod of ours: the data it serves, and the folder of its locks, socket and log."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     state: Path
-    """A folder that is ours alone; absolute, without links."""
+    """Folder of locks, log and socket that only this user can open; an absolute path without symbolic links."""
     data: Path
     idle_s: float
-    """Seconds without a client after which it ends."""
+    """Seconds without a client after which mongod is shut down."""
 
 
 @contextlib.contextmanager
 def attached(mongod: OwnMongod) -> Iterator[str]:
-    """The address of the running mongod, started where none runs; it stays while anybody is inside.
+    """Yield the address of the running mongod, which is started if none runs.
+
+    mongod runs as long as any process is inside the block, because each holds a shared lock on `clients.lock`.
 
     Raises:
-        DatabaseError: it cannot be started, or does not answer.
-        StorageError: its folder cannot be written, or another user could open it.
+        DatabaseError: mongod cannot be started or does not answer.
+        StorageError: Its folder is not writable, or another user could open it.
     """
     try:
         if mongod.state.is_relative_to(mongod.data):
@@ -67,7 +69,7 @@ def attached(mongod: OwnMongod) -> Iterator[str]:
         raise StorageError(f"{mongod.name} needs to write {mongod.state}: {error.strerror}; set AGAR_HOME") from error
     with lock:
         try:
-            held = lock_within(lock, START_S, shared=True)  # only a keeper that is shutting down keeps us waiting
+            held = lock_within(lock, START_S, shared=True)  # waits only while a keeper is shutting down
         except OSError as error:
             raise DatabaseError(f"{mongod.state} is on a file system without locks ({error}): set AGAR_HOME") from error
         if not held:
@@ -76,7 +78,7 @@ def attached(mongod: OwnMongod) -> Iterator[str]:
 
 
 def ask_data_folder(uri: str) -> str:
-    """The data folder that the mongod at an address says it serves."""
+    """Ask the mongod at an address for the data folder that it serves."""
     milliseconds = int(1000 * ANSWER_S)
     with pymongo.MongoClient(
         uri, serverSelectionTimeoutMS=milliseconds, socketTimeoutMS=milliseconds, retryReads=False
@@ -99,7 +101,7 @@ def _start(mongod: OwnMongod) -> str:
                 f"{mongod.name} in {mongod.data} is being started by another process since {START_S:g} s\n"
                 f"look into {state / 'mongod.log'}, or try again"
             )
-        uri = _attach(mongod)  # somebody else may have started it while we waited
+        uri = _attach(mongod)  # another process may have started it during the wait
         if uri is not None:
             return uri
         (state / "server.json").unlink(missing_ok=True)
@@ -138,11 +140,11 @@ def _server(mongod: OwnMongod) -> dict[str, object]:
 
 
 def _attach(mongod: OwnMongod) -> str | None:
-    """The address of the running mongod, once it has answered that it serves this very folder; None where none runs.
+    """Return the address of the running mongod after it has confirmed its data folder; None if none runs.
 
     Raises:
-        DatabaseError: something of ours runs, but is frozen.
-        StorageError: another user could have made the socket.
+        DatabaseError: Our mongod runs but does not answer.
+        StorageError: Another user could have created the socket.
     """
     server = _server(mongod)
     if "socket" not in server or not _has_keeper(mongod):
@@ -155,31 +157,31 @@ def _attach(mongod: OwnMongod) -> str | None:
     uri = f"mongodb://{quote(str(path), safe='')}/?directConnection=true"
     try:
         serves_it = ask_data_folder(uri) == str(mongod.data)
-        return uri if serves_it and _has_keeper(mongod) else None  # the keeper may have been killed since it was asked
+        return uri if serves_it and _has_keeper(mongod) else None  # the keeper may have been killed meanwhile
     except PyMongoError as error:
         if _listens(path) and _is_mongod(server.get("pid"), mongod.data):
             raise DatabaseError(
                 f"{mongod.name} (process {server['pid']}) does not answer within {ANSWER_S:g} s\n"
                 f"if it is stuck, end it with kill -9 {server['pid']}: the next call starts it again, no data is lost"
             ) from error
-        return None  # it is just ending
+        return None  # mongod is shutting down
 
 
 def _has_keeper(mongod: OwnMongod) -> bool:
-    """A keeper holds its lock as long as it lives; a mongod without one is about to end."""
+    """Whether a keeper runs: it holds its lock until it ends, and a mongod without a keeper is about to end."""
     with open_private(mongod.state / "keeper.lock") as lock:
         return not lock_within(lock, 0, shared=True)
 
 
 def _listens(path: Path) -> bool:
-    """Asked before pymongo, which would try for seconds where nobody listens."""
+    """Whether a process listens on the socket; checked first, because pymongo would retry for seconds."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(ANSWER_S)
-        return probe.connect_ex(str(path)) in {0, errno.EAGAIN}  # EAGAIN: it listens, and its queue is full
+        return probe.connect_ex(str(path)) in {0, errno.EAGAIN}  # EAGAIN: a process listens, its queue is full
 
 
 def _is_mongod(pid: object, data: Path) -> bool:
-    """Whether this process is a mongod of ours that serves the data (a number alone may belong to anybody by now)."""
+    """Whether the process with this id is our mongod for this data folder; process ids are reused by the system."""
     import psutil
 
     try:

@@ -1,8 +1,8 @@
-"""The process that owns a mongod, and ends it when nobody has used it for a while, or its folder is gone.
+"""Process that owns a mongod and shuts it down when it has had no client for a while or its folder is removed.
 
-Started by `own_mongod`, once per data folder; imports nothing heavy. It lives in a session of its own, so neither
-Ctrl-C nor the end of a client reaches it; mongod dies with it. Clients tell that they are there by a shared lock on
-`clients.lock`, which the kernel frees whatever way they end.
+`mongod` starts one keeper per data folder; the keeper imports no heavy library. It runs in its own session, so that
+neither Ctrl-C nor the end of a client stops it; mongod ends together with it. Each client holds a shared lock on
+`clients.lock`, which the kernel releases when the client ends in any way.
 """
 
 from __future__ import annotations
@@ -32,21 +32,24 @@ START_S = 20.0
 CACHE_GB = 0.5
 LOG_BYTES = 10_000_000
 JOURNAL = "log=(file_max=32MB,prealloc=false)"
-"""WiredTiger's own figures, 100 MB and two files ahead, make a home of 300 MB for a few kilobytes of labels."""
+"""Journal settings. With WiredTiger's defaults (100 MB, two files preallocated) a home takes 300 MB for a few kB."""
 _POLL_S = 0.25
 _PR_SET_PDEATHSIG = 1
 
 
 def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
-    """Own a mongod until it ends, had no client for `idle_s`, or lost its folder; 0 where it was shut down in order.
+    """Own a mongod until it ends, has had no client for `idle_s` seconds, or its folder is removed.
 
     Args:
-        mongod: The program.
-        folder: Holds locks, log, and usually the socket; open to nobody else.
-        data: What mongod serves.
-        idle_s: How long it waits for the next client.
+        mongod: Path of the mongod program.
+        folder: Folder of locks, log, and usually the socket; other users cannot open it.
+        data: Data folder that mongod serves.
+        idle_s: Seconds without a client after which mongod is shut down.
+
+    Returns:
+        Exit code: 0 after an orderly shutdown, otherwise 1.
     """
-    if os.fork():  # the client's child ends here: the keeper has no parent that could take it along
+    if os.fork():  # the client's child ends here, so that no parent can end the keeper
         return 0
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -75,21 +78,21 @@ def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
 
 
 def _socket_path(folder: Path) -> Path:
-    """Where mongod can listen: in its folder, else in a short one among the temporary files that is ours alone.
+    """Choose the path of the socket: in mongod's folder, otherwise in a private folder in the temporary directory.
 
-    A socket's path may have 107 bytes, a comma would split it in `--bind_ip` and a colon or a bracket in an address,
-    and some file systems have no sockets. The temporary folder is preferred to XDG_RUNTIME_DIR, which is emptied when
-    the user logs out, while a run may go on.
+    The second place is needed because a socket's path may have at most 107 bytes, a comma would split it in
+    `--bind_ip`, a colon or bracket would split it in an address, and some file systems have no sockets. The temporary
+    directory is preferred to XDG_RUNTIME_DIR, which is emptied when the user logs out while a run may continue.
 
     Raises:
-        StorageError: no socket can be made, or another user has taken the folder.
+        StorageError: No socket can be created, or the private folder belongs to another user.
     """
     name = f"agar-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
     for place in (folder, *(Path(temporary) / name for temporary in (tempfile.gettempdir(), "/tmp"))):
         path = place / SOCKET
         if len(os.fsencode(path)) <= SOCKET_BYTES and not set(",:[]") & set(str(path)):
             private_folder(place)
-            path.unlink(missing_ok=True)  # of a mongod that was killed
+            path.unlink(missing_ok=True)  # a mongod that was killed leaves its socket
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
                 probe.bind(str(path))
                 path.unlink()
@@ -98,7 +101,7 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _clear(path: Path, folder: Path) -> None:
-    """Remove the socket, and the folder that was made for it."""
+    """Remove the socket, and its folder if that was created in the temporary directory."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     if path.parent != folder:
@@ -111,7 +114,7 @@ def _start(mongod: str, folder: Path, data: Path, path: Path) -> subprocess.Pope
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.unlink()
     command = [mongod, "--dbpath", str(data), "--bind_ip", str(path), "--filePermissions", "0600"]
-    command += ["--nounixsocket"]  # the usual one, /tmp/mongodb-27017.sock, which is not in the folder
+    command += ["--nounixsocket"]  # no default socket /tmp/mongodb-27017.sock, which is outside the folder
     command += ["--noscripting", "--wiredTigerCacheSizeGB", str(CACHE_GB), "--quiet"]
     command += ["--wiredTigerEngineConfigString", JOURNAL]
     command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--logpath", str(log), "--logappend"]
@@ -150,7 +153,7 @@ def _keep(process: subprocess.Popen[bytes], folder: Path, path: Path, idle_s: fl
 
 
 def _leave(process: subprocess.Popen[bytes], folder: Path) -> int:
-    """Shut down while the clients' lock is held: new clients wait for the end, then start a new keeper."""
+    """Shut mongod down while holding the clients' lock, so that new clients wait for it and then start a new keeper."""
     (folder / "server.json").unlink(missing_ok=True)
     _stop(process)
     return 0
@@ -175,12 +178,15 @@ def _publish(folder: Path, plain: dict[str, object]) -> None:
 
 
 def is_passing(words: str) -> bool:
-    """The last mongod is still leaving the folder, or the user's FiftyOne is just starting its own there."""
+    """Whether a failed start may succeed when repeated, because another mongod still or already uses the folder.
+
+    This happens while an earlier mongod is shutting down, or while the user's FiftyOne starts its own.
+    """
     return any(sign in words for sign in ("already in use", "DBPathInUse", "already running"))
 
 
 def last_words(log: Path) -> str:
-    """The last error that mongod wrote down, in one line."""
+    """Return the last error in mongod's log as one line."""
     try:
         lines = [json.loads(line) for line in log.read_text(errors="replace").splitlines()[-200:] if line[:1] == "{"]
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""Which FiftyOne a database belongs to, and whether ours may use it without migrating it.
+"""Compares the FiftyOne version of a database with the installed one, and migrates the database only on request.
 
-FiftyOne migrates a database that it opens, and each dataset that it loads, to its own version; clients of older
-versions may refuse them afterwards. Our children never do that: they run as FiftyOne's clients "without
-administration", which use every version that FiftyOne calls compatible as it is. What is not compatible is refused
-here, before FiftyOne is imported, or migrated in a child of its own (`migrate`) where the user asks for it.
+By default FiftyOne migrates a database that it opens, and each dataset that it loads, to its own version; older clients
+may refuse them afterwards. Our child processes do not migrate: they run with FiftyOne's setting `database_admin: false`
+and use every version that FiftyOne calls compatible unchanged. An incompatible version is refused here, before FiftyOne
+is imported, or migrated in a separate child process (`migrate`) if the user asks for it.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ from agar_pipeline.text.secrets import mask
 
 _CHILD = "agar_pipeline.fiftyone_io"
 _TYPE = "fiftyone"
-"""`fiftyone.constants.CLIENT_TYPE`; FiftyOne Enterprise has another."""
+"""`fiftyone.constants.CLIENT_TYPE`; FiftyOne Enterprise has another value."""
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Revisions:
-    """The versions of FiftyOne that a database and one of its datasets say they are of, and ours."""
+    """FiftyOne versions that are recorded in a database and in one of its datasets, and the installed version."""
 
     database: str | None
-    """None: it has no record of a version."""
+    """None if the database has no record of a version."""
     dataset: str | None
-    """None: as the database, or without a record, or there is no such dataset."""
+    """The database's version if the dataset does not exist; None if neither has a record."""
     kind: str
     ours: str
     is_empty: bool
-    """Nothing of FiftyOne is in it yet: there is nothing to migrate."""
+    """Whether FiftyOne has written nothing into the database yet, so that there is nothing to migrate."""
 
     @property
     def unusable(self) -> bool:
-        """Whether ours would have to migrate the database or the dataset before it could use it."""
+        """Whether the installed FiftyOne would have to migrate the database or the dataset before using it."""
         return not self.is_empty and not all(is_compatible(version) for version in (self.database, self.dataset))
 
     @property
     def older(self) -> bool:
-        """Whether the database or the dataset is older than ours."""
+        """Whether the database or the dataset is older than the installed FiftyOne."""
         return not self.is_empty and any(is_older(version, self.ours) for version in (self.database, self.dataset))
 
     @property
     def newer(self) -> bool:
-        """Whether ours is too old to migrate it."""
+        """Whether the database or the dataset is newer than the installed FiftyOne, which then cannot migrate it."""
         return any(is_older(self.ours, version) for version in (self.database, self.dataset))
 
     def __str__(self) -> str:
@@ -70,18 +70,18 @@ class Revisions:
 def open_for_writing(
     database: str, home: Path, dataset: str, log: Log, *, migrate: bool = False, may_create: bool = False
 ) -> Iterator[str]:
-    """`open_database`, once ours may write the dataset without migrating anything, or has migrated it as asked.
+    """Like `open_database`, but first ensure that the dataset can be written, with a migration only where allowed.
 
     Args:
         database: As in `open_database`.
-        home: Holds the embedded database, which is ours, so that it is migrated where that is needed.
-        dataset: The one that will be written; need not exist.
-        log: Gets lines for people.
-        migrate: The user asked for it.
-        may_create: Make the user's own database where there is none yet.
+        home: Folder of the embedded database. Only this project uses that database, so it is migrated if necessary.
+        dataset: Name of the dataset that will be written; it need not exist.
+        log: Receives messages for the user.
+        migrate: Whether the user asked for a migration.
+        may_create: Create the user's own database if it does not exist yet.
 
     Raises:
-        DatabaseError: it would have to be migrated; or cannot be reached or used.
+        DatabaseError: The database would have to be migrated, cannot be reached, or cannot be used.
     """
     with open_database(database, home, may_create=may_create) as uri:
         with connect(uri) as client:
@@ -97,7 +97,7 @@ def open_for_writing(
 
 
 def require_usable(found: Revisions, database: str) -> None:
-    """Raises DatabaseError where FiftyOne would have to migrate the database, called `database` in messages."""
+    """Raise DatabaseError if FiftyOne would have to migrate the database; `database` is its name in messages."""
     if not found.is_empty and found.kind != _TYPE:
         raise DatabaseError(
             f"{_name(database)} is of type {found.kind!r}: the FiftyOne here opens only its own ({_TYPE!r})\n"
@@ -118,7 +118,7 @@ def require_usable(found: Revisions, database: str) -> None:
 
 
 def read_revisions(database: Database, dataset: str) -> Revisions:
-    """What the database itself says; FiftyOne is not asked, because it would write where nothing is said."""
+    """Read the versions from the database with pymongo, because FiftyOne would write a missing version record."""
     record: dict[str, Any] = next(iter(database.config.find().sort("_id", -1).limit(1)), {})
     document = database.datasets.find_one({"name": dataset}, {"version": 1})
     is_empty = not record and database.datasets.find_one({}, {"_id": 1}) is None
@@ -133,7 +133,7 @@ def read_revisions(database: Database, dataset: str) -> Revisions:
 
 
 def is_compatible(version: str | None) -> bool:
-    """As `fiftyone.migrations.runner._is_compatible_version`; what has no version, or an odd one, is not."""
+    """Same rule as `fiftyone.migrations.runner._is_compatible_version`; False for a missing or invalid version."""
     try:
         return version is not None and SpecifierSet(_compatible_versions()).contains(Version(version).base_version)
     except InvalidVersion:
@@ -141,7 +141,11 @@ def is_compatible(version: str | None) -> bool:
 
 
 def is_older(version: str | None, than: str | None) -> bool:
-    """Whether one version is older than another; what has no version is older than everything."""
+    """Whether one version is older than another; None counts as version 0.
+
+    >>> is_older("1.2.0", "1.10.0"), is_older(None, "0.1"), is_older("1.2.0", "1.2.0")
+    (True, True, False)
+    """
     try:
         return Version(Version(version or "0").base_version) < Version(Version(than or "0").base_version)
     except InvalidVersion:
@@ -149,8 +153,8 @@ def is_older(version: str | None, than: str | None) -> bool:
 
 
 def _compatible_versions() -> str:
-    """`fiftyone.constants.COMPATIBLE_VERSIONS`, read from the file: importing it would import all of FiftyOne."""
-    spec = importlib.util.find_spec("fiftyone")  # finds it, imports nothing
+    """Read `fiftyone.constants.COMPATIBLE_VERSIONS` from its source: importing it would import all of FiftyOne."""
+    spec = importlib.util.find_spec("fiftyone")  # locates the package without importing it
     if spec is not None and spec.origin is not None:
         for node in ast.parse(Path(spec.origin).with_name("constants.py").read_text()).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "COMPATIBLE_VERSIONS":

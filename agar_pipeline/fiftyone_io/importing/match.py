@@ -1,7 +1,8 @@
-"""Which sample of the dataset is of which image of the folder: by its path, else by the content of its photo.
+"""Matches the images of a folder with samples of the dataset, by path or else by the content of the photo.
 
-A photo that moved is known by its bytes and by nothing else: another folder may hold other photos of the same names.
-Here: no database; files are hashed by the function given, and only where a sample may have lost its photo.
+A moved photo is recognised only by its bytes, because another folder may hold other photos with the same names. No
+database is used here. Files are hashed with the function that is passed in, and only if a sample may have lost its
+photo.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
 from agar_pipeline.ownership.labels import EARLIER_FIELD, RECORD_FIELD, ImportRecord, labels_digest
 
 HashPhoto = Callable[[str], str | None]
-"""sha256 of a file; None where there is none."""
+"""Function that returns the sha256 of a file, or None if it does not exist."""
 
 
 @dataclass
 class Sample:
-    """A sample as it was read."""
+    """A sample as it was read from the database."""
 
     plain: dict[str, Any]
     with_labels: bool = False
-    """Its labels were read, too."""
+    """Whether its labels were read, too."""
 
     @property
     def id(self) -> ObjectId:
@@ -47,52 +48,56 @@ class Sample:
 
     @property
     def photos(self) -> list[str]:
-        """As in `ImportRecord`."""
+        """The `photos` of its `ImportRecord`; empty without a record."""
         return self.record.photos if self.record else []
 
     @property
     def is_redirected(self) -> bool:
-        """Somebody else than an import gave it another file."""
+        """Whether its file path was changed by somebody other than an import."""
         return self.record is not None and self.record.path not in ("", self.filepath)
 
     @property
     def of_earlier_version(self) -> bool:
-        """An import wrote it that kept no record yet."""
+        """Whether an import of an older version wrote it, which stored no record."""
         return self.record is None and bool(self.plain.get(EARLIER_FIELD))
 
     @cached_property
     def labels(self) -> str:
-        """Digest of the labels."""
+        """Digest of the labels, which must have been read."""
         assert self.with_labels
         return labels_digest(self.plain.get(IMPORT_FIELD))
 
 
 @dataclass
 class Match:
-    """What was found."""
+    """Result of matching images with samples."""
 
     samples: list[Sample | None]
-    """(N,) that of each image; None for a new image."""
+    """(N,) sample of each image; None for a new image."""
     displaced: dict[ObjectId, str] = field(default_factory=dict)
-    """Samples at whose path the photo of another sample was found → where their own is now, else a path of no file: two
-    samples of one file would show the labels of one photo on the other."""
+    """Sample at whose path the photo of another sample was found → present path of its own photo, or a path without a
+    file. Two samples with the same file would show the labels of one photo on the other."""
 
 
 def sample_id(name: str) -> ObjectId:
-    """Follows from the image's name, so that the same folder gives the same samples on every machine."""
+    """Derive a sample's id from the image's name, so that the same folder gives the same ids on every machine.
+
+    >>> sample_id("1.jpg")
+    ObjectId('4c468b3b16999fd957818957')
+    """
     return ObjectId(hashlib.sha256(name.encode()).digest()[:12])
 
 
 def match_samples(
     images: Sequence[AnnotatedImage], photos: Sequence[str | None], samples: Iterable[Sample], hash_photo: HashPhoto
 ) -> Match:
-    """Find each image's sample.
+    """Find the sample of each image.
 
     Args:
-        images: N of them, their paths differ.
-        photos: (N,) their sha256.
-        samples: All of the dataset.
-        hash_photo: Called for the files of samples which an image shows the photo of.
+        images: N images with different paths.
+        photos: (N,) sha256 of the images.
+        samples: All samples of the dataset.
+        hash_photo: Called for the file of a sample whose photo was found at the path of an image.
     """
     return _Matching(images, photos, samples, hash_photo).run()
 
@@ -118,7 +123,7 @@ class _Matching:
 
     def run(self) -> Match:
         self._claim(self._unmoved)
-        self._claim(partial(self._moved, fits=_same_id))  # of several samples of one photo, the one of its name first
+        self._claim(partial(self._moved, fits=_same_id))  # if several samples have this photo, ids and names decide
         self._claim(partial(self._moved, fits=_same_name))
         self._claim(self._known_again)
         self._claim(partial(self._moved, fits=_any))
@@ -139,16 +144,16 @@ class _Matching:
         return [sample for sample in samples if sample.id not in self.claimed]
 
     def _unmoved(self, row: int) -> Sample | None:
-        """At the image's path, its labels made for the image's photo, or for one that is not known."""
+        """Find a sample at the image's path whose labels were made for the image's photo, or for an unknown photo."""
         there = self._free(self.at_path.get(str(self.images[row].path), ()))
         same = [sample for sample in there if sample.photos[:1] == [self.photos[row]]]
         return next(iter(same or [sample for sample in there if not sample.photos]), None)
 
     def _moved(self, row: int, fits: Callable[[Sample, AnnotatedImage], bool]) -> Sample | None:
-        """Of the image's photo, where the file that the sample names shows another one now, or is gone.
+        """Find a sample with the image's photo whose own file now shows another photo or no longer exists.
 
-        A file of a later photo of the sample counts as another one: its labels were made for the first. A file that a
-        person has chosen for the sample, such as a picture with more contrast, did not take the photo's place.
+        A later photo of the same sample counts as another photo, because the labels were made for the first one. A
+        sample is skipped if a user chose another existing file for it, such as a version with more contrast.
         """
         photo, image = self.photos[row], self.images[row]
         if photo is None:
@@ -163,12 +168,12 @@ class _Matching:
         return None
 
     def _known_again(self, row: int) -> Sample | None:
-        """At the image's path, with a later photo of the sample."""
+        """Find a sample at the image's path which has the image's photo among its photos."""
         there = self._free(self.at_path.get(str(self.images[row].path), ()))
         return next((sample for sample in there if self.photos[row] in sample.photos), None)
 
     def _replaced(self, row: int) -> Sample | None:
-        """At the image's path, where no other sample has the image's photo: it was saved again."""
+        """Find a sample at the image's path, after the other rules: its photo was replaced by a new one."""
         return next(iter(self._free(self.at_path.get(str(self.images[row].path), ()))), None)
 
     def _photo_at(self, path: str) -> str | None:
@@ -180,12 +185,12 @@ class _Matching:
         return sample.filepath != str(self.images[row].path)
 
     def _places_of(self, displaced: Sequence[Sample]) -> dict[ObjectId, str]:
-        """Where the photo of each displaced sample is, among the files that were looked at; no file is given to two."""
+        """Find the photo of each displaced sample among the hashed files; each file is used at most once."""
         places: dict[ObjectId, str] = {}
         for sample in displaced:
             photo, name = sample.photos[0], Path(sample.filepath).name
             files = [path for path, there in self.photo_at.items() if there == photo]
-            files = sorted(files, key=lambda path: (Path(path).name != name, path))  # of copies, that of its name
+            files = sorted(files, key=lambda path: (Path(path).name != name, path))  # same name first
             taken = set(places.values())
             free = (path for path in files if path not in taken and not self._has_sample(path))
             places[sample.id] = next(free, f"{sample.filepath}.{photo[:8]}.gone")

@@ -1,7 +1,7 @@
-"""What an import writes, given what a folder holds and what the dataset holds. No file, no database.
+"""Decides what an import writes, from the images of a folder and the samples of the dataset; no file or database.
 
-Labels that an earlier import wrote and nobody changed follow the annotations; all others stay, unless they are to be
-overwritten. Each write is conditional on what was read.
+Labels that an earlier import wrote and nobody changed are updated from the annotations. All other labels are kept,
+unless they are to be overwritten. Each write is conditional on the values that were read.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
 from agar_pipeline.ownership.labels import RECORD_FIELD, ImportRecord, fields_of_others, labels_digest
 
 _LARGEST_CONDITION = 4_000_000
-"""Bytes of labels that a write is conditional on: with them it must fit into one message to MongoDB."""
+"""Largest size in bytes of labels in the condition of a write, so that the write fits into one MongoDB message."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """An image of the folder, and what its sample should hold."""
+    """An image of the folder, with the values that its sample should have."""
 
     image: AnnotatedImage
     photo: str | None
-    """sha256"""
+    """sha256 of the image file."""
     labels: str
     """Digest of its labels."""
     tags: frozenset[str] = frozenset()
-    """Those of the training lists."""
+    """Tags from the training lists."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ class Write:
 
 @dataclass(frozen=True)
 class Planner:
-    """Decides for one image after the other, and counts what needs no write."""
+    """Decides what is written for each image, and counts images that need no write."""
 
     dataset_id: ObjectId
     list_tags: frozenset[str]
-    """All tags that training lists give."""
+    """All tags of the training lists."""
     overwrite: bool
-    """Labels of a person are replaced by those of the annotation."""
+    """Whether labels that a user made or changed are replaced by those of the annotation."""
     stamp: datetime
-    """Time of the writes."""
+    """Time of the import, written as `last_modified_at`."""
     text_fields: tuple[str, ...]
-    """Those that the images have."""
+    """Names of the text fields that the images have."""
     counts: ImportCounts
 
     def needs_labels(self, arrival: Arrival, sample: Sample) -> bool:
-        """Whether `update` must know the sample's labels."""
+        """Whether `update` needs the sample's labels."""
         record = self._record(arrival, sample)
         return self.overwrite or record is None or record.labels != arrival.labels
 
@@ -74,7 +74,7 @@ class Planner:
         return record_of(sample, arrival.image, arrival.labels, self.list_tags)
 
     def add(self, arrival: Arrival, sample_id: ObjectId) -> Write:
-        """A new sample."""
+        """Plan a new sample."""
         image, tags = arrival.image, sorted(arrival.tags)
         record = ImportRecord(
             arrival.labels, [arrival.photo] if arrival.photo else [], str(image.path), image.fields, tags
@@ -96,7 +96,7 @@ class Planner:
         return Write(sample_id, str(image.path), InsertOne(new), "added")
 
     def update(self, arrival: Arrival, sample: Sample) -> Write | None:
-        """What differs on a sample that is there; None where nothing does, or a person's work is kept as a whole."""
+        """Plan the differences on an existing sample; None if there are none, or the whole sample is kept."""
         record = self._record(arrival, sample)
         if record is None:
             if not self.overwrite:
@@ -113,10 +113,15 @@ class Planner:
             self.counts.keep("not_tagged", sample.filepath)
 
     def leave_out(self, arrival: Arrival, sample: Sample, *, away: bool) -> Write | None:
-        """Remove the sample of an uncountable image where all of it is ours; `sample` was read whole.
+        """Plan the removal of the sample of an uncountable image, if only imports wrote to it or may be overwritten.
 
-        One known by its photo alone, whose path has no file (`away`), may be of a copy in a folder that is not there
-        now: it is not removed.
+        Otherwise the sample is kept, and its path is updated if its photo moved.
+
+        Args:
+            arrival: The uncountable image.
+            sample: Its sample, read with all fields.
+            away: Whether the sample's path has no file. If such a sample was matched only by its photo, it may belong
+                to a copy in a folder that does not exist at present, and is not removed.
         """
         record = record_of(sample, arrival.image, None, self.list_tags)
         ours = record is not None and record.made_sample and not fields_of_others(sample.plain, record, IMPORT_FIELD)
@@ -128,7 +133,7 @@ class Planner:
         return self.move(sample, str(arrival.image.path)) if moved and not goes else None
 
     def move(self, sample: Sample, filepath: str) -> Write:
-        """A sample that stays as it is, but its photo lies elsewhere now."""
+        """Plan a new file path for a sample that is otherwise unchanged."""
         changes = {"filepath": filepath, "last_modified_at": self.stamp}
         if sample.record is not None:
             changes[RECORD_FIELD] = dataclasses.replace(sample.record, path=filepath).text()
@@ -136,7 +141,7 @@ class Planner:
 
 
 class _Update:
-    """The differences between an image and its sample, part by part; what a person changed is named and kept."""
+    """Collects the differences between an image and its sample; values that a user changed are kept and counted."""
 
     def __init__(self, planner: Planner, arrival: Arrival, sample: Sample, record: ImportRecord) -> None:
         self.planner, self.arrival, self.sample, self.record = planner, arrival, sample, record
@@ -161,9 +166,9 @@ class _Update:
         return Write(self.sample.id, path, operation, "updated" if changed else "unchanged")
 
     def _labels(self) -> str | None:
-        """Digest of the image's labels where the sample has them, after this; None where others are kept."""
+        """Update the labels; return the image's digest if the sample has its labels afterwards, None if others."""
         wanted, recorded = self.arrival.labels, self.record.labels
-        if not self.sample.with_labels or self.sample.labels == wanted:  # not read: as recorded, see `needs_labels`
+        if not self.sample.with_labels or self.sample.labels == wanted:  # not read: as recorded (`needs_labels`)
             return wanted
         if self.planner.overwrite or self.sample.labels == recorded:
             self.changes[IMPORT_FIELD] = as_detections(self.arrival.image)
@@ -177,7 +182,7 @@ class _Update:
         return None
 
     def _texts(self) -> dict[str, str | None]:
-        """What the import has written of the text fields, after this."""
+        """Update the text fields; return the values that imports have written afterwards."""
         texts, kept = dict(self.record.texts), False
         for name, value in self.arrival.image.fields.items():
             there, before = self.sample.plain.get(name), self.record.texts.get(name)
@@ -192,14 +197,14 @@ class _Update:
         return texts
 
     def _photos(self) -> list[str]:
-        """The record's, after this; the metadata follow the file."""
+        """Update the metadata if the file changed; return the record's photos afterwards."""
         photo, before = self.arrival.photo, self.record.photos
         if photo is None or photo in before[-1:]:
             return before
         there, wanted = self.sample.plain.get("metadata"), self.arrival.image.metadata
         if not isinstance(there, dict):
             self.changes["metadata"] = {"_cls": "ImageMetadata", **wanted}
-        else:  # one by one: a person may have added others
+        else:  # key by key, because a user may have added other keys
             different = {name: value for name, value in wanted.items() if there.get(name) != value}
             self.changes |= {f"metadata.{name}": value for name, value in different.items()}
         if photo in before:
@@ -207,7 +212,7 @@ class _Update:
         return [photo] if IMPORT_FIELD in self.changes else [*before, photo]
 
     def _tags(self) -> list[str]:
-        """Tags on the sample that the import gave it, after this; one that a person had given is not taken over."""
+        """Return the sample's tags that imports wrote, after this one; a user's tag is not added to the record."""
         there, recorded, wanted = set(self.sample.plain.get("tags") or ()), set(self.record.tags), self.arrival.tags
         of_other_lists = recorded - self.planner.list_tags
         return sorted((recorded & there & wanted) | (wanted - there) | (of_other_lists & there))
@@ -216,7 +221,7 @@ class _Update:
         there = list(self.sample.plain.get("tags") or ())
         new = sorted(set(record.tags) - set(there))
         gone = sorted((set(self.record.tags) & set(there)) - set(record.tags))
-        if new and gone:  # MongoDB takes only one operation on a field: the whole list, if it is as it was read
+        if new and gone:  # MongoDB allows one operation per field: set the list if unchanged
             self.conditions.append("tags")
             return {"$set": {"tags": [tag for tag in there if tag not in gone] + new}}
         if gone:
@@ -225,7 +230,7 @@ class _Update:
 
 
 def _as_read(sample: Sample, *fields: str) -> dict[str, Any]:
-    """Matches the sample as long as nobody wrote it since."""
+    """Mongo filter that matches the sample only if nobody has written it since it was read."""
     there = {name: sample.plain.get(name) for name in fields}
     if len(bson.encode(there)) > _LARGEST_CONDITION:
         there = {}
@@ -233,18 +238,18 @@ def _as_read(sample: Sample, *fields: str) -> dict[str, Any]:
 
 
 def digest_of(image: AnnotatedImage) -> str:
-    """`labels_digest` of `as_detections`."""
+    """Return the `labels_digest` of the image's labels, equal to that of `as_detections`."""
     return labels_digest({"detections": box_contents(image)} if image.labelled else None)
 
 
 def box_contents(image: AnnotatedImage) -> list[dict[str, Any]]:
-    """What the annotation says of each box, as FiftyOne names it."""
+    """Return label, box and attributes of each annotation under FiftyOne's names."""
     boxes = zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
     return [{"label": label, "bounding_box": box, **more} for label, box, more in boxes]
 
 
 def as_detections(image: AnnotatedImage) -> dict[str, Any] | None:
-    """An image's labels as FiftyOne stores them; None where nobody has labelled it."""
+    """Return an image's labels as FiftyOne stores them; None if nobody has labelled it."""
     if not image.labelled:
         return None
     boxes = [
@@ -254,5 +259,5 @@ def as_detections(image: AnnotatedImage) -> dict[str, Any] | None:
 
 
 def now() -> datetime:
-    """As MongoDB keeps it."""
+    """Return the present time in UTC without time zone, as MongoDB stores it."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,6 +1,6 @@
-"""A FiftyOne dataset made ready for samples that are written into it. Runs in a child process only.
+"""Creates a FiftyOne dataset, or adds missing fields to it, before an import; runs in a child process only.
 
-A dataset that is there gets the fields that it lacks and becomes persistent, both said; nothing else of it changes.
+An existing dataset gets the fields that it lacks and becomes persistent; both are logged. Nothing else of it changes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ Log = Callable[[str], None]
 def prepare_dataset(
     fiftyone: Any, name: str, text_fields: list[str], log: Log, label_field: str = IMPORT_FIELD
 ) -> None:
-    """Make the dataset where it is not there: persistent, of images, with Detections and these text fields.
+    """Ensure a persistent dataset of images with a field of Detections and these text fields.
 
     Raises:
-        DatasetError: a dataset of this name holds something else, or FiftyOne refuses the name; nothing was changed.
+        DatasetError: The dataset does not hold images, a field has another type, or FiftyOne refuses the name; nothing
+            was changed.
     """
     try:
         exists = fiftyone.dataset_exists(name)
@@ -47,10 +48,10 @@ def prepare_dataset(
 
 
 def _require_type(dataset: Any, name: str, fits: Callable[[Any], bool]) -> bool:
-    """Whether the dataset has no such field yet.
+    """Return whether the dataset lacks the field.
 
     Raises:
-        DatasetError: it has one, of another type.
+        DatasetError: The field exists with another type.
     """
     field = dataset.get_field(name)
     if field is None:

@@ -1,4 +1,4 @@
-"""An import's way to the samples: what is read of them, and the writes, of which none is applied blindly."""
+"""Reads the samples for an import, and applies its writes only to samples that nobody changed meanwhile."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from agar_pipeline.ownership.labels import EARLIER_FIELD, EARLIER_TEXT_FIELDS, R
 _BATCH = 500
 _DUPLICATE_KEY = 11000
 _PARTS = ("filepath", "tags", "metadata", "last_modified_at", RECORD_FIELD, EARLIER_FIELD, *EARLIER_TEXT_FIELDS)
-"""What is read of every sample; labels are read where they matter."""
+"""Fields that are read of every sample; labels are read only if they are needed."""
 
 
 def read_samples(samples: Collection, text_fields: Sequence[str]) -> list[Sample]:
-    """All of the dataset, without their labels."""
+    """Read all samples of the dataset, without their labels."""
     return [Sample(row) for row in samples.find({}, dict.fromkeys((*_PARTS, *text_fields), 1))]
 
 
 def write_arrivals(
     samples: Collection, arrivals: Sequence[Arrival], match: Match, planner: Planner, taken: set[ObjectId], on: Progress
 ) -> None:
-    """Plan and write in batches, and count.
+    """Plan and write the images in batches, and count the results.
 
     Args:
-        samples: Of the dataset.
+        samples: The collection of the dataset's samples.
         arrivals: All images of the folder.
-        match: Their samples.
-        planner: Decides what is written; its counts are filled.
-        taken: Ids that the dataset has; new ones are added.
-        on: Progress.
+        match: The samples of the images.
+        planner: Decides what is written; its counts are updated.
+        taken: Ids of the samples in the dataset; the ids of new samples are added.
+        on: Called with the number of processed images and their total number.
     """
     for start in range(0, len(arrivals), _BATCH):
         batch = slice(start, start + _BATCH)
@@ -48,7 +48,7 @@ def write_arrivals(
 
 
 def write_moves(samples: Collection, present: Sequence[Sample], match: Match, planner: Planner) -> None:
-    """Samples whose place another one takes now."""
+    """Write the new file paths of samples whose path another sample takes."""
     moves = [planner.move(sample, match.displaced[sample.id]) for sample in present if sample.id in match.displaced]
     _apply(samples, moves, planner)
 
@@ -83,7 +83,7 @@ def _plan(
 def _with_labels(
     samples: Collection, arrivals: Sequence[Arrival], present: Sequence[Sample | None], planner: Planner
 ) -> list[Sample | None]:
-    """The same samples, read again with their labels where the decision needs them, and whole where one may go."""
+    """Read samples again where more is needed: labels for a decision, all fields of one that may be removed."""
     whole, labels = [], []
     for arrival, sample in zip(arrivals, present, strict=True):
         if sample is not None and arrival.image.uncountable:
@@ -102,14 +102,14 @@ def _find(samples: Collection, ids: list[ObjectId], parts: dict[str, int] | None
 
 def _new_id(name: str, taken: set[ObjectId]) -> ObjectId:
     identity = sample_id(name)
-    while identity in taken:  # an image of the same name from another folder
+    while identity in taken:  # taken by an image of the same name from another folder
         identity = sample_id(str(identity))
     taken.add(identity)
     return identity
 
 
 def _apply(samples: Collection, writes: list[Write], planner: Planner) -> None:
-    """Write, and count what was written; what somebody else wrote since it was read stays as it is, and is named."""
+    """Apply the writes and count them; samples that somebody else changed since the read are only listed."""
     if not writes:
         return
     try:
@@ -129,7 +129,7 @@ def _apply(samples: Collection, writes: list[Write], planner: Planner) -> None:
 
 
 def _not_applied(samples: Collection, writes: list[Write], planner: Planner) -> set[ObjectId]:
-    """Samples of updates that do not have this import's time, and those of deletions that are there still."""
+    """Return the samples of updates without this import's time, and those of deletions that still exist."""
     updated = {write.sample_id for write in writes if isinstance(write.operation, UpdateOne)}
     removed = {write.sample_id for write in writes if isinstance(write.operation, DeleteOne)}
     stamped = {"_id": {"$in": list(updated)}, "last_modified_at": planner.stamp}

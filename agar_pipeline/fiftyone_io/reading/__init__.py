@@ -1,6 +1,7 @@
-"""A dataset or view observed, and frozen into a snapshot.
+"""Observes a FiftyOne dataset or view, and freezes it into a snapshot.
 
-`source`: which documents are meant. `resolve`: what a view means in Mongo, asked of FiftyOne in a child. `query`,
-`bson_bytes`, `mongo_columns`, `image_id_columns`: from Mongo to columns. `observe`: the version of the data. `read`:
-the snapshot. `photo_paths`: the photos that datasets stand for.
+`source`: which collection, pipeline and field are read. `resolve`: translates a view into a Mongo pipeline with
+FiftyOne, in a child process. `query`, `bson_bytes`, `mongo_columns`, `image_id_columns`: read documents from Mongo as
+columns. `observe`: computes the data version. `read`: writes the snapshot. `photo_paths`: lists the photos of all
+datasets.
 """

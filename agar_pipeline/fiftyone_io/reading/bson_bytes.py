@@ -1,8 +1,8 @@
-"""Values in raw BSON found for all documents at once, without making a Python object of each.
+"""Finds and reads values in raw BSON for many documents at once, without a Python object for each document.
 
-Documents that hold the same keys of the same types in the same order are walked together, one step of numpy per key.
-Here: where values lie, and reading numbers and texts there. Not here: what they mean (`snapshot_files.batches`).
-Layout: https://bsonspec.org/spec.html
+Documents with the same keys of the same types in the same order are processed together, with one numpy step per key.
+Here: the byte offsets of values, and reading numbers and texts at them. Not here: the meaning of the values
+(`snapshot_files.batches`). Layout of BSON: https://bsonspec.org/spec.html
 """
 
 from __future__ import annotations
@@ -18,30 +18,34 @@ import pyarrow as pa
 
 DOUBLE, TEXT, DOCUMENT, ARRAY, OBJECT_ID, NULL, INT32, INT64 = 0x01, 0x02, 0x03, 0x04, 0x07, 0x0A, 0x10, 0x12
 MISSING = 0
-"""Kind of a value that is not there."""
+"""Kind of a value that a document does not have."""
 _FIXED_BYTES = {DOUBLE: 8, 0x06: 0, OBJECT_ID: 12, 0x08: 1, 0x09: 8, NULL: 0, INT32: 4, 0x11: 8, INT64: 8, 0x13: 16}
 _LENGTH_AND_MORE = {TEXT: 4, DOCUMENT: 0, ARRAY: 0, 0x05: 5, 0x0D: 4, 0x0E: 4}
-"""Kinds that start with their length as int32, and the bytes that this length does not count."""
+"""Kinds that begin with their length as int32 → the number of bytes that this length does not include."""
 _INT32 = struct.Struct("<i")
 
 
 @dataclass(frozen=True)
 class Values:
-    """One value of each of R documents."""
+    """Kinds and offsets of one value in each of R documents."""
 
     kinds: np.ndarray
-    """(R,) uint8; MISSING where a document has none."""
+    """(R,) uint8 BSON kinds; MISSING if a document does not have the value."""
     at: np.ndarray
-    """(R,) int64 offset of the value, behind its name."""
+    """(R,) int64 offsets of the values, after the names of their keys."""
 
 
 def as_array(data: bytes) -> np.ndarray:
-    """The bytes as (L,) uint8, not copied."""
+    """View the bytes as (L,) uint8, without a copy."""
     return np.frombuffer(data, np.uint8)
 
 
 def document_starts(data: bytes) -> np.ndarray:
-    """(R,) offsets of documents that lie one after another."""
+    """Return the (R,) int64 offsets of consecutive documents.
+
+    >>> document_starts(bson.encode({}) + bson.encode({"a": 1}) + bson.encode({}))
+    array([ 0,  5, 17])
+    """
     starts, at = [], 0
     while at < len(data):
         starts.append(at)
@@ -50,9 +54,9 @@ def document_starts(data: bytes) -> np.ndarray:
 
 
 def starts_in_array(data: bytes, array_at: int) -> list[int] | None:
-    """Offsets of the documents in an array; None where it holds anything else."""
+    """Return the offsets of the documents in an array; None if the array holds a value of another kind."""
     starts: list[int] = []
-    at, header, longer_from = array_at + 4, 3, 10  # type, the index as decimal digits, zero
+    at, header, longer_from = array_at + 4, 3, 10  # header bytes: kind, index in decimal digits, zero
     read = _INT32.unpack_from
     while data[at] == DOCUMENT:
         at += header
@@ -64,10 +68,10 @@ def starts_in_array(data: bytes, array_at: int) -> list[int] | None:
 
 
 def find_values(data: np.ndarray, starts: np.ndarray, path: list[str]) -> Values:
-    """The value at a path of keys in each document.
+    """Find the value at a path of keys in each document.
 
     Raises:
-        ValueError: a document holds a kind of value that FiftyOne never writes (a regular expression, a pointer).
+        ValueError: A document holds a kind of value that FiftyOne never writes (a regular expression, a pointer).
     """
     found = Values(np.zeros(len(starts), np.uint8), np.zeros(len(starts), np.int64))
     for rows, fields in layouts(data, starts, most=len(starts)):
@@ -83,15 +87,15 @@ def find_values(data: np.ndarray, starts: np.ndarray, path: list[str]) -> Values
 
 
 Fields = dict[str, tuple[int, np.ndarray]]
-"""Key → kind, and (R,) offsets of the values."""
+"""Key → BSON kind, and (R,) offsets of the values."""
 
 
 def layouts(data: np.ndarray, starts: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, Fields | None]]:
-    """Groups of documents that hold the same keys of the same kinds in the same order.
+    """Group documents that have the same keys of the same kinds in the same order.
 
     Yields:
-        The rows of a group, and its fields; None instead for all rows that are left after `most` groups, or once a
-        kind of unknown length comes.
+        The rows of a group and its fields. All rows that remain after `most` groups, or after a value of unknown
+        length, are yielded together with None instead of fields.
     """
     left = np.arange(len(starts))
     for _ in range(most):
@@ -108,7 +112,11 @@ def layouts(data: np.ndarray, starts: np.ndarray, most: int) -> Iterator[tuple[n
 
 
 def _walk_like_first(data: np.ndarray, starts: np.ndarray) -> tuple[Fields, np.ndarray] | None:
-    """The fields of the first document, in all documents; (R,) bool: which documents really have just these."""
+    """Return the fields of the first document with their offsets in all R documents, and which have exactly these.
+
+    The second array is (R,) bool; offsets of documents where it is False are meaningless. The result is None if the
+    first document holds a value of unknown length.
+    """
     ends = starts + read_int32(data, starts) - 1
     same = np.ones(len(starts), dtype=bool)
     at, fields = starts + 4, {}
@@ -136,29 +144,29 @@ def _value_bytes(data: np.ndarray, kind: int, at: np.ndarray) -> int | np.ndarra
 
 
 def _rows(data: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
-    """(R, length) bytes from each offset; where they would pass the end, the last ones instead."""
+    """Return (R, length) bytes from each offset; an offset too near the end is replaced by the last possible one."""
     windows = np.lib.stride_tricks.as_strided(data, (len(data) - length + 1, length), (1, 1), writeable=False)
     return windows[np.minimum(at, len(data) - length)]
 
 
 def read_rows(data: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
-    """(R, length) uint8 from each offset."""
+    """Return (R, length) uint8 from each offset."""
     return _rows(data, at, length)
 
 
 def equal_rows(rows: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(R,) bool for (R, L) and (L,) bytes; quickest where all rows are equal, as they nearly always are."""
+    """Compare (R, L) bytes with (L,) bytes and return (R,) bool; fastest if all rows are equal, the usual case."""
     equal = rows == expected
     return np.ones(len(rows), dtype=bool) if equal.all() else equal.all(axis=1)
 
 
 def read_int32(data: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(R,) int64."""
+    """Read an int32 at each offset, as (R,) int64."""
     return _rows(data, at, 4).view("<i4")[:, 0].astype(np.int64)
 
 
 def read_numbers(data: np.ndarray, values: Values) -> np.ndarray:
-    """(R,) float64; NaN where there is no number."""
+    """Read numbers as (R,) float64; NaN for a value that is missing or not a number."""
     numbers = np.full(len(values.at), np.nan)
     for kind, dtype in ((DOUBLE, "<f8"), (INT32, "<i4"), (INT64, "<i8")):
         rows = np.flatnonzero(values.kinds == kind)
@@ -168,7 +176,7 @@ def read_numbers(data: np.ndarray, values: Values) -> np.ndarray:
 
 
 def read_texts(data: np.ndarray, at: np.ndarray, skip: int = 0) -> pa.Array:
-    """(R,) strings at offsets of texts, without their first `skip` bytes."""
+    """Read (R,) strings at the offsets of texts, without the first `skip` bytes of each."""
     lengths = read_int32(data, at) - 1 - skip
     offsets = np.zeros(len(at) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
@@ -178,7 +186,7 @@ def read_texts(data: np.ndarray, at: np.ndarray, skip: int = 0) -> pa.Array:
 
 
 def read_any(data: bytes, values: Values) -> list[Any]:
-    """(R,) Python values of whatever kind; None where there is none."""
+    """Decode (R,) values of any kind to Python objects; None for a missing value."""
     answer: list[Any] = [None] * len(values.at)
     array = as_array(data)
     for kind in np.unique(values.kinds[values.kinds != MISSING]).tolist():

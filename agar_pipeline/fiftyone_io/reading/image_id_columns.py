@@ -1,6 +1,7 @@
-"""What a split reads of the samples: values of fields, and which views hold them. Only what is asked for is looked at.
+"""Reads the columns that a split needs from the samples: values of fields, and membership in views.
 
-Kept apart from the content of a snapshot (`columns`), so that an edit of a field or tag that nobody reads is not seen.
+They are separate from the content of a snapshot (`mongo_columns`), so that editing a field or tag that no split reads
+does not change the data version.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _SCALARS = {"StringField": "text", "BooleanField": "bool", "IntField": "int", "F
 
 
 def column_stages(config: SnapshotConfig, database: Database, home: Path, resolve: Resolve) -> dict[str, list[Any]]:
-    """Column → the Mongo stages that answer it: a field's value per sample, or the samples that a view holds.
+    """Map each column to its Mongo stages, which yield a field's value per sample, or the samples in a view.
 
     Raises:
-        DatasetError: a field or saved view does not exist, or a field holds no plain value.
+        DatasetError: A field or saved view does not exist, or a field does not hold one plain value per sample.
     """
     stages: dict[str, list[Any]] = {}
     for name in config.image_columns:
@@ -43,7 +44,7 @@ def column_stages(config: SnapshotConfig, database: Database, home: Path, resolv
 
 
 def read_image_columns(samples: Collection, source: ResolvedSource, stages: Mapping[str, list[Any]]) -> ImageColumns:
-    """Ask for each column, and look at the tags."""
+    """Query the values of each column, and a SHA-256 of all samples' tags."""
     own = [*source.stages, {"$sort": {"_id": 1}}]
     tags = hashlib.sha256()
     for batch in samples.aggregate_raw_batches([*own, {"$project": {"_id": 0, "tags": 1}}], allowDiskUse=True):
@@ -61,7 +62,7 @@ def read_image_columns(samples: Collection, source: ResolvedSource, stages: Mapp
 
 
 def describe_samples(config: SnapshotConfig, database: Database) -> dict[str, Any]:
-    """The tags with their counts, and the fields: what a split could name."""
+    """List the tags with their counts, and the field names, that a split could use."""
     document = dataset_document(config, database)
     counts = database[document["sample_collection_name"]].aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
@@ -69,7 +70,7 @@ def describe_samples(config: SnapshotConfig, database: Database) -> dict[str, An
 
 
 def _field_path(config: SnapshotConfig, document: Mapping[str, Any], path: str) -> str:
-    """The field's path by its names in the database."""
+    """Return the field's path in the names that the database uses."""
     fields: list[Mapping[str, Any]] = document.get("sample_fields") or []
     names: list[str] = []
     field: Mapping[str, Any] = {}
@@ -93,7 +94,7 @@ def _is_scalar(field: Mapping[str, Any]) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """A plain value as text: `true`, `3`, `2.5`; None where there is none."""
+    """Format a plain value as text (`true`, `3`, `2.5`); None for a missing value or NaN."""
     if value is None or value != value:
         return None
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
-"""The rows of the one query (`query`) as columns.
+"""Decodes the raw batches of the query (`query`) into columns.
 
-What is not content is left out here: ids of labels, times, the folder that the images lie in.
+Values that are not content are dropped here: ids of labels, times, and the folder of the images.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
 from agar_pipeline.snapshot_files.batches import Boxes, Columns
 
 _NOT_CONTENT = ("_id", "_cls", "mask", "mask_path", "instance")
-"""Of a detection: random ids, its Python class, pixels that no step reads."""
+"""Keys of a detection that are dropped: random ids, its Python class, and masks, which no step reads."""
 _MOST_LAYOUTS = 30
-"""Orders and kinds of keys that the detections of a batch may have before the rest is read one by one."""
+"""Number of different key layouts of detections that are read in groups; the rest of a batch is read one by one."""
 _FOUR_NUMBERS = bson.encode({"0": 0.0, "1": 0.0, "2": 0.0, "3": 0.0})
 _NUMBERS_AT = (7, 18, 29, 40)
 
@@ -32,8 +32,8 @@ def decode(batch: bytes, source: ResolvedSource, root: str) -> Columns:
     """Turn one raw batch into columns.
 
     Raises:
-        DatasetMovedError: an image does not lie in `root` any more.
-        DatasetError: a filepath cannot be used.
+        DatasetMovedError: An image is no longer in the folder `root`.
+        DatasetError: A filepath cannot be used.
     """
     data, starts = raw.as_array(batch), raw.document_starts(batch)
     ids = raw.read_rows(data, raw.find_values(data, starts, ["_id"]).at, 12)
@@ -51,11 +51,11 @@ def decode(batch: bytes, source: ResolvedSource, root: str) -> Columns:
 
 
 def decode_paths(batch: bytes, root: str) -> pa.Array:
-    """The images' paths of one raw batch, relative to `root`.
+    """Read the images' paths of one raw batch, relative to `root`.
 
     Raises:
-        DatasetMovedError: an image does not lie in `root` any more.
-        DatasetError: a filepath is no text, or climbs out by `..`.
+        DatasetMovedError: An image is no longer in the folder `root`.
+        DatasetError: A filepath is not a text, or contains `..` or a zero byte.
     """
     data, starts = raw.as_array(batch), raw.document_starts(batch)
     found = raw.find_values(data, starts, ["filepath"])
@@ -90,12 +90,12 @@ def _hexadecimal(ids: np.ndarray) -> pa.Array:
 
 
 def _decode_boxes(batch: bytes, data: np.ndarray, lists: raw.Values) -> tuple[np.ndarray, Boxes]:
-    """How many boxes each sample has, and all of them; a field that is no list has none."""
+    """Return the number of boxes of each sample and all boxes; a field that is not a list has no boxes."""
     counts = np.zeros(len(lists.at), dtype=np.int64)
     starts: list[int] = []
     for row in np.flatnonzero(lists.kinds == raw.ARRAY).tolist():
         found = raw.starts_in_array(batch, int(lists.at[row]))
-        if found is None:  # some are no documents: rare, so all are read one by one
+        if found is None:  # an entry is not a document: rare, so all are read one by one
             values = [value if isinstance(value, list) else [] for value in raw.read_any(batch, lists)]
             return np.array([len(value) for value in values]), _read_one_by_one([v for value in values for v in value])
         counts[row] = len(found)
@@ -104,7 +104,7 @@ def _decode_boxes(batch: bytes, data: np.ndarray, lists: raw.Values) -> tuple[np
 
 
 def _read_boxes(batch: bytes, data: np.ndarray, starts: np.ndarray) -> Boxes:
-    """Detections that hold a label, four floats and nothing else are read together, the others one by one."""
+    """Read detections with only a label and four floats together, and all others one by one; the order is kept."""
     plain_rows, label_at, numbers = [], [], []
     for rows, fields in raw.layouts(data, starts, _MOST_LAYOUTS):
         if fields is None or fields.get("label", [0])[0] != raw.TEXT or fields.get("bounding_box", [0])[0] != raw.ARRAY:
@@ -120,7 +120,7 @@ def _read_boxes(batch: bytes, data: np.ndarray, starts: np.ndarray) -> Boxes:
     is_other = np.ones(len(starts), dtype=bool)
     is_other[rows] = False
     others = np.flatnonzero(is_other)
-    if not len(others) and (np.diff(rows) > 0).all():  # nothing to put back into order
+    if not len(others) and (np.diff(rows) > 0).all():  # the rows are already in order
         return Boxes(labels, boxes_rel_xywh, np.zeros(len(rows), dtype=bool), pa.nulls(len(rows), pa.string()))
     one_by_one = _read_one_by_one([_document(batch, int(start)) for start in starts[others]])
     order = np.argsort(np.concatenate([rows, others]), kind="stable")
@@ -137,7 +137,7 @@ def _document(batch: bytes, start: int) -> dict[str, Any]:
 
 
 def _has_four_floats(boxes: np.ndarray) -> np.ndarray:
-    """(B,) bool for (B, 49) bytes of a list: whether all but the numbers is as in a list of four floats."""
+    """Whether (B, 49) bytes of B lists are, apart from the numbers, those of a list of four floats; (B,) bool."""
     expected = np.frombuffer(_FOUR_NUMBERS, np.uint8)
     fixed = np.ones(len(expected), dtype=bool)
     for at in _NUMBERS_AT:
@@ -146,7 +146,7 @@ def _has_four_floats(boxes: np.ndarray) -> np.ndarray:
 
 
 def _has_nothing_else(data: np.ndarray, fields: raw.Fields) -> np.ndarray:
-    """(B,) bool: whether all fields but label and box are empty, null, or no content."""
+    """Whether all fields except label and box are empty, null, or in `_NOT_CONTENT`; (B,) bool."""
     plain = np.ones(len(fields["label"][1]), dtype=bool)
     for name, (kind, at) in fields.items():
         if name in _NOT_CONTENT or name in ("label", "bounding_box") or kind == raw.NULL:
@@ -159,7 +159,7 @@ def _has_nothing_else(data: np.ndarray, fields: raw.Fields) -> np.ndarray:
 
 
 def _read_one_by_one(detections: Sequence[Any]) -> Boxes:
-    """Anything may stand in a detection, or for one."""
+    """Read detections of any content: entries that are not documents, and missing or wrong values, are accepted."""
     documents = [value if isinstance(value, dict) else {} for value in detections]
     rest = [_read_rest(document) for document in documents]
     boxes = [_four_numbers(document.get("bounding_box")) for document in documents]
@@ -184,7 +184,7 @@ def _number(value: Any) -> float:
 
 
 def _read_rest(document: dict[str, Any]) -> tuple[bool, str | None]:
-    """A detection's `iscrowd` (a field of its own, or one of FiftyOne's older attributes) and what else it holds."""
+    """Return a detection's `iscrowd` (a field, or one of FiftyOne's older attributes) and its other values as JSON."""
     skipped = ("label", "bounding_box", *_NOT_CONTENT)
     kept = {key: value for key, value in document.items() if key not in skipped and value not in (None, [], {})}
     iscrowd = kept.pop("iscrowd", None)

@@ -1,4 +1,4 @@
-"""What the data is right now: one version over everything that a snapshot would read, without writing anything."""
+"""Computes the data version of everything that a snapshot would read now, without writing anything."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def _no_log(text: str) -> None:
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A resolved source on a connected database."""
+    """A resolved source on a connected database, with the number and root folder of its images."""
 
     samples: Collection
     source: ResolvedSource
     notice: str | None
     extent: Extent
     column_stages: dict[str, list[Any]]
-    """What else is asked of the samples, for the split."""
+    """Column → Mongo stages of the columns that the split reads."""
     description: dict[str, Any]
-    """Tags and fields, where a split may name them."""
+    """Tags and field names of the dataset; empty if the split reads no columns."""
 
     @property
     def root(self) -> str:
@@ -63,7 +63,7 @@ class OpenSource:
 
 @dataclass
 class Look:
-    """What a pass saw, byte for byte: two equal ones, one after the other, mean that nothing moved in between."""
+    """Hashes of all bytes that one pass read: two equal passes mean that the data did not change in between."""
 
     _rows: Any = field(default_factory=hashlib.sha256)
     _files: Any = field(default_factory=hashlib.sha256)
@@ -80,25 +80,25 @@ class Look:
 
 
 def observe_dataset(config: SnapshotConfig, home: Path) -> Observation:
-    """Observe without importing FiftyOne, but for the first time a dataset, view or field is seen.
+    """Compute the data version; FiftyOne is imported only if the view or label field was not resolved before.
 
     Args:
         config: Which samples and boxes.
-        home: Holds the embedded database and what is remembered.
+        home: Folder of the embedded database, the resolved sources and the remembered file hashes.
 
     Raises:
-        DatabaseError: the database cannot be reached or used.
-        DatasetError: dataset, view or field do not exist; the view is empty; image files are missing.
+        DatabaseError: The database cannot be reached or used.
+        DatasetError: The dataset, view or field does not exist, the view is empty, or image files are missing.
     """
     with open_database(config.database, home) as uri:
         return observe_at(uri, config, home, resolver_in_child(uri))
 
 
 def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve, log: Log = _no_log) -> Observation:
-    """Observe the dataset in the database at `uri`.
+    """Compute the data version of the dataset in the database at `uri`.
 
     Raises:
-        DatasetMovedError: images came or went meanwhile.
+        DatasetMovedError: Images were added or removed meanwhile.
     """
     with open_source(uri, config, home, resolve) as opened:
         content = ContentHash()
@@ -110,10 +110,10 @@ def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve, l
 
 @contextlib.contextmanager
 def open_source(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve) -> Iterator[OpenSource]:
-    """Connect, resolve, and find the images.
+    """Connect to the database, resolve the source, and find the root folder and number of its images.
 
     Raises:
-        DatasetError: there is nothing to read; the message lists what there is.
+        DatasetError: There is no sample to read; the message lists what the dataset has.
     """
     with connect(uri) as client:
         database: Database = client[database_name()]
@@ -131,11 +131,11 @@ def open_source(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve) 
 def look_through(
     opened: OpenSource, home: Path, content: ContentHash, look: Look, log: Log
 ) -> Iterator[tuple[Columns, FileHashes]]:
-    """Batch by batch, the samples and their files; `content` and `look` are kept up to date.
+    """Yield the samples and their files batch by batch, and add each batch to `content` and `look`.
 
     Raises:
-        DatasetError: no image file is there at all.
-        DatasetMovedError: images came or went meanwhile.
+        DatasetError: No image file exists at all.
+        DatasetMovedError: Images were added or removed meanwhile.
     """
     absent, total = 0, opened.extent.samples
     with (
@@ -158,7 +158,7 @@ def look_through(
 
 
 def look_again(opened: OpenSource) -> Look:
-    """A second look at what a first one saw: nothing is decoded but the paths."""
+    """Read the data a second time to compare it with the first pass; only the paths are decoded."""
     look = Look()
     for batch in raw_batches(opened.samples, opened.source):
         look.update(batch, stamp_files(absolute_paths(opened.root, decode_paths(batch, opened.root))))
@@ -171,7 +171,7 @@ def absolute_paths(root: str, paths: pa.Array) -> list[str]:
 
 
 def resolver_in_child(uri: str) -> Resolve:
-    """A `resolve` that has FiftyOne imported in a process of its own."""
+    """Return a `resolve` function that imports FiftyOne in a child process."""
 
     def resolve(config: SnapshotConfig) -> ResolvedSource:
         reply = run_child(CHILD, {"do": "resolve", "config": to_plain(config), "uri": uri}, _no_log)

@@ -1,4 +1,4 @@
-"""Which photos the datasets of a database stand for: files that nothing may be written over."""
+"""Lists the photos of all datasets of a database, so that no command overwrites one of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from agar_pipeline.fiftyone_io.database.settings import database_name
 
 
 def read_photo_paths(database: str, home: Path) -> list[str]:
-    """The file paths of all samples of all datasets.
+    """Read the file paths of all samples of all datasets.
 
     Raises:
-        DatabaseError: the database cannot be reached.
+        DatabaseError: The database cannot be reached.
     """
     with open_database(database, home) as uri, connect(uri) as client:
         known = client[database_name()]

@@ -1,7 +1,7 @@
-"""The one query that both observing and reading send, and the folder that its images lie in.
+"""Defines the one query that observing and reading both send, and finds the common folder of its images.
 
-Whole fields are asked for, sorted by sample id along its index: the server computes and sorts nothing and holds no
-more than one batch, however large the dataset is.
+The query requests whole fields, sorted by sample id, which is indexed. The server therefore computes and sorts nothing
+and holds at most one batch in memory, independent of the size of the dataset.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Extent:
-    """Where the images of a view lie, and how many there are."""
+    """Root folder and number of the images of a view."""
 
     root: str
-    """The deepest common folder, or the one asked for; absolute."""
+    """The deepest common folder of the images, or `images_dir` if that is set; absolute."""
     samples: int
 
 
 def find_extent(samples: Collection, source: ResolvedSource, images_dir: str | None) -> Extent:
-    """Of all file paths of the view; of none, the root is /.
+    """Find the root folder and number of the images of the view; without images the root is `/`.
 
     Raises:
-        DatasetError: a path is not absolute, or lies outside of `images_dir`.
+        DatasetError: A path is not absolute, or is outside `images_dir`.
     """
     about = {"_id": None, "first": {"$min": "$filepath"}, "last": {"$max": "$filepath"}, "samples": {"$sum": 1}}
     row = next(samples.aggregate([*source.stages, {"$group": about}]), None)
     if row is None:
         return Extent("/", 0)
-    ends = row["first"], row["last"]  # what begins both in order begins all between them
+    ends = row["first"], row["last"]  # a common prefix of the first and last is common to all
     for path in ends:
         if not isinstance(path, str) or not path.startswith("/"):
             raise DatasetError(
@@ -65,15 +65,15 @@ def _outside(samples: Collection, source: ResolvedSource, root: str, in_all: int
 
 
 def content_pipeline(source: ResolvedSource) -> list[dict[str, Any]]:
-    """The view's stages, then the fields that a snapshot is made from, whole, sorted by sample id."""
+    """Return the view's stages followed by the sort by sample id and the projection to the snapshot's fields."""
     wanted = {"filepath": 1, "metadata.width": 1, "metadata.height": 1, source.label_path: 1}
     return [*source.stages, {"$sort": {"_id": 1}}, {"$project": wanted}]
 
 
 def raw_batches(samples: Collection, source: ResolvedSource) -> Iterator[bytes]:
-    """The content as BSON documents one after another; the cuts between batches mean nothing.
+    """Yield the content in batches of consecutive BSON documents; the limits between batches have no meaning.
 
-    The server makes the next batch while the caller works on the last one.
+    The next batch is requested in a thread while the caller processes the current one.
     """
     cursor = samples.aggregate_raw_batches(content_pipeline(source), allowDiskUse=True, batchSize=_BATCH)
     with ThreadPoolExecutor(1) as pool:

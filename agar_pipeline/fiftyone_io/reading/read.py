@@ -1,4 +1,4 @@
-"""A FiftyOne dataset or view, frozen into Parquet: read column by column, batch by batch, straight from Mongo."""
+"""Freezes a FiftyOne dataset or view into the Parquet files of a snapshot, read in batches directly from MongoDB."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ Log = Callable[[str], None]
 def read_snapshot(config: SnapshotConfig, home: Path, out_dir: Path, log: Log, just_observed: str | None = None) -> str:
     """Write `images.parquet`, `boxes.parquet`, `image_ids.parquet` and `dataset.json`.
 
-    Images are numbered 1…N in order of their sample ids, boxes 1…M in order of image and of the label field. Boxes are
-    written as they are stored, unchecked: NaN where a number is missing.
+    Images are numbered 1…N in order of their sample ids; boxes are numbered 1…M in order of image and of position in
+    the label field. Boxes are written as they are stored, unchecked; a missing number becomes NaN.
 
     Args:
         config: Which samples and boxes.
-        home: Holds the embedded database.
-        out_dir: Receives the files.
-        log: Told what is worth knowing.
-        just_observed: The version seen a moment ago: where just that is read, nothing moved, and no second look is
-            needed.
+        home: Folder of the embedded database.
+        out_dir: Folder that receives the files.
+        log: Receives messages for the user.
+        just_observed: The data version that was observed just before. If the version that is read is equal, the data
+            did not change meanwhile, and the second pass is skipped.
 
     Returns:
-        The version that was read, as `observe_dataset` gives it.
+        The data version that was read, as `observe_dataset` computes it.
 
     Raises:
-        DatasetError: as `observe_dataset`; or the dataset kept changing.
-        ImageFileError: photos are turned by EXIF, and `config.exif` refuses them, or their boxes contradict it.
+        DatasetError: As `observe_dataset`, or the dataset changed during all attempts.
+        ImageFileError: Photos are turned by EXIF and `config.exif` refuses them, or their boxes contradict it.
     """
     with open_database(config.database, home) as uri:
         return read_at(uri, config, home, out_dir, log, resolver_in_child(uri), just_observed)
@@ -69,7 +69,7 @@ def read_at(
     resolve: Resolve,
     just_observed: str | None = None,
 ) -> str:
-    """Read from the database at `uri`; again where the dataset moved meanwhile, as mongod alone has no snapshots."""
+    """Read from the database at `uri`, again if it changed meanwhile: a single mongod has no snapshot reads."""
     for attempt in range(1, ATTEMPTS + 1):
         with open_source(uri, config, home, resolve) as opened:
             if opened.notice and attempt == 1:
@@ -89,10 +89,10 @@ def read_at(
 
 
 def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path, log: Log) -> tuple[str, Look]:
-    """Write all three files; returns the version of what they hold, and what the database looked like.
+    """Write `images.parquet`, `boxes.parquet` and `dataset.json`; return their version and the hashes of the pass.
 
     Raises:
-        DatasetMovedError: samples came or went meanwhile.
+        DatasetMovedError: Samples were added or removed meanwhile.
     """
     content, look, labels = ContentHash(), Look(), LabelCounts()
     sizes = ImageSizes(config.exif)

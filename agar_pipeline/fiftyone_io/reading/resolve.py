@@ -1,7 +1,7 @@
-"""FiftyOne's part of reading: what a view and a label field mean in Mongo. Runs in a child process only.
+"""Translates a view and a label field into a Mongo pipeline and path with FiftyOne; runs in a child process only.
 
-The dataset is loaded as FiftyOne itself loads it for inspection (`_virtual`), which writes nothing: the public
-`load_dataset` and `load_saved_view` stamp `last_loaded_at` into the user's database.
+The dataset is loaded with FiftyOne's internal option `_virtual`, which writes nothing; the public functions
+`load_dataset` and `load_saved_view` would write `last_loaded_at` into the user's database.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ _GENERATING = ("ToPatches", "ToEvaluationPatches", "ToClips", "ToFrames", "ToTra
 
 
 def import_fiftyone(uri: str, dataset: str | None = None, *, may_write: bool = False, may_migrate: bool = False) -> Any:
-    """Import FiftyOne against this database and keep it from deleting other people's non-persistent datasets.
+    """Import FiftyOne for this database, and disable its deletion of non-persistent datasets of other users.
 
-    It uses the database as it is, whatever its version, unless it `may_migrate` it: see `revision`. Of what the
-    database names it imports only classes of its own: see `import_guard`.
+    FiftyOne uses the database unchanged unless `may_migrate` is set (see `revision`). It loads only its own classes and
+    the user's among those that the database names (see `class_guard`).
 
     Args:
-        uri: The database.
-        dataset: The one that will be loaded, which is looked at first, so that a refusal can name the place.
+        uri: Address of the database.
+        dataset: Name of the dataset that will be loaded. It is checked first, so that an error can name the field, view
+            or run that is refused.
         may_write: As in `prepare_child`.
         may_migrate: As in `prepare_child`.
 
     Raises:
-        DatasetError: the dataset would make FiftyOne run what is not its own.
+        DatasetError: The dataset would make FiftyOne load a foreign class.
     """
     if dataset is not None:
         with connect(uri) as client:
@@ -55,7 +56,7 @@ def migrate(fiftyone: Any, dataset: str) -> None:
     """Let FiftyOne migrate the database, and this dataset where it exists, to its own version.
 
     Raises:
-        DatabaseError: FiftyOne cannot.
+        DatabaseError: The migration failed.
     """
     from fiftyone.migrations import migrate_database_if_necessary, migrate_dataset_if_necessary
 
@@ -68,10 +69,10 @@ def migrate(fiftyone: Any, dataset: str) -> None:
 
 
 def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
-    """Turn dataset, view and label field into what Mongo needs to read them.
+    """Translate dataset, view and label field into a collection, a Mongo pipeline and a path.
 
     Raises:
-        DatasetError: the view or the field does not exist, or is of the wrong kind.
+        DatasetError: The view or the field does not exist, or is of the wrong kind.
         DatabaseError: FiftyOne cannot use the version of the database or of the dataset.
     """
     with connect(uri) as client:
@@ -133,7 +134,7 @@ def _saved_view(dataset: Any, name: str) -> Any:
 
 
 def _typed(fiftyone: Any, dataset: Any, path: str, text: str) -> Any:
-    """The text as the type of the field that it is compared with."""
+    """Convert the text to the type of the field that it is compared with."""
     types: dict[Any, Callable[[str], Any]] = {
         fiftyone.StringField: str,
         fiftyone.BooleanField: _boolean,
@@ -166,7 +167,7 @@ def _boolean(text: str) -> bool:
 
 
 def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
-    """Mongo path of the field's detections, by the names that the fields have in the database."""
+    """Return the Mongo path of the field's detections, in the names that the database uses."""
     field = view.get_field(config.label_field)
     if getattr(field, "document_type", None) is not fiftyone.Detections:
         fields = [

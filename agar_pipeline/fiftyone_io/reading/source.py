@@ -1,8 +1,8 @@
-"""Which documents of which collection a snapshot reads: FiftyOne's dataset and view, worked out once, then remembered.
+"""Determines which collection, pipeline and label field a snapshot reads, and caches the result under the home.
 
-A whole dataset of images needs no more than its record. FiftyOne turns a view into a Mongo pipeline (`resolve`, in a
-child): the answer is kept under the home, filed under everything that it depends on, so that later calls need one
-small read and no FiftyOne.
+For a whole dataset of images, the dataset's record in the database is sufficient. For a view, FiftyOne computes the
+Mongo pipeline (`resolve`, in a child process). The result is cached under a hash of everything that it depends on, so
+that later calls need one small read and no FiftyOne.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from agar_pipeline.ownership.insertions import find_unfinished
 from agar_pipeline.text.secrets import mask
 
 FORMAT = 1
-"""Raise it when a ResolvedSource is made or used in another way: what is remembered is then forgotten."""
+"""Cache version: raise it when a ResolvedSource is made or used differently, so that old entries are ignored."""
 IMPORT_FIELD = "ground_truth"
-"""Label field that imports fill."""
+"""Label field into which imports write."""
 DETECTIONS = "fiftyone.core.labels.Detections"
 _VOLATILE = frozenset({"last_loaded_at", "last_modified_at", "last_deletion_at", "app_config", "workspaces"})
 _SHOWN = 20
@@ -40,7 +40,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class ResolvedSource:
-    """A dataset's view and label field in Mongo's terms; plain and JSON-ready."""
+    """Collection, pipeline and path that select a dataset's view and label field in Mongo; JSON-ready."""
 
     collection: str
     pipeline: str
@@ -57,16 +57,16 @@ Resolve = Callable[[SnapshotConfig], ResolvedSource]
 
 
 def resolved_source(config: SnapshotConfig, database: Database, home: Path, resolve: Resolve) -> ResolvedSource:
-    """The source as the dataset's record says it, or as it is remembered, else a new one from `resolve`.
+    """Determine the source from the dataset's record, from the cache, or else with `resolve`.
 
     Raises:
-        DatasetError: the dataset does not exist; what `resolve` raises.
+        DatasetError: The dataset does not exist, or an error of `resolve`.
     """
     document = dataset_document(config, database)
     plain = plain_source(config, document)
     if plain is not None:
         return plain
-    private_folder((open_home(home) / "fiftyone").resolve())  # what is remembered is asked of the database as it is
+    private_folder((open_home(home) / "fiftyone").resolve())  # cached pipelines are sent to the database as they are
     path = private_folder(home / "fiftyone" / "resolved") / f"{_key(config, document, database)}.json"
     source = _remembered(path)
     if source is None:
@@ -85,7 +85,7 @@ def _remembered(path: Path) -> ResolvedSource | None:
 
 
 def plain_source(config: SnapshotConfig, document: dict[str, Any]) -> ResolvedSource | None:
-    """What FiftyOne would answer for all samples of a dataset of images; None where only FiftyOne knows the answer."""
+    """Return the source that FiftyOne would give for a whole dataset of images; None if FiftyOne must be asked."""
     with contextlib.suppress(metadata.PackageNotFoundError):
         if (
             config.view
@@ -101,10 +101,10 @@ def plain_source(config: SnapshotConfig, document: dict[str, Any]) -> ResolvedSo
 
 
 def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, Any]:
-    """FiftyOne's own record of the dataset.
+    """Read FiftyOne's own record of the dataset.
 
     Raises:
-        DatasetError: there is none of this name, and the message lists those that are; or a restore is not through.
+        DatasetError: No dataset has this name (the message lists those that exist), or a restore into it is unfinished.
     """
     document = database.datasets.find_one({"name": config.dataset})
     if document is None:
@@ -127,7 +127,7 @@ def _key(config: SnapshotConfig, document: dict[str, Any], database: Database) -
 
 
 def detections_fields(document: dict[str, Any]) -> list[str]:
-    """Paths of all fields of type Detections, from the dataset's record."""
+    """List the paths of all fields of type Detections in the dataset's record."""
     found: list[str] = []
 
     def walk(fields: list[dict[str, Any]], prefix: str) -> None:
@@ -143,7 +143,7 @@ def detections_fields(document: dict[str, Any]) -> list[str]:
 
 
 def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
-    """Why a snapshot would hold no image, with the tags and fields that a view could name."""
+    """Return an error that explains why a snapshot would have no image, and lists tags and fields for a view."""
     document = dataset_document(config, database)
     samples = database[document["sample_collection_name"]]
     if samples.estimated_document_count() == 0:
@@ -159,6 +159,10 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
 
 
 def shorten(names: list[str]) -> str:
-    """As many of the names as fit a line, and how many there are beyond them."""
+    """Join at most 20 names, and append the number of the others.
+
+    >>> shorten([]), shorten(["a", "b"]), shorten(["a"] * 22)[-15:]
+    ('none', 'a, b', 'a, a and 2 more')
+    """
     rest = len(names) - _SHOWN
     return (", ".join(names[:_SHOWN]) or "none") + (f" and {rest} more" if rest > 0 else "")

@@ -1,5 +1,6 @@
-"""What we write into a dataset that is not ours: predictions of a run, and snapshots put back.
+"""Writes into FiftyOne datasets: predictions of a run onto samples, and snapshots as new datasets.
 
-`run_names`, `run_values`, `run_fields`: what a run is called there, and what it wrote. `write_back`: predictions onto
-samples. `restore`: a snapshot as a new dataset. `app`: FiftyOne's App opened on them.
+`run_names`, `run_values`, `run_fields`: names, values and schema fields of a run in a dataset. `write_back`: writes
+predictions onto samples. `restore`: restores a snapshot as a new dataset. `app`: opens FiftyOne's App on the
+predictions.
 """

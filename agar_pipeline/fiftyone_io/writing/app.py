@@ -1,7 +1,7 @@
-"""FiftyOne's App on a saved view, behind our guard. Runs in a child process only.
+"""Serves FiftyOne's App on a saved view with access control; runs in a child process only.
 
-FiftyOne's own `launch_app` starts a server that answers whoever asks, reads any file for them and runs operators. Here
-the same application is served in this process instead, and only the photos of the database are read through it.
+FiftyOne's own `launch_app` starts a server that answers every request, reads any file and runs operators. Here the same
+application is served in this process behind our access rules, and it can read only the photos of the database.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from agar_pipeline.fiftyone_io.database.class_guard import guard_server
 from agar_pipeline.web import AccessRules, Address, listen, published, serve
 
 _USUAL_PORT = 5151
-"""FiftyOne's usual one; where it is taken, an App there shows another database."""
+"""FiftyOne's default port; if it is taken, another App that shows another database is probably running there."""
 _EVENTS = "/events"
-"""The page asks for it without a content type."""
+"""Route that the page requests without a content type."""
 _MEDIA = "/media"
-"""The route that reads the file named by `filepath`."""
+"""Route that returns the file named by the query parameter `filepath`."""
 
 
 def prepare_server() -> None:
-    """Tell FiftyOne, before its import, that this process is its server: no session, no cache of datasets."""
+    """Mark this process as FiftyOne's server, without session and dataset cache; call before FiftyOne is imported."""
     os.environ["FIFTYONE_SERVER"] = "1"
 
 
@@ -45,10 +45,10 @@ def open_app(
         fiftyone: The package, imported after `prepare_server`.
         dataset: A `fiftyone.Dataset`.
         view: Name of a saved view.
-        home: Keeps the address while the App is there.
-        log: Told the address.
-        port: Of 127.0.0.1; None: the usual one, else any.
-        more_hosts: Names and ports of a proxy or tunnel in front.
+        home: Folder in which the address is published while the App runs.
+        log: Receives the address.
+        port: Port on 127.0.0.1; None uses FiftyOne's default port, or any free one if that is taken.
+        more_hosts: Host names with ports of a proxy or tunnel through which the App is reached.
     """
     from fiftyone.server.app import app
     from fiftyone.server.events import set_port
@@ -66,7 +66,7 @@ def open_app(
 
 
 class PhotosOnly:
-    """ASGI middleware: `/media` reads what `is_photo` says is one, and nothing else."""
+    """ASGI middleware that refuses (403) requests of `/media` for a file for which `is_photo` is false."""
 
     def __init__(self, app: Any, is_photo: Callable[[str], bool]) -> None:
         self._app, self._is_photo = app, is_photo
@@ -83,7 +83,7 @@ class PhotosOnly:
 
 
 def _is_photo(fiftyone: Any, path: str) -> bool:
-    """Whether a sample of any dataset has this file, as its photo or in another media field of the App."""
+    """Whether a sample of any dataset has this file as its photo or in another media field of the App."""
     database = fiftyone.core.odm.get_db_conn()
     shown = {"sample_collection_name": 1, "app_config.media_fields": 1}
     for dataset in database.datasets.find({}, shown):

@@ -1,9 +1,9 @@
-"""A snapshot back into FiftyOne, as a new dataset whose snapshot is the same again, byte for byte.
+"""Restores a snapshot into FiftyOne as a new dataset, from which the same snapshot, byte for byte, can be made.
 
-What a snapshot holds comes back: samples under their old ids, photos where they were, boxes with their attributes, and
-the tags and fields that its split reads. What it does not hold (other fields and tags, views, ids of labels) does not.
-FiftyOne itself makes the dataset and its
-label field, in a child; the samples are written in bulk, as FiftyOne writes them.
+Restored are the contents of the snapshot: samples with their ids, paths of photos, boxes with their attributes, and the
+tags and fields that its split reads. Not restored is what a snapshot does not contain: other fields and tags, views,
+ids of labels. FiftyOne itself creates the dataset and its label field, in a child process; the samples are written in
+bulk in the format that FiftyOne uses.
 """
 
 from __future__ import annotations
@@ -39,40 +39,41 @@ _CHILD = "agar_pipeline.fiftyone_io"
 _BOX = ["x", "y", "width", "height"]
 Log = Callable[[str], None]
 Prepare = Callable[[str, str, list[str]], None]
-"""Makes a dataset with this label field and these text fields."""
+"""Function of dataset, label field and text fields that creates the dataset with these fields."""
 _TAG, _FIELD = "view:tag:", "field:"
 
 
 @dataclass(frozen=True)
 class RestoreCounts:
-    """What came back."""
+    """Numbers of restored images and boxes, and of photos that are missing or changed."""
 
     images: int
     boxes: int
     label_field: str
     photos_missing: int
-    """Not where the snapshot says they were."""
+    """Photos that do not exist at the path in the snapshot."""
     photos_replaced: int
-    """There, but with other content than in the snapshot: its boxes may not fit them."""
+    """Photos whose content differs from the snapshot, so that the boxes may not fit them."""
 
 
 def restore_snapshot(
     folder: Path, dataset: str, label_field: str, database: str, home: Path, log: Log, *, migrate: bool = False
 ) -> RestoreCounts:
-    """Put a snapshot into a new dataset.
+    """Restore a snapshot into a new dataset.
 
     Args:
-        folder: A published snapshot.
-        dataset: Must not exist, or hold no samples.
-        label_field: Gets the boxes; of a nested name only the last step, as a new dataset has nothing to nest in.
+        folder: Folder of a published snapshot.
+        dataset: Name of a dataset that does not exist or has no samples.
+        label_field: Field that receives the boxes; of a nested name only the last part is used, because a new dataset
+            has no field to nest it in.
         database: As in `SnapshotConfig`.
-        home: Holds the embedded database.
-        log: Gets lines for people.
-        migrate: FiftyOne may migrate the database where it cannot use it otherwise.
+        home: Folder of the embedded database.
+        log: Receives messages for the user.
+        migrate: Whether FiftyOne may migrate the database if it cannot use it otherwise.
 
     Raises:
-        DatasetError: the dataset holds samples already, or is not one of images.
-        DatabaseError: the database cannot be reached or used.
+        DatasetError: The dataset already has samples, or does not hold images.
+        DatabaseError: The database cannot be reached or used.
     """
     if "." in label_field:
         nested, label_field = label_field, label_field.rpartition(".")[2]
@@ -93,15 +94,15 @@ def restore_snapshot(
 def restore_at(
     uri: str, folder: Path, dataset: str, label_field: str, where: str, prepare: Prepare, log: Log
 ) -> tuple[int, int]:
-    """Restore into the database at `uri`, called `where` in messages; the numbers of images and boxes.
+    """Restore into the database at `uri`, named `where` in messages; return the numbers of images and boxes.
 
-    Whatever ends it before its end, Ctrl-C too, takes back what it inserted, and nothing else.
+    If it is interrupted, also by Ctrl-C, the samples that it inserted are removed again, and no others.
     """
     with connect(uri) as client:
         database: Database = client[database_name()]
         if not is_claimed(
             database, dataset
-        ):  # then nothing of an interrupted restore is in it, which would be taken back
+        ):  # without a claim, no samples of an interrupted restore will be removed first
             _require_empty(database, dataset, where)
         with insertions_into(database, dataset, log) as insertions:
             _require_empty(database, dataset, where)
@@ -137,7 +138,7 @@ def _require_empty(database: Database, dataset: str, where: str) -> None:
 
 
 def _compare_photos(folder: Path, home: Path) -> tuple[int, int]:
-    """How many photos are not there, and how many are not those of the snapshot any more."""
+    """Count the photos that do not exist, and those whose content differs from the snapshot."""
     root = _images_dir(folder)
     images = pq.read_table(folder / "images.parquet", columns=["path", "sha256"]).to_pydict()
     wanted = {str(root / path): sha256 for path, sha256 in zip(images["path"], images["sha256"], strict=True)}
@@ -152,7 +153,7 @@ def _images_dir(folder: Path) -> Path:
 
 
 def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator[list[dict[str, Any]]]:
-    """The samples as FiftyOne stores them, in batches."""
+    """Yield the samples as FiftyOne stores them, in batches."""
     root = _images_dir(folder)
     images = pq.read_table(folder / "images.parquet").to_pylist()
     image_ids = np.array([image["image_id"] for image in images], dtype=np.int64)
@@ -177,7 +178,7 @@ def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator
                 "last_modified_at": now,
                 **{field: split_columns[name][row] for name, field in _text_fields(split_columns).items()},
                 label_field: {"_cls": "Detections", "detections": detections[starts[row] : starts[row + 1]]}
-                if image.get("labelled", True)  # versions before did not know
+                if image.get("labelled", True)  # column missing in snapshots of earlier versions
                 else None,
             }
             for row, image in enumerate(images[start : start + _BATCH], start=start)
@@ -185,19 +186,19 @@ def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator
 
 
 def _read_columns(folder: Path) -> dict[str, list[Any]]:
-    """What a split reads of the samples themselves, as `image_columns.write_image_ids` wrote it."""
+    """Read the columns for the split that `image_ids.write_image_ids` wrote."""
     table = pq.read_table(folder / "image_ids.parquet")
     return {name: table[name].to_pylist() for name in table.column_names if name.startswith(("view:", _FIELD))}
 
 
 def _text_fields(columns: Iterable[str]) -> dict[str, str]:
-    """Column → field, of those that become a text field, whatever they were: a split reads all values as text."""
+    """Map columns to text fields; values of any type become text, because a split reads all values as text."""
     fields = {name: name.removeprefix(_FIELD) for name in columns if name.startswith(_FIELD)}
     return {name: field for name, field in fields.items() if "." not in field and field != "filepath"}
 
 
 def unrestorable(columns: Iterable[str]) -> list[str]:
-    """Columns of nested fields and of views that are more than a tag."""
+    """List the columns that cannot be restored: those of nested fields, and of views other than `tag:NAME`."""
     names = list(columns)
     known = {*_text_fields(names), f"{_FIELD}filepath"}
     return [name for name in names if not (name in known or name.startswith((_TAG, f"{_FIELD}metadata.")))]
@@ -212,7 +213,7 @@ def _metadata(image: dict[str, Any]) -> dict[str, Any]:
 def _detections(
     folder: Path, images: list[dict[str, Any]], image_ids: np.ndarray
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """All detections, image after image, and where each image's begin."""
+    """Return the detections of all images in order, and the (N + 1,) start of each image's detections."""
     boxes = pq.read_table(folder / "boxes.parquet")
     rows = np.searchsorted(image_ids, boxes["image_id"].to_numpy())  # both tables are sorted by image
     sizes_wh = np.array([(image["width"], image["height"]) for image in images], dtype=np.float64).reshape(-1, 2)
@@ -227,20 +228,25 @@ def _detections(
 
 
 def rest_of(attributes: str | None, iscrowd: bool) -> dict[str, Any]:
-    """What a detection holds beside label and box, such that `columns.decode` reads the same text again."""
+    """Return a detection's values except label and box, so that `mongo_columns.decode` reads the same text again."""
     rest = orjson.loads(attributes) if attributes else {}
-    # None is left out on the way to a snapshot, a number that is not one becomes null
+    # a snapshot drops None and stores NaN as null, so a null here was NaN
     rest = {key: math.nan if value is None else value for key, value in rest.items()}
-    if iscrowd or "attributes" in rest:  # FiftyOne's older attributes may hold another iscrowd: the field wins
+    if iscrowd or "attributes" in rest:  # the field takes precedence over FiftyOne's older attributes
         rest["iscrowd"] = iscrowd
     return {"attributes": {}, "tags": [], **rest}
 
 
 def exact_rel_xywh(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
-    """Like `xywh_to_rel_xywh`, but scaled to pixels again each value is the same float64.
+    """Like `xywh_to_rel_xywh`, but choose shares that give the same float64 when they are scaled to pixels again.
 
-    A quotient alone may not do: (1 / 49) × 49 is a float below 1. Boxes that were scaled from shares have such a share,
-    at most two floats beside the quotient, as each of two roundings moves it by one; others keep the quotient.
+    The quotient itself may not do so: (1 / 49) × 49 is less than 1 in float64. For boxes that were scaled from shares
+    an exact share exists at most two floats away from the quotient, because each of the two roundings moves it by at
+    most one. Values without an exact share keep the quotient.
+
+    >>> share = exact_rel_xywh(np.array([[1.0, 1.0, 1.0, 1.0]]), np.array([[49.0, 49.0]]))
+    >>> bool(1 / 49 * 49 == 1), bool((share * 49 == 1).all())
+    (False, True)
     """
     exact = xywh_to_rel_xywh(boxes_xywh, sizes_wh)
     above = below = exact

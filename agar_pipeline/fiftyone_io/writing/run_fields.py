@@ -1,6 +1,7 @@
-"""A run's fields and saved view in FiftyOne's schema. Runs in a child process only.
+"""Declares and removes a run's fields and saved view in FiftyOne's schema; runs in a child process only.
 
-Fields that `agar view` made carry a mark; without it a field is somebody else's, and neither written nor removed.
+Fields that `agar view` created have a mark in their `info`. Fields without the mark belong to somebody else and are
+neither written nor removed.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from agar_pipeline.fiftyone_io.writing.run_values import holds_values
 
 
 def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, worst: list[str] | None) -> None:
-    """Declare the run's fields, so that the App shows them, and save the view of the worst samples, in this order.
+    """Declare the run's fields, so that the App shows them, and save a view of the samples `worst` in this order.
 
-    Fields of an earlier `agar view` stay as they are; so does a saved view where `worst` is None.
+    Existing fields of an earlier `agar view` are unchanged. If `worst` is None, the saved view is unchanged, too.
 
     Raises:
-        DatasetError: a field of this name is not ours.
+        DatasetError: A field with one of these names was not created by `agar view`.
     """
     dataset = load_dataset(fiftyone, dataset_name)
     schema = dataset.get_field_schema()
@@ -53,10 +54,10 @@ def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, wor
 
 
 def remove(fiftyone: Any, dataset_name: str, runs: list[str]) -> None:
-    """Take back the fields and the saved views of runs whose values are gone from all samples.
+    """Remove the fields and saved views of runs whose values have been removed from all samples.
 
     Raises:
-        DatasetError: a sample holds values again: somebody edited it meanwhile.
+        DatasetError: A sample has values again, because somebody edited it meanwhile.
     """
     dataset, database = load_dataset(fiftyone, dataset_name), fiftyone.core.odm.get_db_conn()
     schema = dataset.get_field_schema()
@@ -70,12 +71,12 @@ def remove(fiftyone: Any, dataset_name: str, runs: list[str]) -> None:
         dataset.delete_sample_fields(names)
         if dataset.has_saved_view(fields.view):
             dataset.delete_saved_view(fields.view)
-    without_views = {"_id": dataset._doc.id, "saved_views": {"$exists": False}}  # FiftyOne leaves out an empty list
+    without_views = {"_id": dataset._doc.id, "saved_views": {"$exists": False}}  # FiftyOne drops empty lists
     database.datasets.update_one(without_views, {"$set": {"saved_views": []}})
 
 
 def load_dataset(fiftyone: Any, name: str) -> Any:
-    """Raises DatasetError where there is none of this name."""
+    """Load a dataset; raises DatasetError if none has this name."""
     try:
         return fiftyone.load_dataset(name)
     except ValueError as error:

@@ -1,7 +1,8 @@
-"""The names under which a run is seen in FiftyOne, and what a dataset's own record says of the runs in it.
+"""Names of a run's fields and view in FiftyOne, and look-ups of runs in a dataset's record.
 
-A run's fields carry a mark with the run's name; its first field also keeps a digest of the saved view as it was saved.
-What has no mark, or was renamed since, is somebody else's, and is neither written nor removed.
+A run's fields have a mark with the run's name in their `info`; its first field also has a digest of the saved view at
+the time of saving. Fields without a mark, or renamed since, belong to somebody else and are neither written nor
+removed.
 """
 
 from __future__ import annotations
@@ -18,81 +19,85 @@ MARK = "written_by_agar_view"
 VIEW_MARK = "digest_of_saved_view"
 """Key in the `info` of a run's first field."""
 DIGEST = "digest"
-"""Of a sample's values, as an attribute of its predictions: see `run_values`."""
+"""Attribute of a sample's predictions that holds the digest of its values (see `run_values`)."""
 VIEW_DESCRIPTION = "largest count errors first"
 
 
 @dataclass(frozen=True)
 class RunFields:
-    """Three fields and a saved view, nothing else is touched."""
+    """Names of the three fields and the saved view that a run writes.
+
+    >>> RunFields("agar_baseline").names
+    ('agar_baseline', 'agar_baseline_missed', 'agar_baseline_count_error')
+    """
 
     name: str
-    """Field of the predictions, a Detections with a `kind` each; begins with `agar_`."""
+    """Field of the predictions, a Detections in which each detection has a `kind`; begins with `agar_`."""
 
     @property
     def missed(self) -> str:
-        """Field of the annotations that no prediction stands for."""
+        """Field of the annotations that no prediction matches."""
         return f"{self.name}_missed"
 
     @property
     def count_error(self) -> str:
-        """Field of predicted minus annotated colonies."""
+        """Field of the number of predicted minus annotated colonies."""
         return f"{self.name}_count_error"
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """All fields."""
+        """Names of all three fields."""
         return self.name, self.missed, self.count_error
 
     @property
     def paths(self) -> tuple[str, str, str]:
-        """What is declared within them."""
+        """Paths of the nested fields that are declared in them."""
         return f"{self.name}.detections.kind", f"{self.missed}.detections.kind", f"{self.name}.{DIGEST}"
 
     @property
     def view(self) -> str:
-        """Saved view of the worst plates."""
+        """Name of the saved view of the worst plates."""
         return f"{self.name} worst plates"
 
 
 def list_runs(document: dict[str, Any]) -> list[str]:
-    """Names of the runs in a dataset, given FiftyOne's record of it."""
+    """List the names of the runs in a dataset, from FiftyOne's record of it."""
     marks = {field["name"]: (field.get("info") or {}).get(MARK) for field in document.get("sample_fields") or []}
     return sorted({mark for name, mark in marks.items() if mark and name in RunFields(mark).names})
 
 
 def is_declared(document: dict[str, Any], fields: RunFields) -> bool:
-    """Whether all fields of a run are there, and ours."""
+    """Whether all fields of a run exist and have the run's mark."""
     return all(_field(document, name).get("info", {}).get(MARK) == fields.name for name in fields.names) and all(
         _field(document, path) for path in fields.paths
     )
 
 
 def find_view(database: Database, document: dict[str, Any], fields: RunFields) -> dict[str, Any] | None:
-    """The document of the run's saved view."""
+    """Read the document of the run's saved view; None if there is none."""
     return database.views.find_one({"_dataset_id": document["_id"], "name": fields.view})
 
 
 def shows(view: dict[str, Any], worst: list[str]) -> bool:
-    """Whether a saved view is one of these samples in this order, and no more."""
+    """Whether a saved view selects exactly these samples in this order and has no other stage."""
     stages = [json.loads(stage) for stage in view["view_stages"]]
     wanted = {"sample_ids": worst, "ordered": True}
     return [(stage["_cls"].rpartition(".")[2], dict(stage["kwargs"])) for stage in stages] == [("Select", wanted)]
 
 
 def is_view_unedited(view: dict[str, Any], document: dict[str, Any], fields: RunFields) -> bool:
-    """Whether a saved view is as this software saved it."""
+    """Whether a saved view is unchanged since `agar view` saved it."""
     return bool(_field(document, fields.name).get("info", {}).get(VIEW_MARK) == view_digest(view))
 
 
 def view_digest(view: dict[str, Any]) -> str:
-    """Of what a person may change in a saved view."""
+    """SHA-256 of the parts of a saved view that a user can change: name, description, colour, stages."""
     content = [view["name"], view.get("description"), view.get("color"), view["view_stages"]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _field(document: dict[str, Any], path: str) -> dict[str, Any]:
-    """The record of a field; empty where there is none, and with an `info` that is never None."""
+    """Return the record of a field, with an `info` that is never None; empty if the field does not exist."""
     fields: list[dict[str, Any]] = document.get("sample_fields") or []
     found: dict[str, Any] = {}
     for step in path.split("."):

@@ -1,8 +1,8 @@
-"""What a run wrote on a sample, and whether a person has been there since; read, written and removed by pymongo.
+"""Reads, writes and removes a run's values on samples with pymongo, and detects values that a user has edited.
 
-The three values of a sample are one unit: its predictions carry a digest of all three as they were written. Where that
-does not fit any more, somebody edited them, and they are kept. Each write names the values that were read, so that an
-edit in between makes it miss.
+The three values of a sample are one unit: its predictions have a digest of all three as they were written. If the
+digest does not match, somebody edited the values, and they are kept. Each write is conditional on the values that were
+read, so that it does not apply if somebody edits them in between.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from agar_pipeline.fiftyone_io.writing.run_names import DIGEST, RunFields
 
 _BATCH = 500
 Values = dict[str, Any]
-"""Field → value, of the fields of a run that a sample has."""
+"""Field → value, for the fields of a run that a sample has."""
 
 
 def seal(fields: RunFields, values: Values) -> Values:
-    """The same with their digest."""
+    """Return the values with their digest added."""
     return {**values, fields.name: {**values[fields.name], DIGEST: _digest(fields, values)}}
 
 
 def is_unedited(fields: RunFields, values: Values) -> bool:
-    """Whether the values are as they were written."""
+    """Whether the values match their digest, that is, are unchanged since they were written."""
     predicted = values.get(fields.name)
     return isinstance(predicted, dict) and predicted.get(DIGEST) == _digest(fields, values)
 
@@ -39,10 +39,10 @@ def is_unedited(fields: RunFields, values: Values) -> bool:
 def write_values(
     samples: Collection, fields: RunFields, wanted: dict[ObjectId, Values], *, overwrite: bool
 ) -> list[str]:
-    """Write sealed values where they are not there yet; what somebody edited is kept, unless it may be overwritten.
+    """Write sealed values to samples that do not have them yet; edited values are kept unless `overwrite` is set.
 
     Returns:
-        File names of the samples whose values were kept, as they are somebody else's.
+        File names of the samples whose edited values were kept.
     """
     updates, kept, ids = [], [], list(wanted)
     for start in range(0, len(ids), _BATCH):
@@ -59,13 +59,13 @@ def write_values(
 
 
 def find_edited(samples: Collection, fields: RunFields) -> list[str]:
-    """File names of all samples that hold values of the run which are not as they were written."""
+    """List the file names of all samples with values of the run that were edited since they were written."""
     found = _read(samples, fields, _has_any(fields))
     return _file_names(samples, [sample["_id"] for sample in found if not is_unedited(fields, _values(fields, sample))])
 
 
 def remove_values(samples: Collection, fields: RunFields, *, overwrite: bool) -> None:
-    """Remove what is as it was written, or everything; what is edited meanwhile stays."""
+    """Remove the unedited values, with `overwrite` all of them; values that are edited meanwhile are kept."""
     removal = {"$unset": dict.fromkeys(fields.names, ""), "$set": {"last_modified_at": _now()}}
     updates = [
         UpdateOne(_unchanged(fields, sample), removal)
@@ -84,7 +84,7 @@ def holds_values(samples: Collection, fields: RunFields) -> bool:
 def _write(
     samples: Collection, fields: RunFields, updates: list[UpdateOne], wanted: dict[ObjectId, Values]
 ) -> list[Any]:
-    """Returns the ids of those that were edited or deleted between reading and writing."""
+    """Apply the updates; return the ids of existing samples that were edited between reading and writing."""
     matched = 0
     for start in range(0, len(updates), _BATCH):
         matched += samples.bulk_write(updates[start : start + _BATCH], ordered=False).matched_count
@@ -104,7 +104,7 @@ def _values(fields: RunFields, sample: dict[str, Any]) -> Values:
 
 
 def _unchanged(fields: RunFields, sample: dict[str, Any]) -> dict[str, Any]:
-    """Matches the sample only while its values are those that were read."""
+    """Mongo filter that matches the sample only while its values are those that were read."""
     values = {name: {"$eq": sample[name]} if name in sample else {"$exists": False} for name in fields.names}
     return {"_id": sample["_id"], **values}
 
@@ -121,7 +121,7 @@ def _digest(fields: RunFields, values: Values) -> str:
 
 
 def _content(fields: RunFields, values: Values) -> list[Any]:
-    """What the values say, apart from the ids that each writing makes anew."""
+    """Return the values without digests and detection ids, which differ with each write."""
     return [_without_ids(values.get(name)) for name in fields.names]
 
 

@@ -1,10 +1,10 @@
-"""Predictions of a run onto the samples that they are about, as plain documents in one bulk write.
+"""Writes the predictions of a run onto their samples, as plain documents in bulk writes.
 
-Here: the documents, and which samples are still there. Not here: what is there already (`run_values`), FiftyOne's
-schema and saved views (`run_fields`), which run (`viewing`).
+Here: building the documents, and finding samples that no longer exist. Not here: comparing with existing values
+(`run_values`), FiftyOne's schema and saved views (`run_fields`), choosing the run (`viewing`).
 
-FiftyOne's own `evaluate_detections` compares every box of
-a plate with every other one in Python; the kinds are known here, so that only writing is left.
+FiftyOne's own `evaluate_detections` is not used: it compares every box of a plate with every other one in Python, and
+the kinds of the predictions are already known here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from agar_pipeline.fiftyone_io.writing.run_values import seal, write_values
 
 @dataclass(frozen=True)
 class PlateBoxes:
-    """N plates with B boxes of one run, grouped by plate."""
+    """The B boxes of one run on N plates, grouped by plate."""
 
     sample_ids: list[str]
-    """(N,)"""
+    """(N,) sample ids of the plates."""
     sizes_wh: np.ndarray
-    """(N, 2) pixels that the boxes are in."""
+    """(N, 2) width and height in pixels of the images that the boxes refer to."""
     count_errors: np.ndarray
     """(N,) predicted minus annotated colonies."""
     plates: np.ndarray
@@ -36,30 +36,30 @@ class PlateBoxes:
     labels: np.ndarray
     """(B,) class names."""
     kinds: np.ndarray
-    """(B,) as `matching` says; `missed` for an annotation."""
+    """(B,) kinds of detections as in `scoring.matching`; `missed` for an annotation without a detection."""
     scores: np.ndarray
     """(B,) NaN for a missed annotation."""
     boxes_xywh: np.ndarray
-    """(B, 4)"""
+    """(B, 4) x, y, width and height in pixels."""
 
     def worst(self) -> list[str]:
-        """Sample ids, those with the largest count errors first; of equal ones, those with more wrong boxes."""
+        """Sort the sample ids by absolute count error, largest first; ties by number of wrong boxes, largest first."""
         wrong = np.bincount(self.plates[self.kinds != "true_positive"], minlength=len(self.sample_ids))
         order = np.lexsort((-wrong, -np.abs(self.count_errors)))
         return [self.sample_ids[row] for row in order]
 
 
 def find_gone(samples: Collection, sample_ids: list[str]) -> set[str]:
-    """Those that are not in the collection any more."""
+    """Return the sample ids that are no longer in the collection."""
     wanted = {"_id": {"$in": [ObjectId(sample_id) for sample_id in sample_ids]}}
     return set(sample_ids) - {str(row["_id"]) for row in samples.find(wanted, {"_id": 1})}
 
 
 def write_back(samples: Collection, fields: RunFields, boxes: PlateBoxes, *, overwrite: bool = False) -> list[str]:
-    """Set the run's fields on every sample that is still there and on which nobody edited them.
+    """Set the run's fields on every sample that still exists and whose values nobody edited.
 
     Returns:
-        File names of the photos whose values were kept; none where those may be overwritten.
+        File names of the photos whose edited values were kept; with `overwrite`, only those edited during the write.
     """
     ids = [ObjectId(sample_id) for sample_id in boxes.sample_ids]
     values = (seal(fields, document) for document in _documents(fields, boxes))
@@ -67,7 +67,7 @@ def write_back(samples: Collection, fields: RunFields, boxes: PlateBoxes, *, ove
 
 
 def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
-    """The values on each plate's sample, as FiftyOne stores them."""
+    """Return the values for each plate's sample, as FiftyOne stores them."""
     predicted: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
     missed: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
     boxes_rel_xywh = xywh_to_rel_xywh(boxes.boxes_xywh, boxes.sizes_wh[boxes.plates])
