@@ -70,7 +70,7 @@ def _make_copies(photos: Path, copies: Path) -> None:
     """What `media: resize` leaves in the cache: the same photos at the model's size, as JPEG of quality 95."""
     from PIL import Image
 
-    from agar_pipeline.photos.decoding import load_image
+    from agar_pipeline.photos.load_and_resize import load_image
 
     copies.mkdir()
     for path in photos.glob("*.jpg"):

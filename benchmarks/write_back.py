@@ -55,7 +55,7 @@ def _boxes(plate: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _fill(fiftyone: Any, database: Any, name: str, plates: int) -> list[str]:
     """A dataset with annotations and predictions; returns its sample ids."""
-    from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
 
     for field in ("ground_truth", "predicted"):
         prepare_dataset(fiftyone, name, [], print, field)
@@ -88,7 +88,7 @@ def _write(database: Any, name: str, sample_ids: list[str]) -> None:
     """Match, and write predictions, kinds and count errors."""
     from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.coco.detections import Detections
-    from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+    from agar_pipeline.fiftyone_io.writing.field_names import RunFields
     from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes, write_back
     from agar_pipeline.scoring.matching import match_detections
 

@@ -108,9 +108,9 @@ BY_OTHERS = ("detection.inference.export_onnx", "detection.models.checkpoint", "
     [
         ("file_digest", {"files.disk", "snapshot_files.file_hashes"}),  # the latter hashes what it has just looked at
         ("flock(", {"files.locks", "files.file_system", "fiftyone_io.database.mongod_keeper"}),  # probed; given back
-        ("sched_getaffinity", {"processes.machine"}),
+        ("sched_getaffinity", {"processes.devices"}),
         ('environ["RANK"]', set()),
-        ('"RANK"', {"processes.world", "preflight.ranks"}),  # whether there are ranks at all
+        ('"RANK"', {"processes.rank", "preflight.ranks"}),  # whether there are ranks at all
         # a draft put into its place: a link, what has one writer, what must not replace a file of the user's
         ("draft.replace(", {"files.disk", *("store.folders", "defs.plain_name"), *BY_OTHERS, "ownership.folders"}),
     ],

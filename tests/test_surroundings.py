@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from agar_pipeline import commands
-from agar_pipeline.commands.importing import _next_step
+from agar_pipeline.commands.import_words import _next_step
 from agar_pipeline.commands.pipelines import pipeline_named
 from agar_pipeline.config import agar_home, default_home
 from agar_pipeline.errors import ConfigError, StorageError

@@ -21,8 +21,8 @@ from agar_pipeline.cluster.partitions import launched_by
 from agar_pipeline.errors import ConfigError, DatasetMovedError
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.processes.environment import MLFLOW_NEEDS, RAY_NEEDS
+from agar_pipeline.processes.gpu_leases import leased, leased_devices
 from agar_pipeline.processes.launch import run_child
-from agar_pipeline.processes.machine import leased, leased_devices
 from agar_pipeline.snapshots.photo_content import require_same_photos
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Built, Content, Key, KnownFiles, Store

@@ -18,7 +18,7 @@ from agar_pipeline.artifacts import Ancestor, Artifact, Manifest, digest_config
 from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import find_conflict
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
-from agar_pipeline.config.chosen import chosen_words
+from agar_pipeline.config.chosen_pipeline import chosen_words
 from agar_pipeline.errors import ArtifactError, PipelineError, SharedStoreError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 

@@ -17,7 +17,7 @@ from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.chain.reasons import changed_inputs, config_reasons
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
-from agar_pipeline.store.upkeep import was_set_aside
+from agar_pipeline.store.verify import was_set_aside
 
 State = Literal["fresh", "stale", "missing", "corrupt"]
 

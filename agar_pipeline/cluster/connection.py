@@ -16,7 +16,8 @@ from typing import Any
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import ComputeError, MissingPackageError
 from agar_pipeline.ownership.home import scratch_folder
-from agar_pipeline.processes.machine import count_cores, find_interface_of, visible_gpus
+from agar_pipeline.processes.devices import count_cores, visible_gpus
+from agar_pipeline.processes.network import find_interface_of
 
 OBJECT_STORE_BYTES = 200_000_000
 """Object store of a cluster on this machine, bytes. Inputs and results of tasks are small; photos are read from disk.

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from agar_pipeline.config import Launcher
-from agar_pipeline.processes.machine import count_cores
+from agar_pipeline.processes.devices import count_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

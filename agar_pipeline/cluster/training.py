@@ -22,7 +22,7 @@ from agar_pipeline.errors import ComputeError
 from agar_pipeline.files import disk
 from agar_pipeline.processes.child import CHILD_ENV, ERROR_FILE, answer_request, message_log
 from agar_pipeline.processes.environment import worker_environment
-from agar_pipeline.processes.world import World
+from agar_pipeline.processes.rank import World
 
 Log = Callable[[str], None]
 

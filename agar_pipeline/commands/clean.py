@@ -13,7 +13,7 @@ import click
 from agar_pipeline.commands.terminal import echo
 
 if TYPE_CHECKING:
-    from agar_pipeline.store.dropping import Droppable, Dropped
+    from agar_pipeline.store.clean import Droppable, Dropped
 
 
 @click.command("clean", epilog="Example: agar clean --yes")
@@ -47,15 +47,15 @@ def command(
     from agar_pipeline.config import agar_home
     from agar_pipeline.files.disk import show_bytes
     from agar_pipeline.files.storage_errors import clear_storage_errors
-    from agar_pipeline.store import Store, upkeep
-    from agar_pipeline.store.dropping import Dropped, drop, find_droppable
+    from agar_pipeline.store import Store, verify
+    from agar_pipeline.store.clean import Dropped, drop, find_droppable
     from agar_pipeline.store.quarantine import find_guarded
 
     store = Store(agar_home())
     for word in keep:
-        echo(f"kept from now on: {upkeep.keep(store, word)}", err=as_json)
+        echo(f"kept from now on: {verify.keep(store, word)}", err=as_json)
     for word in release:
-        echo(f"no longer kept: {', '.join(map(str, upkeep.release(store, word))) or 'nothing was'}", err=as_json)
+        echo(f"no longer kept: {', '.join(map(str, verify.release(store, word))) or 'nothing was'}", err=as_json)
     found = find_droppable(store, snapshots=snapshots, named=named)
     guarded = {path: why for path, why in find_guarded(store.home).items() if path not in {item.path for item in found}}
     freed = sum(item.size_bytes for item in found)

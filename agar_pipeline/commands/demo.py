@@ -37,7 +37,7 @@ def command() -> None:
 
 def prepare_dataset(home: Path) -> None:
     """Generate the plates and import them, unless the dataset is unchanged since the last import."""
-    from agar_pipeline.commands.importing import say_what_was_kept
+    from agar_pipeline.commands.import_words import say_what_was_kept
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import load_pipeline
     from agar_pipeline.errors import DatasetError, PipelineError

@@ -44,7 +44,7 @@ def command(
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
-    from agar_pipeline.processes.machine import leased_here
+    from agar_pipeline.processes.gpu_leases import leased_here
     from agar_pipeline.reports.scorecard import EVALUATION_FILES, evaluate_checkpoint, evaluate_predictions
     from agar_pipeline.snapshots.photo_content import count_learnt
 

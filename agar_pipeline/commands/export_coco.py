@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agar_pipeline.commands.several_values import SeveralValues
+from agar_pipeline.commands.list_options import SeveralValues
 
 _MEDIA = ("reference", "link", "copy", "resize")
 _EXIF = ("displayed", "stored", "refuse")
@@ -52,6 +52,6 @@ def command(out_dir: Path, classes: tuple[str, ...], as_json: bool, **given: Any
 
     Images in no view, list or part of the field are left out, and counted.
     """
-    from agar_pipeline.commands.exporting import export_as_asked, print_export
+    from agar_pipeline.commands.export_words import export_as_asked, print_export
 
     print_export(export_as_asked(out_dir.absolute(), classes, given), as_json)

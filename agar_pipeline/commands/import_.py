@@ -97,7 +97,7 @@ def _subcommand(format: str) -> None:
     @command.command(format, help=_LINES[format], epilog=example)
     @_options(format)
     def run(**given: Any) -> None:
-        from agar_pipeline.commands.importing import import_and_report
+        from agar_pipeline.commands.import_words import import_and_report
 
         import_and_report(format, **given)
 

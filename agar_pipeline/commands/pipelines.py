@@ -123,7 +123,7 @@ def write_pipeline(
     Raises:
         StorageError: a file of this name was created since; it is kept.
     """
-    from agar_pipeline.processes.machine import visible_gpus
+    from agar_pipeline.processes.devices import visible_gpus
 
     def quoted(text: str) -> str:
         return json.dumps(text, ensure_ascii=False)  # YAML reads JSON's strings

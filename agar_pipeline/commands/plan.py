@@ -25,7 +25,7 @@ def command(experiment: str | None, as_json: bool) -> None:
     Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
     """
     from agar_pipeline.chain.nodes import load_nodes
-    from agar_pipeline.commands.planning import plan_lines, plan_now, shared_trouble
+    from agar_pipeline.commands.plan_words import plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store

@@ -32,7 +32,7 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     from agar_pipeline.config import agar_home
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos, find_photos
     from agar_pipeline.photos.folder_walk import PassedOver
-    from agar_pipeline.processes.machine import leased_here
+    from agar_pipeline.processes.gpu_leases import leased_here
 
     passed_over = PassedOver()
     paths = find_photos(images, passed_over)

@@ -51,7 +51,7 @@ def _versions(artifact: Artifact) -> dict[str, str]:
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
     """Plan, then materialize those of the chosen assets that are not fresh; return their keys."""
     from agar_pipeline.chain.nodes import load_nodes
-    from agar_pipeline.commands.planning import dagster_records, plan_lines, plan_now, shared_trouble
+    from agar_pipeline.commands.plan_words import dagster_records, plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import DatasetError

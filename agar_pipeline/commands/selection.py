@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from agar_pipeline.chain.nodes import AssetNode
-from agar_pipeline.config.chosen import chosen_words
+from agar_pipeline.config.chosen_pipeline import chosen_words
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key
 

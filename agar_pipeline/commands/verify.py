@@ -10,7 +10,7 @@ import click
 from agar_pipeline.commands.terminal import echo, progress_bar
 
 if TYPE_CHECKING:
-    from agar_pipeline.store.upkeep import VerifyResult
+    from agar_pipeline.store.verify import VerifyResult
 
 
 @click.command("verify", epilog="Example: agar verify --json")
@@ -24,7 +24,7 @@ def command(as_json: bool) -> None:
     from agar_pipeline.config import agar_home
     from agar_pipeline.files.storage_errors import clear_storage_errors
     from agar_pipeline.store import Store
-    from agar_pipeline.store.upkeep import verify
+    from agar_pipeline.store.verify import verify
 
     with clear_storage_errors(agar_home()), progress_bar("verifying") as progress:
         result = verify(Store(agar_home()), progress)

@@ -41,6 +41,7 @@ from agar_pipeline.config.loading import (
 )
 from agar_pipeline.config.model import ModelConfig
 from agar_pipeline.config.optimizer import OptimizerConfig
+from agar_pipeline.config.overrides import names_in, spread
 from agar_pipeline.config.pipeline import (
     AutoRefresh,
     BboxReportConfig,
@@ -64,7 +65,7 @@ from agar_pipeline.config.places import (
     read_private,
     stop_file,
 )
-from agar_pipeline.config.plain import (
+from agar_pipeline.config.plain_values import (
     from_plain,
     to_plain,
 )
@@ -81,7 +82,6 @@ from agar_pipeline.config.split import (
     hash_list,
 )
 from agar_pipeline.config.trainer import Accelerator, Launcher, Precision, TrainerConfig
-from agar_pipeline.config.words import names_in, spread
 
 __all__ = [
     "ALLOWED_ACTIONS",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agar_pipeline.config.composed import recall, remember
+from agar_pipeline.config.compose_cache import recall, remember
 from agar_pipeline.config.places import configs_dir
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.text.secrets import has_secret

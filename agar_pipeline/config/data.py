@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.plain import STRICT, Share
+from agar_pipeline.config.plain_values import STRICT, Share
 
 
 @dataclass(frozen=True, config=STRICT)

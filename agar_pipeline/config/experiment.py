@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from agar_pipeline.config.data import DataConfig
 from agar_pipeline.config.model import ModelConfig
 from agar_pipeline.config.optimizer import OptimizerConfig
-from agar_pipeline.config.plain import STRICT
+from agar_pipeline.config.plain_values import STRICT
 from agar_pipeline.config.split import Part
 from agar_pipeline.config.trainer import Accelerator, TrainerConfig
 

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from agar_pipeline.config.compose import choices_of
+from agar_pipeline.config.overrides import GROUPS
 from agar_pipeline.config.places import configs_dir
-from agar_pipeline.config.words import GROUPS
 
 
 def find_source(path: str, name: str, overrides: Sequence[str] = ()) -> str:

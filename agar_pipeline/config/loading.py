@@ -12,11 +12,11 @@ from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.config.compose import compose_plain
 from agar_pipeline.config.experiment import ExperimentConfig
 from agar_pipeline.config.layers import find_source
+from agar_pipeline.config.overrides import check_word, is_sweep, require_choice
 from agar_pipeline.config.pipeline import PipelineConfig
 from agar_pipeline.config.places import pipeline_name
-from agar_pipeline.config.plain import from_plain
+from agar_pipeline.config.plain_values import from_plain
 from agar_pipeline.config.snapshot import CocoSnapshotConfig
-from agar_pipeline.config.words import check_word, is_sweep, require_choice
 from agar_pipeline.errors import ConfigError
 
 

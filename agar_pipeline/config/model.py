@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.detectors import find_unknown_name
-from agar_pipeline.config.plain import STRICT, Share
+from agar_pipeline.config.plain_values import STRICT, Share
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.plain import STRICT
+from agar_pipeline.config.plain_values import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,7 +20,7 @@ from agar_pipeline.config.box_policy import (
 )
 from agar_pipeline.config.class_map import Spellings, is_blank
 from agar_pipeline.config.media import MaxSide, Media, check_media
-from agar_pipeline.config.plain import STRICT
+from agar_pipeline.config.plain_values import STRICT
 from agar_pipeline.config.snapshot import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
 from agar_pipeline.config.split import GIVEN_PART, SplitConfig, resolved_split
 from agar_pipeline.errors import ConfigError

@@ -8,8 +8,8 @@ from typing import Any
 
 from agar_pipeline.config.layers import layers_of, leaves_of, source_of
 from agar_pipeline.config.loading import load_experiment
-from agar_pipeline.config.plain import to_plain
-from agar_pipeline.config.words import GROUPS
+from agar_pipeline.config.overrides import GROUPS
+from agar_pipeline.config.plain_values import to_plain
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.places import configs_dir, expanded
-from agar_pipeline.config.plain import STRICT
+from agar_pipeline.config.plain_values import STRICT
 from agar_pipeline.config.split import Part
 from agar_pipeline.text.secrets import mask
 

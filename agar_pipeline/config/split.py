@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.places import configs_dir, expanded
-from agar_pipeline.config.plain import STRICT
+from agar_pipeline.config.plain_values import STRICT
 
 Part = Literal["train", "val", "test"]
 SplitMethod = Literal["random", "hash", "tags", "field", "lists", "given"]

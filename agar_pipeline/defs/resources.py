@@ -10,7 +10,7 @@ from pydantic import Field
 from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config import Launcher, TrainerConfig, from_plain, to_plain
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.processes.machine import require_devices
+from agar_pipeline.processes.devices import require_devices
 from agar_pipeline.store import Key
 
 COMPUTE_FIELDS = ("accelerator", "devices", "num_nodes", "launcher", "precision", "socket_ifname")

@@ -9,7 +9,7 @@ from typing import Any
 
 from agar_pipeline.config import SnapshotConfig, from_plain
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
-from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.processes.child import child_main
 
 Log = Callable[[str], None]
@@ -35,7 +35,7 @@ def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
     from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
@@ -47,7 +47,7 @@ def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
 def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
     from agar_pipeline.fiftyone_io.importing.import_images import import_at, progress_line
-    from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+    from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
     from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)

@@ -1,6 +1,7 @@
 """Checks each image file against the COCO file: whether it exists, is safe to open, and can be decoded.
 
-Here: finding. Not here: reading one file (`file_facts`), the verdict (`mending`), loading for a model (`decoding`).
+Here: finding. Not here: reading one file (`file_facts`), the verdict (`mending`), loading for a model
+(`load_and_resize`).
 """
 
 from __future__ import annotations

@@ -12,10 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from agar_pipeline.labels.file_memory import FileFacts
-from agar_pipeline.photos.exif_orientation import displayed_wh, read_orientation
-from agar_pipeline.photos.formats import open_image, why_not_read
-from agar_pipeline.photos.image_paths import MAX_PIXELS
-from agar_pipeline.photos.pixels import (
+from agar_pipeline.photos.eight_bits import (
     EightBits,
     UnclearPixelsError,
     blank_words,
@@ -23,6 +20,9 @@ from agar_pipeline.photos.pixels import (
     pages_words,
     to_eight_bits,
 )
+from agar_pipeline.photos.exif_orientation import displayed_wh, read_orientation
+from agar_pipeline.photos.formats import open_image, why_not_read
+from agar_pipeline.photos.image_paths import MAX_PIXELS
 
 MAX_FILE_BYTES = 2_000_000_000
 _LOOK_SIDE_PX = 512

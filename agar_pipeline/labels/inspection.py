@@ -19,7 +19,7 @@ from agar_pipeline.config import BOX_POLICY_DEFAULTS, MENDING, Action, BoxRule, 
 from agar_pipeline.labels.box_rules import MIN_BOX_SIDE_PX
 from agar_pipeline.labels.file_checks import check_files
 from agar_pipeline.labels.findings import MISSING, find_all, judge, not_opened
-from agar_pipeline.photos.missing_names import explain_missing
+from agar_pipeline.photos.missing_photos import explain_missing
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
 """Rules that an import and a pipeline always fulfil: they number classes from 1 and ignore the file's numbers."""

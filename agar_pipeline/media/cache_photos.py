@@ -14,9 +14,9 @@ import pandas as pd
 from agar_pipeline.artifacts import MEDIA_TABLE
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.files.disk import show_bytes
-from agar_pipeline.media.earlier import IMAGES, find_known
+from agar_pipeline.media.copy_photos import place_photos
+from agar_pipeline.media.former_caches import IMAGES, find_known
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
-from agar_pipeline.media.place import place_photos
 from agar_pipeline.media.shrink import shrunk_sizes
 from agar_pipeline.progress import progress_bar
 

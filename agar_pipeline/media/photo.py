@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agar_pipeline.media.earlier import KnownFile, Origin
+from agar_pipeline.media.former_caches import KnownFile, Origin
 from agar_pipeline.media.shrink import RECIPE
 
 OWN_MEDIA = Literal["link", "copy", "resize"]

@@ -9,12 +9,12 @@ next step. Original photos and the inputs of a command are protected at any path
 - `home_place`: warns if a home lies where git deletes it.
 - `folders`: files that are written into a user's folder.
 - `single_files`: the same for a file that is given by its path.
-- `draft`: files that are being written, before they are moved to their place.
-- `made`: the list of written files that such a folder has.
+- `draft_files`: files that are being written, before they are moved to their place.
+- `made_list`: the list of written files that such a folder has.
 - `originals`: the files that must not be lost.
 - `beside_photos`: refuses to write files into folders of photos.
-- `insertions`: samples that this software inserted into a dataset.
-- `labels`: what an import wrote onto a sample, and whether a person changed it since.
+- `inserted_samples`: samples that this software inserted into a dataset.
+- `imported_labels`: what an import wrote onto a sample, and whether a person changed it since.
 
 Not here: what the files mean.
 """

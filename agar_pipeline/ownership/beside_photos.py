@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agar_pipeline.errors import StorageError
-from agar_pipeline.ownership.made import MadeList
+from agar_pipeline.ownership.made_list import MadeList
 from agar_pipeline.photos.formats import is_photo
 
 _SHOWN = 3

@@ -18,8 +18,8 @@ from agar_pipeline.config.places import OURS, agar_home
 from agar_pipeline.errors import StorageError, remedy
 from agar_pipeline.files.locks import locked_folder
 from agar_pipeline.files.storage_errors import clear_storage_errors
-from agar_pipeline.ownership.draft import Draft
-from agar_pipeline.ownership.made import MadeFile, MadeList, folders_of, is_part_of_list
+from agar_pipeline.ownership.draft_files import Draft
+from agar_pipeline.ownership.made_list import MadeFile, MadeList, folders_of, is_part_of_list
 from agar_pipeline.ownership.originals import Originals
 from agar_pipeline.photos.formats import is_photo
 

@@ -3,9 +3,9 @@
 - `formats`: which files are photos, and which of them can be read.
 - `folder_walk`: the files below a folder.
 - `image_paths`: where an image of a COCO file is, and whether it may be opened.
-- `name_spellings`, `missing_names`: file names that differ from a listed name only in spelling.
+- `name_spellings`, `missing_photos`: file names that differ from a listed name only in spelling.
 - `exif_orientation`: reads the EXIF orientation.
-- `pixels`: any photo as 8-bit RGB, upright.
-- `decoding`: one photo at the size that the model sees.
+- `eight_bits`: any photo as 8-bit RGB, upright.
+- `load_and_resize`: one photo at the size that the model sees.
 - `jpeg_copy`: the JPEG of a training copy.
 """

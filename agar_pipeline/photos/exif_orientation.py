@@ -1,7 +1,7 @@
 """Reads from a photo's header how its EXIF data says it is to be rotated for display.
 
 After the snapshot, all sizes and boxes are those of the photo as displayed, and every loader rotates the pixels. Here:
-reading the tag. Not here: rotating pixels (`decoding`), or boxes (`box_formats`).
+reading the tag. Not here: rotating pixels (`load_and_resize`), or boxes (`box_formats`).
 """
 
 from __future__ import annotations

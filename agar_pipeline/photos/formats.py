@@ -1,7 +1,7 @@
 """Decides by name and format which files are photos and which of them can be read, and opens one.
 
 All files that look like photos are listed. The code that opens one that cannot be read names it, with the next step.
-Here: names and formats. Not here: walking a tree (`folder_walk`), pixels (`photos.decoding`).
+Here: names and formats. Not here: walking a tree (`folder_walk`), pixels (`photos.load_and_resize`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `check`: the result of one check. `machine`: storage, limits, packages. `ranks`: devices, and an all-reduce over as
 many processes as the training has. `services`: the database. `readiness`: all checks of a training.
-Not here: starting a training (`launch`), counting devices (`machine` of `processes`).
+Not here: starting a training (`launch`), counting devices (`processes.devices`).
 """
 
 from agar_pipeline.preflight.check import Check

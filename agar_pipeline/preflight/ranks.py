@@ -10,10 +10,10 @@ from typing import Any
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.preflight.check import Check
-from agar_pipeline.processes import machine
+from agar_pipeline.processes import devices, gpu_leases, network
 from agar_pipeline.processes.child import child_main
 from agar_pipeline.processes.launch import run_child
-from agar_pipeline.processes.world import World
+from agar_pipeline.processes.rank import World
 
 FREE_SHARE = 0.5
 """Share of a GPU's memory that should be free; below it, another process is using the GPU."""
@@ -23,15 +23,15 @@ WORDS = 4_000_000
 
 def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
     """Start the ranks as training does, and let them run an all-reduce."""
-    gpus, cores = machine.visible_gpus(), machine.count_cores()
+    gpus, cores = devices.visible_gpus(), devices.count_cores()
     visible = f"{len(gpus)} CUDA device(s) visible{' (' + ', '.join(gpus) + ')' if gpus else ''}, {cores} core(s)"
     world_size = trainer.devices * trainer.num_nodes
     asked = f"{trainer.devices} asked for: world size {world_size}"
     try:
-        machine.require_devices(trainer)
+        devices.require_devices(trainer)
         yield Check("devices", "OK", f"{visible}; {asked}")
-        interface = trainer.socket_ifname or machine.find_loopback()
-        with machine.leased(trainer, home, log) as env:
+        interface = trainer.socket_ifname or network.find_loopback()
+        with gpu_leases.leased(trainer, home, log) as env:
             reply = run_child("agar_pipeline.preflight.ranks", {}, log, ranks=trainer.devices, env=env)
     except ComputeError as error:
         first, *rest = str(error).splitlines()
@@ -41,7 +41,7 @@ def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) 
 
 
 def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None) -> Iterator[Check]:
-    if machine.uses_gpus(trainer.accelerator) and not reply["device"].startswith("cuda"):
+    if devices.uses_gpus(trainer.accelerator) and not reply["device"].startswith("cuda"):
         fix = "install a torch that was built for this driver, or set trainer.accelerator=cpu"
         yield Check("ranks", "FAIL", f"there are CUDA devices, but torch {reply['torch']} cannot use them", fix)
     elif reply["world_size"] != trainer.devices:

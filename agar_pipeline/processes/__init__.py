@@ -4,7 +4,7 @@
 - `child`: the child's side: reading a request and answering it.
 - `environment`: the variables that a child gets.
 - `exit_reasons`: describes how a process ended.
-- `world`: rank and world size.
-- `machine`: cores, GPUs and network interfaces, found without torch, and the leases of GPUs.
+- `rank`: rank and world size.
+- `devices`: cores and GPUs, without torch. `network`: its interfaces. `gpu_leases`: one run at a time uses a GPU.
 - `garbage_collection` and `library_warnings`: settings that each of our processes makes when it starts.
 """

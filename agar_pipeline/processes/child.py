@@ -22,7 +22,7 @@ from agar_pipeline.files.storage_errors import find_os_error, path_at_fault
 from agar_pipeline.processes.exit_reasons import RANKS_FILE
 from agar_pipeline.processes.garbage_collection import start_importing
 from agar_pipeline.processes.library_warnings import keep_warnings_harmless
-from agar_pipeline.processes.world import World
+from agar_pipeline.processes.rank import World
 
 Log = Callable[[str], None]
 

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photos.eight_bits import upright
 from agar_pipeline.photos.exif_orientation import displayed_wh
 from agar_pipeline.photos.formats import open_image
-from agar_pipeline.photos.pixels import upright
 
 Kind = Literal[
     "truth", "prediction", "context", "finding", "wrong", "wrong_class", "poor_box", "merged", "duplicate", "ignored"

@@ -2,7 +2,7 @@
 
 The kinds follow TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020), with
 its two IoU thresholds, and one more kind for crowded plates: a box around several colonies. Here: matching. Not here:
-the cost of an error (`error_gains`), drawing (`reports`).
+the cost of an error (`error_costs`), drawing (`reports`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Computes all figures of one model, or of one file of predictions, on one COCO file: the content of `metrics.json`.
 
 The asset `evaluation`, `agar evaluate` and the comparison of models use this module. Here: assembling. Not here:
-formulas (`average_precision`, `counting`, `matching`, `error_gains`, `uncertainty`).
+formulas (`average_precision`, `counting`, `matching`, `error_costs`, `uncertainty`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import coco_metrics
 from agar_pipeline.scoring.counting import by_density, choose_score_threshold, count_annotations, counting_metrics
-from agar_pipeline.scoring.error_gains import error_gains
+from agar_pipeline.scoring.error_costs import error_gains
 from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, Matches, match_detections
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.scoring.uncertainty import confidence_intervals

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from agar_pipeline.snapshot_files.batches import Columns
+from agar_pipeline.snapshot_files.source_columns import Columns
 
 
 @dataclass(frozen=True)

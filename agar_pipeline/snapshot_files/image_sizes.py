@@ -15,8 +15,8 @@ import pyarrow as pa
 from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.config import ExifPolicy
 from agar_pipeline.errors import ImageFileError, remedy
-from agar_pipeline.snapshot_files.batches import Columns
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
+from agar_pipeline.snapshot_files.source_columns import Columns
 
 _SHOWN = 3
 

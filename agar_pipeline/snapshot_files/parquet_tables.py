@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agar_pipeline.snapshot_files.batches import Columns
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
+from agar_pipeline.snapshot_files.source_columns import Columns
 
 ROW_GROUP = 25_000
 """Rows of a row group; it is fixed so that the sizes of a source's batches do not change the file."""

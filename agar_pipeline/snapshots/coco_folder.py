@@ -23,9 +23,8 @@ from agar_pipeline.errors import AnnotationError, DatasetError, DatasetMovedErro
 from agar_pipeline.labels.box_rules import find_box_findings
 from agar_pipeline.labels.image_rules import find_image_findings, find_part_findings
 from agar_pipeline.photos.image_paths import unsafe_name
-from agar_pipeline.photos.missing_names import explain_missing, folder_of_names, show_missing
+from agar_pipeline.photos.missing_photos import explain_missing, folder_of_names, show_missing
 from agar_pipeline.progress import progress_bar
-from agar_pipeline.snapshot_files.batches import Boxes, Columns
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.snapshot_files.image_ids import ImageColumns, write_image_ids
@@ -38,6 +37,7 @@ from agar_pipeline.snapshot_files.parquet_tables import (
     boxes_table,
     images_table,
 )
+from agar_pipeline.snapshot_files.source_columns import Boxes, Columns
 from agar_pipeline.text.safe_text import as_command
 
 REFUSED = (

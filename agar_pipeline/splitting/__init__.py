@@ -1,6 +1,7 @@
 """Assigns images to the parts of a split and finds pictures that are in two parts, from plain tables and arrays.
 
-`division`: the entry point, which calls the method that the config names. `draw`, `stratify`, `groups`, `named`: the
-methods. `picture_hashes`, `looks`, `duplicates`: find pictures that are, or look, the same. `leakage`: finds such pairs
-across parts. Not here: reading and writing artifacts (`steps.split`), reading the dataset (`fiftyone_io`).
+`division`: the entry point, which calls the method that the config names. `random_draw`, `stratify`, `groups`,
+`views_and_lists`: the methods. `picture_hashes`, `thumbnails`, `duplicates`: find pictures that are, or look, the
+same. `leakage`: finds such pairs across parts. Not here: reading and writing artifacts (`steps.split`), reading the
+dataset (`fiftyone_io`).
 """

@@ -1,7 +1,7 @@
 """Divides images into parts with the method that the config names.
 
-Here: calling the method, and handling images in no part and empty parts. Not here: drawing parts (`draw`, `stratify`),
-reading parts from the dataset or lists (`named`), groups of images (`groups`).
+Here: calling the method, and handling images in no part and empty parts. Not here: drawing parts (`random_draw`,
+`stratify`), reading parts from the dataset or lists (`views_and_lists`), groups of images (`groups`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import pandas as pd
 
 from agar_pipeline.config import DRAWN, GIVEN_PART, Part, SplitConfig
 from agar_pipeline.errors import DatasetError, remedy
-from agar_pipeline.splitting.draw import draw_hash, draw_random
 from agar_pipeline.splitting.groups import group_keys
-from agar_pipeline.splitting.named import Reading, by_field, by_lists, by_views
+from agar_pipeline.splitting.random_draw import draw_hash, draw_random
 from agar_pipeline.splitting.stratify import draw_stratified, label_counts, labels_of
+from agar_pipeline.splitting.views_and_lists import Reading, by_field, by_lists, by_views
 
 SHOWN = 3
 UNLABELLED = "not labelled yet"

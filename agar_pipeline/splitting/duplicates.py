@@ -20,8 +20,8 @@ import numpy as np
 from agar_pipeline.cluster.partitions import open_pool
 from agar_pipeline.config import SplitConfig
 from agar_pipeline.photos.formats import open_image
-from agar_pipeline.splitting.looks import compare_looks
 from agar_pipeline.splitting.picture_hashes import Progress, hash_words, see_pictures
+from agar_pipeline.splitting.thumbnails import compare_looks
 
 BLOCK = 512
 NEAREST = 32
@@ -130,7 +130,7 @@ def _same_pixels(paths: Sequence[Path], pairs: np.ndarray) -> set[tuple[int, int
 
 
 def _hash_pixels(path: Path) -> bytes:
-    from agar_pipeline.photos.pixels import upright
+    from agar_pipeline.photos.eight_bits import upright
 
     with open_image(path) as image:
         photo = upright(image).convert("RGB")

@@ -127,7 +127,7 @@ def look_at(path: Path, side_px: int):  # type: ignore[no-untyped-def]  # PIL is
     """Decode the photo in gray and upright, with sides of at least `side_px` if it has them; None if that fails."""
     from PIL import Image
 
-    from agar_pipeline.photos.pixels import upright
+    from agar_pipeline.photos.eight_bits import upright
 
     try:
         with warnings.catch_warnings(), open_image(path) as image:

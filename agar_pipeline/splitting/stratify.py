@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.config import Part, Spellings, SplitConfig
-from agar_pipeline.splitting.draw import drawn_parts
+from agar_pipeline.splitting.random_draw import drawn_parts
 
 NOTHING = "\0nothing"
 """Name of the stratum of empty plates, or of missing values."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from agar_pipeline.config.places import agar_home
 from agar_pipeline.files.disk import replace_file
-from agar_pipeline.step_code.reach import Package, read_sources
-from agar_pipeline.step_code.syntax import PACKAGE
+from agar_pipeline.step_code.reached_code import Package, read_sources
+from agar_pipeline.step_code.syntax_tree import PACKAGE
 
 STEPS = (
     "snapshot",

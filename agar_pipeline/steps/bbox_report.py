@@ -1,7 +1,7 @@
 """bbox_report: checks every box of the COCO cache against every rule, and writes the verdict.
 
-Here: collecting findings, then judging them by the policy. Not here: the rules (`labels`), mending on the way into
-the cache (`coco_cache`), the page (`reports.bbox_page`).
+Here: collecting findings, then judging them by the policy. Not here: the rules (`labels`), mending on the way
+into the cache (`coco_cache`), the page (`reports.bbox_page`).
 """
 
 from __future__ import annotations

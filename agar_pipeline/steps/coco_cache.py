@@ -30,9 +30,9 @@ from agar_pipeline.labels.file_memory import FactsMemory
 from agar_pipeline.labels.image_rules import UNLABELLED_WORDS, find_image_findings
 from agar_pipeline.labels.mending import mend_part
 from agar_pipeline.media.cache_photos import scale_columns, take_photos
-from agar_pipeline.media.earlier import IMAGES
-from agar_pipeline.snapshot_files.blocks import read_blocks
+from agar_pipeline.media.former_caches import IMAGES
 from agar_pipeline.snapshot_files.parquet_tables import read_images, read_labels
+from agar_pipeline.snapshot_files.read_blocks import read_blocks
 
 UNKNOWN_CATEGORY_ID = 0
 NO_PART = "no part"

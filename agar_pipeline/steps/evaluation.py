@@ -12,7 +12,7 @@ from agar_pipeline.artifacts import CocoCache, TrainingRun
 from agar_pipeline.config import EvaluationConfig
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.reports.scorecard import evaluate_checkpoint
-from agar_pipeline.step_code.machine import record_machine
+from agar_pipeline.step_code.precision_and_weights import record_machine
 
 
 def build(

@@ -17,8 +17,8 @@ from agar_pipeline.artifacts import BboxReport, CocoCache
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
-from agar_pipeline.processes.world import World
-from agar_pipeline.step_code.machine import record_machine
+from agar_pipeline.processes.rank import World
+from agar_pipeline.step_code.precision_and_weights import record_machine
 
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
@@ -227,7 +227,7 @@ def _measure_steps(
         say_forecast,
     )
     from agar_pipeline.detection.training.profile import profile_steps
-    from agar_pipeline.processes.machine import count_cores
+    from agar_pipeline.processes.devices import count_cores
 
     world, place = outcome.world, (outcome.accelerator, outcome.precision)
     measured = profile_steps(config, outcome.spec, train_columns, images_dir, *place, world.size)

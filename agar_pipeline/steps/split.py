@@ -20,7 +20,7 @@ from agar_pipeline.progress import progress_bar
 from agar_pipeline.splitting.division import Division, divide
 from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, Duplicates, find_duplicates
 from agar_pipeline.splitting.leakage import apply_leakage_policy, count_copies, list_pairs
-from agar_pipeline.splitting.named import read_lists
+from agar_pipeline.splitting.views_and_lists import read_lists
 
 
 def build(

@@ -20,7 +20,7 @@ from agar_pipeline.config.places import store_url
 from agar_pipeline.errors import ArtifactError, SharedStoreError
 from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home import open_home
-from agar_pipeline.store import sharing
+from agar_pipeline.store import fetch_and_share
 from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
 from agar_pipeline.store.drafts import explain_need, open_draft, publish_draft
 from agar_pipeline.store.key import (
@@ -36,7 +36,7 @@ from agar_pipeline.store.key import (
     writer_lock,
 )
 from agar_pipeline.store.quarantine import set_foreign_aside
-from agar_pipeline.store.shared import SharedStore
+from agar_pipeline.store.shared_store import SharedStore
 
 
 class Store:
@@ -87,7 +87,7 @@ class Store:
             open_home(self.home)
             self.folder(key).mkdir(parents=True, exist_ok=True)
             with locks.locked(writer_lock(root)):
-                if not root.exists() and not sharing.fetch(self.home, self.shared, key, root):
+                if not root.exists() and not fetch_and_share.fetch(self.home, self.shared, key, root):
                     return None
                 if repoint:
                     self._repoint(key, name)
@@ -158,12 +158,16 @@ class Store:
             faults = find_faults(root) if root.exists() else ["not built yet"]
             if faults and root.exists():
                 faults = self._put_right(key, root, faults, log)
-            outcome = sharing.bring(self.home, self.shared, key, root, log) if faults else sharing.FetchOutcome(False)
+            outcome = (
+                fetch_and_share.bring(self.home, self.shared, key, root, log)
+                if faults
+                else fetch_and_share.FetchOutcome(False)
+            )
             if faults and not outcome.fetched:
                 self._publish(key, root, config, inputs, write, made_by)
             if repoint:
                 self._repoint(key, name)
-            sharing.share(self.shared, key, root, log, replace=outcome.damaged, repoint=repoint)
+            fetch_and_share.share(self.shared, key, root, log, replace=outcome.damaged, repoint=repoint)
         why = "nothing changed" if not faults else f"fetched from {self.shared}" if outcome.fetched else faults[0]
         return Built(key.kind.open(root), cached=not faults or outcome.fetched, why=why)
 

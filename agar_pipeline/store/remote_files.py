@@ -1,7 +1,7 @@
 """Reads and writes files by name on any fsspec file system; writes are atomic, errors are readable by a user.
 
 Here: the only use of fsspec, which is imported only if a shared store is configured.
-Not here: what the files mean (`shared`).
+Not here: what the files mean (`shared_store`).
 """
 
 from __future__ import annotations

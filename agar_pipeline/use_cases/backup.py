@@ -27,7 +27,7 @@ from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
 from agar_pipeline.store import Key, Store, find_faults
 from agar_pipeline.store.key import use_lock, writer_lock
-from agar_pipeline.store.upkeep import targets_of
+from agar_pipeline.store.verify import targets_of
 from agar_pipeline.text.secrets import mask
 from agar_pipeline.use_cases.backup_file import Writer, remove_unfinished, unpack, write_backup
 

@@ -16,7 +16,7 @@ from agar_pipeline.artifacts import CocoCache
 from agar_pipeline.config.media import Media
 from agar_pipeline.files.disk import link_or_copy
 from agar_pipeline.files.storage_errors import clear_storage_errors
-from agar_pipeline.ownership.draft import Draft
+from agar_pipeline.ownership.draft_files import Draft
 from agar_pipeline.ownership.folders import OwnFolder
 
 PURPOSE = "export-coco"

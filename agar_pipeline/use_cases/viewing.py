@@ -23,7 +23,7 @@ from agar_pipeline.errors import ArtifactError, DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
-from agar_pipeline.fiftyone_io.writing.run_names import (
+from agar_pipeline.fiftyone_io.writing.field_names import (
     RunFields,
     find_view,
     is_declared,

@@ -49,7 +49,7 @@ def _rate(feed: Callable[[], None], images: int) -> float:
 def _copy(photo: Path, copy: Path) -> None:
     from PIL import Image
 
-    from agar_pipeline.photos.decoding import load_image
+    from agar_pipeline.photos.load_and_resize import load_image
 
     buffer = io.BytesIO()
     Image.fromarray(load_image(photo, SIDE)[0]).save(buffer, "JPEG", quality=95)

@@ -31,7 +31,7 @@ def tool(name: str) -> Point:
 LABELS, READINGS = "tests/config/test_class_names.py", f"{FILES}/test_import_readings.py"
 FORMATS, LISTING = f"{FILES}/test_import_formats.py", f"{FILES}/test_photo_listing.py"
 INSPECT, PREDICT = "tests/commands/test_inspect_coco.py", "tests/commands/test_evaluate_predict.py"
-SLIPS, PIXELS = "tests/labels/test_misread_boxes.py", "tests/photos/test_pixels.py"
+SLIPS, PIXELS = "tests/labels/test_misread_boxes.py", "tests/photos/test_eight_bits.py"
 STEPS, CONFIGS = "tests/steps/test_data_steps.py", "tests/config/test_configs.py"
 COCO, SURROUNDINGS = "tests/snapshots/test_coco_folder.py", "tests/test_surroundings.py"
 LETTERS: dict[str, Point] = {

@@ -61,11 +61,11 @@ def test_case_52_strict_makes_other_code_stale(lab: Lab, package: Path) -> None:
         right(
             not lab.plan().keys() & {"snapshot", "split", "coco_cache", "bbox_report"}, "strict never comes to an end"
         )
-        edit(package, "splitting/draw.py", "    return ", "    len(())\n    return ")
+        edit(package, "splitting/random_draw.py", "    return ", "    len(())\n    return ")
         planned = lab.plan(PYTHONPATH=str(package))
     right("snapshot" not in planned, "code that the snapshot does not run made it stale")
     right({planned[name]["state"] for name in ("split", "coco_cache")} == {"stale"}, str(planned))
-    right(planned["split"]["reasons"] == ["made by other code: splitting/draw.py"], str(planned["split"]))
+    right(planned["split"]["reasons"] == ["made by other code: splitting/random_draw.py"], str(planned["split"]))
     lab.run("run", "snapshot", "split", "coco_cache", "bbox_report")
 
 

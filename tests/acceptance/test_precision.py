@@ -23,7 +23,7 @@ from agar_pipeline.config import ModelConfig
 from agar_pipeline.detection.fitting.model_fitting import make_spec
 from agar_pipeline.detection.models.detector import Detector, build_detector, is_untouched
 from agar_pipeline.detection.training.resume import ResumePoints, load_precision
-from agar_pipeline.processes.machine import leased_devices
+from agar_pipeline.processes.gpu_leases import leased_devices
 from agar_pipeline.store import Key, find_faults
 from tests.acceptance.grading import right
 from tests.acceptance.lab import Lab, wait_until

@@ -146,7 +146,7 @@ def test_case_09_a_file_that_is_not_as_it_was_is_a_miss_with_its_reason(lab: Lab
 
 @in_full
 def test_case_10_verify_finds_data_that_a_power_loss_took(lab: Lab, tmp_path: Path) -> None:
-    from tests.store.test_upkeep import build_split
+    from tests.store.test_verify_and_clean import build_split
 
     synced: list[str] = []
     really = os.fsync

@@ -16,8 +16,8 @@ from agar_pipeline.cluster.partitions import launched_by, open_pool
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import SplitConfig
 from agar_pipeline.labels.file_checks import check_files
+from agar_pipeline.media.copy_photos import place_photos
 from agar_pipeline.media.photo import Photo
-from agar_pipeline.media.place import place_photos
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 from agar_pipeline.splitting.duplicates import find_duplicates

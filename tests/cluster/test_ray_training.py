@@ -13,7 +13,7 @@ import pytest
 from agar_pipeline.store import Key, Store
 from tests.coco_home import make_home
 from tests.conftest import Run
-from tests.processes.test_ranks import SAME, losses
+from tests.processes.test_gpu_leases import SAME, losses
 from tests.test_interruptions import Training, gone_on_from, processes_of
 
 KEY = Key("training_run", "small")

@@ -20,7 +20,7 @@ import pytest
 from agar_pipeline.artifacts import CocoCache
 from agar_pipeline.store import Key, Store, find_faults
 from agar_pipeline.store.remote_files import RemoteFiles
-from agar_pipeline.store.shared import SharedStore
+from agar_pipeline.store.shared_store import SharedStore
 from tests.cluster.test_ray_dagster import prepare
 from tests.conftest import CHECKOUT, runner
 from tests.docs.pages import Reader

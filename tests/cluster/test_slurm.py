@@ -21,7 +21,7 @@ from tests.cluster.processes import free_port
 from tests.coco_home import make_home
 from tests.conftest import BIN, CHECKOUT
 from tests.docs.pages import Reader
-from tests.processes.test_ranks import SAME, losses
+from tests.processes.test_gpu_leases import SAME, losses
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PATH = f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin"

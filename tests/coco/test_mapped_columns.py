@@ -17,7 +17,7 @@ from agar_pipeline.coco.mapped_arrays import TextColumn
 from agar_pipeline.coco.mapped_columns import columns_folder
 from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.store import Store
-from agar_pipeline.store.dropping import find_droppable
+from agar_pipeline.store.clean import find_droppable
 
 ODD_NAMES = ["a/1.jpg", "b/1.jpg", "Größe 100% \n\t.jpg", "培养皿.jpg", "x" * 251 + ".jpg", "/".join(["y" * 200] * 15)]
 

@@ -16,9 +16,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from agar_pipeline.commands import agar
-from agar_pipeline.commands.exporting import snapshot_config
+from agar_pipeline.commands.export_words import snapshot_config
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.splitting.draw import draw_hash
+from agar_pipeline.splitting.random_draw import draw_hash
 from agar_pipeline.store import Key, Store
 from tests.conftest import copy_configs, edit_samples, runner
 from tests.fiftyone_io.conftest import agar_label, stop_keeper, write_plate

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from agar_pipeline.commands.importing import say_problems
+from agar_pipeline.commands.import_words import say_problems
 from tests.conftest import Run, copy_configs, edit_samples, runner
 from tests.fiftyone_io.conftest import agar_label, stop_keeper, write_plate
 

@@ -17,7 +17,7 @@ from bson import ObjectId
 
 from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.fiftyone_io.database.connection import open_database
-from agar_pipeline.ownership.insertions import CLAIMS, INSERTIONS
+from agar_pipeline.ownership.inserted_samples import CLAIMS, INSERTIONS
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.conftest import Run, copy_configs, runner

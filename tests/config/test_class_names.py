@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agar_pipeline import config as c
-from agar_pipeline.commands.importing import _next_step
+from agar_pipeline.commands.import_words import _next_step
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from tests.conftest import copy_configs

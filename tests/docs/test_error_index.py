@@ -34,7 +34,7 @@ WORDED_BY = {
     ("artifacts/refusals.py", "refusal_of_boxes"): "GateError",
     ("artifacts/refusals.py", "refusal_of_split"): "GateError",
     ("config/detectors.py", "find_unknown_name"): "ConfigError",
-    ("config/plain.py", "_explain"): "ConfigError",
+    ("config/plain_values.py", "_explain"): "ConfigError",
     ("photos/image_paths.py", "find_image_file"): "ImageFileError",
     ("photos/image_paths.py", "unsafe_name"): "ImageFileError",
     ("detection/training/determinism.py", "explain_refusal"): "TrainingError",

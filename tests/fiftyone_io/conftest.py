@@ -26,7 +26,7 @@ from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
 COLONIES = Path(__file__).resolve().parents[3] / "shared" / "data" / "colonies"
 MAKE_DATASETS = """
 import json, sys
-from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
 from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 uri, = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)

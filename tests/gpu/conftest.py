@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from agar_pipeline.chain import build
-from agar_pipeline.processes.machine import visible_gpus
+from agar_pipeline.processes.devices import visible_gpus
 from tests.coco_home import make_home
 from tests.conftest import CHECKOUT
 

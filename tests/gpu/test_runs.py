@@ -73,7 +73,7 @@ def test_what_began_on_the_cpu_goes_on_on_the_card(lab: Lab, measured: dict[str,
 HOLDER = """
 import sys, time
 from pathlib import Path
-from agar_pipeline.processes.machine import leased_here
+from agar_pipeline.processes.gpu_leases import leased_here
 with leased_here("cuda", Path(sys.argv[1]), print):
     print("held", flush=True)
     sys.stdin.readline()

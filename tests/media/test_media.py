@@ -21,9 +21,9 @@ from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import BOX_POLICY_DEFAULTS, BboxReportConfig, CocoCacheConfig
 from agar_pipeline.errors import DatasetError, ImageFileError, StorageError
-from agar_pipeline.media import place
-from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.media import copy_photos
 from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.photos.load_and_resize import load_image
 from agar_pipeline.reports import offenders
 from agar_pipeline.steps import bbox_report
 from agar_pipeline.store import Built, Key, Store, find_faults
@@ -159,7 +159,7 @@ def test_a_changed_box_makes_no_photo_again(lab: Lab, monkeypatch: pytest.Monkey
     assert "7 photos resized, 1 reused" in lab.log[0], "two photos have the same content"
     lab.box_x = 0.3
     with monkeypatch.context() as patch:
-        patch.setattr(place, "shrink", lambda *args: pytest.fail("a photo was made again"))
+        patch.setattr(copy_photos, "shrink", lambda *args: pytest.fail("a photo was made again"))
         second = lab.build("resize", 100)
     assert "0 photos resized, 8 reused" in lab.log[0]
     assert second.artifact.data_version != first.artifact.data_version
@@ -222,7 +222,7 @@ def test_a_disk_that_is_too_small_is_told_before_it_is_full(
     lab: Lab, media: str, max_side: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(lab.photos)
-    monkeypatch.setattr(place, "_PROBES", 2)
+    monkeypatch.setattr(copy_photos, "_PROBES", 2)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(
         StorageError, match=rf"media: {media} needs about [\d.]+ kB for \d more photos .* 1.0 kB are free"

@@ -17,7 +17,7 @@ from agar_pipeline.ownership.home import open_home, require_own, scratch_folder,
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.conftest import BIN, CHECKOUT, edit_samples, runner
-from tests.store.test_upkeep import build_split
+from tests.store.test_verify_and_clean import build_split
 
 MARKER = "agar-home.json"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agar_pipeline.ownership import made
+from agar_pipeline.ownership import made_list
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals, is_another_name
 
@@ -59,7 +59,7 @@ def read(root: Path) -> dict[str, str]:
 
 
 def test_a_writer_killed_at_each_instant_leaves_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(made, "sync", lambda path: None)  # for a loss of power, which is not tried here
+    monkeypatch.setattr(made_list, "sync", lambda path: None)  # for a loss of power, which is not tried here
     foreign = dict.fromkeys(FOREIGN, "mine")
     for first in (True, False):
         for instant in range(1, MOST):

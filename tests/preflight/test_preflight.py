@@ -16,7 +16,7 @@ from agar_pipeline.errors import ComputeError
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.preflight.machine import check_storage
 from agar_pipeline.preflight.ranks import check_ranks
-from agar_pipeline.processes import machine
+from agar_pipeline.processes import devices
 
 
 def test_launch_check_looks_at_everything_and_starts_as_many_ranks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_launch_check_looks_at_everything_and_starts_as_many_ranks(home: Path, m
 
 
 def test_too_many_devices_fail_with_a_fix_and_no_rank_is_started(home: Path) -> None:
-    many = str(machine.count_cores() + 1)
+    many = str(devices.count_cores() + 1)
     answer = CliRunner().invoke(agar, ["launch-check", "--devices", many, "--accelerator", "cpu"])
     assert answer.exit_code == 1
     assert f"FAIL  devices     trainer.devices={many} on cpu, but this machine has" in answer.output

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.error_gains import ERROR_KINDS, error_gains
+from agar_pipeline.scoring.error_costs import ERROR_KINDS, error_gains
 from agar_pipeline.scoring.matching import match_detections, matches_table
 from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.scoring.suppression import SAME_PLACE_IOU, suppress_across_classes

@@ -18,9 +18,9 @@ from fsspec.registry import _registry as _loaded_file_systems
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError, ConfigError, MissingPackageError, StorageError
 from agar_pipeline.store import Built, Content, Key, Store, find_faults
-from agar_pipeline.store.dropping import find_droppable
+from agar_pipeline.store.clean import find_droppable
 from agar_pipeline.store.remote_files import RemoteFiles
-from agar_pipeline.store.shared import SharedStore
+from agar_pipeline.store.shared_store import SharedStore
 from tests.store.test_store import INPUTS, KEY, write_split
 
 

@@ -29,7 +29,7 @@ from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Content, Key, Store
 from agar_pipeline.use_cases.backup import back_up, restore
 from tests.conftest import BIN, CHECKOUT, runner
-from tests.store.test_upkeep import build_training
+from tests.store.test_verify_and_clean import build_training
 
 RAW: CodecOptions = CodecOptions(document_class=RawBSONDocument)
 

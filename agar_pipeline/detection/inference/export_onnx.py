@@ -33,7 +33,7 @@ from agar_pipeline.detection.inference.onnx_model import DETECTION_COLUMNS, FACT
 from agar_pipeline.detection.models.checkpoint import load_checkpoint
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.photos.load_and_resize import load_image
 from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
 
 OPSET = 17

@@ -16,7 +16,7 @@ import numpy as np
 
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.errors import DatasetError, ImageFileError
-from agar_pipeline.ownership.made import made_below
+from agar_pipeline.ownership.made_list import made_below
 from agar_pipeline.photos.folder_walk import PassedOver, walk_files, without_twins
 from agar_pipeline.photos.formats import READ, is_photo
 from agar_pipeline.scoring.suppression import suppress_across_classes

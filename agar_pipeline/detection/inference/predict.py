@@ -19,7 +19,7 @@ from agar_pipeline.detection.loading.sampling import PlainBatches
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.photos.decoding import read_photo
+from agar_pipeline.photos.load_and_resize import read_photo
 from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
 
 

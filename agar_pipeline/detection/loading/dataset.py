@@ -1,7 +1,7 @@
 """Turns COCO columns and photos into images and targets for a torchvision detector.
 
-Here: targets, data loaders. Not here: reading pixels (`decoding`), caching decoded photos (`photo_memory`), random
-changes (`augmentation`), where tiles lie (`tiles`), checking boxes (`bbox_report`).
+Here: targets, data loaders. Not here: reading pixels (`load_and_resize`), caching decoded photos (`photo_memory`),
+random changes (`augmentation`), where tiles lie (`tiles`), checking boxes (`bbox_report`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from agar_pipeline.detection.loading.photo_memory import PhotoMemory
 from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.models.tiles import choose_crop, count_crops, scaled_sizes
 from agar_pipeline.errors import AnnotationError
-from agar_pipeline.photos.decoding import load_image, resize
 from agar_pipeline.photos.image_paths import safe_image_path
-from agar_pipeline.processes.machine import count_cores
+from agar_pipeline.photos.load_and_resize import load_image, resize
+from agar_pipeline.processes.devices import count_cores
 
 Target = dict[str, Any]
 Batch = tuple[list[torch.Tensor], list[Target]]

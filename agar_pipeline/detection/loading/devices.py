@@ -17,8 +17,8 @@ import torch
 
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.processes.machine import count_cores
-from agar_pipeline.processes.world import World
+from agar_pipeline.processes.devices import count_cores
+from agar_pipeline.processes.rank import World
 
 OPEN_FILES = 65_536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h

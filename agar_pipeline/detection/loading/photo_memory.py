@@ -1,7 +1,7 @@
 """A cache of decoded and scaled photos in memory that all loader processes share.
 
 A photo of 12 megapixels takes 30 ms to decode and yields twenty crops per epoch. Here: pixels in anonymous shared
-memory, which forked processes inherit and /dev/shm does not limit. Not here: decoding (`decoding`).
+memory, which forked processes inherit and /dev/shm does not limit. Not here: decoding (`load_and_resize`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import multiprocessing
 import numpy as np
 
 from agar_pipeline.detection.loading.devices import count_free_memory
-from agar_pipeline.processes.world import World
+from agar_pipeline.processes.rank import World
 
 MEMORY_SHARE = 0.25
 """Share of the memory that is free when a training starts."""

@@ -15,7 +15,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from agar_pipeline.detection.models import ranks
-from agar_pipeline.detection.models.candidates import NOTHING, report_left_out
+from agar_pipeline.detection.models.candidate_boxes import NOTHING, report_left_out
 from agar_pipeline.detection.models.families import BoxModel, DetectorSpec, build_model, has_background, set_limits
 from agar_pipeline.detection.models.float32_boxes import keep_boxes_in_float32
 from agar_pipeline.detection.models.tile_merge import merge_tiles

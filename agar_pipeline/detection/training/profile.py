@@ -27,9 +27,9 @@ from agar_pipeline.detection.models.families import DetectorSpec
 from agar_pipeline.detection.training.lightning_module import DetectorModule
 from agar_pipeline.detection.training.lightning_trainer import is_out_of_memory
 from agar_pipeline.detection.training.schedule import Progress
-from agar_pipeline.photos.decoding import load_image
 from agar_pipeline.photos.image_paths import safe_image_path
 from agar_pipeline.photos.jpeg_copy import encode_copy
+from agar_pipeline.photos.load_and_resize import load_image
 
 PARTS = ("data", "transfer", "forward", "backward", "optimizer")
 WARM_UP, MEASURED = 2, 8

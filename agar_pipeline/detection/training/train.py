@@ -38,7 +38,7 @@ from agar_pipeline.detection.training.training_loop import TrainingLoop
 from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.files.disk import link_or_copy
-from agar_pipeline.processes.world import World
+from agar_pipeline.processes.rank import World
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from agar_pipeline.errors import AnnotationError
-from agar_pipeline.fiftyone_io.annotation_files.membership import ListCount, Membership
+from agar_pipeline.fiftyone_io.annotation_files.part_tags import ListCount, Membership
 from agar_pipeline.photos.name_spellings import without_suffix
 from agar_pipeline.text.text_files import TextFileError, read_lines
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource
-from agar_pipeline.fiftyone_io.annotation_files.membership import ListCount, Membership
+from agar_pipeline.fiftyone_io.annotation_files.part_tags import ListCount, Membership
 from agar_pipeline.photos.folder_walk import PassedOver, walk_files
 from agar_pipeline.text.text_files import TextFileError, read_json, read_lines
 

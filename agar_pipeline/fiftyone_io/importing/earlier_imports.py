@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage
-from agar_pipeline.fiftyone_io.importing.match import Sample, sample_id
+from agar_pipeline.fiftyone_io.importing.match_samples import Sample, sample_id
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
-from agar_pipeline.ownership.labels import (
+from agar_pipeline.ownership.imported_labels import (
     EARLIER_FIELD,
     EARLIER_TEXT_FIELDS,
     ImportRecord,

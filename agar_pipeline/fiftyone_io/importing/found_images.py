@@ -23,7 +23,7 @@ from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     Reading,
     image_metadata,
 )
-from agar_pipeline.fiftyone_io.annotation_files.membership import Membership
+from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
 from agar_pipeline.fiftyone_io.annotation_files.training_lists import read_membership
 from agar_pipeline.fiftyone_io.importing.plan import box_contents
 from agar_pipeline.photos.name_spellings import explain_names, without_suffix

@@ -20,17 +20,17 @@ from pymongo.database import Database
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource, Progress
-from agar_pipeline.fiftyone_io.annotation_files.membership import Membership
+from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
 from agar_pipeline.fiftyone_io.database.connection import connect
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.fiftyone_io.importing.found_images import read_source
-from agar_pipeline.fiftyone_io.importing.match import match_samples
+from agar_pipeline.fiftyone_io.importing.match_samples import match_samples
 from agar_pipeline.fiftyone_io.importing.plan import Arrival, Planner, digest_of, now
 from agar_pipeline.fiftyone_io.importing.writes import read_samples, write_arrivals, write_moves
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD, detections_fields
-from agar_pipeline.ownership.labels import RECORD_FIELD
+from agar_pipeline.ownership.imported_labels import RECORD_FIELD
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 

@@ -19,9 +19,9 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.fiftyone_io.importing.earlier_imports import record_of
-from agar_pipeline.fiftyone_io.importing.match import Sample
+from agar_pipeline.fiftyone_io.importing.match_samples import Sample
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
-from agar_pipeline.ownership.labels import RECORD_FIELD, ImportRecord, fields_of_others, labels_digest
+from agar_pipeline.ownership.imported_labels import RECORD_FIELD, ImportRecord, fields_of_others, labels_digest
 
 _LARGEST_CONDITION = 4_000_000
 """Largest size in bytes of labels in the condition of a write, so that the write fits into one MongoDB message."""

@@ -2,7 +2,7 @@
 
 Documents with the same keys of the same types in the same order are processed together, with one numpy step per key.
 Here: the byte offsets of values, and reading numbers and texts at them. Not here: the meaning of the values
-(`snapshot_files.batches`). Layout of BSON: https://bsonspec.org/spec.html
+(`snapshot_files.source_columns`). Layout of BSON: https://bsonspec.org/spec.html
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from agar_pipeline.errors import DatasetError, DatasetMovedError
 from agar_pipeline.fiftyone_io.reading import bson_bytes as raw
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
-from agar_pipeline.snapshot_files.batches import Boxes, Columns
+from agar_pipeline.snapshot_files.source_columns import Boxes, Columns
 
 _NOT_CONTENT = ("_id", "_cls", "mask", "mask_path", "instance")
 """Keys of a detection that are dropped: random ids, its Python class, and masks, which no step reads."""

@@ -27,10 +27,10 @@ from agar_pipeline.fiftyone_io.reading.query import Extent, find_extent, raw_bat
 from agar_pipeline.fiftyone_io.reading.source import Resolve, ResolvedSource, explain_empty, resolved_source
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.progress import progress_bar
-from agar_pipeline.snapshot_files.batches import Columns
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.snapshot_files.image_ids import ImageColumns
+from agar_pipeline.snapshot_files.source_columns import Columns
 
 CHILD = "agar_pipeline.fiftyone_io"
 Log = Callable[[str], None]

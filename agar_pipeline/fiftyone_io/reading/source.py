@@ -20,13 +20,13 @@ from bson import json_util
 from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
-from agar_pipeline.config.chosen import explain_choice
+from agar_pipeline.config.chosen_pipeline import explain_choice
 from agar_pipeline.errors import DatasetError, remedy
 from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading
 from agar_pipeline.files.disk import replace_file
 from agar_pipeline.files.private_files import open_private, private_folder
 from agar_pipeline.ownership.home import open_home
-from agar_pipeline.ownership.insertions import find_unfinished
+from agar_pipeline.ownership.inserted_samples import find_unfinished
 from agar_pipeline.text.secrets import mask
 
 FORMAT = 1

@@ -1,6 +1,6 @@
 """Writes into FiftyOne datasets: predictions of a run onto samples, and snapshots as new datasets.
 
-`run_names`, `run_values`, `run_fields`: names, values and schema fields of a run in a dataset. `write_back`: writes
+`field_names`, `run_values`, `run_fields`: names, values and schema fields of a run in a dataset. `write_back`: writes
 predictions onto samples. `restore`: restores a snapshot as a new dataset. `app`: opens FiftyOne's App on the
 predictions.
 """

@@ -29,7 +29,7 @@ from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
-from agar_pipeline.ownership.insertions import insertions_into, is_claimed
+from agar_pipeline.ownership.inserted_samples import insertions_into, is_claimed
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 from agar_pipeline.text.secrets import mask

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.writing.run_names import (
+from agar_pipeline.fiftyone_io.writing.field_names import (
     DIGEST,
     MARK,
     VIEW_DESCRIPTION,

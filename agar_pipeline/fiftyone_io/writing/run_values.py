@@ -18,7 +18,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 
-from agar_pipeline.fiftyone_io.writing.run_names import DIGEST, RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import DIGEST, RunFields
 
 _BATCH = 500
 Values = dict[str, Any]

@@ -17,7 +17,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 
 from agar_pipeline.coco.box_formats import xywh_to_rel_xywh
-from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.run_values import seal, write_values
 
 

@@ -22,7 +22,7 @@ from agar_pipeline.detection.loading.devices import count_free_memory
 from agar_pipeline.detection.loading.photo_memory import PhotoMemory
 from agar_pipeline.detection.training.train import train
 from agar_pipeline.labels.colony_scale import COLONY_PX
-from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.photos.load_and_resize import load_image
 from agar_pipeline.plates.generate import generate_plates
 from tests.detection.loading.test_dataset import columns_of
 from tests.detection.models.test_detector import make_columns

@@ -17,7 +17,7 @@ from agar_pipeline.detection.loading.augmentation import augment_image, paste_co
 from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
 from agar_pipeline.detection.loading.sampling import PlainBatches
 from agar_pipeline.detection.models.detector import KeepScale
-from agar_pipeline.photos.decoding import load_image
+from agar_pipeline.photos.load_and_resize import load_image
 from agar_pipeline.plates.generate import render_plate
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

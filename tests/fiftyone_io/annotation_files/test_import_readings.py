@@ -17,7 +17,7 @@ from agar_pipeline.coco.detections import read_detections
 from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format, ImportSource, Reading
-from agar_pipeline.fiftyone_io.annotation_files.membership import Membership
+from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
 from agar_pipeline.fiftyone_io.importing.import_images import read_source
 from tests.fiftyone_io.annotation_files.test_import_formats import (
     BOXES,
@@ -371,7 +371,7 @@ NAMES: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.parametrize("case", NAMES)
 def test_names_that_lead_nowhere_say_which_spelling_fits(case: str, tmp_path: Path) -> None:
-    from agar_pipeline.photos.missing_names import explain_missing
+    from agar_pipeline.photos.missing_photos import explain_missing
 
     change, words = NAMES[case]
     folder = make_coco(tmp_path)

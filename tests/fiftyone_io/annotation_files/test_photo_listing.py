@@ -93,7 +93,7 @@ def test_heic_is_read_like_any_photo(tmp_path: Path) -> None:
     import numpy as np
 
     from agar_pipeline.labels.file_facts import read_facts
-    from agar_pipeline.photos.decoding import load_image
+    from agar_pipeline.photos.load_and_resize import load_image
 
     exif = Image.Exif()
     exif[0x0112] = 6

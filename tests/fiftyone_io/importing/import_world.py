@@ -16,7 +16,7 @@ from typing import Any
 from bson import ObjectId
 
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
-from agar_pipeline.ownership.labels import ImportRecord
+from agar_pipeline.ownership.imported_labels import ImportRecord
 from tests.fiftyone_io.conftest import agar_label, write_plate
 from tests.fiftyone_io.importing.person import Person
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from tests.fiftyone_io.importing.import_world import ImportWorld
 
 RUNS = [SimpleNamespace(name=f"agar_e_{letter * 8}", fingerprint=letter * 32) for letter in "ab"]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from agar_pipeline.commands import agar
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.writing.run_names import RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases import viewing

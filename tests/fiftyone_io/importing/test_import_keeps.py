@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.fiftyone_io.importing.import_images import import_at
-from agar_pipeline.ownership.labels import EARLIER_FIELD, RECORD_FIELD, ImportRecord, earlier_digest
+from agar_pipeline.ownership.imported_labels import EARLIER_FIELD, RECORD_FIELD, ImportRecord, earlier_digest
 from tests.fiftyone_io.conftest import agar_label, collection_of, write_plate
 from tests.fiftyone_io.importing.person import Person
 
@@ -351,7 +351,7 @@ def test_another_format_follows_the_same_rule(
 
 PREPARE = """
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.importing.prepared import prepare_dataset
+from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
 lines = []
 try:
     prepare_dataset(fo, dataset.name, ["agar_background", "import_record"], lines.append)

@@ -18,7 +18,7 @@ from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.fiftyone_io.importing.import_images import import_at
 from agar_pipeline.fiftyone_io.reading import observe
 from agar_pipeline.fiftyone_io.writing import restore
-from agar_pipeline.ownership.insertions import CLAIMS, INSERTIONS
+from agar_pipeline.ownership.inserted_samples import CLAIMS, INSERTIONS
 from agar_pipeline.steps.__main__ import main as answer_step
 from agar_pipeline.use_cases import viewing
 from tests.fiftyone_io.conftest import collection_of

@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from agar_pipeline.fiftyone_io.database.connection import open_database
 from agar_pipeline.fiftyone_io.writing import run_values
-from agar_pipeline.fiftyone_io.writing.run_names import DIGEST, RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import DIGEST, RunFields
 from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values, seal, write_values
 
 RUN = RunFields("agar_e_12345678")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.photos.decoding import load_image
 from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.photos.load_and_resize import load_image
 
 
 def _gradient(width: int, height: int) -> np.ndarray:

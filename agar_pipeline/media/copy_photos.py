@@ -1,7 +1,7 @@
 """Links, copies or shrinks all photos of a cache into one folder, in parallel and each content only once.
 
 Here: which files must be made, and making them. Not here: the space for them (`free_space`), the pixels of one photo
-(`shrink`), files of earlier caches (`earlier`).
+(`shrink`), files of earlier caches (`former_caches`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from agar_pipeline.cluster.partitions import open_pool
 from agar_pipeline.errors import DatasetError, ImageFileError, remedy
 from agar_pipeline.files.disk import link_or_copy, sha256_of
-from agar_pipeline.media.earlier import KnownFile, Origin
+from agar_pipeline.media.former_caches import KnownFile, Origin
 from agar_pipeline.media.free_space import forecast_bytes, require_room
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 from agar_pipeline.media.shrink import shrink

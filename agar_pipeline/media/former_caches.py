@@ -1,7 +1,7 @@
 """Finds files of earlier caches that can be reused, so that an unchanged photo is not made or hashed a second time.
 
 The `media.parquet` of each cache records from which photo, and by which recipe, each of its files was made; its
-manifest records size, mtime and hash of the file. Here: finding such a file. Not here: making one (`place`).
+manifest records size, mtime and hash of the file. Here: finding such a file. Not here: making one (`copy_photos`).
 """
 
 from __future__ import annotations

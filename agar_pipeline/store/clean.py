@@ -20,7 +20,7 @@ from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, use_lock, writer_lock
 from agar_pipeline.store.quarantine import QUARANTINED, find_guarded
 from agar_pipeline.store.unfinished import drop_work, foreign_work, unfinished
-from agar_pipeline.store.upkeep import SHORTEST_WORD, find_kept, targets_of
+from agar_pipeline.store.verify import SHORTEST_WORD, find_kept, targets_of
 
 _COLUMNS = re.compile(r"[0-9a-f]{32}")
 _OF_COLUMNS = re.compile(r"source\.json|[a-z0-9_]+(\.[a-z0-9]+)?\.npy")

@@ -1,6 +1,6 @@
 """Decodes one photo from disk to the size that the model sees.
 
-Here: decoding, orientation, resizing. Not here: what pixels of any kind mean (`pixels`), finding the file safely
+Here: decoding, orientation, resizing. Not here: what pixels of any kind mean (`eight_bits`), finding the file safely
 (`image_paths`), boxes, augmentation.
 """
 
@@ -18,10 +18,10 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photos.eight_bits import UnclearPixelsError, blank_words, pages_words, to_eight_bits
 from agar_pipeline.photos.exif_orientation import QUARTER_TURNS, displayed_wh, left_to_turn
 from agar_pipeline.photos.formats import open_image, why_not_read
 from agar_pipeline.photos.image_paths import MAX_PIXELS
-from agar_pipeline.photos.pixels import UnclearPixelsError, blank_words, pages_words, to_eight_bits
 
 
 @dataclass(frozen=True)

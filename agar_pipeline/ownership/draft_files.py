@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agar_pipeline.ownership.made import MadeList
+from agar_pipeline.ownership.made_list import MadeList
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Converts the pixels of any photo to 8-bit gray or RGB, upright, for training, prediction, copies and pages alike.
 
 Values of more than 8 bits are scaled by the bits that are used: a camera's 12 bits are stored in 16 with four bits
-empty, and would be nearly black. Not here: finding, opening and resizing photos (`formats`, `decoding`).
+empty, and would be nearly black. Not here: finding, opening and resizing photos (`formats`, `load_and_resize`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 
 from agar_pipeline.config import TrainerConfig, load_experiment
 from agar_pipeline.errors import ComputeError
-from agar_pipeline.processes import machine
+from agar_pipeline.processes import devices, gpu_leases
 from agar_pipeline.store import Key, Store
 from tests.coco_home import make_home
 from tests.conftest import Run
@@ -101,7 +101,7 @@ def test_two_ranks_stop_together_when_asked(lab: tuple[Run, Path]) -> None:
 def test_more_devices_than_there_are_is_refused_before_anything_heavy_is_loaded(lab: tuple[Run, Path]) -> None:
     run, _ = lab
     started = time.monotonic()
-    cores = machine.count_cores()
+    cores = devices.count_cores()
     many = run("agar", "train", *SAME, f"trainer.devices={4 * cores}", f"data.batch_size={4 * cores}")
     cuda = run("agar", "train", *SAME, "trainer.accelerator=cuda", CUDA_VISIBLE_DEVICES="")
     for done, told in ((many, f"this machine has {cores} core(s)"), (cuda, "0 CUDA device(s) are visible")):
@@ -164,12 +164,12 @@ def test_two_gpus_in_the_machine_are_no_reason_to_use_two(monkeypatch: pytest.Mo
 def test_a_gpu_is_one_runs_at_a_time_and_death_frees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     trainer = TrainerConfig(max_steps=1, accelerator="cuda")
-    with machine.leased(trainer, tmp_path, print) as first, machine.leased(trainer, tmp_path, print) as second:
+    with gpu_leases.leased(trainer, tmp_path, print) as first, gpu_leases.leased(trainer, tmp_path, print) as second:
         assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("3", "5")
     heard: list[str] = []
     child = os.fork()
     if child == 0:
-        with machine.leased(TrainerConfig(max_steps=1, accelerator="cuda", devices=2), tmp_path, print):
+        with gpu_leases.leased(TrainerConfig(max_steps=1, accelerator="cuda", devices=2), tmp_path, print):
             (tmp_path / "held").touch()
             time.sleep(100)
     while not (tmp_path / "held").exists():
@@ -180,7 +180,7 @@ def test_a_gpu_is_one_runs_at_a_time_and_death_frees_it(tmp_path: Path, monkeypa
         psutil.Process(child).kill()
         os.waitpid(child, 0)
 
-    with machine.leased(trainer, tmp_path, hear) as env:
+    with gpu_leases.leased(trainer, tmp_path, hear) as env:
         assert env["CUDA_VISIBLE_DEVICES"] == "3"
     assert heard == ["GPU 3 is used by another run of this home; waiting for it"]
 
@@ -189,6 +189,6 @@ def test_an_interface_that_is_not_there_is_refused(tmp_path: Path) -> None:
     trainer = TrainerConfig(max_steps=1, accelerator="cpu", devices=2, socket_ifname="nope0")
     with (
         pytest.raises(ComputeError, match=r"socket_ifname=nope0 is no interface that is up; there are: .*lo"),
-        machine.leased(trainer, tmp_path, print),
+        gpu_leases.leased(trainer, tmp_path, print),
     ):
         pass

@@ -1,8 +1,4 @@
-"""Counts cores and GPUs, leases GPUs and finds network interfaces, without importing torch.
-
-Here: what the starting process checks and provides for a training. Not here: the devices that torch finds
-(`detection`).
-"""
+"""Leases GPUs: one run at a time uses a GPU, and a lease ends with its process."""
 
 from __future__ import annotations
 
@@ -13,79 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agar_pipeline.config import TrainerConfig
-from agar_pipeline.errors import ComputeError
 from agar_pipeline.files import locks
 from agar_pipeline.ownership.home import open_home
+from agar_pipeline.processes.devices import require_devices, uses_gpus, visible_gpus
+from agar_pipeline.processes.network import check_interface, find_loopback
 
 Log = Callable[[str], None]
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def visible_gpus() -> list[str]:
-    """Return the NVIDIA devices in CUDA_VISIBLE_DEVICES, or all of the machine if that is not set."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
-    found = [path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
-    return [str(number) for number in range(len(found))]
-
-
-def uses_gpus(accelerator: str) -> bool:
-    """Whether a run with this accelerator uses CUDA devices."""
-    return accelerator == "cuda" or (accelerator == "auto" and bool(visible_gpus()))
-
-
-def require_devices(trainer: TrainerConfig) -> None:
-    """Raise ComputeError if more devices are requested than exist. Those of a Ray cluster are not checked here."""
-    if trainer.launcher == "ray":
-        return
-    gpus, cores = visible_gpus(), count_cores()
-    if uses_gpus(trainer.accelerator) and len(gpus) < trainer.devices:
-        given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
-        raise ComputeError(
-            f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}\n"
-            "lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`"
-        )
-    if not uses_gpus(trainer.accelerator) and trainer.devices > max(cores, 1):
-        raise ComputeError(
-            f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s): "
-            f"lower trainer.devices, one process needs one core at least"
-        )
-    if trainer.num_nodes > 1:
-        raise ComputeError(
-            f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun: set trainer.launcher=ray, "
-            "which starts the processes on each machine (docs/how-to/ray.md)"
-        )
-
-
-def find_loopback() -> str | None:
-    """Return the network interface that the ranks of one machine communicate over; None if there is none."""
-    return find_interface_of("127.0.0.1") or find_interface_of("::1")
-
-
-def find_interface_of(address: str) -> str | None:
-    """Return the network interface that has this address."""
-    import psutil
-
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(found.address == address for found in addresses):
-            return name
-    return None
-
-
-def check_interface(name: str) -> None:
-    """Raise ComputeError if no interface of this name is up."""
-    import psutil
-
-    stats = psutil.net_if_stats()
-    if name not in stats or not stats[name].isup:
-        up = ", ".join(sorted(other for other in stats if stats[other].isup))
-        raise ComputeError(f"trainer.socket_ifname={name} is no interface that is up; there are: {up}")
 
 
 @contextlib.contextmanager

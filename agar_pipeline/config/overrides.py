@@ -1,6 +1,6 @@
 """Checks the `key=value` words of a command line before Hydra parses them, and expands words with several values.
 
-Here: the words of a command line. Not here: composing (`compose`), checking values (`plain`).
+Here: the words of a command line. Not here: composing (`compose`), checking values (`plain_values`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from agar_pipeline.config.experiment import ExperimentConfig
 from agar_pipeline.config.places import configs_dir
-from agar_pipeline.config.plain import known_keys, nearest_key
+from agar_pipeline.config.plain_values import known_keys, nearest_key
 from agar_pipeline.errors import ConfigError
 
 GROUPS = ("data", "model", "optimizer", "trainer")

@@ -23,9 +23,9 @@ from agar_pipeline.commands import agar
 from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.store import Content, Key, Store, find_faults
-from agar_pipeline.store.dropping import drop, find_droppable
+from agar_pipeline.store.clean import drop, find_droppable
 from agar_pipeline.store.unfinished import remove_work
-from agar_pipeline.store.upkeep import find_kept, keep, was_set_aside
+from agar_pipeline.store.verify import find_kept, keep, was_set_aside
 
 SPLIT, REPORT = Key("split"), Key("bbox_report")
 SNAPSHOT = Content("snapshot-1", {"image_ids.parquet": "x"})

@@ -15,7 +15,7 @@ from PIL import Image
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.labels.file_facts import read_facts
 from agar_pipeline.media.shrink import shrink
-from agar_pipeline.photos.decoding import load_image, read_photo
+from agar_pipeline.photos.load_and_resize import load_image, read_photo
 from agar_pipeline.reports.pictures import open_photo
 from agar_pipeline.splitting.picture_hashes import look_at
 

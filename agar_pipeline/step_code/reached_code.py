@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agar_pipeline.step_code.syntax import NOTHING, PACKAGE, Definition, ModuleCode, read_module
+from agar_pipeline.step_code.syntax_tree import NOTHING, PACKAGE, Definition, ModuleCode, read_module
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WHOLE = "*"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.snapshot_files.blocks import read_blocks
+from agar_pipeline.snapshot_files.read_blocks import read_blocks
 
 
 def write(path: Path, image_ids: np.ndarray, row_group_size: int = 10) -> pd.DataFrame:

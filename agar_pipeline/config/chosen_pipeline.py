@@ -9,8 +9,8 @@ import os
 from collections.abc import Collection
 
 from agar_pipeline.config.loading import load_pipeline
+from agar_pipeline.config.overrides import names_in
 from agar_pipeline.config.places import pipeline_name
-from agar_pipeline.config.words import names_in
 from agar_pipeline.errors import ConfigError, remedy
 from agar_pipeline.text.safe_text import as_command
 

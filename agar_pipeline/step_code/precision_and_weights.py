@@ -15,7 +15,7 @@ from typing import Any
 
 from agar_pipeline.artifacts.manifest import MACHINE
 from agar_pipeline.config import ModelConfig, hash_content, weights_file
-from agar_pipeline.processes.machine import uses_gpus
+from agar_pipeline.processes.devices import uses_gpus
 
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 

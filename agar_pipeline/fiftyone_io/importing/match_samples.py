@@ -19,7 +19,7 @@ from bson import ObjectId
 
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
-from agar_pipeline.ownership.labels import EARLIER_FIELD, RECORD_FIELD, ImportRecord, labels_digest
+from agar_pipeline.ownership.imported_labels import EARLIER_FIELD, RECORD_FIELD, ImportRecord, labels_digest
 
 HashPhoto = Callable[[str], str | None]
 """Function that returns the sha256 of a file, or None if it does not exist."""

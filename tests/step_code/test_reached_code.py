@@ -10,7 +10,7 @@ import torchvision
 
 from agar_pipeline.config import DETECTORS, weights_file, weights_of
 from agar_pipeline.detection.loading.devices import resolve_precision
-from agar_pipeline.step_code.machine import expected_precision, machine_differences
+from agar_pipeline.step_code.precision_and_weights import expected_precision, machine_differences
 from agar_pipeline.step_code.provenance import (
     COMPUTING,
     FORMAT,
@@ -20,7 +20,7 @@ from agar_pipeline.step_code.provenance import (
     provenance_of,
     reach_of,
 )
-from agar_pipeline.step_code.reach import Package, ReachedCode, read_sources
+from agar_pipeline.step_code.reached_code import Package, ReachedCode, read_sources
 from agar_pipeline.steps import STEPS as BUILT
 
 SOURCES = {

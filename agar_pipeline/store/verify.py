@@ -1,6 +1,6 @@
 """Verifies everything that a home has published, and determines which artifacts are kept.
 
-Not here: removing the others (`dropping`).
+Not here: removing the others (`clean`).
 """
 
 from __future__ import annotations

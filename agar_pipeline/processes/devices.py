@@ -1,0 +1,55 @@
+"""Counts the cores and GPUs of this machine, without importing torch.
+
+Not here: the devices that torch finds (`loading.devices`), leases of GPUs (`gpu_leases`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agar_pipeline.config import TrainerConfig
+from agar_pipeline.errors import ComputeError
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def visible_gpus() -> list[str]:
+    """Return the NVIDIA devices in CUDA_VISIBLE_DEVICES, or all of the machine if that is not set."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+    found = [path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
+    return [str(number) for number in range(len(found))]
+
+
+def uses_gpus(accelerator: str) -> bool:
+    """Whether a run with this accelerator uses CUDA devices."""
+    return accelerator == "cuda" or (accelerator == "auto" and bool(visible_gpus()))
+
+
+def require_devices(trainer: TrainerConfig) -> None:
+    """Raise ComputeError if more devices are requested than exist. Those of a Ray cluster are not checked here."""
+    if trainer.launcher == "ray":
+        return
+    gpus, cores = visible_gpus(), count_cores()
+    if uses_gpus(trainer.accelerator) and len(gpus) < trainer.devices:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
+        raise ComputeError(
+            f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}\n"
+            "lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`"
+        )
+    if not uses_gpus(trainer.accelerator) and trainer.devices > max(cores, 1):
+        raise ComputeError(
+            f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s): "
+            f"lower trainer.devices, one process needs one core at least"
+        )
+    if trainer.num_nodes > 1:
+        raise ComputeError(
+            f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun: set trainer.launcher=ray, "
+            "which starts the processes on each machine (docs/how-to/ray.md)"
+        )
