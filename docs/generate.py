@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # mkdocs loads thi
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """mkdocs calls it for each page."""
+    """Mkdocs calls it for each page."""
     for mark, make in MARKS.items():
         if mark in markdown:
             made = "\n".join([mark, *make(), "", END])

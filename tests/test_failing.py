@@ -14,7 +14,7 @@ import torch
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import TrainingConfig, load_experiment
 from agar_pipeline.detection.models.checkpoint import load_checkpoint
-from agar_pipeline.detection.training.lightning_trainer import explain_memory, is_out_of_memory
+from agar_pipeline.detection.training.out_of_memory import explain_memory, is_out_of_memory
 from agar_pipeline.detection.training.resume import ResumePoints
 from agar_pipeline.detection.training.train import train
 from agar_pipeline.errors import ArtifactError, TrainingError

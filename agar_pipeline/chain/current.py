@@ -114,7 +114,8 @@ class Current:
 
     def _candidates(self, key: Key) -> Iterator[Found]:
         """Yield the `latest`, then the others in this home, the one that was made `latest` last first, then the
-        `latest` of the shared store."""
+        `latest` of the shared store.
+        """
         roots = sorted(self._store.roots(key), key=lambda root: root.stat().st_mtime_ns, reverse=True)
         latest = self._store.latest(key)
         for root in dict.fromkeys([*([latest] if latest else []), *roots]):

@@ -27,7 +27,7 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     """
     if (options["checkpoint"] is None) == (options["model"] is None):
         raise click.UsageError("give either --checkpoint or --model")
-    from agar_pipeline.commands.counting_words import open_counts, print_counts, write_counts
+    from agar_pipeline.commands.predict_words import open_counts, print_counts, write_counts
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import agar_home
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos, find_photos

@@ -25,7 +25,6 @@ PROGRESS_TAG = "agar/progress"
 
 def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsDefinition]:
     """Define snapshot, split, coco_cache and bbox_report."""
-
     source = nodes[Key("snapshot")].config.source
 
     @dg.asset(**_spec(nodes, "snapshot", {source, "parquet"}))
@@ -69,12 +68,13 @@ def experiment_assets(store: Store, nodes: Mapping[Key, AssetNode], experiment: 
     @dg.asset(**_spec(nodes, "training_run", {"torch"}, experiment), pool="gpu")
     def training_run(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
         """The detector, trained with Lightning from the COCO cache. During training, its log and the run's tag
-        `agar/progress` show the progress."""
+        `agar/progress` show the progress.
+        """
         return _build(context, store, nodes, Key("training_run", experiment), compute)
 
     @dg.asset(**_spec(nodes, "evaluation", {"html"}, experiment), pool="gpu")
     def evaluation(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
-        """mAP and counts of the best checkpoint, with pictures of its predictions."""
+        """MAP and counts of the best checkpoint, with pictures of its predictions."""
         return _build(context, store, nodes, Key("evaluation", experiment), compute)
 
     return [smoke_run, training_run, evaluation]

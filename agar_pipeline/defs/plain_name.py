@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agar_pipeline.files.private_files import private_folder
 
+_TMP = "/tmp"  # noqa: S108 - a private folder of ours is made in it
 _READ_OTHERWISE = frozenset("*?[]%#")
 """Characters with a meaning in glob patterns or URLs."""
 
@@ -25,7 +26,7 @@ def plainly_named(folder: Path) -> Path:
     if not _READ_OTHERWISE.intersection(str(folder)):
         return folder
     name = f"agar-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
-    temporary = next(place for place in (tempfile.gettempdir(), "/tmp") if not _READ_OTHERWISE.intersection(place))
+    temporary = next(place for place in (tempfile.gettempdir(), _TMP) if not _READ_OTHERWISE.intersection(place))
     link = private_folder(Path(temporary) / name) / folder.name
     if not link.is_symlink() or link.readlink() != folder:
         draft = link.with_name(f"{link.name}.{os.getpid()}")

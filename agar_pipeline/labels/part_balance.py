@@ -95,7 +95,7 @@ def total_variation(counts: np.ndarray, other_counts: np.ndarray) -> float | Non
 
 
 def kolmogorov_smirnov(values: np.ndarray, other_values: np.ndarray) -> float | None:
-    """sup |F − G| of the two empirical distribution functions; in [0, 1], None below `FEW` values on one side.
+    """Sup |F − G| of the two empirical distribution functions; in [0, 1], None below `FEW` values on one side.
 
     Both arrays must be sorted.
     Hodges: "The significance probability of the Smirnov two-sample test", Arkiv för Matematik 3 (1958).

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.photos.exif_orientation import QUARTER_TURNS, displayed_wh, left_to_turn
+from agar_pipeline.photos.exif_orientation import QUARTER_TURNS, displayed_wh, left_to_turn, orient
 from agar_pipeline.photos.jpeg_copy import QUALITY, SUBSAMPLING, encode_copy
-from agar_pipeline.photos.load_and_resize import decode, image_errors, open_checked, orient
+from agar_pipeline.photos.load_and_resize import decode, image_errors, open_checked
 
 RECIPE = f"jpeg-{QUALITY}-{SUBSAMPLING}-2"
 """Name of the method; its last number is raised whenever the method would give other bytes."""

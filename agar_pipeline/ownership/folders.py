@@ -31,11 +31,10 @@ class OwnFolder:
     """A user's folder in which we write for one purpose."""
 
     def __init__(self, root: Path, purpose: str, originals: Originals | None = None) -> None:
-        """
-        Args:
-            root: The folder; it may not exist yet.
-            purpose: The command that writes, as in `export-coco`.
-            originals: Files that must not be lost.
+        """Args:
+        root: The folder; it may not exist yet.
+        purpose: The command that writes, as in `export-coco`.
+        originals: Files that must not be lost.
         """
         self.root, self.purpose, self.originals = root, purpose, originals or Originals()
 

@@ -42,7 +42,7 @@ _EVIDENCE = (
     "file_hashes.sqlite",
 )
 """A home from before markers existed contains at least one of these."""
-_SYSTEMS = frozenset({"/", "/tmp", "/var/tmp", "/dev/shm"})
+_SYSTEMS = frozenset({"/", "/tmp", "/var/tmp", "/dev/shm"})  # noqa: S108 - refused as homes, not written to
 _SHOWN = 3
 """Number of foreign files that a message names."""
 _LOCK = ".lock"

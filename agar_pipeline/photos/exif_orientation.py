@@ -1,11 +1,11 @@
-"""Reads from a photo's header how its EXIF data says it is to be rotated for display.
+"""Reads from a photo's header how its EXIF data says it is to be rotated for display, and rotates its pixels so.
 
-After the snapshot, all sizes and boxes are those of the photo as displayed, and every loader rotates the pixels. Here:
-reading the tag. Not here: rotating pixels (`load_and_resize`), or boxes (`box_formats`).
+After the snapshot, all sizes and boxes are those of the photo as displayed. Not here: rotating boxes (`box_formats`).
 """
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image
 
 TAG = 0x0112
@@ -32,3 +32,18 @@ def left_to_turn(photo: Image.Image) -> int:
 def displayed_wh(photo: Image.Image) -> tuple[int, int]:
     """Return width and height of the photo as displayed."""
     return photo.size[::-1] if left_to_turn(photo) in QUARTER_TURNS else photo.size
+
+
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Rotate and mirror (H, W, 3) stored pixels to how they are displayed.
+
+    >>> orient(np.zeros((100, 200, 3), np.uint8), 6).shape
+    (200, 100, 3)
+    """
+    if orientation in QUARTER_TURNS:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

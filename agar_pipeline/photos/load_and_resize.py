@@ -1,6 +1,6 @@
 """Decodes one photo from disk to the size that the model sees.
 
-Here: decoding, orientation, resizing. Not here: what pixels of any kind mean (`eight_bits`), finding the file safely
+Here: decoding, resizing. Not here: what pixels of any kind mean (`eight_bits`), finding the file safely
 (`image_paths`), boxes, augmentation.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.eight_bits import UnclearPixelsError, blank_words, pages_words, to_eight_bits
-from agar_pipeline.photos.exif_orientation import QUARTER_TURNS, displayed_wh, left_to_turn
+from agar_pipeline.photos.exif_orientation import displayed_wh, left_to_turn, orient
 from agar_pipeline.photos.formats import open_image, why_not_read
 from agar_pipeline.photos.image_paths import MAX_PIXELS
 
@@ -132,18 +132,3 @@ def resize(pixels: np.ndarray, target_wh: tuple[int, int]) -> np.ndarray:
     chw = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     resized = torch.nn.functional.interpolate(chw, size=target_wh[::-1], mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
-
-
-def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Rotate and mirror (H, W, 3) stored pixels to how they are displayed.
-
-    >>> orient(np.zeros((100, 200, 3), np.uint8), 6).shape
-    (200, 100, 3)
-    """
-    if orientation in QUARTER_TURNS:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels

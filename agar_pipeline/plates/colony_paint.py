@@ -44,6 +44,8 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Colony:
+    """One colony to be drawn: its species, centre and radius in pixels, and what varies between colonies."""
+
     class_name: str
     x: float
     y: float

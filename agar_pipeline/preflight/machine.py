@@ -25,14 +25,15 @@ TMP_BYTES = 200_000_000
 FORECAST_BYTES = 1_500_000_000
 """Bytes that a first training is expected to need: two checkpoints and two resume points of a ResNet-50 detector."""
 OPEN_FILES = 1024
+_SHM = "/dev/shm"  # noqa: S108 - only its size is read
 _VITAL = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "antlr4-python3-runtime", "dagster", "numpy")
 
 
 def check_storage(home: Path) -> Iterator[Check]:
     """Check /dev/shm, TMPDIR, and the home: its place, free space, write permission, locks, file system."""
-    shm = Path("/dev/shm")
+    shm = Path(_SHM)
     if shm.is_dir():
-        yield _check_room("/dev/shm", shm, SHM_BYTES, "give the container more (--shm-size=2g), or data.num_workers=0")
+        yield _check_room(_SHM, shm, SHM_BYTES, "give the container more (--shm-size=2g), or data.num_workers=0")
     tmp = Path(tempfile.gettempdir())
     yield _check_room("TMPDIR", tmp, TMP_BYTES, "set TMPDIR to a larger disk")
     try:

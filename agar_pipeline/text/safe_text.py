@@ -22,7 +22,7 @@ _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
 def printable(text: str) -> str:
-    """Replace each character that a terminal obeys by its escape, as `\\x1b`. Line feeds and tabs are kept."""
+    r"""Replace each character that a terminal obeys by its escape, as `\x1b`. Line feeds and tabs are kept."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

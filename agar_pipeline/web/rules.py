@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-TOKEN = "token"
+TOKEN = "token"  # noqa: S105 - the name of the parameter
 """Name of the token in the query of the first address."""
 _LONGEST_PATH, _LONGEST_PART = 4096, 255
 """Limits in characters (path) and bytes (part of a path), as for files."""

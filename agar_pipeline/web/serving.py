@@ -45,7 +45,7 @@ def serve(app: App, listening: socket.socket, rules: AccessRules, alive: Callabl
 
     class Server(uvicorn.Server):
         async def on_tick(self, counter: int) -> bool:
-            """uvicorn calls this every tenth of a second."""
+            """Uvicorn calls this every tenth of a second."""
             return await super().on_tick(counter) or not alive()
 
     config = uvicorn.Config(

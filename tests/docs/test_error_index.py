@@ -38,7 +38,7 @@ WORDED_BY = {
     ("photos/image_paths.py", "find_image_file"): "ImageFileError",
     ("photos/image_paths.py", "unsafe_name"): "ImageFileError",
     ("detection/training/determinism.py", "explain_refusal"): "TrainingError",
-    ("detection/training/lightning_trainer.py", "explain_memory"): "TrainingError",
+    ("detection/training/out_of_memory.py", "explain_memory"): "TrainingError",
     ("processes/exit_reasons.py", "explain_end"): "ComputeError",
     ("fiftyone_io/database/connection.py", "explain"): "DatabaseError",
     ("text/ids.py", "explain_broken"): "AnnotationError",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.commands.counting_words import open_counts, write_counts
+from agar_pipeline.commands.predict_words import open_counts, write_counts
 from agar_pipeline.detection.inference.photo_folder import PhotoCount
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.text.safe_text import csv_cell, printable

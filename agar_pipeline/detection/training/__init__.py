@@ -3,6 +3,7 @@
 `schedule`: progress of the training, and the learning rate. `determinism`: whether a training is repeatable bit for
 bit. `stop_signals`: requests to stop. `lightning_module`: one optimizer step. `validation`: evaluation on val at the
 end of an epoch. `resume`: resume points of an interrupted training. `tracking`: loggers. `training_loop`: the order of
-events in a training. `lightning_trainer`: configuration of Lightning's Trainer. `train`: assembly of all these parts.
-`profile`: how long the parts of a step take. `bottleneck`: which part of a step limits the speed.
+events in a training. `lightning_trainer`: configuration of Lightning's Trainer. `out_of_memory`: what to do when
+memory ran out. `train`: assembly of all these parts. `profile`: how long the parts of a step take. `bottleneck`: which
+part of a step limits the speed.
 """

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.loading.devices import Site
 from agar_pipeline.detection.training.determinism import explain_refusal
+from agar_pipeline.detection.training.out_of_memory import explain_memory, is_out_of_memory
 from agar_pipeline.detection.training.training_loop import TrainingLoop
 from agar_pipeline.errors import ComputeError, TrainingError
 from agar_pipeline.processes.garbage_collection import done_importing
@@ -91,29 +92,3 @@ def fit(trainer: L.Trainer, loop: TrainingLoop, loader: DataLoader, config: Trai
         raise KeyboardInterrupt
     if not math.isfinite(loop.module.losses.get("loss", math.nan)):
         raise TrainingError("training ended before its first step: raise trainer.max_seconds or max_steps")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means that memory ran out. It looks at the message too, because the CPU's allocator, cuBLAS,
-    cuDNN and NCCL have no exception type for this.
-    """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory", "ALLOC_FAILED")
-    return any(word in str(error) for word in words)
-
-
-def explain_memory(config: TrainingConfig, batch_names: str, error: BaseException) -> str:
-    """A message that says what did not fit, and which settings need about half of the memory."""
-    data, world_size = config.data, config.trainer.devices * config.trainer.num_nodes
-    half = data.batch // 2 // world_size * world_size
-    key = "data.tiles.size" if data.windows else "data.input_size"
-    smaller = int(data.model_side * 0.7) // 32 * 32
-    fits = [f"data.batch_size={half}"] if half else []
-    fits += [f"{key}={smaller}"] if smaller >= 64 else []
-    first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
-    return (
-        f"no memory left at data.batch_size={data.batch}, {key}={data.model_side}, "
-        f"on {batch_names or 'the first batch'}: {first_line}\n"
-        f"about half of it is needed with {' or '.join(fits) or 'a smaller model'}"
-    )

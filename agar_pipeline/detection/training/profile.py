@@ -25,7 +25,7 @@ from agar_pipeline.detection.loading.sampling import TrainBatches
 from agar_pipeline.detection.models.detector import build_detector
 from agar_pipeline.detection.models.families import DetectorSpec
 from agar_pipeline.detection.training.lightning_module import DetectorModule
-from agar_pipeline.detection.training.lightning_trainer import is_out_of_memory
+from agar_pipeline.detection.training.out_of_memory import is_out_of_memory
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.photos.image_paths import safe_image_path
 from agar_pipeline.photos.jpeg_copy import encode_copy

@@ -159,9 +159,9 @@ class GivenParts:
 
 
 def _end(written: str) -> str:
-    """Make a path of another machine relative, without drive, root and `..`, to look it up below a folder.
+    r"""Make a path of another machine relative, without drive, root and `..`, to look it up below a folder.
 
-    >>> _end("C:\\\\data\\\\train.txt"), _end("../valid/images")
+    >>> _end("C:\\data\\train.txt"), _end("../valid/images")
     ('data/train.txt', 'valid/images')
     """
     parts = PurePosixPath(written.replace("\\", "/")).parts

@@ -33,6 +33,7 @@ CACHE_GB = 0.5
 LOG_BYTES = 10_000_000
 JOURNAL = "log=(file_max=32MB,prealloc=false)"
 """Journal settings. With WiredTiger's defaults (100 MB, two files preallocated) a home takes 300 MB for a few kB."""
+_TMP = "/tmp"  # noqa: S108 - a private folder of ours is made in it
 _POLL_S = 0.25
 _PR_SET_PDEATHSIG = 1
 
@@ -88,7 +89,7 @@ def _socket_path(folder: Path) -> Path:
         StorageError: No socket can be created, or the private folder belongs to another user.
     """
     name = f"agar-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
-    for place in (folder, *(Path(temporary) / name for temporary in (tempfile.gettempdir(), "/tmp"))):
+    for place in (folder, *(Path(temporary) / name for temporary in (tempfile.gettempdir(), _TMP))):
         path = place / SOCKET
         if len(os.fsencode(path)) <= SOCKET_BYTES and not set(",:[]") & set(str(path)):
             private_folder(place)
