@@ -13,7 +13,7 @@ AT_A_TIME = 5
 IN_STEPS = f"""
 import sys, time
 from pathlib import Path
-from agar_pipeline.fiftyone_io import restore
+from agar_pipeline.fiftyone_io.writing import restore
 pause, documents = Path(sys.argv.pop(1)), restore._documents
 restore._BATCH = {AT_A_TIME}
 def in_steps(*given):
