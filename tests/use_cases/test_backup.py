@@ -308,8 +308,8 @@ def test_a_kill_leaves_no_backup_and_the_next_one_is_whole(lab: Path, tmp_path: 
 def test_a_restore_that_was_killed_is_gone_on_with(lab: Path, saved: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     script = (
-        "import os, sys; from pathlib import Path; from agar_pipeline import backup\n"
-        "from agar_pipeline.store import Store; from agar_pipeline.fiftyone_io import dump\n"
+        "import os, sys; from pathlib import Path; from agar_pipeline.use_cases import backup\n"
+        "from agar_pipeline.store import Store; from agar_pipeline.fiftyone_io.database import dump\n"
         "after = int(sys.argv[3]); really = dump.compare_documents; calls = [0]\n"
         "def compare(*words):\n"
         "    calls[0] += 1\n"
