@@ -88,14 +88,10 @@ def build_node(
 
     uses = [artifact.root for artifact in inputs.values()]
     built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses, made_by=node.made_by)
-    if built.cached:
-        differences = node.differences(built.artifact.manifest)
-        if differences:
-            log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
-    if (left := work_dir(built.artifact.root)) is not None:
-        foreign = remove_work(left)
-        if foreign:
-            log(f"note: {left / foreign[0]} is not ours and stays")
+    if built.cached and (differences := node.differences(built.artifact.manifest)):
+        log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
+    if (left := work_dir(built.artifact.root)) is not None and (foreign := remove_work(left)):
+        log(f"note: {left / foreign[0]} is not ours and stays")
     return built
 
 

@@ -8,9 +8,10 @@ Not here: reading and splitting, the files in the folder (`export_folder`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agar_pipeline.artifacts import Artifact, CocoCache, Snapshot
 from agar_pipeline.chain.build import build_node, build_snapshot
@@ -113,26 +114,44 @@ def export_coco(
         max_side=own.max_side,
     )
     store = Store(home)
-    node = pipeline_nodes(pipeline, {})[Key("snapshot")]
-    taken: Snapshot = build_snapshot(
-        store, node, lambda: observe_source(node.config, home).version, log, repoint=False
-    ).artifact
-    labels, without_labels = taken.dataset()["labels"], taken.dataset()["unlabelled"]
-    if without_labels and unlabelled == "fail":
-        raise DatasetError(
-            f"nobody has labelled {without_labels} of {taken.dataset()['images']} images yet\n"
-            "label them, or choose what becomes of them: --unlabelled leave_out, or keep for empty plates"
-        )
-    class_map = class_map_of(classes or sorted(labels))
+    taken = _take_snapshot(store, pipeline, log)
+    class_map = class_map_of(classes or sorted(taken.dataset()["labels"]))
     pipeline = dataclasses.replace(pipeline, class_map=class_map)
     cache = _build_cache(store, pipeline, taken, log)
     originals = Originals(_originals(snapshot, split, taken, out_dir, home))
     images_dir, paths = write_export(cache, OwnFolder(out_dir, PURPOSE, originals), own.media, log)
+    return _describe(cache, taken.dataset(), classes, class_map, images_dir, paths)
+
+
+def _take_snapshot(store: Store, pipeline: PipelineConfig, log: Log) -> Snapshot:
+    """Freeze the dataset. Raises DatasetError if images without labels are in it, and that is refused."""
+    node = pipeline_nodes(pipeline, {})[Key("snapshot")]
+    observe = lambda: observe_source(node.config, store.home).version  # noqa: E731
+    taken: Snapshot = build_snapshot(store, node, observe, log, repoint=False).artifact
+    dataset = taken.dataset()
+    if dataset["unlabelled"] and pipeline.unlabelled == "fail":
+        raise DatasetError(
+            f"nobody has labelled {dataset['unlabelled']} of {dataset['images']} images yet\n"
+            "label them, or choose what becomes of them: --unlabelled leave_out, or keep for empty plates"
+        )
+    return taken
+
+
+def _describe(
+    cache: CocoCache,
+    dataset: Mapping[str, Any],
+    classes: tuple[str, ...],
+    class_map: dict[str, int],
+    images_dir: Path,
+    json_paths: dict[str, Path],
+) -> Exported:
+    """Say what was written, and what of the dataset was not."""
+    labels = dataset["labels"]
     match = Spellings(class_map).match(labels)
-    unnamed = taken.dataset()["boxes"] - sum(labels.values())
+    unnamed = dataset["boxes"] - sum(labels.values())
     left_out = {label: count for label, count in labels.items() if label not in match.category_ids}
     return Exported(
-        json_paths=paths,
+        json_paths=json_paths,
         counts=cache.dataset()["parts"],
         images_dir=images_dir,
         class_names=cache.class_names,
