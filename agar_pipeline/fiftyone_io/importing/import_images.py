@@ -83,7 +83,7 @@ def import_images(
             log(line)
 
     with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
-        if source.format not in ("agar", "labelme"):  # COCO needs FiftyOne; VOC and YOLO run there, too
+        if source.format == "coco":  # its polygons are read by FiftyOne
             where = {"uri": uri, "home": str(home), "dataset": dataset}
             request = {"do": "import", "source": asdict(source), "overwrite": overwrite, **where}
             return ImportCounts(**run_child(_CHILD, request, listen))
