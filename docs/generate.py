@@ -109,7 +109,7 @@ def spell_type(hint: Any, limits: str = "") -> str:
         return f"list of {spell_type(inner[0])}"
     if origin in (dict, Mapping):
         return f"{spell_type(inner[0])} → {spell_type(inner[1])}"
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
     words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", type(None): "`null`"}
     return words[hint] + limits

@@ -7,6 +7,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +19,9 @@ from agar_pipeline.store import Content, Key, Store
 from tests.conftest import Run, copy_configs, runner
 
 
-def describe_plates(images_dir: Path, numbers: range, size_px: int) -> dict:
+def describe_plates(images_dir: Path, numbers: range, size_px: int) -> dict[str, Any]:
     """Generated plates as a COCO file."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for number in numbers:
         for label in json.loads((images_dir / f"{number}.json").read_text())["labels"]:
             bbox = [label[key] for key in ("x", "y", "width", "height")]
@@ -52,7 +53,7 @@ def make_home(
 
     configs = copy_configs(folder / "configs")
     nodes = pipeline_nodes(load_pipeline("demo"), {})
-    store, made = Store(home), {}
+    store, made = Store(home), dict[Key, Content]()
     for asset, write in {
         "snapshot": _touch,
         "split": _touch,

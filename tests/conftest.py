@@ -73,7 +73,9 @@ def edit_samples(home: Path, dataset: str, change: Callable[[Any], Any]) -> Any:
 
     with open_database("embedded", home) as uri, connect(uri) as client:
         database = client["fiftyone"]
-        return change(database[database["datasets"].find_one({"name": dataset})["sample_collection_name"]])
+        document = database["datasets"].find_one({"name": dataset})
+        assert document is not None
+        return change(database[document["sample_collection_name"]])
 
 
 def move_first_box(samples: Any) -> str:

@@ -57,9 +57,9 @@ def test_what_a_module_leaves_to_others_is_there() -> None:
     for name in ROOMS:
         path = PACKAGE.joinpath(*name.split("."), "__init__.py")
         if path.exists() and name not in ("commands", "defs", "steps", "config", "reports"):
-            said = set(NAMED.findall(ast.get_docstring(ast.parse(path.read_text())) or ""))
+            named = set(NAMED.findall(ast.get_docstring(ast.parse(path.read_text())) or ""))
             inside = {m.removeprefix(f"{name}.").split(".")[0] for m in IMPORTS if m.startswith(f"{name}.")}
-            assert inside - {"__main__"} <= said, path
+            assert inside - {"__main__"} <= named, path
 
 
 def tails(name: str) -> set[str]:

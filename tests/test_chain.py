@@ -260,6 +260,7 @@ def stored(home: Path) -> dict[str, Any]:
     times = {"last_modified_at", "last_loaded_at"}
     with open_database("embedded", home) as uri, connect(uri) as client:
         dataset = client["fiftyone"].datasets.find_one({"name": "small"})
+        assert dataset is not None
         samples = client["fiftyone"][dataset["sample_collection_name"]].find(sort=[("_id", 1)])
         for field in dataset["sample_fields"]:
             if field["name"] == "metadata":

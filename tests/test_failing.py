@@ -35,9 +35,9 @@ def config(*overrides: str) -> TrainingConfig:
 
 def run(home: Path, points: ResumePoints, out_dir: Path, *overrides: str) -> None:
     cache = Store(home).open_latest(Key("coco_cache"))
-    columns = [read_coco(cache.json_path(part)) for part in ("train", "val")]
+    learnt, chosen_on = (read_coco(cache.json_path(part)) for part in ("train", "val"))
     out_dir.mkdir()
-    train(config(*overrides), *columns, cache.images_dir, out_dir, print, points=points)
+    train(config(*overrides), learnt, chosen_on, cache.images_dir, out_dir, print, points=points)
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_names_the_images_and_keeps_the_best(

@@ -86,7 +86,12 @@ def compare(
     _write("leaderboard", out_dir, "leaderboard.parquet", {"val": _labels(coco_cache, "val"), "scores": scores})
 
 
-STAND_INS = {"smoke_run": smoke, "training_run": train, "evaluation": evaluate, "leaderboard": compare}
+STAND_INS: dict[str, Callable[..., Any]] = {
+    "smoke_run": smoke,
+    "training_run": train,
+    "evaluation": evaluate,
+    "leaderboard": compare,
+}
 
 
 class InThisProcess(Step):

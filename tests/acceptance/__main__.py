@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -51,7 +52,7 @@ class Scoreboard:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
             if name == "case":
-                number, grade, reason = value
+                number, grade, reason = cast(tuple[int, float, str], value)
                 self.grades[number] = min(self.grades.get(number, (2.0, "")), (grade, reason))
 
     def asked_for(self) -> dict[int, Case]:

@@ -88,12 +88,12 @@ class Lab:
             timeout=timeout_s,
         )
 
-    def run(self, *arguments: str, **env: str) -> str:
+    def run(self, *arguments: str, **env: Any) -> str:
         done = self.call(*arguments, **env)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    def plan(self, **env: str) -> dict[str, dict[str, Any]]:
+    def plan(self, **env: Any) -> dict[str, dict[str, Any]]:
         """Asset → its line of `agar plan`, of those that are not fresh."""
         assets = json.loads(self.call("plan", "--json", **env).stdout)["assets"]
         return {asset["asset"]: asset for asset in assets if asset["state"] != "fresh"}
@@ -176,7 +176,7 @@ def copy_home(lab: Lab, folder: Path) -> Lab:
     return Lab(folder, dict(lab.versions), lab.seconds)
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_until(is_so: Callable[[], object], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"

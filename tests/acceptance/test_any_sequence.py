@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from agar_pipeline.artifacts import ARTIFACTS
-from agar_pipeline.config import ExperimentConfig, PipelineConfig, load_experiment, load_pipeline
+from agar_pipeline.config import ExperimentConfig, PipelineConfig, SnapshotConfig, load_experiment, load_pipeline
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from agar_pipeline.plates.generate import generate_plates
@@ -138,8 +138,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setattr(plots, "to_svg_uri", lambda figure: "")  # half of the time, and no content
         with open_database("embedded", folder / "home") as uri, connect(uri) as client:
             database = client["fiftyone"]
-            samples = database[database["datasets"].find_one({"name": "small"})["sample_collection_name"]]
+            dataset = database["datasets"].find_one({"name": "small"})
+            assert dataset is not None
+            samples = database[dataset["sample_collection_name"]]
             pipeline = load_pipeline("small")
+            assert isinstance(pipeline.snapshot, SnapshotConfig)
             pipeline = replace(pipeline, snapshot=replace(pipeline.snapshot, database=uri))
             experiments = {name: load_experiment(name) for name in pipeline.experiments}
             made = World(folder, samples, pipeline, experiments, list(samples.find()), photos, itertools.count())

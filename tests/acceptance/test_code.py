@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def edit(package: Path, name: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def notes(lab: Lab, **env: str) -> dict[str, list[str]]:
+def notes(lab: Lab, **env: Any) -> dict[str, list[str]]:
     """Asset → what the plan notes, of those with notes."""
     assets = json.loads(lab.call("plan", "--json", **env).stdout)["assets"]
     return {asset["asset"]: asset["notes"] for asset in assets if asset["notes"]}

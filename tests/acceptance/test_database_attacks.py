@@ -47,7 +47,9 @@ def test_case_67_a_saved_view_runs_nothing_of_its_writer(kind: str, lab: Lab, tm
     }[kind]
     with open_database("embedded", lab.home) as uri, connect(uri) as client:
         database = client["fiftyone"]
-        dataset = database.datasets.find_one({"name": "small"})["_id"]
+        document = database.datasets.find_one({"name": "small"})
+        assert document is not None
+        dataset = document["_id"]
         view = {"_id": ObjectId(), "_dataset_id": dataset, "name": "planted", "slug": "planted"}
         database.views.insert_one({**view, "view_stages": [json_util.dumps(stage)]})
         database.datasets.update_one({"_id": dataset}, {"$push": {"saved_views": view["_id"]}})

@@ -12,6 +12,7 @@ import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,7 @@ def no_maps(tmp_path: Path) -> str:
 def test_case_59_a_disk_without_memory_mapping_loses_nothing(lab: Lab, no_maps: str, tmp_path: Path) -> None:
     """A home that was on a local disk, with write-ahead logs, comes to such a disk; one run is killed there."""
     moved = copy_home(lab, tmp_path / "moved")
-    env = {"LD_PRELOAD": no_maps, "NO_MAPS_BELOW": str(moved.home)}
+    env: dict[str, Any] = {"LD_PRELOAD": no_maps, "NO_MAPS_BELOW": str(moved.home)}
     databases = [path for pattern in ("*.sqlite", "dagster/storage/**/*.db") for path in moved.home.glob(pattern)]
     assert any(has_wal(path) for path in databases), "else nothing is moved"
     checked = moved.call("launch-check", **env)

@@ -147,7 +147,7 @@ def test_case_50_a_training_takes_the_cache_that_its_pipeline_names(trained: Lab
     trained.run("run")
     text = (trained.configs / "pipeline" / "small.yaml").read_text()
     (trained.configs / "pipeline" / "second.yaml").write_text(text + "media: resize\nmax_side: 48\n")
-    second = {"AGAR_PIPELINE": "second"}
+    second: dict[str, Any] = {"AGAR_PIPELINE": "second"}
     never = trained.call("train", "experiment=small", **second)
     refused(never, "coco_cache", "agar run +coco_cache")
     trained.run("run", "+bbox_report", **second)

@@ -61,7 +61,7 @@ def test_case_64_an_ended_restore_takes_back_only_what_it_inserted(
     restoring = start_restore(name, tmp_path / name, lab.env)
     theirs = edit_samples(lab.home, name, add_theirs)
     edited = next(iter(samples_of(lab, name)))
-    change = {"$set": {"ground_truth.detections": []}}
+    change: dict[str, Any] = {"$set": {"ground_truth.detections": []}}
     edit_samples(lab.home, name, lambda samples: samples.update_one({"_id": edited}, change))
     restoring.send_signal(end)
     _, said = restoring.communicate(timeout=60)

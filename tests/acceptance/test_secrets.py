@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -90,7 +91,7 @@ def test_case_69_a_password_is_nowhere_readable(lab: Lab, tmp_path: Path, locked
     here = Lab(tmp_path)
     (here.home).mkdir(mode=0o700)
     here.configs.symlink_to(lab.configs)
-    secret = {"AGAR_DATABASE_URI": locked, "MY_TOKEN": PASSWORD}
+    secret: dict[str, Any] = {"AGAR_DATABASE_URI": locked, "MY_TOKEN": PASSWORD}
     where = ("--images-dir", str(lab.plates), "--dataset", "small", "--database", "env:AGAR_DATABASE_URI")
     told = []
     with Watch() as seen, lab.pipeline(snapshot='{dataset: small, database: "env:AGAR_DATABASE_URI"}'):
@@ -98,7 +99,7 @@ def test_case_69_a_password_is_nowhere_readable(lab: Lab, tmp_path: Path, locked
             done = here.call(*command, **secret)
             assert done.returncode == 0, done.stderr
             told.append(done.stdout + done.stderr)
-        wrong = {"AGAR_DATABASE_URI": locked.replace("lab:", "nobody:")}
+        wrong: dict[str, Any] = {"AGAR_DATABASE_URI": locked.replace("lab:", "nobody:")}
         for command in (["plan"], ["run", "snapshot"], ["--debug", "run", "snapshot"]):
             done = here.call(*command, **wrong)
             assert done.returncode != 0
@@ -135,7 +136,7 @@ def test_case_70_a_forged_artifact_is_refused_with_a_key_and_told_of_without(lab
     key.touch(mode=0o600)
     key.write_text("k" * 64)
     shared = {"AGAR_STORE": f"file://{store}"}
-    signed = shared | {"AGAR_STORE_KEY_FILE": str(key)}
+    signed: dict[str, Any] = shared | {"AGAR_STORE_KEY_FILE": str(key)}
     lab.run("run", "split", **signed)
     split = pd.read_parquet(lab.open("split").root / "split.parquet")
     forge(f"file://{store}", lab.open("split").root, split.assign(part="train").to_parquet())

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,7 +136,7 @@ def test_case_38_training_and_evaluation_need_no_fiftyone(lab: Lab, tmp_path: Pa
 
 @in_full
 def test_case_39_a_missing_map_backend_is_found_by_the_smoke_step(lab: Lab, tmp_path: Path) -> None:
-    env = {"PYTHONPATH": without(tmp_path, "hotcoco")}
+    env: dict[str, Any] = {"PYTHONPATH": without(tmp_path, "hotcoco")}
     refused(lab.call("smoke", *SMALL, "seed=39", **env), "hotcoco", "pip install")
 
 

@@ -48,7 +48,8 @@ def materialize(run: Run, compute: dict[str, object], **env: str) -> str:
 def test_the_chain_on_ray_is_the_chain_without(ray_cluster: dict[str, str], tmp_path: Path) -> None:
     configs = prepare(tmp_path)
     stores = {name: Store(tmp_path / name) for name in ("ray", "here")}
-    for name, compute in {"ray": {"launcher": "ray", "num_nodes": 2}, "here": {"devices": 2}}.items():
+    computes: dict[str, dict[str, object]] = {"ray": {"launcher": "ray", "num_nodes": 2}, "here": {"devices": 2}}
+    for name, compute in computes.items():
         home = str(tmp_path / name)
         settings = {"AGAR_HOME": home, "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "plates"}
         run = runner({**settings, "DAGSTER_HOME": f"{home}/dagster"})

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,13 @@ def test_a_file_with_one_value_replaced_is_read_exactly_or_refused_in_one_line(
     assert len(message.splitlines()) == 1
 
 
-WRITTEN = {"number": int, "text": str, "padded": lambda number: f"{number:03d}", "fraction": float, "word": chr}
+WRITTEN: dict[str, Callable[[int], Any]] = {
+    "number": int,
+    "text": str,
+    "padded": lambda number: f"{number:03d}",
+    "fraction": float,
+    "word": chr,
+}
 
 
 @FUZZ

@@ -67,7 +67,9 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
 def change(home: Path, how: Callable[[Any], None], dataset: str = "small") -> None:
     with open_database("embedded", home) as uri, pymongo.MongoClient(uri) as client:
         database = client["fiftyone"]
-        how(database[database.datasets.find_one({"name": dataset})["sample_collection_name"]])
+        document = database.datasets.find_one({"name": dataset})
+        assert document is not None
+        how(database[document["sample_collection_name"]])
 
 
 def stop_keeper(home: Path) -> None:

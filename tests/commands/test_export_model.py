@@ -68,9 +68,10 @@ def test_a_file_that_does_not_agree_is_not_left(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agar_pipeline.detection.inference import export_onnx
+    from agar_pipeline.detection.inference.onnx_model import OnnxModel
     from agar_pipeline.errors import ArtifactError
 
-    class Shifted(export_onnx.OnnxModel):
+    class Shifted(OnnxModel):
         def run(self, pixels: np.ndarray, score_threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             boxes, scores, labels = super().run(pixels, score_threshold)
             return boxes + 2, scores, labels

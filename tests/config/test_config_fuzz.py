@@ -29,6 +29,7 @@ FUZZ = settings(
 )
 FILES = settings(FUZZ, max_examples=max(30, EXAMPLES // 40))
 """Through Hydra, which takes a hundred times as long."""
+Draw = Callable[[st.SearchStrategy[Any]], Any]
 SCALAR = st.one_of(
     st.none(),
     st.booleans(),
@@ -64,7 +65,7 @@ PIPELINE = {
 }
 
 
-def damaged(draw: st.DrawFn, value: Any) -> Any:
+def damaged(draw: Draw, value: Any) -> Any:
     """The value with one place in it, or a new key, something else."""
     if isinstance(value, dict | list) and value and draw(st.integers(0, 4)):
         value = copy.copy(value)
@@ -107,7 +108,7 @@ def require_words(error: ConfigError) -> None:
     assert len(str(error).splitlines()) <= 3
 
 
-def check(config_type: type, plain: Any) -> None:
+def check(config_type: type[Any], plain: Any) -> None:
     try:
         config = c.from_plain(config_type, plain, where="x.yaml")
     except ConfigError as error:
@@ -147,7 +148,7 @@ def own_configs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path / "configs"
 
 
-def spoilt(draw: st.DrawFn, text: str) -> bytes:
+def spoilt(draw: Draw, text: str) -> bytes:
     start = draw(st.integers(0, len(text)))
     piece = st.one_of(
         st.binary(max_size=6),

@@ -166,7 +166,7 @@ def test_a_large_file_of_weights_is_hashed_once(home: Path, tmp_path: Path, monk
     (tmp_path / "weights.pt").write_bytes(b"trained")
     monkeypatch.setattr(file_content, "_SETTLED_NS", -1)
     digest = file_content.hash_content(tmp_path / "weights.pt")
-    monkeypatch.setattr(file_content.hashlib, "file_digest", _refuse)
+    monkeypatch.setattr(hashlib, "file_digest", _refuse)
     assert file_content.hash_content(tmp_path / "weights.pt") == digest
     (tmp_path / "weights.pt").write_bytes(b"longer than before")
     with pytest.raises(AssertionError):

@@ -105,7 +105,7 @@ class Lab:
             timeout=timeout_s, check=False,
         )  # fmt: skip
 
-    def must(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def must(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         done = self.agar(*words, **more)
         assert done.returncode == 0, f"agar {' '.join(words)}\n{done.stdout}\n{done.stderr}"
         return done

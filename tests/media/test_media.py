@@ -57,7 +57,7 @@ class Lab:
     """A store with a snapshot and a split of photos, and COCO caches of them."""
 
     def __init__(self, home: Path, photos: Path) -> None:
-        self.store, self.photos, self.log = Store(home), photos, []
+        self.store, self.photos, self.log = Store(home), photos, list[str]()
         self.box_x = BOX_REL[0]
 
     def build(self, media: str, max_side: int | None = None, class_name: str = "colony") -> Built:
@@ -299,11 +299,16 @@ def test_the_report_speaks_of_the_photos_pixels_and_draws_on_the_copies(
     cache = lab.build("resize", 100).artifact
     bbox_report.build(BboxReportConfig(box_policy={**BOX_POLICY_DEFAULTS, "small_box": "keep"}), tmp_path, print, cache)
     findings = pd.read_parquet(tmp_path / "findings.parquet").set_index(["rule", "file_name"])
-    beyond = findings.loc[("out_of_bounds_box", "a/1.jpg")]
+    beyond: Any = findings.loc[("out_of_bounds_box", "a/1.jpg")]
     assert (beyond["x"], beyond["width"]) == pytest.approx((380, 40))
     finding = {**beyond, "rule": "out_of_bounds_box", "file_name": "a/1.jpg"}
     parts = {part: read_coco(cache.json_path(part)) for part in cache.parts()}
     drawn: list[Any] = []
-    monkeypatch.setattr(offenders, "picture_with_boxes", lambda source, layers, **sizes: drawn.append(layers) or "uri")
+
+    def picture(source: Any, layers: Any, **sizes: Any) -> str:
+        drawn.append(layers)
+        return "uri"
+
+    monkeypatch.setattr(offenders, "picture_with_boxes", picture)
     assert "x 380" in offenders.picture_of_finding(finding, parts, cache.images_dir)["place"]
     assert drawn[0][1].boxes_xywh[0, [0, 2]] == pytest.approx([95, 10]), "a quarter, as the copy is"

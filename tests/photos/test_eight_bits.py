@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from agar_pipeline.photos.load_and_resize import load_image, read_photo
 from agar_pipeline.reports.pictures import open_photo
 from agar_pipeline.splitting.picture_hashes import look_at
 
+Write = Callable[[Path], object]
+"""Writes a photo there."""
 WIDTH, HEIGHT = 96, 64
 RAMP = np.tile(np.linspace(0, 255, WIDTH).astype(np.uint8), (HEIGHT, 1))
 """Black at the left, white at the right."""
@@ -29,11 +32,11 @@ def deep(bits: int, kind: type = np.uint16) -> np.ndarray:
     return (RAMP.astype(np.float64) / 255 * (2**bits - 1)).round().astype(kind)
 
 
-def save(pixels: np.ndarray, **options: object) -> Callable[[Path], None]:
+def save(pixels: np.ndarray, **options: Any) -> Write:
     return lambda path: Image.fromarray(pixels).save(path, **options)
 
 
-def colour_png(colours: np.ndarray) -> Callable[[Path], None]:
+def colour_png(colours: np.ndarray) -> Write:
     """PIL writes no 16-bit colours: (H, W, 3 or 4) uint16 by hand."""
     height, width, bands = colours.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
@@ -46,7 +49,7 @@ def colour_png(colours: np.ndarray) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
 
-def colour_tiff(colours: np.ndarray, **options: object) -> Callable[[Path], None]:
+def colour_tiff(colours: np.ndarray, **options: Any) -> Write:
     """16-bit colours, as microscopes write them."""
     import tifffile
 
@@ -61,7 +64,7 @@ def opaque(gray: np.ndarray) -> np.ndarray:
     return np.concatenate([three(gray), np.full((HEIGHT, WIDTH, 1), 65535, np.uint16)], axis=2)
 
 
-READ: dict[str, tuple[str, Callable[[Path], None]]] = {
+READ: dict[str, tuple[str, Write]] = {
     "12 bits in 16, PNG": ("a.png", save(deep(12))),
     "12 bits in 16, TIFF": ("a.tif", save(deep(12))),
     "10 bits in 16": ("a.tif", save(deep(10))),
@@ -109,7 +112,7 @@ def test_a_ramp_from_black_to_white_is_one_everywhere(tmp_path: Path, case: str)
     assert not read_facts(path, deep=True).blank
 
 
-REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[str, Write, str]] = {
     "floating-point numbers": ("a.tif", save(deep(8).astype(np.float32) / 255), "floating-point"),
     "negative numbers": ("a.tif", save(deep(12, np.int32) - 100), "down to -100"),
     "white is 0, 12 of 16 bits": ("a.tif", save(4095 - deep(12), tiffinfo={262: 0}), "0 is its white"),

@@ -1,6 +1,7 @@
 """Photos as displayed, at the model's scale; every broken file is named."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def _gradient(width: int, height: int) -> np.ndarray:
     return np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
 
 
-def _save(path: Path, pixels: np.ndarray, **options: object) -> Path:
+def _save(path: Path, pixels: np.ndarray, **options: Any) -> Path:
     Image.fromarray(pixels).save(path, **options)
     return path
 

@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,13 +74,13 @@ def test_boxes_lie_inside_image_and_dish(size_px: int, colonies_per_plate: tuple
 def test_boxes_are_tight_around_what_is_painted(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lone colony changes the photo up to the box's four sides, and little but its shadow lies outside."""
     from agar_pipeline.plates import generate, plate_paint
+    from agar_pipeline.plates.colony_paint import paint_colony
 
     drawn: list[np.ndarray] = []
-    paint = plate_paint.paint_colony
 
-    def watch(rng, photo, *rest) -> None:
+    def watch(rng: Any, photo: np.ndarray, *rest: Any) -> None:
         before = photo.copy()
-        paint(rng, photo, *rest)
+        paint_colony(rng, photo, *rest)
         drawn.append(np.abs(photo - before).max(axis=2))
 
     monkeypatch.setattr(plate_paint, "paint_colony", watch)

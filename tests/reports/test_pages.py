@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def columns() -> CocoColumns:
 
 
 @pytest.fixture
-def write_bbox(columns: CocoColumns, images_dir: Path) -> Callable[[Path], None]:
+def write_bbox(columns: CocoColumns, images_dir: Path) -> Callable[[Path], object]:
     row = {"part": "val", "x": 100.0, "y": 60.0, "width": 90.0, "height": 20.0}
     findings = pd.DataFrame(
         [
@@ -97,7 +98,7 @@ def write_bbox(columns: CocoColumns, images_dir: Path) -> Callable[[Path], None]
 
 
 @pytest.fixture
-def write_evaluation(columns: CocoColumns, images_dir: Path) -> Callable[[Path], None]:
+def write_evaluation(columns: CocoColumns, images_dir: Path) -> Callable[[Path], object]:
     one = np.array([1])
     detections = Detections(one, one, np.array([[11.0, 10, 30, 30]]), np.array([0.9]))
     scored = score_detections(columns, detections, {"value": 0.4, "chosen_on": "val"})
@@ -105,7 +106,7 @@ def write_evaluation(columns: CocoColumns, images_dir: Path) -> Callable[[Path],
 
 
 @pytest.fixture
-def write_leaderboard() -> Callable[[Path], None]:
+def write_leaderboard() -> Callable[[Path], object]:
     table = pd.DataFrame(
         {"experiment": [EVIL_CLASS, "demo"], "map": [0.6, None], "mae": [2.0, 1.0], "invented": [1, 2]}
     )
@@ -114,7 +115,7 @@ def write_leaderboard() -> Callable[[Path], None]:
 
 
 @pytest.fixture(params=["write_bbox", "write_evaluation", "write_leaderboard"])
-def write(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+def write(request: pytest.FixtureRequest) -> Callable[[Path], object]:
     return request.getfixturevalue(request.param)
 
 
@@ -139,7 +140,7 @@ def svgs_of(html: str) -> str:
     return "".join(base64.b64decode(one).decode() for one in found)
 
 
-def test_pages_escape_every_name_and_load_nothing(write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_pages_escape_every_name_and_load_nothing(write: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     elements = Elements(html)
@@ -153,13 +154,15 @@ def test_pages_escape_every_name_and_load_nothing(write: Callable[[Path], None],
     assert "<script" not in svgs_of(html)
 
 
-def test_pages_are_the_same_bytes_when_written_again(write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_pages_are_the_same_bytes_when_written_again(write: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "first.html")
     write(tmp_path / "second" / "page.html")
     assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second" / "page.html").read_bytes()
 
 
-def test_bbox_page_says_what_blocks_training_and_what_to_do(write_bbox: Callable[[Path], None], tmp_path: Path) -> None:
+def test_bbox_page_says_what_blocks_training_and_what_to_do(
+    write_bbox: Callable[[Path], object], tmp_path: Path
+) -> None:
     write_bbox(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     assert "Training is blocked because of" in html
@@ -171,7 +174,7 @@ def test_bbox_page_says_what_blocks_training_and_what_to_do(write_bbox: Callable
 
 
 def test_an_unreadable_picture_leaves_a_note(
-    write_bbox: Callable[[Path], None], write_evaluation: Callable[[Path], None], tmp_path: Path
+    write_bbox: Callable[[Path], object], write_evaluation: Callable[[Path], object], tmp_path: Path
 ) -> None:
     for write in (write_bbox, write_evaluation):
         write(tmp_path / "page.html")
@@ -180,7 +183,7 @@ def test_an_unreadable_picture_leaves_a_note(
         assert "data:image/jpeg" in html, "the readable picture is there"
 
 
-def test_evaluation_page_says_why_a_metric_is_null(write_evaluation: Callable[[Path], None], tmp_path: Path) -> None:
+def test_evaluation_page_says_why_a_metric_is_null(write_evaluation: Callable[[Path], object], tmp_path: Path) -> None:
     write_evaluation(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text()
     assert "not computed: no annotation over 96² px" in html
@@ -210,8 +213,8 @@ def test_open_photo_turns_boxes_and_picture_the_same_way(tmp_path: Path) -> None
     photo, scale = open_photo(tmp_path / "turned.jpg", 50)
     assert photo.size == (25, 50)
     assert scale == 0.25
-    assert photo.getpixel((22, 2)) > (200, 200, 200)
-    assert photo.getpixel((2, 2)) < (50, 50, 50)
+    assert cast(tuple[int, ...], photo.getpixel((22, 2))) > (200, 200, 200)
+    assert cast(tuple[int, ...], photo.getpixel((2, 2))) < (50, 50, 50)
 
 
 def test_draw_boxes_puts_lines_where_the_box_is_and_skips_what_is_no_box() -> None:

@@ -17,7 +17,15 @@ from agar_pipeline.scoring.suppression import SAME_PLACE_IOU, suppress_across_cl
 from agar_pipeline.scoring.uncertainty import compare_models, confidence_intervals
 from tests.scoring.test_average_precision import make_columns, noisy, perfect
 
-COLONIES = [[10, 10, 20, 20], [30, 10, 20, 20], [100, 100, 40, 40], [200, 200, 10, 10], [300, 300, 50, 50]]
+Found = tuple[list[float], int, float]
+"""A box, its class, its score."""
+COLONIES: list[list[float]] = [
+    [10, 10, 20, 20],
+    [30, 10, 20, 20],
+    [100, 100, 40, 40],
+    [200, 200, 10, 10],
+    [300, 300, 50, 50],
+]
 
 
 def one_plate(boxes_xywh: list[list[float]], category_ids: list[int], crowd: list[bool] | None = None) -> CocoColumns:
@@ -36,7 +44,7 @@ def one_plate(boxes_xywh: list[list[float]], category_ids: list[int], crowd: lis
     )
 
 
-def detect(*rows: tuple[list[float], int, float]) -> Detections:
+def detect(*rows: Found) -> Detections:
     boxes = np.array([box for box, _, _ in rows], dtype=np.float64).reshape(-1, 4)
     categories, scores = np.array([c for _, c, _ in rows]), np.array([score for _, _, score in rows])
     return Detections(np.full(len(rows), 7), categories, boxes, scores)
@@ -129,14 +137,15 @@ def test_every_box_is_matched_at_most_once(boxes_per_image: list[int], seed: int
 def test_mending_the_only_kind_of_error_there_is_gains_all_that_is_lacking(kind: str) -> None:
     columns = one_plate(COLONIES, [1, 1, 1, 1, 2])
     right = [(box, category, 0.5) for box, category in zip(COLONIES, [1, 1, 1, 1, 2], strict=True)]
-    wrong = {
+    wrongs: dict[str, list[Found]] = {
         "wrong_class": [*right[:2], (COLONIES[2], 2, 0.9), *right[3:]],
         "poor_box": [*right[:2], ([120, 100, 40, 40], 1, 0.9), *right[3:]],
         "merged": [([8, 8, 44, 24], 1, 0.9), *right[2:]],
         "duplicate": [(COLONIES[2], 1, 0.9), *right],
         "background": [([400, 400, 20, 20], 1, 0.9), *right],
         "missed": right[:3] + right[4:],
-    }[kind]
+    }
+    wrong = wrongs[kind]
     gains = error_gains(columns, detect(*wrong))["all"]["all"]
     lacking = 1 - coco_metrics(columns, detect(*wrong))["map_50"]
     assert lacking > 0.02

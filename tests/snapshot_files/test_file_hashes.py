@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -32,7 +33,12 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were really read."""
     read: list[str] = []
     really = file_hashes._hash_file
-    monkeypatch.setattr(file_hashes, "_hash_file", lambda path: (read.append(path), really(path))[1])
+
+    def note_and_hash(path: str) -> Any:
+        read.append(path)
+        return really(path)
+
+    monkeypatch.setattr(file_hashes, "_hash_file", note_and_hash)
     return read
 
 

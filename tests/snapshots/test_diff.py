@@ -175,7 +175,7 @@ def test_a_little_edit_of_a_large_dataset_is_found_at_once() -> None:
         image_id=ids, label=rng.choice(["S.aureus", "E.coli"], len(ids)), iscrowd=False, attributes=None
     )
     edited = boxes.drop(index=[7, 40_000]).reset_index(drop=True)
-    edited.loc[60_000, "x"] += 1
+    edited.loc[[60_000], "x"] += 1
     before, after = SnapshotTables(images, boxes), SnapshotTables(images, edited)
     seconds = []
     for _ in range(3):

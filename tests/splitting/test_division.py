@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agar_pipeline.config import SplitConfig
+from agar_pipeline.config import Part, SplitConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.splitting.division import Division, divide
 
-THREE = {"train": 0.6, "val": 0.2, "test": 0.2}
+THREE: dict[Part, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
 PARTS = ("train", "val", "test")
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def table(count: int, first: int = 0, **columns: Sequence[Any]) -> pd.DataFrame:
+def table(count: int, first: int = 0, **columns: Iterable[Any]) -> pd.DataFrame:
     """Images with ids that grow as FiftyOne's do, and any other columns (`field_plate` → `field:plate`)."""
     ids = [f"{i:024x}" for i in range(first, first + count)]
     named = {name.replace("_", ":", 1): list(values) for name, values in columns.items()}
@@ -185,7 +185,10 @@ def test_images_without_labels_are_in_no_part_and_change_no_other_ones_part() ->
         assert division.parts[labelled].tolist() == without.parts.tolist()
         assert set(division.parts[~labelled]) == {None}
         assert (division.left_out, division.counts) == ({"not labelled yet": 20}, without.counts)
-    lists = {"train": [f"a/{n}.jpg" for n in range(50)], "val": [f"a/{n}.jpg" for n in range(50, 60)]}
+    lists: dict[Part, list[str]] = {
+        "train": [f"a/{n}.jpg" for n in range(50)],
+        "val": [f"a/{n}.jpg" for n in range(50, 60)],
+    }
     named = SplitConfig(method="lists", lists={"train": "t", "val": "v"}, labelled_only=True)
     assert divide(named, images, lists=lists).left_out == {"not labelled yet": 20}, "a list may name them"
     with pytest.raises(DatasetError, match="none of the 60 images is labelled yet"):
@@ -199,7 +202,8 @@ def test_views_fields_and_lists_name_the_parts() -> None:
     field = config(method="field", field="role", values={"l": "train", "c": "val"})
     lists = config(method="lists", lists={"train": "t", "val": "v"}, unknown_names="ignore")
     named = {"train": ["a/0.jpg", f"{1:024x}"], "val": ["2", "a/nope.jpg"]}
-    for setting, more in ((views, {}), (field, {}), (lists, {"lists": named})):
+    settings_and_lists: list[tuple[SplitConfig, dict[str, Any]]] = [(views, {}), (field, {}), (lists, {"lists": named})]
+    for setting, more in settings_and_lists:
         division = divide(setting, images, **more)
         assert division.parts.tolist() == ["train", "train", "val", None]
         assert sum(division.left_out.values()) == 1
@@ -225,7 +229,7 @@ TAGS = {"method": "tags", "views": {"train": "tag:train", "val": "tag:val"}}
 )  # fmt: skip
 def test_no_silent_wrong_split(columns: dict[str, list[Any]], setting: dict[str, Any], message: str) -> None:
     images = table(2).assign(**columns)
-    lists = {"train": ["0.jpg"], "val": ["a/1.jpg", "nobody.jpg"]}
+    lists: dict[Part, list[str]] = {"train": ["0.jpg"], "val": ["a/1.jpg", "nobody.jpg"]}
     with pytest.raises(DatasetError, match=message) as caught:
         divide(SplitConfig(**setting), images, lists=lists, there="tags seen (2)")
     assert len(str(caught.value).splitlines()) <= 3

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agar_pipeline.step_code.provenance import Provenance
+from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.step_code.provenance import STEPS, Provenance
 from tests.step_code import recorded
 
 
@@ -21,13 +22,13 @@ def test_a_changed_digest_needs_a_reason_or_a_version(tmp_path: Path, monkeypatc
     recorded.record("the first time that digests are recorded")
     assert recorded.complaints() == []
     monkeypatch.setattr(recorded, "provenance_of", lambda asset: Provenance(f"another {asset}"))
-    assert len(recorded.complaints()) == len(recorded.STEPS)
+    assert len(recorded.complaints()) == len(STEPS)
     with pytest.raises(ValueError, match="is no reason"):
         recorded.record("tidied")
     recorded.record("a function was renamed, no value changed")
     assert recorded.complaints() == []
-    before = recorded.ARTIFACTS["split"].code_version
-    monkeypatch.setattr(recorded.ARTIFACTS["split"], "code_version", "99")
+    before = ARTIFACTS["split"].code_version
+    monkeypatch.setattr(ARTIFACTS["split"], "code_version", "99")
     assert recorded.complaints() == [f"split: code version 99 is not recorded, {before} is"]
     recorded.record("stratification rounds the other way")
     assert list(recorded.read()["split"]["digests"]) == ["another split"]

@@ -180,8 +180,8 @@ def test_the_files_are_the_same_however_few_boxes_are_held_at_once(
     assert whole.mending() == cut.mending()
     assert whole_report.report() == cut_report.report()
     assert sum(finding["count"] for finding in cut_report.report()["findings"].values()) >= len(BROKEN) - 1
-    tables = [of.findings().sort_values(["rule", "annotation_id"], ignore_index=True) for of in (whole, cut)]
-    pd.testing.assert_frame_equal(*tables)
+    one, other = (of.findings().sort_values(["rule", "annotation_id"], ignore_index=True) for of in (whole, cut))
+    pd.testing.assert_frame_equal(one, other)
 
 
 @pytest.mark.parametrize("action", ["fail", "drop_box", "drop_image", "clip", "keep"])
@@ -219,7 +219,11 @@ def all_boxes(cache: CocoCache) -> dict[int, list[float]]:
 
 
 def test_a_clipped_box_stays_inside_and_one_that_lay_outside_is_degenerate_by_its_own_rule(tmp_path: Path) -> None:
-    boxes = [(5, "E.coli", 90, -5, 20, 20), (6, "E.coli", 120, 10, 20, 20), (7, "E.coli", 99.5, 10, 20, 20)]
+    boxes: list[tuple[Any, ...]] = [
+        (5, "E.coli", 90, -5, 20, 20),
+        (6, "E.coli", 120, 10, 20, 20),
+        (7, "E.coli", 99.5, 10, 20, 20),
+    ]
     boxes += [(8, "E.coli", 80, 10, 20.005, 5)]  # beyond by less than the errors of shares of a picture
     cache, report = build_data(tmp_path, [*GOOD_BOXES, *boxes], {"degenerate_box": "drop_box", "small_box": "keep"})
     plain = report.report()

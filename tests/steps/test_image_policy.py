@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,7 @@ def build(folder: Path, **more: Any) -> tuple[CocoCache, BboxReport]:
 def found(report: BboxReport) -> dict[str, list[str]]:
     findings = report.findings()
     findings = findings[findings["image_id"].notna()]
-    return findings.groupby("rule")["file_name"].apply(list).to_dict()
+    return cast(dict[str, list[str]], findings.groupby("rule")["file_name"].apply(list).to_dict())
 
 
 DROP = dict.fromkeys(("unreadable_image", "missing_image", "image_size_mismatch"), "drop_image")

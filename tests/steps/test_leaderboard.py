@@ -51,8 +51,8 @@ def test_leaderboard_says_which_differences_are_noise(tmp_path: Path, columns: C
     assert table.index[0] == "perfect_half"
     assert table.loc["perfect_half", "verdict"] == "leads"
     assert table.loc["nothing", "verdict"] == "behind"
-    assert table.loc["good", "delta_high"] < 0
-    assert table.loc["good", "seed_spread"] == table.loc["good_again", "seed_spread"] > 0
+    assert table["delta_high"]["good"] < 0
+    assert table["seed_spread"]["good"] == table["seed_spread"]["good_again"] > 0
     once_each = {name: evaluations[name] for name in ("good", "like_good", "nothing")}
     leaderboard.build(LeaderboardConfig(tuple(once_each)), tmp_path, print, CocoCache(tmp_path / "cache"), once_each)
     verdicts = pd.read_parquet(tmp_path / "leaderboard.parquet")["verdict"].tolist()

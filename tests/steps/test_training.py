@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,8 @@ from agar_pipeline.steps import evaluation, smoke_run, training_run
 SIZE_PX = 96
 
 
-def _coco(images_dir: Path, numbers: range) -> dict:
-    annotations = []
+def _coco(images_dir: Path, numbers: range) -> dict[str, Any]:
+    annotations: list[dict[str, Any]] = []
     for number in numbers:
         for label in json.loads((images_dir / f"{number}.json").read_text())["labels"]:
             bbox = [label[key] for key in ("x", "y", "width", "height")]

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -258,12 +259,12 @@ def test_of_two_that_publish_at_once_one_counts_and_none_is_mixed(url: str, tmp_
     key, homes = Key("split"), [Store(tmp_path / name) for name in "ab"]
     for home in homes:
         home.shared = None
-    roots = []
+    roots: list[Path] = []
     for home, part in zip(homes, ("train", "test"), strict=True):
-        roots.append(build(home, [], lambda out_dir, part=part: write_split(out_dir, part)).artifact.root)
+        roots.append(build(home, [], partial(write_split, part=part)).artifact.root)
     assert roots[0].name == roots[1].name
     for turn in range(10):
-        won, start = [], threading.Barrier(2)
+        won, start = list[Any](), threading.Barrier(2)
 
         def publish(root: Path, turn: int = turn, won: list[Any] = won, start: threading.Barrier = start) -> None:
             start.wait()

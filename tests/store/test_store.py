@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ import pytest
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Manifest, Snapshot, Split
 from agar_pipeline.errors import ArtifactError, StorageError
 from agar_pipeline.ownership.home import open_home, scratch_folder, sweep_scratch
-from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
+from agar_pipeline.store import Built, Content, Key, Store, find_faults, fingerprint
 
 KEY = Key("split")
 INPUTS = {"snapshot": Content("abc", {"image_ids.parquet": "def"})}
@@ -27,7 +28,7 @@ def write_split(out_dir: Path, part: str = "train") -> None:
     pd.DataFrame({"image_id": [1, 2], "part": [part, "val"]}).to_parquet(out_dir / "split.parquet")
 
 
-def build(store: Store, seed: int = 0, write=write_split):  # type: ignore[no-untyped-def]
+def build(store: Store, seed: int = 0, write: Callable[[Path], None] = write_split) -> Built:
     return store.build(KEY, {"seed": seed}, INPUTS, write, lambda text: None)
 
 
@@ -89,11 +90,15 @@ def test_data_version_follows_content_not_time_or_place(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_damage_is_found_before_use_and_rebuilt(tmp_path: Path, harm, reason: str) -> None:  # type: ignore[no-untyped-def]
+def test_damage_is_found_before_use_and_rebuilt(tmp_path: Path, harm: Callable[[Path], object], reason: str) -> None:
     store = Store(tmp_path)
     before = build(store).artifact.data_version
-    harm(store.latest(KEY) / "split.parquet")
-    assert any(reason in fault for fault in find_faults(store.latest(KEY)))
+    built = store.latest(KEY)
+    assert built is not None
+    harm(built / "split.parquet")
+    harmed = store.latest(KEY)
+    assert harmed is not None
+    assert any(reason in fault for fault in find_faults(harmed))
     with pytest.raises(ArtifactError, match="agar run split"):
         store.open_latest(KEY)
     rebuilt = build(store)

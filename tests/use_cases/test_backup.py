@@ -274,8 +274,8 @@ def test_a_backup_that_is_cut_off_or_something_else_or_a_bomb_restores_nothing(s
     with tarfile.open(fileobj=bomb, mode="w:gz") as tar:
         member = tarfile.TarInfo("artifacts/a")
         member.size = 1 << 62
-        tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))  # type: ignore[union-attr]
-        tar.fileobj.write(bytes(1 << 20))  # type: ignore[union-attr]
+        tar.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
+        tar.fileobj.write(bytes(1 << 20))
     for number, content in enumerate((whole[:-9000], whole[: len(whole) // 2], b"", b"PK no tar", bomb.getvalue())):
         path = tmp_path / f"{number}.agar"
         path.write_bytes(content)

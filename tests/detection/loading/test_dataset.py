@@ -83,7 +83,7 @@ EVERYTHING: dict[str, Any] = {"scale_jitter": 0.4, "contrast": 0.3, "saturation"
 def test_items_follow_seed_epoch_and_index_whoever_loads_them(tmp_path: Path, data: DataConfig) -> None:
     columns = columns_of(tmp_path, [(120, 90), (80, 160), (70, 70)])
 
-    def load(workers: int, rank: int, world_size: int, epoch: int) -> dict[int, list[Any]]:
+    def load(workers: int, rank: int, world_size: int, epoch: int) -> dict[int, tuple[torch.Tensor, dict[str, Any]]]:
         dataset = DetectionDataset(columns, tmp_path, None if data.tiles else 96, data, seed=7)
         dataset.epoch.fill_(epoch)
         return (
@@ -161,7 +161,7 @@ def test_no_change_passes_on_a_degenerate_box(tmp_path: Path, tiles: TilesConfig
 def test_each_colour_changes_pixels_and_no_box(field: str) -> None:
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 20, 30), np.uint8))
     boxes = torch.tensor([[1.0, 2, 10, 12]])
-    nothing = {"flip": False, "quarter_turns": False, "brightness": 0.0}
+    nothing: dict[str, Any] = {"flip": False, "quarter_turns": False, "brightness": 0.0}
     same, _ = augment_image(image, boxes, DataConfig(**nothing), np.random.default_rng(1))
     assert torch.equal(same, image)
     changed, kept = augment_image(image, boxes, DataConfig(**{**nothing, field: 0.4}), np.random.default_rng(1))

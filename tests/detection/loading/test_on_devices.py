@@ -17,6 +17,7 @@ from agar_pipeline.detection.training.schedule import Progress
 from tests.detection.models.test_detector import spec_of
 
 CLIP_NORM = 10.0
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 def test_a_fused_optimizer_clips_gradients_at_their_own_scale() -> None:
@@ -28,7 +29,8 @@ def test_a_fused_optimizer_clips_gradients_at_their_own_scale() -> None:
     module.trainer = L.Trainer(accelerator="cpu", plugins=[plugin], logger=False, enable_checkpointing=False)
     optimizer = module.configure_optimizers()
     assert optimizer.param_groups[0]["fused"]
-    scaler.scale(sum(p.sum() for p in detector.parameters())).backward()
+    loss = sum((p.sum() for p in detector.parameters()), torch.zeros(()))
+    scaler.scale(loss).backward()
     module.configure_gradient_clipping(optimizer, CLIP_NORM)
     scaler.step(optimizer)
     moments = torch.cat([state["exp_avg"].flatten() for state in optimizer.state.values()])
@@ -57,7 +59,7 @@ def test_the_average_of_weights_is_torchs_and_counts_without_the_device() -> Non
     detector = build_detector(spec_of("tiny"))
     ours, decay = WeightAverage(detector, 0.5), 0.5
 
-    def average(means: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor) -> None:
+    def average(means: Tensors, values: Tensors, count: torch.Tensor | int) -> None:
         kept = min(decay, (1 + int(count)) / (10 + int(count)))
         for mean, value in zip(means, values, strict=True):
             mean.lerp_(value, 1 - kept) if mean.is_floating_point() else mean.copy_(value)

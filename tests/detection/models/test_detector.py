@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def make_columns(folder: Path, boxes: list[list[float]], size_wh: tuple[int, int
     )
 
 
-def spec_of(name: str, **changes: object) -> DetectorSpec:
+def spec_of(name: str, **changes: Any) -> DetectorSpec:
     sides = np.array([12.0, 16, 20, 30])
     spec = make_spec(ModelConfig(name=name), 3, 320 if name.startswith("ssd") else 128, sides, 10)
     return dataclasses.replace(spec, **changes)
@@ -164,8 +164,13 @@ def test_every_family_learns_and_answers_in_labels_from_1(name: str) -> None:
 def test_a_detector_without_background_learns_the_label_it_was_shown(name: str) -> None:
     """Off by one, label 3 of 3 would not fit, and label 1 would come back as 0 or 2."""
     detector = build_detector(spec_of(name)).train()
-    seen = []
-    detector.model.head.compute_loss = lambda targets, *_: seen.extend(t["labels"].tolist() for t in targets) or {}
+    seen: list[list[int]] = []
+
+    def note_labels(targets: list[dict[str, torch.Tensor]], *_: Any) -> dict[str, torch.Tensor]:
+        seen.extend(t["labels"].tolist() for t in targets)
+        return {}
+
+    detector.model.head.compute_loss = note_labels
     images = [torch.zeros(3, 128, 128, dtype=torch.uint8)]
     detector(images, [{"boxes": torch.tensor([[10.0, 10, 30, 30]]), "labels": torch.tensor([3])}])
     assert seen == [[2]]
@@ -276,6 +281,7 @@ def keep_backbone(folder: Path, name: str, file_name: str, monkeypatch: pytest.M
     pretrained = torchvision.models.get_model(name)
     for module in pretrained.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
     torch.save(pretrained.state_dict(), path)
     monkeypatch.setenv("TORCH_HOME", str(folder))

@@ -75,8 +75,8 @@ def test_a_perfect_detector_in_tiles_finds_exactly_the_truth(
 def test_boxes_that_jitter_by_pixels_are_neither_lost_nor_doubled(seed: int) -> None:
     rng = np.random.default_rng(seed)
     grid = TileGrid.over((1200, 900), 300, 80)
-    centres = np.stack(np.meshgrid(np.arange(30, 1180, 46), np.arange(30, 880, 46)), axis=-1).reshape(-1, 2)
-    centres = centres + rng.uniform(-8, 8, centres.shape)
+    corners = np.stack(np.meshgrid(np.arange(30, 1180, 46), np.arange(30, 880, 46)), axis=-1).reshape(-1, 2)
+    centres = corners + rng.uniform(-8, 8, corners.shape)
     halves = rng.uniform(9, 15, centres.shape)
     truth = np.concatenate([centres - halves, centres + halves], axis=1)
     tile_index, seen, names = see_in_tiles(grid, truth, np.ones(len(truth), int), 0.3)
@@ -173,7 +173,7 @@ def test_the_overlap_follows_the_largest_colony_or_says_so(tmp_path: Path) -> No
     columns = columns_of(tmp_path, [(400, 400)])
     largest = columns.boxes_xywh[:, 2:].max()
     fitted = fit_config(_config(TilesConfig(size=200)), columns)
-    assert fitted.data.tiles is not None
+    assert isinstance(fitted.data.tiles, TilesConfig)
     assert fitted.data.tiles.overlap == least_overlap(largest)
     assert warn_of_seams(fitted.data, columns) is None
     assert fit_config(fitted, columns) == fitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from agar_pipeline.detection.training.bottleneck import (
 from agar_pipeline.detection.training.profile import StepProfile
 
 
-def profile(data_s: float, compute_s: float, **changes: object) -> StepProfile:
+def profile(data_s: float, compute_s: float, **changes: Any) -> StepProfile:
     parts = {"transfer": 0.05, "forward": 0.35, "backward": 0.5, "optimizer": 0.1}
     seconds = {"data": data_s, **{part: share * compute_s for part, share in parts.items()}}
     plain = StepProfile(8, 8, seconds, 0, None, None, weight_bytes=10_000_000, peak_memory_bytes=2_000_000_000)

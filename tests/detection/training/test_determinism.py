@@ -35,7 +35,7 @@ def test_torch_computes_as_asked_while_it_trains_and_no_longer(
     columns = read_coco(tmp_path / "a.json")
     seen = []
     train(config, columns, columns, tmp_path / "images", tmp_path / "out", lambda line: seen.append((line, *mode())))
-    (during,) = {state for line, *state in seen if line.startswith("epoch") for state in [tuple(state)]}
+    (during,) = {tuple(state) for line, *state in seen if line.startswith("epoch")}
     assert during == ((True, ":4096:8") if asked else (False, ":0:0"))
     assert mode() == (False, ":0:0")
 

@@ -19,7 +19,7 @@ from tests.fiftyone_io.conftest import collection_of
 
 CLASS_MAP = {"S.aureus": 1, "E.coli": 2}
 LABELS = ["S. aureus", "e_coli"]
-BOXES = [[10, 10, 20, 10], [50, 40, 10.5, 20]]
+BOXES: list[list[float]] = [[10, 10, 20, 10], [50, 40, 10.5, 20]]
 Import = Callable[..., ImportCounts]
 
 

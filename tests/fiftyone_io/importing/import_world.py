@@ -21,15 +21,21 @@ from tests.fiftyone_io.conftest import agar_label, write_plate
 from tests.fiftyone_io.importing.person import Person
 
 PHOTOS = 3
-CLASS_MAPS = ({}, {"Escherichia": 1, "E.coli": 1}, {"coli": 1, "Escherichia": 1, "E.coli": 1})
+CLASS_MAPS: tuple[dict[str, int], ...] = (
+    {},
+    {"Escherichia": 1, "E.coli": 1},
+    {"coli": 1, "Escherichia": 1, "E.coli": 1},
+)
 Import = Callable[[Path, dict[str, int]], ImportCounts]
 
 
 class ImportWorld:
     """Two folders with the same names of other photos."""
 
-    STEPS = ("imports", "corrects", "erases", "tags", "notes", "adds_own", "saves_again", "annotates", "renames_class")
-    STEPS += ("moves", "swaps", "unmounts", "makes_uncountable", "replaces_photo", "copies")
+    STEPS: tuple[str, ...] = (
+        *("imports", "corrects", "erases", "tags", "notes", "adds_own", "saves_again", "annotates", "renames_class"),
+        *("moves", "swaps", "unmounts", "makes_uncountable", "replaces_photo", "copies"),
+    )
 
     def __init__(self, place: Path, dataset: str, samples: Any, run_import: Import, person: Person) -> None:
         self.place, self.dataset, self.samples = place, dataset, samples

@@ -158,7 +158,9 @@ def test_names_may_hold_spaces_newlines_and_letters_of_all_kinds(
         pytest.param({"labels": {}}, "3.json: labels is '{}'", id="labels are no list"),
         pytest.param({}, "3.json: colonies_number is missing", id="neither labels nor a number"),
         pytest.param({"labels": [3]}, r"3.json: labels\[0\] is '3'", id="a label is a number"),
-        pytest.param({"labels": [agar_label(0, 0, label=5)]}, r"labels\[0\].class is '5'", id="the class is a number"),
+        pytest.param(
+            {"labels": [{**agar_label(0, 0), "class": 5}]}, r"labels\[0\].class is '5'", id="the class is a number"
+        ),
         pytest.param(
             {"labels": [{**agar_label(0, 0), "width": "9"}]}, r"labels\[0\].width is '9'", id="a side is a text"
         ),

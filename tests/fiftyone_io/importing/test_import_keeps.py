@@ -200,7 +200,9 @@ def test_a_sample_whose_place_another_photo_takes_never_shows_that_one(
     counts = run_import(plates)
     (gone,) = counts.vanished
     assert gone.startswith(f"{plates}/0.jpg.")
-    assert samples.find_one({"_id": corrected["_id"]})["ground_truth"] == corrected["ground_truth"]
+    kept = samples.find_one({"_id": corrected["_id"]})
+    assert kept is not None
+    assert kept["ground_truth"] == corrected["ground_truth"]
     shutil.copy(tmp_path / "put away.jpg", plates / "1.jpg")
     write_plate(tmp_path, "empty", [])
     shutil.copy(tmp_path / "empty.json", plates / "1.json")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Format, ImportSource, Reading
-from agar_pipeline.fiftyone_io.importing.import_images import read_source
+from agar_pipeline.fiftyone_io.importing.found_images import read_source
 from tests.fiftyone_io.annotation_files.test_import_formats import photo
 
 pytestmark = pytest.mark.usefixtures("parsers")
@@ -88,14 +89,14 @@ def with_photos(folder: str) -> Path:
     return Path(folder)
 
 
-IDS = {
+IDS: dict[str, Callable[[int], Any]] = {
     "number": lambda number: number,
     "text": str,
     "fraction": float,
     "from 0": lambda number: number - 1,
     "padded": lambda number: f"{number:03d}",
 }
-NAMES = {
+NAMES: dict[str, Callable[[str], str]] = {
     "as it is": lambda name: name,
     "dot": lambda name: f"./{name}",
     "windows": lambda name: name.replace("/", "\\"),
@@ -127,7 +128,7 @@ def test_coco_written_in_any_way(
     first_category: int,
     beside: dict[str, Any],
 ) -> None:
-    images, annotations = [], []
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, (name, found) in enumerate(zip(PHOTOS, truth, strict=True), start=1):
         images.append({"id": IDS[of_images](number), "file_name": NAMES[naming](name), "width": 100, "height": 80})
         for box in found:

@@ -60,8 +60,8 @@ def test_classes_and_groups_are_read_and_nothing_else_is_kept(
 ) -> None:
     read_at(uri, asked(STRATA, name), home, tmp_path, print, resolver(database))
     images = pd.read_parquet(tmp_path / "image_ids.parquet").set_index("path")
-    assert list(images.loc["0.jpg", "labels"]) == ["B.subtilis", "E.coli"]
-    assert list(images.loc["5.jpg", "labels"]) == []
+    assert list(images["labels"]["0.jpg"]) == ["B.subtilis", "E.coli"]
+    assert list(images["labels"]["5.jpg"]) == []
     assert images.loc["3.jpg", "field:agar_background"] == "dark"
     read_at(uri, SnapshotConfig(dataset=name), home, tmp_path, print, resolver(database))
     assert list(pd.read_parquet(tmp_path / "image_ids.parquet")) == ["image_id", "sample_id"]

@@ -146,10 +146,10 @@ def test_boxes_are_not_judged(name: str, snapshot: Callable[..., Snapshot], data
     first = samples.find_one({}, sort=[("_id", 1)])
     samples.update_one({"_id": first["_id"]}, {"$set": {"ground_truth.detections": [*labels, {}]}})
     boxes = snapshot(name).boxes()
-    boxes = boxes[boxes.image_id == 1][["x", "y", "width", "height"]].to_numpy()
+    found = boxes[boxes.image_id == 1][["x", "y", "width", "height"]].to_numpy()
     nan = math.nan
     expected = [[nan, 8, 20, math.inf], [nan] * 4, [10, 16, 30, nan], [nan, -80, 0, 200], [10, 16, 30, 32], [nan] * 4]
-    for row, values in zip(boxes, [*expected, [nan] * 4], strict=True):
+    for row, values in zip(found, [*expected, [nan] * 4], strict=True):
         assert row.tolist() == pytest.approx(values, nan_ok=True)
 
 
@@ -213,7 +213,8 @@ def test_missing_and_unreadable_images_are_null_and_named_not_a_crash(
     lines: list[str] = []
     taken = snapshot(name, log=lines.append)
     rows = taken.images().set_index("path")
-    assert rows.loc["0.jpg", ["width", "height"]].tolist() == [100, 80], "FiftyOne's metadata knows"
+    sides: Any = rows.loc["0.jpg", ["width", "height"]]
+    assert sides.tolist() == [100, 80], "FiftyOne's metadata knows"
     assert rows.loc[["1.jpg", "2.jpg"], ["width", "height"]].isna().all(axis=None)
     assert rows.loc[["0.jpg", "1.jpg"], ["size_bytes", "sha256"]].isna().all(axis=None)
     boxes = taken.boxes().set_index("image_id")[["x", "width"]]
@@ -249,7 +250,7 @@ def test_an_edit_during_the_read_is_seen_and_the_read_repeated(
 ) -> None:
     samples = database[collection_of(database, name)]
     edits = iter(["first", None])
-    really = read.look_again
+    really = observe.look_again
 
     def edit_then_look(*args: Any) -> Any:
         label = next(edits)
@@ -277,7 +278,7 @@ def test_a_database_that_freezes_in_the_middle_ends_in_time(
 ) -> None:
     monkeypatch.setattr(database_module, "ANSWER_S", 1.0)
     pid = server(home)["pid"]
-    really = observe.decode
+    really = columns_module.decode
 
     def freeze_then_decode(*args: Any) -> Any:
         os.kill(pid, signal.SIGSTOP)
@@ -332,7 +333,9 @@ def _photo_with_blob(path: Path, orientation: int) -> tuple[int, int, int, int]:
     exif[0x0112] = orientation
     Image.fromarray(pixels).save(path, exif=exif, quality=95)
     with Image.open(path) as photo:
-        return ImageOps.exif_transpose(photo).convert("L").point(lambda v: 255 * (v > 128)).getbbox()
+        corners = ImageOps.exif_transpose(photo).convert("L").point(lambda v: 255 * (v > 128)).getbbox()
+    assert corners is not None
+    return corners
 
 
 def _one_box(samples: Any, path: Path, corners: tuple[int, ...], size_wh: tuple[int, int], **more: Any) -> None:

@@ -14,7 +14,7 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
 from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
-from agar_pipeline.fiftyone_io.reading.source import plain_source
+from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, plain_source
 from tests.fiftyone_io.conftest import child_env, collection_of, write_plate
 
 LABEL_FIELDS = "label fields: gt (Detections), deep.gt (Detections), kind (Classification)"
@@ -104,11 +104,13 @@ def test_a_view_selects_what_fiftyone_selects(
 
 
 def test_what_needs_no_fiftyone_is_what_fiftyone_says(child: dict[str, Any], database: Any) -> None:
-    plain = {}
+    plain: dict[str, ResolvedSource | None] = {}
     for name, spec in SPECS.items():
         config = SnapshotConfig(**{"dataset": "views", "label_field": "gt", **spec})
         plain[name] = plain_source(config, database.datasets.find_one({"name": config.dataset}))
-    assert asdict(plain.pop("all")) == child["answers"]["all"]
+    whole = plain.pop("all")
+    assert whole is not None
+    assert asdict(whole) == child["answers"]["all"]
     assert set(plain.values()) == {None}
 
 
