@@ -24,6 +24,17 @@ def test_every_folder_and_module_is_in_a_room() -> None:
     assert {folder for folder in folders if folder not in EMPTY} <= set(ROOMS)
 
 
+def test_the_map_in_the_readme_shows_the_rooms_in_their_order() -> None:
+    house = (CHECKOUT / "README.md").read_text().partition("\nagar_pipeline/ ")[2].partition("\ndeploy/")[0]
+    shown, outer = [], ""
+    for indent, name in re.findall(r"^( +)(\w+)(?:/|\.py)(?: |$)", house, re.MULTILINE):
+        outer = name if len(indent) == 2 else outer
+        shown.append(name if len(indent) == 2 else f"{outer}.{name}")
+    assert [name for name in shown if name not in ("detection", "fiftyone_io")] == [
+        name for name in ROOMS if name not in ("fiftyone_io", "progress")
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(IMPORTS))
 def test_imports_flow_one_way(name: str) -> None:
     if name not in EMPTY:
