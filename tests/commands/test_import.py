@@ -121,8 +121,10 @@ def test_every_class_of_a_first_pipeline_can_be_learned(run: Run, agar_home: Pat
 
 
 def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(
-    run: Run, shared_data: Path, tmp_path: Path
+    shared_data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    home = tmp_path_factory.mktemp("own") / "home"
+    run = runner({"AGAR_HOME": str(home)})
     for stem in ("1", "2"):
         for suffix in (".jpg", ".json"):
             shutil.copy(shared_data / "colonies" / f"{stem}{suffix}", tmp_path)
@@ -140,6 +142,7 @@ def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(
     )
     assert "colonies: 1 images" in done.stdout
     assert "Blue_green 1" in done.stdout
+    stop_keeper(home)
 
 
 def test_labels_of_a_person_are_kept_named_and_replaced_only_when_asked(
