@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agar_pipeline.config.compose_cache import recall, remember
 from agar_pipeline.config.places import configs_dir
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.text.secrets import has_secret
@@ -23,34 +24,18 @@ _TOLD_APART = 4096
 
 
 def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose a config with all its defaults into plain values.
+    """Compose a config with its defaults and overrides. The result is cached, because Hydra takes half a second.
 
     Raises:
-        ConfigError: A file is not YAML, an override does not fit, or a value is a password.
+        ConfigError: a file is not YAML, an override fits no key, or a value contains a password.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-    from yaml import MarkedYAMLError
-
-    from agar_pipeline.text.yaml_faults import explain_yaml
-
     overrides = _force(overrides)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(configs_dir())):
-            plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
-    except MarkedYAMLError as error:
-        raise ConfigError(f"{_file_of(error, config_name)} is not YAML: {explain_yaml(error)}") from error
-    except UnicodeDecodeError as error:
-        where = _file_of_bytes(error.object, config_name)
-        raise ConfigError(f"{where} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from error
-    except Exception as error:  # if a file is not a config, Hydra passes on exceptions of any type from its parsers
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error
-    assert isinstance(plain, dict)
-    _refuse_secrets(plain, f"configs/{config_name}.yaml")
-    return {str(key): value for key, value in plain.items()}
+    plain = recall(config_name, overrides)
+    if plain is None:
+        plain = _compose_anew(config_name, overrides)
+        _refuse_secrets(plain, f"configs/{config_name}.yaml")
+        remember(config_name, overrides, plain)
+    return plain
 
 
 def choices_of(name: str, overrides: Sequence[str] = ()) -> dict[str, str]:
@@ -100,3 +85,27 @@ def _file_of_bytes(content: bytes, config_name: str) -> str:
     paths = sorted(configs_dir().rglob("*.yaml"))
     found = next((path for path in paths if path.read_bytes().startswith(content[:_TOLD_APART])), None)
     return f"configs/{found.relative_to(configs_dir())}" if found else f"configs/{config_name}.yaml"
+
+
+def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+    from yaml import MarkedYAMLError
+
+    from agar_pipeline.text.yaml_faults import explain_yaml
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(configs_dir())):
+            plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
+    except MarkedYAMLError as error:
+        raise ConfigError(f"{_file_of(error, config_name)} is not YAML: {explain_yaml(error)}") from error
+    except UnicodeDecodeError as error:
+        where = _file_of_bytes(error.object, config_name)
+        raise ConfigError(f"{where} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from error
+    except Exception as error:  # if a file is not a config, Hydra passes on exceptions of any type from its parsers
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

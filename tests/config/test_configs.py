@@ -74,10 +74,18 @@ def test_a_wrong_override_is_refused_by_name(override: str, message: str) -> Non
 
 @pytest.fixture
 def own_configs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the configs, and an empty home."""
+    """A copy of the configs, and a home where nothing was composed yet."""
     monkeypatch.setenv("AGAR_CONFIGS", str(copy_configs(tmp_path / "configs")))
     open_home(home)
     return tmp_path / "configs"
+
+
+def test_what_was_composed_is_not_composed_again(own_configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = c.load_experiment("small", ["seed=3"])
+    monkeypatch.setattr("agar_pipeline.config.compose._compose_anew", _refuse)
+    assert c.load_experiment("small", ["seed=3"]) == first
+    with pytest.raises(AssertionError, match="asked Hydra"):
+        c.load_experiment("small", ["seed=4"])
 
 
 @pytest.mark.parametrize("group", ["trainer/default.yaml", "config.yaml", "experiment/small.yaml"])
@@ -107,6 +115,10 @@ def test_what_depends_on_the_environment_is_composed_each_time(
 def test_a_home_that_cannot_be_written_is_no_obstacle(own_configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGAR_HOME", "/proc/nowhere")
     assert c.load_experiment("small", ["seed=9"]).seed == 9
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("asked Hydra")
 
 
 def test_every_value_has_an_origin() -> None:
@@ -155,10 +167,6 @@ def test_a_file_of_weights_is_known_by_its_content_wherever_it_lies(home: Path, 
     os.utime(first, ns=(1, 1))
     assert recorded(first) != before, "the same path, size and mtime"
     assert recorded(elsewhere) == before
-
-
-def _refuse(*_: object) -> None:
-    raise AssertionError("hashed again")
 
 
 def test_a_large_file_of_weights_is_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

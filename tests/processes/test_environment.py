@@ -93,6 +93,7 @@ def test_no_shared_file_and_no_override_may_hold_a_password(
     with pytest.raises(ConfigError, match=r"snapshot\.database holds a password") as caught:
         load_pipeline("small")
     assert database not in str(caught.value)
+    assert not list((home / "composed").glob("*")), "nor is it remembered"
     with pytest.raises(ConfigError, match="holds a password"):
         load_experiment("small", [f'model.weights="{database}"'])
     path.write_text(path.read_text().replace(database, "mongodb://reader@db:27017"))
