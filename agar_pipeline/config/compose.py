@@ -24,7 +24,7 @@ _TOLD_APART = 4096
 
 
 def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose a config with its defaults and overrides. The result is cached, because Hydra takes half a second.
+    """Compose a config with its defaults and overrides. The result is cached: Hydra takes 0.14 to 0.2 s.
 
     Raises:
         ConfigError: a file is not YAML, an override fits no key, or a value contains a password.
