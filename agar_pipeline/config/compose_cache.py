@@ -1,4 +1,4 @@
-"""Caches composed configs in the home, because Hydra takes half a second to compose one.
+"""Caches composed configs in the home, because Hydra takes 0.14 to 0.2 s to load and to compose one.
 
 The cache key is the content of every config file and the overrides, so that each edit is noticed. A config that may
 depend on anything else (a resolver such as `${oc.env:X}`, another search path) is not cached.

@@ -316,8 +316,7 @@ def test_one_edited_box_makes_only_what_depends_on_it_stale(chain: tuple[Run, Pa
     run, home, exported = chain
     path = exported / "coco" / "val.json"
     assert run("agar", "plan").returncode == 0
-    before_edit = path.read_text()
-    plain = json.loads(before_edit)
+    plain = json.loads(path.read_text())
     plain["annotations"][0]["bbox"][0] += 1.5
     path.write_text(json.dumps(plain))
     name = next(i["file_name"] for i in plain["images"] if i["id"] == plain["annotations"][0]["image_id"])
@@ -336,8 +335,6 @@ def test_one_edited_box_makes_only_what_depends_on_it_stale(chain: tuple[Run, Pa
     assert "snapshot" in rebuilt
     assert "split" not in rebuilt
     assert run("agar", "plan").returncode == 0
-    path.write_text(before_edit)
-    assert run("agar", "run").returncode == 0
 
 
 def test_what_only_fiftyone_can_do_is_refused_in_words(chain: tuple[Run, Path, Path]) -> None:
