@@ -21,11 +21,9 @@ from typing import Any
 import click
 import yaml
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # mkdocs loads this file by its path
-
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Mkdocs calls it for each page."""
+    """Fill one page; mkdocs calls it for each."""
     for mark, make in MARKS.items():
         if mark in markdown:
             made = "\n".join([mark, *make(), "", END])
@@ -157,6 +155,7 @@ def describe_rules() -> Iterator[str]:
 
 def describe_rooms() -> Iterator[str]:
     """Every room in the order of the data, and its modules with the first sentence of each."""
+    sys.path.append(str(Path(__file__).resolve().parent.parent))  # mkdocs loads this file by its path
     from tests.house import PACKAGE, ROOMS, modules_of
 
     def first_sentence(path: Path) -> str:

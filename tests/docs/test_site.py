@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ import pytest
 
 from agar_pipeline.commands import agar
 from docs.generate import KEPT, commands_of, on_page_markdown
-from tests.conftest import CHECKOUT
+from tests.conftest import BIN, CHECKOUT
 from tests.defs.test_web_ui import CHROMIUM, FLAGS, api
 from tests.docs.pages import DOCS, PAGES, blocks
 
@@ -23,7 +22,7 @@ CANNOT_RUN = [command for page in PAGES for block in blocks(page) if block.reaso
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [str(BIN / "mkdocs"), "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
