@@ -35,7 +35,7 @@ from agar_pipeline.config.detectors import (
 from agar_pipeline.config.experiment import EvaluationConfig, ExperimentConfig, TrainingConfig
 from agar_pipeline.config.file_content import hash_content
 from agar_pipeline.config.fingerprinted import fingerprinted
-from agar_pipeline.config.loading import (
+from agar_pipeline.config.load_configs import (
     load_experiment,
     load_pipeline,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from agar_pipeline.config.loading import load_pipeline
+from agar_pipeline.config.load_configs import load_pipeline
 from agar_pipeline.config.overrides import names_in
 from agar_pipeline.config.places import pipeline_name
 from agar_pipeline.errors import ConfigError, remedy

@@ -2,7 +2,7 @@
 
 No value of a config is imported, called or instantiated as Python code.
 
-Here: files and overrides to plain values. Not here: what the values mean (`loading`).
+Here: files and overrides to plain values. Not here: what the values mean (`load_configs`).
 """
 
 from __future__ import annotations

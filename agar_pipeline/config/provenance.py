@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agar_pipeline.config.layers import layers_of, leaves_of, source_of
-from agar_pipeline.config.loading import load_experiment
+from agar_pipeline.config.load_configs import load_experiment
 from agar_pipeline.config.overrides import GROUPS
 from agar_pipeline.config.plain_values import to_plain
 
