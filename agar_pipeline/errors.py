@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
@@ -16,6 +16,7 @@ INTERRUPTED = 130
 """Exit code of a process that a person stopped: 128 plus the number of SIGINT, as in shells."""
 
 
+_FIELDS = ("what", "where", "value", "next_step")
 _READER = "AGAR_READER"
 """Environment variable, which child processes inherit: `options` where the settings come from a command line."""
 
@@ -42,13 +43,51 @@ def read_by_a_user_of_options() -> Iterator[None]:
 
 
 class PipelineError(Exception):
-    """An error that the user can fix. The command line prints it without a traceback and exits with `exit_code`."""
+    """An error that the user can fix. The command line prints it without a traceback and exits with `exit_code`.
+
+    Attributes:
+        what: What is wrong: the rest of the sentence that `where` begins, or a whole sentence.
+        where: The file, key, option, variable, dataset or device that is wrong; None where `what` names it.
+        value: The wrong value of the key, option or variable `where`; None where it has none.
+        next_step: What the user can do about it; None where `what` says all there is.
+
+    >>> print(ConfigError("must be 1 or more", where="trainer.devices", value=0, next_step="give 1, or auto"))
+    trainer.devices=0 must be 1 or more
+    give 1, or auto
+    """
 
     exit_code = 1
 
-    def __init__(self, *told: object) -> None:
+    def __init__(self, what: str, *, where: object = None, value: object = None, next_step: str | None = None) -> None:
         """Mask passwords and control characters in the texts, so that the error can be shown, stored or sent."""
-        super().__init__(*(mask(printable(part)) if isinstance(part, str) else part for part in told))
+        self.what = _safe(what)
+        self.where, self.value, self.next_step = (
+            None if part is None else _safe(part) for part in (where, value, next_step)
+        )
+        super().__init__(self.what)
+
+    @property
+    def problem(self) -> str:
+        """Place, value and what is wrong, as one sentence without the next step."""
+        place = self.where if self.value is None else f"{self.where}={self.value}"
+        return " ".join(filter(None, (place, self.what)))
+
+    @property
+    def in_one_line(self) -> str:
+        """`problem: next step`, for a line of a list or of a log."""
+        return ": ".join(filter(None, (self.problem, self.next_step))).replace("\n", " ")
+
+    @property
+    def fields(self) -> dict[str, str | None]:
+        """The name of the class and the four texts, as plain JSON: another process raises the same error from it."""
+        return {"type": type(self).__name__, **{name: getattr(self, name) for name in _FIELDS}}
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.problem, self.next_step)))
+
+
+def _safe(text: object) -> str:
+    return mask(printable(str(text)))
 
 
 class ConfigError(PipelineError):
@@ -113,10 +152,23 @@ class MissingPackageError(PipelineError):
         """Turn the import error into a message for the user."""
         package = (error.name or "").partition(".")[0]
         setup = "setup-cluster" if package in ("ray", "dagster_postgres", "s3fs") else "setup"
-        return MissingPackageError(f"the package {package} is not installed: `make {setup}`, or pip install {package}")
+        return MissingPackageError(
+            "is not installed", where=f"the package {package}", next_step=f"`make {setup}`, or pip install {package}"
+        )
 
 
 class StoppedError(PipelineError):
     """A person asked a training to stop; the message says whether it can be resumed."""
 
     exit_code = INTERRUPTED
+
+
+def from_fields(plain: Mapping[str, str | None]) -> PipelineError:
+    """Return the error that had these `fields`; a class that is not of this module becomes a `PipelineError`.
+
+    >>> print(from_fields(StorageError("is full", where="/data", next_step="free some space").fields))
+    /data is full
+    free some space
+    """
+    kind = globals().get(plain["type"] or "", PipelineError)
+    return kind(**{name: plain[name] for name in _FIELDS})

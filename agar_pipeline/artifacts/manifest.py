@@ -82,7 +82,9 @@ class Manifest:
         try:
             return cls.parse(path.read_bytes())
         except FileNotFoundError:
-            raise ArtifactError(f"{folder} holds no artifact: it has no {MANIFEST}; materialize it") from None
+            raise ArtifactError(
+                f"{folder} holds no artifact", next_step=f"it has no {MANIFEST}; materialize it"
+            ) from None
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{path} is damaged ({error}); materialize the asset again") from error
 
@@ -138,7 +140,9 @@ class Artifact:
         root = Path(root).resolve()
         kind = Manifest.read(root).asset
         if kind != cls.asset:
-            raise ArtifactError(f"{root} holds a {kind}, expected a {cls.asset}: give the folder of a {cls.asset}")
+            raise ArtifactError(
+                f"{root} holds a {kind}, expected a {cls.asset}", next_step=f"give the folder of a {cls.asset}"
+            )
         return cls(root)
 
     @classmethod

@@ -34,7 +34,7 @@ def require_agreement(wanted: Key, inputs: Mapping[Key, Artifact]) -> None:
     """
     conflict = find_conflict(inputs)
     if conflict:
-        raise ArtifactError(f"{conflict}\nrun what it takes: agar run +{wanted}")
+        raise ArtifactError(f"{conflict}", next_step=f"run what it takes: agar run +{wanted}")
 
 
 def find_conflict(inputs: Mapping[Key, Artifact]) -> str | None:

@@ -83,7 +83,9 @@ def build_node(
         if source_version is not None:
             _require_version(out_dir, source_version)
         if node.recorded_config != recorded:
-            raise ConfigError(f"a file that the config of {node.key} names changed while it was read: start again")
+            raise ConfigError(
+                f"a file that the config of {node.key} names changed while it was read", next_step="start again"
+            )
         return known
 
     uses = [artifact.root for artifact in inputs.values()]

@@ -63,7 +63,7 @@ class Current:
         root = found.root or self._store.find(key, found.name)
         faults = find_faults(root) if root else [f"{key} {found.name} is in the shared store no more"]
         if root is None or faults:
-            raise ArtifactError(f"{root} is damaged: {faults[0]}\nrun `agar run {key}` to build it again")
+            raise ArtifactError(f"{root} is damaged: {faults[0]}", next_step=f"run `agar run {key}` to build it again")
         return key.kind.open(root)
 
     def open_inputs(self, node: AssetNode) -> dict[Key, Any]:
@@ -152,7 +152,7 @@ class Current:
             found = self.find(name) if name != SOURCE else None
             if found and found.root:
                 beside[name] = name.kind.open(found.root)
-        return ArtifactError(f"{self._why(key, beside)}\nrun what it takes: agar run +{key}")
+        return ArtifactError(f"{self._why(key, beside)}", next_step=f"run what it takes: agar run +{key}")
 
     def _why(self, key: Key, beside: Mapping[Key, Artifact]) -> str:
         latest = self._store.latest(key)

@@ -74,8 +74,8 @@ def joined(env: Mapping[str, str], *, show_output: bool) -> Iterator[None]:
                 ray.init(**options)
             except (OSError, RuntimeError, ValueError) as error:
                 raise ComputeError(
-                    f"no Ray cluster can be joined at {options['address']}: {str(error).strip().splitlines()[0]}\n"
-                    "see `ray status`; RAY_ADDRESS names the cluster, without it one of this machine is started"
+                    f"no Ray cluster can be joined at {options['address']}: {str(error).strip().splitlines()[0]}",
+                    next_step="see `ray status`; RAY_ADDRESS names the cluster, without it one of this machine is started",
                 ) from error
         yield
 

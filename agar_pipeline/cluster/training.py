@@ -83,8 +83,8 @@ def _place(trainer: TrainerConfig) -> tuple[Any, str]:
     if fitting < trainer.num_nodes:
         sizes = ", ".join(f"{resources.get(kind, 0):g}" for resources in nodes)
         raise ComputeError(
-            f"trainer.num_nodes={trainer.num_nodes} of trainer.devices={trainer.devices} asked for, but the Ray "
-            f"cluster {where} has nodes of {sizes} {kind}(s)\nlower them, or add nodes: see `ray status`"
+            f"trainer.num_nodes={trainer.num_nodes} of trainer.devices={trainer.devices} asked for, but the Ray cluster {where} has nodes of {sizes} {kind}(s)",
+            next_step="lower them, or add nodes: see `ray status`",
         )
     count = trainer.num_nodes * trainer.devices
     spread = "STRICT_SPREAD" if trainer.devices == 1 else "SPREAD"

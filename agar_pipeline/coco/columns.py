@@ -161,8 +161,8 @@ class CocoColumns:
         """
         if not len(self.image_ids):
             raise DatasetError(
-                f"{path} lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories): "
-                "export it again, and look at the view or tag that it was made from"
+                f"{path} lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories)",
+                next_step="export it again, and look at the view or tag that it was made from",
             )
 
     def take_annotations(self, rows: np.ndarray | slice) -> CocoColumns:

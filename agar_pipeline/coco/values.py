@@ -28,9 +28,13 @@ def load_json(path: Path) -> Any:
     try:
         return read_json(path)
     except FileNotFoundError:
-        raise AnnotationError(f"{path} does not exist: correct the path, or `agar run +coco_cache`") from None
+        raise AnnotationError(
+            f"{path} does not exist", next_step="correct the path, or `agar run +coco_cache`"
+        ) from None
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be read ({error.strerror}): give a COCO annotation file") from error
+        raise AnnotationError(
+            f"{path} cannot be read ({error.strerror})", next_step="give a COCO annotation file"
+        ) from error
     except TextFileError as error:
         raise AnnotationError(f"{path} {error}") from error
 

@@ -33,7 +33,7 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
         raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")
     path, store = expanded(file).absolute(), Store(agar_home())
     if restoring and not path.is_file():
-        raise StorageError(f"there is no backup {path}: give the file that `agar backup FILE` wrote")
+        raise StorageError(f"there is no backup {path}", next_step="give the file that `agar backup FILE` wrote")
     log = (lambda text: None) if as_json else say
     done = restore(path, store, log) if restoring else back_up(path, store, log, everything=everything)
     if as_json:

@@ -49,7 +49,9 @@ def split_config(given: Mapping[str, Any]) -> SplitConfig:
     if given["fractions"]:
         drawn["fractions"] = dict(zip(_PARTS, given["fractions"], strict=False))
         if len(given["fractions"]) > len(_PARTS):
-            raise ConfigError(f"--fractions has {len(given['fractions'])} shares: give those of train, val and test")
+            raise ConfigError(
+                f"--fractions has {len(given['fractions'])} shares", next_step="give those of train, val and test"
+            )
     if method not in DRAWN and drawn:
         raise ConfigError(f"{', '.join(f'--{name}' for name in drawn).replace('_', '-')}: not for {method}; leave out")
     plain = {"method": method, "views": views, "lists": lists, "field": given["split_field"], **drawn}
@@ -61,7 +63,7 @@ def _value_and_part(word: str) -> tuple[str, str]:
     value, equals, part = word.rpartition("=")
     if not equals or part not in _PARTS:
         raise ConfigError(
-            f"--field-values {word!r}: write VALUE=PART, as in lower=train; parts are train, val and test"
+            f"--field-values {word!r}", next_step="write VALUE=PART, as in lower=train; parts are train, val and test"
         )
     return value, part
 

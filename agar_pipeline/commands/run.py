@@ -69,7 +69,9 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
         say(unshared)
     if trouble and Key("snapshot") in chosen:
         if store.latest(Key("snapshot")) or store.shared:
-            raise DatasetError(f"{trouble}\nto go on with the data as it was, name what to run: agar run ASSET…")
+            raise DatasetError(
+                f"{trouble}", next_step="to go on with the data as it was, name what to run: agar run ASSET…"
+            )
         raise DatasetError(trouble)
     if trouble:
         say(f"note: the dataset was not looked at: {trouble}")

@@ -29,8 +29,8 @@ def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experimen
     experiments = sorted({key.experiment for key in nodes if key.experiment})
     if experiment is not None and experiment not in experiments:
         raise ConfigError(
-            f"experiment {experiment!r} is not orchestrated by {chosen_words()}, which has: {', '.join(experiments)}\n"
-            "add it to `experiments` in the pipeline file, or train it alone: agar train experiment=…"
+            f"experiment {experiment!r} is not orchestrated by {chosen_words()}, which has: {', '.join(experiments)}",
+            next_step="add it to `experiments` in the pipeline file, or train it alone: agar train experiment=…",
         )
     chosen = {by_name[name.removeprefix("+")] for name in assets} or set(nodes)
     for name in assets:

@@ -27,8 +27,8 @@ def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:
         if other_name != name or other_id != category_id:
             raise ConfigError(
                 f"the COCO files do not agree: category {category_id} is {name!r}, but "
-                + (f"also {other_name!r}" if other_name != name else f"{name!r} is also category {other_id}")
-                + "\nmend them, or write a class_map of names in the pipeline file"
+                + (f"also {other_name!r}" if other_name != name else f"{name!r} is also category {other_id}"),
+                next_step="mend them, or write a class_map of names in the pipeline file",
             )
     return {name: number for number, (_, name) in enumerate(sorted(found), start=1)}
 
@@ -41,12 +41,14 @@ def _read_categories(path: Path) -> list[tuple[int, str]]:
         pairs = [(number, row["name"]) for number, row in zip(numbers, categories, strict=True)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"the class map cannot be taken from {path}: {type(error).__name__}: {str(error)[:80]}\n"
-            "correct snapshot.files, mend the file, or write a class_map in the pipeline file"
+            f"the class map cannot be taken from {path}: {type(error).__name__}: {str(error)[:80]}",
+            next_step="correct snapshot.files, mend the file, or write a class_map in the pipeline file",
         ) from error
     for category_id, name in pairs:
         if type(category_id) is not int or is_blank(name):
-            raise ConfigError(f"{path}: category {category_id!r} {name!r} must have a whole number and a name: mend it")
+            raise ConfigError(
+                f"{path}: category {category_id!r} {name!r} must have a whole number and a name", next_step="mend it"
+            )
     if not pairs:
-        raise ConfigError(f"{path} lists no category: mend it, or write a class_map in the pipeline file")
+        raise ConfigError(f"{path} lists no category", next_step="mend it, or write a class_map in the pipeline file")
     return pairs

@@ -68,8 +68,8 @@ def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
             _refuse_secrets(inner, where, f"{path}[{index}]")
     elif isinstance(value, str) and "://" in value and has_secret(value):
         raise ConfigError(
-            f"{where}: {path} holds a password, and this file is shared\n"
-            "put it into a variable, `database: env:AGAR_DATABASE_URI`, or a file that only you can read, `file:PATH`"
+            f"{where}: {path} holds a password, and this file is shared",
+            next_step="put it into a variable, `database: env:AGAR_DATABASE_URI`, or a file that only you can read, `file:PATH`",
         )
 
 
@@ -103,7 +103,9 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(f"{_file_of(error, config_name)} is not YAML: {explain_yaml(error)}") from error
     except UnicodeDecodeError as error:
         where = _file_of_bytes(error.object, config_name)
-        raise ConfigError(f"{where} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from error
+        raise ConfigError(
+            f"{where} is not text in UTF-8 (byte {error.start:,})", next_step="save it as UTF-8"
+        ) from error
     except Exception as error:  # if a file is not a config, Hydra passes on exceptions of any type from its parsers
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error

@@ -90,6 +90,6 @@ def require_weights(name: str, weights: str | None) -> None:
     near = difflib.get_close_matches(weights, members, n=1)
     hint = f", did you mean {near[0]}?" if near else ""
     raise ConfigError(
-        f"model.weights {weights!r} is neither a file nor weights of {name}{hint}\n"
-        f"give {', '.join([*members, 'a path', 'null'])}"
+        f"model.weights {weights!r} is neither a file nor weights of {name}{hint}",
+        next_step=f"give {', '.join([*members, 'a path', 'null'])}",
     )

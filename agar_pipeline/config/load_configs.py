@@ -31,7 +31,9 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
     where = f"configs/pipeline/{name}.yaml"
     plain = compose_plain(f"pipeline/{name}", []).get("pipeline")
     if not isinstance(plain, Mapping):
-        raise ConfigError(f"{where} holds no settings: `snapshot:` and `class_map:` at least, see configs/pipeline/")
+        raise ConfigError(
+            f"{where} holds no settings", next_step="`snapshot:` and `class_map:` at least, see configs/pipeline/"
+        )
     snapshot = plain.get("snapshot")
     if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
         files = from_plain(CocoSnapshotConfig, snapshot, where=f"{where}: snapshot").file_paths()
@@ -57,7 +59,7 @@ def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "")
     for word in overrides:
         check_word(word)
         if is_sweep(word):
-            raise ConfigError(f"{word} lists several values: train each of them with `agar train -m`")
+            raise ConfigError(f"{word} lists several values", next_step="train each of them with `agar train -m`")
     plain = compose_plain("config", [f"experiment={name}", *overrides])
     return from_plain(
         ExperimentConfig,

@@ -42,8 +42,8 @@ def require_choice(
         source = f" (from {said_by})" if said_by else ""
         folder = f" in {configs_dir()} (AGAR_CONFIGS)" if os.environ.get("AGAR_CONFIGS") else ""
         raise ConfigError(
-            f"{group} {name!r}{source} does not exist: no configs/{group}/{name}.yaml{folder}{hint}\n"
-            f"there are: {', '.join(there) or 'none'}; {next_step}"
+            f"{group} {name!r}{source} does not exist: no configs/{group}/{name}.yaml{folder}{hint}",
+            next_step=f"there are: {', '.join(there) or 'none'}; {next_step}",
         )
 
 
@@ -54,16 +54,16 @@ def check_word(word: str) -> None:
         ConfigError: in one or two lines.
     """
     if not word.isprintable():
-        raise ConfigError(f"{word!r} holds characters that nobody can see: write it anew")
+        raise ConfigError(f"{word!r} holds characters that nobody can see", next_step="write it anew")
     key, equals, value = word.partition("=")
     key = key.lstrip("+~").partition("@")[0]
     if not equals and not word.startswith("~"):
-        raise ConfigError(f"{word!r} is no override: write key=value, as in optimizer.lr=0.01")
+        raise ConfigError(f"{word!r} is no override", next_step="write key=value, as in optimizer.lr=0.01")
     last = key.rpartition(".")[2]
     if last in GROUPS and key != last:
         raise ConfigError(
-            f"unknown key {key}: {last} is a group of its own, write {last}={value}\n"
-            f"there are: {', '.join(names_in(last))}"
+            f"unknown key {key}: {last} is a group of its own, write {last}={value}",
+            next_step=f"there are: {', '.join(names_in(last))}",
         )
     if key in GROUPS:
         require_choice(key, value.strip("'\""))

@@ -178,8 +178,8 @@ class PipelineConfig:
         if isinstance(self.snapshot, SnapshotConfig):
             return self.snapshot
         raise ConfigError(
-            f"pipeline {self.name!r} reads COCO files, there is no FiftyOne dataset behind it\n"
-            "choose a pipeline that reads one: AGAR_PIPELINE=…"
+            f"pipeline {self.name!r} reads COCO files, there is no FiftyOne dataset behind it",
+            next_step="choose a pipeline that reads one: AGAR_PIPELINE=…",
         )
 
     @property

@@ -34,7 +34,9 @@ def expanded(named: str | Path) -> Path:
     try:
         return Path(named).expanduser()
     except RuntimeError:
-        raise ConfigError(f"{named}: this user has no home folder: set HOME, or write the path without ~") from None
+        raise ConfigError(
+            f"{named}: this user has no home folder", next_step="set HOME, or write the path without ~"
+        ) from None
 
 
 def agar_home() -> Path:
@@ -101,7 +103,7 @@ def database_address(database: str) -> str:
     kind, _, name = database.partition(":")
     if kind == "env":
         if not (address := os.environ.get(name)):
-            raise ConfigError(f"`database: {database}`, but {name} is not set: export {name}=mongodb://…")
+            raise ConfigError(f"`database: {database}`, but {name} is not set", next_step=f"export {name}=mongodb://…")
         return address
     if kind == "file" and not name.startswith("//"):
         return read_private(expanded(name), f"`database: {database}`").decode().strip()
@@ -134,9 +136,13 @@ def read_private(path: Path, what: str) -> bytes:
             found = os.fstat(stream.fileno())
             content = stream.read()
     except OSError as error:
-        raise ConfigError(f"{what}: {path} cannot be read ({error.strerror}): make it, or name another") from error
+        raise ConfigError(
+            f"{what}: {path} cannot be read ({error.strerror})", next_step="make it, or name another"
+        ) from error
     if found.st_uid not in (os.geteuid(), 0):
-        raise ConfigError(f"{what}: {path} belongs to user {found.st_uid}, not to you: take a file of your own")
+        raise ConfigError(
+            f"{what}: {path} belongs to user {found.st_uid}, not to you", next_step="take a file of your own"
+        )
     if found.st_mode & 0o077:
         raise ConfigError(f"{what}: others may read or change {path}: {as_command('chmod', '600', path)}")
     return content

@@ -54,7 +54,7 @@ def from_plain(
         wrong = _without_choices([item for item in error.errors() if item["type"] != _NOT_CALLED])
         raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item, source_of) for item in wrong)) from error
     for path, value in _booleans_become_numbers(plain, to_plain(config)):
-        raise ConfigError(f"{where}: {path} = {value}: a number is due, not true or false")
+        raise ConfigError(f"{where}: {path} = {value}", next_step="a number is due, not true or false")
     return config
 
 

@@ -64,19 +64,21 @@ def _storage(there: str) -> dict[str, Any]:
     url = dagster_postgres_url()
     if url is not None:
         if not url.startswith("postgresql+psycopg2://"):
-            raise ConfigError(f"AGAR_DAGSTER_POSTGRES_URL begins with {url.partition('://')[0]}: set {_ADDRESS}")
+            raise ConfigError(
+                f"AGAR_DAGSTER_POSTGRES_URL begins with {url.partition('://')[0]}", next_step=f"set {_ADDRESS}"
+            )
         if "@" in (_host_of(url) or "@"):
             raise ConfigError(
-                "AGAR_DAGSTER_POSTGRES_URL cannot be taken apart: in its password write @ as %40, / as %2F, : as %3A, "
-                "# as %23, % as %25"
+                "AGAR_DAGSTER_POSTGRES_URL cannot be taken apart: in its password write @ as %40, / as %2F, ",
+                next_step="as %3A, # as %23, % as %25",
             )
         if find_spec("dagster_postgres") is None:
             raise MissingPackageError.of(ModuleNotFoundError(name="dagster_postgres"))
         return POSTGRES
     if is_in_postgres(there):
         raise ConfigError(
-            f"{agar_home()} has its Dagster history in Postgres: set {_ADDRESS}, "
-            "or delete dagster/dagster.yaml there to begin a new history without it"
+            f"{agar_home()} has its Dagster history in Postgres",
+            next_step=f"set {_ADDRESS}, or delete dagster/dagster.yaml there to begin a new history without it",
         )
     return _FILES
 

@@ -44,7 +44,7 @@ class Compute(dg.ConfigurableResource):
             ConfigError: no such launcher.
         """
         if self.launcher not in (None, *get_args(Launcher)):
-            raise ConfigError(f"resource compute: launcher {self.launcher!r} is neither torchrun nor ray")
+            raise ConfigError("resource compute", next_step=f"launcher {self.launcher!r} is neither torchrun nor ray")
         return cast(Launcher, self.launcher or "torchrun")
 
     def named(self, nodes: Mapping[Key, AssetNode], experiment: str) -> dict[Key, AssetNode]:

@@ -59,4 +59,4 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
             if error.cls_name not in PIPELINE_ERRORS and (trouble := told_of(text)):
                 text = str(storage_error(trouble, agar_home()))
             return PipelineError(f"{str(event.step_key).replace('__', '/')}: {text}")
-    return PipelineError(f"run {result.run_id} failed: look at it in `agar ui`")
+    return PipelineError(f"run {result.run_id} failed", next_step="look at it in `agar ui`")

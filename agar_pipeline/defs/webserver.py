@@ -123,11 +123,15 @@ def _wait_for(path: Path, services: _Services) -> None:
         if services.ended():
             _fail(services)
         time.sleep(0.1)
-    raise ServerError(f"Dagster's code server does not answer after {_START_S:g} s: see {_output('code server')}")
+    raise ServerError(
+        f"Dagster's code server does not answer after {_START_S:g} s", next_step=f"see {_output('code server')}"
+    )
 
 
 def _fail(services: _Services) -> None:
     name = services.ended()
     if name is not None:
         code = services.running[name].returncode
-        raise ServerError(f"Dagster's {name} ended with exit code {code}: its output is in {_output(name)}")
+        raise ServerError(
+            f"Dagster's {name} ended with exit code {code}", next_step=f"its output is in {_output(name)}"
+        )

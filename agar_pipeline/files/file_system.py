@@ -98,8 +98,8 @@ def require_locks(folder: Path) -> None:
         except BlockingIOError:
             return
     raise StorageError(
-        f"locks on {folder} do not hold: two runs at once would damage each other's files\n"
-        "set AGAR_HOME to a local disk"
+        f"locks on {folder} do not hold: two runs at once would damage each other's files",
+        next_step="set AGAR_HOME to a local disk",
     )
 
 
@@ -122,7 +122,7 @@ def sqlite_trouble(path: Path, error: Exception) -> StorageError:
     found = storage_errors.find_os_error(error)
     if found is not None:
         return storage_errors.storage_error(found, path)
-    return StorageError(f"{path} cannot be used ({error}): remove it, it is made again")
+    return StorageError(f"{path} cannot be used ({error})", next_step="remove it, it is made again")
 
 
 def leave_wal(path: Path) -> None:

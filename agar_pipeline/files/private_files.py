@@ -38,7 +38,9 @@ def require_private_folder(path: Path) -> Path:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in _LINK:
-            raise StorageError(f"{path} is a link or a file, not a folder of ours: remove it, then try again") from None
+            raise StorageError(
+                f"{path} is a link or a file, not a folder of ours", next_step="remove it, then try again"
+            ) from None
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise _foreign(path, path.lstat().st_uid) from None
         raise
@@ -61,11 +63,13 @@ def open_private(path: Path, *, create: bool = True) -> IO[str]:
         descriptor = os.open(path, flags, FILE_MODE)
     except OSError as error:
         if error.errno in _LINK:
-            raise StorageError(f"{path} is a link, which is not followed: remove it, then try again") from None
+            raise StorageError(
+                f"{path} is a link, which is not followed", next_step="remove it, then try again"
+            ) from None
         raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise StorageError(f"{path} is no ordinary file: remove it, then try again")
+            raise StorageError(f"{path} is no ordinary file", next_step="remove it, then try again")
         _tighten(descriptor, path, FILE_MODE)
         return os.fdopen(descriptor, "r+")
     except BaseException:
@@ -81,13 +85,13 @@ def _tighten(descriptor: int, path: Path, mode: int) -> None:
         os.fchmod(descriptor, mode)
         if os.fstat(descriptor).st_mode & _OTHERS:
             raise StorageError(
-                f"other users can open {path}, and its file system does not keep modes\n"
-                "set AGAR_HOME to a folder on a local disk"
+                f"other users can open {path}, and its file system does not keep modes",
+                next_step="set AGAR_HOME to a folder on a local disk",
             )
 
 
 def _foreign(path: Path, owner: int) -> StorageError:
     return StorageError(
-        f"{path} belongs to another user (uid {owner}, you are {os.geteuid()}), who could change what is in it\n"
-        "set AGAR_HOME to a folder of your own"
+        f"{path} belongs to another user (uid {owner}, you are {os.geteuid()}), who could change what is in it",
+        next_step="set AGAR_HOME to a folder of your own",
     )

@@ -87,16 +87,16 @@ def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError
     if error.errno in FULL or (error.errno == errno.EIO and room < _NO_ROOM_BYTES):  # SQLite reports a full disk as EIO
         cause = "" if error.errno != errno.EDQUOT and error.errno != errno.EFBIG else f" ({error.strerror})"
         return StorageError(
-            f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free\n"
-            "free some (`agar clean`), or set AGAR_HOME to a larger disk; what was there before is intact"
+            f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free",
+            next_step="free some (`agar clean`), or set AGAR_HOME to a larger disk; what was there before is intact",
         )
     if error.errno in WITHOUT_LOCKS:
         return StorageError(
-            f"{path} is on a file system without locks ({error.strerror}): set AGAR_HOME to a local disk"
+            f"{path} is on a file system without locks ({error.strerror})", next_step="set AGAR_HOME to a local disk"
         )
     return StorageError(
-        f"cannot read or write {path}: {error.strerror}{_owner_words(there)}\n"
-        "check the disk and its permissions, or set AGAR_HOME to a folder that you can write"
+        f"cannot read or write {path}: {error.strerror}{_owner_words(there)}",
+        next_step="check the disk and its permissions, or set AGAR_HOME to a folder that you can write",
     )
 
 

@@ -79,7 +79,7 @@ class Catalog:
         for record in self.records:
             if record.root == root.resolve():
                 return record
-        raise ArtifactError(f"{root} is no published artifact of this home: give a folder below artifacts/")
+        raise ArtifactError(f"{root} is no published artifact of this home", next_step="give a folder below artifacts/")
 
 
 def find_snapshot(store: Store, word: str) -> Snapshot:
@@ -99,17 +99,21 @@ def find_snapshot(store: Store, word: str) -> Snapshot:
     else:
         named = [r for r in records if len(word) >= SHORTEST_PREFIX and r.manifest.fingerprint.startswith(word)]
         if len(named) > 1:
-            raise ArtifactError(f"{word!r} begins several fingerprints: {_listed(named)}\ngive more letters")
+            raise ArtifactError(
+                f"{word!r} begins several fingerprints: {_listed(named)}", next_step="give more letters"
+            )
         if not named and not Path(word).is_dir():
             raise ArtifactError(
-                f"no snapshot {word!r}: it is neither latest, previous, a folder, nor how a fingerprint begins\n"
-                f"there are: {_listed(records)}"
+                f"no snapshot {word!r}: it is neither latest, previous, a folder, nor how a fingerprint begins",
+                next_step=f"there are: {_listed(records)}",
             )
         root = named[0].root if named else Path(word)
     snapshot: Snapshot = Snapshot.open(root)
     faults = find_faults(snapshot.root)
     if faults:
-        raise ArtifactError(f"snapshot {snapshot.root} is damaged: {faults[0]}\nchoose another one: {_listed(records)}")
+        raise ArtifactError(
+            f"snapshot {snapshot.root} is damaged: {faults[0]}", next_step=f"choose another one: {_listed(records)}"
+        )
     return snapshot
 
 
@@ -154,7 +158,7 @@ def _latest(records: Iterable[LineageEntry], store: Store) -> LineageEntry:
     for record in records:
         if record.is_latest:
             return record
-    raise ArtifactError(f"no snapshot was ever built in {store.home}: run `agar run snapshot`")
+    raise ArtifactError(f"no snapshot was ever built in {store.home}", next_step="run `agar run snapshot`")
 
 
 def _previous(records: list[LineageEntry], store: Store) -> LineageEntry:
@@ -164,7 +168,8 @@ def _previous(records: list[LineageEntry], store: Store) -> LineageEntry:
         if record != latest and record.manifest.config["dataset"] == dataset:
             return record
     raise ArtifactError(
-        f"there is no previous snapshot of dataset {dataset!r}, only one was ever built\nthere are: {_listed(records)}"
+        f"there is no previous snapshot of dataset {dataset!r}, only one was ever built",
+        next_step=f"there are: {_listed(records)}",
     )
 
 

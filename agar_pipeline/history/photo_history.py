@@ -59,14 +59,14 @@ def annotations_sha256(boxes: pd.DataFrame) -> str:
 def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, store: Store) -> dict[str, Any]:
     records = sorted(catalog.of("snapshot"), key=lambda record: not record.is_latest)
     if not records:
-        raise ArtifactError(f"no snapshot was ever built in {store.home}: run `agar run snapshot`")
+        raise ArtifactError(f"no snapshot was ever built in {store.home}", next_step="run `agar run snapshot`")
     for record in records:
         dataset = Snapshot(record.root).dataset()
         found = _matching(tables[record.root], dataset["images_dir"], word)
         if len(found) > 1:
             raise ArtifactError(
-                f"{len(found)} images of dataset {dataset['dataset']!r} are called {word!r}\n"
-                f"name one of them by its path: {', '.join(found['path'][:_SHOWN])}"
+                f"{len(found)} images of dataset {dataset['dataset']!r} are called {word!r}",
+                next_step=f"name one of them by its path: {', '.join(found['path'][:_SHOWN])}",
             )
         if len(found) == 1:
             row = found.iloc[0]
@@ -74,8 +74,8 @@ def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, s
             return {"dataset": dataset["dataset"], **own, "sha256": _sha256(row)}
     paths = tables[records[0].root]["path"]
     raise ArtifactError(
-        f"none of the {len(records)} snapshots in {store.home} holds an image {word!r}\n"
-        f"give a path, a base name, an image_id or a sample_id; the latest one holds {', '.join(paths[:3])}, …"
+        f"none of the {len(records)} snapshots in {store.home} holds an image {word!r}",
+        next_step=f"give a path, a base name, an image_id or a sample_id; the latest one holds {', '.join(paths[:3])}, …",
     )
 
 

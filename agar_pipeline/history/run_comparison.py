@@ -55,7 +55,7 @@ def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | No
         return named[0]
     there = ", ".join(f"{r.key.experiment} {r.manifest.fingerprint[:12]}" for r in records) or "none"
     what = "begins several fingerprints" if named else "is no experiment, fingerprint or folder of an evaluation"
-    raise ArtifactError(f"{word!r} {what}; there are: {there}\n`agar compare` without arguments lists them")
+    raise ArtifactError(f"{word!r} {what}; there are: {there}", next_step="`agar compare` without arguments lists them")
 
 
 def compare_runs(

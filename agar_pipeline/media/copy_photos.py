@@ -92,9 +92,9 @@ def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
                 raise
             length = len(os.fsencode(path))
             raise ImageFileError(
-                f"{path.name!r}: its path in the cache has {length} bytes, more than the file system bears\n"
-                "shorten its folders, move AGAR_HOME higher up, or "
-                + remedy("set media: reference in the pipeline file", option="give --media reference")
+                f"{path.name!r}: its path in the cache has {length} bytes, more than the file system bears",
+                next_step="shorten its folders, move AGAR_HOME higher up, or "
+                + remedy("set media: reference in the pipeline file", option="give --media reference"),
             ) from error
 
 
@@ -200,5 +200,7 @@ def _raise_faults(faults: Sequence[_Fault], photos: int) -> None:
     told: Sequence[Exception] = changed or faults
     shown = "; ".join(str(fault) for fault in told[:_SHOWN]) + (" …" if len(told) > _SHOWN else "")
     if changed:
-        raise DatasetError(f"{len(changed)} of {photos} photos: {shown}\nrun `agar run` again, it takes a new snapshot")
+        raise DatasetError(
+            f"{len(changed)} of {photos} photos: {shown}", next_step="run `agar run` again, it takes a new snapshot"
+        )
     raise ImageFileError(f"{len(faults)} of {photos} photos cannot be put into the cache: {shown}")

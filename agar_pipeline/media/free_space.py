@@ -32,7 +32,6 @@ def require_room(needed: int, photos: int, media: OWN_MEDIA, out_dir: Path) -> N
     free = shutil.disk_usage(out_dir).free
     if needed > free:
         raise StorageError(
-            f"media: {media} needs about {show_bytes(needed)} for {photos} more photos in {out_dir.parent.parent}, "
-            f"{show_bytes(free)} are free\n"
-            "free some (`agar clean`), set AGAR_HOME to a larger disk, or media: reference in the pipeline file"
+            f"media: {media} needs about {show_bytes(needed)} for {photos} more photos in {out_dir.parent.parent}, {show_bytes(free)} are free",
+            next_step="free some (`agar clean`), set AGAR_HOME to a larger disk, or media: reference in the pipeline file",
         )

@@ -33,6 +33,6 @@ def require_no_photos(root: Path, purpose: str, folders: Iterable[str] = ("",)) 
             more = f", and {len(photos) - _SHOWN} more" if len(photos) > _SHOWN else ""
             free = root.absolute()
             raise StorageError(
-                f"{place} holds photos ({', '.join(photos[:_SHOWN])}{more}), and {purpose} would write beside them: "
-                f"nothing was written\nwrite to a folder of its own, as {free.with_name(f'{free.name}-{purpose}')}"
+                f"{place} holds photos ({', '.join(photos[:_SHOWN])}{more}), and {purpose} would write beside them: nothing was written",
+                next_step=f"write to a folder of its own, as {free.with_name(f'{free.name}-{purpose}')}",
             )

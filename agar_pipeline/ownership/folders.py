@@ -49,8 +49,8 @@ class OwnFolder:
         others = sorted(path.name for path in self.root.iterdir() if not is_part_of_list(path))
         if others:
             raise StorageError(
-                f"{self.root} holds other files ({_few(others)}): nothing was written\n"
-                + remedy("write to a new or an empty folder", option="give --out-dir a new or an empty folder")
+                f"{self.root} holds other files ({_few(others)}): nothing was written",
+                next_step=remedy("write to a new or an empty folder", option="give --out-dir a new or an empty folder"),
             )
 
     def require_writable(self, names: Iterable[str], *, whole: bool = False) -> None:
@@ -159,12 +159,12 @@ class OwnFolder:
 
     def _require_folder(self) -> None:
         if os.path.lexists(self.root) and not self.root.is_dir():
-            raise StorageError(f"{self.root} is no folder: write to another one")
+            raise StorageError(f"{self.root} is no folder", next_step="write to another one")
         store = os.path.realpath(agar_home() / "artifacts")
         if Path(os.path.realpath(self.root)).is_relative_to(store):
             raise StorageError(
-                f"{self.root} belongs to the artifacts of {agar_home()}: "
-                + remedy("write to another folder", option="give --out-dir another folder")
+                f"{self.root} belongs to the artifacts of {agar_home()}",
+                next_step=remedy("write to another folder", option="give --out-dir another folder"),
             )
 
     def _require(self, made: MadeList, names: Sequence[str], stale: Sequence[str]) -> None:
@@ -172,15 +172,16 @@ class OwnFolder:
         hit = [name for name in (*names, *going) if self.originals.hit_by(self.root / name)]
         if hit:
             raise StorageError(
-                f"{self.root} holds original photos or inputs that would be replaced or removed ({_few(hit)}): "
-                "nothing was written\n" + remedy("write to another folder", option="give --out-dir another folder")
+                f"{self.root} holds original photos or inputs that would be replaced or removed ({_few(hit)}): nothing was written",
+                next_step=remedy("write to another folder", option="give --out-dir another folder"),
             )
         linked = {folder for folder in folders_of(names) if not _may_hold_files(self.root / folder)}
         blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name, linked))]
         if blocked:
             raise StorageError(
-                f"{len(blocked)} files in the way in {self.root}: {_few(blocked)}; nothing was written\n"
-                "move them away, or " + remedy("write to another folder", option="give --out-dir another folder")
+                f"{len(blocked)} files in the way in {self.root}: {_few(blocked)}; nothing was written",
+                next_step="move them away, or "
+                + remedy("write to another folder", option="give --out-dir another folder"),
             )
 
     def _why_not(self, made: MadeList, name: str, linked: Collection[str] = ()) -> str:
@@ -200,7 +201,7 @@ class OwnFolder:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if why := self._why_not(made, name):  # its folders were checked a moment ago
-            raise StorageError(f"{path} {why}: somebody wrote it just now; run the command again")
+            raise StorageError(f"{path} {why}", next_step="somebody wrote it just now; run the command again")
         draft.replace(path)
 
     def _remove(self, name: str, made: MadeList) -> None:

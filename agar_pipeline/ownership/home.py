@@ -92,8 +92,8 @@ def require_own(home: Path) -> None:
         marker = json.loads((home / HOME_MARKER).read_text())
     except NotADirectoryError:
         raise StorageError(
-            f"{home} cannot be the home: it is not a folder, or lies below a file; nothing was written\n"
-            "set AGAR_HOME to a new or an empty folder"
+            f"{home} cannot be the home: it is not a folder, or lies below a file; nothing was written",
+            next_step="set AGAR_HOME to a new or an empty folder",
         ) from None
     except FileNotFoundError:
         foreign = find_foreign(home)
@@ -102,12 +102,14 @@ def require_own(home: Path) -> None:
         return
     except ValueError:
         raise StorageError(
-            f"{home / HOME_MARKER} is damaged: remove it if {home} is a home of agar_pipeline, it is made again"
+            f"{home / HOME_MARKER} is damaged",
+            next_step=f"remove it if {home} is a home of agar_pipeline, it is made again",
         ) from None
     made = marker.get("format") if isinstance(marker, dict) else None
     if not isinstance(made, int) or made > FORMAT:
         raise StorageError(
-            f"the home {home} has format {made!r}, this agar_pipeline knows {FORMAT}: upgrade it, or set AGAR_HOME"
+            f"the home {home} has format {made!r}, this agar_pipeline knows {FORMAT}",
+            next_step="upgrade it, or set AGAR_HOME",
         )
 
 
@@ -139,8 +141,8 @@ def _refusal(home: Path, foreign: list[str]) -> StorageError:
     shown = ", ".join(map(repr, foreign[:_SHOWN]))
     more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
     return StorageError(
-        f"{home} cannot be the home: it holds {shown}{more}, which agar_pipeline did not make; nothing was written\n"
-        "set AGAR_HOME to a new or an empty folder"
+        f"{home} cannot be the home: it holds {shown}{more}, which agar_pipeline did not make; nothing was written",
+        next_step="set AGAR_HOME to a new or an empty folder",
     )
 
 
@@ -149,8 +151,8 @@ def _make(home: Path) -> None:
     require_own(home)
     if os.path.lexists(HOME_LINK) and Path(os.path.realpath(HOME_LINK)) == home != default_home() and not home.exists():
         raise StorageError(
-            f"{HOME_LINK} leads to the home {home}, which is not there: mount its disk\n"
-            "or remove the link to begin with an empty home"
+            f"{HOME_LINK} leads to the home {home}, which is not there: mount its disk",
+            next_step="or remove the link to begin with an empty home",
         )
     home.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -168,7 +170,9 @@ def _make_private(home: Path) -> None:
     """
     found = home.stat()
     if str(home) in _SYSTEMS or (found.st_mode & stat.S_ISVTX and found.st_uid != os.geteuid()):
-        raise StorageError(f"{home} belongs to all users: set AGAR_HOME to a folder of your own, below it for instance")
+        raise StorageError(
+            f"{home} belongs to all users", next_step="set AGAR_HOME to a folder of your own, below it for instance"
+        )
     shared = found.st_mode & stat.S_ISGID and found.st_mode & stat.S_IWGRP
     mode = stat.S_IMODE(found.st_mode) & (~0o007 if shared else ~0o077)
     if found.st_uid == os.geteuid() and mode != stat.S_IMODE(found.st_mode):

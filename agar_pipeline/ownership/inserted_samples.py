@@ -75,8 +75,8 @@ class Insertions:
             samples.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             raise DatasetError(
-                f"somebody else inserted samples of the same ids into dataset {self.dataset!r} meanwhile: "
-                f"{len(error.details['writeErrors'])} of {len(documents)}\nchoose another name"
+                f"somebody else inserted samples of the same ids into dataset {self.dataset!r} meanwhile: {len(error.details['writeErrors'])} of {len(documents)}",
+                next_step="choose another name",
             ) from error
 
     def take_back(self, *, of_others: bool = False) -> TakenBack:
@@ -112,8 +112,8 @@ class Insertions:
         claim = {"_id": self.dataset, "token": self.token}
         if not self.database[CLAIMS].update_one(claim, {"$set": values}).matched_count:
             raise DatasetError(
-                f"this process stood still for so long that another one took over dataset {self.dataset!r}\n"
-                "what it had inserted was taken back: see that the other one has ended well"
+                f"this process stood still for so long that another one took over dataset {self.dataset!r}",
+                next_step="what it had inserted was taken back: see that the other one has ended well",
             )
 
 
@@ -164,8 +164,8 @@ def _claim(database: Database, dataset: str) -> Insertions:
             continue
         if _is_alive(other, database):
             raise DatasetError(
-                f"{_who(other)} is restoring a snapshot into dataset {dataset!r}, nothing was restored\n"
-                "wait until it has ended, or choose another name"
+                f"{_who(other)} is restoring a snapshot into dataset {dataset!r}, nothing was restored",
+                next_step="wait until it has ended, or choose another name",
             )
         unchanged = {key: other[key] for key in ("_id", "token", "alive_at")}
         if database[CLAIMS].update_one(unchanged, {"$set": mine}).matched_count:

@@ -105,9 +105,9 @@ class MadeList:
             return MadeList(list(plain["purposes"]), draft, folders, files)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise StorageError(
-                f"{path} cannot be understood ({error}): it says which files of the folder are ours\n"
-                + remedy("write to another folder", option="give --out-dir another folder")
-                + ", or put the file back"
+                f"{path} cannot be understood ({error}): it says which files of the folder are ours",
+                next_step=remedy("write to another folder", option="give --out-dir another folder")
+                + ", or put the file back",
             ) from error
 
     def write(self, root: Path) -> None:
@@ -117,8 +117,9 @@ class MadeList:
         with contextlib.suppress(FileNotFoundError):
             if not _begins_as_ours(part):
                 raise StorageError(
-                    f"{part} is in the way and is not ours: move it away, or "
-                    + remedy("write to another folder", option="give --out-dir another folder")
+                    f"{part} is in the way and is not ours",
+                    next_step="move it away, or "
+                    + remedy("write to another folder", option="give --out-dir another folder"),
                 )
             part.unlink()
         with part.open("xb") as stream:

@@ -64,7 +64,9 @@ def create_file(path: Path, text: str) -> None:
             with path.open("x") as stream:
                 stream.write(text)
     except FileExistsError:
-        raise StorageError(f"{path} is there already, somebody wrote it just now: read it, then go on") from None
+        raise StorageError(
+            f"{path} is there already, somebody wrote it just now", next_step="read it, then go on"
+        ) from None
     finally:
         draft.unlink(missing_ok=True)
 

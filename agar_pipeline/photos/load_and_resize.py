@@ -59,8 +59,8 @@ def load_image(path: Path, max_side: int | None, size_wh: tuple[int, int] | None
         shown_wh = displayed_wh(photo)
         if size_wh is not None and shown_wh != tuple(size_wh):
             raise ImageFileError(
-                f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}: "
-                "its boxes would be misplaced; make the dataset again from the current photos"
+                f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}",
+                next_step="its boxes would be misplaced; make the dataset again from the current photos",
             )
         return _scaled(data, photo, max_side)
 
@@ -85,7 +85,9 @@ def image_errors(path: Path) -> Iterator[None]:
     except UnclearPixelsError as error:
         raise ImageFileError(f"{path} cannot be used: {error}") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
-        raise ImageFileError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
+        raise ImageFileError(
+            f"{path} cannot be read as an image ({error})", next_step="replace or remove it"
+        ) from error
 
 
 def _scaled(data: bytes, photo: Image.Image, max_side: int | None) -> tuple[np.ndarray, float]:
@@ -105,7 +107,9 @@ def open_checked(data: bytes, path: Path) -> Image.Image:
     if reason := why_not_read(path, photo):
         raise ImageFileError(f"{path} cannot be read as an image, it is {reason}")
     if photo.width * photo.height > MAX_PIXELS:
-        raise ImageFileError(f"{path} has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}: remove it")
+        raise ImageFileError(
+            f"{path} has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}", next_step="remove it"
+        )
     return photo
 
 

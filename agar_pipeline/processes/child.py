@@ -56,11 +56,10 @@ def answer_request(handler: Callable[[dict[str, Any], Log], dict[str, Any]], pat
     try:
         reply = handler(json.loads(path.read_text()), message_log(folder) if first else lambda text: None)
     except PipelineError as error:
-        _report(folder, {"type": type(error).__name__, "message": str(error)})
+        _report(folder, error.fields)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        missing = MissingPackageError.of(error)
-        _report(folder, {"type": type(missing).__name__, "message": str(missing)})
+        _report(folder, MissingPackageError.of(error).fields)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -40,16 +40,16 @@ def require_devices(trainer: TrainerConfig) -> None:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
         seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
         raise ComputeError(
-            f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}\n"
-            "lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`"
+            f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}",
+            next_step="lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`",
         )
     if not uses_gpus(trainer.accelerator) and trainer.devices > max(cores, 1):
         raise ComputeError(
-            f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s): "
-            f"lower trainer.devices, one process needs one core at least"
+            f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s)",
+            next_step="lower trainer.devices, one process needs one core at least",
         )
     if trainer.num_nodes > 1:
         raise ComputeError(
-            f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun: set trainer.launcher=ray, "
-            "which starts the processes on each machine (docs/how-to/ray.md)"
+            f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun",
+            next_step="set trainer.launcher=ray, which starts the processes on each machine (docs/how-to/ray.md)",
         )

@@ -94,7 +94,7 @@ def run_child(
         except BaseException:
             messages.tell()
             if (stopped := _read_error(folder)).get("type") == StoppedError.__name__:
-                log(stopped["message"])
+                log(errors.from_fields(stopped).in_one_line)
             raise
         return _answer(module, process.returncode, folder)
 
@@ -211,11 +211,13 @@ def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
         if "errno" in plain:
             cause = OSError(plain["errno"], plain["message"], plain["path"])
             raise storage_error(cause, agar_home()) from cause
-        raise getattr(errors, plain["type"], PipelineError)(plain["message"])
+        raise errors.from_fields(plain)
     reply = folder / REPLY_FILE
     if returncode == 0 and reply.exists():
         return json.loads(reply.read_text())
     kept = agar_home() / "logs" / f"{module}-{os.getpid()}-{time.time_ns()}.log"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(mask((folder / "output").read_text(errors="replace")))
-    raise ComputeError(f"{explain_end(module, returncode, folder)}\nits output is in {kept}{last_line(kept)}")
+    raise ComputeError(
+        f"{explain_end(module, returncode, folder)}", next_step=f"its output is in {kept}{last_line(kept)}"
+    )

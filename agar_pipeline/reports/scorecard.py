@@ -98,8 +98,8 @@ def evaluate_predictions(
 
     if score_threshold is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
         raise ConfigError(
-            f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good\n"
-            "choose it on val, and give it: --score-threshold"
+            f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good",
+            next_step="choose it on val, and give it: --score-threshold",
         )
     columns = read_coco(coco_json)
     columns.require_images(coco_json)

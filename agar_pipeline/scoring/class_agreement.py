@@ -57,13 +57,15 @@ def agree_on_classes(
     """
     names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
     if len(set(columns.class_names)) < len(columns.class_names):
-        raise TrainingError(f"{coco_json} lists two categories of one name: {_few(columns.class_names)}: mend it")
+        raise TrainingError(
+            f"{coco_json} lists two categories of one name: {_few(columns.class_names)}", next_step="mend it"
+        )
     match = Spellings(dict(zip(class_names, category_ids.tolist(), strict=True))).match(columns.class_names)
     file_id_of = {match.category_ids[name]: i for i, name in names.items() if name in match.category_ids}
     if not file_id_of:
         raise TrainingError(
-            f"{model} knows {_few(class_names)}, {coco_json} lists {_few(columns.class_names)}: no class in common\n"
-            "give a COCO file of the same classes, by their names"
+            f"{model} knows {_few(class_names)}, {coco_json} lists {_few(columns.class_names)}: no class in common",
+            next_step="give a COCO file of the same classes, by their names",
         )
     unlisted = {i: name for i, name in zip(category_ids.tolist(), class_names, strict=True) if i not in file_id_of}
     first_free = max(0, int(columns.category_ids.max(initial=0))) + 1

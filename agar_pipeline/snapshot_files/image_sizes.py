@@ -95,18 +95,18 @@ class ImageSizes:
         """
         if self._turned.count and self._exif == "refuse":
             raise ImageFileError(
-                f"{self._turned.count} photos are turned by their EXIF data: {self._turned.names()}\n"
-                + remedy(
+                f"{self._turned.count} photos are turned by their EXIF data: {self._turned.names()}",
+                next_step=remedy(
                     "set snapshot.exif to what their boxes were drawn on, displayed or stored; or save them upright",
                     option="give --exif displayed or stored, whichever their boxes were drawn on; or save them upright",
-                )
+                ),
             )
         if self._contrary.count and self._exif == "displayed":
             raise ImageFileError(
-                f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as "
-                f"stored: {self._contrary.names()}\ntheir boxes may be turned against them: "
+                f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as stored: {self._contrary.names()}",
+                next_step="their boxes may be turned against them: "
                 + remedy("set snapshot.exif: stored", option="give --exif stored")
-                + " if the boxes were drawn so, else mend the sizes there"
+                + " if the boxes were drawn so, else mend the sizes there",
             )
         if self._turned.count:
             log(

@@ -38,7 +38,7 @@ def read_blocks(path: Path, columns: list[str], boxes_at_once: int) -> Iterator[
                 continue
             image_ids = waiting["image_id"].to_numpy()
             if (image_ids[1:] < image_ids[:-1]).any():
-                raise ArtifactError(f"{path} is not in order of image_id: a bug, please report it")
+                raise ArtifactError(f"{path} is not in order of image_id", next_step="a bug, please report it")
             last = int(image_ids[-1])  # more boxes of this image may follow
             cut = int(image_ids.searchsorted(last))
             if cut:

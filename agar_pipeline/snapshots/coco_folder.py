@@ -138,9 +138,8 @@ def _look_at_photos(config: CocoSnapshotConfig, folder: _Folder, home: Path, log
         photos = memory.look_up(folder.photos)
     if photos.sha256.count(None) == total:
         raise DatasetError(
-            f"none of the {total} image files can be read, not even {folder.photos[0]!r}\n"
-            f"correct snapshot.images_dir, the folder that the file_names of {folder.files[0]} are relative to; "
-            f"{show_missing(config.images_path(), folder.columns.paths.to_pylist())}"
+            f"none of the {total} image files can be read, not even {folder.photos[0]!r}",
+            next_step=f"correct snapshot.images_dir, the folder that the file_names of {folder.files[0]} are relative to; {show_missing(config.images_path(), folder.columns.paths.to_pylist())}",
         )
     return photos
 
@@ -149,7 +148,9 @@ def _read(config: CocoSnapshotConfig) -> _Folder:
     files = config.file_paths()
     for part, path in files.items():
         if not path.is_file():
-            raise DatasetError(f"snapshot.files.{part}: {path} is not a file: correct it in the pipeline file")
+            raise DatasetError(
+                f"snapshot.files.{part}: {path} is not a file", next_step="correct it in the pipeline file"
+            )
     stamps = stamp_files([str(path) for path in files.values()])
     parsed = {part: parse_coco(path) for part, path in files.items()}
     _refuse_broken_ids({files[part]: columns for part, columns in parsed.items()}, config.images_path())
@@ -181,7 +182,8 @@ def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> 
             look = look or ["agar", "inspect-coco", "--json", str(path), "--images-dir", str(images_dir)]
     if said:
         raise AnnotationError(
-            f"ids contradict each other in {'; '.join(said)}\nmend that; all are listed by: {as_command(*look)}"
+            f"ids contradict each other in {'; '.join(said)}",
+            next_step=f"mend that; all are listed by: {as_command(*look)}",
         )
 
 
@@ -200,16 +202,18 @@ def _names(
         before = folder_of_names(images_dir, files[part], columns.file_names.tolist())
         for written in columns.file_names.tolist():
             if reason := unsafe_name(images_dir, written):
-                raise DatasetError(f"{files[part]}: {reason}: mend it there")
+                raise DatasetError(f"{files[part]}: {reason}", next_step="mend it there")
             name = before + str(PurePosixPath(written))
             if name in part_of:
                 where = " and ".join(str(files[each]) for each in dict.fromkeys((part_of[name], part)))
-                raise DatasetError(f"image {name!r} is listed twice, in {where}\nit can only be in one part: keep one")
+                raise DatasetError(
+                    f"image {name!r} is listed twice, in {where}", next_step="it can only be in one part: keep one"
+                )
             part_of[name] = part
             names.append(name)
             parts.append(part)
     if not names:
-        raise DatasetError(f"{', '.join(map(str, files.values()))} list 0 images: correct snapshot.files")
+        raise DatasetError(f"{', '.join(map(str, files.values()))} list 0 images", next_step="correct snapshot.files")
     return names, parts
 
 

@@ -41,8 +41,8 @@ def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], 
     replaced = [name for name, sha256, now in rows if now is not None and now != sha256]
     if replaced:
         raise ArtifactError(
-            f"{len(replaced)} of {len(paths)} photos in {images_dir} are not those that {coco_cache.root} was made "
-            f"from: {', '.join(replaced[:_SHOWN])}\nput them back, or take them in: agar run +coco_cache"
+            f"{len(replaced)} of {len(paths)} photos in {images_dir} are not those that {coco_cache.root} was made from: {', '.join(replaced[:_SHOWN])}",
+            next_step="put them back, or take them in: agar run +coco_cache",
         )
 
 

@@ -90,9 +90,8 @@ def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
     labelled = images["labelled"].to_numpy(bool) if config.labelled_only else np.ones(len(images), bool)
     if len(images) and not labelled.any():
         raise DatasetError(
-            f"none of the {len(images)} images is labelled yet: annotate some\n"
-            f"or {remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}, "
-            "if nothing is on them"
+            f"none of the {len(images)} images is labelled yet: annotate some",
+            next_step=f"or {remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}, if nothing is on them",
         )
     return labelled
 
@@ -158,16 +157,16 @@ def _unassigned(images: pd.DataFrame, reading: Reading, there: str) -> DatasetEr
     examples = ", ".join(repr(str(name)) for name in names[missing][:SHOWN])
     why = "; ".join(f"{reason} ({n})" for reason, n in reading.left_out.items())
     return DatasetError(
-        f"{count} of {len(images)} images are in no part of the split: {why}; first {examples}\n"
-        f"{_listed(there)}mend that, or set split.unassigned: leave_out"
+        f"{count} of {len(images)} images are in no part of the split: {why}; first {examples}",
+        next_step=f"{_listed(there)}mend that, or set split.unassigned: leave_out",
     )
 
 
 def _unknown(names: Sequence[str]) -> DatasetError:
     return DatasetError(
-        f"{len(names)} lines of {remedy('split.lists', option='the lists')} name no image of the snapshot, or several: "
-        f"{', '.join(repr(name) for name in names[:SHOWN])}\n"
-        "write paths below images_dir or sample ids" + remedy(", or set split.unknown_names: ignore", option="")
+        f"{len(names)} lines of {remedy('split.lists', option='the lists')} name no image of the snapshot, or several: {', '.join(repr(name) for name in names[:SHOWN])}",
+        next_step="write paths below images_dir or sample ids"
+        + remedy(", or set split.unknown_names: ignore", option=""),
     )
 
 
@@ -180,8 +179,8 @@ def _require_no_empty_part(
     if config.method in DRAWN:
         of = f"{images} images" if groups is None else f"{images} images in {groups} groups"
         raise DatasetError(
-            f"{of} leave the part {empty!r} empty with fractions {dict(config.fractions)}\n"
-            f"add images, or {remedy('change split.fractions in the pipeline file', option='change --fractions')}"
+            f"{of} leave the part {empty!r} empty with fractions {dict(config.fractions)}",
+            next_step=f"add images, or {remedy('change split.fractions in the pipeline file', option='change --fractions')}",
         )
     source = {
         "tags": f"view {config.views.get(empty)!r}",
@@ -190,9 +189,9 @@ def _require_no_empty_part(
         "given": "snapshot.files",
     }[config.method]
     raise DatasetError(
-        f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it\n"
-        f"{_listed(there)}"
-        + remedy("correct split in the pipeline file", option="correct the options that name the parts")
+        f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it",
+        next_step=f"{_listed(there)}"
+        + remedy("correct split in the pipeline file", option="correct the options that name the parts"),
     )
 
 

@@ -124,7 +124,8 @@ def _read_lines(path: Path, part: str) -> list[str]:
         lines = read_lines(path)
     except (OSError, TextFileError) as error:
         raise ConfigError(
-            f"split.lists.{part}: {path} cannot be read ({error}): write one path, file name or sample id a line"
+            f"split.lists.{part}: {path} cannot be read ({error})",
+            next_step="write one path, file name or sample id a line",
         ) from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("# ")]
 
@@ -136,8 +137,8 @@ def _one_part(held: Mapping[Part, np.ndarray], images: pd.DataFrame, called: Map
         both = [called[part] for part in held if held[part][row]]
         name = images["path" if "path" in images else "sample_id"].iloc[row]
         raise DatasetError(
-            f"{int(twice.sum())} images are in two parts of the split: {str(name)!r} is in {' and '.join(both)}\n"
-            "an image can only be in one: mend the tags or lists"
+            f"{int(twice.sum())} images are in two parts of the split: {str(name)!r} is in {' and '.join(both)}",
+            next_step="an image can only be in one: mend the tags or lists",
         )
     parts = np.full(len(images), None, dtype=object)
     for part, rows in held.items():

@@ -30,8 +30,8 @@ def build(
     """
     if config.part not in coco_cache.parts():
         raise ArtifactError(
-            f"evaluation.part={config.part}, but {coco_cache.root} has {', '.join(coco_cache.parts())}: "
-            "add a share for it to split.fractions"
+            f"evaluation.part={config.part}, but {coco_cache.root} has {', '.join(coco_cache.parts())}",
+            next_step="add a share for it to split.fractions",
         )
     title = f"{training_run.root.parent.parent.name} on {config.part}"
     predictor = evaluate_checkpoint(

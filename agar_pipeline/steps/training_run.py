@@ -32,7 +32,7 @@ def build(
         TrainingError: the smoke run did not pass, or training cannot go on.
     """
     if not smoke_run.smoke()["ok"]:
-        raise TrainingError(f"the smoke run in {smoke_run.root} did not pass: materialize it again")
+        raise TrainingError(f"the smoke run in {smoke_run.root} did not pass", next_step="materialize it again")
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.detection.fitting.data_choice import typical_side
     from agar_pipeline.detection.fitting.model_fitting import fit_config

@@ -88,8 +88,8 @@ def _named(words: Sequence[str], paths: Collection[Path]) -> set[Path]:
         found = {path for path in paths if len(word) >= SHORTEST_WORD and path.name.startswith(word)}
         if len(found) != 1:
             raise ArtifactError(
-                f"--drop {word}: {len(found)} old artifacts and things in quarantine begin so, and none was dropped\n"
-                "give the letters of one; what is current or kept cannot go"
+                f"--drop {word}: {len(found)} old artifacts and things in quarantine begin so, and none was dropped",
+                next_step="give the letters of one; what is current or kept cannot go",
             )
         chosen |= found
     return chosen

@@ -106,10 +106,10 @@ class Store:
         if root is None:
             if self.shared and (trouble := self.shared.trouble):
                 raise SharedStoreError(f"{key} was never built in {self.home}, and {trouble}")
-            raise ArtifactError(f"{key} was never built in {self.home}: run `agar run +{key}`")
+            raise ArtifactError(f"{key} was never built in {self.home}", next_step=f"run `agar run +{key}`")
         faults = find_faults(root)
         if faults:
-            raise ArtifactError(f"{root} is damaged: {faults[0]}\nrun `agar run {key}` to build it again")
+            raise ArtifactError(f"{root} is damaged: {faults[0]}", next_step=f"run `agar run {key}` to build it again")
         return key.kind.open(root)
 
     def build(
@@ -192,7 +192,7 @@ class Store:
             return
         with locks.locked(use_lock(root), shared=True):
             if not (root / MANIFEST).exists():
-                raise ArtifactError(f"{root} was dropped a moment ago (agar clean): run `agar run` again")
+                raise ArtifactError(f"{root} was dropped a moment ago (agar clean)", next_step="run `agar run` again")
             yield
 
     def _publish(
@@ -209,7 +209,7 @@ class Store:
             known = write(draft)
             missing = [name for name in key.kind.files if not (draft / name).is_file()]
             if missing:
-                raise ArtifactError(f"{key} did not write {', '.join(missing)}: a bug, please report it")
+                raise ArtifactError(f"{key} did not write {', '.join(missing)}", next_step="a bug, please report it")
             seconds = round(time.monotonic() - started, 3)
             manifest = make_manifest(key.kind, draft, config, inputs, seconds, known, made_by)
             publish_draft(draft, root, json.dumps(asdict(manifest), indent=1).encode())

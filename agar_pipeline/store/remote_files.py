@@ -125,8 +125,8 @@ class RemoteFiles:
 def _unusable(files: RemoteFiles, error: Exception) -> SharedStoreError:
     cause = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SharedStoreError(
-        f"the shared store {files} cannot be used: {cause}\n"
-        "check AGAR_STORE, the network and the credentials; without AGAR_STORE the home is used alone"
+        f"the shared store {files} cannot be used: {cause}",
+        next_step="check AGAR_STORE, the network and the credentials; without AGAR_STORE the home is used alone",
     )
 
 

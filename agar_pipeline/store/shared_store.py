@@ -170,12 +170,14 @@ class SharedStore:
 
     def _unsigned(self, key: Key, path: str) -> ArtifactError:
         return ArtifactError(
-            f"{key} in {self} is refused: {path} is not signed with a key of AGAR_STORE_KEY_FILE\n"
-            f"run `agar run {key}`: it is built again, signed, and replaced there; find out who wrote it"
+            f"{key} in {self} is refused: {path} is not signed with a key of AGAR_STORE_KEY_FILE",
+            next_step=f"run `agar run {key}`: it is built again, signed, and replaced there; find out who wrote it",
         )
 
     def _damaged(self, key: Key, fault: str) -> ArtifactError:
-        return ArtifactError(f"{key} in {self} is damaged: {fault}\nrun `agar run {key}`: it is built again")
+        return ArtifactError(
+            f"{key} in {self} is damaged: {fault}", next_step=f"run `agar run {key}`: it is built again"
+        )
 
 
 def _for_all(work: Callable[[Mapping[str, Any]], None], files: Iterable[Mapping[str, Any]]) -> None:

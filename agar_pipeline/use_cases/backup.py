@@ -65,9 +65,9 @@ def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> 
     """
     require_own(store.home)
     if path.parent.resolve().is_relative_to(store.home.resolve()):
-        raise StorageError(f"{path} lies in the home that it shall save: give a place on another disk")
+        raise StorageError(f"{path} lies in the home that it shall save", next_step="give a place on another disk")
     if not path.parent.is_dir():
-        raise StorageError(f"there is no folder {path.parent} for the backup: make it first")
+        raise StorageError(f"there is no folder {path.parent} for the backup", next_step="make it first")
     remove_unfinished(path)
     datasets: list[str] = []
     counted = [0]
@@ -76,7 +76,9 @@ def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> 
         datasets.extend(_add_database(writer, store.home, log))
         counted[0] = _add_artifacts(writer, store, everything)
         if not datasets and not counted[0]:
-            raise StorageError(f"there is nothing in the home {store.home} to save: see AGAR_HOME; nothing was written")
+            raise StorageError(
+                f"there is nothing in the home {store.home} to save", next_step="see AGAR_HOME; nothing was written"
+            )
         _add_configs(writer)
         return {
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -167,9 +169,8 @@ def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
         if conflicts:
             more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
             raise StorageError(
-                f"{home} has something else already: {', '.join(conflicts[:_SHOWN])}{more}; nothing was restored\n"
-                f"both stay if the backup gets a home of its own: AGAR_HOME={quote(str(_free_place(home)))} "
-                f"agar backup --restore {quote(str(path))}"
+                f"{home} has something else already: {', '.join(conflicts[:_SHOWN])}{more}; nothing was restored",
+                next_step=f"both stay if the backup gets a home of its own: AGAR_HOME={quote(str(_free_place(home)))} agar backup --restore {quote(str(path))}",
             )
         log("filling the database")
         return restore_database(uri, folder)

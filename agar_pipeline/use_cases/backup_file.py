@@ -73,7 +73,9 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
         StorageError: the file exists already, the disk is full, or the file that was read back differs.
     """
     if os.path.lexists(path):
-        raise StorageError(f"{path} exists already: give another name, or move it away; nothing was written")
+        raise StorageError(
+            f"{path} exists already", next_step="give another name, or move it away; nothing was written"
+        )
     draft = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
     with contextlib.ExitStack() as stack, storage_errors.clear_storage_errors(path):
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -87,7 +89,7 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
             stream.flush()
             os.fsync(stream.fileno())
         if read_index(draft, room=None) != index:
-            raise StorageError(f"{draft} is not as it was written: check the disk, then again")
+            raise StorageError(f"{draft} is not as it was written", next_step="check the disk, then again")
         _give_name(draft, path)
     return index
 
@@ -96,7 +98,9 @@ def _give_name(draft: Path, path: Path) -> None:
     try:
         os.link(draft, path)  # unlike a rename, it does not replace an existing file
     except FileExistsError:
-        raise StorageError(f"{path} was made by somebody meanwhile: give another name; nothing was written") from None
+        raise StorageError(
+            f"{path} was made by somebody meanwhile", next_step="give another name; nothing was written"
+        ) from None
     except OSError as error:
         if error.errno not in disk.NO_LINKS or os.path.lexists(path):
             raise
@@ -132,7 +136,9 @@ def _read_index(path: Path, room: int | None) -> dict[str, Any]:
             digest.update(block)
         found.append({"name": member.name, "size_bytes": member.size, "sha256": digest.hexdigest()})
     if index is None:
-        raise StorageError(f"{path} is cut off, or no backup of agar_pipeline: it has no index; use another copy")
+        raise StorageError(
+            f"{path} is cut off, or no backup of agar_pipeline", next_step="it has no index; use another copy"
+        )
     if index["members"] != found:
         known = {json.dumps(each) for each in index["members"]}
         bad = next((each["name"] for each in found if json.dumps(each) not in known), "a member")
@@ -144,7 +150,7 @@ def _parse_index(path: Path, text: bytes) -> dict[str, Any]:
     index = json.loads(text)
     made = index.get("format")
     if made != FORMAT:
-        raise StorageError(f"{path} has format {made!r}, this agar_pipeline knows {FORMAT}: upgrade it")
+        raise StorageError(f"{path} has format {made!r}, this agar_pipeline knows {FORMAT}", next_step="upgrade it")
     return dict(index)
 
 
@@ -166,11 +172,13 @@ def _members(path: Path, room: int | None) -> Iterator[tuple[tarfile.TarInfo, IO
             name = member.name
             total += member.size
             if not member.isreg() or member.issparse() or name in seen or not _is_ours(name):
-                raise StorageError(f"{path} is no backup of agar_pipeline: it holds {name!r}; nothing was restored")
+                raise StorageError(
+                    f"{path} is no backup of agar_pipeline", next_step=f"it holds {name!r}; nothing was restored"
+                )
             if (room is not None and total > room) or (name == INDEX and member.size > _INDEX_BYTES):
                 raise StorageError(
-                    f"no room for what {path} unfolds to: more than {disk.show_bytes(room or _INDEX_BYTES)}\n"
-                    "set AGAR_HOME to a larger disk; nothing was restored"
+                    f"no room for what {path} unfolds to: more than {disk.show_bytes(room or _INDEX_BYTES)}",
+                    next_step="set AGAR_HOME to a larger disk; nothing was restored",
                 )
             seen.add(name)
             stream = tar.extractfile(member)
@@ -212,7 +220,7 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
                     digest.update(block)
                     output.write(block)
             if digest.hexdigest() != hashes.get(member.name):
-                raise StorageError(f"{path} changed while it was read: again, when nobody writes to it")
+                raise StorageError(f"{path} changed while it was read", next_step="again, when nobody writes to it")
     return index
 
 

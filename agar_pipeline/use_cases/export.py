@@ -101,7 +101,9 @@ def export_coco(
     """
     OwnFolder(out_dir, PURPOSE).require_alone()
     if blank := [name for name in classes if is_blank(name)]:
-        raise ConfigError(f"--classes {blank[0]!r} names nothing: give the names of the classes, or leave it out")
+        raise ConfigError(
+            f"--classes {blank[0]!r} names nothing", next_step="give the names of the classes, or leave it out"
+        )
     # boxes with unknown labels are left out and reported; without --classes every label is a class
     pipeline = PipelineConfig(
         "export",
@@ -131,8 +133,8 @@ def _take_snapshot(store: Store, pipeline: PipelineConfig, log: Log) -> Snapshot
     dataset = taken.dataset()
     if dataset["unlabelled"] and pipeline.unlabelled == "fail":
         raise DatasetError(
-            f"nobody has labelled {dataset['unlabelled']} of {dataset['images']} images yet\n"
-            "label them, or choose what becomes of them: --unlabelled leave_out, or keep for empty plates"
+            f"nobody has labelled {dataset['unlabelled']} of {dataset['images']} images yet",
+            next_step="label them, or choose what becomes of them: --unlabelled leave_out, or keep for empty plates",
         )
     return taken
 

@@ -171,8 +171,8 @@ def _require_unedited(database: Database, document: dict[str, Any], fields: RunF
         what.append(f"the saved view {fields.view!r}")
     if what:
         raise DatasetError(
-            f"somebody edited {' and '.join(what)} of {fields.name}: nothing was removed from {document['name']!r}\n"
-            "rename what shall stay in FiftyOne, or remove it too with --overwrite"
+            f"somebody edited {' and '.join(what)} of {fields.name}: nothing was removed from {document['name']!r}",
+            next_step="rename what shall stay in FiftyOne, or remove it too with --overwrite",
         )
 
 
@@ -181,8 +181,8 @@ def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
     if document is None:
         there = name_some(sorted(str(name) for name in database.datasets.distinct("name") if name)) or "none"
         raise DatasetError(
-            f"dataset {dataset!r} is not in this database any more, which has: {there}\n"
-            f"import it again, or take its labels from a snapshot: agar restore FINGERPRINT --dataset {quote(dataset)}"
+            f"dataset {dataset!r} is not in this database any more, which has: {there}",
+            next_step=f"import it again, or take its labels from a snapshot: agar restore FINGERPRINT --dataset {quote(dataset)}",
         )
     return document
 
@@ -198,7 +198,9 @@ def _read(store: Store, record: LineageEntry) -> tuple[Snapshot, PlateBoxes]:
     evaluation = Evaluation.open(record.root)
     chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
     if "snapshot" not in chain or "coco_cache" not in chain:
-        raise ArtifactError(f"{record.root} was made from a snapshot or COCO cache that was cleaned away: agar run")
+        raise ArtifactError(
+            f"{record.root} was made from a snapshot or COCO cache that was cleaned away", next_step="agar run"
+        )
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
     columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
     names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
@@ -226,5 +228,5 @@ def dataset_of(record: LineageEntry, store: Store) -> str:
     if found is not None:
         return str(Snapshot.open(found.root).dataset()["dataset"])
     raise ArtifactError(
-        f"{record.root} was made from a snapshot that was cleaned away: agar view --remove lists its name"
+        f"{record.root} was made from a snapshot that was cleaned away", next_step="agar view --remove lists its name"
     )

@@ -32,7 +32,7 @@ def listen(usual: int, asked_for: int | None = None) -> socket.socket:
         except OSError as error:
             listening.close()
             reason = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
-    raise ServerError(f"port {port} of {_HOST} {reason}: give another one with --port, or none")
+    raise ServerError(f"port {port} of {_HOST} {reason}", next_step="give another one with --port, or none")
 
 
 def serve(app: App, listening: socket.socket, rules: AccessRules, alive: Callable[[], bool] = lambda: True) -> None:

@@ -93,7 +93,9 @@ def _choose_anchors(model: ModelConfig, box_sides: np.ndarray) -> dict[int, tupl
         return fit_anchor_sizes(box_sides, smallest=given)
     if not model.name.startswith(("fasterrcnn", "retinanet")):
         if given is not None:
-            raise ConfigError(f"model.smallest_anchor={given:g}, but {model.name} has no anchors to set: give auto")
+            raise ConfigError(
+                f"model.smallest_anchor={given:g}, but {model.name} has no anchors to set", next_step="give auto"
+            )
         return {}
     if given is None and len(box_sides):
         given = round(float(np.clip(np.quantile(box_sides, 0.1), 8, 32)), 1)

@@ -85,8 +85,8 @@ def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Calla
             worst, compared = np.maximum(worst, difference), compared + found
         if not compared:
             raise ArtifactError(
-                f"{checkpoint} finds nothing on what it was shown, so that nothing is proven; no file was left\n"
-                "give photos with colonies: --images-dir, --photos"
+                f"{checkpoint} finds nothing on what it was shown, so that nothing is proven; no file was left",
+                next_step="give photos with colonies: --images-dir, --photos",
             )
         log(f"the same {compared} detections; boxes differ by {worst[0]:.1g} of a side, scores by {worst[1]:.1g}")
         draft.replace(out)
@@ -150,9 +150,8 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     alone = np.concatenate([np.delete(ours[1], rows), np.delete(theirs[1], partners)])
     if (alone > floor + TOLERANCE).any():  # at the floor, rounding decides which side a score is on
         raise ArtifactError(
-            f"the ONNX file of this {kind} does not agree with its checkpoint on {name}: {len(alone)} detections "
-            f"of {len(ours[1])} and {len(theirs[1])} have no equal in the other\n"
-            "no file was left; predict with the checkpoint, or train it further (an untrained model's scores are ties)"
+            f"the ONNX file of this {kind} does not agree with its checkpoint on {name}: {len(alone)} detections of {len(ours[1])} and {len(theirs[1])} have no equal in the other",
+            next_step="no file was left; predict with the checkpoint, or train it further (an untrained model's scores are ties)",
         )
     if not len(rows):
         return np.zeros(2), 0

@@ -83,19 +83,21 @@ class OnnxModel:
         import onnxruntime
 
         if not path.is_file():
-            raise ArtifactError(f"{path} does not exist: give a file of `agar export-model`")
+            raise ArtifactError(f"{path} does not exist", next_step="give a file of `agar export-model`")
         onnxruntime.set_default_logger_severity(3)
         try:
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             facts = OnnxFacts.from_json(session.get_modelmeta().custom_metadata_map[FACTS_KEY])
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path} does not say its classes: make it with `agar export-model`") from error
+            raise ArtifactError(
+                f"{path} does not say its classes", next_step="make it with `agar export-model`"
+            ) from error
         except Exception as error:  # onnxruntime's errors have no other common class
             raise ArtifactError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
         if tuple(output.name for output in session.get_outputs()) != OUTPUTS:
             raise ArtifactError(
-                f"{path} was made by an earlier version and cannot say what its limits cut off: "
-                "make it again with `agar export-model`"
+                f"{path} was made by an earlier version and cannot say what its limits cut off",
+                next_step="make it again with `agar export-model`",
             )
         return cls(session, facts)
 
@@ -162,7 +164,7 @@ class OnnxModel:
         is_full = len(scores) >= self.facts.max_detections
         if max(float(left_out), float(scores.min()) if is_full else -1.0) >= score_threshold:
             raise ComputeError(
-                f"the ONNX model's limits, made for {self.facts.max_detections} colonies on one photo or tile, cut off "
-                f"some with a score of {score_threshold:g} and more: use its checkpoint"
+                f"the ONNX model's limits, made for {self.facts.max_detections} colonies on one photo or tile, cut off some with a score of {score_threshold:g} and more",
+                next_step="use its checkpoint",
             )
         return boxes.astype(np.float64), scores.astype(np.float64), labels

@@ -41,8 +41,8 @@ def check_boxes(columns: CocoColumns) -> None:
     broken = np.flatnonzero(~np.isfinite(columns.boxes_xywh).all(axis=1))
     if len(broken):
         raise AnnotationError(
-            f"annotation {columns.annotation_ids[broken[0]]} has the box {columns.boxes_xywh[broken[0]].tolist()}, "
-            f"one of {len(broken)} that are not finite: mend the labels, or set box_policy.non_finite_box: drop_box"
+            f"annotation {columns.annotation_ids[broken[0]]} has the box {columns.boxes_xywh[broken[0]].tolist()}, one of {len(broken)} that are not finite: mend the labels, or set box_policy.non_finite_box",
+            next_step="drop_box",
         )
     unknown = np.flatnonzero(~np.isin(columns.annotation_category_ids, columns.category_ids))
     if len(unknown):

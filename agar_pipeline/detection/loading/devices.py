@@ -53,7 +53,8 @@ def _require_world(world: World, config: TrainingConfig) -> None:
     asked = config.trainer.devices * config.trainer.num_nodes
     if world.size != asked:
         raise ComputeError(
-            f"{world.size} process(es) run, trainer.devices × trainer.num_nodes is {asked}: start as many by torchrun"
+            f"{world.size} process(es) run, trainer.devices × trainer.num_nodes is {asked}",
+            next_step="start as many by torchrun",
         )
     if config.data.batch_size != "auto" and config.data.batch_size % world.size:
         raise ComputeError(f"data.batch_size {config.data.batch_size} does not divide by {world.size} processes")
@@ -70,11 +71,11 @@ def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and available < devices:
         raise ComputeError(
-            f"{devices} CUDA device(s) asked for, {available} visible: "
-            "lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`"
+            f"{devices} CUDA device(s) asked for, {available} visible",
+            next_step="lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`",
         )
     if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise ComputeError("trainer.accelerator=mps, but this machine has no Metal device: set cpu")
+        raise ComputeError("trainer.accelerator=mps, but this machine has no Metal device", next_step="set cpu")
     return accelerator
 
 

@@ -101,7 +101,9 @@ def _require_hash(path: Path) -> None:
         wanted = {file["path"]: file["sha256"] for file in manifest["files"]}.get(f"checkpoints/{path.name}")
         found = sha256_of(path)
         if wanted is not None and wanted != found:
-            raise ArtifactError(f"{path} was altered on disk since it was trained: `agar verify`, then `agar run`")
+            raise ArtifactError(
+                f"{path} was altered on disk since it was trained", next_step="`agar verify`, then `agar run`"
+            )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -109,16 +111,18 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist: give a checkpoint of a training_run") from None
+        raise ArtifactError(f"{path} does not exist", next_step="give a checkpoint of a training_run") from None
     except pickle.UnpicklingError as error:
         raise ArtifactError(
-            f"{path} is damaged or not a checkpoint of ours: it holds more than plain values, which might run code, "
-            "and is not loaded\ntrain again, or give a checkpoint of a training_run"
+            f"{path} is damaged or not a checkpoint of ours: it holds more than plain values, which might run code, and is not loaded",
+            next_step="train again, or give a checkpoint of a training_run",
         ) from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(f"{path} is damaged or not a checkpoint ({first_line}): train again") from error
+        raise ArtifactError(f"{path} is damaged or not a checkpoint ({first_line})", next_step="train again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise ArtifactError(f"{path} is no checkpoint of this version: format {found}, expected {FORMAT}; train again")
+        raise ArtifactError(
+            f"{path} is no checkpoint of this version", next_step=f"format {found}, expected {FORMAT}; train again"
+        )
     return content

@@ -105,7 +105,9 @@ def build_model(spec: DetectorSpec, weights_backbone: str | None = None) -> BoxM
     """
     require_known(spec.name)
     if spec.name.startswith("ssd300") and spec.input_size < 300:
-        raise ConfigError(f"data.input_size {spec.input_size} is too small for {spec.name}: give 300 or more")
+        raise ConfigError(
+            f"data.input_size {spec.input_size} is too small for {spec.name}", next_step="give 300 or more"
+        )
     model: Any
     if spec.name == "tiny":
         model = build_tiny(spec.num_classes, spec.anchor_sizes)
@@ -132,8 +134,8 @@ def _build_torchvision(spec: DetectorSpec, weights_backbone: str | None) -> nn.M
         model: nn.Module = build(weights_backbone=weights_backbone)
     except URLError as error:
         raise ConfigError(
-            f"model.weights_backbone {weights_backbone} of {spec.name} could not be downloaded ({error})\n"
-            "give the path of a whole state dict as model.weights, or set model.weights_backbone=null"
+            f"model.weights_backbone {weights_backbone} of {spec.name} could not be downloaded ({error})",
+            next_step="give the path of a whole state dict as model.weights, or set model.weights_backbone=null",
         ) from error
     if spec.pretrained_backbone and weights_backbone is None:
         _build_as_if_pretrained(model, spec.name, classes)

@@ -66,16 +66,16 @@ def _read_state(name: str, weights: str) -> tuple[Mapping[str, torch.Tensor], Se
         return _read_file(path)
     if weights not in weights_of(name):
         raise ConfigError(
-            f"model.weights {weights!r} is neither a file nor weights of {name}: "
-            f"give {', '.join([*weights_of(name), 'a path', 'null'])}"
+            f"model.weights {weights!r} is neither a file nor weights of {name}",
+            next_step=f"give {', '.join([*weights_of(name), 'a path', 'null'])}",
         )
     member = torchvision.models.get_model_weights(name)[weights]
     try:
         return member.get_state_dict(progress=False, check_hash=True), None
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"model.weights {weights} of {name} could not be downloaded ({error})\n"
-            f"fetch {member.url} elsewhere and give its path as model.weights, or set model.weights=null"
+            f"model.weights {weights} of {name} could not be downloaded ({error})",
+            next_step=f"fetch {member.url} elsewhere and give its path as model.weights, or set model.weights=null",
         ) from error
 
 
@@ -84,8 +84,8 @@ def _read_file(path: Path) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | 
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ConfigError(
-            f"model.weights {path} is damaged or holds more than plain tensors, which might run code: not loaded\n"
-            "save model.state_dict() with torch.save, and give that"
+            f"model.weights {path} is damaged or holds more than plain tensors, which might run code: not loaded",
+            next_step="save model.state_dict() with torch.save, and give that",
         ) from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -95,6 +95,8 @@ def _read_file(path: Path) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | 
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ConfigError(f"model.weights {path} holds no state dict: save model.state_dict() with torch.save")
+        raise ConfigError(
+            f"model.weights {path} holds no state dict", next_step="save model.state_dict() with torch.save"
+        )
     tensors = {key.removeprefix("model."): value for key, value in content.items()}
     return tensors, learnt if isinstance(learnt, list) else None

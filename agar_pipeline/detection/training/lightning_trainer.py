@@ -87,8 +87,8 @@ def fit(trainer: L.Trainer, loop: TrainingLoop, loader: DataLoader, config: Trai
         if best is None or loop.points is None:
             raise
         kept = f"the best model so far, of epoch {best.epoch}, is kept: {loop.validation.folder / 'best.ckpt'}"
-        raise TrainingError(f"{error}\n{kept}") from error
+        raise TrainingError(f"{error}", next_step=f"{kept}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     if not math.isfinite(loop.module.losses.get("loss", math.nan)):
-        raise TrainingError("training ended before its first step: raise trainer.max_seconds or max_steps")
+        raise TrainingError("training ended before its first step", next_step="raise trainer.max_seconds or max_steps")

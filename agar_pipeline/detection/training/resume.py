@@ -88,8 +88,8 @@ class ResumePoints:
         differences = list(_differences(heading.get("identity", {}), self.identity))
         if differences:
             raise TrainingError(
-                f"the unfinished training in {self.folder} cannot be gone on with: {'; '.join(differences[:3])}\n"
-                "undo that, or remove this folder to start from the beginning"
+                f"the unfinished training in {self.folder} cannot be gone on with: {'; '.join(differences[:3])}",
+                next_step="undo that, or remove this folder to start from the beginning",
             )
 
     def is_due(self, *, epoch_ended: bool) -> bool:

@@ -204,7 +204,8 @@ def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
         raise TrainingError(
             f"train has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes"
             + (f" ({len(train_columns.iscrowd)} are iscrowd, regions of many)" if len(train_columns.iscrowd) else "")
-            + ", nothing can be learnt from that: look at the split and the class map"
+            + ", nothing can be learnt from that",
+            next_step="look at the split and the class map",
         )
     of_train, of_val = (
         dict(sorted(zip(part.category_ids.tolist(), part.class_names, strict=True)))
@@ -212,7 +213,8 @@ def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
     )
     if of_train != of_val:
         raise TrainingError(
-            f"train has the category ids {of_train}, val has {of_val}: they must agree, make both with one class map"
+            f"train has the category ids {of_train}, val has {of_val}",
+            next_step="they must agree, make both with one class map",
         )
 
 

@@ -31,7 +31,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     """
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
-        raise DatasetError(f"{images_dir} is not a folder: give the folder that holds AGAR's N.jpg and N.json")
+        raise DatasetError(
+            f"{images_dir} is not a folder", next_step="give the folder that holds AGAR's N.jpg and N.json"
+        )
     reading = Reading()
     lists = [images_dir / FOLDER, Path(source.training_lists or images_dir / FOLDER)]
     images = by_stem(find_photos(images_dir, reading, skip=lists), images_dir)
@@ -39,8 +41,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"{images_dir} holds {len(images)} images and {len(annotations)} JSON files, but no image with a JSON file "
-            "of its name beside it: give the folder of AGAR's N.jpg and N.json"
+            f"{images_dir} holds {len(images)} images and {len(annotations)} JSON files, but no image with a JSON file of its name beside it",
+            next_step="give the folder of AGAR's N.jpg and N.json",
         )
     turns = TurnedPhotos(source.exif)
     reading.read_each([partial(_read_plate, image, path, images_dir, turns) for image, path in pairs], progress)
@@ -58,13 +60,15 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
     try:
         plain = read_json(json_path)
     except TextFileError as error:
-        raise AnnotationError(f"{json_path} {error}: mend it, or remove it with its image") from error
+        raise AnnotationError(f"{json_path} {error}", next_step="mend it, or remove it with its image") from error
     foreign = name_json(plain)
     is_own = foreign is AGAR or (isinstance(plain, dict) and isinstance(plain.get("labels"), list))
     if foreign is not None and not is_own:
         raise AnnotationError(f"{json_path} is not in AGAR's format, {foreign}")
     if not isinstance(plain, dict):
-        raise AnnotationError(f"{json_path} holds a {type(plain).__name__}, AGAR's format is an object: mend it")
+        raise AnnotationError(
+            f"{json_path} holds a {type(plain).__name__}, AGAR's format is an object", next_step="mend it"
+        )
     labels, boxes_xywh, uncountable = _annotation(plain, json_path)
     name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
     return AnnotatedImage(
@@ -90,7 +94,8 @@ def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list
         raise _wrong(path, "labels", entries, "a list")
     if "labels" not in plain and (other := _list_of_objects(plain)):
         raise AnnotationError(
-            f"{path} has no labels, but {other!r} with a list of objects: call it labels, or export AGAR's format"
+            f"{path} has no labels, but {other!r} with a list of objects",
+            next_step="call it labels, or export AGAR's format",
         )
     if not entries:
         number = plain.get("colonies_number")
@@ -125,7 +130,9 @@ def _side(entry: dict[str, Any], key: str, path: Path, where: str) -> float:
 
 def _wrong(path: Path, key: str, value: object, expected: str) -> AnnotationError:
     what = "is missing" if value is None else f"is {str(value)[:60]!r}"
-    return AnnotationError(f"{path}: {key} {what}, it must be {expected}: mend the file, or remove it with its image")
+    return AnnotationError(
+        f"{path}: {key} {what}, it must be {expected}", next_step="mend the file, or remove it with its image"
+    )
 
 
 def _optional_text(value: object) -> str | None:

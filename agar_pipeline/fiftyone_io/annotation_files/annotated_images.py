@@ -70,7 +70,7 @@ class AnnotatedImage:
     """Whether somebody has labelled the image; a labelled image without boxes shows no object."""
 
 
-class LeftOutError(AnnotationError):
+class LeftOutError(Exception):
     """An image is left out and is not a problem of its own; the caller reports all images with this reason together."""
 
 
@@ -107,7 +107,7 @@ class Reading:
             except LeftOutError:
                 pass
             except PipelineError as error:
-                self.problems.append(str(error))
+                self.problems.append(error.in_one_line)
             except OSError as error:
                 self.problems.append(f"{error.filename} cannot be read: {error.strerror}")
             if index % _EVERY == 0 or index == len(reads):
@@ -159,8 +159,8 @@ def require_size(stated_wh: tuple[object, object], metadata: Mapping[str, Any], 
         stated = f"{stated_wh[0]}×{stated_wh[1]}"
         turned = " (turned)" if tuple(stated_wh) == in_file[::-1] else ""
         raise AnnotationError(
-            f"{where}: the boxes were drawn on {stated} pixels, the image has {in_file[0]}×{in_file[1]}{turned}: "
-            "put the original image back, or draw them again"
+            f"{where}: the boxes were drawn on {stated} pixels, the image has {in_file[0]}×{in_file[1]}{turned}",
+            next_step="put the original image back, or draw them again",
         )
 
 

@@ -40,13 +40,16 @@ class CocoContent:
         )
         if other := find_boxes_elsewhere(plain):
             raise AnnotationError(
-                f"{path} has no annotations, and boxes in {other!r}: call that list annotations, nothing is imported"
+                f"{path} has no annotations, and boxes in {other!r}",
+                next_step="call that list annotations, nothing is imported",
             )
         categories = without_root(categories, annotations)
         images, known = self._ids("images", self.images), self._ids("categories", categories)
         for entry in categories:
             if is_blank(entry.get("name")):
-                raise AnnotationError(f"{path}: category {entry['id']} has the name {entry.get('name')!r}: mend it")
+                raise AnnotationError(
+                    f"{path}: category {entry['id']} has the name {entry.get('name')!r}", next_step="mend it"
+                )
         self.class_names, _ = fouc.parse_coco_categories(categories)
         self._require_links(annotations, "image_id", images)
         self._require_links(annotations, "category_id", known, one_by_one=True)
@@ -61,13 +64,18 @@ class CocoContent:
             reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
             if table := name_table(self.path):
                 raise AnnotationError(
-                    f"{self.path} is {table}, from which no boxes are read: export them as COCO or Pascal VOC"
+                    f"{self.path} is {table}, from which no boxes are read",
+                    next_step="export them as COCO or Pascal VOC",
                 ) from error
-            raise AnnotationError(f"{self.path} {reason}: mend it, or give another with --annotations") from error
+            raise AnnotationError(
+                f"{self.path} {reason}", next_step="mend it, or give another with --annotations"
+            ) from error
         if (foreign := name_json(plain)) is not None:
             raise AnnotationError(f"{self.path} is not a COCO file, {foreign}")
         if not isinstance(plain, dict):
-            raise AnnotationError(f"{self.path} holds a {type(plain).__name__}, a COCO file is an object: give another")
+            raise AnnotationError(
+                f"{self.path} holds a {type(plain).__name__}, a COCO file is an object", next_step="give another"
+            )
         return plain
 
     def _entries(self, plain: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -81,7 +89,7 @@ class CocoContent:
         try:
             ids = Ids(values)
         except IdError as error:
-            raise AnnotationError(f"{self.path}: an id in {key!r} is {error}: mend it") from None
+            raise AnnotationError(f"{self.path}: an id in {key!r} is {error}", next_step="mend it") from None
         twice = [str(each) for each, count in Counter(values).items() if count > 1]
         if twice:
             raise AnnotationError(
@@ -98,21 +106,20 @@ class CocoContent:
         if without:
             keys = ", ".join(map(str, without[0]))[:80]
             raise AnnotationError(
-                f"{self.path}: {len(without)} of {len(annotations)} annotations have no {key}; the first has {keys}: "
-                f"name the key {key}, nothing is imported"
+                f"{self.path}: {len(without)} of {len(annotations)} annotations have no {key}; the first has {keys}",
+                next_step=f"name the key {key}, nothing is imported",
             )
         links = [entry[key] for entry in annotations]
         if wrong := ids.explain_broken(links):
             raise AnnotationError(
-                f"{self.path}: an annotation has the {key} {wrong}: write both alike, nothing is imported"
+                f"{self.path}: an annotation has the {key} {wrong}", next_step="write both alike, nothing is imported"
             )
         lost = [] if one_by_one else [place for place, link in enumerate(links) if link not in ids.values]
         if lost:
             first = annotations[lost[0]]
             raise AnnotationError(
-                f"{self.path}: {len(lost)} of {len(annotations)} annotations are of images that the file does not "
-                f"list; the first: annotation {first.get('id')}, {key} {quote(first[key])}: list the images, or take "
-                "these annotations out; nothing is imported"
+                f"{self.path}: {len(lost)} of {len(annotations)} annotations are of images that the file does not list; the first: annotation {first.get('id')}, {key} {quote(first[key])}",
+                next_step="list the images, or take these annotations out; nothing is imported",
             )
 
     def name_of(self, entry: dict[str, Any], reading: Reading) -> str | None:
@@ -144,13 +151,17 @@ class CocoContent:
         except (TypeError, ValueError, KeyError) as error:
             known = entry["category_id"] in self.class_names
             what = str(error) if known else f"has the category {entry['category_id']!r}, which the file does not list"
-            raise AnnotationError(f"{where} {what}: mend it, the image is left out") from error
+            raise AnnotationError(f"{where} {what}", next_step="mend it, the image is left out") from error
         sides = [finite_number(side) for side in found.bbox] if isinstance(found.bbox, list) else []
         box = [side for side in sides if side is not None]
         if len(box) != 4 or len(sides) != 4:
-            raise AnnotationError(f"{where} has the bbox {str(found.bbox)[:60]}, it must be four numbers: mend it")
+            raise AnnotationError(
+                f"{where} has the bbox {str(found.bbox)[:60]}, it must be four numbers", next_step="mend it"
+            )
         if found.iscrowd not in (None, 0, 1):
-            raise AnnotationError(f"{where} has iscrowd {str(found.iscrowd)[:20]!r}, it must be 0 or 1: mend it")
+            raise AnnotationError(
+                f"{where} has iscrowd {str(found.iscrowd)[:20]!r}, it must be 0 or 1", next_step="mend it"
+            )
         kept = plain_attributes({**found.attributes, **attributes})
         if degrees := turn_of(entry):
             box, kept = upright_box(box, degrees), without_turn(kept)

@@ -51,7 +51,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     """
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
-        raise DatasetError(f"{images_dir} is not a folder: give the folder that the file_names are relative to")
+        raise DatasetError(
+            f"{images_dir} is not a folder", next_step="give the folder that the file_names are relative to"
+        )
     files = _find_given(images_dir, source.annotations)
     reading, turns = Reading(), TurnedPhotos(source.exif, "the COCO file")
     on_disk = {str(found.relative_to(images_dir)) for found in find_photos(images_dir, reading)}
@@ -81,8 +83,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     if not (reads or reading.problems or unfinished):
         hint = show_names(reading.annotations_without_image, reading.images_without_annotation)
         raise DatasetError(
-            f"{files[0].path} lists {listed} images, and none of them is in {images_dir} "
-            f"(which holds {len(on_disk)} images)\n{hint}"
+            f"{files[0].path} lists {listed} images, and none of them is in {images_dir} (which holds {len(on_disk)} images)",
+            next_step=f"{hint}",
         )
     reading.read_each(reads, progress)
     turns.report(reading)
@@ -93,7 +95,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
 def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
     if annotations is not None:
         if not Path(annotations).is_file():
-            raise DatasetError(f"--annotations {annotations} is not a file: give the COCO file")
+            raise DatasetError(f"--annotations {annotations} is not a file", next_step="give the COCO file")
         return [_Given(Path(annotations))]
     found = sorted(path for path in images_dir.glob("*.json") if not is_hidden(path.name))
     if len(found) == 1:
@@ -105,8 +107,8 @@ def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
         return instances
     names = ", ".join(path.name for path in found[:_SHOWN]) or "none"
     raise DatasetError(
-        f"{images_dir} must hold one COCO file where --annotations does not name it, or one called {_OF_PART} in each "
-        f"of its folders; JSON files there: {names}\ngive it: --annotations FILE.json"
+        f"{images_dir} must hold one COCO file where --annotations does not name it, or one called {_OF_PART} in each of its folders; JSON files there: {names}",
+        next_step="give it: --annotations FILE.json",
     )
 
 

@@ -50,7 +50,7 @@ def _find(root: Path, is_wanted: Callable[[str], bool], reading: Reading, skip: 
             _require_utf8(path)
             _require_inside(path, root)
         except PipelineError as error:
-            reading.problems.append(str(error))
+            reading.problems.append(error.in_one_line)
         else:
             found.append(path)
     return found
@@ -103,7 +103,9 @@ def _require_utf8(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise AnnotationError(f"the name of {path!r} is not UTF-8, no database can hold it: rename the file") from None
+        raise AnnotationError(
+            f"the name of {path!r} is not UTF-8, no database can hold it", next_step="rename the file"
+        ) from None
 
 
 def _require_inside(path: Path, root: Path) -> None:
@@ -113,9 +115,9 @@ def _require_inside(path: Path, root: Path) -> None:
         if stat.S_ISLNK(mode):
             target = path.resolve(strict=True)
             if not target.is_relative_to(root.resolve()):
-                raise ImageFileError(f"{path} is a link out of {root}, to {target}: copy the file instead")
+                raise ImageFileError(f"{path} is a link out of {root}, to {target}", next_step="copy the file instead")
             mode = target.stat().st_mode
     except (OSError, RuntimeError) as error:
-        raise ImageFileError(f"{path} cannot be reached ({error}): mend or remove the link") from None
+        raise ImageFileError(f"{path} cannot be reached ({error})", next_step="mend or remove the link") from None
     if not stat.S_ISREG(mode):
-        raise ImageFileError(f"{path} is not a regular file: remove it")
+        raise ImageFileError(f"{path} is not a regular file", next_step="remove it")

@@ -56,7 +56,9 @@ class GivenParts:
                 entries = [line.strip() for line in read_lines(path) if line.strip()]
             except (OSError, TextFileError) as error:
                 reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
-                raise AnnotationError(f"{path} {reason}: it lists the images of {part}; mend or remove it") from error
+                raise AnnotationError(
+                    f"{path} {reason}", next_step=f"it lists the images of {part}; mend or remove it"
+                ) from error
             self._add(part, entries)
 
     def add_declared(self, plain: Mapping[str, Any], path: Path) -> None:

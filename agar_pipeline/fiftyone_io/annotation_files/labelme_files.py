@@ -39,15 +39,17 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     images_dir, json_root = Path(source.images_dir), Path(source.annotations or source.images_dir)
     for folder in (images_dir, json_root):
         if not folder.is_dir():
-            raise DatasetError(f"{folder} is not a folder: give the folder of the images, or of labelme's JSON files")
+            raise DatasetError(
+                f"{folder} is not a folder", next_step="give the folder of the images, or of labelme's JSON files"
+            )
     reading = Reading()
     images = by_stem(find_photos(images_dir, reading), images_dir)
     annotations = by_stem(find_files(json_root, {".json"}, reading), json_root)
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"{len(images)} images in {images_dir} and {len(annotations)} JSON files in {json_root}, but no image with "
-            "a JSON file of its name\ngive the folder of the images, and --annotations with that of labelme's files"
+            f"{len(images)} images in {images_dir} and {len(annotations)} JSON files in {json_root}, but no image with a JSON file of its name",
+            next_step="give the folder of the images, and --annotations with that of labelme's files",
         )
     turns = TurnedPhotos(source.exif, "labelme's file")
     reading.read_each([partial(_read_image, image, path, images_dir, turns) for image, path in pairs], progress)
@@ -61,8 +63,8 @@ def _read_image(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
     named = PureWindowsPath(stated).name if isinstance(stated, str) else ""  # splits at / and at backslashes
     if named not in ("", image_path.name) and "\0" not in named and image_path.with_name(named).is_file():
         raise AnnotationError(
-            f"{json_path} has the imagePath {stated!r}, another photo of this folder, and the name of "
-            f"{image_path.name}: mend one of them"
+            f"{json_path} has the imagePath {stated!r}, another photo of this folder, and the name of {image_path.name}",
+            next_step="mend one of them",
         )
     shapes = [_shape(entry, f"{json_path}: shape {number}") for number, entry in enumerate(plain["shapes"], start=1)]
     name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
@@ -81,7 +83,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         plain = read_json(path)
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}: mend it, or remove it with its image") from error
+        raise AnnotationError(f"{path} {error}", next_step="mend it, or remove it with its image") from error
     if not isinstance(plain, dict) or not isinstance(plain.get("shapes"), list):
         what = name_json(plain) or "it must be an object with a list of shapes: mend it"
         raise AnnotationError(f"{path} is not a labelme file, {what}")
@@ -92,12 +94,12 @@ def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     """Return label, upright box in pixels (x, y, width, height), and attributes of a shape."""
     label = entry.get("label") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or is_blank(label):
-        raise AnnotationError(f"{where} has the label {label!r:.40}, it must be a name: mend it in labelme")
+        raise AnnotationError(f"{where} has the label {label!r:.40}, it must be a name", next_step="mend it in labelme")
     kind, points = str(entry.get("shape_type") or "polygon"), _points(entry, where)
     if len(points) < 2 or (len(points) != 2 if kind == "circle" else kind not in _OF_CORNERS):
         raise AnnotationError(
-            f"{where} ({label}) is of the type {kind} with {len(points)} points, which makes no box: draw a "
-            "rectangle, circle or polygon in its place"
+            f"{where} ({label}) is of the type {kind} with {len(points)} points, which makes no box",
+            next_step="draw a rectangle, circle or polygon in its place",
         )
     if kind == "circle":  # points: the centre, and one on the edge
         (x, y), radius = points[0], math.dist(*points)
@@ -113,6 +115,8 @@ def _points(entry: dict[str, Any], where: str) -> list[tuple[float, float]]:
     for point in entry["points"] if isinstance(entry.get("points"), list) else []:
         sides = [finite_number(side) for side in point] if isinstance(point, list) else []
         if len(sides) != 2 or sides[0] is None or sides[1] is None:
-            raise AnnotationError(f"{where} has the point {str(point)[:60]}, it must be two numbers: mend the file")
+            raise AnnotationError(
+                f"{where} has the point {str(point)[:60]}, it must be two numbers", next_step="mend the file"
+            )
         points.append((sides[0], sides[1]))
     return points

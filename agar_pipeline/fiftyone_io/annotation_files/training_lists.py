@@ -27,7 +27,7 @@ def read_membership(source: ImportSource, images: list[AnnotatedImage]) -> Membe
         try:
             entries = list(dict.fromkeys(_entries(path)))
         except AnnotationError as error:
-            membership.problems.append(str(error))
+            membership.problems.append(error.in_one_line)
             continue
         count = ListCount(tag, entries=len(entries))
         membership.counts.append(count)
@@ -69,7 +69,9 @@ def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]
     if folder is None:
         return {}
     if not folder.is_dir():
-        raise DatasetError(f"--training-lists {folder} is not a folder: give the folder of AGAR's training lists")
+        raise DatasetError(
+            f"--training-lists {folder} is not a folder", next_step="give the folder of AGAR's training lists"
+        )
     lists: dict[str, Path] = {}
     for path in sorted(walk_files(folder, PassedOver())):
         if path.suffix.lower() not in _SUFFIXES or not path.is_file():
@@ -81,7 +83,9 @@ def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]
             membership.problems.append(f"{path} and {lists[path.stem]} would give one tag: rename one of them")
         lists.setdefault(path.stem, path)
     if not lists and source.training_lists:
-        raise DatasetError(f"--training-lists {folder} holds no .txt, .csv or .json file: give AGAR's training lists")
+        raise DatasetError(
+            f"--training-lists {folder} holds no .txt, .csv or .json file", next_step="give AGAR's training lists"
+        )
     return lists
 
 
@@ -92,11 +96,11 @@ def _entries(path: Path) -> list[str]:
         is_json = path.suffix.lower() == ".json" or "".join(lines).lstrip().startswith("[")
         listed = read_json(path) if is_json else None
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}: it must list images; mend or remove it") from error
+        raise AnnotationError(f"{path} {error}", next_step="it must list images; mend or remove it") from error
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be read ({error.strerror}): mend or remove it") from error
+        raise AnnotationError(f"{path} cannot be read ({error.strerror})", next_step="mend or remove it") from error
     if not is_json:
         return [word.strip().strip("\"'") for line in lines for word in line.split(",") if word.strip()]
     if not isinstance(listed, list) or not all(type(entry) in (int, str) for entry in listed):
-        raise AnnotationError(f"{path} is not a JSON array of ids or file names: mend or remove it")
+        raise AnnotationError(f"{path} is not a JSON array of ids or file names", next_step="mend or remove it")
     return [str(entry).strip() for entry in listed]

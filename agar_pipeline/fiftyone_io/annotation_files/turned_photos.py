@@ -127,7 +127,9 @@ def _whole(side: object, where: str) -> int | None:
         return side
     if isinstance(side, float) and side.is_integer():
         return int(side)
-    raise AnnotationError(f"{where}: the image's size is {quote(side)}, it must be a whole number of pixels: mend it")
+    raise AnnotationError(
+        f"{where}: the image's size is {quote(side)}, it must be a whole number of pixels", next_step="mend it"
+    )
 
 
 def _names(names: list[str]) -> str:

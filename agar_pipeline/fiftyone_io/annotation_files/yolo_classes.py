@@ -56,7 +56,9 @@ def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterabl
     """
     if annotations is not None and not annotations.is_dir():
         if not annotations.is_file():
-            raise DatasetError(f"--annotations {annotations} does not exist: give data.yaml, or a folder of text files")
+            raise DatasetError(
+                f"--annotations {annotations} does not exist", next_step="give data.yaml, or a folder of text files"
+            )
         return _read(annotations)
     folders = [images_dir, images_dir.parent, images_dir.parent.parent]
     if annotations is not None:
@@ -68,15 +70,15 @@ def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterabl
         for other in found[1:]:
             if other.names != found[0].names:
                 raise AnnotationError(
-                    f"{found[0].path} and {other.path} name the class numbers differently: import each folder by "
-                    "itself, or give the right file with --annotations"
+                    f"{found[0].path} and {other.path} name the class numbers differently",
+                    next_step="import each folder by itself, or give the right file with --annotations",
                 )
         if found:
             return found[0]
         looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
         raise DatasetError(
-            f"no names for YOLO's class numbers: none of {', '.join((*_YAMLS[:1], *_LISTS))} in {looked}\n"
-            "add one (a name a line, the first for class 0), or give it with --annotations"
+            f"no names for YOLO's class numbers: none of {', '.join((*_YAMLS[:1], *_LISTS))} in {looked}",
+            next_step="add one (a name a line, the first for class 0), or give it with --annotations",
         )
     return _read(path)
 
@@ -101,7 +103,9 @@ def find_declared(images_dir: Path, annotations: Path | None, names: ClassNames)
     if shape is not None and not (
         isinstance(shape, list) and [type(each) for each in shape] == [int, int] and shape[0] > 0 and shape[1] in (2, 3)
     ):
-        raise AnnotationError(f"{path}: kpt_shape is {str(shape)[:40]!r}, it must be [number, 2 or 3]: mend it")
+        raise AnnotationError(
+            f"{path}: kpt_shape is {str(shape)[:40]!r}, it must be [number, 2 or 3]", next_step="mend it"
+        )
     return Declared(path, plain, None if shape is None else (shape[0], shape[1]), str(task) if task else None)
 
 
@@ -119,7 +123,7 @@ def _load(path: Path) -> Any:
     try:
         return read_yaml(path)
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}: mend it, or give another with --annotations") from error
+        raise AnnotationError(f"{path} {error}", next_step="mend it, or give another with --annotations") from error
 
 
 def _read(path: Path) -> ClassNames:
@@ -131,14 +135,16 @@ def _read(path: Path) -> ClassNames:
         numbers_fit = all(type(number) is int and 0 <= number < _MOST_CLASSES for number in names)
         names = [names.get(i, str(i)) for i in range(max(names) + 1)] if names and numbers_fit else None
     if not isinstance(names, list) or not names or not all(type(name) in (str, int, float) for name in names):
-        raise AnnotationError(f"{path}: `names` must list the classes, or name each number: mend it")
+        raise AnnotationError(f"{path}: `names` must list the classes, or name each number", next_step="mend it")
     count = plain.get("nc")
     if type(count) is int and count != len(names):
-        raise AnnotationError(f"{path}: nc is {count}, and `names` has {len(names)}: mend the one that is wrong")
+        raise AnnotationError(
+            f"{path}: nc is {count}, and `names` has {len(names)}", next_step="mend the one that is wrong"
+        )
     names = [str(name) for name in names]
     for number, name in enumerate(names):
         if is_blank(name):
-            raise AnnotationError(f"{path}: class {number} has the name {name!r}: give it one")
+            raise AnnotationError(f"{path}: class {number} has the name {name!r}", next_step="give it one")
     return ClassNames(names, path)
 
 
@@ -152,5 +158,5 @@ def _lines(path: Path) -> list[str]:
     blank = [line for line, name in enumerate(names, start=1) if is_blank(name)]
     if blank or not names:
         where = f"line {blank[0]} is" if len(blank) < len(names) else "it is"
-        raise AnnotationError(f"{path}: {where} empty: write the names of the classes, one a line")
+        raise AnnotationError(f"{path}: {where} empty", next_step="write the names of the classes, one a line")
     return names

@@ -43,7 +43,7 @@ def _read_darknet(path: Path) -> dict[str, str]:
     try:
         pairs = [line.split("=", 1) for line in read_lines(path) if "=" in line]
     except (OSError, TextFileError) as error:
-        raise AnnotationError(f"{path} cannot be read ({error}): mend or remove it") from error
+        raise AnnotationError(f"{path} cannot be read ({error})", next_step="mend or remove it") from error
     return {key.strip(): value.strip() for key, value in pairs}
 
 

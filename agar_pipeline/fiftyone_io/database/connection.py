@@ -57,7 +57,9 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
             uri = database_uri() or stack.enter_context(own_database(may_create=may_create))
         if not uri.startswith(("mongodb://", "mongodb+srv://")):
             if said_by != SAID_BY_PIPELINE:
-                raise ConfigError(f"{said_by} is {mask(uri)!r}, no address: write mongodb://HOST:PORT there")
+                raise ConfigError(
+                    f"{said_by} is {mask(uri)!r}, no address", next_step="write mongodb://HOST:PORT there"
+                )
             raise ConfigError(
                 f"database {mask(database)!r} must be embedded, fiftyone, or an address "
                 "(mongodb://HOST:PORT; env:NAME or file:PATH where it is kept)"
@@ -106,8 +108,8 @@ def check_version(client: pymongo.MongoClient) -> None:
     version = client.server_info()["version"]
     if int(version.split(".")[0]) < OLDEST_MAJOR:
         raise DatabaseError(
-            f"the database at {_host(client)} runs mongod {version}: FiftyOne needs {OLDEST_MAJOR}.0 or newer; "
-            "upgrade it, or use `database: embedded`"
+            f"the database at {_host(client)} runs mongod {version}: FiftyOne needs {OLDEST_MAJOR}.0 or newer; upgrade it, or use `database",
+            next_step="embedded`",
         )
     client[database_name()].datasets.find_one({}, {"_id": 1})  # the server checks the password only on a read
 

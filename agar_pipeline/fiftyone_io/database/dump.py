@@ -63,8 +63,8 @@ def dump_database(uri: str, folder: Path) -> list[str]:
             for path in folder.iterdir():
                 path.unlink()
     raise DatabaseError(
-        f"somebody writes into the database: it changed while it was read, {_ATTEMPTS} times; nothing was saved\n"
-        "close FiftyOne's App and wait for imports to end, then again"
+        f"somebody writes into the database: it changed while it was read, {_ATTEMPTS} times; nothing was saved",
+        next_step="close FiftyOne's App and wait for imports to end, then again",
     )
 
 
@@ -76,8 +76,8 @@ def _collections(client: MongoClient) -> list[tuple[str, dict[str, Any]]]:
                 continue
             if each.get("type", "collection") != "collection":
                 raise DatabaseError(
-                    f"{database}.{each['name']} of the database is a {each['type']}, which a backup cannot hold: "
-                    "save it with mongodump"
+                    f"{database}.{each['name']} of the database is a {each['type']}, which a backup cannot hold",
+                    next_step="save it with mongodump",
                 )
             found.append((database, dict(each)))
     return found

@@ -71,9 +71,13 @@ def attached(mongod: OwnMongod) -> Iterator[str]:
         try:
             held = lock_within(lock, START_S, shared=True)  # waits only while a keeper is shutting down
         except OSError as error:
-            raise DatabaseError(f"{mongod.state} is on a file system without locks ({error}): set AGAR_HOME") from error
+            raise DatabaseError(
+                f"{mongod.state} is on a file system without locks ({error})", next_step="set AGAR_HOME"
+            ) from error
         if not held:
-            raise DatabaseError(f"{mongod.name} in {mongod.data} is shutting down since {START_S:g} s: try again")
+            raise DatabaseError(
+                f"{mongod.name} in {mongod.data} is shutting down since {START_S:g} s", next_step="try again"
+            )
         yield _attach(mongod) or _start(mongod)
 
 
@@ -90,16 +94,16 @@ def _start(mongod: OwnMongod) -> str:
     state = mongod.state
     if (room := shutil.disk_usage(mongod.data).free) < _LEAST_ROOM_BYTES:
         raise StorageError(
-            f"{mongod.name} cannot start in {mongod.data}: {disk.show_bytes(room)} are free\n"
-            "free some (`agar clean`), or set AGAR_HOME to a larger disk; what is in the database is intact"
+            f"{mongod.name} cannot start in {mongod.data}: {disk.show_bytes(room)} are free",
+            next_step="free some (`agar clean`), or set AGAR_HOME to a larger disk; what is in the database is intact",
         )
     command = [sys.executable, "-P", "-m", "agar_pipeline.fiftyone_io.database.mongod_keeper"]
     command += [str(mongod_path()), str(state), str(mongod.data), str(mongod.idle_s)]
     with open_private(state / "start.lock") as lock:
         if not lock_within(lock, START_S):
             raise DatabaseError(
-                f"{mongod.name} in {mongod.data} is being started by another process since {START_S:g} s\n"
-                f"look into {state / 'mongod.log'}, or try again"
+                f"{mongod.name} in {mongod.data} is being started by another process since {START_S:g} s",
+                next_step=f"look into {state / 'mongod.log'}, or try again",
             )
         uri = _attach(mongod)  # another process may have started it during the wait
         if uri is not None:
@@ -119,15 +123,17 @@ def _wait_for(mongod: OwnMongod) -> str:
     while time.monotonic() < deadline:
         plain = _server(mongod)
         if "error" in plain:
-            raise DatabaseError(f"mongod does not start in {mongod.data}: {plain['error']}\nlook into {log}")
+            raise DatabaseError(
+                f"mongod does not start in {mongod.data}: {plain['error']}", next_step=f"look into {log}"
+            )
         if plain:
             uri = _attach(mongod)
             if uri is not None:
                 return uri
         time.sleep(_POLL_S)
     raise DatabaseError(
-        f"mongod in {mongod.data} did not answer within {START_S:g} s: "
-        f"look into {log} and {mongod.state / 'keeper.log'}"
+        f"mongod in {mongod.data} did not answer within {START_S:g} s",
+        next_step=f"look into {log} and {mongod.state / 'keeper.log'}",
     )
 
 
@@ -161,8 +167,8 @@ def _attach(mongod: OwnMongod) -> str | None:
     except PyMongoError as error:
         if _listens(path) and _is_mongod(server.get("pid"), mongod.data):
             raise DatabaseError(
-                f"{mongod.name} (process {server['pid']}) does not answer within {ANSWER_S:g} s\n"
-                f"if it is stuck, end it with kill -9 {server['pid']}: the next call starts it again, no data is lost"
+                f"{mongod.name} (process {server['pid']}) does not answer within {ANSWER_S:g} s",
+                next_step=f"if it is stuck, end it with kill -9 {server['pid']}: the next call starts it again, no data is lost",
             ) from error
         return None  # mongod is shutting down
 

@@ -68,7 +68,7 @@ def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
         _publish(folder, {"socket": str(path), "pid": process.pid, "keeper_pid": os.getpid()})
         return _keep(process, folder, path, idle_s)
     except StorageError as error:
-        _publish(folder, {"error": str(error).replace("\n", ": ")})
+        _publish(folder, {"error": error.in_one_line})
         return 1
     finally:
         if process is not None:
@@ -98,7 +98,9 @@ def _socket_path(folder: Path) -> Path:
                 probe.bind(str(path))
                 path.unlink()
                 return path
-    raise StorageError(f"no socket can be made in {folder}, nor in {tempfile.gettempdir()}: set AGAR_HOME elsewhere")
+    raise StorageError(
+        f"no socket can be made in {folder}, nor in {tempfile.gettempdir()}", next_step="set AGAR_HOME elsewhere"
+    )
 
 
 def _clear(path: Path, folder: Path) -> None:

@@ -100,20 +100,19 @@ def require_usable(found: Revisions, database: str) -> None:
     """Raise DatabaseError if FiftyOne would have to migrate the database; `database` is its name in messages."""
     if not found.is_empty and found.kind != _TYPE:
         raise DatabaseError(
-            f"{_name(database)} is of type {found.kind!r}: the FiftyOne here opens only its own ({_TYPE!r})\n"
-            "use `database: embedded`, or another address"
+            f"{_name(database)} is of type {found.kind!r}: the FiftyOne here opens only its own ({_TYPE!r})",
+            next_step="use `database: embedded`, or another address",
         )
     if not found.unusable:
         return
     if found.newer:
         raise DatabaseError(
-            f"{_name(database)} is of {found}, newer than FiftyOne {found.ours} here can use; nothing was changed\n"
-            "install that FiftyOne, or use `database: embedded`"
+            f"{_name(database)} is of {found}, newer than FiftyOne {found.ours} here can use; nothing was changed",
+            next_step="install that FiftyOne, or use `database: embedded`",
         )
     raise DatabaseError(
-        f"{_name(database)} is of {found}: FiftyOne {found.ours} here would have to migrate it; nothing was changed\n"
-        "older clients may refuse it afterwards: make a backup (mongodump), then add --migrate-database to "
-        "agar import, view or restore; or use `database: embedded`"
+        f"{_name(database)} is of {found}: FiftyOne {found.ours} here would have to migrate it; nothing was changed",
+        next_step="older clients may refuse it afterwards: make a backup (mongodump), then add --migrate-database to agar import, view or restore; or use `database: embedded`",
     )
 
 
@@ -168,8 +167,8 @@ def _migrate(uri: str, dataset: str, database: str, found: Revisions, log: Log) 
         return
     if database != "embedded" and not may_administrate():
         raise DatabaseError(
-            f"{_name(database)} is of {found}, and your FiftyOne is set up not to migrate it (database_admin: false)\n"
-            f"ask whoever administrates the database to migrate it to {found.ours}"
+            f"{_name(database)} is of {found}, and your FiftyOne is set up not to migrate it (database_admin: false)",
+            next_step=f"ask whoever administrates the database to migrate it to {found.ours}",
         )
     log(
         f"migrating {_name(database)} from {found} to {found.ours}; FiftyOne of older versions may refuse it afterwards"

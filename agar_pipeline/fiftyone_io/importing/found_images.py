@@ -68,8 +68,8 @@ def _treat_unlabelled(source: ImportSource, reading: Reading, progress: Progress
     names = reading.images_without_annotation
     if names and source.unlabelled == "fail":
         raise DatasetError(
-            f"nobody has labelled {len(names)} images in {source.images_dir}, nothing was imported: {names[0]!r} …\n"
-            "annotate them, or choose what becomes of them: --unlabelled leave_out, or keep"
+            f"nobody has labelled {len(names)} images in {source.images_dir}, nothing was imported: {names[0]!r} …",
+            next_step="annotate them, or choose what becomes of them: --unlabelled leave_out, or keep",
         )
     if source.unlabelled == "keep":
         reading.images_without_annotation = []

@@ -178,8 +178,8 @@ def _prepared(database: Database, dataset: str, text_fields: list[str], prepare:
         if attempt == 0:
             prepare(dataset, text_fields)
     raise DatasetError(
-        f"FiftyOne did not make dataset {dataset!r} ready for an import: it must be persistent, of images, and have a "
-        f"field {IMPORT_FIELD!r} of detections\nimport into a new one: --dataset NAME"
+        f"FiftyOne did not make dataset {dataset!r} ready for an import: it must be persistent, of images, and have a field {IMPORT_FIELD!r} of detections",
+        next_step="import into a new one: --dataset NAME",
     )
 
 

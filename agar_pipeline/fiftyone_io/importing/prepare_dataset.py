@@ -27,9 +27,13 @@ def prepare_dataset(
         exists = fiftyone.dataset_exists(name)
         dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
     except ValueError as error:
-        raise DatasetError(f"FiftyOne refuses the dataset name {name!r} ({error}): choose another") from error
+        raise DatasetError(
+            f"FiftyOne refuses the dataset name {name!r} ({error})", next_step="choose another"
+        ) from error
     if dataset.media_type not in (None, "image"):
-        raise DatasetError(f"dataset {name!r} holds {dataset.media_type}, not images: import into another dataset")
+        raise DatasetError(
+            f"dataset {name!r} holds {dataset.media_type}, not images", next_step="import into another dataset"
+        )
     label_is_new = _require_type(dataset, label_field, lambda field: field.document_type is fiftyone.Detections)
     new_texts = [
         field
@@ -62,7 +66,7 @@ def _require_type(dataset: Any, name: str, fits: Callable[[Any], bool]) -> bool:
         right = False
     if not right:
         raise DatasetError(
-            f"field {name!r} of dataset {dataset.name!r} is of another type: import into another dataset"
+            f"field {name!r} of dataset {dataset.name!r} is of another type", next_step="import into another dataset"
         )
     return False
 

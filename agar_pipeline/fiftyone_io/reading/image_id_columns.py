@@ -83,8 +83,8 @@ def _field_path(config: SnapshotConfig, document: Mapping[str, Any], path: str) 
         known = [other["name"] for other in document["sample_fields"] if _is_scalar(other)]
         what = f"is a {kind}, not one value per image" if kind else "does not exist"
         raise DatasetError(
-            f"field {path!r} of dataset {config.dataset!r} {what}: the split cannot read it\n"
-            f"there are: {shorten(known)}"
+            f"field {path!r} of dataset {config.dataset!r} {what}: the split cannot read it",
+            next_step=f"there are: {shorten(known)}",
         )
     return ".".join(names)
 

@@ -78,8 +78,8 @@ def _bad_path(batch: bytes, start: int) -> DatasetError:
     size = int.from_bytes(batch[start : start + 4], "little")
     row = bson.decode(batch[start : start + size])
     return DatasetError(
-        f"sample {row['_id']} has the filepath {row.get('filepath')!r}\n"
-        "it must be absolute and free of '..': correct it in FiftyOne"
+        f"sample {row['_id']} has the filepath {row.get('filepath')!r}",
+        next_step="it must be absolute and free of '..': correct it in FiftyOne",
     )
 
 

@@ -152,8 +152,8 @@ def look_through(
             yield columns, files
     if absent == content.samples:
         raise DatasetError(
-            f"none of the {absent} image files can be read, not even {columns.paths[0].as_py()!r} in {opened.root}\n"
-            "see that the disk is mounted, or import the images again from where they are now"
+            f"none of the {absent} image files can be read, not even {columns.paths[0].as_py()!r} in {opened.root}",
+            next_step="see that the disk is mounted, or import the images again from where they are now",
         )
 
 

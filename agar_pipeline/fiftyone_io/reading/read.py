@@ -83,8 +83,8 @@ def read_at(
                     return version
         log(f"the dataset changed while it was read (attempt {attempt} of {ATTEMPTS})")
     raise DatasetError(
-        f"dataset {config.dataset!r} kept changing while it was read, {ATTEMPTS} times: "
-        "wait until nobody edits or imports, then try again"
+        f"dataset {config.dataset!r} kept changing while it was read, {ATTEMPTS} times",
+        next_step="wait until nobody edits or imports, then try again",
     )
 
 

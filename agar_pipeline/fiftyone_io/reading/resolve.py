@@ -87,7 +87,8 @@ def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
     view = _view(fiftyone, dataset, config)
     if view.media_type not in ("image", None):
         raise DatasetError(
-            f"{_name(config)} holds {view.media_type}, not images: save a view of its images in FiftyOne, and name it"
+            f"{_name(config)} holds {view.media_type}, not images",
+            next_step="save a view of its images in FiftyOne, and name it",
         )
     label_path = _label_path(fiftyone, view, config)
     return ResolvedSource(dataset._sample_collection_name, json_util.dumps(view._pipeline()), label_path)
@@ -110,8 +111,8 @@ def _view(fiftyone: Any, dataset: Any, config: SnapshotConfig) -> Any:
     if kind == "field" and equals:
         return dataset.match(fiftyone.ViewField(path) == _typed(fiftyone, dataset, path, text))
     raise DatasetError(
-        f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME: "
-        + remedy("correct snapshot.view", option="correct --view")
+        f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME",
+        next_step=remedy("correct snapshot.view", option="correct --view"),
     )
 
 
@@ -119,16 +120,16 @@ def _saved_view(dataset: Any, name: str) -> Any:
     names = dataset.list_saved_views()
     if name not in names:
         raise DatasetError(
-            f"dataset {dataset.name!r} has no saved view {name!r}\n"
-            f"there are: {shorten(names)}; save it in FiftyOne, or "
-            + remedy("correct snapshot.view", option="correct --view")
+            f"dataset {dataset.name!r} has no saved view {name!r}",
+            next_step=f"there are: {shorten(names)}; save it in FiftyOne, or "
+            + remedy("correct snapshot.view", option="correct --view"),
         )
     document = dataset._get_saved_view_doc(name)
     stages = [json_util.loads(stage)["_cls"].rsplit(".", 1)[-1] for stage in document.view_stages]
     if any(stage in _GENERATING for stage in stages):
         raise DatasetError(
-            f"saved view {name!r} of dataset {dataset.name!r} makes patches, clips or frames ({', '.join(stages)})\n"
-            "a snapshot needs whole images: save a view without that stage"
+            f"saved view {name!r} of dataset {dataset.name!r} makes patches, clips or frames ({', '.join(stages)})",
+            next_step="a snapshot needs whole images: save a view without that stage",
         )
     return dataset._load_saved_view_from_doc(document)
 
@@ -148,15 +149,15 @@ def _typed(fiftyone: Any, dataset: Any, path: str, text: str) -> Any:
         known = [name for name, other in dataset.get_field_schema(flat=True).items() if isinstance(other, tuple(types))]
         what = f"is a {type(field).__name__}" if field is not None else "does not exist"
         raise DatasetError(
-            f"field {path!r} of dataset {dataset.name!r} {what}, it cannot be compared with {text!r}\n"
-            f"there are: {shorten([name for name in known if not _crosses_list(fiftyone, dataset, name)])}"
+            f"field {path!r} of dataset {dataset.name!r} {what}, it cannot be compared with {text!r}",
+            next_step=f"there are: {shorten([name for name in known if not _crosses_list(fiftyone, dataset, name)])}",
         )
     try:
         return convert(text)
     except ValueError:
         raise DatasetError(
-            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}: "
-            + remedy("correct snapshot.view", option="correct --view")
+            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}",
+            next_step=remedy("correct snapshot.view", option="correct --view"),
         ) from None
 
 
@@ -178,9 +179,9 @@ def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
         kind = getattr(getattr(field, "document_type", None), "__name__", None) or type(field).__name__
         what = "does not exist" if field is None else f"is of type {kind}, not Detections"
         raise DatasetError(
-            f"label field {config.label_field!r} of {_name(config)} {what}\n"
-            f"label fields: {shorten(fields)}; name one of type Detections "
-            + remedy("(snapshot.label_field)", option="(--label-field)")
+            f"label field {config.label_field!r} of {_name(config)} {what}",
+            next_step=f"label fields: {shorten(fields)}; name one of type Detections "
+            + remedy("(snapshot.label_field)", option="(--label-field)"),
         )
     _refuse_lists(fiftyone, view, config.label_field)
     steps = config.label_field.split(".")
@@ -195,7 +196,7 @@ def _is_label(fiftyone: Any, field: Any) -> bool:
 
 def _refuse_lists(fiftyone: Any, collection: Any, path: str) -> None:
     if _crosses_list(fiftyone, collection, path):
-        raise DatasetError(f"field {path!r} lies inside of a list: name one that each sample has once")
+        raise DatasetError(f"field {path!r} lies inside of a list", next_step="name one that each sample has once")
 
 
 def _crosses_list(fiftyone: Any, collection: Any, path: str) -> bool:

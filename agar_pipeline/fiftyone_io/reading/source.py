@@ -110,8 +110,8 @@ def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, An
     if document is None:
         names = sorted(str(name) for name in database.datasets.distinct("name") if name)
         raise DatasetError(
-            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`, "
-            f"which has: {shorten(names)}\n{explain_choice(config.dataset, names)}"
+            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`, which has: {shorten(names)}",
+            next_step=f"{explain_choice(config.dataset, names)}",
         )
     unfinished = find_unfinished(database, config.dataset)
     if unfinished is not None:
@@ -147,14 +147,15 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
     document = dataset_document(config, database)
     samples = database[document["sample_collection_name"]]
     if samples.estimated_document_count() == 0:
-        return DatasetError(f"dataset {config.dataset!r} has no samples: import images into it first (agar import)")
+        return DatasetError(
+            f"dataset {config.dataset!r} has no samples", next_step="import images into it first (agar import)"
+        )
     counts = samples.aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
     tags = [f"{row['_id']} ({row['count']})" for row in counts]
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
     return DatasetError(
-        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: "
-        f"{remedy('correct snapshot.view', option='correct --view')}\n"
-        f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}"
+        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: {remedy('correct snapshot.view', option='correct --view')}",
+        next_step=f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}",
     )
 
 

@@ -110,8 +110,8 @@ def restore_at(
             document = database.datasets.find_one({"name": dataset})
             if document is None:
                 raise DatasetError(
-                    f"FiftyOne did not make dataset {dataset!r}, nothing was restored: restore again; "
-                    "`agar launch-check` tells how the database is"
+                    f"FiftyOne did not make dataset {dataset!r}, nothing was restored",
+                    next_step="restore again; `agar launch-check` tells how the database is",
                 )
             samples = database[document["sample_collection_name"]]
             images = boxes = 0
@@ -132,8 +132,8 @@ def _require_empty(database: Database, dataset: str, where: str) -> None:
     count = database[document["sample_collection_name"]].count_documents({})
     if count:
         raise DatasetError(
-            f"dataset {dataset!r} of database {mask(where)} exists and holds {count} samples, nothing was restored\n"
-            "choose another name"
+            f"dataset {dataset!r} of database {mask(where)} exists and holds {count} samples, nothing was restored",
+            next_step="choose another name",
         )
 
 

@@ -33,7 +33,8 @@ def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, wor
     for name in fields.names:
         if name in schema and (schema[name].info or {}).get(MARK) != fields.name:
             raise DatasetError(
-                f"dataset {dataset_name!r} has a field {name!r} that `agar view` did not make: rename it in FiftyOne"
+                f"dataset {dataset_name!r} has a field {name!r} that `agar view` did not make",
+                next_step="rename it in FiftyOne",
             )
     ours = {"info": {MARK: fields.name}, "description": about}
     for name in (fields.name, fields.missed):
@@ -64,8 +65,8 @@ def remove(fiftyone: Any, dataset_name: str, runs: list[str]) -> None:
     for fields in map(RunFields, runs):
         if holds_values(database[dataset._sample_collection_name], fields):
             raise DatasetError(
-                f"somebody edited predictions of {fields.name} in dataset {dataset_name!r} meanwhile: they were kept\n"
-                "agar view --remove again"
+                f"somebody edited predictions of {fields.name} in dataset {dataset_name!r} meanwhile: they were kept",
+                next_step="agar view --remove again",
             )
         names = [name for name in fields.names if name in schema and (schema[name].info or {}).get(MARK) == fields.name]
         dataset.delete_sample_fields(names)
