@@ -11,6 +11,7 @@ from agar_pipeline.chain.build import build_node, build_snapshot
 from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.config import configs_dir, pipeline_name
 from agar_pipeline.defs.artifact_io import note_built, open_inputs, to_asset_key
+from agar_pipeline.defs.failures import failure_with_fields
 from agar_pipeline.defs.metadata import changes_since, describe
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.resources import Compute
@@ -33,15 +34,17 @@ def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsD
         node = nodes[Key("snapshot")]
         before = store.latest(node.key)
         look, log = partial(observe, context, node), partial(_log, context)
-        built = build_snapshot(store, node, look, log, launcher=compute.data_launcher)
+        with failure_with_fields():
+            built = build_snapshot(store, node, look, log, launcher=compute.data_launcher)
         return _result(context, node, built, changes_since(before, built.artifact))
 
     @dg.asset(**_spec(nodes, "split", {"parquet"}))
     def split(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
         """The part of each image: train, val or, if the config asks for it, test."""
         node = nodes[Key("split")]
-        inputs = open_inputs(context, store, nodes, node)
-        built = build_node(store, node, inputs, partial(_log, context), launcher=compute.data_launcher)
+        with failure_with_fields():
+            inputs = open_inputs(context, store, nodes, node)
+            built = build_node(store, node, inputs, partial(_log, context), launcher=compute.data_launcher)
         return _result(context, node, built, balance_of_parts(inputs[Key("snapshot")], built.artifact))
 
     @dg.asset(**_spec(nodes, "coco_cache", {"json"}))
@@ -85,8 +88,9 @@ def leaderboard_asset(store: Store, nodes: Mapping[Key, AssetNode]) -> dg.Assets
     def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """The experiments ranked by mAP, and which differences are larger than noise."""
         node = nodes[Key("leaderboard")]
-        inputs = open_inputs(context, store, nodes, node)
-        return _result(context, node, build_node(store, node, inputs, partial(_log, context)))
+        with failure_with_fields():
+            built = build_node(store, node, open_inputs(context, store, nodes, node), partial(_log, context))
+        return _result(context, node, built)
 
     return leaderboard
 
@@ -115,12 +119,14 @@ def _build(
     key: Key,
     compute: Compute,
 ) -> dg.MaterializeResult:
-    node, launcher = nodes[key], compute.data_launcher
+    node = nodes[key]
     if key.experiment is not None:
         nodes = compute.named(nodes, key.experiment)
         node = replace(node, config=compute.applied_to(node.config))
-    inputs = open_inputs(context, store, nodes, node)
-    return _result(context, node, build_node(store, node, inputs, partial(_log, context), launcher=launcher))
+    with failure_with_fields():
+        inputs = open_inputs(context, store, nodes, node)
+        built = build_node(store, node, inputs, partial(_log, context), launcher=compute.data_launcher)
+    return _result(context, node, built)
 
 
 def _log(context: dg.AssetExecutionContext, text: str) -> None:

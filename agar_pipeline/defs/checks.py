@@ -8,6 +8,7 @@ from agar_pipeline.artifacts import BboxReport, Split
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, refusal_of_split
 from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.defs.artifact_io import open_current
+from agar_pipeline.defs.failures import failure_with_fields
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 from agar_pipeline.store import Key, Store
@@ -18,13 +19,15 @@ def data_checks(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetCh
 
     @dg.asset_check(asset="bbox_report", blocking=True, description="No rule with the policy `fail` is broken.")
     def boxes_are_clean(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return check_boxes(context.instance, open_current(context, store, nodes, Key("bbox_report")))
+        with failure_with_fields():
+            return check_boxes(context.instance, open_current(context, store, nodes, Key("bbox_report")))
 
     @dg.asset_check(
         asset="split", blocking=True, description="No picture is in two parts, as far as split.leakage says."
     )
     def parts_share_no_picture(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        return check_parts(context.instance, open_current(context, store, nodes, Key("split")))
+        with failure_with_fields():
+            return check_parts(context.instance, open_current(context, store, nodes, Key("split")))
 
     return [boxes_are_clean, parts_share_no_picture]
 

@@ -82,7 +82,8 @@ def _do_without_wal(storage: Path) -> None:
             leave_wal(path)
     except sqlite3.Error as error:
         raise StorageError(
-            f"{path} cannot be used ({error})",
+            f"cannot be used ({error})",
+            where=path,
             next_step="end all other processes of this home, or set AGAR_HOME to a local disk",
         ) from error
 
@@ -114,7 +115,7 @@ class HomeStorage(DagsterSqliteStorage):
         own = folder / "dagster.yaml"
         if dagster_postgres_url() is not None or (own.exists() and is_in_postgres(own.read_text())):
             raise ConfigError(
-                f"{agar_home()} has its Dagster history in Postgres, not in files", next_step=f"run {_MEND} first"
+                "has its Dagster history in Postgres, not in files", where=agar_home(), next_step=f"run {_MEND} first"
             )
         if Path(sys.argv[0]).name.startswith("dagster"):
             _warn(agar_home())
@@ -162,7 +163,9 @@ def require_exported_home() -> None:
     home = Path(os.path.realpath(exported)).parent
     if home != agar_home() and (home / HOME_MARKER).exists():
         raise ConfigError(
-            f"DAGSTER_HOME leads into the home {home}, but AGAR_HOME is {agar_home()}: nothing was computed",
+            f"is in the home {home}, but AGAR_HOME is {agar_home()}; nothing was computed",
+            where="DAGSTER_HOME",
+            value=exported,
             next_step=f"point both to one home: {_MEND}",
         )
 
@@ -182,6 +185,6 @@ def require_one_home(instance: dg.DagsterInstance) -> None:
     place = Path(os.path.realpath(events._base_dir))
     if not place.is_relative_to(agar_home() / "dagster" / "storage"):  # elsewhere if our dagster.yaml was not read
         raise ConfigError(
-            f"Dagster writes its history into {place}, but the artifacts go into {agar_home()}: nothing was computed",
+            f"Dagster writes its history into {place}, but the artifacts go into {agar_home()}; nothing was computed",
             next_step=f"point both to one home: {_MEND}",
         )

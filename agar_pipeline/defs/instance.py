@@ -65,19 +65,23 @@ def _storage(there: str) -> dict[str, Any]:
     if url is not None:
         if not url.startswith("postgresql+psycopg2://"):
             raise ConfigError(
-                f"AGAR_DAGSTER_POSTGRES_URL begins with {url.partition('://')[0]}", next_step=f"set {_ADDRESS}"
+                f"begins with {url.partition('://')[0]}, which is not the driver psycopg2",
+                where="AGAR_DAGSTER_POSTGRES_URL",
+                next_step=f"set {_ADDRESS}",
             )
         if "@" in (_host_of(url) or "@"):
             raise ConfigError(
-                "AGAR_DAGSTER_POSTGRES_URL cannot be taken apart: in its password write @ as %40, / as %2F, ",
-                next_step="as %3A, # as %23, % as %25",
+                "cannot be parsed, because its password contains characters that separate the parts of an address",
+                where="AGAR_DAGSTER_POSTGRES_URL",
+                next_step="write @ as %40, / as %2F, : as %3A, # as %23, % as %25",
             )
         if find_spec("dagster_postgres") is None:
             raise MissingPackageError.of(ModuleNotFoundError(name="dagster_postgres"))
         return POSTGRES
     if is_in_postgres(there):
         raise ConfigError(
-            f"{agar_home()} has its Dagster history in Postgres",
+            "has its Dagster history in Postgres, and AGAR_DAGSTER_POSTGRES_URL is not set",
+            where=agar_home(),
             next_step=f"set {_ADDRESS}, or delete dagster/dagster.yaml there to begin a new history without it",
         )
     return _FILES

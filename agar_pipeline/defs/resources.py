@@ -44,7 +44,12 @@ class Compute(dg.ConfigurableResource):
             ConfigError: no such launcher.
         """
         if self.launcher not in (None, *get_args(Launcher)):
-            raise ConfigError("resource compute", next_step=f"launcher {self.launcher!r} is neither torchrun nor ray")
+            raise ConfigError(
+                "is no launcher",
+                where="launcher",
+                value=self.launcher,
+                next_step="give torchrun or ray to the resource compute",
+            )
         return cast(Launcher, self.launcher or "torchrun")
 
     def named(self, nodes: Mapping[Key, AssetNode], experiment: str) -> dict[Key, AssetNode]:

@@ -6,17 +6,12 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from agar_pipeline import errors
 from agar_pipeline.chain.nodes import SOURCE
-from agar_pipeline.config import agar_home
 from agar_pipeline.defs.artifact_io import to_asset_key
+from agar_pipeline.defs.failures import failure_of
 from agar_pipeline.defs.run_locks import held_run
 from agar_pipeline.errors import GateError, PipelineError
-from agar_pipeline.files.storage_errors import storage_error, told_of
 from agar_pipeline.store import Key
-
-PIPELINE_ERRORS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
-"""Errors whose message is shown instead of that of their cause."""
 
 
 def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collection[Key]) -> None:
@@ -46,17 +41,12 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed and check.blocking:
-                return GateError(check.description or f"{check.asset_key.to_user_string()}: {check.check_name} failed")
+                problem, _, next_step = (check.description or "").partition("\n")
+                return GateError(
+                    problem or f"{check.asset_key.to_user_string()}: {check.check_name} failed",
+                    next_step=next_step or None,
+                )
     for event in result.all_events:
-        if not event.is_step_failure:
-            continue
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None and error.cls_name not in PIPELINE_ERRORS:
-            error = error.cause
-        if error is not None:
-            kind, _, message = error.message.strip().partition(": ")
-            text = message if kind.endswith("Error") else error.message.strip()
-            if error.cls_name not in PIPELINE_ERRORS and (trouble := told_of(text)):
-                text = str(storage_error(trouble, agar_home()))
-            return PipelineError(f"{str(event.step_key).replace('__', '/')}: {text}")
-    return PipelineError(f"run {result.run_id} failed", next_step="look at it in `agar ui`")
+        if event.is_step_failure and (error := failure_of(event)):
+            return error
+    return PipelineError("failed", where=f"run {result.run_id}", next_step="look at it in `agar ui`")

@@ -49,7 +49,7 @@ def dataset_sensor(store: Store, nodes: Mapping[Key, AssetNode], auto_refresh: A
             require_one_home(context.instance)
             version = _observe(context.instance, config)
         except PipelineError as error:
-            yield dg.SkipReason(f"the dataset cannot be looked at: {error}")
+            yield dg.SkipReason(f"the dataset cannot be looked at: {error.in_one_line}")
             return
         explain = partial(explain_source, config) if auto_refresh else _do_not_look
         plan = make_plan(store, nodes, Observation(version, read_records(context.instance, nodes), explain))

@@ -124,7 +124,9 @@ def _wait_for(path: Path, services: _Services) -> None:
             _fail(services)
         time.sleep(0.1)
     raise ServerError(
-        f"Dagster's code server does not answer after {_START_S:g} s", next_step=f"see {_output('code server')}"
+        f"does not answer after {_START_S:g} s",
+        where="Dagster's code server",
+        next_step=f"read its output in {_output('code server')}",
     )
 
 
@@ -133,5 +135,5 @@ def _fail(services: _Services) -> None:
     if name is not None:
         code = services.running[name].returncode
         raise ServerError(
-            f"Dagster's {name} ended with exit code {code}", next_step=f"its output is in {_output(name)}"
+            f"ended with exit code {code}", where=f"Dagster's {name}", next_step=f"read its output in {_output(name)}"
         )

@@ -21,7 +21,7 @@ from typing import Any
 
 from agar_pipeline import errors
 from agar_pipeline.config import agar_home
-from agar_pipeline.errors import ComputeError, PipelineError, StoppedError
+from agar_pipeline.errors import ComputeError, StoppedError
 from agar_pipeline.files.storage_errors import clear_storage_errors, storage_error
 from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.processes.child import (

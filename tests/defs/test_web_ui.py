@@ -107,6 +107,7 @@ def test_more_devices_than_there_are_are_refused_in_words(page: Page) -> None:
     launch_training(page, devices=4096)
     api.expect(page.get_by_text("Failure", exact=True).first).to_be_visible()
     api.expect(page.get_by_text(re.compile("trainer.devices=4096 on cpu, but this machine has")).first).to_be_visible()
+    api.expect(page.get_by_text("next step", exact=True).first).to_be_visible()
     assert any("this machine has" in frame for frame in streamed), "the log comes by a WebSocket"
 
 
