@@ -119,11 +119,11 @@ def _build(
     key: Key,
     compute: Compute,
 ) -> dg.MaterializeResult:
-    node = nodes[key]
-    if key.experiment is not None:
-        nodes = compute.named(nodes, key.experiment)
-        node = replace(node, config=compute.applied_to(node.config))
     with failure_with_fields():
+        node = nodes[key]
+        if key.experiment is not None:
+            nodes = compute.named(nodes, key.experiment)
+            node = replace(node, config=compute.applied_to(node.config))
         inputs = open_inputs(context, store, nodes, node)
         built = build_node(store, node, inputs, partial(_log, context), launcher=compute.data_launcher)
     return _result(context, node, built)
