@@ -173,6 +173,14 @@ def describe_rooms() -> Iterator[str]:
             yield f"| `{module.removeprefix(f'{name}.')}.py` | {first_sentence(path).replace('|', '/')} |"
 
 
+def describe_error_index() -> Iterator[str]:
+    """Every class of error, with its messages and their next steps."""
+    sys.path.append(str(Path(__file__).resolve().parent.parent))  # mkdocs loads this file by its path
+    from docs.error_index import describe_errors
+
+    yield from describe_errors()
+
+
 CELL_PX, NAME_PX = 16, 190
 
 
@@ -205,6 +213,7 @@ def draw_rooms() -> str:
 MARKS = {
     "<!-- rooms -->": describe_rooms,
     "<!-- commands -->": describe_commands,
+    "<!-- errors -->": describe_error_index,
     "<!-- pipeline file -->": describe_pipeline_file,
     "<!-- experiment file -->": describe_experiment_file,
     "<!-- box rules -->": describe_rules,
