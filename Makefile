@@ -1,6 +1,6 @@
-# `make demo` and `make test` do all set-up. PYTHON names a Python 3.11.
+# `make demo` and `make test` install everything that they need. PYTHON is the command of a Python 3.11.
 PYTHON ?= python3
-# Test files are shared out among this many processes: each mostly waits for children of its own.
+# Number of processes that run test files. Each of them mostly waits for its own child processes.
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,14 +12,14 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "needs Python 3.11: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing what requirements.lock names into $(VENV): some minutes, 7 GB"
+	@echo "installing the packages of requirements.lock into $(VENV): some minutes, 7 GB"
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	touch $@
 	-$(BIN)/agar env >/dev/null
 
-# More than one machine: Ray, Postgres for Dagster, S3; and photos in HEIC. A superset of the other lock.
+# For several machines: Ray, Postgres for Dagster, S3; also photos in HEIC. This lock contains the other one.
 setup-cluster: setup $(VENV)/.installed-cluster
 
 $(VENV)/.installed-cluster: requirements-cluster.lock
@@ -33,15 +33,15 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/cluster
 
-# A Ray cluster, a shared store and a Postgres server on this machine; not part of `make test`.
+# Tests with a Ray cluster, a shared store and a Postgres server on this machine; not part of `make test`.
 test-cluster: setup-cluster
 	$(BIN)/python -m pytest tests/cluster
 
-# What needs an NVIDIA GPU; five models are trained at a time on a large one. How long it takes has not been measured.
+# Tests that need an NVIDIA GPU. On a large GPU five models are trained at a time. The duration has not been measured.
 test-gpu: setup
 	$(BIN)/python -m benchmarks.gpu.report gpu-report.md --only suite
 
-# Ratios and rates of one card. Both in one call, on a machine that has only Python and torch: benchmarks/gpu/run.sh.
+# Benchmarks of one GPU. On a machine with only Python and torch, benchmarks/gpu/run.sh runs test-gpu and bench-gpu.
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu
 
@@ -49,23 +49,23 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# All faults of the list and all points of files and settings of others, in full, with tables and scores; half an hour.
+# All faults of tests/acceptance/cases.py and all points of points.py, with tables and scores; takes half an hour.
 acceptance: setup
 	$(BIN)/python -m tests.acceptance
 
-# The documents as plain HTML, in .agar/docs; they need no network.
+# Builds the documents as HTML in .agar/docs. The pages load nothing from the network.
 docs: setup
 	$(BIN)/agar env >/dev/null
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# The README's pictures, from the demo; needs a Chromium.
+# Takes the README's pictures from the demo; needs Chromium.
 pictures: setup
 	$(BIN)/python docs/take_pictures.py
 
 types: setup
 	$(BIN)/mypy
 
-# Resolve everything, extras included, once and together, with the hash of every file of each release. Needs uv.
+# Resolves all requirements and extras together, and writes the locks with the hash of every file. Needs uv.
 LOCK := uv pip compile --python-version 3.11.0 --no-header --no-annotate --generate-hashes
 lock:
 	$(LOCK) pyproject.toml --extra dev -o requirements.lock

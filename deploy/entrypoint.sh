@@ -1,5 +1,6 @@
 #!/bin/sh
-# Point Dagster to the home, unless somebody has (Dagster's Helm chart does), and become the command.
+# Sets DAGSTER_HOME to the folder in the home, unless it is set already (Dagster's Helm chart sets it), then runs the
+# command.
 set -eu
 if [ -z "${DAGSTER_HOME:-}" ]; then
   exports=$(agar env)
