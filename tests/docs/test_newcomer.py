@@ -64,9 +64,11 @@ def commands_in_tables(page: str) -> list[str]:
     return [command for row in rows for command in re.findall(r"`(agar [^`]*)`", row)]
 
 
-@pytest.mark.parametrize("command", [*commands_in_tables("README.md"), *commands_in_tables("docs/migration.md")])
-def test_a_command_of_a_table_runs(command: str, newcomer: Reader) -> None:
-    newcomer.type([command], LETTERS | {"A B": " ".join(evaluations(newcomer))})
+@pytest.mark.timeout(1200)
+def test_the_commands_of_the_tables_run_in_the_order_of_the_pages(newcomer: Reader, subtests: pytest.Subtests) -> None:
+    for command in [*commands_in_tables("README.md"), *commands_in_tables("docs/migration.md")]:
+        with subtests.test(command):
+            newcomer.type([command], LETTERS | {"A B": " ".join(evaluations(newcomer))})
 
 
 def examples() -> list[str]:
@@ -86,8 +88,8 @@ def test_how_to_release(newcomer: Reader) -> None:
     newcomer.type([*commands("docs/contributing.md")[len(before) :], "agar run"])  # back from the demo's plates
 
 
-@pytest.mark.parametrize("command", examples())
-def test_the_example_of_a_command_runs(command: str, newcomer: Reader) -> None:
+@pytest.mark.timeout(1200)
+def test_the_examples_of_the_commands_run(newcomer: Reader, subtests: pytest.Subtests) -> None:
     formats = {
         f"{format} --images-dir photos": f"{format} --images-dir photos_{format}" for format in (*MAKERS, "labelme")
     }
@@ -96,7 +98,9 @@ def test_the_example_of_a_command_runs(command: str, newcomer: Reader) -> None:
         "--experiment demo": "--experiment mine",
         "demo baseline": " ".join(evaluations(newcomer)),
     }
-    newcomer.type([command], formats | shorter)
+    for command in examples():
+        with subtests.test(command):
+            newcomer.type([command], formats | shorter)
 
 
 def test_how_to_add_a_rule(newcomer: Reader) -> None:
