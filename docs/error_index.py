@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agar_pipeline import errors
+from agar_pipeline.errors import PipelineError
+
 PACKAGE = Path(__file__).resolve().parent.parent / "agar_pipeline"
 USAGE = "UsageError"
 """Click's own error, for options and arguments."""
@@ -35,12 +38,10 @@ class Built:
         return sum(letter.isalpha() for letter in self.message) >= LEAST_LETTERS
 
 
-def error_classes() -> dict[str, type[Exception]]:
+def error_classes() -> dict[str, type[PipelineError]]:
     """Name → class, in the order of the module."""
-    from agar_pipeline import errors
-
     found = vars(errors).values()
-    return {kind.__name__: kind for kind in found if inspect.isclass(kind) and kind.__module__ == errors.__name__}
+    return {kind.__name__: kind for kind in found if inspect.isclass(kind) and issubclass(kind, PipelineError)}
 
 
 def built_errors() -> Iterator[Built]:
@@ -73,7 +74,7 @@ def describe_errors() -> Iterator[str]:
             continue
         about, code = ("An option or argument is missing, unknown or contradicts another.", 2)
         if kind is not None:
-            about, code = (inspect.getdoc(kind) or "").split("\n")[0], kind.exit_code  # type: ignore[attr-defined]
+            about, code = (inspect.getdoc(kind) or "").split("\n")[0], kind.exit_code
         yield f"\n## {name}\n\n{about} Exit code {code}.\n\n| message | next step |\n| --- | --- |"
         for message, next_step in sorted(rows[name], key=lambda row: row[0].lstrip("… ").lower()):
             yield f"| {_cell(message)} | {_cell(next_step)} |"
