@@ -137,8 +137,10 @@ def test_what_has_no_known_range_is_refused_with_what_to_do(tmp_path: Path, case
     path = tmp_path / name
     write(path)
     for read in (lambda: load_image(path, 32), lambda: shrink(path.read_bytes(), path, (WIDTH, HEIGHT), (48, 32))):
-        with pytest.raises(ImageFileError, match=words):
+        with pytest.raises(ImageFileError, match=words) as caught:
             read()
+        assert caught.value.where == str(path)
+        assert caught.value.next_step
     facts = read_facts(path, deep=False)
     assert (facts.rule, words in facts.reason) == ("unreadable_image", True), facts
 
