@@ -18,8 +18,12 @@ class ForeignFormat(NamedTuple):
     next_step: str
 
 
-AGAR = ForeignFormat("an annotation of AGAR", "import the folder with `agar import agar`")
-_LABELME = ForeignFormat("labelme's JSON", "import the folder with `agar import labelme`")
+AGAR = ForeignFormat(
+    "an annotation of AGAR", "import the folder with `agar import agar --images-dir FOLDER --dataset NAME`"
+)
+_LABELME = ForeignFormat(
+    "labelme's JSON", "import the folder with `agar import labelme --images-dir FOLDER --dataset NAME`"
+)
 _LABEL_STUDIO = ForeignFormat("Label Studio's own JSON", "export it there as COCO (Export, COCO)")
 _VIA = ForeignFormat("VIA's own JSON", "export it there as COCO (Annotation, Export Annotations (COCO format))")
 _VOTT = ForeignFormat("VoTT's own JSON", "export it there as Pascal VOC (Export Settings, Provider)")

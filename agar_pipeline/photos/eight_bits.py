@@ -50,7 +50,7 @@ class EightBits:
     image: Image.Image
     """Mode L or RGB, as stored: the EXIF orientation is not applied yet."""
     scaled_from: str = ""
-    """`16 bits a pixel, 12 of them used`; empty if the file has 8."""
+    """`16 bits per pixel, 12 of them used`; empty if the file has 8."""
 
 
 def upright(photo: Image.Image) -> Image.Image:
@@ -193,7 +193,7 @@ def used_bits(largest: int) -> int:
 
 
 def _words(in_file: int, used: int) -> str:
-    return f"{in_file} bits a pixel" + (f", {used} of them used" if used != in_file else "")
+    return f"{in_file} bits per pixel" + (f", {used} of them used" if used != in_file else "")
 
 
 def blank_words(pixels: np.ndarray) -> str:
@@ -205,9 +205,9 @@ def blank_words(pixels: np.ndarray) -> str:
     some = pixels[:: max(1, height // _SAMPLED_SIDE), :: max(1, width // _SAMPLED_SIDE)]
     low, high = np.percentile(some.reshape(some.shape[0] * some.shape[1], -1), [_SHARE, 100 - _SHARE], axis=0)
     if high.max() < _DARK:
-        return f"nearly black: hardly a pixel is above {high.max():.0f} of 255"
+        return f"nearly black: {100 - _SHARE:g} % of its pixels are at most {high.max():.0f} of 255"
     if (high - low).max() <= _FLAT:
-        return f"nearly all alike: its pixels differ by {(high - low).max():.0f} of 255 at most"
+        return f"nearly uniform: its pixels differ by at most {(high - low).max():.0f} of 255"
     return ""
 
 
@@ -222,4 +222,4 @@ def pages_words(photo: Image.Image) -> str:
         pages = int(getattr(photo, "n_frames", 1))
     except (OSError, ValueError, SyntaxError, EOFError):
         return ""  # a later page is broken; only the first one is read
-    return f"{pages} pages, only the first is read" if pages > 1 else ""
+    return f"{pages} pages, of which only the first is read" if pages > 1 else ""

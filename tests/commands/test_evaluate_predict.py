@@ -135,7 +135,7 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     assert "phone.heic is HEIC, which cannot be read as an image" in done.stderr
     assert "raw.cr2 is a camera's raw file, which cannot be read as an image" in done.stderr
     assert "develop it, and save it as TIFF, PNG or JPEG" in done.stderr
-    assert "stack.tif: 2 pages, only the first is read" in done.stderr
+    assert "stack.tif: 2 pages, of which only the first is read" in done.stderr
     assert "stack.tif: nearly black" in done.stderr
     assert "note: 1 files that cannot be read here are skipped" in done.stderr, "a raw file beside its own JPEG"
     assert "note: 3 hidden files or folders are skipped" in done.stderr

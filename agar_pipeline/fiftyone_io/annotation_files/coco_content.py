@@ -49,7 +49,7 @@ class CocoContent:
         for entry in categories:
             if is_blank(entry.get("name")):
                 raise AnnotationError(
-                    f"has the name {entry.get('name')!r}, which is not a name",
+                    f"has the name {entry.get('name')!r}, which is empty or not a text",
                     where=f"{path}: category {entry['id']}",
                     next_step="give the category a name",
                 )

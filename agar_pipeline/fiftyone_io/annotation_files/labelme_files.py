@@ -105,7 +105,9 @@ def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     label = entry.get("label") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or is_blank(label):
         raise AnnotationError(
-            f"has the label {label!r:.40}, which is not a name", where=where, next_step="correct the label in labelme"
+            f"has the label {label!r:.40}, which is empty or not a text",
+            where=where,
+            next_step="correct the label in labelme",
         )
     kind, points = str(entry.get("shape_type") or "polygon"), _points(entry, where)
     if len(points) < 2 or (len(points) != 2 if kind == "circle" else kind not in _OF_CORNERS):

@@ -158,7 +158,7 @@ def _read(path: Path) -> ClassNames:
     for number, name in enumerate(names):
         if is_blank(name):
             raise AnnotationError(
-                f"has the name {name!r}, which is not a name",
+                f"has the name {name!r}, which is empty or cannot be seen",
                 where=f"{path}: class {number}",
                 next_step="give the class a name",
             )
