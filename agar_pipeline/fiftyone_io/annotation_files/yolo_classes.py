@@ -175,5 +175,7 @@ def _lines(path: Path) -> list[str]:
     blank = [line for line, name in enumerate(names, start=1) if is_blank(name)]
     if blank or not names:
         where = f"{path}: line {blank[0]}" if len(blank) < len(names) else path
-        raise AnnotationError("is empty", where=where, next_step="write the names of all classes, one per line")
+        raise AnnotationError(
+            "is empty", where=where, next_step="write the names of all classes, one per line, the first for class 0"
+        )
     return names
