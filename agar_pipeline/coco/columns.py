@@ -161,8 +161,9 @@ class CocoColumns:
         """
         if not len(self.image_ids):
             raise DatasetError(
-                f"{path} lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories)",
-                next_step="export it again, and look at the view or tag that it was made from",
+                f"lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories)",
+                where=path,
+                next_step="check the view or tag that it was made from, and export it again",
             )
 
     def take_annotations(self, rows: np.ndarray | slice) -> CocoColumns:

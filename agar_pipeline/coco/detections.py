@@ -42,9 +42,9 @@ class Detections:
             return None
         first, images = min(self.cut), "image" if len(self.cut) == 1 else "images"
         return (
-            f"on {len(self.cut)} {images} the model sees more than can be told, "
-            f"{np.count_nonzero(self.image_ids == first):,} boxes on image {first} alone: "
-            "it has not learnt yet what is no colony"
+            f"on {len(self.cut)} {images} the model reaches its limit of detections, "
+            f"with {np.count_nonzero(self.image_ids == first):,} boxes on image {first}: "
+            "it has not learned yet what is not a colony"
         )
 
     def to_coco(self) -> list[dict[str, Any]]:

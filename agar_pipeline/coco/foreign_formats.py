@@ -14,26 +14,28 @@ class ForeignFormat(NamedTuple):
     """A format that the current reader does not understand."""
 
     name: str
+    """What the file is, such as `VIA's own JSON`."""
     next_step: str
 
-    def __str__(self) -> str:
-        return f"this is {self.name}: {self.next_step}"
 
-
-AGAR = ForeignFormat("AGAR's own format", "agar import agar")
-_LABELME = ForeignFormat("labelme's format", "agar import labelme")
+AGAR = ForeignFormat(
+    "an annotation of AGAR", "import the folder with `agar import agar --images-dir FOLDER --dataset NAME`"
+)
+_LABELME = ForeignFormat(
+    "labelme's JSON", "import the folder with `agar import labelme --images-dir FOLDER --dataset NAME`"
+)
 _LABEL_STUDIO = ForeignFormat("Label Studio's own JSON", "export it there as COCO (Export, COCO)")
-_VIA = ForeignFormat("VIA's own format", "export it there as COCO (Annotation, Export Annotations (COCO format))")
-_VOTT = ForeignFormat("VoTT's own JSON", "choose Pascal VOC there (Export Settings, Provider), and export again")
-_SUPERVISELY = ForeignFormat("Supervisely's own JSON", "run its app Export to COCO on the project")
-_DARWIN = ForeignFormat("V7's Darwin JSON", "convert it: darwin convert coco FILES OUT")
+_VIA = ForeignFormat("VIA's own JSON", "export it there as COCO (Annotation, Export Annotations (COCO format))")
+_VOTT = ForeignFormat("VoTT's own JSON", "export it there as Pascal VOC (Export Settings, Provider)")
+_SUPERVISELY = ForeignFormat("Supervisely's own JSON", "run Supervisely's app Export to COCO on the project")
+_DARWIN = ForeignFormat("V7's Darwin JSON", "convert it with `darwin convert coco FILES OUT`")
 _CVAT_XML = ForeignFormat("CVAT's own XML", "export it there as COCO 1.0 (Actions, Export task dataset)")
 _DATUMARO = ForeignFormat("Datumaro's own JSON", "export it from CVAT as COCO 1.0 (Actions, Export task dataset)")
 _CREATE_ML = ForeignFormat("CreateML's JSON", "export the dataset as COCO or Pascal VOC")
-_GEO_JSON = ForeignFormat("GeoJSON, as QuPath exports it", "no reader takes it: export COCO or Pascal VOC")
+_GEO_JSON = ForeignFormat("GeoJSON, as QuPath exports it", "export the annotations as COCO or Pascal VOC")
 _RESULTS = ForeignFormat("a list of predictions", "give the file that lists the images and their boxes")
 _FIFTYONE = ForeignFormat(
-    "FiftyOne's own export", "import nothing: name the dataset in a pipeline file (snapshot.dataset)"
+    "FiftyOne's own export", "name its dataset in a pipeline file (snapshot.dataset) in place of an import"
 )
 
 _COCO = {"images", "annotations"}
@@ -73,8 +75,8 @@ def name_json(plain: Any) -> ForeignFormat | None:
 
     None for a COCO file or an unknown format.
 
-    >>> str(name_json({"shapes": [], "imagePath": "1.jpg"}))
-    "this is labelme's format: agar import labelme"
+    >>> name_json({"shapes": [], "imagePath": "1.jpg"}).name
+    "labelme's JSON"
     """
     if isinstance(plain, list):
         return _find(_ROWS, next((row for row in plain if isinstance(row, dict)), {}))

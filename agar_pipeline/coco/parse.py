@@ -38,7 +38,7 @@ def parse_columns(path: Path) -> dict[str, Any]:
     try:
         return read_columns(plain)
     except NotCocoError as error:
-        raise AnnotationError(f"{path} is not a COCO annotation file: {error}") from error
+        raise AnnotationError(**error.in_file(path)) from error
 
 
 def read_ids(path: Path) -> tuple[Ids, Ids]:
@@ -52,7 +52,7 @@ def read_ids(path: Path) -> tuple[Ids, Ids]:
         images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
         return _ids(images, "images"), _ids(without_root(categories, annotations), "categories")
     except NotCocoError as error:
-        raise AnnotationError(f"{path} is not a COCO annotation file: {error}") from error
+        raise AnnotationError(**error.in_file(path)) from error
 
 
 def read_columns(plain: Any) -> dict[str, Any]:
@@ -62,12 +62,17 @@ def read_columns(plain: Any) -> dict[str, Any]:
         NotCocoError: it is not a COCO annotation file.
     """
     if (foreign := name_json(plain)) is not None:
-        raise NotCocoError(f"this is {foreign.name}: {foreign.next_step}")
+        raise NotCocoError(f"is not a COCO annotation file, but {foreign.name}", next_step=foreign.next_step)
     if not isinstance(plain, dict):
-        raise NotCocoError(f"it holds a {type(plain).__name__}, not an object with images, annotations, categories")
+        raise NotCocoError(
+            f"is not a COCO annotation file: it holds a {type(plain).__name__}, not an object",
+            next_step="give the file with images, annotations and categories",
+        )
     images, annotations, categories = (_rows(plain, name) for name in ("images", "annotations", "categories"))
     if key := find_boxes_elsewhere(plain):
-        raise NotCocoError(f"it has no annotations, and boxes in {shorten(repr(key))}: call that list annotations")
+        raise NotCocoError(
+            f"has no annotations, and boxes in {shorten(repr(key))}", next_step="call that list annotations"
+        )
     categories = without_root(categories, annotations)
     image_ids, category_ids = _ids(images, "images"), _ids(categories, "categories")
     widths, heights = (_sizes(key, read_column(images, "images", key)) for key in ("width", "height"))
@@ -95,11 +100,16 @@ def read_columns(plain: Any) -> dict[str, Any]:
 def _rows(plain: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects; only `annotations` may be missing, in a file that only lists images."""
     if name not in plain and name != "annotations":
-        raise NotCocoError(f"{name} is missing; it has {shorten(', '.join(plain)) or 'no keys'}")
+        raise NotCocoError(
+            f"is not a COCO annotation file: it has no {name}, only {shorten(', '.join(plain)) or 'no key at all'}",
+            next_step="export it again as COCO",
+        )
     rows = plain.get(name, [])
     if not isinstance(rows, list):
-        raise NotCocoError(f"{name} is {shorten(repr(rows))}, not a list")
-    require_all(rows, lambda row: type(row) is dict, name, "not an object")
+        raise NotCocoError(
+            f"is {shorten(repr(rows))}, but must be a list", where=name, next_step="export the file again as COCO"
+        )
+    require_all(rows, lambda row: type(row) is dict, name, "an object")
     return rows
 
 
@@ -111,7 +121,7 @@ def _ids(rows: list[dict[str, Any]], name: str) -> Ids:
     except IdError as error:
         odd = [place for place, value in enumerate(values) if type(value) is not int]
         place = next((place for place in odd if type(values[place]) is not str), odd[0])
-        raise NotCocoError(f"{name}[{place}].id is {error}") from None
+        raise NotCocoError(error.what, where=f"{name}[{place}].id", next_step=error.next_step) from None
 
 
 def _numbers(ids: Ids, rows: list[dict[str, Any]], name: str) -> np.ndarray:
@@ -121,12 +131,17 @@ def _numbers(ids: Ids, rows: list[dict[str, Any]], name: str) -> np.ndarray:
 def _links(ids: Ids, annotations: list[dict[str, Any]], key: str) -> np.ndarray:
     """(M,) int64: the image or category of each annotation."""
     links = read_column(annotations, "annotations", key)
-    if wrong := ids.explain_broken(links):
-        raise NotCocoError(f"annotations[{_place_of_other(links, ids)}].{key} is {wrong}")
+    if error := ids.explain_broken(links):
+        place = _place_of_other(links, ids)
+        raise NotCocoError(error.what, where=f"annotations[{place}].{key}", next_step=error.next_step)
     if ids.kinds == {str}:
         lost = [place for place, link in enumerate(links) if link not in ids.values]
         if lost:
-            raise NotCocoError(f"annotations[{lost[0]}].{key} is {quote(links[lost[0]])}, which no id in the file is")
+            raise NotCocoError(
+                f"is {quote(links[lost[0]])}, and no entry of the file has this id",
+                where=f"annotations[{lost[0]}].{key}",
+                next_step="export the file again",
+            )
     return whole_numbers(ids.numbers_of(links), "annotations", key)
 
 
@@ -137,8 +152,8 @@ def _place_of_other(links: list[Any], ids: Ids) -> int:
 def _sizes(key: str, values: list[Any]) -> np.ndarray:
     """(N,) int64 pixels; 640.0 is accepted as a size, 640.5 is not."""
     if not set(map(type, values)) <= {int}:
-        require_all(values, _is_whole, "images", "not a whole number of pixels", key)
-    require_all(values, lambda value: abs(value) < 2**31, "images", "no size of an image", key)
+        require_all(values, _is_whole, "images", "a whole number of pixels", key)
+    require_all(values, lambda value: abs(value) < 2**31, "images", "less than 2,147,483,648", key)
     return np.array(values, dtype=np.float64).astype(np.int64)
 
 
@@ -148,13 +163,13 @@ def _is_whole(value: Any) -> bool:
 
 def _texts(rows: list[dict[str, Any]], name: str, key: str) -> list[str]:
     values = read_column(rows, name, key)
-    require_all(values, lambda value: type(value) is str and _is_unicode(value), name, "not text", key)
+    require_all(values, lambda value: type(value) is str and _is_unicode(value), name, "text", key)
     return values
 
 
 def _names(categories: list[dict[str, Any]]) -> list[str]:
     names = _texts(categories, "categories", "name")
-    require_all(names, lambda name: not is_blank(name), "categories", "a name that nobody sees", "name")
+    require_all(names, lambda name: not is_blank(name), "categories", "a name that is not blank", "name")
     return names
 
 
@@ -177,5 +192,5 @@ def _crowds(values: list[Any]) -> np.ndarray:
     """(M,) bool from 0, 1, true, false or null."""
     if not set(map(type, values)) <= {int, bool, type(None)} or not set(values) <= {0, 1, None}:
         right = lambda value: type(value) in {int, bool, type(None)} and value in {0, 1, None}  # noqa: E731
-        require_all(values, right, "annotations", "neither 0 nor 1", "iscrowd")
+        require_all(values, right, "annotations", "0 or 1", "iscrowd")
     return np.array(values, dtype=object).astype(bool)

@@ -39,19 +39,20 @@ def parse_results(path: Path, coco_json: Path | None = None) -> dict[str, Any]:
     rows = load_json(Path(path))
     try:
         if not isinstance(rows, list):
-            raise NotCocoError(f"it holds a {type(rows).__name__}, not a list")
-        require_all(rows, lambda row: type(row) is dict, "results", "not an object")
+            raise NotCocoError(
+                f"is not in COCO results format: it holds a {type(rows).__name__}, not a list",
+                next_step="give a list of objects with image_id, category_id, bbox and score",
+            )
+        require_all(rows, lambda row: type(row) is dict, "results", "an object")
         images, categories = _ids_of(rows, coco_json)
         return {
             "image_ids": _integers(rows, "image_id", images),
             "category_ids": _integers(rows, "category_id", categories),
-            "boxes_xywh": _result_boxes(read_column(rows, "results", "bbox")),
-            "scores": _scores(read_column(rows, "results", "score")),
+            "boxes_xywh": _result_boxes(read_column(rows, "results", "bbox"), "results"),
+            "scores": _scores(read_column(rows, "results", "score"), "results"),
         }
     except NotCocoError as error:
-        raise AnnotationError(
-            f"{path} is not in COCO results format, a list of image_id, category_id, bbox and score: {error}"
-        ) from error
+        raise AnnotationError(**error.in_file(path)) from error
 
 
 def parse_scored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
@@ -63,10 +64,16 @@ def parse_scored(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     plain = load_json(Path(path))
     try:
         columns = read_columns(plain)
-        columns["boxes_xywh"] = _result_boxes(read_column(plain["annotations"], "annotations", "bbox"))
-        return columns, _scores(read_column(plain["annotations"], "annotations", "score"))
-    except (NotCocoError, KeyError) as error:
-        raise AnnotationError(f"{path} is not a COCO file of predictions: {error}") from error
+        if "annotations" not in plain:
+            raise NotCocoError(
+                "is not a COCO file of predictions: it has no annotations",
+                next_step="give a file that `agar predict --json` prints",
+            )
+        annotations = plain["annotations"]
+        columns["boxes_xywh"] = _result_boxes(read_column(annotations, "annotations", "bbox"), "annotations")
+        return columns, _scores(read_column(annotations, "annotations", "score"), "annotations")
+    except NotCocoError as error:
+        raise AnnotationError(**error.in_file(path)) from error
 
 
 def _ids_of(rows: list[dict[str, Any]], coco_json: Path | None) -> tuple[Ids, Ids]:
@@ -80,29 +87,31 @@ def _integers(rows: list[dict[str, Any]], key: str, ids: Ids) -> np.ndarray:
     values = read_column(rows, "results", key)
     if set(map(type, values)) == {str}:
         if ids.kinds == {str}:
-            require_all(values, ids.values.__contains__, "results", f"which is no {key} of the annotations", key)
+            require_all(values, ids.values.__contains__, "results", "an id of the annotation file", key)
             values = ids.numbers_of(values)
         else:
             values = [int(value) if WHOLE.fullmatch(value) else value for value in values]
     if not set(map(type, values)) <= {int}:
-        require_all(values, lambda value: type(value) is int, "results", "not a whole number", key)
+        require_all(values, lambda value: type(value) is int, "results", "a whole number", key)
     return whole_numbers(values, "results", key)
 
 
-def _result_boxes(boxes: list[Any]) -> np.ndarray:
+def _result_boxes(boxes: list[Any], name: str) -> np.ndarray:
     """(D, 4) float64, finite; a width or height of 0 is allowed, since rounding makes it from a small one."""
-    boxes_xywh = four_numbers(boxes, "results")
+    boxes_xywh = four_numbers(boxes, name)
     right = (np.abs(boxes_xywh) <= FARTHEST_PX).all(axis=1) & (boxes_xywh[:, 2:] >= 0).all(axis=1)
     if not right.all():
         place = int(right.argmin())
         raise NotCocoError(
-            f"results[{place}].bbox is {shorten(repr(boxes[place]))}, not four finite numbers with sides from 0 on"
+            f"is {shorten(repr(boxes[place]))}, but must be four finite numbers, without a negative side",
+            where=f"{name}[{place}].bbox",
+            next_step="write x, y, width and height in pixels",
         )
     return boxes_xywh
 
 
-def _scores(values: list[Any]) -> np.ndarray:
+def _scores(values: list[Any], name: str) -> np.ndarray:
     """(D,) float64 in [0, 1]."""
     right = lambda score: type(score) in (int, float) and 0 <= score <= 1  # noqa: E731
-    require_all(values, right, "results", "not a number from 0 to 1", "score")
+    require_all(values, right, name, "a number from 0 to 1", "score")
     return np.array(values, dtype=np.float64)

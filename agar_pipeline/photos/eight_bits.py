@@ -15,6 +15,7 @@ from PIL import Image
 
 from agar_pipeline.photos.exif_orientation import left_to_turn
 from agar_pipeline.photos.formats import open_image
+from agar_pipeline.text.unplaced_error import UnplacedError
 
 _ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 _OTHER_BYTE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
@@ -38,8 +39,8 @@ _SHARE = 0.1
 _SAMPLED_SIDE = 512
 
 
-class UnclearPixelsError(ValueError):
-    """The meaning of a photo's values is unclear; the message says what to do."""
+class UnclearPixelsError(UnplacedError):
+    """The meaning of a photo's values is unclear."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class EightBits:
     image: Image.Image
     """Mode L or RGB, as stored: the EXIF orientation is not applied yet."""
     scaled_from: str = ""
-    """`16 bits a pixel, 12 of them used`; empty if the file has 8."""
+    """`16 bits per pixel, 12 of them used`; empty if the file has 8."""
 
 
 def upright(photo: Image.Image) -> Image.Image:
@@ -67,9 +68,15 @@ def to_eight_bits(photo: Image.Image) -> EightBits:
         OSError: as PIL, for a broken file.
     """
     if photo.mode.startswith("F"):
-        raise UnclearPixelsError("its pixels are floating-point numbers of unknown range: save it with 8 or 16 bits")
+        raise UnclearPixelsError(
+            "its pixels are floating-point numbers, and the value of white is unknown",
+            next_step="save it with 8 or 16 bits",
+        )
     if _tag(photo, _SAMPLE_FORMAT) == _SIGNED and photo.mode == "L":
-        raise UnclearPixelsError("its pixels are signed numbers of 8 bits: save it with unsigned ones")
+        raise UnclearPixelsError(
+            "its pixels are signed numbers of 8 bits, and the value of black is unknown",
+            next_step="save it with unsigned numbers",
+        )
     if has_many_bits(photo):
         return _from_deep_gray(photo) if photo.mode.startswith("I") else _from_deep_colours(photo)
     return EightBits(_on_white(photo))
@@ -94,12 +101,18 @@ def _from_deep_gray(photo: Image.Image) -> EightBits:
     in_file = 16 if photo.mode.startswith("I;16") or stated == 16 else 32
     values = np.asarray(photo)
     if values.size and int(values.min()) < 0:
-        raise UnclearPixelsError(f"its pixels have values down to {int(values.min())}: save it with values from 0 up")
+        raise UnclearPixelsError(
+            f"its pixels have values down to {int(values.min())}, or use the highest of 32 bits",
+            next_step="save it with values of 0 and more",
+        )
     bits = used_bits(int(values.max(initial=0)))
     if isinstance(stated, int) and 8 < stated < 16:
         in_file, bits = stated, stated
     if white_is_zero and bits != in_file:  # the largest value is the darkest, and does not show where black is
-        raise UnclearPixelsError(f"0 is its white, and of {in_file} bits a pixel {bits} are used: save it with 8 bits")
+        raise UnclearPixelsError(
+            f"0 is its white, it uses {bits} of {in_file} bits per pixel, and the value of black is unknown",
+            next_step="save it with 8 bits",
+        )
     gray = (values >> (bits - 8)).astype(np.uint8)
     return EightBits(Image.fromarray(255 - gray if white_is_zero else gray), _words(in_file, bits))
 
@@ -110,7 +123,10 @@ def _from_deep_colours(photo: Image.Image) -> EightBits:
     PIL keeps the high byte, which is enough if all 16 bits are used; else both are needed.
     """
     if _tag(photo, _PLANAR) == _SEPARATE:  # PIL takes each byte for a pixel, or both halves for the high byte
-        raise UnclearPixelsError("its colours lie apart, with 16 bits each: save it interleaved")
+        raise UnclearPixelsError(
+            "its colours lie apart, in one plane of 16 bits for each",
+            next_step="save it interleaved, with the colours of a pixel together",
+        )
     if photo.mode == "CMYK":  # white is no ink: the used values do not show the range
         return EightBits(_on_white(photo), _words(16, 16))
     again = io.BytesIO(_bytes_of(photo))
@@ -126,7 +142,8 @@ def _from_deep_colours(photo: Image.Image) -> EightBits:
         low_bands = np.asarray(low)
     except (KeyError, ValueError, OSError) as error:
         raise UnclearPixelsError(
-            f"it has 16 bits a colour, of which {bits} at most are used: save it with 8 bits, or with all 16 used"
+            f"it has 16 bits per colour, of which at most {bits} are used, and its low bits cannot be read",
+            next_step="save it with 8 bits, or with values that use all 16",
         ) from error
     values = high_bands[..., colours].astype(np.uint16) << 8 | low_bands[..., colours]
     bits = used_bits(int(values.max(initial=0)))
@@ -176,7 +193,7 @@ def used_bits(largest: int) -> int:
 
 
 def _words(in_file: int, used: int) -> str:
-    return f"{in_file} bits a pixel" + (f", {used} of them used" if used != in_file else "")
+    return f"{in_file} bits per pixel" + (f", {used} of them used" if used != in_file else "")
 
 
 def blank_words(pixels: np.ndarray) -> str:
@@ -188,9 +205,9 @@ def blank_words(pixels: np.ndarray) -> str:
     some = pixels[:: max(1, height // _SAMPLED_SIDE), :: max(1, width // _SAMPLED_SIDE)]
     low, high = np.percentile(some.reshape(some.shape[0] * some.shape[1], -1), [_SHARE, 100 - _SHARE], axis=0)
     if high.max() < _DARK:
-        return f"nearly black: hardly a pixel is above {high.max():.0f} of 255"
+        return f"nearly black: {100 - _SHARE:g} % of its pixels are at most {high.max():.0f} of 255"
     if (high - low).max() <= _FLAT:
-        return f"nearly all alike: its pixels differ by {(high - low).max():.0f} of 255 at most"
+        return f"nearly uniform: its pixels differ by at most {(high - low).max():.0f} of 255"
     return ""
 
 
@@ -205,4 +222,4 @@ def pages_words(photo: Image.Image) -> str:
         pages = int(getattr(photo, "n_frames", 1))
     except (OSError, ValueError, SyntaxError, EOFError):
         return ""  # a later page is broken; only the first one is read
-    return f"{pages} pages, only the first is read" if pages > 1 else ""
+    return f"{pages} pages, of which only the first is read" if pages > 1 else ""

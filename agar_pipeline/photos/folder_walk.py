@@ -29,8 +29,8 @@ class PassedOver:
     def notes(self, root: Path) -> list[str]:
         """Return at most one sentence for each kind."""
         kinds = {
-            "hidden files or folders passed over": self.hidden,
-            "files that cannot be read here passed over, a photo of their name is beside them": self.twins,
+            "hidden files or folders are skipped": self.hidden,
+            "files that cannot be read here are skipped, because a photo of the same name is beside them": self.twins,
         }
         return [f"{len(paths)} {what}: {_names(paths, root)}" for what, paths in kinds.items() if paths]
 

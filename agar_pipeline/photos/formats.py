@@ -1,6 +1,6 @@
 """Decides by name and format which files are photos and which of them can be read, and opens one.
 
-All files that look like photos are listed. The code that opens one that cannot be read names it, with the next step.
+All files that look like photos are listed. One that cannot be read is reported when it is opened.
 Here: names and formats. Not here: walking a tree (`folder_walk`), pixels (`photos.load_and_resize`).
 """
 
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from agar_pipeline.errors import ImageFileError
 from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
@@ -26,13 +27,10 @@ READ = frozenset(
 """Suffixes that can be read; HEIC only if the extra `heic` is installed."""
 _RAW = (".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".orf", ".rw2", ".raf", ".pef", ".srw")
 _MICROSCOPE = (".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".svs", ".ndpi", ".scn", ".stk", ".ims", ".dcm")
-_NOT_READ = {
-    **dict.fromkeys(_RAW, "a camera's raw file: develop it, and save it as TIFF, PNG or JPEG"),
-    **dict.fromkeys(_MICROSCOPE, "a format of an instrument: export it as TIFF, PNG or JPEG"),
-    **dict.fromkeys((".psd", ".xcf"), "a picture editor's file: export it as TIFF, PNG or JPEG"),
-    **dict.fromkeys((".jxl", ".exr", ".hdr"), "a format that is not read here: save it as TIFF, PNG or JPEG"),
-}
-"""Suffix → what such a file is, and the next step. PIL would open some of them and show the small preview."""
+_EDITOR = (".psd", ".xcf")
+_OTHER = (".jxl", ".exr", ".hdr")
+_NOT_READ = frozenset({*_RAW, *_MICROSCOPE, *_EDITOR, *_OTHER})
+"""Suffixes that cannot be read. PIL would open some of these files and show the small preview."""
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _DNG_VERSION = 50706
 """A tag that every DNG has."""
@@ -95,24 +93,73 @@ def _register_heif() -> bool:
 
 
 def why_not_read(path: Path | str, photo: Image | None = None) -> str:
-    """Say what a file is and what to do if it is no photo that can be read; empty if it may be one.
+    """Say in half a sentence, which follows `it is`, why a photo cannot be read; empty if it may be read.
 
     Args:
-        path: Its suffix is checked, and its first bytes if PIL could not open it.
+        path: See `refuse_format`, and `explain_unopened` if PIL could not open the file.
         photo: The photo that PIL opened.
     """
-    if reason := _NOT_READ.get(PurePath(path).suffix.lower()):
-        return reason
-    if photo is not None:
-        is_dng = photo.format == "TIFF" and _DNG_VERSION in getattr(photo, "tag_v2", ())
-        return _NOT_READ[".dng"] if is_dng else ""
+    error = explain_unopened(path) if photo is None else refuse_format(path, photo)
+    return f"{error.what}: {error.next_step}".removeprefix("is ") if error else ""
+
+
+def refuse_format(path: Path | str, photo: Image | None = None) -> ImageFileError | None:
+    """Return an error if a file has a format that is not read here, although PIL may open it; else None.
+
+    Args:
+        path: Its suffix is checked.
+        photo: The photo that PIL opened, which may be a raw file under another suffix.
+    """
+    suffix = PurePath(path).suffix.lower()
+    is_dng = photo is not None and photo.format == "TIFF" and _DNG_VERSION in getattr(photo, "tag_v2", ())
+    if suffix in _RAW or (is_dng and suffix not in _NOT_READ):
+        return ImageFileError(
+            "is a camera's raw file, which cannot be read as an image",
+            where=path,
+            next_step="develop it, and save it as TIFF, PNG or JPEG",
+        )
+    if suffix in _MICROSCOPE:
+        return ImageFileError(
+            "is in a format of an instrument, which cannot be read as an image",
+            where=path,
+            next_step="export it as TIFF, PNG or JPEG",
+        )
+    if suffix in _EDITOR:
+        return ImageFileError(
+            "is a picture editor's file, which cannot be read as an image",
+            where=path,
+            next_step="export it as TIFF, PNG or JPEG",
+        )
+    if suffix in _OTHER:
+        return ImageFileError(
+            "is in a format that cannot be read as an image", where=path, next_step="save it as TIFF, PNG or JPEG"
+        )
+    return None
+
+
+def explain_unopened(path: Path | str) -> ImageFileError:
+    """Return the error for a file that PIL could not open as an image, by its suffix and its first bytes."""
+    if refusal := refuse_format(path):
+        return refusal
     try:
         with Path(path).open("rb") as stream:
             first = stream.read(_FIRST_BYTES)
     except OSError as error:
-        return f"not to be opened ({error.strerror})"
+        return ImageFileError(
+            f"is not readable ({error.strerror})", where=path, next_step="check the permissions of the file"
+        )
     if not first:
-        return "empty: replace or remove it"
+        return ImageFileError(
+            "is empty, and cannot be read as an image", where=path, next_step="replace it or remove it"
+        )
     if first[4:8] == b"ftyp" and first[8:12] in _HEIF_BRANDS and not _register_heif():
-        return f"HEIC, which needs a plugin: {as_command(sys.executable, '-m', 'pip', 'install', 'pillow-heif')}"
-    return "in no known format: replace or remove it"
+        return ImageFileError(
+            "is HEIC, which cannot be read as an image without a plugin",
+            where=path,
+            next_step=f"install the plugin: {as_command(sys.executable, '-m', 'pip', 'install', 'pillow-heif')}",
+        )
+    return ImageFileError(
+        "is damaged or in no known format, and cannot be read as an image",
+        where=path,
+        next_step="replace it or remove it",
+    )

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.eight_bits import UnclearPixelsError, blank_words, pages_words, to_eight_bits
 from agar_pipeline.photos.exif_orientation import displayed_wh, left_to_turn, orient
-from agar_pipeline.photos.formats import open_image, why_not_read
+from agar_pipeline.photos.formats import explain_unopened, open_image, refuse_format
 from agar_pipeline.photos.image_paths import MAX_PIXELS
 
 
@@ -59,8 +59,10 @@ def load_image(path: Path, max_side: int | None, size_wh: tuple[int, int] | None
         shown_wh = displayed_wh(photo)
         if size_wh is not None and shown_wh != tuple(size_wh):
             raise ImageFileError(
-                f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}",
-                next_step="its boxes would be misplaced; make the dataset again from the current photos",
+                f"is {shown_wh[0]}×{shown_wh[1]} pixels, the COCO file says {size_wh[0]}×{size_wh[1]}, and its boxes "
+                "would be misplaced",
+                where=path,
+                next_step="put the original photo back, or make the dataset again from the current photos",
             )
         return _scaled(data, photo, max_side)
 
@@ -83,10 +85,16 @@ def image_errors(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
     except UnclearPixelsError as error:
-        raise ImageFileError(f"{path} cannot be used: {error}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
+        raise ImageFileError(f"cannot be used: {error.what}", where=path, next_step=error.next_step) from error
+    except Image.DecompressionBombError as error:
         raise ImageFileError(
-            f"{path} cannot be read as an image ({error})", next_step="replace or remove it"
+            f"has so many pixels that it could fill the memory ({error})", where=path, next_step="remove it"
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise ImageFileError(
+            f"cannot be read as an image, it may be damaged or cut off ({error})",
+            where=path,
+            next_step="replace it or remove it",
         ) from error
 
 
@@ -103,12 +111,14 @@ def open_checked(data: bytes, path: Path) -> Image.Image:
     try:
         photo = open_image(io.BytesIO(data))
     except UnidentifiedImageError:  # its message names an object in memory, not the file
-        raise ImageFileError(f"{path} cannot be read as an image, it is {why_not_read(path)}") from None
-    if reason := why_not_read(path, photo):
-        raise ImageFileError(f"{path} cannot be read as an image, it is {reason}")
+        raise explain_unopened(path) from None
+    if error := refuse_format(path, photo):
+        raise error
     if photo.width * photo.height > MAX_PIXELS:
         raise ImageFileError(
-            f"{path} has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}", next_step="remove it"
+            f"has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}, and could fill the memory",
+            where=path,
+            next_step="remove it",
         )
     return photo
 

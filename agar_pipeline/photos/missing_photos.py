@@ -22,7 +22,7 @@ def explain_missing(images_dir: Path, missing: Collection[str], listed: Collecti
 
 def show_missing(images_dir: Path, missing: Collection[str]) -> str:
     """Say the same if all photos are missing; the text always has an example of each side."""
-    return show_names(missing, _unlisted(images_dir, ()))
+    return str(show_names(missing, _unlisted(images_dir, ())))
 
 
 def folder_of_names(images_dir: Path, json_path: Path, names: Collection[str]) -> str:

@@ -12,18 +12,38 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from html import unescape
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from urllib.parse import unquote
 
 Spell = Callable[[str], str]
 _UPLOADED = re.compile(r"\A[0-9a-f]{8}-")
+_CALLED = (
+    "the file lists",
+    "the folder holds",
+    "change the names in the file, or give the folder that they start from",
+)
+_PAIRED = ("an annotation is called", "an image", "rename one file of each pair")
 
 
-_CALLED = ("the file says", "the folder holds", "write the names so, or give the folder that they are relative to")
-_PAIRED = ("an annotation is called", "an image", "rename one of each pair")
+class SpellingHint(NamedTuple):
+    """Why names are not found; as a text, both parts with a colon between them."""
+
+    finding: str
+    """An example of each side, and the spelling that would find names; empty if there is no example."""
+    next_step: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, self))
 
 
 def explain_names(missing: Collection[str], there: Collection[str], *, paired: bool = False) -> str | None:
-    """Say which other spelling finds most of the missing names, with an example of each side; None if no spelling does.
+    """Return the text of `find_spelling`; None if no spelling finds a name."""
+    hint = find_spelling(missing, there, paired=paired)
+    return str(hint) if hint else None
+
+
+def find_spelling(missing: Collection[str], there: Collection[str], *, paired: bool = False) -> SpellingHint | None:
+    """Find the other spelling that finds most of the missing names; None if no spelling finds one.
 
     Args:
         missing: Names that a file lists and that are not in the folder.
@@ -40,18 +60,18 @@ def explain_names(missing: Collection[str], there: Collection[str], *, paired: b
     count, words, written, in_folder = best
     if not count:
         return None
-    says, holds, cure = _PAIRED if paired else _CALLED
-    return f"{says} {written!r}, {holds} {in_folder!r}: {words} {count} of {len(missing)} fit; {cure}"
+    lists, holds, cure = _PAIRED if paired else _CALLED
+    finding = f"{lists} {written!r}, {holds} {in_folder!r}; {count} of {len(missing)} names match {words}"
+    return SpellingHint(finding, cure)
 
 
-def show_names(missing: Collection[str], there: Collection[str]) -> str:
-    """Return `explain_names`, or otherwise an example of each side."""
+def show_names(missing: Collection[str], there: Collection[str]) -> SpellingHint:
+    """Return `find_spelling`, or otherwise an example of each side."""
+    cure = "give the folder that its file_names are relative to"
     if not missing or not there:
-        return "give the folder that its file_names are relative to"
-    return explain_names(missing, there) or (
-        f"the file says {min(missing)!r} for one, the folder holds {min(there)!r}: give the folder that its file_names "
-        "are relative to"
-    )
+        return SpellingHint("", cure)
+    examples = f"the file lists for example {min(missing)!r}, the folder holds {min(there)!r}"
+    return find_spelling(missing, there) or SpellingHint(examples, cure)
 
 
 def _same(name: str) -> str:
@@ -66,23 +86,23 @@ def _decoded(name: str) -> str:
     return _slashed(unquote(name)).rpartition("?d=")[2]  # Label Studio's address of a file on its own machine
 
 
-_KNOWN: dict[str, Spell] = {"with / in place of \\": _slashed, "URL-decoded": unquote}
+_KNOWN: dict[str, Spell] = {"with / in place of \\": _slashed, "after URL-decoding": unquote}
 """Description → change. Later ways of `_ways` apply both changes too; their words name those that alter a name."""
 
 
 def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
     """Yield a description and the two functions that spell names of the file and of the folder, least change first."""
     yield "with / in place of \\", _slashed, _same
-    yield "URL-decoded,", unquote, _same
-    yield "URL-decoded and with / in place of \\", _decoded, _same
+    yield "after URL-decoding", unquote, _same
+    yield "after URL-decoding and with / in place of \\", _decoded, _same
     yield "without blanks at both ends", str.strip, str.strip
-    yield "HTML-decoded,", unescape, _same
+    yield "after HTML-decoding", unescape, _same
     yield "in one form of Unicode (NFC)", lambda name: _nfc(_decoded(name)), _nfc
     yield "without regard to upper and lower case", lambda name: _nfc(_decoded(name)).casefold(), _cased
     also = [word for word, spell in _KNOWN.items() if any(spell(name) != name for name in missing)]
     before = "".join(f"{word} and " for word in also)
     for depth in range(1, max((len(_parts(name)) for name in missing), default=0)):
-        folders = "its first folder" if depth == 1 else f"the first {depth} folders"
+        folders = "their first folder" if depth == 1 else f"their first {depth} folders"
         yield f"{before}without {folders}", partial(_without, depth), _same
     yield (
         f"{before}with another suffix",
@@ -91,13 +111,13 @@ def _ways(missing: Collection[str]) -> Iterator[tuple[str, Spell, Spell]]:
     )
     yield f"{before}by the base name", lambda name: _base(_decoded(name)), _base
     yield (
-        f"{before}by the base name, whatever the case and the suffix,",
+        f"{before}by the base name, without regard to case and suffix",
         lambda name: without_suffix(_base(_cased(_decoded(name)))),
         lambda name: without_suffix(_base(_cased(name))),
     )
     yield "without the eight digits that Label Studio puts before names", _as_uploaded, _same
     yield (
-        "by the base name, without the eight digits that Label Studio puts before names,",
+        "by the base name, without the eight digits that Label Studio puts before names",
         lambda name: _base(_as_uploaded(name)),
         _base,
     )

@@ -3,6 +3,7 @@
 - `text_files`: encodings, JSON, YAML and XML.
 - `yaml_faults`: explains errors in a YAML file.
 - `ids`: ids of COCO files.
+- `unplaced_error`: errors of these readers, without the file's name.
 - `secrets`: finds and hides passwords and keys.
 - `safe_text`: makes names safe for a terminal, a spreadsheet or a shell.
 """

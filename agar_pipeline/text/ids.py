@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from agar_pipeline.text.unplaced_error import UnplacedError
+
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _MANY = 40
 _KINDS = {
@@ -25,8 +27,8 @@ _KINDS = {
 _NO_SUPERCATEGORY = (None, "", "none", "None")
 
 
-class IdError(ValueError):
-    """Half a sentence that says which value is not an id, or not a link to one."""
+class IdError(UnplacedError):
+    """A value is not an id, or not a link to one."""
 
 
 class Ids:
@@ -37,10 +39,13 @@ class Ids:
         self.kinds = set(map(type, values))
         if not self.kinds <= {int, str}:
             wrong = next(value for value in values if type(value) not in (int, str))
-            raise IdError(f"{quote(wrong)}, not a whole number")
+            raise IdError(
+                f"is {quote(wrong)}, but must be a whole number or a text",
+                next_step="correct it, or export the file again",
+            )
         if len(self.kinds) > 1:
             texts = [value for value in values if type(value) is str]
-            raise IdError(f"{quote(texts[0])}, while others are numbers: write all in one way")
+            raise IdError(f"is {quote(texts[0])}, but other ids are numbers", next_step="write all ids in one way")
         self.values = frozenset(values)
         self._numbers: dict[str, int] = {}
         if self.kinds == {str}:
@@ -58,15 +63,18 @@ class Ids:
         """
         return [self._numbers[value] for value in values] if self._numbers else list(values)
 
-    def explain_broken(self, links: Sequence[Any]) -> str | None:
-        """Say why some links cannot refer to these ids, with the first value and its type; None if all can."""
+    def explain_broken(self, links: Sequence[Any]) -> IdError | None:
+        """Return an error, with the first value and its type, if some links cannot refer to these ids; else None."""
         if set(map(type, links)) <= self.kinds or (not self.kinds and set(map(type, links)) <= {int}):
             return None
         wrong = [link for link in links if type(link) not in (self.kinds or {int})]
         example = next(iter(sorted(self.values, key=str)), None)
         has = f"the ids are {'texts' if self.kinds == {str} else 'numbers'}"
-        has += f", {quote(example)} for one" if example is not None else ""
-        return f"{quote(wrong[0])}, while {has} ({len(wrong)} of {len(links)} such)"
+        has += f", such as {quote(example)}" if example is not None else ""
+        return IdError(
+            f"is {quote(wrong[0])}, but {has} ({len(wrong)} of {len(links)} links differ from the ids)",
+            next_step="write the links and the ids in the same way",
+        )
 
 
 def without_root(categories: list[dict[str, Any]], annotations: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

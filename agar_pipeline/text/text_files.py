@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from agar_pipeline.text.unplaced_error import UnplacedError
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
@@ -22,8 +24,8 @@ _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _MANY = 120
 
 
-class TextFileError(ValueError):
-    """Half a sentence that follows a file's name and says why it cannot be used: `is not JSON (…)`."""
+class TextFileError(UnplacedError):
+    """The content of a file is not text, or not in the format that is read."""
 
 
 def decode_text(content: bytes) -> str:
@@ -40,10 +42,10 @@ def decode_text(content: bytes) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         what = f"byte 0x{content[error.start]:02x} at {error.start:,}"
-        raise TextFileError(f"is not text in UTF-8 or UTF-16 ({what}): save it as UTF-8") from None
+        raise TextFileError(f"is not text in UTF-8 or UTF-16 ({what})", next_step="save it as UTF-8") from None
     text = text.removeprefix("\ufeff")
     if "\0" in text:
-        raise TextFileError("is not text, it holds zero bytes: save it as UTF-8")
+        raise TextFileError("is not text, because it holds zero bytes", next_step="save it as text in UTF-8")
     return text
 
 
@@ -79,7 +81,7 @@ def parse_json(content: bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TextFileError(f"is not JSON ({_short(error)})") from None
+        raise TextFileError(f"is not JSON, or is cut off ({_short(error)})", next_step="export it again") from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -109,9 +111,10 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(text, Loader)  # noqa: S506 - it derives from SafeLoader
     except yaml.MarkedYAMLError as error:
-        raise TextFileError(f"is not YAML ({explain_yaml(error, text)})") from None
+        fault = explain_yaml(error, text)
+        raise TextFileError(f"is not YAML: {fault.problem}", next_step=fault.cure) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise TextFileError(f"is not YAML ({_short(error)})") from None
+        raise TextFileError(f"is not YAML ({_short(error)})", next_step="correct the file") from None
 
 
 def read_xml(path: Path) -> Element:
@@ -129,11 +132,13 @@ def read_xml(path: Path) -> Element:
     if json.detect_encoding(content) != "utf-8":
         text = _DECLARATION.sub("", decode_text(content))
     if ("<!ENTITY" in text) if isinstance(text, str) else (b"<!ENTITY" in text):
-        raise TextFileError("defines entities, which no annotation needs: take them out")
+        raise TextFileError(
+            "defines XML entities, which can grow without end", next_step="remove its lines that begin with <!ENTITY"
+        )
     try:
         return ElementTree.fromstring(text)  # noqa: S314 - expat resolves no external entity, and limits expansion
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise TextFileError(f"is not XML ({_short(error)})") from None
+        raise TextFileError(f"is not XML, or is cut off ({_short(error)})", next_step="export it again") from None
 
 
 def _short(error: BaseException) -> str:

@@ -131,6 +131,12 @@ def require_exact(plain: dict[str, Any], columns: CocoColumns) -> None:
     assert list(columns.class_names) == [c["name"] for c in plain["categories"]]
 
 
+def require_one_line(error: AnnotationError, file: Path) -> None:
+    """The problem begins with the file, and it and the next step are a line each."""
+    assert (error.where or "").startswith(str(file))
+    assert [len(text.splitlines()) for text in (error.problem, error.next_step or "")] == [1, 1]
+
+
 @FUZZ
 @given(plain=GOOD_FILE, data=st.data())
 def test_a_file_with_one_value_replaced_is_read_exactly_or_refused_in_one_line(
@@ -143,11 +149,11 @@ def test_a_file_with_one_value_replaced_is_read_exactly_or_refused_in_one_line(
     try:
         columns = parse_coco(file)
     except AnnotationError as error:
-        message = str(error)
+        refusal = error
     else:
         require_exact(damaged, columns)
         return
-    assert len(message.splitlines()) == 1
+    require_one_line(refusal, file)
 
 
 WRITTEN: dict[str, Callable[[int], Any]] = {
@@ -182,12 +188,11 @@ def test_ids_in_any_writing_and_text_in_any_encoding_are_read_exactly_or_refused
     try:
         columns = parse_coco(file)
     except AnnotationError as error:
-        message = str(error)
+        refusal = error
     else:
         require_exact(plain, columns)
         return
-    assert str(file) in message
-    assert len(message.splitlines()) == 1
+    require_one_line(refusal, file)
 
 
 @FUZZ

@@ -131,13 +131,14 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     counted = {line.split()[0] for line in done.stdout.splitlines()[1:]}
     assert counted == {"good.jpg", "scan.jfif", "stack.tif"}
     assert "cut.jpg cannot be read as an image" in done.stderr
-    assert "empty.png cannot be read as an image, it is empty" in done.stderr
-    assert "phone.heic cannot be read as an image" in done.stderr
-    assert "raw.cr2 cannot be read as an image, it is a camera's raw file: develop it" in done.stderr
-    assert "stack.tif: 2 pages, only the first is read" in done.stderr
+    assert "empty.png is empty, and cannot be read as an image" in done.stderr
+    assert "phone.heic is HEIC, which cannot be read as an image" in done.stderr
+    assert "raw.cr2 is a camera's raw file, which cannot be read as an image" in done.stderr
+    assert "develop it, and save it as TIFF, PNG or JPEG" in done.stderr
+    assert "stack.tif: 2 pages, of which only the first is read" in done.stderr
     assert "stack.tif: nearly black" in done.stderr
-    assert "note: 1 files that cannot be read here passed over" in done.stderr, "a raw file beside its own JPEG"
-    assert "note: 3 hidden files or folders passed over" in done.stderr
+    assert "note: 1 files that cannot be read here are skipped" in done.stderr, "a raw file beside its own JPEG"
+    assert "note: 3 hidden files or folders are skipped" in done.stderr
     assert "4 of 7 photos could not be read" in done.stderr
     nothing = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(tmp_path / "none"))
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)

@@ -184,14 +184,14 @@ def test_nothing_to_import_names_the_folder_and_what_was_looked_for(run: Run, tm
 def test_one_cause_is_one_line_however_many_files_have_it(capsys: pytest.CaptureFixture[str]) -> None:
     say_problems(
         [
-            *(f"/my photos/{i}.txt: row {i} fits two readings, the 5 points of a polygon" for i in range(12)),
+            *(f"/my photos/{i}.txt: row {i} has two possible meanings: the 5 points of a polygon" for i in range(12)),
             "/x/b.xml: object 1 has xmin 5 beyond xmax 3",
             "/x/c.xml: object 2 has xmin 9.5 beyond xmax 3",
             "/x/c.xml: object 2 has no name",
         ]
     )
     first, second, third = capsys.readouterr().err.splitlines()
-    assert first.startswith("broken: /my photos/0.txt: row 0 fits")
+    assert first.startswith("broken: /my photos/0.txt: row 0 has two possible meanings")
     assert first.endswith("polygon (and 11 more like it; --json lists them)")
     assert second == "broken: /x/b.xml: object 1 has xmin 5 beyond xmax 3 (and 1 more like it; --json lists them)"
     assert third == "broken: /x/c.xml: object 2 has no name"

@@ -297,5 +297,5 @@ def test_an_image_that_a_tool_marks_as_not_done_is_no_empty_plate(
 @pytest.mark.parametrize("name", ["", " ", "\u2003", "\u200b"], ids=ascii)
 def test_a_category_that_nobody_can_name_is_refused(name: str, tmp_path: Path) -> None:
     path = write_coco_file(tmp_path, ["a.jpg"], categories=[{"id": 1, "name": "a"}, {"id": 2, "name": name}])
-    with pytest.raises(AnnotationError, match=r"categories\[1\].name is .*, a name that nobody sees"):
+    with pytest.raises(AnnotationError, match=r"categories\[1\].name is .*, but must be a name that is not blank"):
         read_coco(path)

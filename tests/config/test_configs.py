@@ -210,7 +210,7 @@ NOT_YAML = {
     "a key twice": ("class_map: {a: 1}\nclass_map: {b: 1}\n", "line 2, column 1: found duplicate key class_map"),
     "a class twice": ("class_map:\n  S. a: 1\n  S. a: 2\n", "line 3, column 3: found duplicate key S. a in 'S. a: 2'"),
     "a tab": ("snapshot:\n\tdataset: small\n", "line 2, column 1: found a tab in 'dataset: small': indent with blanks"),
-    "a text with a colon": ("snapshot:\n  dataset: my: new\n", "in 'dataset: my: new': a text with `: ` in it wants"),
+    "a text with a colon": ("snapshot:\n  dataset: my: new\n", "in 'dataset: my: new': put the text in quotes if"),
     "a key with a colon": ("class_map:\n  E: coli: 1\n", "line 2, column 10: mapping values"),
     "a text that begins with @": ("snapshot: {dataset: @new}\n", "line 1, column 21: found character that cannot"),
     "a text that begins with *": ("snapshot: {dataset: *new}\n", "'snapshot: {dataset: *new}': put the text in quotes"),

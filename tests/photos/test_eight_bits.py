@@ -137,8 +137,10 @@ def test_what_has_no_known_range_is_refused_with_what_to_do(tmp_path: Path, case
     path = tmp_path / name
     write(path)
     for read in (lambda: load_image(path, 32), lambda: shrink(path.read_bytes(), path, (WIDTH, HEIGHT), (48, 32))):
-        with pytest.raises(ImageFileError, match=words):
+        with pytest.raises(ImageFileError, match=words) as caught:
             read()
+        assert caught.value.where == str(path)
+        assert caught.value.next_step
     facts = read_facts(path, deep=False)
     assert (facts.rule, words in facts.reason) == ("unreadable_image", True), facts
 
@@ -147,10 +149,10 @@ def test_pages_bits_and_nothing_to_be_seen_are_said(tmp_path: Path) -> None:
     page = Image.fromarray(three(RAMP))
     for name in ("pages.tif", "pages.gif", "pages.png"):
         page.save(tmp_path / name, save_all=True, append_images=[Image.fromarray(255 - three(RAMP))])
-        assert "2 pages, only the first is read" in read_facts(tmp_path / name, deep=False).peculiar
-        assert read_photo(tmp_path / name, 32).notes == ("2 pages, only the first is read",)
+        assert "2 pages, of which only the first is read" in read_facts(tmp_path / name, deep=False).peculiar
+        assert read_photo(tmp_path / name, 32).notes == ("2 pages, of which only the first is read",)
     Image.fromarray(deep(12)).save(tmp_path / "deep.png")
-    assert read_facts(tmp_path / "deep.png", deep=False).peculiar == "16 bits a pixel, 12 of them used"
+    assert read_facts(tmp_path / "deep.png", deep=False).peculiar == "16 bits per pixel, 12 of them used"
     grain = np.random.default_rng(0).integers(0, 12, (HEIGHT, WIDTH), np.uint8)
     blank = {"dark.png": grain, "dark.jpg": grain, "flat.jpg": np.full((HEIGHT, WIDTH), 180, np.uint8)}
     hot = np.full((HEIGHT, WIDTH), 3, np.uint8)

@@ -93,15 +93,18 @@ def test_load_image_names_a_broken_file(tmp_path: Path) -> None:
     whole = _save(tmp_path / "whole.jpg", np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
     for name, content in {"cut.jpg": whole.read_bytes()[:9000], "text.jpg": b"hello", "empty.png": b""}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ImageFileError, match=name):
+        with pytest.raises(ImageFileError, match="cannot be read as an image") as caught:
             load_image(tmp_path / name, 100)
-    with pytest.raises(ImageFileError, match="200×200 pixels, the COCO file says 300×200"):
+        assert (caught.value.where, caught.value.next_step) == (str(tmp_path / name), "replace it or remove it")
+    with pytest.raises(ImageFileError, match=r"whole\.jpg is 200×200 pixels, the COCO file says 300×200") as caught:
         load_image(whole, 100, (300, 200))
+    assert caught.value.where == str(whole)
+    assert "put the original photo back" in (caught.value.next_step or "")
 
 
 def test_load_image_refuses_a_decompression_bomb(tmp_path: Path) -> None:
     Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
-    with pytest.raises(ImageFileError, match=r"bomb\.png"):
+    with pytest.raises(ImageFileError, match=r"bomb\.png has so many pixels that it could fill the memory"):
         load_image(tmp_path / "bomb.png", 100)
 
 
@@ -114,8 +117,10 @@ def test_safe_image_path_stays_inside_the_folder(tmp_path: Path, name: str) -> N
     (images_dir / "sub").mkdir(parents=True)
     (tmp_path / "x.jpg").write_bytes(b"x")
     (images_dir / "link.jpg").symlink_to(tmp_path / "x.jpg")
-    with pytest.raises(ImageFileError):
+    with pytest.raises(ImageFileError) as caught:
         safe_image_path(images_dir, name)
+    assert caught.value.where
+    assert caught.value.next_step
 
 
 def test_safe_image_path_follows_links_inside(tmp_path: Path) -> None:

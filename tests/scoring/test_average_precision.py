@@ -184,25 +184,26 @@ def test_detections_survive_coco_results_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"score": 2.0}, "results[1].score is 2.0, not a number from 0 to 1"),
+        ({"score": 2.0}, "results[1].score is 2.0, but must be a number from 0 to 1"),
         ({"score": float("nan")}, "results[1].score is nan"),
         ({"score": True}, "results[1].score is True"),
-        ({"bbox": [float("nan"), 1, 2, 3]}, "results[1].bbox is [nan, 1, 2, 3], not four finite numbers"),
+        ({"bbox": [float("nan"), 1, 2, 3]}, "results[1].bbox is [nan, 1, 2, 3], but must be four finite numbers"),
         ({"bbox": [1, 1, -2, 3]}, "results[1].bbox is [1, 1, -2, 3]"),
         ({"bbox": [0, 0, 1e300, 1e300]}, "results[1].bbox"),
-        ({"bbox": [1, 2, 3]}, "results[1].bbox is [1, 2, 3], not a list of four numbers"),
-        ({"bbox": ["1", "2", "3", "4"]}, "not a list of four numbers"),
-        ({"image_id": 1.7}, "results[1].image_id is 1.7, not a whole number"),
-        ({"image_id": 2**70}, "results[1].image_id is 1.1805916207174113e+21, not a whole number"),
-        ({"category_id": "1"}, "results[1].category_id is '1', not a whole number"),
+        ({"bbox": [1, 2, 3]}, "results[1].bbox is [1, 2, 3], but must be a list of four numbers"),
+        ({"bbox": ["1", "2", "3", "4"]}, "results[1].bbox is ['1', '2', '3', '4'], but must be a list of four numbers"),
+        ({"image_id": 1.7}, "results[1].image_id is 1.7, but must be a whole number"),
+        ({"image_id": 2**70}, "results[1].image_id is 1.1805916207174113e+21, but must be a whole number"),
+        ({"category_id": "1"}, "results[1].category_id is '1', but must be a whole number"),
     ],
     ids=str,
 )
 def test_what_is_no_coco_result_is_refused_with_its_place(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
     right = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
     (tmp_path / "predictions.json").write_text(json.dumps([right, right | wrong]))
-    with pytest.raises(AnnotationError, match=re.escape(said)):
+    with pytest.raises(AnnotationError, match=re.escape(f"predictions.json: {said}")) as caught:
         read_detections(tmp_path / "predictions.json")
+    assert caught.value.next_step
 
 
 def test_sizes_are_those_of_the_photo_where_a_cache_holds_smaller_copies() -> None:

@@ -10,6 +10,7 @@ from agar_pipeline.coco.foreign_formats import AGAR, name_json
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
+    OR_REMOVE,
     AnnotatedImage,
     ImportSource,
     Progress,
@@ -32,7 +33,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
         raise DatasetError(
-            f"{images_dir} is not a folder", next_step="give the folder that holds AGAR's N.jpg and N.json"
+            "is not a folder", where=images_dir, next_step="give the folder that holds AGAR's N.jpg and N.json"
         )
     reading = Reading()
     lists = [images_dir / FOLDER, Path(source.training_lists or images_dir / FOLDER)]
@@ -41,8 +42,10 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"{images_dir} holds {len(images)} images and {len(annotations)} JSON files, but no image with a JSON file of its name beside it",
-            next_step="give the folder of AGAR's N.jpg and N.json",
+            f"holds {len(images)} images and {len(annotations)} JSON files, but no image with a JSON file of the same "
+            "name beside it",
+            where=images_dir,
+            next_step="give the folder that holds AGAR's N.jpg and N.json",
         )
     turns = TurnedPhotos(source.exif)
     reading.read_each([partial(_read_plate, image, path, images_dir, turns) for image, path in pairs], progress)
@@ -60,14 +63,18 @@ def _read_plate(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
     try:
         plain = read_json(json_path)
     except TextFileError as error:
-        raise AnnotationError(f"{json_path} {error}", next_step="mend it, or remove it with its image") from error
+        raise AnnotationError(**error.in_file(json_path, OR_REMOVE)) from error
     foreign = name_json(plain)
     is_own = foreign is AGAR or (isinstance(plain, dict) and isinstance(plain.get("labels"), list))
     if foreign is not None and not is_own:
-        raise AnnotationError(f"{json_path} is not in AGAR's format, {foreign}")
+        raise AnnotationError(
+            f"is not in AGAR's format, but {foreign.name}", where=json_path, next_step=foreign.next_step
+        )
     if not isinstance(plain, dict):
         raise AnnotationError(
-            f"{json_path} holds a {type(plain).__name__}, AGAR's format is an object", next_step="mend it"
+            f"holds a {type(plain).__name__}, but must hold an object",
+            where=json_path,
+            next_step="export it again in AGAR's format, or remove it with its image",
         )
     labels, boxes_xywh, uncountable = _annotation(plain, json_path)
     name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
@@ -94,13 +101,14 @@ def _annotation(plain: dict[str, Any], path: Path) -> tuple[list[str], list[list
         raise _wrong(path, "labels", entries, "a list")
     if "labels" not in plain and (other := _list_of_objects(plain)):
         raise AnnotationError(
-            f"{path} has no labels, but {other!r} with a list of objects",
-            next_step="call it labels, or export AGAR's format",
+            f"has no labels, but {other!r} with a list of objects",
+            where=path,
+            next_step="call that list labels, or export the file again in AGAR's format",
         )
     if not entries:
         number = plain.get("colonies_number")
         if not isinstance(number, int) or isinstance(number, bool):
-            raise _wrong(path, "colonies_number", number, "a whole number, as there are no labels")
+            raise _wrong(path, "colonies_number", number, "a whole number, because the file has no labels")
         return [], [], number != 0
     labels: list[str] = []
     boxes_xywh: list[list[float]] = []
@@ -131,7 +139,9 @@ def _side(entry: dict[str, Any], key: str, path: Path, where: str) -> float:
 def _wrong(path: Path, key: str, value: object, expected: str) -> AnnotationError:
     what = "is missing" if value is None else f"is {str(value)[:60]!r}"
     return AnnotationError(
-        f"{path}: {key} {what}, it must be {expected}", next_step="mend the file, or remove it with its image"
+        f"{what}; it must be {expected}",
+        where=f"{path}: {key}",
+        next_step="correct the file, or remove it with its image",
     )
 
 

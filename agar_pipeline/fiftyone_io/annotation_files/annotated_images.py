@@ -16,13 +16,15 @@ import numpy as np
 
 from agar_pipeline.coco.box_formats import xywh_to_rel_xywh
 from agar_pipeline.config import ExifPolicy, UnlabelledPolicy
-from agar_pipeline.errors import AnnotationError, ImageFileError, PipelineError
+from agar_pipeline.errors import AnnotationError, PipelineError
 from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts
 from agar_pipeline.photos.folder_walk import PassedOver
-from agar_pipeline.photos.formats import open_image, why_not_read
+from agar_pipeline.photos.formats import explain_unopened, open_image, refuse_format
 
 _RESERVED = frozenset({"id", "tags", "label", "bounding_box", "mask", "mask_path", "confidence", "index", "attributes"})
 """Fields of FiftyOne's detections; an attribute with one of these names would overwrite the field."""
+OR_REMOVE = ", or remove it with its image"
+"""Ends the next step for an annotation file of one image."""
 _EVERY = 100
 _LARGEST_INTEGER = 2**63 - 1
 Format = Literal["agar", "coco", "voc", "yolo", "labelme"]
@@ -80,7 +82,7 @@ class Reading:
 
     images: list[AnnotatedImage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """One sentence for each broken image or annotation file that was left out."""
+    """One line, with the next step, for each broken image or annotation file that was left out."""
     images_without_annotation: list[str] = field(default_factory=list)
     """Images without an annotation, and those whose annotation is marked as unfinished."""
     annotations_without_image: list[str] = field(default_factory=list)
@@ -94,10 +96,10 @@ class Reading:
     """Label that is not in the class map → number of its boxes."""
     passed_over: PassedOver = field(default_factory=PassedOver)
 
-    def add_problem(self, problem: str) -> None:
+    def add_problem(self, error: PipelineError) -> None:
         """Add a problem unless it is already listed, because a folder may be walked more than once."""
-        if problem not in self.problems:
-            self.problems.append(problem)
+        if error.in_one_line not in self.problems:
+            self.problems.append(error.in_one_line)
 
     def read_each(self, reads: Sequence[Callable[[], AnnotatedImage]], progress: Progress) -> None:
         """Call one function per image and add its result; errors become problems."""
@@ -107,9 +109,15 @@ class Reading:
             except LeftOutError:
                 pass
             except PipelineError as error:
-                self.problems.append(error.in_one_line)
+                self.add_problem(error)
             except OSError as error:
-                self.problems.append(f"{error.filename} cannot be read: {error.strerror}")
+                self.add_problem(
+                    AnnotationError(
+                        f"cannot be read ({error.strerror})",
+                        where=error.filename,
+                        next_step="correct its permissions, and check the disk",
+                    )
+                )
             if index % _EVERY == 0 or index == len(reads):
                 progress(index, len(reads))
 
@@ -124,11 +132,11 @@ def image_metadata(path: Path) -> dict[str, Any]:
 
     width, height = displayed_size(str(path))
     if not width or not height:
-        raise ImageFileError(f"{path} cannot be read as an image, it is {why_not_read(path)}")
+        raise explain_unopened(path)
     with open_image(path) as image:
         channels = len(image.getbands())
-        if reason := why_not_read(path, image):
-            raise ImageFileError(f"{path} cannot be read as an image, it is {reason}")
+        if error := refuse_format(path, image):
+            raise error
     return {
         "size_bytes": path.stat().st_size,
         "mime_type": mimetypes.guess_type(path.name)[0],
@@ -159,8 +167,9 @@ def require_size(stated_wh: tuple[object, object], metadata: Mapping[str, Any], 
         stated = f"{stated_wh[0]}×{stated_wh[1]}"
         turned = " (turned)" if tuple(stated_wh) == in_file[::-1] else ""
         raise AnnotationError(
-            f"{where}: the boxes were drawn on {stated} pixels, the image has {in_file[0]}×{in_file[1]}{turned}",
-            next_step="put the original image back, or draw them again",
+            f"has boxes that were drawn on {stated} pixels, but the image has {in_file[0]}×{in_file[1]}{turned}",
+            where=where,
+            next_step="put the original image back, or draw the boxes again",
         )
 
 

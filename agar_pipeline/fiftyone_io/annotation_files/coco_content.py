@@ -40,15 +40,18 @@ class CocoContent:
         )
         if other := find_boxes_elsewhere(plain):
             raise AnnotationError(
-                f"{path} has no annotations, and boxes in {other!r}",
-                next_step="call that list annotations, nothing is imported",
+                f"has no annotations, and boxes in {other!r}; nothing is imported",
+                where=path,
+                next_step="call that list annotations",
             )
         categories = without_root(categories, annotations)
         images, known = self._ids("images", self.images), self._ids("categories", categories)
         for entry in categories:
             if is_blank(entry.get("name")):
                 raise AnnotationError(
-                    f"{path}: category {entry['id']} has the name {entry.get('name')!r}", next_step="mend it"
+                    f"has the name {entry.get('name')!r}, which is empty or not a text",
+                    where=f"{path}: category {entry['id']}",
+                    next_step="give the category a name",
                 )
         self.class_names, _ = fouc.parse_coco_categories(categories)
         self._require_links(annotations, "image_id", images)
@@ -60,28 +63,40 @@ class CocoContent:
     def _load(self) -> dict[str, Any]:
         try:
             plain = read_json(self.path)
-        except (OSError, TextFileError) as error:
-            reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
+        except OSError as error:
+            raise AnnotationError(
+                f"cannot be read ({error.strerror})",
+                where=self.path,
+                next_step="correct its permissions, or give another file with --annotations",
+            ) from error
+        except TextFileError as error:
             if table := name_table(self.path):
                 raise AnnotationError(
-                    f"{self.path} is {table}, from which no boxes are read",
-                    next_step="export them as COCO or Pascal VOC",
+                    f"is {table}, from which no boxes can be read",
+                    where=self.path,
+                    next_step="export the annotations as COCO or Pascal VOC",
                 ) from error
-            raise AnnotationError(
-                f"{self.path} {reason}", next_step="mend it, or give another with --annotations"
-            ) from error
+            raise AnnotationError(**error.in_file(self.path, ", or give another file with --annotations")) from error
         if (foreign := name_json(plain)) is not None:
-            raise AnnotationError(f"{self.path} is not a COCO file, {foreign}")
+            raise AnnotationError(
+                f"is not a COCO file, but {foreign.name}", where=self.path, next_step=foreign.next_step
+            )
         if not isinstance(plain, dict):
             raise AnnotationError(
-                f"{self.path} holds a {type(plain).__name__}, a COCO file is an object", next_step="give another"
+                f"is not a COCO file: it holds a {type(plain).__name__}, not an object",
+                where=self.path,
+                next_step="give another file with --annotations",
             )
         return plain
 
     def _entries(self, plain: dict[str, Any], key: str) -> list[dict[str, Any]]:
         entries = plain.get(key)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise AnnotationError(f"{self.path} is not a COCO file: {key!r} must be a list of objects")
+            raise AnnotationError(
+                f"is not a COCO file: {key!r} must be a list of objects",
+                where=self.path,
+                next_step="export the file again as COCO",
+            )
         return entries
 
     def _ids(self, key: str, entries: list[dict[str, Any]]) -> Ids:
@@ -89,11 +104,15 @@ class CocoContent:
         try:
             ids = Ids(values)
         except IdError as error:
-            raise AnnotationError(f"{self.path}: an id in {key!r} is {error}", next_step="mend it") from None
+            raise AnnotationError(
+                error.what, where=f"{self.path}: an id in {key!r}", next_step=error.next_step
+            ) from None
         twice = [str(each) for each, count in Counter(values).items() if count > 1]
         if twice:
             raise AnnotationError(
-                f"{self.path}: ids used more than once in {key!r}: {', '.join(twice[:_SHOWN])}; mend it"
+                f"uses ids more than once in {key!r}: {', '.join(twice[:_SHOWN])}",
+                where=self.path,
+                next_step="give each entry an id of its own",
             )
         return ids
 
@@ -106,32 +125,47 @@ class CocoContent:
         if without:
             keys = ", ".join(map(str, without[0]))[:80]
             raise AnnotationError(
-                f"{self.path}: {len(without)} of {len(annotations)} annotations have no {key}; the first has {keys}",
-                next_step=f"name the key {key}, nothing is imported",
+                f"has {len(without)} of {len(annotations)} annotations without {key}, the first of them with {keys}; "
+                "nothing is imported",
+                where=self.path,
+                next_step=f"rename the key with this link to {key}",
             )
         links = [entry[key] for entry in annotations]
-        if wrong := ids.explain_broken(links):
+        if error := ids.explain_broken(links):
             raise AnnotationError(
-                f"{self.path}: an annotation has the {key} {wrong}", next_step="write both alike, nothing is imported"
+                f"{error.what}; nothing is imported",
+                where=f"{self.path}: the {key} of an annotation",
+                next_step=error.next_step,
             )
         lost = [] if one_by_one else [place for place, link in enumerate(links) if link not in ids.values]
         if lost:
             first = annotations[lost[0]]
             raise AnnotationError(
-                f"{self.path}: {len(lost)} of {len(annotations)} annotations are of images that the file does not list; the first: annotation {first.get('id')}, {key} {quote(first[key])}",
-                next_step="list the images, or take these annotations out; nothing is imported",
+                f"has {len(lost)} of {len(annotations)} annotations of images that it does not list; the first is "
+                f"annotation {first.get('id')} with the {key} {quote(first[key])}; nothing is imported",
+                where=self.path,
+                next_step="list the images, or remove these annotations",
             )
 
     def name_of(self, entry: dict[str, Any], reading: Reading) -> str | None:
         """Return an image's relative path; None, with a problem added, if it is unusable or leaves the folder."""
         name = entry.get("file_name")
         if not isinstance(name, str) or not name or "\0" in name or not _is_storable(name):
-            reading.problems.append(f"{self.path}: image {entry['id']} has no usable file_name: mend it")
+            reading.add_problem(
+                AnnotationError(
+                    "has no usable file_name",
+                    where=f"{self.path}: image {entry['id']}",
+                    next_step="write the name of the photo, relative to the images folder",
+                )
+            )
             return None
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            reading.problems.append(
-                f"{self.path}: image {entry['id']} has the file_name {name!r}, it must be relative and stay inside the "
-                "images folder: mend it"
+            reading.add_problem(
+                AnnotationError(
+                    f"has the file_name {name!r}, which must be relative and stay inside the images folder",
+                    where=f"{self.path}: image {entry['id']}",
+                    next_step="make it relative to the images folder",
+                )
             )
             return None
         return str(PurePosixPath(name))
@@ -149,18 +183,30 @@ class CocoContent:
             found = fouc.COCOObject.from_anno_dict(_flat(entry))
             label, attributes = found._get_object_label_and_attributes(self.class_names, None, False)
         except (TypeError, ValueError, KeyError) as error:
-            known = entry["category_id"] in self.class_names
-            what = str(error) if known else f"has the category {entry['category_id']!r}, which the file does not list"
-            raise AnnotationError(f"{where} {what}", next_step="mend it, the image is left out") from error
+            if entry["category_id"] not in self.class_names:
+                raise AnnotationError(
+                    f"has the category {entry['category_id']!r}, which the file does not list; the image is left out",
+                    where=where,
+                    next_step="list the category, or correct the annotation",
+                ) from error
+            raise AnnotationError(
+                f"cannot be interpreted ({error}); the image is left out",
+                where=where,
+                next_step="correct the annotation, or remove it",
+            ) from error
         sides = [finite_number(side) for side in found.bbox] if isinstance(found.bbox, list) else []
         box = [side for side in sides if side is not None]
         if len(box) != 4 or len(sides) != 4:
             raise AnnotationError(
-                f"{where} has the bbox {str(found.bbox)[:60]}, it must be four numbers", next_step="mend it"
+                f"has the bbox {str(found.bbox)[:60]}, which is not four finite numbers",
+                where=where,
+                next_step="write x, y, width and height in pixels, or remove the annotation",
             )
         if found.iscrowd not in (None, 0, 1):
             raise AnnotationError(
-                f"{where} has iscrowd {str(found.iscrowd)[:20]!r}, it must be 0 or 1", next_step="mend it"
+                f"has iscrowd {str(found.iscrowd)[:20]!r}, which is neither 0 nor 1",
+                where=where,
+                next_step="write 0 for a single object, or 1 for a region",
             )
         kept = plain_attributes({**found.attributes, **attributes})
         if degrees := turn_of(entry):

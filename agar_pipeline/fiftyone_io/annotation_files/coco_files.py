@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.coco.annotation_state import is_unfinished
-from agar_pipeline.errors import DatasetError
+from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     AnnotatedImage,
     ImportSource,
@@ -52,7 +52,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
         raise DatasetError(
-            f"{images_dir} is not a folder", next_step="give the folder that the file_names are relative to"
+            "is not a folder", where=images_dir, next_step="give the folder that the file_names are relative to"
         )
     files = _find_given(images_dir, source.annotations)
     reading, turns = Reading(), TurnedPhotos(source.exif, "the COCO file")
@@ -69,7 +69,13 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
                 continue
             name = given.folder + written
             if name in seen:
-                reading.problems.append(f"{given.path}: several images are {name!r}: keep one")
+                reading.add_problem(
+                    AnnotationError(
+                        f"lists several images with the file_name {name!r}",
+                        where=given.path,
+                        next_step="keep one of them",
+                    )
+                )
             elif name not in on_disk:
                 reading.annotations_without_image.append(name)
             elif is_unfinished(entry):
@@ -81,10 +87,12 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     if hint := explain_names(unusable, sorted(on_disk - seen)):
         reading.notes.append(hint)
     if not (reads or reading.problems or unfinished):
-        hint = show_names(reading.annotations_without_image, reading.images_without_annotation)
+        names = show_names(reading.annotations_without_image, reading.images_without_annotation)
+        example = f"; {names.finding}" if names.finding else ""
         raise DatasetError(
-            f"{files[0].path} lists {listed} images, and none of them is in {images_dir} (which holds {len(on_disk)} images)",
-            next_step=f"{hint}",
+            f"lists {listed} images, and none of them is in {images_dir}, which holds {len(on_disk)} images{example}",
+            where=files[0].path,
+            next_step=names.next_step,
         )
     reading.read_each(reads, progress)
     turns.report(reading)
@@ -95,7 +103,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
 def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
     if annotations is not None:
         if not Path(annotations).is_file():
-            raise DatasetError(f"--annotations {annotations} is not a file", next_step="give the COCO file")
+            raise DatasetError(
+                "is not a file", where="--annotations", value=annotations, next_step="give the path of the COCO file"
+            )
         return [_Given(Path(annotations))]
     found = sorted(path for path in images_dir.glob("*.json") if not is_hidden(path.name))
     if len(found) == 1:
@@ -107,8 +117,9 @@ def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
         return instances
     names = ", ".join(path.name for path in found[:_SHOWN]) or "none"
     raise DatasetError(
-        f"{images_dir} must hold one COCO file where --annotations does not name it, or one called {_OF_PART} in each of its folders; JSON files there: {names}",
-        next_step="give it: --annotations FILE.json",
+        f"must hold one COCO file, or one called {_OF_PART} in each of its folders; its JSON files: {names}",
+        where=images_dir,
+        next_step="give the COCO file with --annotations FILE.json",
     )
 
 

@@ -41,7 +41,13 @@ def _find(root: Path, is_wanted: Callable[[str], bool], reading: Reading, skip: 
         return True
 
     def cannot_list(error: OSError) -> None:
-        reading.add_problem(f"{error.filename} cannot be listed: {error.strerror}")
+        reading.add_problem(
+            AnnotationError(
+                f"cannot be listed ({error.strerror})",
+                where=error.filename,
+                next_step="correct the permissions of the folder",
+            )
+        )
 
     for path in walk_files(root, reading.passed_over, enter, cannot_list):
         if not is_wanted(path.name):
@@ -50,7 +56,7 @@ def _find(root: Path, is_wanted: Callable[[str], bool], reading: Reading, skip: 
             _require_utf8(path)
             _require_inside(path, root)
         except PipelineError as error:
-            reading.problems.append(error.in_one_line)
+            reading.add_problem(error)
         else:
             found.append(path)
     return found
@@ -70,7 +76,11 @@ def pair_by_stem(
             reading.images_without_annotation += [os.path.relpath(path, root) for path in paths]
         elif len(paths) > 1:
             names = " and ".join(path.name for path in paths)
-            reading.problems.append(f"{annotations[stem]} may belong to {names}: keep one image of that name")
+            reading.add_problem(
+                AnnotationError(
+                    f"may belong to {names}", where=annotations[stem], next_step="keep one image of that name"
+                )
+            )
         else:
             pairs.append((paths[0], annotations[stem]))
     lonely = [path for stem, path in sorted(annotations.items()) if stem not in images]
@@ -95,7 +105,11 @@ def _refuse_linked_folder(path: Path, root: Path, reading: Reading) -> None:
     target = path.resolve() if path.is_symlink() else root.resolve()
     if not target.is_relative_to(root.resolve()):
         reading.add_problem(
-            f"{path} is a link out of {root}, to the folder {target}: import that by itself, or copy it"
+            ImageFileError(
+                f"is a link out of {root}, to the folder {target}",
+                where=path,
+                next_step="import that folder separately, or replace the link by a copy of it",
+            )
         )
 
 
@@ -104,7 +118,7 @@ def _require_utf8(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise AnnotationError(
-            f"the name of {path!r} is not UTF-8, no database can hold it", next_step="rename the file"
+            "is not UTF-8, and no database can hold it", where=f"the name of {path!r}", next_step="rename the file"
         ) from None
 
 
@@ -115,9 +129,15 @@ def _require_inside(path: Path, root: Path) -> None:
         if stat.S_ISLNK(mode):
             target = path.resolve(strict=True)
             if not target.is_relative_to(root.resolve()):
-                raise ImageFileError(f"{path} is a link out of {root}, to {target}", next_step="copy the file instead")
+                raise ImageFileError(
+                    f"is a link out of {root}, to {target}",
+                    where=path,
+                    next_step="replace the link by a copy of the file",
+                )
             mode = target.stat().st_mode
     except (OSError, RuntimeError) as error:
-        raise ImageFileError(f"{path} cannot be reached ({error})", next_step="mend or remove the link") from None
+        raise ImageFileError(
+            f"cannot be reached ({error})", where=path, next_step="correct the link or its permissions, or remove it"
+        ) from None
     if not stat.S_ISREG(mode):
-        raise ImageFileError(f"{path} is not a regular file", next_step="remove it")
+        raise ImageFileError("is not a regular file", where=path, next_step="remove it")

@@ -54,10 +54,17 @@ class GivenParts:
         for part, path in lists.items():
             try:
                 entries = [line.strip() for line in read_lines(path) if line.strip()]
-            except (OSError, TextFileError) as error:
-                reason = error if isinstance(error, TextFileError) else f"cannot be read ({error.strerror})"
+            except OSError as error:
                 raise AnnotationError(
-                    f"{path} {reason}", next_step=f"it lists the images of {part}; mend or remove it"
+                    f"is the list of {part} images, but cannot be read ({error.strerror})",
+                    where=path,
+                    next_step="correct its permissions, or remove it",
+                ) from error
+            except TextFileError as error:
+                raise AnnotationError(
+                    f"is the list of {part} images, but {error.what}",
+                    where=path,
+                    next_step=f"{error.next_step}, or remove it",
                 ) from error
             self._add(part, entries)
 

@@ -14,6 +14,7 @@ from agar_pipeline.coco.foreign_formats import name_json
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
+    OR_REMOVE,
     AnnotatedImage,
     ImportSource,
     Progress,
@@ -40,7 +41,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     for folder in (images_dir, json_root):
         if not folder.is_dir():
             raise DatasetError(
-                f"{folder} is not a folder", next_step="give the folder of the images, or of labelme's JSON files"
+                "is not a folder",
+                where=folder,
+                next_step="give the folder of the images, and --annotations with the folder of labelme's JSON files",
             )
     reading = Reading()
     images = by_stem(find_photos(images_dir, reading), images_dir)
@@ -48,8 +51,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"{len(images)} images in {images_dir} and {len(annotations)} JSON files in {json_root}, but no image with a JSON file of its name",
-            next_step="give the folder of the images, and --annotations with that of labelme's files",
+            f"there are {len(images)} images in {images_dir} and {len(annotations)} JSON files in {json_root}, but no "
+            "image has a JSON file of the same name",
+            next_step="give the folder of the images, and --annotations with the folder of labelme's JSON files",
         )
     turns = TurnedPhotos(source.exif, "labelme's file")
     reading.read_each([partial(_read_image, image, path, images_dir, turns) for image, path in pairs], progress)
@@ -63,8 +67,9 @@ def _read_image(image_path: Path, json_path: Path, images_dir: Path, turns: Turn
     named = PureWindowsPath(stated).name if isinstance(stated, str) else ""  # splits at / and at backslashes
     if named not in ("", image_path.name) and "\0" not in named and image_path.with_name(named).is_file():
         raise AnnotationError(
-            f"{json_path} has the imagePath {stated!r}, another photo of this folder, and the name of {image_path.name}",
-            next_step="mend one of them",
+            f"has the name of {image_path.name}, but its imagePath is {stated!r}, another photo of this folder",
+            where=json_path,
+            next_step="correct imagePath, or rename the file",
         )
     shapes = [_shape(entry, f"{json_path}: shape {number}") for number, entry in enumerate(plain["shapes"], start=1)]
     name, metadata = str(image_path.relative_to(images_dir)), image_metadata(image_path)
@@ -83,23 +88,33 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         plain = read_json(path)
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}", next_step="mend it, or remove it with its image") from error
-    if not isinstance(plain, dict) or not isinstance(plain.get("shapes"), list):
-        what = name_json(plain) or "it must be an object with a list of shapes: mend it"
-        raise AnnotationError(f"{path} is not a labelme file, {what}")
-    return plain
+        raise AnnotationError(**error.in_file(path, OR_REMOVE)) from error
+    if isinstance(plain, dict) and isinstance(plain.get("shapes"), list):
+        return plain
+    if (foreign := name_json(plain)) is not None:
+        raise AnnotationError(f"is not a labelme file, but {foreign.name}", where=path, next_step=foreign.next_step)
+    raise AnnotationError(
+        "is not a labelme file: it must be an object with a list of shapes",
+        where=path,
+        next_step="save it again with labelme, or remove it with its image",
+    )
 
 
 def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     """Return label, upright box in pixels (x, y, width, height), and attributes of a shape."""
     label = entry.get("label") if isinstance(entry, dict) else entry
     if not isinstance(entry, dict) or is_blank(label):
-        raise AnnotationError(f"{where} has the label {label!r:.40}, it must be a name", next_step="mend it in labelme")
+        raise AnnotationError(
+            f"has the label {label!r:.40}, which is empty or not a text",
+            where=where,
+            next_step="correct the label in labelme",
+        )
     kind, points = str(entry.get("shape_type") or "polygon"), _points(entry, where)
     if len(points) < 2 or (len(points) != 2 if kind == "circle" else kind not in _OF_CORNERS):
         raise AnnotationError(
-            f"{where} ({label}) is of the type {kind} with {len(points)} points, which makes no box",
-            next_step="draw a rectangle, circle or polygon in its place",
+            f"is of the type {kind} with {len(points)} points, which does not enclose a box",
+            where=f"{where} ({label})",
+            next_step="replace it by a rectangle, circle or polygon",
         )
     if kind == "circle":  # points: the centre, and one on the edge
         (x, y), radius = points[0], math.dist(*points)
@@ -116,7 +131,9 @@ def _points(entry: dict[str, Any], where: str) -> list[tuple[float, float]]:
         sides = [finite_number(side) for side in point] if isinstance(point, list) else []
         if len(sides) != 2 or sides[0] is None or sides[1] is None:
             raise AnnotationError(
-                f"{where} has the point {str(point)[:60]}, it must be two numbers", next_step="mend the file"
+                f"has the point {str(point)[:60]}, which is not a pair of numbers",
+                where=where,
+                next_step="draw the shape again, or remove it",
             )
         points.append((sides[0], sides[1]))
     return points

@@ -70,21 +70,33 @@ def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]
         return {}
     if not folder.is_dir():
         raise DatasetError(
-            f"--training-lists {folder} is not a folder", next_step="give the folder of AGAR's training lists"
+            "is not a folder",
+            where="--training-lists",
+            value=folder,
+            next_step="give the folder of AGAR's training lists",
         )
     lists: dict[str, Path] = {}
     for path in sorted(walk_files(folder, PassedOver())):
         if path.suffix.lower() not in _SUFFIXES or not path.is_file():
             continue
         if not path.stem.isprintable():
-            membership.problems.append(f"the name of {path!r} makes no tag: rename the file")
+            unprintable = AnnotationError(
+                "has characters that no tag can have", where=f"the name of {path!r}", next_step="rename the file"
+            )
+            membership.problems.append(unprintable.in_one_line)
             continue
         if path.stem in lists:
-            membership.problems.append(f"{path} and {lists[path.stem]} would give one tag: rename one of them")
+            alike = AnnotationError(
+                "would give the same tag", where=f"{path} and {lists[path.stem]}", next_step="rename one of them"
+            )
+            membership.problems.append(alike.in_one_line)
         lists.setdefault(path.stem, path)
     if not lists and source.training_lists:
         raise DatasetError(
-            f"--training-lists {folder} holds no .txt, .csv or .json file", next_step="give AGAR's training lists"
+            "holds no .txt, .csv or .json file",
+            where="--training-lists",
+            value=folder,
+            next_step="give the folder of AGAR's training lists",
         )
     return lists
 
@@ -96,11 +108,15 @@ def _entries(path: Path) -> list[str]:
         is_json = path.suffix.lower() == ".json" or "".join(lines).lstrip().startswith("[")
         listed = read_json(path) if is_json else None
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}", next_step="it must list images; mend or remove it") from error
+        raise AnnotationError(**error.in_file(path, ", or remove it from the training lists")) from error
     except OSError as error:
-        raise AnnotationError(f"{path} cannot be read ({error.strerror})", next_step="mend or remove it") from error
+        raise AnnotationError(
+            f"cannot be read ({error.strerror})", where=path, next_step="correct its permissions, or remove it"
+        ) from error
     if not is_json:
         return [word.strip().strip("\"'") for line in lines for word in line.split(",") if word.strip()]
     if not isinstance(listed, list) or not all(type(entry) in (int, str) for entry in listed):
-        raise AnnotationError(f"{path} is not a JSON array of ids or file names", next_step="mend or remove it")
+        raise AnnotationError(
+            "is not a JSON array of ids or file names", where=path, next_step="correct it, or remove it"
+        )
     return [str(entry).strip() for entry in listed]

@@ -103,20 +103,26 @@ class TurnedPhotos:
     def report(self, reading: Reading) -> None:
         """Add one problem or note to the reading for all refused, all contrary and all turned photos."""
         if self.refused:
-            reading.problems.append(
-                f"{len(self.refused)} photos are turned by their EXIF data: {_names(self.refused)}; give --exif with "
-                "what their boxes were drawn on, displayed or stored; or save them upright"
+            reading.add_problem(
+                AnnotationError(
+                    f"{len(self.refused)} photos are turned by their EXIF data: {_names(self.refused)}",
+                    next_step="give --exif displayed or --exif stored, as their boxes were drawn, or save the photos "
+                    "upright",
+                )
             )
         if self.contrary:
-            reading.problems.append(
-                f"{len(self.contrary)} photos lie on their side by EXIF, but {self.declared_by} has their size as "
-                f"stored: {_names(self.contrary)}; their boxes may be turned against them: give --exif stored if the "
-                "boxes were drawn so, else mend the sizes there"
+            reading.add_problem(
+                AnnotationError(
+                    f"{len(self.contrary)} photos are turned by a quarter by their EXIF data, but {self.declared_by} "
+                    f"states their size as stored, so that their boxes may be misplaced: {_names(self.contrary)}",
+                    next_step="give --exif stored if the boxes were drawn on the stored photos, otherwise correct the "
+                    "sizes",
+                )
             )
         turned = [name for name in self.turned if name not in set(self.contrary)]
         if turned:
             reading.notes.append(
-                f"{len(turned)} photos are turned by their EXIF data; their boxes are taken as drawn on the photo as "
+                f"{len(turned)} photos are turned by their EXIF data; their boxes are read as drawn on the photo as "
                 f"{self.exif} (--exif): {_names(turned)}"
             )
 
@@ -128,7 +134,9 @@ def _whole(side: object, where: str) -> int | None:
     if isinstance(side, float) and side.is_integer():
         return int(side)
     raise AnnotationError(
-        f"{where}: the image's size is {quote(side)}, it must be a whole number of pixels", next_step="mend it"
+        f"states the size {quote(side)} of the image, which is not a whole number of pixels",
+        where=where,
+        next_step="correct width and height",
     )
 
 

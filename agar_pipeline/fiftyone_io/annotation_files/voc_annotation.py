@@ -14,7 +14,7 @@ from agar_pipeline.coco.foreign_formats import name_xml
 from agar_pipeline.coco.rotated_boxes import degrees_of, upright_box, without_turn
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError
-from agar_pipeline.fiftyone_io.annotation_files.annotated_images import finite_number, plain_attributes
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import OR_REMOVE, finite_number, plain_attributes
 from agar_pipeline.text.text_files import TextFileError, read_xml
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _NOT_ATTRIBUTES = frozenset({"name", "bndbox", "attributes"})
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "": None}
-_MEND = "mend the file, or remove it with its image"
+_MEND = "correct the file, or remove it with its image"
 
 
 @dataclass(frozen=True)
@@ -49,48 +49,52 @@ def read_voc(path: Path) -> VocAnnotation:
     try:
         root = read_xml(path)
         if (foreign := name_xml(root.tag)) is not None:
-            raise AnnotationError(f"{path} is not a VOC annotation, {foreign}")
+            raise AnnotationError(
+                f"is not a VOC annotation, but {foreign.name}", where=path, next_step=foreign.next_step
+            )
         if root.tag != "annotation":
-            raise TextFileError(f"holds <{root.tag[:40]}>, not <annotation>")
-        read = VocAnnotation(_size(root), _image_name(root))
+            raise AnnotationError(
+                f"is not a VOC annotation: it holds <{root.tag[:40]}>, not <annotation>",
+                where=path,
+                next_step="export it again as Pascal VOC, or remove it with its image",
+            )
         if not len(root):
-            raise TextFileError("holds an <annotation> with nothing in it")
-        for number, entry in enumerate(root.findall("object"), start=1):
-            where = f"object {number}"
-            read.labels.append(_label(entry, where))
-            box, attributes = _box(entry, where), _attributes(entry)
-            if degrees := degrees_of(attributes):
-                box, attributes = upright_box(box, degrees), without_turn(attributes)
-            read.boxes_xywh.append(box)
-            read.attributes.append(plain_attributes(attributes))
-    except _WrongError as error:
-        raise AnnotationError(f"{path}: {error}: {_MEND}") from None
+            raise AnnotationError("is not a VOC annotation: its <annotation> is empty", where=path, next_step=_MEND)
     except TextFileError as error:
-        raise AnnotationError(f"{path} is not a VOC annotation: it {error}: {_MEND}") from error
+        raise AnnotationError(
+            f"is not a VOC annotation: it {error.what}", where=path, next_step=error.next_step + OR_REMOVE
+        ) from error
+    read = VocAnnotation(_size(root, path), _image_name(root))
+    for number, entry in enumerate(root.findall("object"), start=1):
+        where = f"{path}: object {number}"
+        read.labels.append(_label(entry, where))
+        box, attributes = _box(entry, where), _attributes(entry)
+        if degrees := degrees_of(attributes):
+            box, attributes = upright_box(box, degrees), without_turn(attributes)
+        read.boxes_xywh.append(box)
+        read.attributes.append(plain_attributes(attributes))
     return read
-
-
-class _WrongError(Exception):
-    """Describes what is wrong in a file, and where."""
 
 
 def _text(parent: Element, tag: str) -> str:
     return (parent.findtext(tag) or "").strip()
 
 
-def _size(root: Element) -> tuple[int | None, int | None]:
+def _size(root: Element, path: Path) -> tuple[int | None, int | None]:
     size = root.find("size")
     if size is None:
         return None, None
-    width, height = (_whole(size, side) for side in ("width", "height"))
+    width, height = (_whole(size, side, path) for side in ("width", "height"))
     return width, height
 
 
-def _whole(size: Element, side: str) -> int | None:
+def _whole(size: Element, side: str, path: Path) -> int | None:
     text = _text(size, side)
     number = _number(text)
     if text and (number is None or not number.is_integer()):
-        raise _WrongError(f"the {side} of its size is {text[:20]!r}, no number of pixels")
+        raise AnnotationError(
+            f"has the {side} {text[:20]!r} in its size, which is not a number of pixels", where=path, next_step=_MEND
+        )
     return int(number) if number else None
 
 
@@ -102,10 +106,12 @@ def _image_name(root: Element) -> str:
 
 def _label(entry: Element, where: str) -> str:
     if not len(entry):
-        raise _WrongError(f"{where} is empty: <object> must hold a name and a bndbox")
+        raise AnnotationError(
+            "is empty, but must hold a name and a bndbox", where=where, next_step="correct it, or remove the <object>"
+        )
     label = _text(entry, "name")
     if is_blank(label):
-        raise _WrongError(f"{where} has no name")
+        raise AnnotationError("has no name", where=where, next_step="write its class between <name> and </name>")
     return label
 
 
@@ -113,22 +119,34 @@ def _box(entry: Element, where: str) -> list[float]:
     """Return x, y, width and height of the first `bndbox`; the boxes of VOC's parts follow after it."""
     box = entry.find("bndbox")
     if box is None:
-        raise _WrongError(f"{where} has no bndbox; it holds {', '.join(child.tag for child in entry)[:80]}")
+        raise AnnotationError(
+            f"has no bndbox; it holds {', '.join(child.tag for child in entry)[:80]}",
+            where=where,
+            next_step="draw a box, or remove the object",
+        )
     corners = []
     for corner in _CORNERS:
         text = _text(box, corner)
         if not text:
-            raise _WrongError(f"{where} has no {corner} in its bndbox")
+            raise AnnotationError(
+                f"has no {corner} in its bndbox", where=where, next_step="add it, or remove the object"
+            )
         number = _number(text)
         if number is None:
-            raise _WrongError(f"{where} has the {corner} {text[:20]!r}, which is no number")
+            raise AnnotationError(
+                f"has the {corner} {text[:20]!r}, which is not a number",
+                where=where,
+                next_step="correct it, or remove the object",
+            )
         corners.append(number)
     left, top, right, bottom = corners
     for low, high, names in ((left, right, ("xmin", "xmax")), (top, bottom, ("ymin", "ymax"))):
         if low > high:
-            raise _WrongError(
-                f"{where} has {names[0]} {low:g} beyond {names[1]} {high:g}: its corners are in reverse order, or are "
-                "width and height"
+            raise AnnotationError(
+                f"has {names[0]} {low:g} beyond {names[1]} {high:g}: its corners are in reverse order, or are width "
+                "and height",
+                where=where,
+                next_step="write the left upper corner as xmin and ymin, the right lower one as xmax and ymax",
             )
     return [left, top, right - left, bottom - top]
 

@@ -45,8 +45,10 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
         if len(annotations) == 1:
             read_voc(*next(iter(annotations.values())))  # raises a clear error for CVAT's single file for all images
         raise DatasetError(
-            f"{len(images)} images in {images_root} and {len(annotations)} XML files in {xml_root}, but no image with an XML file of its name",
-            next_step=f"give a folder with {_IMAGES}/ and {_ANNOTATIONS}/, or --annotations with the folder of the XML files",
+            f"there are {len(images)} images in {images_root} and {len(annotations)} XML files in {xml_root}, but no "
+            "image has an XML file of the same name",
+            next_step=f"give a folder with {_IMAGES}/ and {_ANNOTATIONS}/, or --annotations with the folder of the XML "
+            "files",
         )
     turns = TurnedPhotos(source.exif, "the XML file")
     photos: dict[str, list[Path]] = {}
@@ -74,12 +76,15 @@ def _find_parts(images_dir: Path, images_root: Path, names: list[str]) -> GivenP
 def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
     """Return the folder of the images, and the folder of XML files with the same relative names."""
     if not images_dir.is_dir():
-        raise DatasetError(f"{images_dir} is not a folder", next_step="give the folder that holds the images")
+        raise DatasetError("is not a folder", where=images_dir, next_step="give the folder that holds the images")
     images_root = images_dir / _IMAGES if (images_dir / _IMAGES).is_dir() else images_dir
     if annotations is not None:
         if not Path(annotations).is_dir():
             raise DatasetError(
-                f"--annotations {annotations} is not a folder", next_step="give the folder that holds the XML files"
+                "is not a folder",
+                where="--annotations",
+                value=annotations,
+                next_step="give the folder that holds the XML files",
             )
         return images_root, Path(annotations)
     if images_root == images_dir:
@@ -132,8 +137,9 @@ def _require_own_name(stated: str, image_path: Path, xml_path: Path, photos: Map
         named = [path for path in others if path.as_posix().casefold().endswith(f"/{stated}".casefold())]
         nearest = next((path for path in others if path.parent == image_path.parent), others[0])
         raise AnnotationError(
-            f"{xml_path} belongs to {image_path} by its own name, and to {(named or [nearest])[0]} by its <filename> {stated!r}",
-            next_step="look at the boxes on both, then rename the file or mend <filename>",
+            f"belongs to {image_path} by its own name, and to {(named or [nearest])[0]} by its <filename> {stated!r}",
+            where=xml_path,
+            next_step="look at the boxes on both photos, then rename the file or correct <filename>",
         )
 
 

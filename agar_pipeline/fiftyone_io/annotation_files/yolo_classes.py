@@ -57,7 +57,10 @@ def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterabl
     if annotations is not None and not annotations.is_dir():
         if not annotations.is_file():
             raise DatasetError(
-                f"--annotations {annotations} does not exist", next_step="give data.yaml, or a folder of text files"
+                "does not exist",
+                where="--annotations",
+                value=annotations,
+                next_step="give data.yaml, or a folder of text files",
             )
         return _read(annotations)
     folders = [images_dir, images_dir.parent, images_dir.parent.parent]
@@ -70,15 +73,16 @@ def find_class_names(images_dir: Path, annotations: Path | None, labels: Iterabl
         for other in found[1:]:
             if other.names != found[0].names:
                 raise AnnotationError(
-                    f"{found[0].path} and {other.path} name the class numbers differently",
-                    next_step="import each folder by itself, or give the right file with --annotations",
+                    "name the class numbers differently",
+                    where=f"{found[0].path} and {other.path}",
+                    next_step="import each folder separately, or give the right file with --annotations",
                 )
         if found:
             return found[0]
         looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
         raise DatasetError(
-            f"no names for YOLO's class numbers: none of {', '.join((*_YAMLS[:1], *_LISTS))} in {looked}",
-            next_step="add one (a name a line, the first for class 0), or give it with --annotations",
+            f"there are no names for YOLO's class numbers: none of {', '.join((*_YAMLS[:1], *_LISTS))} is in {looked}",
+            next_step="add classes.txt with one name per line, the first for class 0, or give --annotations FILE",
         )
     return _read(path)
 
@@ -104,7 +108,10 @@ def find_declared(images_dir: Path, annotations: Path | None, names: ClassNames)
         isinstance(shape, list) and [type(each) for each in shape] == [int, int] and shape[0] > 0 and shape[1] in (2, 3)
     ):
         raise AnnotationError(
-            f"{path}: kpt_shape is {str(shape)[:40]!r}, it must be [number, 2 or 3]", next_step="mend it"
+            "must be [number of keypoints, 2 or 3]",
+            where=f"{path}: kpt_shape",
+            value=str(shape)[:40],
+            next_step="write for example kpt_shape: [17, 3]",
         )
     return Declared(path, plain, None if shape is None else (shape[0], shape[1]), str(task) if task else None)
 
@@ -123,7 +130,7 @@ def _load(path: Path) -> Any:
     try:
         return read_yaml(path)
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}", next_step="mend it, or give another with --annotations") from error
+        raise AnnotationError(**error.in_file(path, ", or give another file with --annotations")) from error
 
 
 def _read(path: Path) -> ClassNames:
@@ -135,16 +142,26 @@ def _read(path: Path) -> ClassNames:
         numbers_fit = all(type(number) is int and 0 <= number < _MOST_CLASSES for number in names)
         names = [names.get(i, str(i)) for i in range(max(names) + 1)] if names and numbers_fit else None
     if not isinstance(names, list) or not names or not all(type(name) in (str, int, float) for name in names):
-        raise AnnotationError(f"{path}: `names` must list the classes, or name each number", next_step="mend it")
+        raise AnnotationError(
+            "must list the classes, or map each number to a name",
+            where=f"{path}: `names`",
+            next_step="write for example names: [first, second]",
+        )
     count = plain.get("nc")
     if type(count) is int and count != len(names):
         raise AnnotationError(
-            f"{path}: nc is {count}, and `names` has {len(names)}", next_step="mend the one that is wrong"
+            f"has nc: {count}, but `names` lists {len(names)} classes",
+            where=path,
+            next_step="correct the one that is wrong",
         )
     names = [str(name) for name in names]
     for number, name in enumerate(names):
         if is_blank(name):
-            raise AnnotationError(f"{path}: class {number} has the name {name!r}", next_step="give it one")
+            raise AnnotationError(
+                f"has the name {name!r}, which is empty or cannot be seen",
+                where=f"{path}: class {number}",
+                next_step="give the class a name",
+            )
     return ClassNames(names, path)
 
 
@@ -152,11 +169,13 @@ def _lines(path: Path) -> list[str]:
     try:
         names = [line.strip() for line in read_lines(path)]
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}, the names of the classes, one a line") from error
+        raise AnnotationError(**error.in_file(path, ", with one name of a class per line")) from error
     while names and not names[-1]:
         names.pop()
     blank = [line for line, name in enumerate(names, start=1) if is_blank(name)]
     if blank or not names:
-        where = f"line {blank[0]} is" if len(blank) < len(names) else "it is"
-        raise AnnotationError(f"{path}: {where} empty", next_step="write the names of the classes, one a line")
+        where = f"{path}: line {blank[0]}" if len(blank) < len(names) else path
+        raise AnnotationError(
+            "is empty", where=where, next_step="write the names of all classes, one per line, the first for class 0"
+        )
     return names

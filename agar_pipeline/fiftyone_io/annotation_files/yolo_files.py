@@ -46,7 +46,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     """
     images_dir = Path(source.images_dir)
     if not images_dir.is_dir():
-        raise DatasetError(f"{images_dir} is not a folder", next_step="give the folder that holds the images")
+        raise DatasetError("is not a folder", where=images_dir, next_step="give the folder that holds the images")
     annotations = Path(source.annotations) if source.annotations is not None else None
     labels_dir = annotations if annotations is not None and annotations.is_dir() else None
     reading = Reading()
@@ -56,7 +56,9 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, labels, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"{images_dir} holds {len(images)} images, and none has a text file of its name beside it, in labels/ in place of images/, or in --annotations",
+            f"holds {len(images)} images, and none has a text file of the same name: beside it, in labels/ in place of "
+            "images/, or in --annotations",
+            where=images_dir,
             next_step="give the folder of the images, and --annotations with the folder of the text files",
         )
     names = find_class_names(images_dir, annotations, [path for _, path in pairs])

@@ -42,8 +42,12 @@ def _read_darknet(path: Path) -> dict[str, str]:
     """Read the keys of a `*.data` file, with lines such as `train = data/train.txt`."""
     try:
         pairs = [line.split("=", 1) for line in read_lines(path) if "=" in line]
-    except (OSError, TextFileError) as error:
-        raise AnnotationError(f"{path} cannot be read ({error})", next_step="mend or remove it") from error
+    except OSError as error:
+        raise AnnotationError(
+            f"cannot be read ({error.strerror})", where=path, next_step="correct its permissions, or remove it"
+        ) from error
+    except TextFileError as error:
+        raise AnnotationError(**error.in_file(path, ", or remove it")) from error
     return {key.strip(): value.strip() for key, value in pairs}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from agar_pipeline.errors import AnnotationError
-from agar_pipeline.fiftyone_io.annotation_files.annotated_images import finite_number
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import OR_REMOVE, finite_number
 from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import Declared
 from agar_pipeline.text.text_files import TextFileError, read_lines
 
@@ -22,9 +22,8 @@ _LARGEST_SHARE = 2.0
 _POLYGON_SLACK = 0.5
 """Share of the image by which a rotated box may extend beyond it; a larger value is a visibility or a track number."""
 _SLACK = 1e-3
-_MEND = "mend the file, or remove it with its image"
+_MEND = "correct the row, or remove the file with its image"
 _POLYGON_TASKS = frozenset({"segment", "obb"})
-_BOX_TASKS = {"detect": "task: detect, which has 5 or 6", "pose": "task: pose, and must say kpt_shape too"}
 
 
 @dataclass(frozen=True)
@@ -55,21 +54,30 @@ def read_rows(path: Path, classes: int, names_path: Path) -> list[Row]:
     try:
         written = [line.split() for line in read_lines(path) if line.strip()]
     except TextFileError as error:
-        raise AnnotationError(f"{path} {error}, or remove it with its image") from error
+        raise AnnotationError(**error.in_file(path, OR_REMOVE)) from error
     rows = []
     for place, (class_number, *numbers) in enumerate(written, start=1):
         where = f"{path}: row {place}"
         if len(numbers) < 4:
-            raise AnnotationError(f"{where} has {len(numbers) + 1} columns, it must have 5 (class, x and y of the "
-                                  f"centre, width, height) or more: {_MEND}")  # fmt: skip
+            raise AnnotationError(
+                f"has {len(numbers) + 1} columns, but needs 5 (class, x and y of the centre, width, height) or more",
+                where=where,
+                next_step=_MEND,
+            )
         if not (class_number.isascii() and class_number.isdigit() and int(class_number) < classes):
-            known = f"{names_path} names 0 to {classes - 1}"
-            raise AnnotationError(f"{where} has the class {class_number[:20]!r}, {known}: {_MEND}")
+            raise AnnotationError(
+                f"has the class {class_number[:20]!r}, but {names_path} names 0 to {classes - 1}",
+                where=where,
+                next_step="correct the number, or add the name of the class",
+            )
         shares = [_number(text) for text in numbers]
         wrong = next((i for i, share in enumerate(shares) if share is None or _is_too_large(i, share)), None)
         if wrong is not None:
-            raise AnnotationError(f"{where} has the value {numbers[wrong][:20]!r}, it must be a share of the image, "
-                                  f"0 to 1: {_MEND}")  # fmt: skip
+            raise AnnotationError(
+                f"has the value {numbers[wrong][:20]!r}, which is not a share of the image, 0 to 1",
+                where=where,
+                next_step="write shares in place of pixels, or remove the file with its image",
+            )
         rows.append(Row(int(class_number), [share for share in shares if share is not None], numbers[-1].isdigit()))
     return rows
 
@@ -111,9 +119,8 @@ class RowReader:
         """
         boxes = Boxes()
         for place, row in enumerate(rows, start=1):
-            wrong = self._explain(row)
-            if wrong:
-                raise AnnotationError(f"{path}: row {place} {wrong}: {_MEND}")
+            if error := self._refuse(row, f"{path}: row {place}"):
+                raise error
             boxes.classes.append(row.class_number)
             boxes.boxes_rel_xywh.append(self._box(row.numbers))
             boxes.confidences.append(row.numbers[4] if len(row.numbers) == 5 else None)
@@ -123,46 +130,71 @@ class RowReader:
         """Return sentences about keypoints and polygons that were reduced to boxes."""
         said = []
         if self.keypoints:
-            said.append(f"{self.keypoints} boxes have keypoints ({self.declared.spell_keypoints()}): they are left out")
+            said.append(
+                f"{self.keypoints} boxes have keypoints ({self.declared.spell_keypoints()}), which are not imported"
+            )
         if self.polygons:
             said.append(f"{self.polygons} polygons are imported as the boxes around them")
         return said
 
-    def _explain(self, row: Row) -> str | None:
-        """Return the reason why the row cannot be read; None if it can."""
+    def _refuse(self, row: Row, where: str) -> AnnotationError | None:
+        """Return an error if the row cannot be read; else None."""
         count = len(row.numbers)
         if (count <= 5 or self.declared.keypoints is not None) and min(row.numbers[2:4]) < 0:
-            return f"has a width and height of {row.numbers[2]:g} and {row.numbers[3]:g}, a side cannot be negative"
+            return AnnotationError(
+                f"has a width and height of {row.numbers[2]:g} and {row.numbers[3]:g}, but a side cannot be negative",
+                where=where,
+                next_step=_MEND,
+            )
         if count == 4:
             return None
         if count == 5:
             if self._no_confidence is None:
                 return None
-            return (
-                f"has a sixth column, which is a confidence of 0 to 1 or an angle: one of them is "
-                f"{self._no_confidence:g}; rotated boxes are read as four corners only"
+            return AnnotationError(
+                "has a sixth column, which may be a confidence of 0 to 1 or an angle; the value "
+                f"{self._no_confidence:g} of one row is not a confidence",
+                where=where,
+                next_step="export rotated boxes as four corners, or as upright boxes",
             )
         if self.declared.keypoints is not None:
             points, values = self.declared.keypoints
             if count == 4 + points * values:
                 return None
-            return f"has {count + 1} columns, {self.declared.spell_keypoints()} wants {5 + points * values}"
-        return self._explain_polygon(row)
+            return AnnotationError(
+                f"has {count + 1} columns, but {self.declared.spell_keypoints()} needs {5 + points * values}",
+                where=where,
+                next_step="correct kpt_shape, or the row",
+            )
+        return self._refuse_polygon(row, where)
 
-    def _explain_polygon(self, row: Row) -> str | None:
+    def _refuse_polygon(self, row: Row, where: str) -> AnnotationError | None:
         count = len(row.numbers)
-        if self.declared.task in _BOX_TASKS:
-            return f"has {count + 1} columns; {self.declared.path} declares {_BOX_TASKS[self.declared.task]}"
+        if self.declared.task == "detect":
+            return AnnotationError(
+                f"has {count + 1} columns, but {self.declared.path} declares task: detect, which has 5 or 6",
+                where=where,
+                next_step="correct the task, or the row",
+            )
+        if self.declared.task == "pose":
+            return AnnotationError(
+                f"has {count + 1} columns, and {self.declared.path} declares task: pose without kpt_shape",
+                where=where,
+                next_step="add kpt_shape: [number of keypoints, 2 or 3]",
+            )
         if not _is_polygon(row):
-            hint = " and ".join(_spell_keypoints(count)) or "none fits"
-            return (
-                f"has {count + 1} columns, and is no box, no box with a confidence, and no polygon of shares from 0 to "
-                f"1; where it is a box with keypoints, data.yaml must declare it (kpt_shape: {hint})"
+            shapes = " or ".join(_spell_keypoints(count)) or "no shape fits"
+            return AnnotationError(
+                f"has {count + 1} columns, and is neither a box, with or without a confidence, nor a polygon of shares "
+                "from 0 to 1",
+                where=where,
+                next_step=f"correct the row, or declare its keypoints in data.yaml (kpt_shape: {shapes})",
             )
         if self._others:
-            return (
-                f"fits two readings, the {count // 2} points of a polygon, and {' or '.join(self._others)}: "
-                "say in data.yaml which, kpt_shape or task: segment"
+            return AnnotationError(
+                f"has two possible meanings: the {count // 2} points of a polygon, or {' or '.join(self._others)}",
+                where=where,
+                next_step="declare kpt_shape or task: segment in data.yaml",
             )
         return None
 

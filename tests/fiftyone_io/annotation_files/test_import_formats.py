@@ -150,16 +150,19 @@ def test_imported_once_twice_and_after_an_edit(
 VOC_PROBLEMS = {
     "cut.xml": (xml(BOXES)[:200], "cut.xml is not a VOC annotation"),
     "none.xml": ("<annotation/>", "none.xml is not a VOC annotation"),
-    "corner.xml": (xml([[1, 2, float("nan"), 3]]), "object 1 has the xmax 'nan', which is no number"),
-    "name.xml": (xml(BOXES, labels=["", "x"]), "object 1 has no name"),
-    "turned.xml": (xml(BOXES, size="80 100"), "drawn on 80×100 pixels, the image has 100×80 (turned)"),
+    "corner.xml": (xml([[1, 2, float("nan"), 3]]), "corner.xml: object 1 has the xmax 'nan', which is not a number"),
+    "name.xml": (xml(BOXES, labels=["", "x"]), "name.xml: object 1 has no name"),
+    "turned.xml": (
+        xml(BOXES, size="80 100"),
+        "turned.xml has boxes that were drawn on 80×100 pixels, but the image has 100×80 (turned)",
+    ),
 }
 YOLO_PROBLEMS = {
     "columns.txt": ("0 0.5 0.5 0.1", "row 1 has 4 columns"),
     "polygon.txt": ("0 .1 .1 .2 .2 .3 .3 .4", "row 1 has 8 columns"),
     "class.txt": ("7 .5 .5 .1 .1", "has the class '7'"),
     "negative.txt": ("-1 .5 .5 .1 .1", "has the class '-1'"),
-    "pixels.txt": ("0 50 40 10 10", "has the value '50', it must be a share"),
+    "pixels.txt": ("0 50 40 10 10", "has the value '50', which is not a share"),
     "nan.txt": ("0 nan .5 .1 .1", "has the value 'nan'"),
 }
 
@@ -214,7 +217,7 @@ def test_what_is_wrong_in_a_coco_file_is_named_and_the_rest_imported(tmp_path: P
         "image 14 has no usable file_name",
         "annotation 50 of sides.jpg has the bbox [1, 2, None]",
         "annotation 51 of category.jpg has the category 9",
-        "image 20 (turned.jpg): the boxes were drawn on 80×100",
+        "image 20 (turned.jpg) has boxes that were drawn on 80×100",
     ):
         assert len([problem for problem in counts.problems if words in problem]) == 1, words
     assert len(counts.problems) == 7
@@ -224,10 +227,10 @@ def test_what_is_wrong_in_a_coco_file_is_named_and_the_rest_imported(tmp_path: P
     ("spoil", "message"),
     [
         (lambda folder: (folder / "coco.json").write_text('{"images": ['), "coco.json is not JSON"),
-        (lambda folder: (folder / "coco.json").write_text("[]"), "holds a list"),
+        (lambda folder: (folder / "coco.json").write_text("[]"), "coco.json is not a COCO file: it holds a list"),
         (
             lambda folder: edit_coco(folder, lambda p: p["images"].append(p["images"][0])),
-            "more than once in 'images': 0",
+            "coco.json uses ids more than once in 'images': 0",
         ),
         (lambda folder: edit_coco(folder, lambda p: p.pop("categories")), "'categories' must be a list"),
     ],
@@ -243,7 +246,7 @@ def test_a_coco_file_that_is_none_imports_nothing(
 
 @pytest.mark.parametrize(
     ("format", "message"),
-    [("voc", "0 XML files in"), ("yolo", "none has a text file of its name"), ("coco", "must hold one COCO file")],
+    [("voc", "0 XML files in"), ("yolo", "none has a text file of the same name"), ("coco", "must hold one COCO file")],
 )
 def test_no_image_is_an_error_that_says_what_was_looked_for(
     format: Format, message: str, tmp_path: Path, run_import: Import

@@ -94,14 +94,26 @@ def test_polygons_become_the_boxes_around_them(case: str, tmp_path: Path) -> Non
 
 
 REFUSED = {
-    "two readings": (PLAIN_POSE, "", r"row 1 fits two readings, the 5 points of a polygon, and a box with 3 keypoints"),
-    "a track's number": ("0 .5 .5 .1 .1 .9 1", "", "fits two readings.*the number of a track"),
-    "keypoints, not declared": (POSE, "", r"kpt_shape: \[3, 2\] and \[2, 3\]"),
-    "another number than declared": (POSE, "kpt_shape: [4, 3]", r"has 11 columns, kpt_shape \[4, 3\] of .* wants 17"),
-    "an angle": ("0 .5 .5 .1 .1 1.57\n0 .5 .5 .1 .1 .5", "", "a confidence of 0 to 1 or an angle: one of them is 1.57"),
-    "a negative side": ("0 .5 .5 -.1 .1", "", "has a width and height of -0.1 and 0.1, a side cannot be negative"),
+    "two readings": (
+        PLAIN_POSE,
+        "",
+        r"1\.txt: row 1 has two possible meanings: the 5 points of a polygon, or a box with 3 key.*: declare kpt_shape",
+    ),
+    "a track's number": ("0 .5 .5 .1 .1 .9 1", "", "has two possible meanings.*the number of a track"),
+    "keypoints, not declared": (POSE, "", r"declare its keypoints in data.yaml \(kpt_shape: \[3, 2\] or \[2, 3\]\)"),
+    "another number than declared": (
+        POSE,
+        "kpt_shape: [4, 3]",
+        r"has 11 columns, but kpt_shape \[4, 3\] of .* needs 17",
+    ),
+    "an angle": (
+        "0 .5 .5 .1 .1 1.57\n0 .5 .5 .1 .1 .5",
+        "",
+        "a confidence of 0 to 1 or an angle; the value 1.57 of one row",
+    ),
+    "a negative side": ("0 .5 .5 -.1 .1", "", "has a width and height of -0.1 and 0.1, but a side cannot be negative"),
     "a polygon where boxes are declared": ("0 .1 .1 .3 .1 .2 .3", "task: detect", "declares task: detect"),
-    "pose without a shape": (PLAIN_POSE, "task: pose", "must say kpt_shape too"),
+    "pose without a shape": (PLAIN_POSE, "task: pose", "declares task: pose without kpt_shape: add kpt_shape"),
 }
 
 
@@ -114,9 +126,9 @@ def test_a_row_that_fits_no_reading_or_two_is_refused(case: str, tmp_path: Path)
 
 
 def test_what_data_yaml_says_must_agree_with_itself(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="nc is 3, and `names` has 2"):
+    with pytest.raises(AnnotationError, match=r"data\.yaml has nc: 3, but `names` lists 2 classes"):
         read("yolo", yolo(tmp_path, "0 .5 .5 .1 .1", "nc: 3"))
-    with pytest.raises(AnnotationError, match="kpt_shape is '17', it must be"):
+    with pytest.raises(AnnotationError, match=r"data.yaml: kpt_shape=17 must be \[number"):
         read("yolo", yolo(tmp_path, "0 .5 .5 .1 .1", "kpt_shape: 17"))
 
 
@@ -124,8 +136,8 @@ NOT_YAML = {
     "names twice": ("[a, b]", "names: [b, a]", r"line 2, column 1: found duplicate key names"),
     "a number twice": ("{0: a, 1: b, 0: c}", "", r"line 1, column 21: found duplicate key 0"),
     "a part twice": ("[a, b]", "train: one\ntrain: two", r"line 3, column 1: found duplicate key train"),
-    "a tab": ("\n\t- a", "", r"line 2, column 1: found a tab in '- a': indent with blanks"),
-    "a name with a colon": ("\n  0: E: coli", "", r"in '0: E: coli': a text with `: ` in it wants"),
+    "a tab": ("\n\t- a", "", r"line 2, column 1: found a tab in '- a'\nindent with blanks"),
+    "a name with a colon": ("\n  0: E: coli", "", r"in '0: E: coli'\nput the text in quotes if it has `: ` in it"),
     "a bracket left open": ("[a, b", "nc: 2", r"close the bracket"),
 }
 
@@ -136,7 +148,8 @@ def test_a_data_yaml_that_is_no_yaml_is_told_by_its_place(case: str, tmp_path: P
     with pytest.raises(AnnotationError, match=words) as caught:
         read("yolo", yolo(tmp_path, "0 .5 .5 .1 .1", declared, names))
     assert str(caught.value).startswith(f"{tmp_path / 'data.yaml'} is not YAML")
-    assert str(caught.value).count("\n") == 0
+    assert str(caught.value).count("\n") == 1
+    assert (caught.value.next_step or "").endswith(", or give another file with --annotations")
 
 
 # Links of COCO
@@ -157,22 +170,28 @@ def rename_key(entry: dict[str, Any], key: str, other: str) -> None:
 LINKS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a number with a point": (
         relink(lambda e: e.update(image_id=float(e["image_id"]))),
-        r"image_id 0.0 \(a number with a point\), while the ids are numbers, 0 \(a number\) for one \(3 of 3 such\)",
+        r"image_id of an annotation is 0.0 \(a number with a point\), but the ids are numbers, such as 0 .* \(3 of 3 ",
     ),
-    "text against numbers": (relink(lambda e: e.update(image_id=str(e["image_id"]))), r"image_id '0' \(text\), while"),
+    "text against numbers": (
+        relink(lambda e: e.update(image_id=str(e["image_id"]))),
+        r"image_id of an annotation is '0' \(text\), but the ids are numbers",
+    ),
     "item_id": (
         relink(lambda e: rename_key(e, "image_id", "item_id")),
-        "3 of 3 annotations have no image_id; .*item_id",
+        "has 3 of 3 annotations without image_id, .*item_id",
     ),
-    "null": (relink(lambda e: e.update(image_id=None)), r"image_id None \(null\)"),
-    "the photo's name": (relink(lambda e: e.update(image_id="a/1.jpg")), r"image_id 'a/1.jpg' \(text\)"),
+    "null": (relink(lambda e: e.update(image_id=None)), r"image_id of an annotation is None \(null\)"),
+    "the photo's name": (
+        relink(lambda e: e.update(image_id="a/1.jpg")),
+        r"image_id of an annotation is 'a/1.jpg' \(text\)",
+    ),
     "an unlisted image": (
         relink(lambda e: e.update(image_id=e["image_id"] + 50)),
-        r"3 of 3 annotations are of images that the file does not list; the first: .* 0, image_id 50 \(a number\)",
+        r"has 3 of 3 annotations of images that it does not list; the first .* 0 with the image_id 50 \(a number\)",
     ),
     "a category with a point": (
         relink(lambda e: e.update(category_id=float(e["category_id"]))),
-        r"category_id 0.0 \(a number with a point\)",
+        r"category_id of an annotation is 0.0 \(a number with a point\)",
     ),
 }
 
@@ -184,7 +203,10 @@ def test_boxes_that_cannot_be_placed_refuse_the_file_in_one_line(case: str, tmp_
     edit_coco(folder, spoil)
     with pytest.raises(AnnotationError, match=message) as caught:
         read("coco", folder)
-    assert "\n" not in str(caught.value)
+    assert (caught.value.where or "").startswith(str(folder / "coco.json"))
+    assert "nothing is imported" in caught.value.what
+    assert caught.value.next_step
+    assert "\n" not in caught.value.in_one_line
 
 
 def test_a_list_of_boxes_under_another_name_makes_no_empty_plate(tmp_path: Path) -> None:
@@ -235,7 +257,7 @@ def test_an_xml_file_that_names_the_photo_of_another_folder_is_refused(tmp_path:
 
 
 VOC_OBJECTS = {
-    "empty": ("<object/>", "object 1 is empty"),
+    "empty": ("<object/>", "1.xml: object 1 is empty, but must hold a name and a bndbox: correct it"),
     "without a box": ("<object><name>a</name><polygon/></object>", "object 1 has no bndbox; it holds name, polygon"),
     "a corner missing": (
         "<object><name>a</name><bndbox><xmin>1</xmin></bndbox></object>",
@@ -245,7 +267,10 @@ VOC_OBJECTS = {
         "<object><name>a</name><bndbox><xmin>9</xmin><ymin>1</ymin><xmax>2</xmax><ymax>5</ymax></bndbox></object>",
         "object 1 has xmin 9 beyond xmax 2: its corners are in reverse order, or are width and height",
     ),
-    "a size that is none": ("<size><width>wide</width></size>", "the width of its size is 'wide'"),
+    "a size that is none": (
+        "<size><width>wide</width></size>",
+        "1.xml has the width 'wide' in its size, which is not a number of pixels",
+    ),
 }
 
 
@@ -337,12 +362,14 @@ def test_text_ids_mean_the_same_to_every_reader(tmp_path: Path) -> None:
     detections = read_detections(folder / "results.json", folder / "coco.json")
     assert (detections.image_ids.tolist(), detections.category_ids.tolist()) == ([2], [1])
     (folder / "results.json").write_text(json.dumps([{**box, "image_id": "plate 7"}]))
-    with pytest.raises(AnnotationError, match=r"results.0..image_id is 'plate 7', which is no image_id of the annotat"):
+    with pytest.raises(
+        AnnotationError, match=r"results.0..image_id is 'plate 7', but must be an id of the annotation file"
+    ):
         read_detections(folder / "results.json", folder / "coco.json")
     (folder / "results.json").unlink()
     edit_coco(folder, lambda plain: plain["annotations"][1].update(image_id=1))
     for reader in (lambda: read("coco", folder), lambda: parse_coco(folder / "coco.json")):
-        with pytest.raises(AnnotationError, match=r"image_id (is )?1 \(a number\), while the ids are texts"):
+        with pytest.raises(AnnotationError, match=r"image_id .*is 1 \(a number\), but the ids are texts"):
             reader()
 
 
@@ -358,15 +385,21 @@ def respell(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
 
 
 NAMES: dict[str, tuple[Callable[[str], str], str]] = {
-    "slashes of Windows": (lambda name: name.replace("/", "\\"), r"with / in place of \ "),
-    "URL-encoded": (lambda name: name.replace("/", "%2F"), "URL-decoded, "),
-    "HTML": (lambda name: name.replace("/", "&#47;"), "HTML-decoded, "),
-    "blanks": (lambda name: f" {name} ", "without blanks at both ends "),
-    "a folder too many": (lambda name: f"export/{name}", "without its first folder "),
-    "another case": (lambda name: name.upper(), "without regard to upper and lower case "),
-    "another suffix": (lambda name: name.replace(".jpg", ".PNG"), "with another suffix "),
-    "Label Studio's uploads": (lambda name: name.replace("/", "/90fbb0c7-"), "without the eight digits that Label "),
-    "Label Studio's own disk": (lambda name: f"data/local-files/?d={name}".replace("a/", "a%5C"), "decoded"),
+    "slashes of Windows": (lambda name: name.replace("/", "\\"), "2 of 2 names match with / in place of \\"),
+    "URL-encoded": (lambda name: name.replace("/", "%2F"), "2 of 2 names match after URL-decoding"),
+    "HTML": (lambda name: name.replace("/", "&#47;"), "2 of 2 names match after HTML-decoding"),
+    "blanks": (lambda name: f" {name} ", "2 of 2 names match without blanks at both ends"),
+    "a folder too many": (lambda name: f"export/{name}", "2 of 2 names match without their first folder"),
+    "another case": (lambda name: name.upper(), "2 of 2 names match without regard to upper and lower case"),
+    "another suffix": (lambda name: name.replace(".jpg", ".PNG"), "2 of 2 names match with another suffix"),
+    "Label Studio's uploads": (
+        lambda name: name.replace("/", "/90fbb0c7-"),
+        "2 of 2 names match without the eight digits that Label Studio puts",
+    ),
+    "Label Studio's own disk": (
+        lambda name: f"data/local-files/?d={name}".replace("a/", "a%5C"),
+        "2 of 2 names match after URL-decoding",
+    ),
 }
 
 
@@ -403,7 +436,10 @@ def test_turned_photos_are_told_in_the_words_of_a_snapshot(tmp_path: Path) -> No
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(plain))
     (problem,) = read("coco", tmp_path).problems
-    assert "1 photos lie on their side by EXIF, but the COCO file has their size as stored: '1.jpg'" in problem
+    assert (
+        "1 photos are turned by a quarter by their EXIF data, but the COCO file states their size as stored" in problem
+    )
+    assert "'1.jpg'" in problem
     assert "give --exif stored" in problem
     stored = read("coco", tmp_path, exif="stored")
     assert stored.problems == []
@@ -413,7 +449,7 @@ def test_turned_photos_are_told_in_the_words_of_a_snapshot(tmp_path: Path) -> No
     path.write_text(json.dumps(plain))
     assert boxes_px(read("coco", tmp_path), size_wh=(80, 100)) == [[0, 0, 20, 10]]
     (problem,) = read("coco", tmp_path, exif="refuse").problems
-    assert "1 photos are turned by their EXIF data: '1.jpg'; give --exif" in problem
+    assert "1 photos are turned by their EXIF data: '1.jpg': give --exif displayed or --exif stored" in problem
     files: list[tuple[Format, str, str]] = [
         ("voc", "1.xml", xml([[0, 0, 20, 10]], labels=["a"])),
         ("yolo", "1.txt", rows([[0, 0, 20, 10]])),
@@ -431,8 +467,8 @@ def test_sizes_that_are_written_in_another_way_are_held_against_the_photo_too(tm
     edit_coco(folder, lambda plain: plain["images"][2].update(width="100"))
     reading = read("coco", folder)
     assert [image.name for image in reading.images] == ["b/1.jpg"]
-    assert "drawn on 200×160 pixels, the image has 100×80" in reading.problems[0]
-    assert "the image's size is '100' (text), it must be a whole number" in reading.problems[1]
+    assert "drawn on 200×160 pixels, but the image has 100×80" in reading.problems[0]
+    assert "states the size '100' (text) of the image, which is not a whole number" in reading.problems[1]
 
 
 # Roboflow, and parts
@@ -573,4 +609,4 @@ def test_absolute_names_of_coco_are_refused_with_what_would_fit(tmp_path: Path) 
     edit_coco(folder, respell(lambda name: f"/home/me/{name}"))
     reading = read("coco", folder)
     assert (reading.images, len(reading.problems)) == ([], 3)
-    assert "without the first 2 folders 3 of 3 fit" in reading.notes[0]
+    assert "3 of 3 names match without their first 2 folders" in reading.notes[0]

@@ -47,8 +47,8 @@ def test_photos_of_every_suffix_are_read_or_named(tmp_path: Path, monkeypatch: p
     problems = "\n".join(found.problems)
     assert len(found.problems) == 4
     for name, words in {
-        "2.heic": "it is HEIC, which needs a plugin",
-        "phone.jpg": "it is HEIC, which needs a plugin",
+        "2.heic": "is HEIC, which cannot be read as an image without a plugin: install the plugin",
+        "phone.jpg": "is HEIC, which cannot be read as an image without a plugin: install the plugin",
         "raw.dng": "a camera's raw file",
         "slide.svs": "a format of an instrument",
     }.items():
@@ -56,7 +56,7 @@ def test_photos_of_every_suffix_are_read_or_named(tmp_path: Path, monkeypatch: p
     assert found.images_without_annotation == ["unlabelled.nef"]
     assert not found.annotations_without_image
     assert found.passed_over.notes(tmp_path) == [
-        "1 files that cannot be read here passed over, a photo of their name is beside them: 1.cr2"
+        "1 files that cannot be read here are skipped, because a photo of the same name is beside them: 1.cr2"
     ]
 
 
@@ -71,7 +71,7 @@ def test_hidden_files_and_folders_are_passed_over_with_one_note(tmp_path: Path) 
     assert [image.name for image in found.images] == ["1.jpg"]
     assert (found.problems, found.annotations_without_image, found.images_without_annotation) == ([], [], [])
     (note,) = found.passed_over.notes(tmp_path)
-    assert note.startswith("6 hidden files or folders passed over: ")
+    assert note.startswith("6 hidden files or folders are skipped: ")
     assert len(note) < 200
     hidden = tmp_path / ".data"
     add(hidden, "1.jpg")

@@ -154,7 +154,7 @@ def test_names_may_hold_spaces_newlines_and_letters_of_all_kinds(
     ("annotation", "message"),
     [
         pytest.param("{", "3.json is not JSON", id="no JSON"),
-        pytest.param("[]", "3.json holds a list", id="no object"),
+        pytest.param("[]", "3.json holds a list, but must hold an object", id="no object"),
         pytest.param({"labels": {}}, "3.json: labels is '{}'", id="labels are no list"),
         pytest.param({}, "3.json: colonies_number is missing", id="neither labels nor a number"),
         pytest.param({"labels": [3]}, r"3.json: labels\[0\] is '3'", id="a label is a number"),
@@ -191,7 +191,7 @@ def test_a_file_that_breaks_later_leaves_its_sample_as_it_was(
 def test_an_image_that_is_none_is_named(plates: Path, name: str, run_import: Import) -> None:
     (plates / "3.jpg").write_text("no image")
     counts = run_import(plates, name)
-    assert "3.jpg cannot be read as an image" in counts.problems[0]
+    assert "3.jpg is damaged or in no known format, and cannot be read as an image" in counts.problems[0]
     assert counts.added == 5
 
 
