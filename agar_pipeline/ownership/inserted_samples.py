@@ -142,14 +142,22 @@ def is_claimed(database: Database, dataset: str) -> bool:
     return database[CLAIMS].find_one({"_id": dataset}, {"_id": 1}) is not None
 
 
-def find_unfinished(database: Database, dataset: str) -> str | None:
-    """Say why a dataset contains only a part of what is being inserted; None if it is complete."""
+def find_unfinished(database: Database, dataset: str) -> DatasetError | None:
+    """Return an error that says why a dataset contains only a part of what is inserted; None if it is complete."""
     claim = database[CLAIMS].find_one({"_id": dataset, "done": {"$ne": True}})
     if claim is None:
         return None
     if _is_alive(claim, database):
-        return f"{_who(claim)} is restoring a snapshot into it: wait until that has ended"
-    return f"a restore into it was interrupted ({_who(claim)}): run it again, or delete the dataset"
+        return DatasetError(
+            f"holds only a part of a snapshot: {_who(claim)} is restoring the rest",
+            where=f"dataset {dataset!r}",
+            next_step="wait until that process has ended",
+        )
+    return DatasetError(
+        f"holds only a part of a snapshot, because a restore into it was interrupted ({_who(claim)})",
+        where=f"dataset {dataset!r}",
+        next_step="run the same `agar restore` again, which removes that part first, or delete the dataset",
+    )
 
 
 def _claim(database: Database, dataset: str) -> Insertions:

@@ -86,7 +86,7 @@ def test_of_two_at_once_into_one_name_the_second_is_refused_and_the_first_comple
     lab.go_on("twice")
     _, said = first.communicate(timeout=60)
     assert first.returncode == 0, said
-    assert "samples that somebody else added to dataset 'twice' meanwhile, which stay: 1" in said
+    assert "somebody else added samples to dataset 'twice' meanwhile, which are kept: 1" in said
     assert lab.samples("twice").count_documents({}) == PLATES + 1
     assert lab.samples("twice").find_one({"_id": theirs["_id"]}) == theirs
     assert lab.leftovers("twice") == 0
@@ -115,7 +115,7 @@ def test_after_kill_9_the_next_one_takes_back_what_the_killed_one_inserted(lab: 
     restoring.communicate()
     half = lab.run("agar", "run", "snapshot", AGAR_PIPELINE="half")
     assert half.returncode == 1
-    assert "holds a part of a snapshot only: a restore into it was interrupted" in half.stderr
+    assert "holds only a part of a snapshot, because a restore into it was interrupted" in half.stderr
     edited = lab.samples("killed").find_one({}, sort=[("_id", -1)])
     lab.samples("killed").update_one({"_id": edited["_id"]}, {"$set": {"theirs": 1}})
     again = lab.run("agar", "restore", "latest", "--dataset", "killed")
@@ -193,6 +193,9 @@ def test_an_empty_dataset_of_other_things_is_refused_unchanged(lab: Lab) -> None
     before = lab.database.datasets.find_one({"name": "odd"}, {"last_loaded_at": 0})
     refused = lab.run("agar", "restore", "latest", "--dataset", "odd")
     assert refused.returncode == 1
-    assert "field 'ground_truth' of dataset 'odd' is of another type" in refused.stderr
+    assert (
+        "field 'ground_truth' of dataset 'odd' is of type EmbeddedDocumentField, but must be of another type"
+        in refused.stderr
+    )
     assert lab.database.datasets.find_one({"name": "odd"}, {"last_loaded_at": 0}) == before
     assert lab.leftovers("odd") == 0
