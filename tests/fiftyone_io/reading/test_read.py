@@ -221,7 +221,7 @@ def test_missing_and_unreadable_images_are_null_and_named_not_a_crash(
     assert boxes.loc[rows.image_id["1.jpg"]].isna().all(axis=None)
     assert boxes.loc[rows.image_id["0.jpg"]].notna().all(axis=None)
     assert any(line.startswith("2 image files are missing") and "1.jpg" in line for line in lines)
-    assert any(line.startswith("1 files are no images") and "2.jpg" in line for line in lines)
+    assert any(line.startswith("1 files cannot be read as images") and "2.jpg" in line for line in lines)
 
 
 def test_no_image_file_at_all_is_an_error(name: str, snapshot: Callable[..., Snapshot], plates: Path) -> None:
