@@ -61,7 +61,8 @@ def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None)
         free, total = device["free_bytes"], device["total_bytes"]
         found = f"{device['name']}: {free / 1e9:.1f} of {total / 1e9:.1f} GB free, other processes: {device['others']}"
         level = "OK" if free >= FREE_SHARE * total else "WARN"
-        yield Check("memory", level, found, "end the other processes on it, or take another: CUDA_VISIBLE_DEVICES=…")  # type: ignore[arg-type]
+        fix = "end the other processes on it, or use another GPU: CUDA_VISIBLE_DEVICES=NUMBER"
+        yield Check("memory", level, found, fix)  # type: ignore[arg-type]
 
 
 def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _named(words: Sequence[str], paths: Collection[Path]) -> set[Path]:
         found = {path for path in paths if len(word) >= SHORTEST_WORD and path.name.startswith(word)}
         if len(found) != 1:
             raise ArtifactError(
-                f"is how {len(found)} old artifacts and things in quarantine begin, not one; nothing was dropped",
+                f"matches {len(found)} old artifacts and things in quarantine, but must match one; nothing was dropped",
                 where="--drop",
                 value=word,
                 next_step="give more letters of one that `agar clean` lists; what is current or kept cannot be dropped",

@@ -147,7 +147,7 @@ def keep(store: Store, word: str) -> Path:
     named = [root for root in store.published() if len(word) >= SHORTEST_WORD and root.name.startswith(word)]
     if len(named) != 1:
         raise ArtifactError(
-            f"is how {len(named)} fingerprints begin, not one",
+            f"matches the beginning of {len(named)} fingerprints, but must match one",
             where="--keep",
             value=word,
             next_step="give more letters of a fingerprint that `agar compare` or `agar plan --json` lists",

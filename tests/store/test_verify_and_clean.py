@@ -150,7 +150,9 @@ def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: P
     assert (code, "1 dropped" in output) == (0, True)
     assert sorted(store.published()) == sorted([older, current])
     assert not unused.exists()
-    with pytest.raises(ArtifactError, match="--keep=0000000 is how 0 fingerprints begin, not one"):
+    with pytest.raises(
+        ArtifactError, match="--keep=0000000 matches the beginning of 0 fingerprints, but must match one"
+    ):
         keep(store, "0000000")
     code, output = call("clean", "--release", older.name[:6], "--yes")
     assert (code, "1 dropped" in output) == (0, True)
@@ -230,7 +232,7 @@ def test_a_file_that_somebody_put_into_an_artifact_costs_no_training_and_is_kept
     code, output = call("clean", "--yes")
     assert "0 dropped" in output or "nothing to drop" in output
     assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}
-    with pytest.raises(ArtifactError, match=r"--drop=nothing is how 0 old artifacts .* nothing was dropped"):
+    with pytest.raises(ArtifactError, match=r"--drop=nothing matches 0 old artifacts .* nothing was dropped"):
         find_droppable(store, named=["nothing"])
     call("clean", "--yes", "--drop", "foreign")
     assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}

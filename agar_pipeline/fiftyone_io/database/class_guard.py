@@ -46,7 +46,7 @@ def guard_classes(*, may_migrate: bool = False) -> None:
             raise DatasetError(
                 f"names {class_name!r} as a class, but it is not a class",
                 where=_PLACE,
-                next_step="find out who can write into this database, and delete that document in FiftyOne",
+                next_step="delete it in FiftyOne, and ask who can write into this database",
             )
         if found.__module__.partition(".")[0] not in _OWN and not is_of_the_user(found.__module__):
             require_class(f"{found.__module__}.{found.__qualname__}", _PLACE)

@@ -196,9 +196,9 @@ def _publish_error(folder: Path, error: PipelineError) -> None:
 
 def _not_started(log: Path, data: Path) -> DatabaseError:
     return DatabaseError(
-        f"does not start: {last_words(log)}",
+        f"does not start, mostly because the folder is damaged or libraries are missing: {last_words(log)}",
         where=f"mongod in {data}",
-        next_step=f"read {log}; mostly the folder is damaged or of another version, or libraries are missing",
+        next_step=f"read {log}, and correct what it says",
     )
 
 

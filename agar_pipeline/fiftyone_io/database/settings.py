@@ -61,9 +61,9 @@ def mongod_path() -> Path:
     spec = importlib.util.find_spec("fiftyone")  # locates the package without importing it
     if spec is None or spec.origin is None:
         raise DatabaseError(
-            "is not installed, so that `database: embedded` has no mongod",
+            "is not installed, so that `database: embedded` has no mongod; steps after the COCO cache do not need it",
             where="FiftyOne",
-            next_step="run `make setup`; steps after the COCO cache do not need it",
+            next_step="run `make setup`",
         )
     mongod = Path(spec.origin).parent / "db" / "bin" / "mongod"
     if not os.access(mongod, os.X_OK):

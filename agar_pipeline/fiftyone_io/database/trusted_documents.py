@@ -146,9 +146,9 @@ def fiftyone_folder() -> Path:
     spec = importlib.util.find_spec("fiftyone")
     if spec is None or spec.origin is None:
         raise DatabaseError(
-            "is not installed, so that no dataset can be loaded",
+            "is not installed, so that no dataset can be loaded; steps after the COCO cache do not need it",
             where="FiftyOne",
-            next_step="run `make setup`; steps after the COCO cache do not need it",
+            next_step="run `make setup`",
         )
     return Path(spec.origin).parent
 

@@ -198,7 +198,7 @@ def test_mongod_that_cannot_start_says_why(fresh_home: Path) -> None:
     (folder / "WiredTiger.turtle").write_text("damaged")
     (folder / "WiredTiger").write_text("damaged")
     with (
-        pytest.raises(DatabaseError, match=r"mongod in .* does not start: ") as caught,
+        pytest.raises(DatabaseError, match=r"mongod in .* does not start, ") as caught,
         open_database("embedded", fresh_home),
     ):
         pass

@@ -132,7 +132,7 @@ def test_a_damaged_database_is_named_with_its_log(folder: Path) -> None:
     folder.mkdir()
     for name in ("WiredTiger", "WiredTiger.turtle"):
         (folder / name).write_text("damaged")
-    with pytest.raises(DatabaseError, match=r"mongod in .*their database does not start: [\s\S]*mongod\.log"):
+    with pytest.raises(DatabaseError, match=r"mongod in .*their database does not start, [\s\S]*mongod\.log"):
         own_database().__enter__()
 
 
