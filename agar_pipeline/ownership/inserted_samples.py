@@ -206,13 +206,13 @@ def _digest(raw: bytes) -> str:
 
 def _say(result: TakenBack, what: str, log: Log) -> None:
     if result.removed:
-        log(f"note: {result.removed} samples of {what} were removed again")
+        log(f"note: samples of {what} that were removed again: {result.removed}")
     if result.kept:
         names = ", ".join(Path(path).name for path in result.kept[:10])
         rest = f" and {len(result.kept) - 10} more" if len(result.kept) > 10 else ""
         log(
-            f"note: {len(result.kept)} samples of {what} were kept, because somebody changed them meanwhile "
-            f"({names}{rest})"
+            f"note: samples of {what} that were kept, because somebody changed them meanwhile: "
+            f"{len(result.kept)} ({names}{rest})"
         )
 
 

@@ -136,7 +136,7 @@ class SharedStore:
             if not self.files.download(name, path):
                 raise self._damaged(key, f"{name} is missing")
             if sha256_of(path) != file["sha256"]:
-                raise self._damaged(key, f"{name} is not what its name says")
+                raise self._damaged(key, f"{name} does not have the content that its name says")
             if "mtime_ns" in file:  # an image: with this mtime it is not hashed again
                 os.utime(path, ns=(file["mtime_ns"], file["mtime_ns"]))
                 path.chmod(0o444)

@@ -100,9 +100,9 @@ def test_ctrl_c_takes_back_what_it_inserted_and_keeps_what_people_added_or_edite
     restoring.send_signal(signal.SIGINT)
     _, said = restoring.communicate(timeout=60)
     assert restoring.returncode == 130
-    assert f"note: {AT_A_TIME - 1} samples of this restore into dataset 'stopped' were removed again" in said
+    assert f"note: samples of this restore into dataset 'stopped' that were removed again: {AT_A_TIME - 1}" in said
     name = Path(edited["filepath"]).name
-    kept = "note: 1 samples of this restore into dataset 'stopped' were kept, because somebody changed them meanwhile"
+    kept = "this restore into dataset 'stopped' that were kept, because somebody changed them meanwhile: 1"
     assert f"{kept} ({name})" in said
     left = {sample["_id"]: sample for sample in lab.samples("stopped").find()}
     assert set(left) == {theirs["_id"], edited["_id"]}
@@ -121,9 +121,10 @@ def test_after_kill_9_the_next_one_takes_back_what_the_killed_one_inserted(lab: 
     lab.samples("killed").update_one({"_id": edited["_id"]}, {"$set": {"theirs": 1}})
     again = lab.run("agar", "restore", "latest", "--dataset", "killed")
     assert again.returncode == 1
-    theirs = "1 samples of an interrupted restore into dataset 'killed' were kept, because somebody changed them"
-    assert f"{AT_A_TIME - 1} samples of an interrupted restore into dataset 'killed' were removed again" in again.stderr
-    assert f"{theirs} meanwhile ({Path(edited['filepath']).name})" in again.stderr
+    interrupted = "note: samples of an interrupted restore into dataset 'killed' that were"
+    assert f"{interrupted} removed again: {AT_A_TIME - 1}" in again.stderr
+    kept = f"{interrupted} kept, because somebody changed them meanwhile: 1 ({Path(edited['filepath']).name})"
+    assert kept in again.stderr
     assert "exists and holds 1 samples" in again.stderr
     assert [sample["_id"] for sample in lab.samples("killed").find()] == [edited["_id"]]
     lab.samples("killed").delete_one({"_id": edited["_id"]})

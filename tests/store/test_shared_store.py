@@ -233,7 +233,7 @@ def lead_outside(files: RemoteFiles, root: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        (harm_object, "objects/.* is not what its name says"),
+        (harm_object, "objects/.* does not have the content that its name says"),
         (harm_manifest, r"artifacts/split/.*\.json: its fingerprint should be"),
         (cut_manifest, r"artifacts/split/.*\.json: JSONDecodeError"),
         (lead_outside, r"'\.\./split\.parquet' leads out of it"),

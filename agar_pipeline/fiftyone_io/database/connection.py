@@ -1,4 +1,4 @@
-"""Opens a database (ours, the user's, or one at an address) and explains in one line why one cannot be reached."""
+"""Opens a database (ours, the user's, or one at an address) and explains why one cannot be reached."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def version_notice(client: pymongo.MongoClient) -> str | None:
         what = f"runs mongod {server[0]}.{server[1]}, the oldest major version that FiftyOne supports"
     else:
         return None
-    return f"note: the database {what}; this blocks nothing (database_notice: false hides this line)"
+    return f"note: the database {what}; the pipeline works nevertheless (database_notice: false hides this line)"
 
 
 def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> DatabaseError:
