@@ -49,5 +49,5 @@ def explain_need(home: Path, key: Key, written: int) -> str:
     latest = latest_of(home, key)
     last = disk.size_bytes(latest) if latest else 0
     if last > written:
-        return f"{key} needs about {disk.show_bytes(last)}, as its last artifact does"
+        return f"{key} needs about {disk.show_bytes(last)}, the size of its last artifact"
     return f"{key} needs more than the {disk.show_bytes(written)} that it had written"

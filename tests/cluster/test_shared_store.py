@@ -233,7 +233,10 @@ def test_a_server_that_is_away_and_an_object_that_rots(s3: S3, tmp_path: Path) -
     RemoteFiles(address).write(object_of(root, "split.parquet"), b"rotten")
     done = b("agar", "run", "snapshot", "split")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "is not what its name says; it is built again here, and replaced there" in done.stdout + done.stderr
+    assert (
+        "does not have the content that its name says; it is built again here, and replaced there"
+        in done.stdout + done.stderr
+    )
     assert c("agar", "run", "snapshot", "split").returncode == 0
     found = Store(homes[2]).open_latest(Key("split")).manifest
     assert found == Store(homes[1]).open_latest(Key("split")).manifest

@@ -82,4 +82,4 @@ def _other_version(collection: Collection, path: Path) -> list[str]:
     mine = next(iter(read_documents(path)), None)
     if there is None or mine is None or there.get("version") == mine.get("version"):
         return []
-    return [f"a database of FiftyOne {there.get('version')}, the backup's is of {mine.get('version')}"]
+    return [f"a database of FiftyOne {there.get('version')}, while the backup is of {mine.get('version')}"]
