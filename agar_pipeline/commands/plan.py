@@ -54,4 +54,4 @@ def command(experiment: str | None, as_json: bool) -> None:
 def _next_step(plan: Sequence[PlannedAsset]) -> str:
     """Return the next command; if a verdict forbids to continue, preceded by what to fix."""
     refusals = [planned.refusal for planned in plan if planned.refusal]
-    return f"{refusals[0].partition(chr(10))[2]}; then agar run" if refusals else "agar run"
+    return f"{refusals[0].next_step}; then run `agar run`" if refusals else "agar run"

@@ -126,7 +126,7 @@ def test_case_50_a_model_is_not_scored_on_what_it_was_trained_on(trained: Lab) -
         trained.run("run", "split", "coco_cache", "bbox_report")
         scored = set(trained.open("coco_cache").photos().query("part == 'val'").sha256)
         assert learnt & scored, "else nothing would be wrong"
-        both = ("small/training_run", "coco_cache", "through split")
+        both = ("small/training_run", "coco_cache", "because of split")
         refused(trained.call("run", "small/evaluation"), *both, "agar run +small/training_run")
         by_dagster = materialize(trained, 'key:"small/evaluation"')
         right(by_dagster.returncode == 1, "Dagster's partial selection scored it")

@@ -210,8 +210,8 @@ def test_explain_names_hashes_and_part(edited: Edited) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("diff", "nonsense", "latest"), "no snapshot 'nonsense'"),
-        (("explain", "nonsense.jpg"), "holds an image 'nonsense.jpg'"),
+        (("diff", "nonsense", "latest"), "'nonsense' names no snapshot"),
+        (("explain", "nonsense.jpg"), "'nonsense.jpg' names no image"),
         (("restore", "BEFORE", "--dataset", "small"), "exists and holds 12 samples"),
     ],
     ids=["an unknown snapshot", "an unknown image", "a dataset that is in use"],

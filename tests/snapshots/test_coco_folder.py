@@ -198,7 +198,7 @@ def no_images(folder: Path) -> None:
     ("damage", "message"),
     [
         (no_photos, "none of the 4 image files can be read(.|\n)*correct snapshot.images_dir"),
-        (no_file, r"snapshot\.files\.val: .*val\.json is not a file"),
+        (no_file, r"snapshot\.files\.val=.*val\.json is not a file"),
         (no_images, "list 0 images"),
         (lambda folder: (folder / "val.json").write_text("[]"), "is not a COCO annotation file"),
     ],
