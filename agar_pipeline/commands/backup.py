@@ -30,10 +30,14 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
     from agar_pipeline.use_cases.backup import back_up, restore
 
     if restoring and everything:
-        raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")
+        raise click.UsageError("leave out --everything: --restore always restores all that FILE holds")
     path, store = expanded(file).absolute(), Store(agar_home())
     if restoring and not path.is_file():
-        raise StorageError(f"there is no backup {path}", next_step="give the file that `agar backup FILE` wrote")
+        raise StorageError(
+            "is not a file, so there is no backup to restore",
+            where=path,
+            next_step="give the file that `agar backup FILE` wrote",
+        )
     log = (lambda text: None) if as_json else say
     done = restore(path, store, log) if restoring else back_up(path, store, log, everything=everything)
     if as_json:

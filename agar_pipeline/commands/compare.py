@@ -27,7 +27,7 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
 
     store = Store(agar_home())
     if len(runs) not in (0, 2):
-        raise click.UsageError("give two runs to compare, or none to list them all")
+        raise click.UsageError("give two runs to compare them, or none to list all runs")
     answer: Any = compare_runs(store, runs[0], runs[1], current_evaluation(store)) if runs else list_evaluations(store)
     if as_json:
         echo(json.dumps(answer, indent=1))

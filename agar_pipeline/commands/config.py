@@ -43,7 +43,10 @@ def _say_choice(words: tuple[str, ...]) -> None:
     try:
         settled, said = choose_from_cache(experiment)
     except PipelineError as error:
-        say(f"note: what `auto` stands for is chosen from the current COCO cache: {error}")
+        say(
+            "note: the values that `auto` stands for are chosen from the current COCO cache, "
+            f"which cannot be used: {error.in_one_line}"
+        )
         return
     chosen = to_plain(settled.data)
     for key in CHOSEN_KEYS:

@@ -60,7 +60,11 @@ def prepare_dataset(home: Path) -> None:
     with progress_bar("importing") as progress:
         counts = import_agar(folder, config.dataset, config.database, home, say, progress)
     if counts.problems:
-        raise DatasetError(f"{len(counts.problems)} generated plates are broken, remove {folder}: {counts.problems[0]}")
+        raise DatasetError(
+            f"holds {len(counts.problems)} generated plates that are broken: {counts.problems[0]}",
+            where=folder,
+            next_step="remove this folder, then run `agar demo` again",
+        )
     say(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
     say_what_was_kept(counts)
     receipt.write_text(observe_dataset(config, home).version)

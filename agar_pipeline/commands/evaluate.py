@@ -39,7 +39,7 @@ def command(
     if (checkpoint is None) == (predictions is None):
         raise click.UsageError("give either --checkpoint or --predictions")
     if checkpoint is not None and images_dir is None:
-        raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
+        raise click.UsageError("--checkpoint needs --images-dir, the folder of the photos to predict")
     from agar_pipeline.config import agar_home
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder

@@ -50,10 +50,16 @@ def split_config(given: Mapping[str, Any]) -> SplitConfig:
         drawn["fractions"] = dict(zip(_PARTS, given["fractions"], strict=False))
         if len(given["fractions"]) > len(_PARTS):
             raise ConfigError(
-                f"--fractions has {len(given['fractions'])} shares", next_step="give those of train, val and test"
+                f"has {len(given['fractions'])} shares, but a split has at most three parts",
+                where="--fractions",
+                next_step="give the shares of train, val and, if you want it, test",
             )
     if method not in DRAWN and drawn:
-        raise ConfigError(f"{', '.join(f'--{name}' for name in drawn).replace('_', '-')}: not for {method}; leave out")
+        raise ConfigError(
+            f"cannot be used with the split method {method}",
+            where=", ".join(f"--{name}" for name in drawn).replace("_", "-"),
+            next_step="leave these options out",
+        )
     plain = {"method": method, "views": views, "lists": lists, "field": given["split_field"], **drawn}
     values = dict(_value_and_part(word) for word in given["field_values"])
     return from_plain(SplitConfig, {**plain, "values": values, "unassigned": "leave_out"}, where=_WHERE)
@@ -63,7 +69,10 @@ def _value_and_part(word: str) -> tuple[str, str]:
     value, equals, part = word.rpartition("=")
     if not equals or part not in _PARTS:
         raise ConfigError(
-            f"--field-values {word!r}", next_step="write VALUE=PART, as in lower=train; parts are train, val and test"
+            "is not of the form VALUE=PART",
+            where="--field-values",
+            value=repr(word),
+            next_step="write VALUE=PART, as in lower=train; the parts are train, val and test",
         )
     return value, part
 

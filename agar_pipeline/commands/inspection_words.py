@@ -22,9 +22,11 @@ def parse_policy(words: tuple[str, ...]) -> dict[BoxRule, Action]:
     for word in words:
         rule, _, action = word.partition("=")
         if rule not in BOX_POLICY_DEFAULTS:
-            raise click.UsageError(f"--policy {word}: no such rule; there are: {', '.join(BOX_POLICY_DEFAULTS)}")
+            raise click.UsageError(f"--policy {word} names no rule: give one of {', '.join(BOX_POLICY_DEFAULTS)}")
         if action not in {"fail", "keep"}:
-            raise click.UsageError(f"--policy {word}: the action is fail or keep, as nothing is changed here")
+            raise click.UsageError(
+                f"--policy {word} must end in =fail or =keep, because this command changes no annotations"
+            )
         policy[rule] = action
     return policy
 

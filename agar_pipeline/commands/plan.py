@@ -36,14 +36,14 @@ def command(experiment: str | None, as_json: bool) -> None:
     plan, trouble = plan_now(store, nodes)
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
-        plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": trouble}
+        plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": str(trouble) if trouble else None}
         echo(json.dumps(plain, indent=1))
     else:
         echo("\n".join(plan_lines(plan)))
     if note := shared_trouble(store):
         echo(note, err=True)
     if trouble:
-        echo(f"error: the dataset was not looked at, so it may have changed: {trouble}", err=True)
+        echo(f"error: the dataset could not be read, so it may have changed: {trouble.in_one_line}", err=True)
         raise click.exceptions.Exit(1)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:

@@ -21,14 +21,15 @@ from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.store import Key, Store
 
 
-def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[PlannedAsset], str | None]:
+def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[PlannedAsset], PipelineError | None]:
     """Return the plan, and why the dataset could not be observed (None if it could)."""
     config = nodes[Key("snapshot")].config
-    version, trouble = None, None
+    version: str | None = None
+    trouble: PipelineError | None = None
     try:
         version = observe_source(config, agar_home()).version
     except PipelineError as error:
-        trouble = str(error)
+        trouble = error
     seen = Observation(version, dagster_records(nodes), partial(explain_source, config), explain_input)
     return note_frozen_choices(make_plan(store, nodes, seen), nodes), trouble
 

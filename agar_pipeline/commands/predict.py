@@ -59,9 +59,9 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
             say(f"note: {one.path}: {words}")
     unread = [answer for answer in answers if not isinstance(answer, PhotoCount)]
     for error in unread:
-        say(f"error: {error}")
+        say(f"error: {error.in_one_line}")
     if unread:
-        say(f"{len(unread)} of {len(paths)} photos could not be read, the others are done")
+        say(f"{len(unread)} of {len(paths)} photos could not be read; the others are done")
         raise click.exceptions.Exit(1)
 
 

@@ -70,11 +70,15 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     if trouble and Key("snapshot") in chosen:
         if store.latest(Key("snapshot")) or store.shared:
             raise DatasetError(
-                f"{trouble}", next_step="to go on with the data as it was, name what to run: agar run ASSET…"
+                trouble.what,
+                where=trouble.where,
+                value=trouble.value,
+                next_step=f"{trouble.next_step}; or, to continue with the data of the last snapshot, "
+                "name the assets to build: agar run ASSET…",
             )
-        raise DatasetError(trouble)
+        raise trouble
     if trouble:
-        say(f"note: the dataset was not looked at: {trouble}")
+        say(f"note: the dataset could not be read: {trouble.in_one_line}")
     stale = [planned for planned in plan if planned.key in chosen and (planned.state != "fresh" or planned.elsewhere)]
     if not stale:
         return []

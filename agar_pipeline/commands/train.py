@@ -72,4 +72,7 @@ def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:
             failed += 1
             say(f"error: {error}")
     if failed:
-        raise PipelineError(f"{failed} of {len(runs)} trainings failed")
+        raise PipelineError(
+            f"{failed} of {len(runs)} trainings failed, with the errors above",
+            next_step="correct what they name, and run the same command again; finished trainings are not repeated",
+        )

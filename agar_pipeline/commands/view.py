@@ -45,9 +45,9 @@ def command(
     are. Predictions that somebody edited stay, too, and are named.
     """
     if experiment and word:
-        raise click.UsageError("give either --experiment or --run")
+        raise click.UsageError("give either --experiment or --run, not both")
     if all_runs and (not remove or experiment or word):
-        raise click.UsageError("--all goes with --remove, and without --experiment and --run")
+        raise click.UsageError("--all can only be used with --remove, and without --experiment and --run")
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
 
@@ -91,7 +91,9 @@ def _runs_to_remove(
         if all_runs or (not there and not word):
             return source.dataset, there
         if not word:
-            raise click.UsageError(f"which run? Give one with --run, or --all; there are: {', '.join(there)}")
+            raise click.UsageError(
+                f"give --run with the run to remove, or --all to remove all; there are: {', '.join(there)}"
+            )
         named = [run for run in there if run == word or run.endswith(f"_{word}")]
         if len(named) == 1:
             return source.dataset, named
@@ -106,8 +108,15 @@ def _find(store: Store, word: str | None) -> LineageEntry:
 
     if word is None:
         current = [row["experiment"] for row in list_evaluations(store) if row["latest"]]
-        if len(current) != 1:
-            there = f"there are: {', '.join(current)}" if current else "nothing was evaluated yet: agar run"
-            raise ArtifactError(f"which evaluation? Give --experiment; {there}")
+        if not current:
+            raise ArtifactError(
+                "holds no evaluation yet", where=f"the home {store.home}", next_step="build one: agar run"
+            )
+        if len(current) > 1:
+            raise ArtifactError(
+                "holds evaluations of several experiments",
+                where=f"the home {store.home}",
+                next_step=f"name one of them with --experiment: {', '.join(current)}",
+            )
         word = current[0]
     return find_evaluation(store, word, current_evaluation(store))

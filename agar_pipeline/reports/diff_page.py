@@ -160,7 +160,7 @@ def _picture(plate: _Plate, side: DiffSide, which: Side) -> dict[str, str]:
         source = side.images_dir / path
         item["uri"] = picture_with_boxes(source, layers, max_side_px=PICTURE_SIDE_PX, max_bytes=PICTURE_BYTES)
     except ImageFileError as error:
-        item["note"] = f"No picture: {error}"
+        item["note"] = f"No picture: {error.in_one_line}"
     return item
 
 

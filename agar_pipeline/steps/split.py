@@ -98,7 +98,8 @@ def _require_columns(config: SplitConfig, images: pd.DataFrame, snapshot: Snapsh
     missing = [name for name in config.image_columns if name not in images]
     if missing:
         raise ArtifactError(
-            f"{snapshot.root} does not hold what the split reads: {', '.join(missing)}",
+            f"does not hold what the split reads: {', '.join(missing)}",
+            where=snapshot.root,
             next_step="build the snapshot again with this pipeline file: agar run snapshot",
         )
 

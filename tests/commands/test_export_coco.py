@@ -184,7 +184,10 @@ def test_parts_come_from_lists_and_only_the_asked_classes_are_kept(export: Expor
         (["--fractions", "0.6", "0.2"], ["sum to 0.8"]),
         (["--media", "resize"], ["--media resize needs --max-side"]),
         (["--split-field", "agar_background", "--field-values", "light"], ["write VALUE=PART"]),
-        (["--train-view", "tag:train", "--val-view", "tag:val", "--seed", "3"], ["--seed: not for tags"]),
+        (
+            ["--train-view", "tag:train", "--val-view", "tag:val", "--seed", "3"],
+            ["--seed cannot be used with the split method tags"],
+        ),
     ],
 )
 def test_what_cannot_be_exported_says_what_there_is(arguments: list[str], words: list[str], export: Export) -> None:

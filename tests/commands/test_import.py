@@ -92,13 +92,13 @@ def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_
     assert (configs / "pipeline" / "mine.yaml").read_text() == edited
     other = run(*command[:-3], "another", *command[-2:], **env)
     assert (other.returncode, other.stderr.count("\n")) == (2, 2)
-    assert "mine.yaml is there and does not read the dataset 'another'" in other.stderr
+    assert "mine.yaml exists already, and does not read the dataset 'another'" in other.stderr
     for path in photos.glob("*.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "labels": [], "colonies_number": 0}))
     empty = run(*command[:-3], "empty", "--pipeline", "empty", **env)
     assert "configs/pipeline/empty.yaml is not written" in empty.stderr
     assert not (configs / "pipeline" / "empty.yaml").exists()
-    assert "cannot name a file" in run(*command[:-1], "../x", **env).stderr
+    assert "--pipeline='../x' cannot be the name of a file" in run(*command[:-1], "../x", **env).stderr
 
 
 def test_every_class_of_a_first_pipeline_can_be_learned(run: Run, agar_home: Path, tmp_path: Path) -> None:
