@@ -67,10 +67,7 @@ class ExportMedia:
     max_side: int | None = None
 
     def __post_init__(self) -> None:
-        try:
-            check_media(self.media, self.max_side)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        check_media(self.media, self.max_side)
 
 
 def export_coco(
