@@ -234,7 +234,7 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     removed = run("agar", "view", "--remove", "--all")
     assert (removed.returncode, removed.stdout) == (0, f"small: removed {other}\n"), removed.stderr
     assert stored(home) == before
-    assert "there was nothing of agar view" in run("agar", "view", "--remove").stdout
+    assert "the dataset holds no runs of agar view" in run("agar", "view", "--remove").stdout
 
 
 def dump(home: Path) -> dict[str, str]:

@@ -93,9 +93,9 @@ def build_node(
     uses = [artifact.root for artifact in inputs.values()]
     built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses, made_by=node.made_by)
     if built.cached and (differences := node.differences(built.artifact.manifest)):
-        log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
+        log(f"note: {node.key} is not built again, although its circumstances differ: {'; '.join(differences)}")
     if (left := work_dir(built.artifact.root)) is not None and (foreign := remove_work(left)):
-        log(f"note: {left / foreign[0]} is not ours and stays")
+        log(f"note: {left / foreign[0]} is not a file of agar_pipeline, so it is not removed")
     return built
 
 

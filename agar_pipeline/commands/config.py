@@ -16,7 +16,7 @@ from agar_pipeline.text.safe_text import as_command
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(words: tuple[str, ...], as_json: bool) -> None:
-    """Every value of an experiment, and the file or override that it comes from."""
+    """Show every value of an experiment, and the file or override that it comes from."""
     from agar_pipeline.config.provenance import explain_experiment
 
     name, overrides = split_words(words)

@@ -7,7 +7,7 @@ import click
 migrate_option = click.option(
     "--migrate-database",
     is_flag=True,
-    help="Let FiftyOne migrate the database and the dataset to its own version; never done otherwise.",
+    help="Let FiftyOne migrate the database and the dataset to its own version; this never happens without the option.",
 )
 
 

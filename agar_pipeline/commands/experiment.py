@@ -75,7 +75,7 @@ def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: 
     if current.find(report):
         built[report] = current.open(report)
     else:
-        say(f"no bbox report has judged {built[cache].root} yet, so that is done first")
+        say(f"{built[cache].root} has no bbox report yet, so that is built first")
         is_latest = store.latest(cache) == built[cache].root
         built[report] = build_node(store, nodes[report], built, say, repoint=is_latest).artifact
     result: Any = None

@@ -82,7 +82,7 @@ def print_export(exported: Exported, as_json: bool) -> None:
     for note in exported.notes:
         say(f"note: {note}")
     for name in exported.absent:
-        say(f"note: no box of the class {name!r}")
+        say(f"note: there is no box of the class {name!r}")
     paths = {part: str(path) for part, path in exported.json_paths.items()}
     images_dir = str(exported.images_dir)
     if as_json:
@@ -93,7 +93,7 @@ def print_export(exported: Exported, as_json: bool) -> None:
         counts = exported.counts[part]
         echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
     echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
-    echo(f"photos in {images_dir}")
+    echo(f"the photos are in {images_dir}")
     if "inspect-coco" in COMMANDS:
         look = as_command("agar", "inspect-coco", "--json", paths["train"], "--images-dir", images_dir)
         echo(f"next: {look}")

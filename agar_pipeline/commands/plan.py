@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.option("--experiment", help="Only the chain of this experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(experiment: str | None, as_json: bool) -> None:
-    """What would run again, why, and how long it took last. Exit 0: nothing, 10: something.
+    """Show what would run again, why, and how long it took last time. Exit 0: nothing would run, 10: something would.
 
-    A split or a bbox report that is as it should be, but forbids to go on, is called refused.
+    A split or a bbox report is called refused if it is current but forbids the steps after it.
 
-    Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
+    Exit 1: the dataset cannot be read; the lines then describe its last known state.
     """
     from agar_pipeline.chain.nodes import load_nodes
     from agar_pipeline.commands.plan_words import plan_lines, plan_now, shared_trouble

@@ -65,8 +65,8 @@ def _find_duplicates(
 def _tell_leakage(leakage: dict[str, Any], log: Callable[[str], None]) -> None:
     if leakage["near"]["cut"]:
         log(
-            f"{leakage['near']['cut']} photos resemble more than {NEAREST} others each: only the nearest were compared,"
-            " further near duplicates of them may go unseen"
+            f"{leakage['near']['cut']} photos resemble more than {NEAREST} others each: only the nearest were "
+            "compared, so they may have more near duplicates"
         )
     for kind in ("exact", "near"):
         count = leakage[kind]["across_parts"]

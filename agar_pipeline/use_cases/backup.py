@@ -148,7 +148,7 @@ def _elsewhere() -> Iterator[str]:
             source = load_pipeline(path.stem).snapshot
             if isinstance(source, SnapshotConfig) and source.database != "embedded":
                 where = "your own FiftyOne" if source.database == "fiftyone" else mask(source.database)
-                yield f"dataset {source.dataset!r} of {path.name} is in {where}: save that with mongodump"
+                yield f"dataset {source.dataset!r} of {path.name} is in {where}, and not saved: save it with mongodump"
 
 
 def restore(path: Path, store: Store, log: Log) -> Saved:
@@ -204,7 +204,7 @@ def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
         key = Key(above[-1], above[0] if len(above) == 2 else None)
         known = key.asset in ARTIFACTS and key.kind.in_experiment == (key.experiment is not None)
         if not known or not _FINGERPRINT.fullmatch(name) or find_faults(draft, thorough=True):
-            notes.append(f"{'/'.join((*above, name))} of the backup is no whole artifact: left out")
+            notes.append(f"{'/'.join((*above, name))} of the backup is incomplete or not an artifact, and was left out")
             continue
         root = store.folder(key) / name
         root.parent.mkdir(parents=True, exist_ok=True)

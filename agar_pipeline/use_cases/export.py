@@ -163,8 +163,8 @@ def _describe(
         notes=[
             *match.tell_merged(),
             *tell_alike(class_map),
-            *(f"{count} boxes left out: {match.explain_unknown(label)}" for label, count in left_out.items()),
-            *([f"{unnamed} boxes left out: they have no label"] if unnamed else []),
+            *(f"{count} boxes are left out: {match.explain_unknown(label)}" for label, count in left_out.items()),
+            *([f"{unnamed} boxes are left out, because they have no label"] if unnamed else []),
         ],
     )
 

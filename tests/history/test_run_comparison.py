@@ -74,7 +74,7 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     only = evaluate(store, build(store, Key("coco_cache"), {}, {}, {}), "a", 0.1, noisy(COLUMNS))
     row, why, following = runner({"AGAR_HOME": str(tmp_path)})("agar", "compare").stdout.splitlines()
     assert row.endswith("latest")
-    assert why == "there is no second run to compare it with yet"
+    assert why == "there is no second run to compare it with"
     assert following == f"next: agar view --run {only.manifest.fingerprint[:8]}"
 
 

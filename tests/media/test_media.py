@@ -239,7 +239,7 @@ def test_photos_on_another_file_system_are_copied_and_it_is_said(lab: Lab, monke
 
     monkeypatch.setattr(os, "link", refuse)
     cache = lab.build("link").artifact
-    assert "7 photos copied, no hard link is possible" in lab.log[0]
+    assert "7 photos were copied, because no hard links" in lab.log[0]
     assert every_photo_loads(cache)
     assert not (cache.images_dir / "a/1.jpg").samefile(lab.photos / "a/1.jpg")
 

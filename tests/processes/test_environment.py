@@ -104,7 +104,7 @@ def test_no_shared_file_and_no_override_may_hold_a_password(
 
 def test_a_password_on_the_command_line_is_told_of_and_never_written(capsys: pytest.CaptureFixture[str]) -> None:
     require_no_password(ADDRESS)
-    assert "which ps shows" in capsys.readouterr().err
+    assert "which `ps` shows" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--database env:AGAR_DATABASE_URI"):
         require_no_password(ADDRESS, "lab")
     require_no_password("env:AGAR_DATABASE_URI", "lab")

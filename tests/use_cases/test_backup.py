@@ -121,7 +121,7 @@ def test_a_round_trip_is_exact(lab: Path, saved: Path, tmp_path: Path) -> None:
     assert run("agar", "verify").returncode == 0
     again = run("agar", "backup", "--restore", str(saved))
     assert again.returncode == 0, again.stderr
-    assert "0 artifacts that were not there" in again.stdout
+    assert "; 0 artifacts were missing" in again.stdout
 
 
 def test_checkpoints_are_left_out_unless_asked_for_and_their_manifests_are_not(lab: Path, tmp_path: Path) -> None:
