@@ -114,8 +114,8 @@ def test_more_devices_than_there_are_is_refused_before_anything_heavy_is_loaded(
 @pytest.mark.parametrize(
     ("word", "code", "told"),
     [
-        ("model.name=tinny", 2, "did you mean tiny?"),
-        ("model.weights=/nowhere/best.pth", 2, "'/nowhere/best.pth' is neither a file nor weights of tiny"),
+        ("model.name=tinny", 2, "write tiny, if you mean that"),
+        ("model.weights=/nowhere/best.pth", 2, "model.weights=/nowhere/best.pth is neither a file nor weights of tiny"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_torch_is_loaded(

@@ -92,7 +92,9 @@ def require_known(name: str) -> None:
         ConfigError: there is none; the message names the most similar one.
     """
     if unknown := find_unknown_name(name):
-        raise ConfigError(unknown)
+        raise ConfigError(
+            unknown.what, where=f"model.{unknown.where}", value=unknown.value, next_step=unknown.next_step
+        )
 
 
 def build_model(spec: DetectorSpec, weights_backbone: str | None = None) -> BoxModel:

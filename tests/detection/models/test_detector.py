@@ -196,7 +196,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(name: str) -> None:
 
 
 def test_a_misspelt_model_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean fasterrcnn_resnet50_fpn_v2"):
+    with pytest.raises(ConfigError, match="write fasterrcnn_resnet50_fpn_v2, if you mean that"):
         load_experiment("tiny_steps", ["model.name=fasterrcnn_resnet50_fpn_v3"])
 
 
