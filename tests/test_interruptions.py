@@ -112,7 +112,7 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     first.trainers()[0].kill()
     code, output = first.ends()
     assert code == 1
-    assert "exit code -9 (SIGKILL), killed from outside: most often out of memory" in output
+    assert "exit code -9 (SIGKILL), it was killed from outside, most often because memory ran out" in output
     assert not list((folder / "home" / "artifacts").rglob(".draft-*"))
 
     second = Training(folder, *WORDS, "data.num_workers=2")  # loader processes are asked to stop too, and must not
