@@ -163,7 +163,7 @@ def test_case_41_out_of_memory_names_what_would_fit(lab: Lab) -> None:
     words = (*SMALL, "data.input_size=2048", "data.batch_size=32", "seed=41")
     limited = ["bash", "-c", 'ulimit -v 9000000; exec "$@"', "bash", str(BIN / "agar"), "smoke", *words]
     done = subprocess.run(limited, cwd=CHECKOUT, env=lab.env, capture_output=True, text=True)
-    refused(done, "no memory left at data.batch_size=32, data.input_size=2048", "data.batch_size=16", ".jpg")
+    refused(done, "memory ran out at data.batch_size=32, data.input_size=2048", "data.batch_size=16", ".jpg")
 
 
 @in_full

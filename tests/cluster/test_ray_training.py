@@ -82,7 +82,7 @@ def test_a_training_that_is_asked_to_stop_does_on_all_nodes(lab: tuple[Run, Path
     code, output = training.ends()
     assert time.monotonic() - asked < 30
     assert code == 130
-    assert "run it again and it goes on from there" in output
+    assert "run the same command again, it continues from there" in output
     assert not ray_workers()
     assert {process.name() for process in processes_of(home)} <= {"ray::_AutoscalingCoordinatorActor"}, "Ray keeps it"
 

@@ -94,7 +94,7 @@ def test_two_ranks_stop_together_when_asked(lab: tuple[Run, Path]) -> None:
     code, output = training.ends()
     assert time.monotonic() - asked < 30
     assert code == 130
-    assert "run it again and it goes on from there" in output
+    assert "run the same command again, it continues from there" in output
     assert not processes_of(home)
 
 
