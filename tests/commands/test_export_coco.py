@@ -181,8 +181,8 @@ def test_parts_come_from_lists_and_only_the_asked_classes_are_kept(export: Expor
             ["holds 0 samples: correct --view", "tags: train (6), val (3)", "label fields: ground_truth"],
         ),
         (["--label-field", "metadata"], ["is of type ImageMetadata", "ground_truth (Detections)"]),
-        (["--fractions", "0.6", "0.2"], ["sum to 0.8"]),
-        (["--media", "resize"], ["--media resize needs --max-side"]),
+        (["--fractions", "0.6", "0.2"], ["must sum to 1, not to 0.8", "\ngive --fractions 0.8 0.2"]),
+        (["--media", "resize"], ["--media=resize needs the longest side", "\ngive --max-side 1024"]),
         (["--split-field", "agar_background", "--field-values", "light"], ["write VALUE=PART"]),
         (
             ["--train-view", "tag:train", "--val-view", "tag:val", "--seed", "3"],

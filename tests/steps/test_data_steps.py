@@ -254,8 +254,8 @@ def test_a_box_that_breaks_two_rules_is_left_out_once_and_listed_twice(tmp_path:
 @pytest.mark.parametrize(
     ("rule", "action", "words"),
     [
-        ("missing_image", "clip", "only a box that leaves its picture can be clipped; choose one of: fail, drop_image"),
-        ("non_finite_box", "keep", "choose one of: fail, drop_box, drop_image"),
+        ("missing_image", "clip", "only a box that leaves its picture can be clipped\nwrite one of fail, drop_image"),
+        ("non_finite_box", "keep", "write one of fail, drop_box, drop_image"),
         ("duplicate_image_id", "drop_box", "no single box is at fault"),
         ("non_finite_boxes", "fail", "non_finite_box"),
     ],
