@@ -62,11 +62,11 @@ def by_torch(path: Path) -> None:
 
 
 TROUBLES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "SQLite on a full disk": (full, "no space left to write"),
+    "SQLite on a full disk": (full, "cannot be written, because no space is left"),
     "SQLite on a file that others own": (read_only, "attempt to write a readonly database"),
     "SQLite in a folder that is not there": (not_to_be_opened, "unable to open database file"),
     "Dagster's storage": (by_sqlalchemy, "attempt to write a readonly database"),
-    "a checkpoint on a full disk": (by_torch, "no space left to write"),
+    "a checkpoint on a full disk": (by_torch, "cannot be written, because no space is left"),
 }
 
 
@@ -98,7 +98,7 @@ def test_a_full_disk_is_told_of_and_ends_no_process(tmp_path: Path) -> None:
         look = f"import pathlib, agar_pipeline.files.file_system as f; f.doubt(pathlib.Path({str(tmp_path)!r}))"
         done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
         assert done.returncode == 1
-        assert f"StorageError: no space left to write {tmp_path}" in done.stderr
+        assert f"StorageError: {tmp_path} cannot be written, because no space is left" in done.stderr
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 

@@ -82,7 +82,7 @@ def note(home: Path) -> str | None:
         return None
     return (
         f"note: the home {home} {why}: Dagster's history is kept without a write-ahead log, and mongod is not made for "
-        "it; set AGAR_HOME to a local disk, and share artifacts through AGAR_STORE"
+        "such a disk; set AGAR_HOME to a local disk, and share artifacts through AGAR_STORE"
     )
 
 
@@ -98,7 +98,8 @@ def require_locks(folder: Path) -> None:
         except BlockingIOError:
             return
     raise StorageError(
-        f"locks on {folder} do not hold: two runs at once would damage each other's files",
+        "is on a file system whose locks do not hold, so that two runs at once would damage each other's files",
+        where=folder,
         next_step="set AGAR_HOME to a local disk",
     )
 
@@ -122,7 +123,7 @@ def sqlite_trouble(path: Path, error: Exception) -> StorageError:
     found = storage_errors.find_os_error(error)
     if found is not None:
         return storage_errors.storage_error(found, path)
-    return StorageError(f"{path} cannot be used ({error})", next_step="remove it, it is made again")
+    return StorageError(f"cannot be used ({error})", where=path, next_step="remove the file: it is made again")
 
 
 def leave_wal(path: Path) -> None:

@@ -39,7 +39,9 @@ def require_private_folder(path: Path) -> Path:
     except OSError as error:
         if error.errno in _LINK:
             raise StorageError(
-                f"{path} is a link or a file, not a folder of ours", next_step="remove it, then try again"
+                "is a link or a file, but must be a folder",
+                where=path,
+                next_step="look at it, remove it, then run the command again",
             ) from None
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise _foreign(path, path.lstat().st_uid) from None
@@ -64,12 +66,18 @@ def open_private(path: Path, *, create: bool = True) -> IO[str]:
     except OSError as error:
         if error.errno in _LINK:
             raise StorageError(
-                f"{path} is a link, which is not followed", next_step="remove it, then try again"
+                "is a link, which is not followed",
+                where=path,
+                next_step="look at it, remove it, then run the command again",
             ) from None
         raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise StorageError(f"{path} is no ordinary file", next_step="remove it, then try again")
+            raise StorageError(
+                "is not an ordinary file",
+                where=path,
+                next_step="look at it, remove it, then run the command again",
+            )
         _tighten(descriptor, path, FILE_MODE)
         return os.fdopen(descriptor, "r+")
     except BaseException:
@@ -85,13 +93,15 @@ def _tighten(descriptor: int, path: Path, mode: int) -> None:
         os.fchmod(descriptor, mode)
         if os.fstat(descriptor).st_mode & _OTHERS:
             raise StorageError(
-                f"other users can open {path}, and its file system does not keep modes",
+                "can be opened by other users, because its file system does not keep modes",
+                where=path,
                 next_step="set AGAR_HOME to a folder on a local disk",
             )
 
 
 def _foreign(path: Path, owner: int) -> StorageError:
     return StorageError(
-        f"{path} belongs to another user (uid {owner}, you are {os.geteuid()}), who could change what is in it",
+        f"belongs to another user (uid {owner}, you are {os.geteuid()}), who could change what is in it",
+        where=path,
         next_step="set AGAR_HOME to a folder of your own",
     )

@@ -87,15 +87,20 @@ def storage_error(error: OSError, place: Path, needed: str = "") -> StorageError
     if error.errno in FULL or (error.errno == errno.EIO and room < _NO_ROOM_BYTES):  # SQLite reports a full disk as EIO
         cause = "" if error.errno != errno.EDQUOT and error.errno != errno.EFBIG else f" ({error.strerror})"
         return StorageError(
-            f"no space left to write {path}{cause}: {f'{needed}; ' if needed else ''}{show_bytes(room)} are free",
-            next_step="free some (`agar clean`), or set AGAR_HOME to a larger disk; what was there before is intact",
+            f"cannot be written, because no space is left{cause}: {f'{needed}; ' if needed else ''}"
+            f"{show_bytes(room)} are free; what was there before is intact",
+            where=path,
+            next_step="free some space (`agar clean`), or set AGAR_HOME to a larger disk",
         )
     if error.errno in WITHOUT_LOCKS:
         return StorageError(
-            f"{path} is on a file system without locks ({error.strerror})", next_step="set AGAR_HOME to a local disk"
+            f"is on a file system without locks ({error.strerror})",
+            where=path,
+            next_step="set AGAR_HOME to a local disk",
         )
     return StorageError(
-        f"cannot read or write {path}: {error.strerror}{_owner_words(there)}",
+        f"cannot be read or written: {error.strerror}{_owner_words(there)}",
+        where=path,
         next_step="check the disk and its permissions, or set AGAR_HOME to a folder that you can write",
     )
 

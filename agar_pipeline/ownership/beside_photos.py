@@ -33,6 +33,8 @@ def require_no_photos(root: Path, purpose: str, folders: Iterable[str] = ("",)) 
             more = f", and {len(photos) - _SHOWN} more" if len(photos) > _SHOWN else ""
             free = root.absolute()
             raise StorageError(
-                f"{place} holds photos ({', '.join(photos[:_SHOWN])}{more}), and {purpose} would write beside them: nothing was written",
-                next_step=f"write to a folder of its own, as {free.with_name(f'{free.name}-{purpose}')}",
+                f"holds photos ({', '.join(photos[:_SHOWN])}{more}), and {purpose} would write beside them; "
+                "nothing was written",
+                where=place,
+                next_step=f"write to a separate folder, such as {free.with_name(f'{free.name}-{purpose}')}",
             )

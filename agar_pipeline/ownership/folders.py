@@ -49,7 +49,8 @@ class OwnFolder:
         others = sorted(path.name for path in self.root.iterdir() if not is_part_of_list(path))
         if others:
             raise StorageError(
-                f"{self.root} holds other files ({_few(others)}): nothing was written",
+                f"holds other files ({_few(others)}); nothing was written",
+                where=self.root,
                 next_step=remedy("write to a new or an empty folder", option="give --out-dir a new or an empty folder"),
             )
 
@@ -159,11 +160,16 @@ class OwnFolder:
 
     def _require_folder(self) -> None:
         if os.path.lexists(self.root) and not self.root.is_dir():
-            raise StorageError(f"{self.root} is no folder", next_step="write to another one")
+            raise StorageError(
+                "is not a folder",
+                where=self.root,
+                next_step=remedy("write to another folder", option="give --out-dir another folder"),
+            )
         store = os.path.realpath(agar_home() / "artifacts")
         if Path(os.path.realpath(self.root)).is_relative_to(store):
             raise StorageError(
-                f"{self.root} belongs to the artifacts of {agar_home()}",
+                f"belongs to the artifacts of the home {agar_home()}",
+                where=self.root,
                 next_step=remedy("write to another folder", option="give --out-dir another folder"),
             )
 
@@ -172,14 +178,16 @@ class OwnFolder:
         hit = [name for name in (*names, *going) if self.originals.hit_by(self.root / name)]
         if hit:
             raise StorageError(
-                f"{self.root} holds original photos or inputs that would be replaced or removed ({_few(hit)}): nothing was written",
+                f"holds original photos or inputs that would be replaced or removed ({_few(hit)}); nothing was written",
+                where=self.root,
                 next_step=remedy("write to another folder", option="give --out-dir another folder"),
             )
         linked = {folder for folder in folders_of(names) if not _may_hold_files(self.root / folder)}
         blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name, linked))]
         if blocked:
             raise StorageError(
-                f"{len(blocked)} files in the way in {self.root}: {_few(blocked)}; nothing was written",
+                f"holds {len(blocked)} files that are in the way: {_few(blocked)}; nothing was written",
+                where=self.root,
                 next_step="move them away, or "
                 + remedy("write to another folder", option="give --out-dir another folder"),
             )
@@ -191,17 +199,19 @@ class OwnFolder:
         """
         behind = next((folder for folder in folders_of([name]) if folder in linked), None) if linked else None
         if behind:
-            return f"would lie behind {behind}, which is no folder of its own"
+            return f"would be written through {behind}, which is a link or a file"
         if not os.path.lexists(self.root / name) or made.is_ours(self.root, name):
             return ""
-        return "was changed since it was written" if name in made.files else "is not ours"
+        return "was changed since agar wrote it" if name in made.files else "was not written by agar"
 
     def _place(self, draft: Path, name: str, made: MadeList) -> None:
         """Rename a draft to its place. A file that was created there in the meantime is not replaced."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if why := self._why_not(made, name):  # its folders were checked a moment ago
-            raise StorageError(f"{path} {why}", next_step="somebody wrote it just now; run the command again")
+            raise StorageError(
+                f"{why}: another program wrote it just now", where=path, next_step="run the command again"
+            )
         draft.replace(path)
 
     def _remove(self, name: str, made: MadeList) -> None:

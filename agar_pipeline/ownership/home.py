@@ -92,7 +92,8 @@ def require_own(home: Path) -> None:
         marker = json.loads((home / HOME_MARKER).read_text())
     except NotADirectoryError:
         raise StorageError(
-            f"{home} cannot be the home: it is not a folder, or lies below a file; nothing was written",
+            "cannot be the home, because it is not a folder, or lies below a file; nothing was written",
+            where=home,
             next_step="set AGAR_HOME to a new or an empty folder",
         ) from None
     except FileNotFoundError:
@@ -102,14 +103,16 @@ def require_own(home: Path) -> None:
         return
     except ValueError:
         raise StorageError(
-            f"{home / HOME_MARKER} is damaged",
-            next_step=f"remove it if {home} is a home of agar_pipeline, it is made again",
+            "is damaged",
+            where=home / HOME_MARKER,
+            next_step=f"remove it if {home} is a home of agar_pipeline: it is written again",
         ) from None
     made = marker.get("format") if isinstance(marker, dict) else None
     if not isinstance(made, int) or made > FORMAT:
         raise StorageError(
-            f"the home {home} has format {made!r}, this agar_pipeline knows {FORMAT}",
-            next_step="upgrade it, or set AGAR_HOME",
+            f"has format {made!r}, but this agar_pipeline knows only format {FORMAT}",
+            where=f"the home {home}",
+            next_step="upgrade agar_pipeline, or set AGAR_HOME to another folder",
         )
 
 
@@ -141,7 +144,8 @@ def _refusal(home: Path, foreign: list[str]) -> StorageError:
     shown = ", ".join(map(repr, foreign[:_SHOWN]))
     more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
     return StorageError(
-        f"{home} cannot be the home: it holds {shown}{more}, which agar_pipeline did not make; nothing was written",
+        f"cannot be the home, because it holds {shown}{more}, which agar_pipeline did not make; nothing was written",
+        where=home,
         next_step="set AGAR_HOME to a new or an empty folder",
     )
 
@@ -151,8 +155,9 @@ def _make(home: Path) -> None:
     require_own(home)
     if os.path.lexists(HOME_LINK) and Path(os.path.realpath(HOME_LINK)) == home != default_home() and not home.exists():
         raise StorageError(
-            f"{HOME_LINK} leads to the home {home}, which is not there: mount its disk",
-            next_step="or remove the link to begin with an empty home",
+            f"leads to the home {home}, which does not exist",
+            where=HOME_LINK,
+            next_step="mount the disk of the home, or remove the link to begin with an empty home",
         )
     home.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -171,7 +176,9 @@ def _make_private(home: Path) -> None:
     found = home.stat()
     if str(home) in _SYSTEMS or (found.st_mode & stat.S_ISVTX and found.st_uid != os.geteuid()):
         raise StorageError(
-            f"{home} belongs to all users", next_step="set AGAR_HOME to a folder of your own, below it for instance"
+            "belongs to all users",
+            where=home,
+            next_step="set AGAR_HOME to a folder of your own, for instance to one below it",
         )
     shared = found.st_mode & stat.S_ISGID and found.st_mode & stat.S_IWGRP
     mode = stat.S_IMODE(found.st_mode) & (~0o007 if shared else ~0o077)

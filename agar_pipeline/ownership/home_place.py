@@ -31,7 +31,7 @@ def place_words(home: Path) -> str | None:
         return None
     return (
         f"the home {home} lies in {tree}, where `git clean -dx` deletes it with all labels: "
-        "set AGAR_HOME to a folder outside, or `agar backup` often"
+        "set AGAR_HOME to a folder outside, or run `agar backup` often"
     )
 
 

@@ -75,8 +75,10 @@ class Insertions:
             samples.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             raise DatasetError(
-                f"somebody else inserted samples of the same ids into dataset {self.dataset!r} meanwhile: {len(error.details['writeErrors'])} of {len(documents)}",
-                next_step="choose another name",
+                f"already holds {len(error.details['writeErrors'])} of {len(documents)} samples, because somebody else "
+                "inserted them meanwhile",
+                where=f"dataset {self.dataset!r}",
+                next_step="choose another name with --dataset",
             ) from error
 
     def take_back(self, *, of_others: bool = False) -> TakenBack:
@@ -112,8 +114,10 @@ class Insertions:
         claim = {"_id": self.dataset, "token": self.token}
         if not self.database[CLAIMS].update_one(claim, {"$set": values}).matched_count:
             raise DatasetError(
-                f"this process stood still for so long that another one took over dataset {self.dataset!r}",
-                next_step="what it had inserted was taken back: see that the other one has ended well",
+                "was taken over by another process, because this one stood still for too long; "
+                "what this one had inserted was removed again",
+                where=f"dataset {self.dataset!r}",
+                next_step="check that the other process has ended well",
             )
 
 
@@ -142,14 +146,22 @@ def is_claimed(database: Database, dataset: str) -> bool:
     return database[CLAIMS].find_one({"_id": dataset}, {"_id": 1}) is not None
 
 
-def find_unfinished(database: Database, dataset: str) -> str | None:
-    """Say why a dataset contains only a part of what is being inserted; None if it is complete."""
+def find_unfinished(database: Database, dataset: str) -> DatasetError | None:
+    """Return an error that says why a dataset contains only a part of what is inserted; None if it is complete."""
     claim = database[CLAIMS].find_one({"_id": dataset, "done": {"$ne": True}})
     if claim is None:
         return None
     if _is_alive(claim, database):
-        return f"{_who(claim)} is restoring a snapshot into it: wait until that has ended"
-    return f"a restore into it was interrupted ({_who(claim)}): run it again, or delete the dataset"
+        return DatasetError(
+            f"holds only a part of a snapshot: {_who(claim)} is restoring the rest",
+            where=f"dataset {dataset!r}",
+            next_step="wait until that process has ended",
+        )
+    return DatasetError(
+        f"holds only a part of a snapshot, because a restore into it was interrupted ({_who(claim)})",
+        where=f"dataset {dataset!r}",
+        next_step="run the same `agar restore` again, which removes that part first, or delete the dataset",
+    )
 
 
 def _claim(database: Database, dataset: str) -> Insertions:
@@ -164,8 +176,9 @@ def _claim(database: Database, dataset: str) -> Insertions:
             continue
         if _is_alive(other, database):
             raise DatasetError(
-                f"{_who(other)} is restoring a snapshot into dataset {dataset!r}, nothing was restored",
-                next_step="wait until it has ended, or choose another name",
+                f"is receiving a snapshot from {_who(other)}; nothing was restored",
+                where=f"dataset {dataset!r}",
+                next_step="wait until that process has ended, or choose another name with --dataset",
             )
         unchanged = {key: other[key] for key in ("_id", "token", "alive_at")}
         if database[CLAIMS].update_one(unchanged, {"$set": mine}).matched_count:
@@ -193,11 +206,14 @@ def _digest(raw: bytes) -> str:
 
 def _say(result: TakenBack, what: str, log: Log) -> None:
     if result.removed:
-        log(f"note: samples of {what} taken back: {result.removed}")
+        log(f"note: {result.removed} samples of {what} were removed again")
     if result.kept:
         names = ", ".join(Path(path).name for path in result.kept[:10])
         rest = f" and {len(result.kept) - 10} more" if len(result.kept) > 10 else ""
-        log(f"note: samples of {what} kept, as somebody changed them meanwhile: {len(result.kept)} ({names}{rest})")
+        log(
+            f"note: {len(result.kept)} samples of {what} were kept, because somebody changed them meanwhile "
+            f"({names}{rest})"
+        )
 
 
 def _server_time(database: Database) -> datetime:

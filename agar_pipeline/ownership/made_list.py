@@ -95,17 +95,18 @@ class MadeList:
             return None
         try:
             if path.is_symlink():
-                raise ValueError("a symbolic link")
+                raise ValueError("it is a symbolic link")
             plain = orjson.loads(path.read_bytes())
             if (plain["made_by"], plain["format"]) != ("agar_pipeline", _FORMAT):
-                raise ValueError("of another format")
+                raise ValueError("it has another format")
             files = {_inside(name): [MadeFile(**file) for file in files] for name, files in plain["files"].items()}
             folders = [_inside(name) for name in plain["folders"]]
             draft = None if plain["draft"] is None else _inside(plain["draft"])
             return MadeList(list(plain["purposes"]), draft, folders, files)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise StorageError(
-                f"{path} cannot be understood ({error}): it says which files of the folder are ours",
+                f"cannot be understood ({error}), but it must list the files that agar wrote into the folder",
+                where=path,
                 next_step=remedy("write to another folder", option="give --out-dir another folder")
                 + ", or put the file back",
             ) from error
@@ -117,7 +118,8 @@ class MadeList:
         with contextlib.suppress(FileNotFoundError):
             if not _begins_as_ours(part):
                 raise StorageError(
-                    f"{part} is in the way and is not ours",
+                    "is in the way, and was not written by agar",
+                    where=part,
                     next_step="move it away, or "
                     + remedy("write to another folder", option="give --out-dir another folder"),
                 )

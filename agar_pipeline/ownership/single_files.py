@@ -65,7 +65,9 @@ def create_file(path: Path, text: str) -> None:
                 stream.write(text)
     except FileExistsError:
         raise StorageError(
-            f"{path} is there already, somebody wrote it just now", next_step="read it, then go on"
+            "exists, because somebody wrote it just now, and was not replaced; what was done before is complete",
+            where=path,
+            next_step="read the file: keep it, or correct it by hand",
         ) from None
     finally:
         draft.unlink(missing_ok=True)

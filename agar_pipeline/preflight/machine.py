@@ -33,22 +33,22 @@ def check_storage(home: Path) -> Iterator[Check]:
     """Check /dev/shm, TMPDIR, and the home: its place, free space, write permission, locks, file system."""
     shm = Path(_SHM)
     if shm.is_dir():
-        yield _check_room(_SHM, shm, SHM_BYTES, "give the container more (--shm-size=2g), or data.num_workers=0")
+        yield _check_room(_SHM, shm, SHM_BYTES, "give the container more (--shm-size=2g), or set data.num_workers=0")
     tmp = Path(tempfile.gettempdir())
     yield _check_room("TMPDIR", tmp, TMP_BYTES, "set TMPDIR to a larger disk")
     try:
         yield _check_place(open_home(home))
         needed, source = forecast(home)
-        yield _check_room("home", home, needed, f"free some (agar clean), or set AGAR_HOME; forecast from {source}")
+        fix = f"free some space (`agar clean`), or set AGAR_HOME to a larger disk; the need is estimated from {source}"
+        yield _check_room("home", home, needed, fix)
         yield _check_locks(home)
         yield _check_file_system(home)
     except OSError as error:
         fix = "check its permissions, or set AGAR_HOME to a folder that you can write"
         yield Check("home", "FAIL", f"{home} cannot be written: {error.strerror}", fix)
     except StorageError as error:
-        found, _, fix = str(error).partition("\n")
         name = "locks" if getattr(error.__cause__, "errno", None) in storage_errors.WITHOUT_LOCKS else "home"
-        yield Check(name, "FAIL", found, fix or "set AGAR_HOME to a local disk")
+        yield Check(name, "FAIL", error.problem, error.next_step or "set AGAR_HOME to a local disk")
 
 
 def _check_place(home: Path) -> Check:
@@ -59,17 +59,17 @@ def _check_place(home: Path) -> Check:
     found = f"{home} is in {tree}: `git clean -dx` there deletes labels, snapshots and checkpoints"
     target = default_home()
     if home != HOME_LINK or target == HOME_LINK:
-        return Check("home place", "WARN", found, "set AGAR_HOME to a folder outside it, `agar backup` before")
+        return Check("home place", "WARN", found, "run `agar backup`, then set AGAR_HOME to a folder outside it")
     if os.path.lexists(target):
         return Check(
             "home place",
             "WARN",
             found,
-            f"{target} is there already: move the home to a new folder, set AGAR_HOME to it",
+            f"{target} exists already: move the home to a new folder, and set AGAR_HOME to it",
         )
     old, new, parent = (shlex.quote(str(path)) for path in (home, target, target.parent))
     return Check(
-        "home place", "WARN", found, f"when nothing runs: mkdir -p {parent} && mv {old} {new} && ln -s {new} {old}"
+        "home place", "WARN", found, f"when no command runs: mkdir -p {parent} && mv {old} {new} && ln -s {new} {old}"
     )
 
 
@@ -96,7 +96,7 @@ def _check_locks(home: Path) -> Check:
         path = folder / "probe.lock"
         with locks.locked(path), locks.free(path) as is_free:
             if is_free:
-                fix = "set AGAR_HOME to a local disk: two runs at once would disturb each other here"
+                fix = "set AGAR_HOME to a local disk, because two runs at once would damage each other's files here"
                 return Check("locks", "FAIL", f"locks on {home} do not hold", fix)
     return Check("locks", "OK", f"locks on {home} hold")
 
@@ -105,10 +105,10 @@ def _check_file_system(home: Path) -> Check:
     """Check whether the file system of the home suits the databases in it as a local disk does."""
     why = doubt(home)
     if why is None:
-        return Check("file system", "OK", f"{home} is on {mounted(home)[0] or 'a disk'}, memory can be mapped")
+        return Check("file system", "OK", f"{home} is on {mounted(home)[0] or 'a disk'}, where memory can be mapped")
     fix = (
-        "set AGAR_HOME to a local disk, and share artifacts through AGAR_STORE; else `agar backup` often, and use the "
-        "home from one machine at a time: mongod is not made for it, and Dagster's history waits for locks"
+        "set AGAR_HOME to a local disk, and share artifacts through AGAR_STORE; else run `agar backup` often, and use "
+        "the home from one machine at a time, because mongod is not made for such a disk"
     )
     return Check("file system", "WARN", f"{home} {why}", fix)
 
@@ -119,7 +119,10 @@ def check_open_files() -> Check:
     enough = hard == resource.RLIM_INFINITY or hard >= OPEN_FILES
     found = f"{'any number of' if hard == resource.RLIM_INFINITY else hard} files may be open at once"
     return Check(
-        "open files", "OK" if enough else "WARN", found, f"raise the hard limit to {OPEN_FILES}, or fewer workers"
+        "open files",
+        "OK" if enough else "WARN",
+        found,
+        f"raise the hard limit to {OPEN_FILES}, or lower data.num_workers",
     )
 
 
@@ -154,4 +157,4 @@ def _conflicts() -> Iterator[tuple[str, str]]:
                 continue
             if not wanted.specifier.contains(found, prereleases=True):
                 name = package.metadata["Name"]
-                yield name, f"{name} wants {wanted.name}{wanted.specifier}, {found} is installed"
+                yield name, f"{name} requires {wanted.name}{wanted.specifier}, but {found} is installed"

@@ -34,8 +34,7 @@ def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) 
         with gpu_leases.leased(trainer, home, log) as env:
             reply = run_child("agar_pipeline.preflight.ranks", {}, log, ranks=trainer.devices, env=env)
     except ComputeError as error:
-        first, *rest = str(error).splitlines()
-        yield Check("devices", "FAIL", first, " ".join(rest) or "lower trainer.devices")
+        yield Check("devices", "FAIL", error.problem, error.next_step or "lower trainer.devices")
         return
     yield from _judge(reply, trainer, interface)
 
@@ -45,10 +44,14 @@ def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None)
         fix = "install a torch that was built for this driver, or set trainer.accelerator=cpu"
         yield Check("ranks", "FAIL", f"there are CUDA devices, but torch {reply['torch']} cannot use them", fix)
     elif reply["world_size"] != trainer.devices:
-        fix = "start through `agar`, not through another launcher"
-        yield Check("ranks", "FAIL", f"world size is {reply['world_size']}, {trainer.devices} was asked for", fix)
+        fix = "start the training with `agar`, not with another launcher"
+        yield Check(
+            "ranks", "FAIL", f"the world size is {reply['world_size']}, but {trainer.devices} was asked for", fix
+        )
     elif not reply["sum_is_right"]:
-        yield Check("ranks", "FAIL", "the ranks do not sum to the right number", "set trainer.socket_ifname")
+        yield Check(
+            "ranks", "FAIL", "the ranks compute a wrong sum", "set trainer.socket_ifname to the right interface"
+        )
     elif trainer.devices > 1:
         found = f"{trainer.devices} ranks sum 16 MB in {reply['seconds']:.2f} s by {reply['backend']} over {interface}"
         yield Check("ranks", "OK", f"{found}; the first is on {reply['device']}")

@@ -29,6 +29,6 @@ def require_ready(trainer: TrainerConfig, home: Path, log: Callable[[str], None]
     """
     for check in check_training(trainer, home, log):
         if check.level == "FAIL":
-            raise ComputeError(f"launch-check: {check.name}: {check.found}", next_step=f"{check.fix}")
+            raise ComputeError(f"fails: {check.found}", where=f"the launch-check of {check.name}", next_step=check.fix)
         if check.level == "WARN":
             log(f"launch-check: {check.name}: {check.found}; {check.fix}")

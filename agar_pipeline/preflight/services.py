@@ -13,7 +13,6 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
     """Check whether the database answers, and its version; COCO files need no database."""
     if isinstance(config, CocoSnapshotConfig):
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
-    fix = "see `database` in the pipeline file; artifacts that are there already can be used all the same"
     try:
         from agar_pipeline.fiftyone_io.database.connection import connect, open_database, show_address
         from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
@@ -24,7 +23,7 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
             found = read_revisions(client[database_name()], config.dataset)
             require_usable(found, config.database)
     except ImportError as error:
-        return Check("database", "WARN", f"not looked at: {error}", "pip install --no-deps -r requirements.lock")
+        return Check("database", "WARN", f"not checked: {error}", "pip install --no-deps -r requirements.lock")
     except PipelineError as error:
-        return Check("database", "WARN", str(error).splitlines()[0], fix)
+        return Check("database", "WARN", error.problem, f"{error.next_step}; existing artifacts can be used without it")
     return Check("database", "OK", f"mongod {version} at {show_address(uri)}")

@@ -98,15 +98,15 @@ class ImageSizes:
                 f"{self._turned.count} photos are turned by their EXIF data: {self._turned.names()}",
                 next_step=remedy(
                     "set snapshot.exif to what their boxes were drawn on, displayed or stored; or save them upright",
-                    option="give --exif displayed or stored, whichever their boxes were drawn on; or save them upright",
+                    option="give --exif displayed or --exif stored, as their boxes were drawn; or save them upright",
                 ),
             )
         if self._contrary.count and self._exif == "displayed":
             raise ImageFileError(
-                f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as stored: {self._contrary.names()}",
-                next_step="their boxes may be turned against them: "
-                + remedy("set snapshot.exif: stored", option="give --exif stored")
-                + " if the boxes were drawn so, else mend the sizes there",
+                f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as "
+                f"stored, so that their boxes may be turned against them: {self._contrary.names()}",
+                next_step=remedy("set snapshot.exif: stored", option="give --exif stored")
+                + f" if the boxes were drawn so, else correct the sizes in {self._declared_by}",
             )
         if self._turned.count:
             log(
@@ -116,9 +116,9 @@ class ImageSizes:
         if self._differing.count:
             log(
                 f"{self._differing.count} images are of another size than {self._declared_by} says: "
-                + (f"{self._differing.names()}" if self._in_pixels else "the size in the file counts")
+                + (f"{self._differing.names()}" if self._in_pixels else "the size in the file is used")
             )
         if self._absent.count:
             log(f"{self._absent.count} image files are missing or cannot be opened: {self._absent.names()}")
         if self._unknown.count:
-            log(f"{self._unknown.count} files are no images that can be read: {self._unknown.names()}")
+            log(f"{self._unknown.count} files cannot be read as images: {self._unknown.names()}")

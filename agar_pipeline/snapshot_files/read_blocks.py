@@ -38,7 +38,9 @@ def read_blocks(path: Path, columns: list[str], boxes_at_once: int) -> Iterator[
                 continue
             image_ids = waiting["image_id"].to_numpy()
             if (image_ids[1:] < image_ids[:-1]).any():
-                raise ArtifactError(f"{path} is not in order of image_id", next_step="a bug, please report it")
+                raise ArtifactError(
+                    "is not in order of image_id", where=path, next_step="report this bug: name the command"
+                )
             last = int(image_ids[-1])  # more boxes of this image may follow
             cut = int(image_ids.searchsorted(last))
             if cut:

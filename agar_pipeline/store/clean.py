@@ -88,8 +88,10 @@ def _named(words: Sequence[str], paths: Collection[Path]) -> set[Path]:
         found = {path for path in paths if len(word) >= SHORTEST_WORD and path.name.startswith(word)}
         if len(found) != 1:
             raise ArtifactError(
-                f"--drop {word}: {len(found)} old artifacts and things in quarantine begin so, and none was dropped",
-                next_step="give the letters of one; what is current or kept cannot go",
+                f"is how {len(found)} old artifacts and things in quarantine begin, not one; nothing was dropped",
+                where="--drop",
+                value=word,
+                next_step="give more letters of one that `agar clean` lists; what is current or kept cannot be dropped",
             )
         chosen |= found
     return chosen
@@ -137,16 +139,16 @@ def _remove(root: Path, held: Iterable[Path]) -> None:
 def _not_ours(item: Droppable) -> str | None:
     """Return why something must not be removed even if the user names it; None if all of it is ours."""
     if item.key is None and not (QUARANTINED.fullmatch(item.path.name) or _COLUMNS.fullmatch(item.path.name)):
-        return "it is not ours: take it away yourself"
+        return "it was not written by agar: move it away yourself"
     if item.is_work or (item.key is None and _COLUMNS.fullmatch(item.path.name)):
         foreign = foreign_work(item.path) if item.is_work else _foreign_columns(item.path)
-        return f"{foreign[0]} in it is not ours: move it away first" if foreign else None
+        return f"{foreign[0]} in it was not written by agar: move it away first" if foreign else None
     try:
         foreign = foreign_files(item.path, Manifest.read(item.path))
     except (ArtifactError, OSError):
-        damaged = "its manifest cannot be read: `agar verify` puts it aside"
+        damaged = "its manifest cannot be read: `agar verify` moves it to quarantine"
         return damaged if item.key is not None and item.path.exists() else None
-    return f"{foreign[0]} in it is not ours: move it away first" if foreign else None
+    return f"{foreign[0]} in it was not written by agar: move it away first" if foreign else None
 
 
 def _foreign_columns(folder: Path) -> list[str]:

@@ -177,7 +177,7 @@ def find_faults(root: Path, *, thorough: bool = False, foreign: bool = True, nam
             _found_sound[root] = stamps
         return faults
     except ArtifactError as error:
-        return [str(error)]
+        return [error.problem]
     except OSError as error:
         return [f"{error.filename or root} cannot be read: {error.strerror}"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -55,15 +55,15 @@ def bring(home: Path, shared: SharedStore | None, key: Key, root: Path, log: Log
         if not fetch(home, shared, key, root):
             return FetchOutcome(False)
     except ArtifactError as error:
-        log(f"{_first_line(error)}; it is built again here, and replaced there")
+        log(f"{error.problem}; it is built again here, and replaced there")
         return FetchOutcome(False, damaged=True)
     except SharedStoreError as error:
-        log(f"{_first_line(error)}; going on without it")
+        log(f"{error.problem}; the run continues without it")
         return FetchOutcome(False)
     log(f"{key}: fetched from {shared}, {disk.show_bytes(disk.size_bytes(root))}")
     if shared.signer is None and not shared.told_of_trust:
         shared.told_of_trust = True
-        log(f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {shared} is trusted")
+        log(f"note: AGAR_STORE_KEY_FILE is not set, so that everybody who can write to {shared} is trusted")
     return FetchOutcome(True)
 
 
@@ -79,7 +79,7 @@ def share(shared: SharedStore | None, key: Key, root: Path, log: Log, *, replace
         try:
             there = None if replace else shared.find(key, root.name)
         except ArtifactError as error:
-            log(f"{_first_line(error)}; this home's own is put in its place")
+            log(f"{error.problem}; it is replaced by the one of this home")
             replace = True
         if there is None:
             first = shared.publish(key, root, replace=replace)
@@ -87,8 +87,5 @@ def share(shared: SharedStore | None, key: Key, root: Path, log: Log, *, replace
         if repoint:
             shared.point(key, root.name)
     except (SharedStoreError, OSError) as error:  # OSError: a shared store on a local disk that is full
-        log(f"{key} is not in the shared store yet: {_first_line(error)}; a later `agar run` puts it there")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+        why = error.problem if isinstance(error, SharedStoreError) else error
+        log(f"{key} is not in the shared store yet: {why}; a later `agar run` publishes it there")

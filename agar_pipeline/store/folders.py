@@ -104,12 +104,18 @@ class Store:
         """
         root = self.find_latest(key)
         if root is None:
-            if self.shared and (trouble := self.shared.trouble):
-                raise SharedStoreError(f"{key} was never built in {self.home}, and {trouble}")
-            raise ArtifactError(f"{key} was never built in {self.home}", next_step=f"run `agar run +{key}`")
+            if self.shared and (error := self.shared.error):
+                raise SharedStoreError(
+                    f"was never built in {self.home}, and {error.problem}",
+                    where=key,
+                    next_step=f"run `agar run +{key}`; or {error.next_step}",
+                )
+            raise ArtifactError(f"was never built in {self.home}", where=key, next_step=f"run `agar run +{key}`")
         faults = find_faults(root)
         if faults:
-            raise ArtifactError(f"{root} is damaged: {faults[0]}", next_step=f"run `agar run {key}` to build it again")
+            raise ArtifactError(
+                f"is damaged: {faults[0]}", where=root, next_step=f"run `agar run {key}`, which builds it again"
+            )
         return key.kind.open(root)
 
     def build(
@@ -153,7 +159,7 @@ class Store:
             self.sweep()
             for used in uses:
                 stack.enter_context(self._in_use(used))
-            waiting = f"{key}: another process builds it, waiting for it"
+            waiting = f"{key}: waiting for another process that builds it"
             stack.enter_context(locks.locked(writer_lock(root), on_wait=lambda: log(waiting)))
             faults = find_faults(root) if root.exists() else ["not built yet"]
             if faults and root.exists():
@@ -179,10 +185,10 @@ class Store:
         """
         aside = set_foreign_aside(self.home, root)
         if aside is None:
-            log(f"{key}: {faults[0]}; set aside, building again")
+            log(f"{key}: {faults[0]}; it is moved to quarantine and built again")
             self.quarantine(root)
             return faults
-        log(f"{key}: {faults[0]}, moved to {aside}; its own files are as they were written")
+        log(f"{key}: {faults[0]}; this was moved to {aside}, and the artifact itself is intact")
         return []
 
     @contextlib.contextmanager
@@ -192,7 +198,9 @@ class Store:
             return
         with locks.locked(use_lock(root), shared=True):
             if not (root / MANIFEST).exists():
-                raise ArtifactError(f"{root} was dropped a moment ago (agar clean)", next_step="run `agar run` again")
+                raise ArtifactError(
+                    "was dropped a moment ago by `agar clean`", where=root, next_step="run `agar run` again"
+                )
             yield
 
     def _publish(
@@ -209,7 +217,9 @@ class Store:
             known = write(draft)
             missing = [name for name in key.kind.files if not (draft / name).is_file()]
             if missing:
-                raise ArtifactError(f"{key} did not write {', '.join(missing)}", next_step="a bug, please report it")
+                raise ArtifactError(
+                    f"did not write {', '.join(missing)}", where=key, next_step="report this bug: name the command"
+                )
             seconds = round(time.monotonic() - started, 3)
             manifest = make_manifest(key.kind, draft, config, inputs, seconds, known, made_by)
             publish_draft(draft, root, json.dumps(asdict(manifest), indent=1).encode())

@@ -75,17 +75,17 @@ def find_guarded(home: Path) -> dict[Path, str]:
 def why_guarded(path: Path) -> str | None:
     """Return why a path in quarantine is to be kept; None if it is the useless remains of an artifact."""
     if not path.is_dir() or not QUARANTINED.fullmatch(path.name):
-        return "it is not ours"
+        return "it was not written by agar"
     try:
         manifest = Manifest.read(path)
     except ArtifactError:
-        return "its manifest cannot be read: what of it is ours is not known"
+        return "its manifest cannot be read, so that it may hold files that agar did not write"
     foreign = foreign_files(path, manifest)
     if foreign:
-        return f"{foreign[0]} in it is not ours"
+        return f"{foreign[0]} in it was not written by agar"
     for file in manifest.files:
         if file["path"].endswith(".ckpt") and _is_as_written(path / file["path"], file["sha256"]):
-            return f"{file['path']} in it is as it was written"
+            return f"{file['path']} in it is intact"
     return None
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agar_pipeline.errors import MissingPackageError, PipelineError, SharedStoreError
+from agar_pipeline.errors import MissingPackageError, PipelineError, SharedStoreError, from_fields
 from agar_pipeline.files.storage_errors import FULL
 from agar_pipeline.text.secrets import mask
 
@@ -29,8 +29,8 @@ class RemoteFiles:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.trouble: str | None = None
-        """Reason of the last failure; None again after a later call has succeeded."""
+        self.error: SharedStoreError | None = None
+        """The last failure; None again after a later call has succeeded."""
         self._failed_at = 0.0
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class RemoteFiles:
 
         fs, root = url_to_fs(self.url, use_listings_cache=False)
         if isinstance(fs, LocalFileSystem) and not fs.isdir(root):  # an unmounted mount point stays empty
-            raise NotADirectoryError(errno.ENOTDIR, "there is no such folder: make it, or mount it", root)
+            raise NotADirectoryError(errno.ENOTDIR, "there is no such folder", root)
         return fs, root.rstrip("/")
 
     def _ask(self, name: str, call: Callable[[Any, str], T]) -> T:
@@ -102,14 +102,14 @@ class RemoteFiles:
         with the home. The OSError of a full disk is raised as it is.
         """
         began_at = time.monotonic()
-        if (trouble := self.trouble) is not None and began_at < self._failed_at + PATIENCE_S:
-            raise SharedStoreError(trouble)
+        if (before := self.error) is not None and began_at < self._failed_at + PATIENCE_S:
+            raise from_fields(before.fields)  # a new object: several threads may raise it
         told: PipelineError
         try:
             fs, root = self._place
             found = call(fs, f"{root}/{name}")
             if began_at > self._failed_at:  # keep the failure that another thread has recorded since
-                self.trouble = None
+                self.error = None
             return found
         except Exception as error:  # each file system raises its own error types
             if isinstance(error, OSError) and error.errno in FULL:
@@ -117,16 +117,18 @@ class RemoteFiles:
             if isinstance(error, ImportError) and self.url.startswith("s3"):
                 told = MissingPackageError.of(ModuleNotFoundError(name="s3fs"))
             else:
-                told = _unusable(self, error)
-                self._failed_at, self.trouble = time.monotonic(), str(told)
+                told = self.error = _unusable(self, error)
+                self._failed_at = time.monotonic()
         raise told
 
 
 def _unusable(files: RemoteFiles, error: Exception) -> SharedStoreError:
     cause = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SharedStoreError(
-        f"the shared store {files} cannot be used: {cause}",
-        next_step="check AGAR_STORE, the network and the credentials; without AGAR_STORE the home is used alone",
+        f"cannot be used: {cause}",
+        where=f"the shared store {files}",
+        next_step="check AGAR_STORE, the network and the credentials, make or mount the folder, or unset AGAR_STORE to "
+        "use the home alone",
     )
 
 

@@ -45,9 +45,14 @@ class SharedStore:
         return str(self.files)
 
     @property
+    def error(self) -> SharedStoreError | None:
+        """Why it could not be used; None if the last use succeeded."""
+        return self.files.error
+
+    @property
     def trouble(self) -> str | None:
-        """Reason why it could not be used; None if the last use succeeded."""
-        return self.files.trouble
+        """The text of `error`."""
+        return None if self.error is None else str(self.error)
 
     def find(self, key: Key, name: str) -> tuple[Manifest, bytes] | None:
         """Return the manifest of an artifact, parsed and as stored; None if it was never published.
@@ -170,13 +175,16 @@ class SharedStore:
 
     def _unsigned(self, key: Key, path: str) -> ArtifactError:
         return ArtifactError(
-            f"{key} in {self} is refused: {path} is not signed with a key of AGAR_STORE_KEY_FILE",
-            next_step=f"run `agar run {key}`: it is built again, signed, and replaced there; find out who wrote it",
+            f"is refused: {path} is not signed with a key of AGAR_STORE_KEY_FILE",
+            where=f"{key} in {self}",
+            next_step=f"find out who wrote it, and run `agar run {key}`: it is built again, signed, and replaced there",
         )
 
     def _damaged(self, key: Key, fault: str) -> ArtifactError:
         return ArtifactError(
-            f"{key} in {self} is damaged: {fault}", next_step=f"run `agar run {key}`: it is built again"
+            f"is damaged: {fault}",
+            where=f"{key} in {self}",
+            next_step=f"run `agar run {key}`: it is built again, and replaced there",
         )
 
 

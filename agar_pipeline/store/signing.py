@@ -40,8 +40,10 @@ class Signer:
         keys = tuple(line for line in lines if line and not line.startswith(b"#"))
         if not keys or min(map(len, keys)) < _SHORTEST:
             raise ConfigError(
-                f"AGAR_STORE_KEY_FILE: {path} must hold a key of {_SHORTEST} characters or more in each line",
-                next_step=f"make one: {_MAKE_ONE}",
+                f"must hold a key of {_SHORTEST} characters or more in each line",
+                where="AGAR_STORE_KEY_FILE",
+                value=path,
+                next_step=f"make a file with a key: {_MAKE_ONE}",
             )
         return cls(keys)
 

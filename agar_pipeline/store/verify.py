@@ -146,9 +146,11 @@ def keep(store: Store, word: str) -> Path:
     """
     named = [root for root in store.published() if len(word) >= SHORTEST_WORD and root.name.startswith(word)]
     if len(named) != 1:
-        found = f"begins {len(named)} fingerprints: give more letters" if named else "begins no fingerprint"
         raise ArtifactError(
-            f"{word!r} {found}; `agar compare` lists evaluated runs, `agar plan --json` what is current"
+            f"is how {len(named)} fingerprints begin, not one",
+            where="--keep",
+            value=word,
+            next_step="give more letters of a fingerprint that `agar compare` or `agar plan --json` lists",
         )
     link = named[0].with_name(f"{KEEPER}{named[0].name[:12]}")
     if not link.is_symlink():

@@ -72,8 +72,10 @@ def test_case_64_an_ended_restore_takes_back_only_what_it_inserted(
     found = samples_of(lab, name)
     right(found.keys() == {theirs["_id"], edited}, f"left are {len(found)}, not the edited one and somebody's own")
     right(found[theirs["_id"]] == theirs, "somebody's sample was changed")
-    assert f"taken back: {AT_A_TIME - 1}" in said
-    assert "kept, as somebody changed them meanwhile: 1" in said
+    assert f"note: {AT_A_TIME - 1} samples of " in said
+    assert "were removed again" in said
+    assert "note: 1 samples of " in said
+    assert "were kept, because somebody changed them meanwhile (" in said
 
 
 def test_case_64_view_keeps_predictions_that_somebody_edited(trained: Lab) -> None:

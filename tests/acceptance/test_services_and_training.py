@@ -67,9 +67,9 @@ def test_case_36_a_database_that_cannot_be_used_is_one_line_and_cached_artifacts
     lab: Lab, silent_port: int, locked_port: int
 ) -> None:
     for port, told in (
-        (free_port(), "nothing listens at"),
-        (silent_port, "answers"),
-        (locked_port, "wants a password"),
+        (free_port(), "nothing listens there"),
+        (silent_port, "does not answer"),
+        (locked_port, "requires a password"),
     ):
         with lab.pipeline(snapshot=f'{{dataset: small, database: "mongodb://127.0.0.1:{port}"}}'):
             started = time.monotonic()

@@ -60,7 +60,7 @@ def test_case_06_a_full_disk_leaves_the_old_state_and_names_bytes(lab: Lab, asse
     with lab.pipeline(split=changed), lab.edited(move_first_box):
         if before := everything[: everything.index(asset)]:
             lab.run("run", *before)
-        refused(lab.call("run", asset), "no space left to write", f"{asset} needs", "are free")
+        refused(lab.call("run", asset), "cannot be written, because no space is left", f"{asset} needs", "are free")
         right((full_disk / "latest").resolve() == latest, "`latest` moved to what was not written")
         assert not find_faults(latest)
         assert not list(full_disk.glob(".draft-*"))
@@ -181,7 +181,7 @@ def test_case_11_two_runs_at_once_compute_each_asset_once(lab: Lab, monkeypatch:
     pair = [lab.start("run", *DATA_ASSETS) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], "\n".join(outputs)
-    assert any("another process builds it, waiting for it" in output for output in outputs), "\n".join(outputs)
+    assert any("waiting for another process that builds it" in output for output in outputs), "\n".join(outputs)
     lab.require_same()
     assert len(lab.published()) == len(DATA_ASSETS)
     monkeypatch.setenv("AGAR_HOME", str(lab.home))

@@ -178,7 +178,7 @@ def test_parts_come_from_lists_and_only_the_asked_classes_are_kept(export: Expor
         (["--train-view", "tag:train", "--val-view", "tag:nope"], ["'tag:nope'", "train (6)", "ground_truth"]),
         (
             ["--view", "tag:nope"],
-            ["holds 0 samples: correct --view", "tags: train (6), val (3)", "label fields: ground_truth"],
+            ["holds 0 samples\ncorrect --view; ", "tags: train (6), val (3)", "label fields: ground_truth"],
         ),
         (["--label-field", "metadata"], ["is of type ImageMetadata", "ground_truth (Detections)"]),
         (["--fractions", "0.6", "0.2"], ["must sum to 1, not to 0.8", "\ngive --fractions 0.8 0.2"]),

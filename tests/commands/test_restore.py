@@ -80,13 +80,13 @@ def test_of_two_at_once_into_one_name_the_second_is_refused_and_the_first_comple
     first = lab.start("twice")
     second = lab.run("agar", "restore", "latest", "--dataset", "twice")
     assert second.returncode == 1
-    assert f"process {first.pid} on " in second.stderr
-    assert "is restoring a snapshot into dataset 'twice', nothing was restored" in second.stderr
+    assert f"dataset 'twice' is receiving a snapshot from process {first.pid} on " in second.stderr
+    assert "; nothing was restored\nwait until " in second.stderr
     theirs = lab.add_theirs("twice")
     lab.go_on("twice")
     _, said = first.communicate(timeout=60)
     assert first.returncode == 0, said
-    assert "samples that somebody else added to dataset 'twice' meanwhile, which stay: 1" in said
+    assert "somebody else added samples to dataset 'twice' meanwhile, which are kept: 1" in said
     assert lab.samples("twice").count_documents({}) == PLATES + 1
     assert lab.samples("twice").find_one({"_id": theirs["_id"]}) == theirs
     assert lab.leftovers("twice") == 0
@@ -100,9 +100,10 @@ def test_ctrl_c_takes_back_what_it_inserted_and_keeps_what_people_added_or_edite
     restoring.send_signal(signal.SIGINT)
     _, said = restoring.communicate(timeout=60)
     assert restoring.returncode == 130
-    assert f"samples of this restore into dataset 'stopped' taken back: {AT_A_TIME - 1}" in said
+    assert f"note: {AT_A_TIME - 1} samples of this restore into dataset 'stopped' were removed again" in said
     name = Path(edited["filepath"]).name
-    assert f"this restore into dataset 'stopped' kept, as somebody changed them meanwhile: 1 ({name})" in said
+    kept = "note: 1 samples of this restore into dataset 'stopped' were kept, because somebody changed them meanwhile"
+    assert f"{kept} ({name})" in said
     left = {sample["_id"]: sample for sample in lab.samples("stopped").find()}
     assert set(left) == {theirs["_id"], edited["_id"]}
     assert left[theirs["_id"]] == theirs
@@ -115,13 +116,14 @@ def test_after_kill_9_the_next_one_takes_back_what_the_killed_one_inserted(lab: 
     restoring.communicate()
     half = lab.run("agar", "run", "snapshot", AGAR_PIPELINE="half")
     assert half.returncode == 1
-    assert "holds a part of a snapshot only: a restore into it was interrupted" in half.stderr
+    assert "holds only a part of a snapshot, because a restore into it was interrupted" in half.stderr
     edited = lab.samples("killed").find_one({}, sort=[("_id", -1)])
     lab.samples("killed").update_one({"_id": edited["_id"]}, {"$set": {"theirs": 1}})
     again = lab.run("agar", "restore", "latest", "--dataset", "killed")
     assert again.returncode == 1
-    assert f"samples of an interrupted restore into dataset 'killed' taken back: {AT_A_TIME - 1}" in again.stderr
-    assert f"kept, as somebody changed them meanwhile: 1 ({Path(edited['filepath']).name})" in again.stderr
+    theirs = "1 samples of an interrupted restore into dataset 'killed' were kept, because somebody changed them"
+    assert f"{AT_A_TIME - 1} samples of an interrupted restore into dataset 'killed' were removed again" in again.stderr
+    assert f"{theirs} meanwhile ({Path(edited['filepath']).name})" in again.stderr
     assert "exists and holds 1 samples" in again.stderr
     assert [sample["_id"] for sample in lab.samples("killed").find()] == [edited["_id"]]
     lab.samples("killed").delete_one({"_id": edited["_id"]})
@@ -157,13 +159,13 @@ def test_one_of_another_machine_is_believed_alive_while_it_gives_signs_of_life(l
 
     last_seen(minutes=1)
     refused = lab.run("agar", "restore", "latest", "--dataset", "elsewhere")
-    assert (refused.returncode, "is restoring a snapshot into" in refused.stderr) == (1, True)
+    assert (refused.returncode, "'elsewhere' is receiving a snapshot from " in refused.stderr) == (1, True)
     assert {sample["_id"] for sample in lab.samples("elsewhere").find()} == first
     last_seen(minutes=3)
     second = lab.start("elsewhere", pause="second")
     lab.go_on("elsewhere")
     _, said = restoring.communicate(timeout=60)
-    assert (restoring.returncode, "another one took over dataset 'elsewhere'" in said) == (1, True), said
+    assert (restoring.returncode, "dataset 'elsewhere' was taken over by another process" in said) == (1, True), said
     assert lab.samples("elsewhere").count_documents({}) == AT_A_TIME, "the late one leaves alone what is the second's"
     lab.go_on("second")
     assert second.wait(timeout=60) == 0
@@ -193,6 +195,9 @@ def test_an_empty_dataset_of_other_things_is_refused_unchanged(lab: Lab) -> None
     before = lab.database.datasets.find_one({"name": "odd"}, {"last_loaded_at": 0})
     refused = lab.run("agar", "restore", "latest", "--dataset", "odd")
     assert refused.returncode == 1
-    assert "field 'ground_truth' of dataset 'odd' is of another type" in refused.stderr
+    assert (
+        "field 'ground_truth' of dataset 'odd' is of type EmbeddedDocumentField, but must be of another type"
+        in refused.stderr
+    )
     assert lab.database.datasets.find_one({"name": "odd"}, {"last_loaded_at": 0}) == before
     assert lab.leftovers("odd") == 0

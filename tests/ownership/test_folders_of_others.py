@@ -114,7 +114,7 @@ def test_what_a_person_edited_is_neither_replaced_nor_removed(lab: Lab, tmp_path
     assert all(name in told for name in ("0.jpg", "coco/test.json")), told
     (out / "coco" / "val.json").write_text("{}")
     before = bytes_of(out)
-    assert refused(lab.export(out, "copy"), "2 files in the way", "0.jpg", "coco/val.json was changed since")
+    assert refused(lab.export(out, "copy"), "2 files that are in the way", "0.jpg", "coco/val.json was changed since")
     assert bytes_of(out) == before
 
 
@@ -147,7 +147,7 @@ def test_links_lead_nowhere_that_is_written_to(lab: Lab, tmp_path: Path) -> None
     (out / "images").rename(moved)
     (out / "images").symlink_to(moved)
     before = bytes_of(moved)
-    assert refused(lab.export(out, "resize"), "behind images")
+    assert refused(lab.export(out, "resize"), "would be written through images, which is a link")
     assert lab.export(out, "reference").exit_code == 0
     assert bytes_of(moved) == before
     (out / "coco" / "val.json").rename(tmp_path / "val.json")

@@ -61,7 +61,8 @@ def test_a_folder_of_somebody_is_refused_before_anything_is_made(tmp_path: Path,
     before = listing(theirs)
     done = runner({"AGAR_HOME": str(theirs)})("agar", *command)
     assert done.returncode == 1, done.stdout
-    assert "cannot be the home: it holds 'a.jpg', which agar_pipeline did not make; nothing was written" in done.stderr
+    assert f"{theirs} cannot be the home, because it holds 'a.jpg', which agar_pipeline did not make" in done.stderr
+    assert "; nothing was written\nset AGAR_HOME to a new or an empty folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 3
     assert listing(theirs) == before
 
@@ -74,7 +75,7 @@ def test_a_file_in_place_of_the_home_stays_as_it_is(tmp_path: Path, command: tup
     for named in (thesis, thesis / "home"):
         done = runner({"AGAR_HOME": str(named)})("agar", *command)
         assert done.returncode == 1, done.stdout
-        assert f"{named} cannot be the home: it is not a folder, or lies below a file" in done.stderr
+        assert f"{named} cannot be the home, because it is not a folder, or lies below a file" in done.stderr
     assert (mode(thesis), thesis.read_text()) == (0o666, "three years")
 
 
@@ -101,7 +102,9 @@ def test_a_home_from_before_markers_is_adopted_and_made_private(home: Path) -> N
 def test_a_home_of_a_newer_version_is_refused(home: Path) -> None:
     open_home(home)
     (home / MARKER).write_text(json.dumps({"format": 2}))
-    with pytest.raises(StorageError, match="has format 2, this agar_pipeline knows 1: upgrade it"):
+    with pytest.raises(
+        StorageError, match="has format 2, but this agar_pipeline knows only format 1\nupgrade agar_pipeline"
+    ):
         build_split(Store(home))
 
 

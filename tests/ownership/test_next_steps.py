@@ -31,7 +31,7 @@ def test_an_old_home_is_not_moved_into_another_one(tmp_path: Path, monkeypatch: 
     assert f"mv {old} {new}" in machine._check_place(old).fix
     new.mkdir(parents=True)
     assert "mv" not in machine._check_place(old).fix
-    assert f"{new} is there already" in machine._check_place(old).fix
+    assert f"{new} exists already" in machine._check_place(old).fix
 
 
 def test_a_backup_that_is_not_there_is_said_before_a_home_is_made(home: Path, tmp_path: Path) -> None:

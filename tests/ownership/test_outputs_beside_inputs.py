@@ -66,7 +66,11 @@ def test_evaluate_writes_beside_its_inputs_but_never_over_them(lab: Path, run: R
     out.mkdir()
     (out / "metrics.json").write_text("of another tool")
     code, told = evaluate(out)
-    assert (code, "1 files in the way" in told, "metrics.json is not ours" in told) == (1, True, True), told
+    assert (code, "1 files that are in the way" in told, "metrics.json was not written by agar" in told) == (
+        1,
+        True,
+        True,
+    ), told
     assert (out / "metrics.json").read_text() == "of another tool"
     (out / "metrics.json").rename(out / "theirs.json")
     assert evaluate(out)[0] == evaluate(out)[0] == 0, "our own scores are replaced"
@@ -104,7 +108,7 @@ def test_nothing_is_written_beside_photos_and_drawn_pictures_are_no_photos(lab: 
         refused = run(*words)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2), refused.stderr
         assert f"{day} holds photos (b.png, ä 100 %.jpg), and {words[0]} would write beside them" in refused.stderr
-        assert f"a folder of its own, as {day}-{words[0]}" in refused.stderr
+        assert f"write to a separate folder, such as {day}-{words[0]}" in refused.stderr
     assert bytes_of(lab) == before
     day.rename(lab / "pictures")
     above = run("predict", str(lab / "pictures"), *predict[2:], "--out-dir", str(lab))

@@ -39,7 +39,7 @@ def test_too_many_devices_fail_with_a_fix_and_no_rank_is_started(home: Path) -> 
     assert answer.exit_code == 1
     assert f"FAIL  devices     trainer.devices={many} on cpu, but this machine has" in answer.output
     assert "→" in answer.output
-    with pytest.raises(ComputeError, match="launch-check: devices"):
+    with pytest.raises(ComputeError, match=r"the launch-check of devices fails: trainer\.devices="):
         require_ready(TrainerConfig(max_steps=1, devices=int(many), accelerator="cpu"), home, print)
 
 

@@ -124,7 +124,7 @@ def test_a_forged_artifact_is_taken_without_a_key_and_that_is_said(url: str, tmp
     store = Store(tmp_path / "b")
     fetched = build(store, said, never).artifact.root
     assert (fetched / "split.parquet").read_bytes() == b"forged"
-    trust = f"note: no AGAR_STORE_KEY_FILE is set, so whoever can write to {url} is trusted"
+    trust = f"note: AGAR_STORE_KEY_FILE is not set, so that everybody who can write to {url} is trusted"
     assert said[1:] == [trust]
     build(Store(tmp_path / "a"), [], seed=1)
     build(store, said, never, seed=1)
@@ -174,7 +174,7 @@ def test_a_store_from_before_the_key_is_signed_by_whoever_has_its_artifacts(
         Store(tmp_path / "b").open_latest(KEY)
     said: list[str] = []
     build(Store(tmp_path / "a"), said, never)
-    assert "this home's own is put in its place" in said[0]
+    assert "it is replaced by the one of this home" in said[0]
     assert Store(tmp_path / "b").open_latest(KEY)
     monkeypatch.delenv("AGAR_STORE_KEY_FILE")
     assert Store(tmp_path / "c").open_latest(KEY), "without a key a signed store is read as ever"
@@ -296,11 +296,14 @@ def test_a_store_that_is_not_there_stops_no_work_and_gets_it_later(
     built = build(store, said)
     assert not built.cached
     assert not place.exists(), "a disk that is not mounted is not filled"
-    assert "there is no such folder: make it, or mount it" in said[0]
-    assert "a later `agar run` puts it there" in said[-1]
+    assert "there is no such folder" in said[0]
+    assert "; the run continues without it" in said[0]
+    assert "a later `agar run` publishes it there" in said[-1]
     assert store.open_latest(KEY) == built.artifact
-    with pytest.raises(StorageError, match=r"the shared store file:.* cannot be used"):
+    with pytest.raises(StorageError, match=r"the shared store file:.* cannot be used") as caught:
         Store(tmp_path / "b").open_latest(KEY)
+    assert caught.value.where == str(KEY)
+    assert str(caught.value.next_step).startswith(f"run `agar run +{KEY}`; or check AGAR_STORE")
     place.mkdir()
     build(Store(tmp_path / "a"), said, never)
     assert Store(tmp_path / "b").open_latest(KEY).data_version == built.artifact.data_version
@@ -316,5 +319,5 @@ def test_addresses_that_make_no_sense_are_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(_loaded_file_systems, "s3", raising=False)  # where another test has loaded it
     monkeypatch.setenv("AGAR_STORE", "s3://lab/agar")
-    with pytest.raises(MissingPackageError, match="s3fs is not installed: `make setup-cluster`"):
+    with pytest.raises(MissingPackageError, match="s3fs is not installed\n`make setup-cluster`"):
         Store(tmp_path).open_latest(KEY)

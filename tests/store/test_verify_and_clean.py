@@ -30,7 +30,7 @@ from agar_pipeline.store.verify import find_kept, keep, was_set_aside
 SPLIT, REPORT = Key("split"), Key("bbox_report")
 SNAPSHOT = Content("snapshot-1", {"image_ids.parquet": "x"})
 SMALL_DISK_BYTES = 8_000_000
-TOLD = r"no space left to write .*: split needs more than the [78]\.\d MB that it had written; [78]\.\d MB are free"
+TOLD = r"because no space is left: split needs more than the [78]\.\d MB that it had written; [78]\.\d MB are free"
 
 
 def write_split(out_dir: Path, seed: int = 0) -> None:
@@ -137,7 +137,10 @@ def test_clean_keeps_what_is_current_and_what_that_was_made_from(home: Path) -> 
     assert list(store.published()) == [report, *sorted([made_from, current])]
     assert [path.name for path in (home / "quarantine").iterdir()] == ["mine"], "nobody knows whose it is"
     assert unused.name not in " ".join(path.name for path in store.folder(SPLIT).iterdir()), "its locks went with it"
-    assert call("clean") == (0, f"kept: {home}/quarantine/mine: it is not ours\nnothing to drop; next: agar plan\n")
+    assert call("clean") == (
+        0,
+        f"kept: {home}/quarantine/mine: it was not written by agar\nnothing to drop; next: agar plan\n",
+    )
 
 
 def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: Path) -> None:
@@ -147,7 +150,7 @@ def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: P
     assert (code, "1 dropped" in output) == (0, True)
     assert sorted(store.published()) == sorted([older, current])
     assert not unused.exists()
-    with pytest.raises(ArtifactError, match="'0000000' begins no fingerprint"):
+    with pytest.raises(ArtifactError, match="--keep=0000000 is how 0 fingerprints begin, not one"):
         keep(store, "0000000")
     code, output = call("clean", "--release", older.name[:6], "--yes")
     assert (code, "1 dropped" in output) == (0, True)
@@ -227,7 +230,7 @@ def test_a_file_that_somebody_put_into_an_artifact_costs_no_training_and_is_kept
     code, output = call("clean", "--yes")
     assert "0 dropped" in output or "nothing to drop" in output
     assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}
-    with pytest.raises(ArtifactError, match="begin so, and none was dropped"):
+    with pytest.raises(ArtifactError, match=r"--drop=nothing is how 0 old artifacts .* nothing was dropped"):
         find_droppable(store, named=["nothing"])
     call("clean", "--yes", "--drop", "foreign")
     assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}
@@ -238,7 +241,7 @@ def test_an_old_artifact_with_a_file_of_somebodys_is_not_dropped(home: Path) -> 
     old, _ = build_split(store, 0), build_split(store, 1)
     (old / "mine.txt").write_text("by hand")
     (old / ".DS_Store").write_text("x")
-    assert f"kept: {old}: mine.txt in it is not ours: move it away first" in call("clean", "--yes")[1]
+    assert f"kept: {old}: mine.txt in it was not written by agar: move it away first" in call("clean", "--yes")[1]
     assert (old / "mine.txt").read_text() == "by hand"
     (old / "mine.txt").unlink()
     assert "1 dropped" in call("clean", "--yes")[1], "what systems leave goes with the folder"
@@ -255,7 +258,7 @@ def test_a_checkpoint_in_quarantine_that_is_whole_stays_until_it_is_named(home: 
     assert f"put back: {whole}" in output
     assert find_faults(whole, thorough=True) == []
     (aside,) = (home / "quarantine").iterdir()
-    assert f"kept: {aside}: checkpoints/best.ckpt in it is as it was written" in call("clean", "--yes")[1]
+    assert f"kept: {aside}: checkpoints/best.ckpt in it is intact" in call("clean", "--yes")[1]
     assert (aside / "checkpoints" / "best.ckpt").exists()
     call("clean", "--yes", "--drop", aside.name)
     assert not aside.exists()
@@ -365,14 +368,17 @@ def largest_file(size_bytes: int) -> Iterator[None]:
 
 
 def test_a_file_too_large_for_the_disk_is_told_too(home: Path, tmp_path: Path) -> None:
-    with largest_file(1_000_000), pytest.raises(StorageError, match=r"no space left .*File too large.*1\.0 MB that it"):
+    with (
+        largest_file(1_000_000),
+        pytest.raises(StorageError, match=r"no space is left .*File too large.*1\.0 MB that it"),
+    ):
         build_in_child(Store(home), tmp_path, wrap=False)
     assert not list(Store(home).published())
 
 
 def test_a_read_only_home_is_named(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(StorageError, match=f"cannot read or write {small_disk}.*: Read-only file system"):
+    with pytest.raises(StorageError, match=f"{small_disk}.* cannot be read or written: Read-only file system"):
         build_split(Store(small_disk))
 
 
@@ -381,7 +387,7 @@ def test_a_path_that_cannot_be_read_is_named(home: Path, number: int) -> None:
     def fail(out_dir: Path) -> None:
         raise OSError(number, os.strerror(number), "/photos/1.jpg")
 
-    with pytest.raises(StorageError, match=f"cannot read or write /photos/1.jpg: {os.strerror(number)}"):
+    with pytest.raises(StorageError, match=f"/photos/1.jpg cannot be read or written: {os.strerror(number)}"):
         Store(home).build(SPLIT, {}, {"snapshot": SNAPSHOT}, fail, lambda text: None)
 
 
@@ -413,8 +419,8 @@ def test_clean_leaves_folders_of_work_and_columns_with_something_of_a_person_in_
     before = {path: path.read_bytes() for folder in kept for path in folder.rglob("*") if path.is_file()}
     done = drop(store, find_droppable(store))
     assert {path.name: why for path, why in done.guarded.items()} == {
-        "1": "checkpoints/notes.txt in it is not ours: move it away first",
-        "2" * 32: "boxes.csv in it is not ours: move it away first",
+        "1": "checkpoints/notes.txt in it was not written by agar: move it away first",
+        "2" * 32: "boxes.csv in it was not written by agar: move it away first",
     }
     assert {path: path.read_bytes() for path in before} == before
     assert sorted(path.name for path in work.iterdir()) == ["1", "2", "3"], "2 is the newest, 3 is none of ours"

@@ -37,7 +37,7 @@ ADDRESSES = st.sampled_from(
 PLACES = st.sampled_from(
     [
         "{}",
-        "nothing listens at {} (connection refused): start mongod there",
+        "the database at {} cannot be reached (connection refused): start mongod there",
         "cannot copy s3://bucket/agar to {}, trying again",
         "see https://docs.lab:8000/page, then {}",
         "MongoClient('{}', retryReads=False)",

@@ -211,7 +211,7 @@ def test_a_backup_while_somebody_writes_is_of_one_moment_or_refused(lab: Path, t
     writer.start()
     try:
         assert started.wait(60)
-        with pytest.raises(DatabaseError, match="somebody writes into the database"):
+        with pytest.raises(DatabaseError, match="because somebody writes into it"):
             back_up(tmp_path / "x.agar", Store(lab), quiet)
     finally:
         stop.set()

@@ -44,7 +44,9 @@ def guard_classes(*, may_migrate: bool = False) -> None:
         found = original(class_name, module_name)
         if not inspect.isclass(found):
             raise DatasetError(
-                f"{_PLACE} names {class_name!r} as a class, which it is not", next_step="look for who wrote it"
+                f"names {class_name!r} as a class, but it is not a class",
+                where=_PLACE,
+                next_step="find out who can write into this database, and delete that document in FiftyOne",
             )
         if found.__module__.partition(".")[0] not in _OWN and not is_of_the_user(found.__module__):
             require_class(f"{found.__module__}.{found.__qualname__}", _PLACE)

@@ -28,6 +28,7 @@ from agar_pipeline.text.secrets import mask, mask_error
 SAID_BY_PIPELINE = "snapshot.database"
 _OUT_OF_SPACE = 14031
 """MongoDB's error code for a full disk."""
+_IN_VARIABLE = ", and the address into a variable: `database: env:NAME`"
 SELECT_S = 5.0
 """Seconds to find a server."""
 ANSWER_S = 20.0
@@ -58,11 +59,15 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
         if not uri.startswith(("mongodb://", "mongodb+srv://")):
             if said_by != SAID_BY_PIPELINE:
                 raise ConfigError(
-                    f"{said_by} is {mask(uri)!r}, no address", next_step="write mongodb://HOST:PORT there"
+                    f"is {mask(uri)!r}, which is not an address of a database",
+                    where=said_by,
+                    next_step="write mongodb://HOST:PORT there",
                 )
             raise ConfigError(
-                f"database {mask(database)!r} must be embedded, fiftyone, or an address "
-                "(mongodb://HOST:PORT; env:NAME or file:PATH where it is kept)"
+                "must be embedded, fiftyone, or an address",
+                where="database",
+                value=mask(database),
+                next_step="write mongodb://HOST:PORT, or where the address is: env:NAME or file:PATH",
             )
         with connect(uri, said_by) as client:
             check_version(client)
@@ -86,7 +91,7 @@ def connect(uri: str, said_by: str = SAID_BY_PIPELINE) -> Iterator[pymongo.Mongo
         with _client(uri, said_by) as client:
             yield client
     except mongo_errors.PyMongoError as error:
-        raise DatabaseError(explain(error, uri, said_by)) from mask_error(error)
+        raise explain(error, uri, said_by) from mask_error(error)
 
 
 def _client(uri: str, said_by: str) -> pymongo.MongoClient:
@@ -100,7 +105,7 @@ def _client(uri: str, said_by: str) -> pymongo.MongoClient:
             appname="agar_pipeline",
         )
     except ValueError as error:  # the port is not a valid number
-        raise DatabaseError(explain(error, uri, said_by)) from mask_error(error)
+        raise explain(error, uri, said_by) from mask_error(error)
 
 
 def check_version(client: pymongo.MongoClient) -> None:
@@ -108,8 +113,9 @@ def check_version(client: pymongo.MongoClient) -> None:
     version = client.server_info()["version"]
     if int(version.split(".")[0]) < OLDEST_MAJOR:
         raise DatabaseError(
-            f"the database at {_host(client)} runs mongod {version}: FiftyOne needs {OLDEST_MAJOR}.0 or newer; upgrade it, or use `database",
-            next_step="embedded`",
+            f"runs mongod {version}, but FiftyOne needs {OLDEST_MAJOR}.0 or newer",
+            where=f"the database at {_host(client)}",
+            next_step="upgrade mongod, or use `database: embedded`",
         )
     client[database_name()].datasets.find_one({}, {"_id": 1})  # the server checks the password only on a read
 
@@ -139,35 +145,96 @@ def version_notice(client: pymongo.MongoClient) -> str | None:
     return f"note: the database {what}; this blocks nothing (database_notice: false hides this line)"
 
 
-def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> str:
-    """Describe the cause of a database error and its fix in one or two lines, without the password."""
-    where = show_address(uri)
-    text = mask(str(error))
-    code = getattr(error, "code", None)
+def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> DatabaseError:
+    """Return a DatabaseError with the cause of a database error and the next step, without the password.
+
+    Args:
+        error: An error of pymongo, or the ValueError of an address that it cannot parse.
+        uri: Address of the database.
+        said_by: The setting, variable or file that holds the address.
+    """
+    address, text = show_address(uri), mask(str(error))
+    return (
+        _explain_refusal(error, address, text, said_by)
+        or _explain_silence(error, address, text, said_by)
+        or DatabaseError(
+            f"refused a request: {_first_line(text)}",
+            where=f"the database at {address}",
+            next_step="correct what it says; often the user of the database lacks a right",
+        )
+    )
+
+
+def _explain_refusal(error: Exception, address: str, text: str, said_by: str) -> DatabaseError | None:
+    """Explain why a server that answers cannot be used, or why the address is not one; None for other errors."""
+    code, place = getattr(error, "code", None), f"the database at {address}"
     if code == 18 or "Authentication failed" in text:
-        return f"the database at {where} refuses the name or password: put the right ones into mongodb://USER:PASSWORD@HOST"
+        return DatabaseError(
+            "refuses the name or password",
+            where=place,
+            next_step=f"put the right ones into the address, mongodb://USER:PASSWORD@HOST{_IN_VARIABLE}",
+        )
     if code == 13 or "requires authentication" in text:
-        return f"the database at {where} wants a password: put it into the address, mongodb://USER:PASSWORD@HOST:PORT"
+        return DatabaseError(
+            "requires a password",
+            where=place,
+            next_step=f"put it into the address, mongodb://USER:PASSWORD@HOST:PORT{_IN_VARIABLE}",
+        )
     if isinstance(error, mongo_errors.ConfigurationError | ValueError):
-        why = _first_line(text)
-        return f"the database address {where} cannot be used ({why}): write mongodb://HOST:PORT in {said_by}"
+        return DatabaseError(
+            f"cannot be used ({_first_line(text)})",
+            where=f"the database address {address}",
+            next_step=f"write mongodb://HOST:PORT in {said_by}",
+        )
     if code == _OUT_OF_SPACE or "No space left" in text:
-        return (
-            f"the disk of the database at {where} is full: free some (`agar clean`), or set AGAR_HOME to a larger disk"
+        return DatabaseError(
+            "is full",
+            where=f"the disk of the database at {address}",
+            next_step="free some space (`agar clean`), or set AGAR_HOME to a larger disk",
         )
     if "wire version" in text:
-        return f"the database at {where} is too old for this pymongo: upgrade mongod to {OLDEST_MAJOR}.0 or newer"
-    if where.startswith("/") and isinstance(error, mongo_errors.ServerSelectionTimeoutError):
-        return f"the database at {where} has ended ({_first_line(text)}): try again"
+        return DatabaseError(
+            "is too old for this pymongo",
+            where=place,
+            next_step=f"upgrade mongod to {OLDEST_MAJOR}.0 or newer, or use `database: embedded`",
+        )
+    return None
+
+
+def _explain_silence(error: Exception, address: str, text: str, said_by: str) -> DatabaseError | None:
+    """Explain why no server answers at an address, or why it no longer does; None for other errors."""
+    place = f"the database at {address}"
+    if address.startswith("/") and isinstance(error, mongo_errors.ServerSelectionTimeoutError):
+        return DatabaseError(
+            f"has ended ({_first_line(text)}); no data is lost",
+            where=place,
+            next_step="run the command again, which starts the database",
+        )
     if "refused" in text:
-        return f"nothing listens at {where} (connection refused): start mongod there, or correct {said_by}"
+        return DatabaseError(
+            "cannot be reached, because nothing listens there (connection refused)",
+            where=place,
+            next_step=f"start mongod there, or correct {said_by}",
+        )
     if re.search(r"getaddrinfo|not known|Temporary failure|No address", text):
-        return f"the host of {where} is not known: correct {said_by}"
+        return DatabaseError(
+            "has a host that is not known: it is misspelt, or the name server does not answer",
+            where=place,
+            next_step=f"correct {said_by}",
+        )
     if isinstance(error, mongo_errors.ServerSelectionTimeoutError):
-        return f"no database answers at {where} within {SELECT_S:g} s: check {said_by}, and the firewall"
+        return DatabaseError(
+            f"does not answer within {SELECT_S:g} s",
+            where=place,
+            next_step=f"check {said_by}, that the machine runs, and its firewall",
+        )
     if isinstance(error, mongo_errors.AutoReconnect):
-        return f"the database at {where} stopped answering ({_first_line(text)}): see that it runs, then try again"
-    return f"the database at {where} refused a request: {_first_line(text)}"
+        return DatabaseError(
+            f"stopped answering ({_first_line(text)})",
+            where=place,
+            next_step="check that mongod runs there, then run the command again",
+        )
+    return None
 
 
 def show_address(uri: str) -> str:

@@ -63,8 +63,9 @@ def dump_database(uri: str, folder: Path) -> list[str]:
             for path in folder.iterdir():
                 path.unlink()
     raise DatabaseError(
-        f"somebody writes into the database: it changed while it was read, {_ATTEMPTS} times; nothing was saved",
-        next_step="close FiftyOne's App and wait for imports to end, then again",
+        f"changed each of the {_ATTEMPTS} times that it was read, because somebody writes into it; nothing was saved",
+        where="the database",
+        next_step="close FiftyOne's App, wait until imports have ended, then run the command again",
     )
 
 
@@ -76,8 +77,9 @@ def _collections(client: MongoClient) -> list[tuple[str, dict[str, Any]]]:
                 continue
             if each.get("type", "collection") != "collection":
                 raise DatabaseError(
-                    f"{database}.{each['name']} of the database is a {each['type']}, which a backup cannot hold",
-                    next_step="save it with mongodump",
+                    f"is a {each['type']}, which a backup cannot hold; nothing was saved",
+                    where=f"{database}.{each['name']} of the database",
+                    next_step="save the database with mongodump",
                 )
             found.append((database, dict(each)))
     return found
@@ -126,7 +128,11 @@ def read_dumped(folder: Path) -> list[Dumped]:
         plain = json_util.loads((folder / COLLECTIONS).read_text())
         return [Dumped(**{**each, "indexes": [dict(index) for index in each["indexes"]]}) for each in plain]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DatabaseError(f"{folder / COLLECTIONS} is no list of collections: {error!r}") from error
+        raise DatabaseError(
+            f"is not a list of collections, because the backup was changed ({error!r})",
+            where=folder / COLLECTIONS,
+            next_step="restore another copy of the backup",
+        ) from error
 
 
 def restore_database(uri: str, folder: Path) -> int:
@@ -175,7 +181,11 @@ def _require_same(collection: Collection, each: Dumped, path: Path) -> None:
     for batch in read_batches(path):
         missing, other = compare_documents(collection, batch)
         if missing or other:
-            raise DatabaseError(f"{each.name} in the database is not as it was saved: {len(missing + other)} documents")
+            raise DatabaseError(
+                f"is not as it was saved: somebody changed {len(missing + other)} documents; nothing was restored",
+                where=f"{each.name} in the database",
+                next_step="run the command again when nobody writes into the database",
+            )
 
 
 def compare_documents(

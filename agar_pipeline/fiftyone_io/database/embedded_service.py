@@ -29,6 +29,10 @@ def embedded_database(home: Path) -> Iterator[str]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = folder.resolve()
     except OSError as error:
-        raise StorageError(f"the embedded database needs to write {folder}: {error.strerror}; set AGAR_HOME") from error
+        raise StorageError(
+            f"cannot be written ({error.strerror}), but the embedded database has its files there",
+            where=folder,
+            next_step="set AGAR_HOME to a folder that you can write",
+        ) from error
     with attached(OwnMongod("the embedded database", folder, folder / "db", database_idle_s())) as uri:
         yield uri

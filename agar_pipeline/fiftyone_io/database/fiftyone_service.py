@@ -50,8 +50,9 @@ def own_database(*, may_create: bool = False) -> Iterator[str]:
     folder = database_dir().resolve()
     if not may_create and not (folder / "WiredTiger").exists():
         raise DatabaseError(
-            f"your own FiftyOne has no database yet: {folder} holds none{_named_by()}",
-            next_step="import a dataset into it, or use `database: embedded`, or an address",
+            f"has no database yet: {folder} holds none{_named_by()}",
+            where="your own FiftyOne",
+            next_step="import a dataset into it, or use `database: embedded` or an address",
         )
     with contextlib.ExitStack() as stack:
         yield _join_theirs(folder) or stack.enter_context(attached(_ours(folder)))
@@ -66,8 +67,9 @@ def _ours(folder: Path) -> OwnMongod:
     owner = folder.stat().st_uid if folder.exists() else os.geteuid()
     if owner != os.geteuid():
         raise DatabaseError(
-            f"the database in {folder} belongs to another user (uid {owner}), and mongod would write there",
-            next_step="run as that user, or use `database: embedded`, or an address",
+            f"belongs to another user (uid {owner}), and mongod would write into it",
+            where=f"the database in {folder}",
+            next_step="run as that user, or use `database: embedded` or an address",
         )
     return OwnMongod("the database of your own FiftyOne", folder / "agar_pipeline", folder, idle_s=0.0)
 
@@ -88,8 +90,9 @@ def _join_theirs(folder: Path) -> str | None:
                     return uri
         if time.monotonic() > deadline:
             raise DatabaseError(
-                f"the database of your own FiftyOne in {folder} does not answer within {START_S:g} s",
-                next_step=f"see that `fiftyone datasets list` works, and look into {folder / 'log' / 'mongo.log'}",
+                f"does not answer within {START_S:g} s",
+                where=f"the database of your own FiftyOne in {folder}",
+                next_step=f"check that `fiftyone datasets list` works, and read {folder / 'log' / 'mongo.log'}",
             )
         time.sleep(_POLL_S)
     return None

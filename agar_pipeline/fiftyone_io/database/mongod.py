@@ -23,7 +23,7 @@ from urllib.parse import quote
 import pymongo
 from pymongo.errors import PyMongoError
 
-from agar_pipeline.errors import DatabaseError, StorageError
+from agar_pipeline.errors import DatabaseError, StorageError, from_fields
 from agar_pipeline.fiftyone_io.database.settings import mongod_path
 from agar_pipeline.files import disk
 from agar_pipeline.files.locks import lock_within
@@ -66,17 +66,25 @@ def attached(mongod: OwnMongod) -> Iterator[str]:
         mongod.data.mkdir(exist_ok=True, mode=0o700)
         lock = open_private(mongod.state / "clients.lock")
     except OSError as error:
-        raise StorageError(f"{mongod.name} needs to write {mongod.state}: {error.strerror}; set AGAR_HOME") from error
+        raise StorageError(
+            f"cannot be written ({error.strerror}), but {mongod.name} has its locks and its log there",
+            where=mongod.state,
+            next_step="make it writable, or set AGAR_HOME to a folder that you can write",
+        ) from error
     with lock:
         try:
             held = lock_within(lock, START_S, shared=True)  # waits only while a keeper is shutting down
         except OSError as error:
             raise DatabaseError(
-                f"{mongod.state} is on a file system without locks ({error})", next_step="set AGAR_HOME"
+                f"is on a file system without locks ({error})",
+                where=mongod.state,
+                next_step="set AGAR_HOME to a local disk",
             ) from error
         if not held:
             raise DatabaseError(
-                f"{mongod.name} in {mongod.data} is shutting down since {START_S:g} s", next_step="try again"
+                f"has been shutting down for {START_S:g} s, because its last client ended",
+                where=f"{mongod.name} in {mongod.data}",
+                next_step="run the command again",
             )
         yield _attach(mongod) or _start(mongod)
 
@@ -94,16 +102,18 @@ def _start(mongod: OwnMongod) -> str:
     state = mongod.state
     if (room := shutil.disk_usage(mongod.data).free) < _LEAST_ROOM_BYTES:
         raise StorageError(
-            f"{mongod.name} cannot start in {mongod.data}: {disk.show_bytes(room)} are free",
-            next_step="free some (`agar clean`), or set AGAR_HOME to a larger disk; what is in the database is intact",
+            f"cannot start, because only {disk.show_bytes(room)} are free; what is in the database is intact",
+            where=f"{mongod.name} in {mongod.data}",
+            next_step="free some space (`agar clean`), or set AGAR_HOME to a larger disk",
         )
     command = [sys.executable, "-P", "-m", "agar_pipeline.fiftyone_io.database.mongod_keeper"]
     command += [str(mongod_path()), str(state), str(mongod.data), str(mongod.idle_s)]
     with open_private(state / "start.lock") as lock:
         if not lock_within(lock, START_S):
             raise DatabaseError(
-                f"{mongod.name} in {mongod.data} is being started by another process since {START_S:g} s",
-                next_step=f"look into {state / 'mongod.log'}, or try again",
+                f"has been started by another process for {START_S:g} s, and does not run yet",
+                where=f"{mongod.name} in {mongod.data}",
+                next_step=f"run the command again; if it fails again, read {state / 'mongod.log'}",
             )
         uri = _attach(mongod)  # another process may have started it during the wait
         if uri is not None:
@@ -122,18 +132,17 @@ def _wait_for(mongod: OwnMongod) -> str:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         plain = _server(mongod)
-        if "error" in plain:
-            raise DatabaseError(
-                f"mongod does not start in {mongod.data}: {plain['error']}", next_step=f"look into {log}"
-            )
+        if isinstance(fields := plain.get("error"), dict):
+            raise from_fields(fields)
         if plain:
             uri = _attach(mongod)
             if uri is not None:
                 return uri
         time.sleep(_POLL_S)
     raise DatabaseError(
-        f"mongod in {mongod.data} did not answer within {START_S:g} s",
-        next_step=f"look into {log} and {mongod.state / 'keeper.log'}",
+        f"did not answer within {START_S:g} s after its start",
+        where=f"mongod in {mongod.data}",
+        next_step=f"run the command again; if it fails again, read {log} and {mongod.state / 'keeper.log'}",
     )
 
 
@@ -167,8 +176,9 @@ def _attach(mongod: OwnMongod) -> str | None:
     except PyMongoError as error:
         if _listens(path) and _is_mongod(server.get("pid"), mongod.data):
             raise DatabaseError(
-                f"{mongod.name} (process {server['pid']}) does not answer within {ANSWER_S:g} s",
-                next_step=f"if it is stuck, end it with kill -9 {server['pid']}: the next call starts it again, no data is lost",
+                f"does not answer within {ANSWER_S:g} s, because it is stopped or stuck",
+                where=f"{mongod.name} (process {server['pid']})",
+                next_step=f"end it with `kill -9 {server['pid']}`, which loses no data, then run the command again",
             ) from error
         return None  # mongod is shutting down
 

@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from agar_pipeline.errors import StorageError
+from agar_pipeline.errors import DatabaseError, PipelineError, StorageError
 from agar_pipeline.files.disk import replace_file
 from agar_pipeline.files.locks import lock_within
 from agar_pipeline.files.private_files import open_private, private_folder
@@ -56,19 +56,26 @@ def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     keeper_lock = open_private(folder / "keeper.lock")
     if not lock_within(keeper_lock, START_S):
-        _publish(folder, {"error": "an earlier one is still used by another command: try again when that has ended"})
+        _publish_error(
+            folder,
+            DatabaseError(
+                "is still used by another command",
+                where=f"an earlier mongod of {data}",
+                next_step="run the command again when that one has ended",
+            ),
+        )
         return 1
     process = path = None
     try:
         path = _socket_path(folder)
         process = _start(mongod, folder, data, path)
         if process is None:
-            _publish(folder, {"error": last_words(folder / "mongod.log")})
+            _publish_error(folder, _not_started(folder / "mongod.log", data))
             return 1
         _publish(folder, {"socket": str(path), "pid": process.pid, "keeper_pid": os.getpid()})
         return _keep(process, folder, path, idle_s)
     except StorageError as error:
-        _publish(folder, {"error": error.in_one_line})
+        _publish_error(folder, error)
         return 1
     finally:
         if process is not None:
@@ -99,7 +106,9 @@ def _socket_path(folder: Path) -> Path:
                 path.unlink()
                 return path
     raise StorageError(
-        f"no socket can be made in {folder}, nor in {tempfile.gettempdir()}", next_step="set AGAR_HOME elsewhere"
+        f"cannot hold a socket, nor can {tempfile.gettempdir()}: the paths are too long, or the disks have no sockets",
+        where=folder,
+        next_step="set AGAR_HOME to a folder with a short path on a local disk",
     )
 
 
@@ -178,6 +187,19 @@ def _end_with_keeper() -> None:
 
 def _publish(folder: Path, plain: dict[str, object]) -> None:
     replace_file(folder / "server.json", json.dumps(plain))
+
+
+def _publish_error(folder: Path, error: PipelineError) -> None:
+    """Write the error for the clients that wait for the start; each of them raises it again."""
+    _publish(folder, {"error": error.fields})
+
+
+def _not_started(log: Path, data: Path) -> DatabaseError:
+    return DatabaseError(
+        f"does not start: {last_words(log)}",
+        where=f"mongod in {data}",
+        next_step=f"read {log}; mostly the folder is damaged or of another version, or libraries are missing",
+    )
 
 
 def is_passing(words: str) -> bool:

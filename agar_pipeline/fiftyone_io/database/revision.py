@@ -92,7 +92,7 @@ def open_for_writing(
         else:
             require_usable(found, database)
             if found.older and not ours:
-                log(f"note: {_name(database)} is of {found}, here is {found.ours}: it is used without being migrated")
+                log(f"note: {_name(database)} is of {found}; FiftyOne {found.ours} here uses it without migrating it")
         yield uri
 
 
@@ -100,19 +100,24 @@ def require_usable(found: Revisions, database: str) -> None:
     """Raise DatabaseError if FiftyOne would have to migrate the database; `database` is its name in messages."""
     if not found.is_empty and found.kind != _TYPE:
         raise DatabaseError(
-            f"{_name(database)} is of type {found.kind!r}: the FiftyOne here opens only its own ({_TYPE!r})",
+            f"is of type {found.kind!r}, made by another FiftyOne product; the FiftyOne here opens only {_TYPE!r}",
+            where=_name(database),
             next_step="use `database: embedded`, or another address",
         )
     if not found.unusable:
         return
     if found.newer:
         raise DatabaseError(
-            f"{_name(database)} is of {found}, newer than FiftyOne {found.ours} here can use; nothing was changed",
+            f"is of {found}, which is newer than FiftyOne {found.ours} here can use; nothing was changed",
+            where=_name(database),
             next_step="install that FiftyOne, or use `database: embedded`",
         )
     raise DatabaseError(
-        f"{_name(database)} is of {found}: FiftyOne {found.ours} here would have to migrate it; nothing was changed",
-        next_step="older clients may refuse it afterwards: make a backup (mongodump), then add --migrate-database to agar import, view or restore; or use `database: embedded`",
+        f"is of {found}, so that FiftyOne {found.ours} here would have to migrate it; older clients may refuse it "
+        "afterwards; nothing was changed",
+        where=_name(database),
+        next_step="make a backup (mongodump), then add --migrate-database to agar import, view or restore; "
+        "or use `database: embedded`",
     )
 
 
@@ -167,14 +172,15 @@ def _migrate(uri: str, dataset: str, database: str, found: Revisions, log: Log) 
         return
     if database != "embedded" and not may_administrate():
         raise DatabaseError(
-            f"{_name(database)} is of {found}, and your FiftyOne is set up not to migrate it (database_admin: false)",
-            next_step=f"ask whoever administrates the database to migrate it to {found.ours}",
+            f"is of {found}, and your FiftyOne is set up not to migrate it (database_admin: false)",
+            where=_name(database),
+            next_step=f"ask the administrator of the database to migrate it to {found.ours}",
         )
     log(
         f"migrating {_name(database)} from {found} to {found.ours}; FiftyOne of older versions may refuse it afterwards"
     )
     if database == "embedded":
-        log("note: so may older checkouts of this project that use this home")
+        log("note: older checkouts of this project that use this home may refuse it, too")
     run_child(_CHILD, {"do": "migrate", "uri": uri, "dataset": dataset}, log)
     with connect(uri) as client:
         require_usable(read_revisions(client[database_name()], dataset), database)

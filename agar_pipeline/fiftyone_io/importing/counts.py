@@ -67,11 +67,11 @@ class ImportCounts:
 
 KEPT = {
     "corrected": "samples keep the labels that they were given after their import, though the annotations changed",
-    "photo_changed": "samples keep labels that a person changed, but their photo was replaced: see if the labels fit",
+    "photo_changed": "samples keep labels that a person changed, but their photo was replaced: check if the labels fit",
     "not_imported": "samples that no import made keep their labels, though the annotations say otherwise",
     "not_tagged": "samples that no import made are not tagged by the training lists",
     "fields": "samples keep the background or sample_id that a person gave them",
-    "uncountable": "samples stay, though their plates are uncountable: they hold more than an import wrote",
+    "uncountable": "samples of uncountable plates are kept, because they hold more than an import wrote",
 }
 """Reason in `ImportCounts.kept` → its meaning, as a sentence for the user."""
 OVERWRITTEN = KEPT.keys() - {"uncountable"}

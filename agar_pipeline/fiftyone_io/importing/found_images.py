@@ -15,7 +15,7 @@ import bson
 from bson.errors import BSONError
 
 from agar_pipeline.config import Spellings
-from agar_pipeline.errors import DatasetError
+from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     AnnotatedImage,
     ImportSource,
@@ -68,8 +68,9 @@ def _treat_unlabelled(source: ImportSource, reading: Reading, progress: Progress
     names = reading.images_without_annotation
     if names and source.unlabelled == "fail":
         raise DatasetError(
-            f"nobody has labelled {len(names)} images in {source.images_dir}, nothing was imported: {names[0]!r} …",
-            next_step="annotate them, or choose what becomes of them: --unlabelled leave_out, or keep",
+            f"holds {len(names)} images that nobody has labelled, among them {names[0]!r}; nothing was imported",
+            where=source.images_dir,
+            next_step="annotate them, or choose what to do with them: --unlabelled leave_out, or --unlabelled keep",
         )
     if source.unlabelled == "keep":
         reading.images_without_annotation = []
@@ -88,10 +89,18 @@ def _leave_out_unstorable(reading: Reading) -> None:
         try:
             content = bson.encode({"filepath": str(image.path), "boxes": box_contents(image), **image.fields})
         except (BSONError, UnicodeError, OverflowError, ValueError) as error:
-            reading.problems.append(f"{image.path}: its annotation cannot be stored ({error}): mend it")
+            problem = AnnotationError(
+                f"has an annotation that cannot be stored ({error})", where=image.path, next_step="correct it"
+            )
+            reading.problems.append(problem.in_one_line)
             continue
         if len(content) + len(image.labels) * _BESIDE_A_BOX > _LARGEST_DOCUMENT:
-            reading.problems.append(f"{image.path}: {len(image.labels)} boxes are too many for one image: split it")
+            problem = AnnotationError(
+                f"has {len(image.labels)} boxes, more than a document of MongoDB can hold",
+                where=image.path,
+                next_step="split the image",
+            )
+            reading.problems.append(problem.in_one_line)
             continue
         storable.append(image)
     reading.images = storable

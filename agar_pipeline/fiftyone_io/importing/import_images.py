@@ -178,8 +178,9 @@ def _prepared(database: Database, dataset: str, text_fields: list[str], prepare:
         if attempt == 0:
             prepare(dataset, text_fields)
     raise DatasetError(
-        f"FiftyOne did not make dataset {dataset!r} ready for an import: it must be persistent, of images, and have a field {IMPORT_FIELD!r} of detections",
-        next_step="import into a new one: --dataset NAME",
+        f"was not prepared by FiftyOne; it must be persistent, hold images, and have detections in {IMPORT_FIELD!r}",
+        where=f"dataset {dataset!r}",
+        next_step="import into a new dataset with --dataset NAME",
     )
 
 

@@ -28,11 +28,13 @@ def prepare_dataset(
         dataset = fiftyone.load_dataset(name) if exists else fiftyone.Dataset(name, persistent=True)
     except ValueError as error:
         raise DatasetError(
-            f"FiftyOne refuses the dataset name {name!r} ({error})", next_step="choose another"
+            f"is refused by FiftyOne ({error})", where=f"the dataset name {name!r}", next_step="choose another name"
         ) from error
     if dataset.media_type not in (None, "image"):
         raise DatasetError(
-            f"dataset {name!r} holds {dataset.media_type}, not images", next_step="import into another dataset"
+            f"holds {dataset.media_type}, not images",
+            where=f"dataset {name!r}",
+            next_step="choose another dataset with --dataset",
         )
     label_is_new = _require_type(dataset, label_field, lambda field: field.document_type is fiftyone.Detections)
     new_texts = [
@@ -66,13 +68,15 @@ def _require_type(dataset: Any, name: str, fits: Callable[[Any], bool]) -> bool:
         right = False
     if not right:
         raise DatasetError(
-            f"field {name!r} of dataset {dataset.name!r} is of another type", next_step="import into another dataset"
+            f"is of type {type(field).__name__}, but must be of another type",
+            where=f"field {name!r} of dataset {dataset.name!r}",
+            next_step="choose another dataset with --dataset",
         )
     return False
 
 
 def _say_changes(dataset: Any, new_fields: list[str], log: Log) -> None:
     if new_fields:
-        log(f"note: dataset {dataset.name!r} was there already and gets the fields {', '.join(new_fields)}")
+        log(f"note: dataset {dataset.name!r} exists already and gets the fields {', '.join(new_fields)}")
     if not dataset.persistent:
-        log(f"note: dataset {dataset.name!r} becomes persistent: FiftyOne would delete it, and the import with it")
+        log(f"note: dataset {dataset.name!r} becomes persistent; otherwise FiftyOne would delete it, with the import")

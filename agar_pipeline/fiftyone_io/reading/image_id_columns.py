@@ -81,10 +81,11 @@ def _field_path(config: SnapshotConfig, document: Mapping[str, Any], path: str) 
     kind = str(field.get("ftype", "")).rpartition(".")[2]
     if kind not in _SCALARS:
         known = [other["name"] for other in document["sample_fields"] if _is_scalar(other)]
-        what = f"is a {kind}, not one value per image" if kind else "does not exist"
+        what = f"is a {kind} and does not hold one value per image" if kind else "does not exist"
         raise DatasetError(
-            f"field {path!r} of dataset {config.dataset!r} {what}: the split cannot read it",
-            next_step=f"there are: {shorten(known)}",
+            f"cannot be read by the split, because it {what}",
+            where=f"field {path!r} of dataset {config.dataset!r}",
+            next_step=f"name one of these fields: {shorten(known)}",
         )
     return ".".join(names)
 

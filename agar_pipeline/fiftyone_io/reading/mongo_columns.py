@@ -66,7 +66,11 @@ def decode_paths(batch: bytes, root: str) -> pa.Array:
     long_enough = raw.read_int32(data, found.at) > len(folder)
     inside = long_enough & raw.equal_rows(raw.read_rows(data, found.at + 4, len(folder)), folder)
     if not inside.all():
-        raise DatasetMovedError("images came or went while the dataset was read")
+        raise DatasetMovedError(
+            "gained or lost images while it was read",
+            where="the dataset",
+            next_step="run the command again when nobody imports or deletes images",
+        )
     paths = raw.read_texts(data, found.at, skip=len(folder))
     bad_rows = pc.or_(pc.match_substring_regex(paths, r"(^|/)\.\./"), pc.match_substring(paths, "\0"))
     if pc.any(bad_rows).as_py():
@@ -78,8 +82,9 @@ def _bad_path(batch: bytes, start: int) -> DatasetError:
     size = int.from_bytes(batch[start : start + 4], "little")
     row = bson.decode(batch[start : start + size])
     return DatasetError(
-        f"sample {row['_id']} has the filepath {row.get('filepath')!r}",
-        next_step="it must be absolute and free of '..': correct it in FiftyOne",
+        f"has the filepath {row.get('filepath')!r}, which is not an absolute path without '..'",
+        where=f"sample {row['_id']}",
+        next_step="correct it in FiftyOne",
     )
 
 

@@ -152,8 +152,9 @@ def look_through(
             yield columns, files
     if absent == content.samples:
         raise DatasetError(
-            f"none of the {absent} image files can be read, not even {columns.paths[0].as_py()!r} in {opened.root}",
-            next_step="see that the disk is mounted, or import the images again from where they are now",
+            f"has none of the {absent} image files, or none can be read, not even {columns.paths[0].as_py()!r}",
+            where=opened.root,
+            next_step="check that the disk is mounted, or import the images again from where they are now",
         )
 
 

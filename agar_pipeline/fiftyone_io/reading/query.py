@@ -44,8 +44,9 @@ def find_extent(samples: Collection, source: ResolvedSource, images_dir: str | N
     for path in ends:
         if not isinstance(path, str) or not path.startswith("/"):
             raise DatasetError(
-                f"a sample has the filepath {path!r}",
-                next_step="it must be absolute and free of '..': correct it in FiftyOne",
+                f"has the filepath {path!r}, which is not an absolute path without '..'",
+                where="a sample",
+                next_step="correct it in FiftyOne",
             )
     if images_dir is None:
         return Extent(os.path.commonpath([os.path.dirname(path) for path in ends]), row["samples"])  # noqa: PTH120
@@ -60,7 +61,9 @@ def _outside(samples: Collection, source: ResolvedSource, root: str, in_all: int
     about = {"$group": {"_id": None, "count": {"$sum": 1}, "first": {"$min": "$filepath"}}}
     row = next(samples.aggregate([*source.stages, elsewhere, about]), {"count": "some", "first": None})
     return DatasetError(
-        f"{row['count']} of {in_all} images lie outside of images_dir {root}: {row['first']!r}",
+        f"does not contain {row['count']} of {in_all} images, among them {row['first']!r}",
+        where="snapshot.images_dir",
+        value=root,
         next_step="correct snapshot.images_dir, or leave it out",
     )
 

@@ -83,8 +83,9 @@ def read_at(
                     return version
         log(f"the dataset changed while it was read (attempt {attempt} of {ATTEMPTS})")
     raise DatasetError(
-        f"dataset {config.dataset!r} kept changing while it was read, {ATTEMPTS} times",
-        next_step="wait until nobody edits or imports, then try again",
+        f"changed each of the {ATTEMPTS} times that it was read",
+        where=f"dataset {config.dataset!r}",
+        next_step="run the command again when nobody edits the dataset or imports into it",
     )
 
 

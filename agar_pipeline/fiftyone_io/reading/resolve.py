@@ -65,7 +65,11 @@ def migrate(fiftyone: Any, dataset: str) -> None:
         if fiftyone.dataset_exists(dataset):
             migrate_dataset_if_necessary(dataset)
     except (OSError, ValueError, RuntimeError) as error:
-        raise DatabaseError(f"FiftyOne cannot migrate the database: {str(error).splitlines()[0]}") from error
+        raise DatabaseError(
+            f"cannot be migrated by FiftyOne: {str(error).splitlines()[0]}",
+            where="the database",
+            next_step="restore the backup of the database, and correct what FiftyOne says",
+        ) from error
 
 
 def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
@@ -83,12 +87,18 @@ def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
     try:
         dataset = fiftyone.Dataset(config.dataset, _create=False, _virtual=True)
     except (OSError, ValueError) as error:
-        raise DatabaseError(f"FiftyOne cannot load dataset {config.dataset!r}: {str(error).splitlines()[0]}") from error
+        raise DatabaseError(
+            f"cannot be loaded by FiftyOne, mostly because a newer one wrote it: {str(error).splitlines()[0]}",
+            where=f"dataset {config.dataset!r}",
+            next_step="install the FiftyOne that wrote it, or import the images again into another dataset",
+        ) from error
     view = _view(fiftyone, dataset, config)
     if view.media_type not in ("image", None):
         raise DatasetError(
-            f"{_name(config)} holds {view.media_type}, not images",
-            next_step="save a view of its images in FiftyOne, and name it",
+            f"holds {view.media_type}, not images",
+            where=_name(config),
+            next_step="save a view of its images in FiftyOne, and name it: "
+            + remedy("snapshot.view: saved:NAME", option="--view saved:NAME"),
         )
     label_path = _label_path(fiftyone, view, config)
     return ResolvedSource(dataset._sample_collection_name, json_util.dumps(view._pipeline()), label_path)
@@ -111,7 +121,8 @@ def _view(fiftyone: Any, dataset: Any, config: SnapshotConfig) -> Any:
     if kind == "field" and equals:
         return dataset.match(fiftyone.ViewField(path) == _typed(fiftyone, dataset, path, text))
     raise DatasetError(
-        f"view {spec!r} is none of tag:NAME, field:PATH=VALUE, saved:NAME",
+        "is not of the form tag:NAME, field:PATH=VALUE or saved:NAME",
+        where=f"view {spec!r}",
         next_step=remedy("correct snapshot.view", option="correct --view"),
     )
 
@@ -120,16 +131,19 @@ def _saved_view(dataset: Any, name: str) -> Any:
     names = dataset.list_saved_views()
     if name not in names:
         raise DatasetError(
-            f"dataset {dataset.name!r} has no saved view {name!r}",
-            next_step=f"there are: {shorten(names)}; save it in FiftyOne, or "
-            + remedy("correct snapshot.view", option="correct --view"),
+            f"has no saved view {name!r}",
+            where=f"dataset {dataset.name!r}",
+            next_step="save it in FiftyOne, or "
+            + remedy("correct snapshot.view", option="correct --view")
+            + f"; there are: {shorten(names)}",
         )
     document = dataset._get_saved_view_doc(name)
     stages = [json_util.loads(stage)["_cls"].rsplit(".", 1)[-1] for stage in document.view_stages]
     if any(stage in _GENERATING for stage in stages):
         raise DatasetError(
-            f"saved view {name!r} of dataset {dataset.name!r} makes patches, clips or frames ({', '.join(stages)})",
-            next_step="a snapshot needs whole images: save a view without that stage",
+            f"makes patches, clips or frames ({', '.join(stages)}), but a snapshot needs whole images",
+            where=f"saved view {name!r} of dataset {dataset.name!r}",
+            next_step="save a view without that stage, and name that one",
         )
     return dataset._load_saved_view_from_doc(document)
 
@@ -146,17 +160,21 @@ def _typed(fiftyone: Any, dataset: Any, path: str, text: str) -> Any:
     field = dataset.get_field(path)
     convert = next((types[kind] for kind in types if isinstance(field, kind)), None)
     if convert is None:
-        known = [name for name, other in dataset.get_field_schema(flat=True).items() if isinstance(other, tuple(types))]
-        what = f"is a {type(field).__name__}" if field is not None else "does not exist"
+        schema = dataset.get_field_schema(flat=True)
+        known = [path for path, other in schema.items() if isinstance(other, tuple(types))]
+        known = [path for path in known if not _crosses_list(fiftyone, dataset, path)]
+        what = f"is of type {type(field).__name__}" if field is not None else "does not exist"
         raise DatasetError(
-            f"field {path!r} of dataset {dataset.name!r} {what}, it cannot be compared with {text!r}",
-            next_step=f"there are: {shorten([name for name in known if not _crosses_list(fiftyone, dataset, name)])}",
+            f"cannot be compared with {text!r}, because it {what}",
+            where=f"field {path!r} of dataset {dataset.name!r}",
+            next_step=f"name one of these fields: {shorten(known)}",
         )
     try:
         return convert(text)
     except ValueError:
         raise DatasetError(
-            f"view field:{path}={text}: {text!r} is not a value of {type(field).__name__}",
+            f"compares a field of type {type(field).__name__} with {text!r}, which is not such a value",
+            where=f"view 'field:{path}={text}'",
             next_step=remedy("correct snapshot.view", option="correct --view"),
         ) from None
 
@@ -179,9 +197,11 @@ def _label_path(fiftyone: Any, view: Any, config: SnapshotConfig) -> str:
         kind = getattr(getattr(field, "document_type", None), "__name__", None) or type(field).__name__
         what = "does not exist" if field is None else f"is of type {kind}, not Detections"
         raise DatasetError(
-            f"label field {config.label_field!r} of {_name(config)} {what}",
-            next_step=f"label fields: {shorten(fields)}; name one of type Detections "
-            + remedy("(snapshot.label_field)", option="(--label-field)"),
+            f"cannot give the boxes, because it {what}",
+            where=f"label field {config.label_field!r} of {_name(config)}",
+            next_step="name one of type Detections "
+            + remedy("(snapshot.label_field)", option="(--label-field)")
+            + f"; label fields: {shorten(fields)}",
         )
     _refuse_lists(fiftyone, view, config.label_field)
     steps = config.label_field.split(".")
@@ -196,7 +216,11 @@ def _is_label(fiftyone: Any, field: Any) -> bool:
 
 def _refuse_lists(fiftyone: Any, collection: Any, path: str) -> None:
     if _crosses_list(fiftyone, collection, path):
-        raise DatasetError(f"field {path!r} lies inside of a list", next_step="name one that each sample has once")
+        raise DatasetError(
+            "lies inside a list, so that a sample can have several values of it",
+            where=f"field {path!r}",
+            next_step="name a field that each sample has once",
+        )
 
 
 def _crosses_list(fiftyone: Any, collection: Any, path: str) -> bool:

@@ -110,12 +110,12 @@ def dataset_document(config: SnapshotConfig, database: Database) -> dict[str, An
     if document is None:
         names = sorted(str(name) for name in database.datasets.distinct("name") if name)
         raise DatasetError(
-            f"dataset {config.dataset!r} is not in {database.name!r} of `database: {mask(config.database)}`, which has: {shorten(names)}",
-            next_step=f"{explain_choice(config.dataset, names)}",
+            f"is not in {database.name!r} of `database: {mask(config.database)}`, which has: {shorten(names)}",
+            where=f"dataset {config.dataset!r}",
+            next_step=explain_choice(config.dataset, names),
         )
-    unfinished = find_unfinished(database, config.dataset)
-    if unfinished is not None:
-        raise DatasetError(f"dataset {config.dataset!r} holds a part of a snapshot only: {unfinished}")
+    if (unfinished := find_unfinished(database, config.dataset)) is not None:
+        raise unfinished
     return document
 
 
@@ -148,14 +148,16 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
     samples = database[document["sample_collection_name"]]
     if samples.estimated_document_count() == 0:
         return DatasetError(
-            f"dataset {config.dataset!r} has no samples", next_step="import images into it first (agar import)"
+            "has no samples", where=f"dataset {config.dataset!r}", next_step="import images into it with `agar import`"
         )
     counts = samples.aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
     tags = [f"{row['_id']} ({row['count']})" for row in counts]
     fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
     return DatasetError(
-        f"view {config.view!r} of dataset {config.dataset!r} holds 0 samples: {remedy('correct snapshot.view', option='correct --view')}",
-        next_step=f"tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}",
+        "holds 0 samples",
+        where=f"view {config.view!r} of dataset {config.dataset!r}",
+        next_step=remedy("correct snapshot.view", option="correct --view")
+        + f"; tags: {shorten(tags)}; label fields: {shorten(detections_fields(document))}; fields: {shorten(fields)}",
     )
 
 

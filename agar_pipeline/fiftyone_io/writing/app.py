@@ -60,7 +60,7 @@ def open_app(
         set_port(address.port)
         with published(address, home, "view"):
             log(f"the App is at {address.url}")
-            log("it answers only whoever has this address, on this machine; Ctrl-C stops it")
+            log("only programs on this machine that know this address can use it; Ctrl-C stops it")
             rules = AccessRules(address.port, address.token, more_hosts, any_content=(_EVENTS,))
             serve(PhotosOnly(app, lambda path: _is_photo(fiftyone, path)), listening, rules)
 

@@ -79,7 +79,7 @@ def restore_snapshot(
         nested, label_field = label_field, label_field.rpartition(".")[2]
         log(f"note: label field {nested!r} is nested: the boxes go into {label_field!r}")
     for column in unrestorable(_read_columns(folder)):
-        log(f"note: the snapshot's split reads {column!r}, which a new dataset cannot have: make it again yourself")
+        log(f"note: the snapshot's split reads {column!r}, which cannot be restored: create it yourself in FiftyOne")
     missing, replaced = _compare_photos(folder, home)
     with open_for_writing(database, home, dataset, log, migrate=migrate, may_create=True) as uri:
 
@@ -110,8 +110,9 @@ def restore_at(
             document = database.datasets.find_one({"name": dataset})
             if document is None:
                 raise DatasetError(
-                    f"FiftyOne did not make dataset {dataset!r}, nothing was restored",
-                    next_step="restore again; `agar launch-check` tells how the database is",
+                    "was not created by FiftyOne; nothing was restored",
+                    where=f"dataset {dataset!r}",
+                    next_step="check the database with `agar launch-check`, then restore again",
                 )
             samples = database[document["sample_collection_name"]]
             images = boxes = 0
@@ -121,7 +122,7 @@ def restore_at(
                 boxes += sum(len((sample[label_field] or {"detections": []})["detections"]) for sample in batch)
             others = samples.count_documents({}) - images
     if others > 0:
-        log(f"note: samples that somebody else added to dataset {dataset!r} meanwhile, which stay: {others}")
+        log(f"note: somebody else added samples to dataset {dataset!r} meanwhile, which are kept: {others}")
     return images, boxes
 
 
@@ -132,8 +133,9 @@ def _require_empty(database: Database, dataset: str, where: str) -> None:
     count = database[document["sample_collection_name"]].count_documents({})
     if count:
         raise DatasetError(
-            f"dataset {dataset!r} of database {mask(where)} exists and holds {count} samples, nothing was restored",
-            next_step="choose another name",
+            f"exists and holds {count} samples; nothing was restored",
+            where=f"dataset {dataset!r} of database {mask(where)}",
+            next_step="choose another name with --dataset",
         )
 
 

@@ -33,8 +33,9 @@ def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, wor
     for name in fields.names:
         if name in schema and (schema[name].info or {}).get(MARK) != fields.name:
             raise DatasetError(
-                f"dataset {dataset_name!r} has a field {name!r} that `agar view` did not make",
-                next_step="rename it in FiftyOne",
+                f"has a field {name!r} that `agar view` did not make",
+                where=f"dataset {dataset_name!r}",
+                next_step="rename that field in FiftyOne",
             )
     ours = {"info": {MARK: fields.name}, "description": about}
     for name in (fields.name, fields.missed):
@@ -65,8 +66,9 @@ def remove(fiftyone: Any, dataset_name: str, runs: list[str]) -> None:
     for fields in map(RunFields, runs):
         if holds_values(database[dataset._sample_collection_name], fields):
             raise DatasetError(
-                f"somebody edited predictions of {fields.name} in dataset {dataset_name!r} meanwhile: they were kept",
-                next_step="agar view --remove again",
+                "were edited by somebody meanwhile, and were kept",
+                where=f"predictions of {fields.name} in dataset {dataset_name!r}",
+                next_step="look at them, then run the same `agar view --remove` again",
             )
         names = [name for name in fields.names if name in schema and (schema[name].info or {}).get(MARK) == fields.name]
         dataset.delete_sample_fields(names)
@@ -81,4 +83,8 @@ def load_dataset(fiftyone: Any, name: str) -> Any:
     try:
         return fiftyone.load_dataset(name)
     except ValueError as error:
-        raise DatasetError(f"dataset {name!r} is not in this database: {error}") from error
+        raise DatasetError(
+            f"is not in this database ({error})",
+            where=f"dataset {name!r}",
+            next_step="correct its name, or the database that is used",
+        ) from error

@@ -198,11 +198,11 @@ def test_mongod_that_cannot_start_says_why(fresh_home: Path) -> None:
     (folder / "WiredTiger.turtle").write_text("damaged")
     (folder / "WiredTiger").write_text("damaged")
     with (
-        pytest.raises(DatabaseError, match="mongod does not start in ") as caught,
+        pytest.raises(DatabaseError, match=r"mongod in .* does not start: ") as caught,
         open_database("embedded", fresh_home),
     ):
         pass
-    assert "mongod.log" in str(caught.value)
+    assert f"read {fresh_home / 'fiftyone' / 'mongod.log'}" in str(caught.value.next_step)
 
 
 def test_a_missing_mongod_names_the_package(fresh_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -215,7 +215,11 @@ def test_a_missing_mongod_names_the_package(fresh_home: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        pytest.param("mongodb://127.0.0.1:1", "nothing listens at mongodb://127.0.0.1:1 ", id="nothing listens there"),
+        pytest.param(
+            "mongodb://127.0.0.1:1",
+            "mongodb://127.0.0.1:1 cannot be reached, because nothing listens there",
+            id="nothing listens there",
+        ),
         pytest.param("mongodb://no-such-host.invalid:27017", "is not known", id="the host does not exist"),
         pytest.param(
             "mongodb://me:secret@127.0.0.1:1/?authSource=admin", "mongodb://127.0.0.1:1 ", id="a password is hidden"
@@ -223,7 +227,7 @@ def test_a_missing_mongod_names_the_package(fresh_home: Path, monkeypatch: pytes
         pytest.param("mongodb://127.0.0.1:99999999", "cannot be used", id="the port is no port"),
     ],
 )
-def test_a_wrong_address_is_one_line_within_30_seconds(
+def test_a_wrong_address_is_two_lines_within_30_seconds(
     address: str, message: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert connection.SELECT_S * 2 < 30
@@ -232,7 +236,7 @@ def test_a_wrong_address_is_one_line_within_30_seconds(
     with pytest.raises(DatabaseError, match=re.escape(message)) as caught, open_database(address, home):
         pass
     assert time.monotonic() - start < 10
-    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value).splitlines()) == 2
     assert "secret" not in str(caught.value)
 
 
@@ -250,7 +254,7 @@ def test_a_database_that_wants_a_password_says_so(tmp_path: Path) -> None:
     process = subprocess.Popen([*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], stdout=subprocess.DEVNULL)
     try:
         with (
-            pytest.raises(DatabaseError, match="wants a password"),
+            pytest.raises(DatabaseError, match="requires a password"),
             open_database(f"mongodb://127.0.0.1:{port}", tmp_path),
         ):
             pass
@@ -265,7 +269,7 @@ def test_a_database_that_wants_a_password_says_so(tmp_path: Path) -> None:
 def test_an_old_mongod_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(uri) as client:
         monkeypatch.setattr(client, "server_info", lambda: {"version": "5.0.9"})
-        with pytest.raises(DatabaseError, match=r"mongod 5\.0\.9: FiftyOne needs 6\.0"):
+        with pytest.raises(DatabaseError, match=r"mongod 5\.0\.9, but FiftyOne needs 6\.0"):
             connection.check_version(client)
 
 
@@ -299,7 +303,7 @@ def test_a_wrong_address_is_told_with_what_says_it(home: Path, tmp_path: Path, m
     address.write_text("mongodb://127.0.0.1:1")
     monkeypatch.setenv("LAB_DATABASE", "mongodb://127.0.0.1:1")
     told = {
-        "fiftyone": f"database_uri in {config} is 'localhost', no address",
+        "fiftyone": f"database_uri in {config} is 'localhost', which is not an address",
         "env:LAB_DATABASE": "or correct the variable LAB_DATABASE",
         f"file:{address}": f"or correct the file {address}",
         "mongodb://127.0.0.1:1": "or correct snapshot.database",

@@ -35,8 +35,10 @@ COMMANDS: dict[str, Callable[[Theirs], tuple[str, ...]]] = {
 @pytest.mark.parametrize(
     ("database", "datasets", "named"),
     [
-        pytest.param("0.18.0", {"theirs": "0.18.0"}, "is of FiftyOne 0.18.0: FiftyOne", id="both are too old"),
-        pytest.param(OURS, {"theirs": "0.17.2"}, f"{OURS} (its dataset of 0.17.2): ", id="the dataset alone is"),
+        pytest.param("0.18.0", {"theirs": "0.18.0"}, "is of FiftyOne 0.18.0, so that FiftyOne", id="both are too old"),
+        pytest.param(
+            OURS, {"theirs": "0.17.2"}, f"{OURS} (its dataset of 0.17.2), so that ", id="the dataset alone is"
+        ),
         pytest.param(None, {}, "left no version in it", id="no version is recorded"),
         pytest.param("3.0.0", {}, "is of FiftyOne 3.0.0", id="the database is too new"),
     ],
@@ -62,7 +64,7 @@ def test_a_compatible_version_is_used_as_it_is(theirs: Theirs, version: str) -> 
     for name in COMMANDS:
         done = theirs.run("agar", *COMMANDS[name](theirs))
         assert done.returncode == 0, done.stderr
-        assert ("is used without being migrated" in done.stderr) == (version == "0.19.0")
+        assert ("uses it without migrating it" in done.stderr) == (version == "0.19.0")
     assert theirs.versions() == {"": version, "theirs": version, "other": version}
     after = theirs.dump()
     assert after["config"] == before["config"]
@@ -76,7 +78,7 @@ def test_reading_an_older_database_leaves_it_byte_for_byte(theirs: Theirs, tmp_p
     assert observe_dataset(config, home).samples == 1
     assert theirs.dump() == before
     before = theirs.says("0.18.0", {"other": "0.18.0"})
-    with pytest.raises(DatabaseError, match=rf"is of FiftyOne 0\.18\.0: FiftyOne {OURS} here would have to migrate it"):
+    with pytest.raises(DatabaseError, match=rf"is of FiftyOne 0\.18\.0, so that FiftyOne {OURS} here would have to"):
         observe_dataset(config, home)
     assert theirs.dump() == before
 

@@ -369,12 +369,12 @@ def test_what_an_import_changes_of_a_persons_own_dataset_is_said(person: Person,
     )
     before = list(database[collection_of(database, "lab")].find())
     lines = person.does("lab", PREPARE)
-    assert "'lab' was there already and gets the fields ground_truth, import_record" in lines[0]
-    assert "'lab' becomes persistent: FiftyOne would delete it" in lines[1]
+    assert "'lab' exists already and gets the fields ground_truth, import_record" in lines[0]
+    assert "'lab' becomes persistent; otherwise FiftyOne would delete it" in lines[1]
     assert person.does("lab", PREPARE) == [], "nothing is said where nothing changes"
     assert list(database[collection_of(database, "lab")].find()) == before
     person.does(name, "fo.Dataset('odd').add_sample_field('import_record', fo.IntField)")
     (refused,) = person.does("odd", PREPARE)
-    assert "field 'import_record' of dataset 'odd' is of another type" in refused
+    assert "field 'import_record' of dataset 'odd' is of type IntField, but must be of another type" in refused
     assert person.does("odd", "answer = sorted(dataset.get_field_schema())").count("ground_truth") == 0
     person.does(name, "fo.delete_dataset('lab'); fo.delete_dataset('odd')")

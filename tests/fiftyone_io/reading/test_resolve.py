@@ -17,7 +17,10 @@ from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, plain_source
 from tests.fiftyone_io.conftest import child_env, collection_of, write_plate
 
-LABEL_FIELDS = "label fields: gt (Detections), deep.gt (Detections), kind (Classification)"
+LABEL_FIELDS = (
+    "name one of type Detections (snapshot.label_field); "
+    "label fields: gt (Detections), deep.gt (Detections), kind (Classification)"
+)
 RESOLVE = """
 import json, sys
 from dataclasses import asdict
@@ -121,22 +124,28 @@ def test_a_label_field_may_lie_inside_of_another(child: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("no saved", "has no saved view 'nope'\nthere are: only_a, bare, patches"),
+        (
+            "no saved",
+            "has no saved view 'nope'\nsave it in FiftyOne, or correct snapshot.view; there are: only_a, bare, patches",
+        ),
         ("patches", "makes patches, clips or frames (ToPatches)"),
-        ("deselected", "label field 'gt' of view 'saved:bare' of dataset 'views' does not exist"),
+        (
+            "deselected",
+            "label field 'gt' of view 'saved:bare' of dataset 'views' cannot give the boxes, because it does not exist",
+        ),
         (
             "no field",
-            f"'nope' of dataset 'views' does not exist\n{LABEL_FIELDS}",
+            f"'nope' of dataset 'views' cannot give the boxes, because it does not exist\n{LABEL_FIELDS}",
         ),
         (
             "wrong type",
             f"is of type Classification, not Detections\n{LABEL_FIELDS}",
         ),
-        ("no view field", "field 'nope' of dataset 'views' does not exist"),
-        ("in a list", "lies inside of a list"),
-        ("not an int", "'many' is not a value of IntField"),
-        ("not a bool", "'yes please' is not a value of BooleanField"),
-        ("nonsense", "is none of tag:NAME, field:PATH=VALUE, saved:NAME"),
+        ("no view field", "field 'nope' of dataset 'views' cannot be compared with '1', because it does not exist"),
+        ("in a list", "lies inside a list"),
+        ("not an int", "compares a field of type IntField with 'many'"),
+        ("not a bool", "compares a field of type BooleanField with 'yes please'"),
+        ("nonsense", "is not of the form tag:NAME, field:PATH=VALUE or saved:NAME"),
         ("videos", "holds video, not images"),
     ],
 )
@@ -171,8 +180,9 @@ def test_an_empty_view_lists_tags_and_fields(uri: str, home: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         observe_dataset(config, home)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "view 'tag:evne' of dataset 'views' holds 0 samples: correct snapshot.view"
-    tags, labels, fields = lines[1].split("; ")
+    assert lines[0] == "view 'tag:evne' of dataset 'views' holds 0 samples"
+    step, tags, labels, fields = lines[1].split("; ")
+    assert step == "correct snapshot.view"
     assert tags in ("tags: even (3), odd (3)", "tags: odd (3), even (3)")
     assert labels == "label fields: gt, deep.gt"
     assert fields.startswith("fields: ")
