@@ -32,8 +32,10 @@ def refusal_of_split(split: Split) -> GateError | None:
         f"the same pictures are in two parts of the split ({counted} pairs), which makes scores too good: "
         f"{worst['path']!r} ({worst['part']}) and {worst['other_path']!r} ({worst['other_part']})",
         next_step=f"look at {split.root / 'report.html'}; remove one of each pair, or "
-        + remedy("set split.group_duplicates: true, or ", option="give --group-by duplicates, or allow ")
-        + f"split.leakage.{worst['kind']}: warn",
+        + remedy(
+            f"set split.group_duplicates: true, or split.leakage.{worst['kind']}: warn",
+            option="give --group-by duplicates",
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import find_conflict
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.config.chosen_pipeline import chosen_words
-from agar_pipeline.errors import ArtifactError, PipelineError, SharedStoreError
+from agar_pipeline.errors import ArtifactError, PipelineError, from_fields
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 
@@ -150,8 +150,8 @@ class Current:
 
         If the shared store cannot be used, that error comes first: the store may hold what is missing.
         """
-        if self._store.shared and (trouble := self._store.shared.trouble):
-            return SharedStoreError(trouble)
+        if self._store.shared and (error := self._store.shared.error):
+            return from_fields(error.fields)
         beside: dict[Key, Artifact] = {}
         for name in self._nodes[key].inputs:
             found = self.find(name) if name != SOURCE else None

@@ -190,7 +190,7 @@ def _plan_node(
     versions = {name: content.data_version for name, content in inputs.items()}
     if seen.records.get(node.key) != DagsterRecord(node.code_version, manifest.data_version, versions):
         return replace(line("stale", "nothing to compute, only to record in Dagster"), notes=notes), own
-    if store.shared and not _look(store, node.key, expected) and not store.shared.trouble:
+    if store.shared and not _look(store, node.key, expected) and store.shared.error is None:
         return line("stale", f"nothing to compute, only to put into {store.shared}"), own
     return replace(line("fresh"), notes=notes), own
 
@@ -199,7 +199,7 @@ def _plan_absent(
     store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
     """Return the line of a node without a `latest`; this home (a trained variant) or the shared store may have it."""
-    why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
+    why, shared = "damaged, and moved to quarantine" if was_set_aside(store, node.key) else "never built", store.shared
     if not _waiting(node, contents):
         unknown = SOURCE in node.inputs and seen.source_version is None
         last = _look(store, node.key, None) if unknown else None

@@ -49,8 +49,8 @@ def plan_lines(plan: Iterable[PlannedAsset]) -> list[str]:
 
 def shared_trouble(store: Store) -> str | None:
     """Return a note on a shared store that could not be used; None if it could, or if there is none."""
-    trouble = store.shared.trouble if store.shared else None
-    return f"note: {trouble.splitlines()[0]}; the plan is of what is here" if trouble else None
+    error = store.shared.error if store.shared else None
+    return f"note: {error.problem}; the plan covers only what this home holds" if error else None
 
 
 def dagster_records(nodes: Mapping[Key, AssetNode]) -> dict[Key, DagsterRecord]:

@@ -168,7 +168,7 @@ def _latest(records: Iterable[LineageEntry], store: Store) -> LineageEntry:
         if record.is_latest:
             return record
     raise ArtifactError(
-        "holds no snapshot: none was built in it",
+        "holds no snapshot",
         where=f"the home {store.home}",
         next_step="build one (agar run snapshot), or set AGAR_HOME to another home",
     )

@@ -60,7 +60,7 @@ def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, s
     records = sorted(catalog.of("snapshot"), key=lambda record: not record.is_latest)
     if not records:
         raise ArtifactError(
-            "holds no snapshot: none was built in it",
+            "holds no snapshot",
             where=f"the home {store.home}",
             next_step="build one (agar run snapshot), or set AGAR_HOME to another home",
         )
