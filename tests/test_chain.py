@@ -222,7 +222,7 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
         refused = run("agar", "view", "--remove", *words)
         assert refused.returncode == 1
         assert f"edited predictions on 2 photos ({', '.join(sorted(edited))})" in refused.stderr
-        assert f"the saved view '{name} worst plates' of {name}: nothing was removed" in refused.stderr
+        assert f"the saved view '{name} worst plates' of {name}, so nothing was removed" in refused.stderr
         assert dump(home) == by_hand, "nothing is removed, of the other run neither"
 
     replaced = run("agar", "view", "--experiment", "small", "--no-app", "--overwrite")
