@@ -213,7 +213,7 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     again = run("agar", "view", "--experiment", "small", "--no-app")
     assert again.returncode == 0, again.stderr
     assert f"somebody edited were kept on 2 photos: {', '.join(sorted(edited))}; --overwrite" in again.stderr
-    assert f"somebody edited the saved view '{name} worst plates', it was kept" in again.stderr
+    assert f"somebody edited the saved view '{name} worst plates', so it was kept" in again.stderr
     assert dump(home) == by_hand, "nothing is written"
 
     which = run("agar", "view", "--remove")
@@ -221,8 +221,8 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     for words in (("--experiment", "small"), ("--all",)):
         refused = run("agar", "view", "--remove", *words)
         assert refused.returncode == 1
-        assert f"edited predictions on 2 photos ({', '.join(sorted(edited))})" in refused.stderr
-        assert f"the saved view '{name} worst plates' of {name}, so nothing was removed" in refused.stderr
+        assert f"edited by somebody (predictions on 2 photos ({', '.join(sorted(edited))})" in refused.stderr
+        assert f"the saved view '{name} worst plates'), so nothing was removed" in refused.stderr
         assert dump(home) == by_hand, "nothing is removed, of the other run neither"
 
     replaced = run("agar", "view", "--experiment", "small", "--no-app", "--overwrite")

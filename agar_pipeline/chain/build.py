@@ -93,7 +93,7 @@ def build_node(
     uses = [artifact.root for artifact in inputs.values()]
     built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses, made_by=node.made_by)
     if built.cached and (differences := node.differences(built.artifact.manifest)):
-        log(f"note: {node.key} is not built again, although its circumstances differ: {'; '.join(differences)}")
+        log(f"note: {node.key} is kept, although it would be made differently today: {'; '.join(differences)}")
     if (left := work_dir(built.artifact.root)) is not None and (foreign := remove_work(left)):
         log(f"note: {left / foreign[0]} is not a file of agar_pipeline, so it is not removed")
     return built

@@ -213,7 +213,7 @@ def _plan_absent(
         except ArtifactError as error:
             return PlannedAsset(node.key, "corrupt", (error.problem,), None, None), None
         if found:
-            reasons = (f"in {shared}, fetched where it is used",)
+            reasons = (f"in {shared}, fetched when it is used",)
             return PlannedAsset(node.key, "fresh", reasons, None, found.seconds, elsewhere=True), Content.of(found)
     return PlannedAsset(node.key, "missing", (why,), None, None), None
 
