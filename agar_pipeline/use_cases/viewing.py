@@ -97,7 +97,7 @@ def write_run(
         if not there:
             raise DatasetError(
                 f"does not hold any of the evaluation's {len(gone)} samples any more: "
-                "they were deleted, or imported anew",
+                "they were deleted, or imported again",
                 where=f"dataset {dataset!r}",
                 next_step="run `agar run`, then `agar view` for the new run",
             )
