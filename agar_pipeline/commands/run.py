@@ -69,13 +69,9 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
         say(unshared)
     if trouble and Key("snapshot") in chosen:
         if store.latest(Key("snapshot")) or store.shared:
-            raise DatasetError(
-                trouble.what,
-                where=trouble.where,
-                value=trouble.value,
-                next_step=f"{trouble.next_step}; or, to continue with the data of the last snapshot, "
-                "name the assets to build: agar run ASSET…",
-            )
+            onward = "to continue with the data of the last snapshot, name the assets to build: agar run ASSET…"
+            next_step = f"{trouble.next_step}; or, {onward}" if trouble.next_step else onward
+            raise DatasetError(trouble.what, where=trouble.where, value=trouble.value, next_step=next_step)
         raise trouble
     if trouble:
         say(f"note: the dataset could not be read: {trouble.in_one_line}")
