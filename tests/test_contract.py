@@ -34,7 +34,7 @@ def test_wrong_usage_is_2_and_tells_the_next_step() -> None:
     assert "experiment=NAME; there are: baseline" in done.stderr
     done = run("agar", "train", "experiment=nope")
     assert done.returncode == 2
-    assert "there are: baseline" in done.stderr
+    assert "choose one of baseline" in done.stderr
     assert run("agar", "nonsense").returncode == 2
 
 
