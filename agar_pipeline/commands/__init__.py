@@ -34,7 +34,7 @@ COMMANDS = {
     "tune-data": "Freeze the scale, crops and batch that `data: auto` chooses.",
     "launch-check": "Check devices, network, memory, disk, database and versions.",
     "verify": "Check the hash of every artifact; quarantine damaged ones.",
-    "backup": "Save labels, snapshots and reports of the home, or restore them.",
+    "backup": "Save labels, snapshots and reports, or restore them.",
     "clean": "Drop old artifacts that nothing current was made from.",
     "diff": "Show what differs between two snapshots.",
     "evaluate": "Score a checkpoint, or predictions, against any COCO file.",
