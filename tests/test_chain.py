@@ -239,7 +239,7 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     again = run("agar", "view", "--experiment", "small", "--no-app")
     assert again.returncode == 0, again.stderr
     assert f"somebody edited were kept on 2 photos: {', '.join(sorted(edited))}; --overwrite" in again.stderr
-    assert f"somebody edited the saved view '{name} worst plates', it was kept" in again.stderr
+    assert f"somebody edited the saved view '{name} worst plates', so it was kept" in again.stderr
     assert dump(home) == by_hand, "nothing is written"
 
     which = run("agar", "view", "--remove")
@@ -247,8 +247,8 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     for words in (("--experiment", "small"), ("--all",)):
         refused = run("agar", "view", "--remove", *words)
         assert refused.returncode == 1
-        assert f"edited predictions on 2 photos ({', '.join(sorted(edited))})" in refused.stderr
-        assert f"the saved view '{name} worst plates' of {name}: nothing was removed" in refused.stderr
+        assert f"edited by somebody (predictions on 2 photos ({', '.join(sorted(edited))})" in refused.stderr
+        assert f"the saved view '{name} worst plates'), so nothing was removed" in refused.stderr
         assert dump(home) == by_hand, "nothing is removed, of the other run neither"
 
     replaced = run("agar", "view", "--experiment", "small", "--no-app", "--overwrite")
@@ -260,7 +260,7 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     removed = run("agar", "view", "--remove", "--all")
     assert (removed.returncode, removed.stdout) == (0, f"small: removed {other}\n"), removed.stderr
     assert stored(home) == before
-    assert "there was nothing of agar view" in run("agar", "view", "--remove").stdout
+    assert "the dataset holds no runs of agar view" in run("agar", "view", "--remove").stdout
 
 
 def dump(home: Path) -> dict[str, str]:

@@ -31,10 +31,10 @@ def test_every_command_has_help_with_one_example(name: str) -> None:
 def test_wrong_usage_is_2_and_tells_the_next_step() -> None:
     done = run("agar", "train")
     assert done.returncode == 2
-    assert "experiment=NAME, one of baseline" in done.stderr
+    assert "experiment=NAME; there are: baseline" in done.stderr
     done = run("agar", "train", "experiment=nope")
     assert done.returncode == 2
-    assert "there are: baseline" in done.stderr
+    assert "choose one of baseline" in done.stderr
     assert run("agar", "nonsense").returncode == 2
 
 

@@ -81,15 +81,15 @@ except TrainingError as error:
 def test_out_of_memory_names_the_batch_and_what_would_fit(home: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LITTLE_MEMORY, str(home), str(tmp_path)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=200)
-    assert "told: no memory left at data.batch_size=8, data.input_size=2048, on" in done.stdout, done.stderr[-2000:]
+    assert "told: memory ran out at data.batch_size=8, data.input_size=2048, on" in done.stdout, done.stderr[-2000:]
     assert ".jpg" in done.stdout
-    assert "about half of it is needed with data.batch_size=4 or data.input_size=1408" in done.stdout
+    assert "set data.batch_size=4 or data.input_size=1408, to need about half of it" in done.stdout
 
 
 def test_out_of_memory_in_tiles_names_their_size() -> None:
     told = explain_memory(config("data.tiles={size: 512}", "trainer.max_epochs=1"), "7.jpg", MemoryError())
-    assert "at data.batch_size=2, data.tiles.size=512, on 7.jpg" in told
-    assert "data.batch_size=1 or data.tiles.size=352" in told
+    assert "at data.batch_size=2, data.tiles.size=512, on 7.jpg" in told.what
+    assert "data.batch_size=1 or data.tiles.size=352" in (told.next_step or "")
 
 
 def test_a_training_that_gets_no_better_ends_early(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -112,7 +112,7 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     first.trainers()[0].kill()
     code, output = first.ends()
     assert code == 1
-    assert "exit code -9 (SIGKILL), killed from outside: most often out of memory" in output
+    assert "exit code -9 (SIGKILL), it was killed from outside, most often because memory ran out" in output
     assert not list((folder / "home" / "artifacts").rglob(".draft-*"))
 
     second = Training(folder, *WORDS, "data.num_workers=2")  # loader processes are asked to stop too, and must not
@@ -123,7 +123,7 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     assert time.monotonic() - asked < 30
     assert code == 130
     assert gone_on_from(output) >= 2
-    assert re.search(r"asked to stop, at epoch \d+, step \d+: run it again and it goes on from there", output)
+    assert re.search(r"and stopped at epoch \d+, step \d+: run the same command again, it continues from there", output)
     assert not processes_of(folder / "home")
 
     code, output = Training(folder, *WORDS).ends()
@@ -149,7 +149,7 @@ def test_photos_replaced_meanwhile_are_not_gone_on_with(undisturbed: tuple[Run, 
         ImageOps.invert(image.convert("RGB")).save(photo)
     code, output = Training(folder, *WORDS, **elsewhere).ends()
     assert code == 1
-    assert re.search(r"1 of 10 photos in .* are not those that .*coco_cache.* was made from: 3\.jpg", output), output
+    assert re.search(r"images holds other photos than .*coco_cache.* was made from, 1 of 10: 3\.jpg", output), output
 
 
 def points_in(folder: Path, **identity: Any) -> ResumePoints:
@@ -183,6 +183,6 @@ def test_a_torn_point_falls_back_to_the_one_before(tmp_path: Path) -> None:
 )
 def test_another_training_is_not_gone_on_with(tmp_path: Path, identity: dict[str, Any], told: str) -> None:
     points_in(tmp_path / "0123").save({"progress": {"step": 1}})
-    with pytest.raises(TrainingError, match=f"cannot be gone on with: {told}"):
+    with pytest.raises(TrainingError, match=f"cannot be continued, because its inputs changed: {told}"):
         points_in(tmp_path / "0123", **identity).load()
     assert points_in(tmp_path / "4567", **identity).others() == told

@@ -130,7 +130,7 @@ def test_a_user_without_a_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyP
     assert default_home().is_absolute()
     assert settings.database_dir().is_absolute()
     monkeypatch.setenv("AGAR_HOME", "~/agar")
-    with pytest.raises(ConfigError, match="has no home folder: set HOME"):
+    with pytest.raises(ConfigError, match="~/agar cannot be expanded, because this user has no home folder\nset HOME"):
         agar_home()
 
 

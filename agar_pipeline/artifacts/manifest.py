@@ -83,10 +83,14 @@ class Manifest:
             return cls.parse(path.read_bytes())
         except FileNotFoundError:
             raise ArtifactError(
-                f"{folder} holds no artifact", next_step=f"it has no {MANIFEST}; materialize it"
+                f"holds no artifact: it has no {MANIFEST}",
+                where=folder,
+                next_step="give the folder of an artifact, or build it: agar run",
             ) from None
         except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{path} is damaged ({error}); materialize the asset again") from error
+            raise ArtifactError(
+                f"is damaged ({error})", where=path, next_step="build the artifact again: agar run"
+            ) from error
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
@@ -141,7 +145,7 @@ class Artifact:
         kind = Manifest.read(root).asset
         if kind != cls.asset:
             raise ArtifactError(
-                f"{root} holds a {kind}, expected a {cls.asset}", next_step=f"give the folder of a {cls.asset}"
+                f"holds a {kind}, not a {cls.asset}", where=root, next_step=f"give the folder of a {cls.asset}"
             )
         return cls(root)
 

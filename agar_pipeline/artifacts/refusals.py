@@ -13,13 +13,13 @@ from agar_pipeline.artifacts import BboxReport, Split
 from agar_pipeline.errors import GateError, remedy
 
 
-def require(refusal: str | None) -> None:
-    """Raise GateError if there is a refusal."""
+def require(refusal: GateError | None) -> None:
+    """Raise the refusal if there is one."""
     if refusal:
-        raise GateError(refusal)
+        raise refusal
 
 
-def refusal_of_split(split: Split) -> str | None:
+def refusal_of_split(split: Split) -> GateError | None:
     """Explain why the split may not be used, and what to do; None if no picture is in two parts, or that is allowed."""
     leakage = split.summary()["leakage"]
     if leakage["ok"]:
@@ -28,16 +28,18 @@ def refusal_of_split(split: Split) -> str | None:
     counted = ", ".join(f"{leakage[kind]['across_parts']} {kind}" for kind in kinds if leakage[kind]["across_parts"])
     pairs = split.duplicates()
     worst = pairs[pairs["across_parts"] & pairs["kind"].isin(kinds)].iloc[0]
-    return (
-        f"the same pictures are in two parts of the split ({counted} pairs): {worst['path']!r} ({worst['part']}) "
-        f"and {worst['other_path']!r} ({worst['other_part']})\n"
-        f"look at {split.root / 'report.html'}; remove one of each pair, or "
-        + remedy("set split.group_duplicates: true, or ", option="give --group-by duplicates, or allow ")
-        + f"split.leakage.{worst['kind']}: warn"
+    return GateError(
+        f"the same pictures are in two parts of the split ({counted} pairs), which makes scores too good: "
+        f"{worst['path']!r} ({worst['part']}) and {worst['other_path']!r} ({worst['other_part']})",
+        next_step=f"look at {split.root / 'report.html'}; remove one of each pair, or "
+        + remedy(
+            f"set split.group_duplicates: true, or split.leakage.{worst['kind']}: warn",
+            option="give --group-by duplicates",
+        ),
     )
 
 
-def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
+def refusal_of_boxes(bbox_report: BboxReport) -> GateError | None:
     """Explain why training must not start, and what to do; None if no rule with the policy `fail` has findings."""
     plain = bbox_report.report()
     if plain["ok"]:
@@ -56,9 +58,10 @@ def refusal_of_boxes(bbox_report: BboxReport) -> str | None:
     changed = [policies[rule] for rule in failing if rule in policies]
     changed += ["box_policy"] if set(failing) - {"unlabelled_image"} else []
     keys = " and ".join(changed)
-    return (
-        f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}\n"
-        f"look at {bbox_report.root / 'report.html'}, then {_remedy(failing)}, or change {keys} in the pipeline file"
+    return GateError(
+        f"the bbox report refuses this data for training: {', '.join(broken)}{_first_failing(bbox_report, broken)}",
+        next_step=f"look at {bbox_report.root / 'report.html'}, then {_remedy(failing)}, "
+        f"or change {keys} in the pipeline file",
     )
 
 
@@ -72,12 +75,12 @@ def _remedy(failing: Collection[str]) -> str:
     steps = ["put the missing photos back where they were"] if "missing_image" in failing else []
     steps += ["replace the bad photos"] if _BAD_FILES.intersection(failing) else []
     steps += ["export the boxes as x, y, width, height in pixels"] if "misread_boxes" in failing else []
-    steps += ["label what nobody has looked at"] if "unlabelled_image" in failing else []
+    steps += ["label the images that nobody has labelled"] if "unlabelled_image" in failing else []
     others = set(failing) - _BAD_FILES - {"missing_image", "misread_boxes", "unlabelled_image"}
-    return " and ".join([*steps, *(["mend the labels"] if others else [])])
+    return " and ".join([*steps, *(["correct the labels"] if others else [])])
 
 
-REFUSAL_OF: dict[str, Callable[[Any], str | None]] = {
+REFUSAL_OF: dict[str, Callable[[Any], GateError | None]] = {
     Split.asset: refusal_of_split,
     BboxReport.asset: refusal_of_boxes,
 }

@@ -32,13 +32,15 @@ def require_agreement(wanted: Key, inputs: Mapping[Key, Artifact]) -> None:
     Raises:
         ArtifactError: names two inputs, and the ancestor of which they have different versions.
     """
-    conflict = find_conflict(inputs)
-    if conflict:
-        raise ArtifactError(f"{conflict}", next_step=f"run what it takes: agar run +{wanted}")
+    if conflict := find_conflict(wanted, inputs):
+        raise conflict
 
 
-def find_conflict(inputs: Mapping[Key, Artifact]) -> str | None:
-    """Describe two inputs that do not belong together, and the ancestor in which they differ; None if all agree."""
+def find_conflict(wanted: Key, inputs: Mapping[Key, Artifact]) -> ArtifactError | None:
+    """Return the error for two inputs that do not belong together; None if all agree.
+
+    It names the ancestor in which they differ, and the command that builds `wanted` and its inputs.
+    """
     sides = [_Side.of(str(key), artifact) for key, artifact in inputs.items()]
     reading = {side.name: {side.name} for side in sides}
     differing: list[tuple[str, _Side, _Side]] = []
@@ -53,7 +55,7 @@ def find_conflict(inputs: Mapping[Key, Artifact]) -> str | None:
         itself = [side for side, _ in holders if side.name == name]
         for side in [side for side, _ in holders] if apart else (itself or [side for side, _ in holders])[:1]:
             reading[side.name].add(name)
-    return _in_words(differing, {side.name for side in sides}) if differing else None
+    return _explain(wanted, differing, {side.name for side in sides}) if differing else None
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,21 @@ def _kind(name: str) -> type[Artifact]:
     return ARTIFACTS[_asset(name)]
 
 
-def _in_words(differing: list[tuple[str, _Side, _Side]], inputs: set[str]) -> str:
-    """Say in words which difference explains the others, preferably one in an input, and which ancestors cause it."""
+def _explain(wanted: Key, differing: list[tuple[str, _Side, _Side]], inputs: set[str]) -> ArtifactError:
+    """Name the difference that explains the others, preferably one in an input, and the ancestors that cause it."""
     chosen = max((at for at, (name, _, _) in enumerate(differing) if name in inputs), default=len(differing) - 1)
     name, one, other = differing[chosen]
-    whence = ", ".join(behind for behind, _, _ in differing[chosen + 1 :])
-    through = f", through {whence}" if whence else ""
+    behind = ", ".join(ancestor for ancestor, _, _ in differing[chosen + 1 :])
+    cause = f", because of {behind}" if behind else ""
     if name in (one.name, other.name):
         maker, made = (one, other) if name == one.name else (other, one)
-        return f"{made.name} in {made.root} was made from another {name} than {maker.root}{through}"
-    return f"{one.name} in {one.root} and {other.name} in {other.root} were made from different versions of {name}"
+        return ArtifactError(
+            f"was made from another {name} than {maker.root}{cause}",
+            where=f"{made.name} in {made.root}",
+            next_step=f"build {wanted} and its inputs: agar run +{wanted}",
+        )
+    return ArtifactError(
+        f"were made from different versions of {name}",
+        where=f"{one.name} in {one.root} and {other.name} in {other.root}",
+        next_step=f"build {wanted} and its inputs: agar run +{wanted}",
+    )

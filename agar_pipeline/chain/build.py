@@ -84,16 +84,18 @@ def build_node(
             _require_version(out_dir, source_version)
         if node.recorded_config != recorded:
             raise ConfigError(
-                f"a file that the config of {node.key} names changed while it was read", next_step="start again"
+                "changed while it was read: weights or a list were edited",
+                where=f"a file that the config of {node.key} names",
+                next_step="run the command again when nobody edits the file any more",
             )
         return known
 
     uses = [artifact.root for artifact in inputs.values()]
     built = store.build(node.key, recorded, contents, write, log, repoint=repoint, uses=uses, made_by=node.made_by)
     if built.cached and (differences := node.differences(built.artifact.manifest)):
-        log(f"note: {node.key} is kept as it is: {'; '.join(differences)}")
+        log(f"note: {node.key} is kept, although it would be made differently today: {'; '.join(differences)}")
     if (left := work_dir(built.artifact.root)) is not None and (foreign := remove_work(left)):
-        log(f"note: {left / foreign[0]} is not ours and stays")
+        log(f"note: {left / foreign[0]} is not a file of agar_pipeline, so it is not removed")
     return built
 
 
@@ -121,14 +123,17 @@ def build_snapshot(
         try:
             return build()
         except DatasetMovedError as moved:
-            log(f"{moved}: once more")
+            log(f"{moved.problem}; it is read again")
     return build()
 
 
 def _require_version(out_dir: Path, source_version: str) -> None:
     read = json.loads((out_dir / "dataset.json").read_text())["source_version"]
     if read != source_version:
-        raise DatasetMovedError("the dataset changed between looking at it and reading it; wait for edits to end")
+        raise DatasetMovedError(
+            "the dataset changed after its version was determined and before it was read",
+            next_step="wait until nobody edits the dataset any more, then run the command again",
+        )
 
 
 def _by_name(node: AssetNode, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:

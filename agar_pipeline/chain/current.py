@@ -19,7 +19,7 @@ from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import find_conflict
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.config.chosen_pipeline import chosen_words
-from agar_pipeline.errors import ArtifactError, PipelineError, SharedStoreError
+from agar_pipeline.errors import ArtifactError, PipelineError, from_fields
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 
 
@@ -61,9 +61,14 @@ class Current:
         if found is None:
             raise self._not_at_hand(key)
         root = found.root or self._store.find(key, found.name)
-        faults = find_faults(root) if root else [f"{key} {found.name} is in the shared store no more"]
-        if root is None or faults:
-            raise ArtifactError(f"{root} is damaged: {faults[0]}", next_step=f"run `agar run {key}` to build it again")
+        if root is None:
+            raise ArtifactError(
+                "was removed from the shared store in the meantime",
+                where=f"{key} {found.name}",
+                next_step=f"build it again: agar run +{key}",
+            )
+        if faults := find_faults(root):
+            raise ArtifactError(f"is damaged: {faults[0]}", where=root, next_step=f"build it again: agar run {key}")
         return key.kind.open(root)
 
     def open_inputs(self, node: AssetNode) -> dict[Key, Any]:
@@ -145,31 +150,47 @@ class Current:
 
         If the shared store cannot be used, that error comes first: the store may hold what is missing.
         """
-        if self._store.shared and (trouble := self._store.shared.trouble):
-            return SharedStoreError(trouble)
+        if self._store.shared and (error := self._store.shared.error):
+            return from_fields(error.fields)
         beside: dict[Key, Artifact] = {}
         for name in self._nodes[key].inputs:
             found = self.find(name) if name != SOURCE else None
             if found and found.root:
                 beside[name] = name.kind.open(found.root)
-        return ArtifactError(f"{self._why(key, beside)}", next_step=f"run what it takes: agar run +{key}")
+        return self._explain(key, key, beside)
 
-    def _why(self, key: Key, beside: Mapping[Key, Artifact]) -> str:
+    def _explain(self, wanted: Key, key: Key, beside: Mapping[Key, Artifact]) -> ArtifactError:
+        """Say why `key`, which is `wanted` or made into it, has no current artifact."""
         latest = self._store.latest(key)
         try:
             manifest = Manifest.read(latest) if latest else None
         except ArtifactError as error:
-            return str(error)
+            return ArtifactError(
+                error.what, where=error.where, next_step=f"build {wanted} and its inputs: agar run +{wanted}"
+            )
         if latest is None or manifest is None:
-            return f"{key} was never built in {self._store.home} for {chosen_words()}"
-        if conflict := find_conflict({**beside, key: key.kind.open(latest)}):
+            return ArtifactError(
+                f"was never built in {self._store.home} for {chosen_words()}",
+                where=key,
+                next_step=f"build {wanted} and its inputs: agar run +{wanted}",
+            )
+        if conflict := find_conflict(wanted, {**beside, key: key.kind.open(latest)}):
             return conflict
         for name in self._nodes[key].inputs:
             if name != SOURCE and self.find(name) is None:
-                return self._why(name, {})
+                return self._explain(wanted, name, {})
         if manifest.config != self._nodes[key].recorded_config:
-            return f"{key} in {latest} was built from another config than {key} of {chosen_words()} has now"
-        return f"{key} in {latest} was built by another version of the code, or from other inputs than today's"
+            return ArtifactError(
+                f"was built from another config than {chosen_words()} has now",
+                where=f"{key} in {latest}",
+                next_step=f"build {wanted} and its inputs: agar run +{wanted}; "
+                "or set AGAR_PIPELINE to the pipeline that you mean",
+            )
+        return ArtifactError(
+            "was built by another version of the code, or from other inputs than the current ones",
+            where=f"{key} in {latest}",
+            next_step=f"build {wanted} and its inputs: agar run +{wanted}",
+        )
 
 
 def _made_by(node: AssetNode, of: Ancestor) -> bool:

@@ -94,7 +94,9 @@ def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.Exper
 def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[AssetNode]:
     """Return the three nodes of one experiment."""
     if name in ARTIFACTS:
-        raise ConfigError(f"configs/experiment/{name}.yaml has the name of an asset", next_step="rename it")
+        raise ConfigError(
+            "has the name of an asset", where=f"configs/experiment/{name}.yaml", next_step="rename the file"
+        )
     evaluation = dataclasses.replace(experiment.evaluation, accelerator=experiment.trainer.accelerator)
     return [
         _node("smoke_run", experiment.smoke_run, name),

@@ -15,7 +15,7 @@ from agar_pipeline.artifacts import Manifest
 from agar_pipeline.artifacts.refusals import REFUSAL_OF
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.chain.reasons import changed_inputs, config_reasons
-from agar_pipeline.errors import ArtifactError
+from agar_pipeline.errors import ArtifactError, GateError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.store.verify import was_set_aside
 
@@ -49,8 +49,8 @@ class PlannedAsset:
     """Differences between today's code, libraries or machine and those that made an artifact which is kept."""
     causes: tuple[str, ...] = ()
     """The reasons that are about images and boxes; they are passed on to all assets that depend on this one."""
-    refusal: str | None = None
-    """Of a fresh split or bbox report: why nothing may be built from it; the next line says what to do."""
+    refusal: GateError | None = None
+    """Of a fresh split or bbox report: why nothing may be built from it, and what to do."""
 
     def why(self, told: Collection[str] = ()) -> str:
         """Return the reasons on one line, at most `_REASONS_TOLD` of them.
@@ -58,7 +58,7 @@ class PlannedAsset:
         Args:
             told: Reasons that an earlier line names already; they are left out unless nothing else remains.
         """
-        reasons = [*self.reasons, *(self.refusal or "").splitlines()[:1]]
+        reasons = [*self.reasons, *([self.refusal.problem] if self.refusal else [])]
         reasons = [reason for reason in reasons if reason not in told] or reasons
         if len(reasons) <= _REASONS_TOLD:
             return "; ".join(reasons)
@@ -69,7 +69,7 @@ class PlannedAsset:
         return {
             "asset": str(self.key),
             "state": self.state,
-            "refused": self.refusal,
+            "refused": str(self.refusal) if self.refusal else None,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "path": str(self.path) if self.path else None,
@@ -190,7 +190,7 @@ def _plan_node(
     versions = {name: content.data_version for name, content in inputs.items()}
     if seen.records.get(node.key) != DagsterRecord(node.code_version, manifest.data_version, versions):
         return replace(line("stale", "nothing to compute, only to record in Dagster"), notes=notes), own
-    if store.shared and not _look(store, node.key, expected) and not store.shared.trouble:
+    if store.shared and not _look(store, node.key, expected) and store.shared.error is None:
         return line("stale", f"nothing to compute, only to put into {store.shared}"), own
     return replace(line("fresh"), notes=notes), own
 
@@ -199,7 +199,7 @@ def _plan_absent(
     store: Store, node: AssetNode, seen: Observation, contents: Mapping[Key, Content]
 ) -> tuple[PlannedAsset, Content | None]:
     """Return the line of a node without a `latest`; this home (a trained variant) or the shared store may have it."""
-    why, shared = "set aside as damaged" if was_set_aside(store, node.key) else "never built", store.shared
+    why, shared = "damaged, and moved to quarantine" if was_set_aside(store, node.key) else "never built", store.shared
     if not _waiting(node, contents):
         unknown = SOURCE in node.inputs and seen.source_version is None
         last = _look(store, node.key, None) if unknown else None
@@ -211,9 +211,9 @@ def _plan_absent(
         try:
             found = shared.look(node.key, expected) if shared else None
         except ArtifactError as error:
-            return PlannedAsset(node.key, "corrupt", (str(error).splitlines()[0],), None, None), None
+            return PlannedAsset(node.key, "corrupt", (error.problem,), None, None), None
         if found:
-            reasons = (f"in {shared}, fetched where it is used",)
+            reasons = (f"in {shared}, fetched when it is used",)
             return PlannedAsset(node.key, "fresh", reasons, None, found.seconds, elsewhere=True), Content.of(found)
     return PlannedAsset(node.key, "missing", (why,), None, None), None
 

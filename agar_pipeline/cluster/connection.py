@@ -74,8 +74,9 @@ def joined(env: Mapping[str, str], *, show_output: bool) -> Iterator[None]:
                 ray.init(**options)
             except (OSError, RuntimeError, ValueError) as error:
                 raise ComputeError(
-                    f"no Ray cluster can be joined at {options['address']}: {str(error).strip().splitlines()[0]}",
-                    next_step="see `ray status`; RAY_ADDRESS names the cluster, without it one of this machine is started",
+                    f"cannot be joined: {str(error).strip().splitlines()[0]}",
+                    where=f"the Ray cluster at {options['address']}",
+                    next_step="run `ray status`; correct RAY_ADDRESS, or unset it to start a cluster on this machine",
                 ) from error
         yield
 

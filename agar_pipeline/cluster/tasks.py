@@ -86,5 +86,8 @@ def _result(sent: Any) -> list[Any]:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         first_line = str(error).strip().splitlines()[0]
-        raise ComputeError(f"a task on the Ray cluster failed again and again: {first_line}") from error
+        raise ComputeError(
+            f"a task on the Ray cluster failed repeatedly, most often for lack of memory: {first_line}",
+            next_step="run `ray status`, and read the logs of the nodes",
+        ) from error
     return results

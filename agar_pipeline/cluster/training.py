@@ -83,8 +83,11 @@ def _place(trainer: TrainerConfig) -> tuple[Any, str]:
     if fitting < trainer.num_nodes:
         sizes = ", ".join(f"{resources.get(kind, 0):g}" for resources in nodes)
         raise ComputeError(
-            f"trainer.num_nodes={trainer.num_nodes} of trainer.devices={trainer.devices} asked for, but the Ray cluster {where} has nodes of {sizes} {kind}(s)",
-            next_step="lower them, or add nodes: see `ray status`",
+            f"with trainer.devices={trainer.devices} does not fit the Ray cluster {where}, "
+            f"which has nodes of {sizes} {kind}(s)",
+            where="trainer.num_nodes",
+            value=trainer.num_nodes,
+            next_step="lower trainer.num_nodes or trainer.devices, or add nodes, which `ray status` lists",
         )
     count = trainer.num_nodes * trainer.devices
     spread = "STRICT_SPREAD" if trainer.devices == 1 else "SPREAD"
@@ -125,7 +128,10 @@ def _fit(request_path: Path, scaling: Any) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:  # if a rank reported an error, the parent shows that one
-        raise ComputeError(f"training on Ray ended after {MAX_RESTARTS} restarts: {_last_line(error)}") from error
+        raise ComputeError(
+            f"training on Ray ended after {MAX_RESTARTS} restarts, because workers died: {_last_line(error)}",
+            next_step="run `ray status`, and read the logs of the nodes",
+        ) from error
 
 
 def _last_line(error: Exception) -> str:

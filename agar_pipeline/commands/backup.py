@@ -15,14 +15,16 @@ from agar_pipeline.text.safe_text import as_command
 
 @click.command("backup", epilog="Example: agar backup ../labels.agar")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--restore", "restoring", is_flag=True, help="Put FILE back into the home, which has none of it yet.")
-@click.option("--everything", is_flag=True, help="COCO caches and trainings as well: photos and checkpoints.")
+@click.option(
+    "--restore", "restoring", is_flag=True, help="Restore FILE into the home, which must not hold other data."
+)
+@click.option("--everything", is_flag=True, help="Save COCO caches and trainings, too: photos and checkpoints.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> None:
     """Save the home into one new FILE: the labels (its database), all snapshots, splits, reports and evaluations, the
-    manifests of the rest, the configs without passwords. FILE is read again before it gets its name.
+    manifests of the other artifacts, and the configs without passwords. FILE is read again before it gets its name.
 
-    A database that is not the home's own is not in it. Nor are the photos.
+    It holds neither photos nor a database that is not the home's own.
     """
     from agar_pipeline.config import agar_home
     from agar_pipeline.errors import StorageError
@@ -30,10 +32,14 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
     from agar_pipeline.use_cases.backup import back_up, restore
 
     if restoring and everything:
-        raise click.UsageError("--everything is for saving: --restore puts back all that FILE holds")
+        raise click.UsageError("leave out --everything: --restore always restores all that FILE holds")
     path, store = expanded(file).absolute(), Store(agar_home())
     if restoring and not path.is_file():
-        raise StorageError(f"there is no backup {path}", next_step="give the file that `agar backup FILE` wrote")
+        raise StorageError(
+            "is not a file, so there is no backup to restore",
+            where=path,
+            next_step="give the file that `agar backup FILE` wrote",
+        )
     log = (lambda text: None) if as_json else say
     done = restore(path, store, log) if restoring else back_up(path, store, log, everything=everything)
     if as_json:
@@ -43,8 +49,9 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
         echo(f"note: {note}")
     names = ", ".join(done.datasets) or "none"
     if restoring:
-        echo(f"{path} is back in {store.home}: datasets {names}; {done.artifacts} artifacts that were not there")
+        echo(f"{path} was restored into {store.home}: datasets {names}; {done.artifacts} artifacts were missing")
         echo("next: agar verify")
         return
-    echo(f"{path}: datasets {names}; {done.artifacts} artifacts; {path.stat().st_size / 1e6:.1f} MB, read again")
-    echo(f"next: copy it to another machine; {as_command('agar', 'backup', '--restore', file)} puts it back")
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    echo(f"{path}: datasets {names}; {done.artifacts} artifacts; {size}, and reading it again found no difference")
+    echo(f"next: copy it to another machine; {as_command('agar', 'backup', '--restore', file)} restores it")

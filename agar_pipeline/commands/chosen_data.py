@@ -54,7 +54,7 @@ def note_frozen_choices(plan: Sequence[PlannedAsset], nodes: Mapping[Key, AssetN
         training = frozen.get(planned.key)
         others = [] if training is None else list(other_choices(training, columns))
         if training is not None and others:
-            words = f"frozen by agar tune-data; auto would choose now: {', '.join(others)}"
+            words = f"frozen by agar tune-data; today auto would choose: {', '.join(others)}"
             planned = dataclasses.replace(planned, notes=(*planned.notes, words))
         noted.append(planned)
     return noted
@@ -69,7 +69,7 @@ def other_choices(training: TrainingConfig, columns: CocoColumns) -> Sequence[st
     for key in CHOSEN_KEYS:
         before, after = _plain(training.data, key), _plain(now, key)
         if before != after:
-            phrases.append(f"{key} {after} in place of {before}")
+            phrases.append(f"{key} {after} instead of {before}")
     return phrases
 
 

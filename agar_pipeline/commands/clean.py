@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 @click.command("clean", epilog="Example: agar clean --yes")
 @click.option("--yes", is_flag=True, help="Drop without asking.")
-@click.option("--keep", multiple=True, metavar="RUN", help="Keep this one from now on: letters of its fingerprint.")
-@click.option("--release", multiple=True, metavar="RUN", help="Keep it no longer.")
-@click.option("--snapshots", is_flag=True, help="Old snapshots as well: `agar restore` has no other source.")
+@click.option(
+    "--keep", multiple=True, metavar="RUN", help="Keep this run from now on: first letters of its fingerprint."
+)
+@click.option("--release", multiple=True, metavar="RUN", help="Do not keep this run any longer.")
+@click.option("--snapshots", is_flag=True, help="Drop old snapshots, too; `agar restore` cannot restore them any more.")
 @click.option(
     "--drop",
     "named",
     multiple=True,
     metavar="NAME",
-    help="This one as well: letters of its fingerprint, or of its name in quarantine.",
+    help="Drop this one, too: first letters of its fingerprint, or of its name in quarantine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; drops only with --yes.")
 def command(
@@ -37,12 +39,12 @@ def command(
     named: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Drop the artifacts that nothing current was made from, the quarantine, and columns kept of COCO files from
-    elsewhere; shows first what would go.
+    """Drop the artifacts that nothing current was made from, the quarantine, and the cached columns of other COCO
+    files; the command first shows what it would drop.
 
-    Kept: what each `latest` points to, runs that were told to be kept, what those were made from, whatever a running
-    process uses, and the newest unfinished training of each experiment. Unless named: all snapshots, and checkpoints
-    in quarantine that are as they were written. Never dropped: a folder with a file in it that is not ours.
+    It keeps what each `latest` points to, the runs of --keep, what those were made from, what a running process uses,
+    and the newest unfinished training of each experiment. It keeps all snapshots, and undamaged checkpoints in
+    quarantine, unless they are named. It never drops a folder that holds a file of somebody else.
     """
     from agar_pipeline.config import agar_home
     from agar_pipeline.files.disk import show_bytes
@@ -55,7 +57,7 @@ def command(
     for word in keep:
         echo(f"kept from now on: {verify.keep(store, word)}", err=as_json)
     for word in release:
-        echo(f"no longer kept: {', '.join(map(str, verify.release(store, word))) or 'nothing was'}", err=as_json)
+        echo(f"no longer kept: {', '.join(map(str, verify.release(store, word))) or 'none was kept'}", err=as_json)
     found = find_droppable(store, snapshots=snapshots, named=named)
     guarded = {path: why for path, why in find_guarded(store.home).items() if path not in {item.path for item in found}}
     freed = sum(item.size_bytes for item in found)

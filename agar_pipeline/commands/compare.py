@@ -14,8 +14,8 @@ from agar_pipeline.commands.terminal import echo
 @click.argument("runs", nargs=-1, metavar="[A B]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(runs: tuple[str, ...], as_json: bool) -> None:
-    """What differs between two evaluated runs, in config, data and figures; without arguments: all runs, newest first;
-    `latest` is the one of its experiment that was made or used last.
+    """Show what differs between two evaluated runs in config, data and figures; without arguments, list all runs, the
+    newest first. `latest` marks the run of an experiment that was made or used last.
 
     A and B are experiments (the run by today's config), fingerprints of evaluations or trainings (or their first
     letters), or folders.
@@ -27,7 +27,7 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
 
     store = Store(agar_home())
     if len(runs) not in (0, 2):
-        raise click.UsageError("give two runs to compare, or none to list them all")
+        raise click.UsageError("give two runs to compare them, or none to list all runs")
     answer: Any = compare_runs(store, runs[0], runs[1], current_evaluation(store)) if runs else list_evaluations(store)
     if as_json:
         echo(json.dumps(answer, indent=1))
@@ -49,9 +49,9 @@ def _print_list(evaluations: list[dict[str, Any]]) -> None:
 
 def _next_step(evaluations: list[str]) -> str:
     if not evaluations:
-        return "nothing was evaluated yet: agar run"
+        return "no run was evaluated yet\nnext: agar run"
     if len(evaluations) == 1:
-        return f"there is no second run to compare it with yet\nnext: agar view --run {evaluations[0]}"
+        return f"there is no second run to compare it with\nnext: agar view --run {evaluations[0]}"
     return f"next: agar compare {evaluations[1]} {evaluations[0]}"
 
 
@@ -69,10 +69,10 @@ def _print_comparison(answer: dict[str, Any]) -> None:
 
 def _summary(difference: dict[str, Any] | None) -> str:
     if difference is None:
-        return "evaluated on different plates: the figures above are not of one yardstick"
+        return "the two runs were evaluated on different plates, so their figures cannot be compared"
     of = difference["map"]
     within = of["low"] <= 0 <= of["high"]
-    interval = f"map {of['delta']:+.4f}, on other plates {of['low']:+.4f} to {of['high']:+.4f}"
+    interval = f"map differs by {of['delta']:+.4f}, on other plates by {of['low']:+.4f} to {of['high']:+.4f}"
     return f"{interval}: {'within the noise of plates' if within else 'more than the noise of plates'}"
 
 

@@ -16,7 +16,7 @@ from agar_pipeline.text.safe_text import as_command
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(words: tuple[str, ...], as_json: bool) -> None:
-    """Every value of an experiment, and the file or override that it comes from."""
+    """Show every value of an experiment, and the file or override that it comes from."""
     from agar_pipeline.config.provenance import explain_experiment
 
     name, overrides = split_words(words)
@@ -43,7 +43,10 @@ def _say_choice(words: tuple[str, ...]) -> None:
     try:
         settled, said = choose_from_cache(experiment)
     except PipelineError as error:
-        say(f"note: what `auto` stands for is chosen from the current COCO cache: {error}")
+        say(
+            "note: the values that `auto` stands for are chosen from the current COCO cache, "
+            f"which cannot be used: {error.in_one_line}"
+        )
         return
     chosen = to_plain(settled.data)
     for key in CHOSEN_KEYS:

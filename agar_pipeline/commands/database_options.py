@@ -7,7 +7,7 @@ import click
 migrate_option = click.option(
     "--migrate-database",
     is_flag=True,
-    help="Let FiftyOne migrate the database and the dataset to its own version; never done otherwise.",
+    help="Let FiftyOne migrate the database and the dataset to its own version; this never happens without the option.",
 )
 
 
@@ -27,7 +27,11 @@ def require_no_password(database: str | None, pipeline_file: str | None = None) 
         return
     if pipeline_file:
         raise ConfigError(
-            f"--database holds a password, which --pipeline would write into configs/pipeline/{pipeline_file}.yaml",
+            f"holds a password, which --pipeline would write into configs/pipeline/{pipeline_file}.yaml",
+            where="--database",
             next_step="export AGAR_DATABASE_URI with the address, and give --database env:AGAR_DATABASE_URI",
         )
-    say("note: --database holds a password, which ps shows to all users here: give --database env:AGAR_DATABASE_URI")
+    say(
+        "note: --database holds a password, which `ps` shows to all users of this machine: "
+        "give --database env:AGAR_DATABASE_URI"
+    )

@@ -14,7 +14,9 @@ PLATES, SIZE_PX, SEED = 120, 320, 0
 
 @click.command("demo", epilog="Example: agar demo")
 def command() -> None:
-    """Generated plates → embedded FiftyOne → the whole chain for experiment `demo` → metrics, and where to look."""
+    """Generate plates, import them into the embedded FiftyOne, run the whole chain for the experiment `demo`, and print
+    the metrics and the pages to look at.
+    """
     os.environ["AGAR_PIPELINE"] = "demo"
     from agar_pipeline.artifacts import BboxReport, Evaluation
     from agar_pipeline.commands.run import run_stale
@@ -29,7 +31,7 @@ def command() -> None:
     metrics = evaluation.metrics()
     for name in ("map", "map_50", "map_75", "mar_max"):
         echo(f"{name:<8} {metrics[name]:.3f}" if metrics[name] is not None else f"{name:<8} null")
-    echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of val")
+    echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of the part val")
     echo(f"look at   {evaluation.root / 'report.html'}")
     echo(f"          {report.root / 'report.html'}")
     echo(f"next: {as_typed('dagster')} dev, and open http://127.0.0.1:3000")
@@ -60,7 +62,11 @@ def prepare_dataset(home: Path) -> None:
     with progress_bar("importing") as progress:
         counts = import_agar(folder, config.dataset, config.database, home, say, progress)
     if counts.problems:
-        raise DatasetError(f"{len(counts.problems)} generated plates are broken, remove {folder}: {counts.problems[0]}")
+        raise DatasetError(
+            f"holds {len(counts.problems)} generated plates that are broken: {counts.problems[0]}",
+            where=folder,
+            next_step="remove this folder, then run `agar demo` again",
+        )
     say(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged")
     say_what_was_kept(counts)
     receipt.write_text(observe_dataset(config, home).version)

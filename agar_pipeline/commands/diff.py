@@ -16,7 +16,7 @@ from agar_pipeline.commands.terminal import echo
 @click.option("--json", "as_json", is_flag=True, help="Print every change as JSON; a page only with --html.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the page.")
 def command(snapshot_a: str, snapshot_b: str, as_json: bool, html: Path | None) -> None:
-    """What differs between two snapshots: images and boxes added, removed, moved, relabelled.
+    """Show what differs between two snapshots: images and boxes that were added, removed, moved or relabelled.
 
     A snapshot is latest, previous, a fingerprint (or its first letters), or a folder.
     """

@@ -23,7 +23,7 @@ def snapshot_side(snapshot: Snapshot) -> DiffSide:
 
 def change_lines(diff: SnapshotDiff) -> list[str]:
     """Return the reasons, then one line per changed image, at most `_SHOWN` of them."""
-    lines = summarize(diff) or ["no difference: the same images and boxes"]
+    lines = summarize(diff) or ["the two snapshots hold the same images and boxes"]
     counts: dict[str, Counter[str]] = {}
     for change in diff.boxes:
         counts.setdefault(change.path, Counter())[change.kind] += 1

@@ -16,13 +16,17 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "evaluate",
     epilog="Example: agar evaluate --checkpoint best.ckpt --images-dir photos --json val.json --out-dir scores",
 )
-@click.option("--checkpoint", type=FILE, help="A checkpoint of a training run; with --images-dir.")
-@click.option("--predictions", type=FILE, help="Or predictions: COCO results, or what agar predict writes.")
-@click.option("--json", "coco_json", required=True, type=FILE, help="The COCO annotations to hold them against.")
-@click.option("--images-dir", type=click.Path(file_okay=False, path_type=Path), help="What file_name is relative to.")
+@click.option("--checkpoint", type=FILE, help="Checkpoint of a training run; needs --images-dir.")
+@click.option("--predictions", type=FILE, help="COCO results, or the file that agar predict writes.")
+@click.option("--json", "coco_json", required=True, type=FILE, help="The COCO annotations to compare with.")
+@click.option(
+    "--images-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that the file_names of the COCO file are relative to.",
+)
 @click.option("--out-dir", required=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: the checkpoint's, chosen on val.")
-@click.option("--pictures", default=12, show_default=True, type=click.IntRange(0, 100), help="Plates drawn.")
+@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: that of the checkpoint, chosen on val.")
+@click.option("--pictures", default=12, show_default=True, type=click.IntRange(0, 100), help="Plates to draw.")
 @click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 def command(
     checkpoint: Path | None,
@@ -32,14 +36,15 @@ def command(
     out_dir: Path,
     **options: Any,
 ) -> None:
-    """Scores, counts, kinds of errors and a page with the worst plates, for any COCO file.
+    """Score a checkpoint or predictions against any COCO file: metrics, counts, kinds of errors, and a page with the
+    worst plates.
 
     Writes metrics.json, predictions.json, matches.parquet and report.html. Needs neither Dagster nor FiftyOne.
     """
     if (checkpoint is None) == (predictions is None):
         raise click.UsageError("give either --checkpoint or --predictions")
     if checkpoint is not None and images_dir is None:
-        raise click.UsageError("--checkpoint needs --images-dir, the photos to predict")
+        raise click.UsageError("--checkpoint needs --images-dir, the folder of the photos to predict")
     from agar_pipeline.config import agar_home
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
@@ -50,7 +55,10 @@ def command(
 
     learnt, photos_in_all = (checkpoint and count_learnt(checkpoint, coco_json)) or (0, 0)
     if learnt:
-        say(f"note: {learnt} of these {photos_in_all} photos were trained on: their score tells little of new plates")
+        say(
+            f"note: the model was trained on {learnt} of these {photos_in_all} photos, "
+            "so their score says little about new plates"
+        )
     threshold = options.pop("score_threshold")
     given = None if threshold is None else {"value": threshold, "chosen_on": "the command line"}
     folder = OwnFolder(out_dir, "evaluate", Originals(path for path in (checkpoint, predictions, coco_json) if path))

@@ -23,7 +23,9 @@ def split_words(words: Sequence[str]) -> tuple[str, list[str]]:
 
     named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
     if len(named) != 1:
-        raise click.UsageError(f"name one experiment: experiment=NAME, one of {', '.join(names_in('experiment'))}")
+        raise click.UsageError(
+            f"name one experiment, as experiment=NAME; there are: {', '.join(names_in('experiment'))}"
+        )
     return named[0], [word for word in words if not word.startswith("experiment=")]
 
 
@@ -73,7 +75,7 @@ def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: 
     if current.find(report):
         built[report] = current.open(report)
     else:
-        say(f"no bbox report has judged {built[cache].root} yet, so that is done first")
+        say(f"{built[cache].root} has no bbox report yet, so that is built first")
         is_latest = store.latest(cache) == built[cache].root
         built[report] = build_node(store, nodes[report], built, say, repoint=is_latest).artifact
     result: Any = None
@@ -103,8 +105,13 @@ def current_evaluation(store: Store) -> Callable[[str], Path]:
         try:
             root: Path = Current(store, nodes).open(key).root
         except ArtifactError as error:
-            known = f"; the last one is still there by its fingerprint, {latest.name[:12]}" if latest else ""
-            raise ArtifactError(f"{error}{known}") from error
+            if not latest:
+                raise
+            raise ArtifactError(
+                error.what,
+                where=error.where,
+                next_step=f"{error.next_step}; or name the last evaluation by its fingerprint, {latest.name[:12]}",
+            ) from error
         return root
 
     return find

@@ -16,7 +16,7 @@ _TOLD = ("torch", "torchvision", "hotcoco")
 @click.argument("image")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(image: str, as_json: bool) -> None:
-    """One photo through everything: its hash, its part, and every training and evaluation that saw it.
+    """Follow one photo through all artifacts: its hash, its part, and every training and evaluation that used it.
 
     IMAGE is a path, a base name, an image_id or a sample_id.
     """

@@ -17,14 +17,19 @@ _METHODS = ("random", "hash", "tags", "field", "lists")
 @click.command("export-coco", cls=SeveralValues, epilog="Example: agar export-coco --dataset plates --out-dir coco")
 @click.option("--dataset", required=True, help="Name of the FiftyOne dataset.")
 @click.option(
-    "--out-dir", required=True, type=click.Path(path_type=Path), help="New or empty folder, or an old export."
+    "--out-dir",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A new or empty folder, or one of an earlier export.",
 )
-@click.option("--split-method", type=click.Choice(_METHODS), help="Default: random, or what the options below imply.")
+@click.option("--split-method", type=click.Choice(_METHODS), help="Default: what the options below imply, else random.")
 @click.option("--train-view", help="tags: tag:NAME, field:PATH=VALUE or saved:NAME; likewise:")
 @click.option("--val-view")
 @click.option("--test-view")
 @click.option("--split-field", help="field: the field whose value (train, val, test) names the part.")
-@click.option("--field-values", multiple=True, help="field: VALUE=PART where values are not parts: lower=train up=val")
+@click.option(
+    "--field-values", multiple=True, help="field: VALUE=PART, for other values than parts: lower=train up=val"
+)
 @click.option("--train-list", type=click.Path(exists=True), help="lists: a text file, an image a line; likewise:")
 @click.option("--val-list", type=click.Path(exists=True))
 @click.option("--test-list", type=click.Path(exists=True))
@@ -34,23 +39,26 @@ _METHODS = ("random", "hash", "tags", "field", "lists")
 @click.option("--stratify-by", help="random, hash: class, or field:PATH.")
 @click.option("--view", help="Only these samples: tag:NAME, field:PATH=VALUE or saved:NAME.")
 @click.option("--label-field", help="Field of type Detections; default: as the pipeline file says.")
-@click.option("--exif", type=click.Choice(_EXIF), help="What boxes of EXIF-turned photos were drawn on.")
+@click.option(
+    "--exif", type=click.Choice(_EXIF), help="How EXIF-rotated photos were shown when their boxes were drawn."
+)
 @click.option("--classes", multiple=True, help="Names in order of their ids; default: the dataset's labels, sorted.")
 @click.option(
     "--unlabelled",
     type=click.Choice(("fail", "leave_out", "keep")),
     default="leave_out",
     show_default=True,
-    help="Images that nobody has labelled yet; keep takes them for empty plates.",
+    help="What to do with images that nobody has labelled; keep treats them as empty plates.",
 )
-@click.option("--media", type=click.Choice(_MEDIA), default="reference", help="Take the photos along, and how.")
-@click.option("--max-side", type=int, help="--media resize: longer side of the copies, pixels.")
+@click.option("--media", type=click.Choice(_MEDIA), default="reference", help="How photos are put into the export.")
+@click.option("--max-side", type=int, help="Longer side of the copies of --media resize, in pixels.")
 @click.option("--database", help="embedded, fiftyone or mongodb://…; default: as the pipeline file says.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(out_dir: Path, classes: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """A FiftyOne dataset as COCO files, coco/train.json and coco/val.json, by the pipeline's steps, without Dagster.
+    """Export a FiftyOne dataset as the COCO files coco/train.json and coco/val.json, with the steps of the pipeline
+    but without Dagster.
 
-    Images in no view, list or part of the field are left out, and counted.
+    Images that no view, list or value of the field assigns to a part are left out, and counted.
     """
     from agar_pipeline.commands.export_words import export_as_asked, print_export
 

@@ -16,19 +16,25 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command(
     "export-model", epilog="Example: agar export-model --checkpoint best.ckpt --images-dir photos --out M.onnx"
 )
-@click.option("--checkpoint", required=True, type=FILE, help="Of a training run.")
-@click.option("--out", required=True, type=FILE, help="The ONNX file.")
-@click.option("--images-dir", type=click.Path(file_okay=False, path_type=Path), help="Photos to compare both on.")
-@click.option("--photos", default=8, show_default=True, type=click.IntRange(1), help="Of these, evenly spread.")
+@click.option("--checkpoint", required=True, type=FILE, help="Checkpoint of a training run.")
+@click.option("--out", required=True, type=FILE, help="The ONNX file to write.")
+@click.option(
+    "--images-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of photos on which both are compared.",
+)
+@click.option(
+    "--photos", default=8, show_default=True, type=click.IntRange(1), help="How many of these photos, evenly spread."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print classes and size as JSON.")
 def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, as_json: bool) -> None:
-    """A checkpoint as an ONNX file that onnxruntime runs alone, with classes, size and threshold inside.
+    """Export a checkpoint as an ONNX file that onnxruntime can run alone; classes, size and threshold are in the file.
 
-    Both are shown the same photos (without --images-dir: noise); where a detection differs by more than 1e-3, in
-    score or in box as a share of the picture, no file is left and the exit code is 1.
+    Both models predict the same photos (noise without --images-dir). If a detection differs by more than 1e-3, in
+    score or in box as a share of the picture, no file is written and the exit code is 1.
 
-    The file gives a box of each class to a colony whose species is in doubt: who counts by other means than `agar
-    predict` takes the best of boxes that overlap by 0.7 or more.
+    For a colony whose species is in doubt, the file returns a box of each class: programs other than `agar predict`
+    must count only the best of boxes that overlap by 0.7 or more.
     """
     from agar_pipeline.detection.inference.export_onnx import export_model
     from agar_pipeline.detection.inference.photo_folder import find_photos

@@ -50,10 +50,16 @@ def split_config(given: Mapping[str, Any]) -> SplitConfig:
         drawn["fractions"] = dict(zip(_PARTS, given["fractions"], strict=False))
         if len(given["fractions"]) > len(_PARTS):
             raise ConfigError(
-                f"--fractions has {len(given['fractions'])} shares", next_step="give those of train, val and test"
+                f"has {len(given['fractions'])} shares, but a split has at most three parts",
+                where="--fractions",
+                next_step="give the shares of train, val and, if you want it, test",
             )
     if method not in DRAWN and drawn:
-        raise ConfigError(f"{', '.join(f'--{name}' for name in drawn).replace('_', '-')}: not for {method}; leave out")
+        raise ConfigError(
+            f"cannot be used with the split method {method}",
+            where=", ".join(f"--{name}" for name in drawn).replace("_", "-"),
+            next_step="leave these options out",
+        )
     plain = {"method": method, "views": views, "lists": lists, "field": given["split_field"], **drawn}
     values = dict(_value_and_part(word) for word in given["field_values"])
     return from_plain(SplitConfig, {**plain, "values": values, "unassigned": "leave_out"}, where=_WHERE)
@@ -63,7 +69,10 @@ def _value_and_part(word: str) -> tuple[str, str]:
     value, equals, part = word.rpartition("=")
     if not equals or part not in _PARTS:
         raise ConfigError(
-            f"--field-values {word!r}", next_step="write VALUE=PART, as in lower=train; parts are train, val and test"
+            "is not of the form VALUE=PART",
+            where="--field-values",
+            value=repr(word),
+            next_step="write VALUE=PART, as in lower=train; the parts are train, val and test",
         )
     return value, part
 
@@ -73,7 +82,7 @@ def print_export(exported: Exported, as_json: bool) -> None:
     for note in exported.notes:
         say(f"note: {note}")
     for name in exported.absent:
-        say(f"note: no box of the class {name!r}")
+        say(f"note: there is no box of the class {name!r}")
     paths = {part: str(path) for part, path in exported.json_paths.items()}
     images_dir = str(exported.images_dir)
     if as_json:
@@ -84,7 +93,7 @@ def print_export(exported: Exported, as_json: bool) -> None:
         counts = exported.counts[part]
         echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
     echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
-    echo(f"photos in {images_dir}")
+    echo(f"the photos are in {images_dir}")
     if "inspect-coco" in COMMANDS:
         look = as_command("agar", "inspect-coco", "--json", paths["train"], "--images-dir", images_dir)
         echo(f"next: {look}")

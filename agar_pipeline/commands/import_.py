@@ -12,7 +12,7 @@ from agar_pipeline.commands.database_options import migrate_option
 
 _LINES = {
     "agar": "AGAR's own format: N.json beside N.jpg; training_lists/ beside the images become tags.",
-    "coco": "COCO: one JSON file, its file_names relative to the images' folder.",
+    "coco": "COCO: one JSON file, whose file_names are relative to the images' folder.",
     "voc": "Pascal VOC: XML files in Annotations/, images in JPEGImages/; or both in one folder.",
     "yolo": "YOLO: text files beside the images, or in labels/ beside images/; names in data.yaml or classes.txt.",
     "labelme": "labelme: N.json beside N.jpg; rectangles, circles and polygons become boxes.",
@@ -21,7 +21,7 @@ _ANNOTATIONS = {
     "agar": None,
     "coco": "The COCO file; default: the only *.json in the images' folder.",
     "voc": "Folder of the XML files; default: Annotations/, else the images' folder.",
-    "yolo": "Folder of the text files, or the file with the classes' names; default: looked for.",
+    "yolo": "Folder of the text files, or the file with the names of the classes; default: searched for.",
     "labelme": "Folder of the JSON files; default: the images' folder.",
 }
 _OVERWRITE = (
@@ -29,38 +29,41 @@ _OVERWRITE = (
     "fields, tags and samples that no import made are not removed."
 )
 _EXIF = (
-    "What the boxes of photos with an EXIF rotation were drawn on: as every viewer turns them (the default), as they "
-    "lie in the file; or refuse such photos."
+    "How photos with an EXIF rotation were shown when their boxes were drawn: rotated, as viewers show them "
+    "(displayed, the default), or as they are stored in the file (stored). refuse imports nothing if there are such "
+    "photos."
 )
 _UNLABELLED = (
-    "Images that nobody has labelled (no annotation, or marked as not done): refuse the folder, leave them out, or "
-    "keep them as samples without labels. An empty annotation is one: an empty plate."
+    "What to do with images that nobody has labelled (without an annotation, or marked as not done): refuse the "
+    "folder, leave them out, or keep them as samples without labels. An image with an empty annotation counts as "
+    "labelled: it is an empty plate."
 )
 
 
 @click.group("import", epilog="Example: agar import agar --images-dir photos --dataset plates")
 def command() -> None:
-    """Annotated images into a FiftyOne dataset. Twice is once: samples follow their annotation files.
+    """Import annotated images into a FiftyOne dataset. A second import updates the samples from their annotation files.
 
-    Labels that a person made or changed stay, and are named: so do samples that no import made. A photo that moved is
-    known by its content.
+    Labels that a person made or changed are kept and listed; so are samples that no import made. A photo that was
+    moved is recognised by its content.
 
-    Labels become the class names of the pipeline file whose dataset it is; what is taken for a class
-    by its spelling is named. Broken files are
-    listed, the rest is imported, and the exit code is 1.
+    Labels become the class names of the pipeline file that reads the dataset; labels that match a class only by
+    similar spelling are listed. If files are broken, they are listed, the others are imported, and the exit code is 1.
     """
 
 
 def _options(format: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     options = [
-        click.option("--images-dir", required=True, type=folder, help="Folder of the images; never written to."),
-        click.option("--dataset", required=True, help="Name of the FiftyOne dataset; made where it is not there."),
+        click.option(
+            "--images-dir", required=True, type=folder, help="Folder of the images; nothing is written to it."
+        ),
+        click.option("--dataset", required=True, help="Name of the FiftyOne dataset; created if it does not exist."),
         click.option(
             "--database", help="embedded, fiftyone, mongodb://… or env:NAME; default: as the pipeline file says."
         ),
         click.option(
-            "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, where there is none yet."
+            "--pipeline", "pipeline_file", help="Write configs/pipeline/NAME.yaml for it, unless the file exists."
         ),
         click.option(
             "--unlabelled",

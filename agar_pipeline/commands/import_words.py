@@ -69,11 +69,11 @@ def import_and_report(
             source, dataset, database, agar_home(), say, progress, migrate=migrate_database, overwrite=overwrite
         )
     if pipeline_file and pipeline is None and not counts.classes:
-        say(f"note: no box has a label: configs/pipeline/{pipeline_file}.yaml is not written")
+        say(f"note: configs/pipeline/{pipeline_file}.yaml is not written, because no box has a label")
     elif pipeline_file and pipeline is None:
         parts = given_parts(counts)
         for path in write_pipeline(pipeline_file, dataset, database, counts.classes, parts):
-            say(f"wrote {path}: read it once, it is yours to edit")
+            say(f"wrote {path}: read it, and edit it as you need")
         pipeline = load_pipeline(pipeline_file)
     _say_what_was_left_out(counts, pipeline)
     say_what_was_kept(counts)
@@ -93,7 +93,7 @@ def _print(dataset: str, counts: ImportCounts) -> None:
         f"{dataset}: {counts.images:,} images, {counts.boxes:,} boxes, {len(counts.classes)} classes"
         + (f" ({classes}{f' and {rest} more' if rest > 0 else ''})" if classes else "")
     )
-    moved = f"; {counts.moved} of them found at a new place" if counts.moved else ""
+    moved = f"; {counts.moved} of them were found at a new place" if counts.moved else ""
     echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged{moved}")
     for each in counts.lists:
         echo(f"tag {each['tag']}: {each['tagged']} of {each['entries']} listed images")
@@ -102,33 +102,45 @@ def _print(dataset: str, counts: ImportCounts) -> None:
 def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None) -> None:
     if counts.uncountable:
         say(
-            f"note: {counts.uncountable} uncountable images left out, {counts.removed} of them taken out of the dataset"
+            f"note: {counts.uncountable} uncountable images are left out, "
+            f"{counts.removed} of them were removed from the dataset"
         )
     for sentence in counts.passed_over:
         say(f"note: {sentence}")
-    _say_names("images of an earlier import are gone from disk; delete their samples or put them back", counts.vanished)
     _say_names(
-        "images without annotation, or not done, left out; `--unlabelled keep` imports them without labels",
+        "images of an earlier import are not on disk any more; delete their samples, or put the images back",
+        counts.vanished,
+    )
+    _say_names(
+        "images without annotation, or marked as not done, are left out; "
+        "`--unlabelled keep` imports them without labels",
         counts.images_without_annotation,
     )
     if counts.unlabelled:
-        say(f"note: {counts.unlabelled} images have no labels yet: see `unlabelled:` of the pipeline file")
+        say(
+            f"note: {counts.unlabelled} images have no labels yet; `unlabelled:` of the pipeline file says what happens"
+        )
     if counts.crowds:
         say(
-            f"note: {counts.crowds} of the {counts.boxes} boxes are iscrowd, regions of many: neither learnt nor scored"
+            f"note: {counts.crowds} of the {counts.boxes} boxes are iscrowd, regions of many objects: "
+            "they are neither learnt nor scored"
         )
-    _say_names("annotations without image", counts.annotations_without_image)
+    _say_names("annotations have no image", counts.annotations_without_image)
     _say_names(
-        "plates whose colonies_number is not the number of their labels: is something not marked?", counts.miscounted
+        "plates have another number of labels than their colonies_number says; check whether labels are missing",
+        counts.miscounted,
     )
     for each in counts.lists:
-        _say_names(f"entries of {each['tag']} are uncountable images, left out", each["left_out"])
-        _say_names(f"entries of {each['tag']} are no image of this folder", each["unknown"])
-        _say_names(f"entries of {each['tag']} fit several images, none tagged", each["ambiguous"])
+        _say_names(f"entries of {each['tag']} are uncountable images, which are left out", each["left_out"])
+        _say_names(f"entries of {each['tag']} name no image of this folder", each["unknown"])
+        _say_names(f"entries of {each['tag']} fit several images, none of which is tagged", each["ambiguous"])
     for note in counts.notes:
         say(f"note: {note}")
     if (parts := given_parts(counts)) and (pipeline is None or pipeline.split.method != "tags"):
-        say(f"note: the files name the parts of a split: `split: {{method: tags, views: {{{spell_views(parts)}}}}}`")
+        say(
+            "note: the files name the parts of a split; use them in the pipeline file: "
+            f"`split: {{method: tags, views: {{{spell_views(parts)}}}}}`"
+        )
     _say_what_labels_mean(counts, pipeline)
     say_problems(counts.problems)
 
@@ -170,11 +182,9 @@ def say_what_was_kept(counts: ImportCounts) -> None:
     for why, filepaths in counts.kept.items():
         _say_names(KEPT[why], filepaths)
     if counts.kept.keys() & OVERWRITTEN:
-        say("note: `agar import … --overwrite` replaces what was kept by what the annotations say, for good")
-    _say_names("samples had labels that a person made or changed, and were overwritten as asked", counts.overwritten)
-    _say_names(
-        "samples changed while importing and were left as they are: run the import again", counts.changed_meanwhile
-    )
+        say("note: `agar import … --overwrite` replaces what was kept by the annotations, and cannot be undone")
+    _say_names("samples had labels that a person made or changed, which --overwrite has replaced", counts.overwritten)
+    _say_names("samples changed during the import and were not written; run the import again", counts.changed_meanwhile)
 
 
 def _say_names(what: str, names: list[str]) -> None:
@@ -196,7 +206,7 @@ def _next_step(
     name = asked_for or free_name(dataset)
     if not counts.classes:
         return (
-            f"no box has a label: annotate the files, then import again with --pipeline {name}\n"
+            f"annotate the files, then import again with --pipeline {name}: no box has a label yet\n"
             f"  or annotate in FiftyOne, and list the labels as classes of configs/pipeline/{name}.yaml yourself"
         )
     snapshot = {"dataset": dataset} | ({} if database == "embedded" else {"database": database})

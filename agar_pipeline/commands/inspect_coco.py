@@ -25,27 +25,27 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command("inspect-coco", epilog="Example: agar inspect-coco --json train.json --images-dir photos --check-all")
 @click.option("--json", "json_path", required=True, type=FILE, help="The COCO annotation file.")
 @click.option("--images-dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--check-all", is_flag=True, help=f"Open every image file; else a sample of {SAMPLE}.")
+@click.option("--check-all", is_flag=True, help=f"Open every image file, not only a sample of {SAMPLE}.")
 @click.option("--sample", default=SAMPLE, type=click.IntRange(min=1), show_default=True, help="Image files to open.")
-@click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Of the sample.")
+@click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Seed of the sample.")
 @click.option("--images", "depth", type=click.Choice(["header", "decode", "skip"]), default="decode", show_default=True)
-@click.option("--policy", multiple=True, metavar="RULE=ACTION", help="fail or keep, e.g. small_box=fail; repeatable.")
+@click.option("--policy", multiple=True, metavar="RULE=ACTION", help="fail or keep, as in small_box=fail; repeatable.")
 @click.option("--min-box-side", default=2.0, type=click.FloatRange(min=0), show_default=True, help="Pixels.")
 @click.option(
     "--max-flawed-share",
     default=0.05,
     type=click.FloatRange(0, 1),
     show_default=True,
-    help="More boxes than this that break one rule are misread as a whole.",
+    help="If more boxes than this break one rule, their part counts as misread.",
 )
 @click.option("--report", type=FILE, help="Write the report as JSON.")
-@click.option("--html", type=FILE, help="Write the page.")
+@click.option("--html", type=FILE, help="Write the page with the pictures.")
 def command(
     json_path: Path, images_dir: Path, report: Path | None, html: Path | None, policy: tuple[str, ...], **options: Any
 ) -> None:
-    """Counts, classes and every broken rule of any COCO file. Exit 1: a rule with the policy `fail` is broken.
+    """Show counts, classes and every broken rule of any COCO file. Exit 1: a rule with the policy `fail` is broken.
 
-    Every box, image and category is checked, and whether each file is there; image files are opened as told.
+    Checks every box, image and category, and whether each image file exists; the options say which files it opens.
 
     Needs neither Dagster nor FiftyOne nor a database.
     """

@@ -22,9 +22,11 @@ def parse_policy(words: tuple[str, ...]) -> dict[BoxRule, Action]:
     for word in words:
         rule, _, action = word.partition("=")
         if rule not in BOX_POLICY_DEFAULTS:
-            raise click.UsageError(f"--policy {word}: no such rule; there are: {', '.join(BOX_POLICY_DEFAULTS)}")
+            raise click.UsageError(f"--policy {word} names no rule: give one of {', '.join(BOX_POLICY_DEFAULTS)}")
         if action not in {"fail", "keep"}:
-            raise click.UsageError(f"--policy {word}: the action is fail or keep, as nothing is changed here")
+            raise click.UsageError(
+                f"--policy {word} must end in =fail or =keep, because this command changes no annotations"
+            )
         policy[rule] = action
     return policy
 
@@ -35,14 +37,17 @@ def print_inspection(inspection: Inspection) -> None:
     plain = inspection.report
     echo(f"{plain['images']:,} images, {plain['annotations']:,} annotations, {plain['categories']} categories")
     if plain["crowds"]:
-        echo(f"{plain['crowds']:,} of the annotations are iscrowd, regions of many: neither learnt nor scored")
+        echo(
+            f"{plain['crowds']:,} of the annotations are iscrowd, regions of many objects: "
+            "they are neither learnt nor scored"
+        )
     width = max([len(name) for name in plain["category_distribution"]], default=0)
     for name, parts in plain["category_distribution"].items():
         count = sum(parts.values())
         echo(f"  {name:<{width}} {count:>9,} {count / max(plain['annotations'], 1):>7.1%}")
     files = plain["image_files"]
     sampled = f", a sample with seed {files['seed']}" if files["asked"] < files["of"] else ""
-    how = {"header": "opened", "decode": "decoded", "skip": "only looked for"}[files["depth"]]
+    how = {"header": "opened", "decode": "decoded", "skip": "not opened"}[files["depth"]]
     echo(f"every box checked; {files['opened']:,} of {files['of']:,} image files {how}{sampled}")
     echo(f"out of bounds: {plain['out_of_bounds_ratio']:.2%} of the boxes")
     for rule, entry in plain["findings"].items():
@@ -91,10 +96,10 @@ def print_places(report: Path | None, html: Path | None) -> None:
 def print_next_step(inspection: Inspection, html: Path | None) -> None:
     plain = inspection.report
     if not plain["ok"] and html is None:
-        echo("next: the same with --html page.html shows the boxes at fault; mend the labels, then look again")
+        echo("next: run it again with --html page.html, which shows the boxes at fault; then correct the labels")
     elif not plain["ok"]:
-        echo("next: look at the page, mend the labels, then look again")
+        echo("next: look at the page, correct the labels, and run the command again")
     elif plain["image_files"]["asked"] < plain["image_files"]["of"]:
-        echo("next: the same with --check-all")
+        echo("next: run the same command with --check-all")
     else:
         echo("next: agar import coco --help")

@@ -11,12 +11,16 @@ from agar_pipeline.commands.terminal import echo, say
 
 
 @click.command("launch-check", epilog="Example: agar launch-check --devices 2")
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one per GPU.")
+@click.option(
+    "--devices", type=click.IntRange(1), default=1, show_default=True, help="Number of processes, one per GPU."
+)
 @click.option("--accelerator", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-@click.option("--interface", help="Network interface, as trainer.socket_ifname.")
+@click.option("--interface", help="Network interface, as in trainer.socket_ifname.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(devices: int, accelerator: str, interface: str | None, as_json: bool) -> None:
-    """Devices, network, memory, disk, database and versions: OK, WARN or FAIL, each with a fix. Exit 1 on FAIL."""
+    """Check devices, network, memory, disk, database and versions. Prints OK, WARN or FAIL for each, and how to fix it.
+    Exit 1 on FAIL.
+    """
     from agar_pipeline.config import TrainerConfig, agar_home, from_plain, load_pipeline
     from agar_pipeline.preflight import Check, check_training
     from agar_pipeline.preflight.services import check_source

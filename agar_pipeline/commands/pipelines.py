@@ -88,14 +88,20 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
         ConfigError: the name is no file name, or the file reads another dataset.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ConfigError(f"--pipeline {name!r} cannot name a file", next_step="use letters, digits, _ and -")
+        raise ConfigError(
+            "cannot be the name of a file",
+            where="--pipeline",
+            value=repr(name),
+            next_step="use only letters, digits, _ and -",
+        )
     if name not in names_in("pipeline"):
         return None
     pipeline = load_pipeline(name)
     if pipeline.snapshot.source != "fiftyone" or pipeline.snapshot.dataset != dataset:
         raise ConfigError(
-            f"configs/pipeline/{name}.yaml is there and does not read the dataset {dataset!r}",
-            next_step="give --pipeline another name, or --dataset the one that it reads",
+            f"exists already, and does not read the dataset {dataset!r}",
+            where=f"configs/pipeline/{name}.yaml",
+            next_step="give --pipeline another name, or --dataset the dataset that the file reads",
         )
     return pipeline
 

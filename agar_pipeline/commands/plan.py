@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.option("--experiment", help="Only the chain of this experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(experiment: str | None, as_json: bool) -> None:
-    """What would run again, why, and how long it took last. Exit 0: nothing, 10: something.
+    """Show what would run again, why, and how long it took last time. Exit 0: nothing would run, 10: something would.
 
-    A split or a bbox report that is as it should be, but forbids to go on, is called refused.
+    A split or a bbox report is called refused if it is current but forbids the steps after it.
 
-    Exit 1: the dataset cannot be looked at; the lines are about what was known of it.
+    Exit 1: the dataset cannot be read; the lines then describe its last known state.
     """
     from agar_pipeline.chain.nodes import load_nodes
     from agar_pipeline.commands.plan_words import plan_lines, plan_now, shared_trouble
@@ -36,14 +36,14 @@ def command(experiment: str | None, as_json: bool) -> None:
     plan, trouble = plan_now(store, nodes)
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
-        plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": trouble}
+        plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": str(trouble) if trouble else None}
         echo(json.dumps(plain, indent=1))
     else:
         echo("\n".join(plan_lines(plan)))
     if note := shared_trouble(store):
         echo(note, err=True)
     if trouble:
-        echo(f"error: the dataset was not looked at, so it may have changed: {trouble}", err=True)
+        echo(f"error: the dataset could not be read, so it may have changed: {trouble.in_one_line}", err=True)
         raise click.exceptions.Exit(1)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:
@@ -54,4 +54,4 @@ def command(experiment: str | None, as_json: bool) -> None:
 def _next_step(plan: Sequence[PlannedAsset]) -> str:
     """Return the next command; if a verdict forbids to continue, preceded by what to fix."""
     refusals = [planned.refusal for planned in plan if planned.refusal]
-    return f"{refusals[0].partition(chr(10))[2]}; then agar run" if refusals else "agar run"
+    return f"{refusals[0].next_step}; then run `agar run`" if refusals else "agar run"

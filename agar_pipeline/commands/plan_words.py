@@ -21,14 +21,15 @@ from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.store import Key, Store
 
 
-def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[PlannedAsset], str | None]:
+def plan_now(store: Store, nodes: Mapping[Key, AssetNode]) -> tuple[list[PlannedAsset], PipelineError | None]:
     """Return the plan, and why the dataset could not be observed (None if it could)."""
     config = nodes[Key("snapshot")].config
-    version, trouble = None, None
+    version: str | None = None
+    trouble: PipelineError | None = None
     try:
         version = observe_source(config, agar_home()).version
     except PipelineError as error:
-        trouble = str(error)
+        trouble = error
     seen = Observation(version, dagster_records(nodes), partial(explain_source, config), explain_input)
     return note_frozen_choices(make_plan(store, nodes, seen), nodes), trouble
 
@@ -48,8 +49,8 @@ def plan_lines(plan: Iterable[PlannedAsset]) -> list[str]:
 
 def shared_trouble(store: Store) -> str | None:
     """Return a note on a shared store that could not be used; None if it could, or if there is none."""
-    trouble = store.shared.trouble if store.shared else None
-    return f"note: {trouble.splitlines()[0]}; the plan is of what is here" if trouble else None
+    error = store.shared.error if store.shared else None
+    return f"note: {error.problem}; the plan covers only what this home holds" if error else None
 
 
 def dagster_records(nodes: Mapping[Key, AssetNode]) -> dict[Key, DagsterRecord]:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 @click.command("predict", epilog="Example: agar predict --checkpoint best.ckpt photos/ --out-dir counted")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(dir_okay=False, path_type=Path), help="Of a training run.")
-@click.option("--model", type=click.Path(dir_okay=False, path_type=Path), help="Or an ONNX file of agar export-model.")
-@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: the checkpoint's, chosen on val.")
+@click.option("--checkpoint", type=click.Path(dir_okay=False, path_type=Path), help="Checkpoint of a training run.")
+@click.option("--model", type=click.Path(dir_okay=False, path_type=Path), help="ONNX file of agar export-model.")
+@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: that of the model, chosen on val.")
 @click.option("--json", "as_json", is_flag=True, help="Print COCO: images, and boxes with their scores.")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write pictures, counts and boxes.")
 @click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **options: Any) -> None:
-    """Boxes and a count for each photo; IMAGES are photos, or folders of photos.
+    """Find and count the colonies on photos; IMAGES are photos, or folders of photos.
 
-    A photo that cannot be read is named and the rest is done: then the exit code is 1. Needs neither Dagster nor
-    FiftyOne.
+    If a photo cannot be read, it is named, the others are predicted, and the exit code is 1. Needs neither Dagster
+    nor FiftyOne.
     """
     if (options["checkpoint"] is None) == (options["model"] is None):
         raise click.UsageError("give either --checkpoint or --model")
@@ -53,15 +53,15 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
         write_counts(model, counted, folder)
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
     else:
-        say("next: the same with --out-dir counted draws the boxes")
+        say("next: run the same command with --out-dir counted, which draws the boxes")
     for one in counted:
         for words in one.notes:
             say(f"note: {one.path}: {words}")
     unread = [answer for answer in answers if not isinstance(answer, PhotoCount)]
     for error in unread:
-        say(f"error: {error}")
+        say(f"error: {error.in_one_line}")
     if unread:
-        say(f"{len(unread)} of {len(paths)} photos could not be read, the others are done")
+        say(f"{len(unread)} of {len(paths)} photos could not be read; the others are done")
         raise click.exceptions.Exit(1)
 
 

@@ -26,7 +26,7 @@ def command(
     migrate_database: bool,
     as_json: bool,
 ) -> None:
-    """Put a snapshot back into FiftyOne as a new dataset, whose own snapshot is the same again.
+    """Restore a snapshot into FiftyOne as a new dataset; a snapshot of that dataset is identical.
 
     SNAPSHOT is latest, previous, a fingerprint (or its first letters), or a folder.
     """
@@ -45,9 +45,9 @@ def command(
     counts = restore_snapshot(found.root, dataset, label_field, database, home, say, migrate=migrate_database)
     if counts.photos_missing:
         where = found.dataset()["images_dir"]
-        say(f"note: {_photos(counts.photos_missing)} not found in {where}: put back what is missing")
+        say(f"note: {_photos(counts.photos_missing)} not found in {where}: put the missing photos back")
     if counts.photos_replaced:
-        say(f"note: {_photos(counts.photos_replaced)} replaced since: a snapshot of {dataset} will differ by that")
+        say(f"note: {_photos(counts.photos_replaced)} replaced since then, so a snapshot of {dataset} will differ")
     if as_json:
         plain = {"dataset": dataset, "snapshot": found.manifest.fingerprint, **asdict(counts)}
         echo(json.dumps(plain, indent=1))

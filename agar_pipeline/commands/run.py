@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @click.option("--experiment", help="Only the chain of this experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was materialized as JSON.")
 def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> None:
-    """Materialize what is stale, in one Dagster run; none where all is current.
+    """Materialize what is stale, in one Dagster run; if everything is current, nothing is run.
 
-    ASSETS limits it to the named ones, as `agar plan` names them; +NAME is one with all that it is made from. What a
-    shared store (AGAR_STORE) has is fetched.
+    ASSETS limits the run to these assets, named as in `agar plan`; +NAME means an asset and all that it is made from.
+    Artifacts that the shared store (AGAR_STORE) holds are fetched.
     """
     from agar_pipeline.artifacts import Evaluation
     from agar_pipeline.config import agar_home
@@ -38,7 +38,7 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
         plain = [{"asset": asset, "path": str(of.root), **_versions(of)} for asset, of in artifacts.items()]
         echo(json.dumps({"materialized": plain}, indent=1))
     elif not ran:
-        echo("nothing to do: all is current")
+        echo("nothing to do: everything is current")
     for page in filter(Path.is_file, (of.root / "report.html" for of in artifacts.values())):
         say(f"look at {page}")
     say("next: agar compare" if any(key.asset == "evaluation" for key in ran) else "next: agar plan")
@@ -69,12 +69,12 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
         say(unshared)
     if trouble and Key("snapshot") in chosen:
         if store.latest(Key("snapshot")) or store.shared:
-            raise DatasetError(
-                f"{trouble}", next_step="to go on with the data as it was, name what to run: agar run ASSET…"
-            )
-        raise DatasetError(trouble)
+            onward = "to continue with the data of the last snapshot, name the assets to build: agar run ASSET…"
+            next_step = f"{trouble.next_step}; or, {onward}" if trouble.next_step else onward
+            raise DatasetError(trouble.what, where=trouble.where, value=trouble.value, next_step=next_step)
+        raise trouble
     if trouble:
-        say(f"note: the dataset was not looked at: {trouble}")
+        say(f"note: the dataset could not be read: {trouble.in_one_line}")
     stale = [planned for planned in plan if planned.key in chosen and (planned.state != "fresh" or planned.elsewhere)]
     if not stale:
         return []

@@ -25,12 +25,19 @@ def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experimen
     by_name = {str(key): key for key in nodes}
     unknown = [name for name in assets if name.removeprefix("+") not in by_name]
     if unknown:
-        raise ConfigError(f"no asset {unknown[0]!r} in {chosen_words()}; there are: {', '.join(by_name)}")
+        raise ConfigError(
+            f"is not an asset of {chosen_words()}",
+            where=repr(unknown[0]),
+            next_step=f"set AGAR_PIPELINE to the pipeline that you mean, or name one of these: {', '.join(by_name)}",
+        )
     experiments = sorted({key.experiment for key in nodes if key.experiment})
     if experiment is not None and experiment not in experiments:
         raise ConfigError(
-            f"experiment {experiment!r} is not orchestrated by {chosen_words()}, which has: {', '.join(experiments)}",
-            next_step="add it to `experiments` in the pipeline file, or train it alone: agar train experiment=…",
+            f"is not among the experiments of {chosen_words()}, which are: {', '.join(experiments) or 'none'}",
+            where="--experiment",
+            value=experiment,
+            next_step="set AGAR_PIPELINE, add the experiment to `experiments` in the pipeline file, or train it alone: "
+            f"agar train experiment={experiment}",
         )
     chosen = {by_name[name.removeprefix("+")] for name in assets} or set(nodes)
     for name in assets:

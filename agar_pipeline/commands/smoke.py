@@ -13,9 +13,9 @@ from agar_pipeline.text.safe_text import as_command
 
 @click.command("smoke", epilog="Example: agar smoke experiment=demo trainer.accelerator=cpu")
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found, and the profile, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings and the profile as JSON.")
 def command(words: tuple[str, ...], as_json: bool) -> None:
-    """One batch, one optimizer step, one checkpoint round trip, one evaluation."""
+    """Run one batch, one optimizer step, one checkpoint round trip and one evaluation."""
     experiment, as_configured = parse_experiment(words)
     built = build_from_cache(experiment, "smoke_run", as_configured=as_configured)
     profile = built.artifact.profile()

@@ -21,7 +21,7 @@ from agar_pipeline.text.safe_text import as_command
 def command(words: tuple[str, ...], cfg: str | None, multirun: bool, as_json: bool) -> None:
     """Train from the COCO cache alone, after a smoke run; neither FiftyOne nor Dagster is needed.
 
-    A training that was interrupted goes on where it was.
+    A training that was interrupted continues from its last saved state.
     """
     if multirun:
         train_all(words, cfg, as_json)
@@ -72,4 +72,7 @@ def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:
             failed += 1
             say(f"error: {error}")
     if failed:
-        raise PipelineError(f"{failed} of {len(runs)} trainings failed")
+        raise PipelineError(
+            f"{failed} of {len(runs)} trainings failed, with the errors above",
+            next_step="correct what they name, and run the same command again; finished trainings are not repeated",
+        )

@@ -17,10 +17,10 @@ _HEAD = """\
 @click.command("tune-data", epilog="Example: agar tune-data experiment=demo")
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
 def command(words: tuple[str, ...]) -> None:
-    """Freeze what `data: auto` chooses from the current COCO cache: into configs/data/E.yaml.
+    """Write what `data: auto` chooses from the current COCO cache into configs/data/E.yaml.
 
-    The experiment then keeps scale, crops and batch when photos are added. A file that is there stays; what would be
-    chosen now is printed beside it.
+    The experiment then keeps scale, crops and batch when photos are added. An existing file is kept, and the values
+    that would be chosen now are printed.
     """
     import dataclasses
 
@@ -43,8 +43,8 @@ def command(words: tuple[str, ...]) -> None:
         there: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
         others = [key for key in plain if key in there and there[key] != plain[key]]
         for key in others:
-            echo(f"{key}: {there[key]} in {path.name}, {plain[key]} would be chosen with these words")
-        say(f"{path} is there and stays: edit it" if others else f"{path} says the same: nothing to do")
+            echo(f"{key} is {there[key]} in {path.name}; with these arguments, {plain[key]} would be chosen")
+        say(f"{path} exists and is kept: edit it" if others else f"{path} holds the same values: nothing to do")
         return
     create_file(path, _HEAD.format(name=experiment.name, words=said) + yaml.safe_dump(plain, sort_keys=False))
     say(f"wrote {path}")

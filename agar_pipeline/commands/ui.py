@@ -9,13 +9,13 @@ from agar_pipeline.commands.web_options import hosts_option, port_option
 
 @click.command("ui", epilog="Example: agar ui")
 @port_option(3000)
-@click.option("--read-only", is_flag=True, help="Look only: nothing can be launched, ended or changed.")
+@click.option("--read-only", is_flag=True, help="Show only: nothing can be launched, ended or changed.")
 @hosts_option
 def command(port: int | None, read_only: bool, hosts: tuple[str, ...]) -> None:
-    """Dagster's pages of this home, for its owner only.
+    """Serve Dagster's pages of this home, to its owner only.
 
-    The same pages, sensor and queue as `dagster dev`, behind a check of who asks: the printed address has a token in
-    it. Pages of other sites and other users of this machine are refused.
+    They are the same pages, sensor and queue as those of `dagster dev`, but every request is checked: the printed
+    address contains a token. Requests of other sites and of other users of this machine are refused.
     """
     from agar_pipeline.commands.terminal import say
     from agar_pipeline.defs.webserver import serve_ui

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @click.command("verify", epilog="Example: agar verify --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """Hash every artifact again and quarantine the bad ones; put back what lies there although it is whole.
-    Exit 0: all is whole, 1: something was bad.
+    """Check the hash of every file of every artifact. Damaged artifacts are moved into quarantine; undamaged ones in
+    quarantine are put back. Exit 0: everything is intact, 1: something was damaged.
 
-    A file of somebody's in an artifact is moved out of it, into the quarantine; nothing is deleted.
+    A foreign file in an artifact is moved into quarantine as well; nothing is deleted.
     """
     from agar_pipeline.config import agar_home
     from agar_pipeline.files.storage_errors import clear_storage_errors
@@ -72,19 +72,21 @@ def show(result: VerifyResult) -> None:
         for fault in found.faults:
             echo(f"     {fault}")
         if found.aside is None:
-            echo("     a running process is building it anew")
+            echo("     a running process is building it again")
         elif found.whole:
-            echo(f"     moved to {found.aside}; the artifact's own files are as they were written, it stays")
+            echo(
+                f"     the foreign files were moved to {found.aside}; the artifact's own files are intact, so it stays"
+            )
         else:
-            fate = "`agar run` builds it again" if found.current else "not the current one: built again when wanted"
+            fate = "`agar run` builds it again" if found.current else "it is not current, so it is built when needed"
             echo(f"     moved to {found.aside}; {fate}")
     for key in result.dangling:
-        echo(f"bad: {key!s:<24} its `latest` led nowhere, removed; `agar run` builds it again")
+        echo(f"bad: {key!s:<24} `latest` pointed to nothing and was removed; `agar run` builds the artifact again")
     for root in result.put_back:
-        echo(f"put back: {root} lay in quarantine, its own files are as they were written")
+        echo(f"put back: {root}, which was in quarantine although its own files are intact")
     if result.swept:
-        echo(f"{result.swept} leftovers of dead processes removed")
-    state = "all whole" if result.ok else f"{len(result.bad) + len(result.dangling)} bad"
+        echo(f"{result.swept} leftovers of processes that have ended were removed")
+    state = "all intact" if result.ok else f"{len(result.bad) + len(result.dangling)} damaged"
     echo(f"{result.checked} artifacts, {show_bytes(result.size_bytes)}: {state}")
     to_build = any(found.current and not found.whole for found in result.bad) or result.dangling
     echo("next: agar run" if to_build else "next: agar plan")

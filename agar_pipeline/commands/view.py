@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 @click.command("view", epilog="Example: agar view --experiment demo")
-@click.option("--experiment", help="Its current evaluation; may be left out where there is one only.")
-@click.option("--run", "word", help="A fingerprint of an evaluation or training, its first letters, or a folder.")
-@click.option("--plates", default=20, show_default=True, type=click.IntRange(1), help="In the view of the worst.")
-@click.option("--no-app", is_flag=True, help="Write, but do not open the App.")
-@click.option("--remove", is_flag=True, help="Take the run's fields and view back, instead of writing them.")
+@click.option("--experiment", help="Show its current evaluation; not needed if there is only one.")
+@click.option("--run", "word", help="Fingerprint of an evaluation or training, its first letters, or a folder.")
+@click.option(
+    "--plates", default=20, show_default=True, type=click.IntRange(1), help="Plates in the view of the worst."
+)
+@click.option("--no-app", is_flag=True, help="Write the predictions, but do not open the App.")
+@click.option("--remove", is_flag=True, help="Remove the fields and the view of the run instead of writing them.")
 @click.option("--all", "all_runs", is_flag=True, help="With --remove: all runs of the pipeline's dataset.")
-@click.option("--overwrite", is_flag=True, help="Replace, or remove, predictions and views that somebody edited, too.")
+@click.option("--overwrite", is_flag=True, help="Also replace or remove predictions and views that somebody edited.")
 @port_option(5151)
 @hosts_option
 @migrate_option
@@ -39,15 +41,15 @@ def command(
     hosts: tuple[str, ...],
     migrate_database: bool,
 ) -> None:
-    """Predictions, kinds of errors and count errors in FiftyOne, the worst plates first.
+    """Show predictions, kinds of errors and count errors in FiftyOne, the worst plates first.
 
-    Writes three fields and a saved view per run onto the dataset, and nothing else; labels and snapshots stay as they
-    are. Predictions that somebody edited stay, too, and are named.
+    Writes three fields and a saved view per run to the dataset, and nothing else; labels and snapshots do not change.
+    Predictions that somebody edited are kept, and named.
     """
     if experiment and word:
-        raise click.UsageError("give either --experiment or --run")
+        raise click.UsageError("give either --experiment or --run, not both")
     if all_runs and (not remove or experiment or word):
-        raise click.UsageError("--all goes with --remove, and without --experiment and --run")
+        raise click.UsageError("--all can only be used with --remove, and without --experiment and --run")
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
 
@@ -57,7 +59,7 @@ def command(
     if remove:
         dataset, runs = _runs_to_remove(store, source, experiment, word, all_runs)
         remove_runs(dataset, runs, source.database, store.home, say, overwrite=overwrite, migrate=migrate_database)
-        echo(f"{dataset}: removed {', '.join(runs) or 'nothing, there was nothing of agar view'}")
+        echo(f"{dataset}: removed {', '.join(runs) or 'nothing, because the dataset holds no runs of agar view'}")
         say("next: agar plan")
         return
     record = _find(store, experiment or word)
@@ -71,11 +73,11 @@ def command(
         what = f"predictions that somebody edited were kept on {len(written.kept)} photos: {name_some(written.kept)}"
         say(f"note: {what}; --overwrite replaces them")
     if written.view_kept:
-        say(f"note: somebody edited the saved view {written.fields.view!r}, it was kept; --overwrite replaces it")
+        say(f"note: somebody edited the saved view {written.fields.view!r}, so it was kept; --overwrite replaces it")
     echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in {name} and {name}_missed")
     again = f"agar view --run {name.rpartition('_')[2]}"
     if no_app:
-        echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove takes it back")
+        echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove removes it again")
     else:
         open_app(written, source.database, store.home, say, port=port, more_hosts=hosts)
 
@@ -91,7 +93,9 @@ def _runs_to_remove(
         if all_runs or (not there and not word):
             return source.dataset, there
         if not word:
-            raise click.UsageError(f"which run? Give one with --run, or --all; there are: {', '.join(there)}")
+            raise click.UsageError(
+                f"give --run with the run to remove, or --all to remove all; there are: {', '.join(there)}"
+            )
         named = [run for run in there if run == word or run.endswith(f"_{word}")]
         if len(named) == 1:
             return source.dataset, named
@@ -106,8 +110,15 @@ def _find(store: Store, word: str | None) -> LineageEntry:
 
     if word is None:
         current = [row["experiment"] for row in list_evaluations(store) if row["latest"]]
-        if len(current) != 1:
-            there = f"there are: {', '.join(current)}" if current else "nothing was evaluated yet: agar run"
-            raise ArtifactError(f"which evaluation? Give --experiment; {there}")
+        if not current:
+            raise ArtifactError(
+                "holds no evaluation yet", where=f"the home {store.home}", next_step="build one: agar run"
+            )
+        if len(current) > 1:
+            raise ArtifactError(
+                "holds evaluations of several experiments",
+                where=f"the home {store.home}",
+                next_step=f"name one of them with --experiment: {', '.join(current)}",
+            )
         word = current[0]
     return find_evaluation(store, word, current_evaluation(store))

@@ -10,7 +10,7 @@ import click
 
 def port_option(usual: int) -> Callable[[Any], Any]:
     """Define `--port`; its default is the usual port if that is free, else any free one."""
-    text = f"Of 127.0.0.1.  [default: {usual}, else any free one]"
+    text = f"Port of 127.0.0.1.  [default: {usual}, else any free one]"
     return click.option("--port", type=click.IntRange(1, 65535), help=text)
 
 
@@ -19,5 +19,5 @@ hosts_option = click.option(
     "hosts",
     multiple=True,
     metavar="NAME:PORT",
-    help="Answer to this name, too, of a proxy or tunnel in front; as often as needed.",
+    help="Also answer requests to this name, that of a proxy or tunnel; repeatable.",
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from agar_pipeline.errors import ConfigError
+
 Action = Literal["fail", "drop_box", "drop_image", "clip", "keep"]
 """`fail` stops training; `drop_box`, `drop_image` and `clip` change the COCO cache; `keep` only lists the finding."""
 BoxRule = Literal[
@@ -123,16 +125,22 @@ def check_box_policy(box_policy: Mapping[BoxRule, Action]) -> None:
     """Check that each action is allowed for its rule.
 
     Raises:
-        ValueError: an action is not allowed; the message lists the allowed ones.
+        ConfigError: an action is not allowed; the message lists the allowed ones.
     """
     if "unlabelled_image" in box_policy:
         choices = ", ".join(UNLABELLED_ACTIONS)
-        raise ValueError(f"box_policy.unlabelled_image has a key of its own: `unlabelled:`, one of {choices}")
+        raise ConfigError(
+            "cannot be set, because the key `unlabelled` says what is done with images without labels",
+            where="box_policy.unlabelled_image",
+            next_step=f"remove it, and set `unlabelled` to one of {choices}",
+        )
     for rule, action in box_policy.items():
         if action not in ALLOWED_ACTIONS[rule]:
             choices = ", ".join(ALLOWED_ACTIONS[rule])
             why = f": {_REASONS[action]}" if action in _REASONS else ""
-            raise ValueError(f"box_policy.{rule}: {action} is not possible{why}; choose one of: {choices}")
+            raise ConfigError(
+                f"is not possible{why}", where=f"box_policy.{rule}", value=action, next_step=f"write one of {choices}"
+            )
 
 
 _REASONS: dict[str, str] = {

@@ -25,10 +25,10 @@ def class_map_of_files(paths: Iterable[Path]) -> dict[str, int]:
     for category_id, name in sorted(found):
         other_name, other_id = by_id.setdefault(category_id, name), id_of.setdefault(name, category_id)
         if other_name != name or other_id != category_id:
+            other = f"also {other_name!r}" if other_name != name else f"{name!r} is also category {other_id}"
             raise ConfigError(
-                f"the COCO files do not agree: category {category_id} is {name!r}, but "
-                + (f"also {other_name!r}" if other_name != name else f"{name!r} is also category {other_id}"),
-                next_step="mend them, or write a class_map of names in the pipeline file",
+                f"the COCO files do not agree: category {category_id} is {name!r}, but {other}",
+                next_step="correct the categories in the files, or write a class_map of names in the pipeline file",
             )
     return {name: number for number, (_, name) in enumerate(sorted(found), start=1)}
 
@@ -41,14 +41,21 @@ def _read_categories(path: Path) -> list[tuple[int, str]]:
         pairs = [(number, row["name"]) for number, row in zip(numbers, categories, strict=True)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"the class map cannot be taken from {path}: {type(error).__name__}: {str(error)[:80]}",
-            next_step="correct snapshot.files, mend the file, or write a class_map in the pipeline file",
+            f"cannot be read for the class map: {type(error).__name__}: {str(error)[:80]}",
+            where=path,
+            next_step="correct snapshot.files or the file, or write a class_map in the pipeline file",
         ) from error
     for category_id, name in pairs:
         if type(category_id) is not int or is_blank(name):
             raise ConfigError(
-                f"{path}: category {category_id!r} {name!r} must have a whole number and a name", next_step="mend it"
+                "must have a whole number as id, and a name",
+                where=f"{path}: category {category_id!r} {name!r}",
+                next_step="correct it in the file",
             )
     if not pairs:
-        raise ConfigError(f"{path} lists no category", next_step="mend it, or write a class_map in the pipeline file")
+        raise ConfigError(
+            "lists no categories",
+            where=path,
+            next_step="add them to the file, or write a class_map in the pipeline file",
+        )
     return pairs

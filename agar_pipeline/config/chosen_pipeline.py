@@ -32,11 +32,11 @@ def explain_choice(dataset: str, there: Collection[str]) -> str:
         return "import it, or name another one"
     others = {name: _dataset_of(name) for name in names_in("pipeline") if name != pipeline_name()}
     ready = [name for name, reads in others.items() if reads in there]
-    steps = [as_command("export", f"AGAR_PIPELINE={name}") for name in ready[:1]]
+    steps = [f"`{as_command('export', f'AGAR_PIPELINE={name}')}`" for name in ready[:1]]
     renamed = remedy("correct snapshot.dataset", option="correct --dataset")
-    steps += ["agar demo"] if pipeline_name() == "demo" else ["import it", renamed]
+    steps += ["`agar demo`"] if pipeline_name() == "demo" else ["import it", renamed]
     words = [f"{name} (reads {others[name]!r})" if name in ready else name for name in others]
-    return f"it is that of {chosen_words()}; other pipelines: {', '.join(words) or 'none'}; next: {', or '.join(steps)}"
+    return f"{', or '.join(steps)}; the dataset is that of {chosen_words()}, others are {', '.join(words) or 'none'}"
 
 
 def _dataset_of(name: str) -> str | None:

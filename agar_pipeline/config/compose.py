@@ -68,8 +68,10 @@ def _refuse_secrets(value: Any, where: str, path: str = "") -> None:
             _refuse_secrets(inner, where, f"{path}[{index}]")
     elif isinstance(value, str) and "://" in value and has_secret(value):
         raise ConfigError(
-            f"{where}: {path} holds a password, and this file is shared",
-            next_step="put it into a variable, `database: env:AGAR_DATABASE_URI`, or a file that only you can read, `file:PATH`",
+            "holds a password, and this file is shared",
+            where=f"{where}: {path}",
+            next_step="write `database: env:AGAR_DATABASE_URI` and set that variable, or name a file that only you can "
+            "read, `database: file:PATH`; change the password if this file was committed",
         )
 
 
@@ -100,14 +102,23 @@ def _compose_anew(config_name: str, overrides: list[str]) -> dict[str, Any]:
         with initialize_config_dir(str(configs_dir())):
             plain = OmegaConf.to_container(compose(config_name, overrides), resolve=True)
     except MarkedYAMLError as error:
-        raise ConfigError(f"{_file_of(error, config_name)} is not YAML: {explain_yaml(error)}") from error
-    except UnicodeDecodeError as error:
-        where = _file_of_bytes(error.object, config_name)
         raise ConfigError(
-            f"{where} is not text in UTF-8 (byte {error.start:,})", next_step="save it as UTF-8"
+            f"is not YAML: {explain_yaml(error)}",
+            where=_file_of(error, config_name),
+            next_step="correct the line; most often quotes are missing, or it begins with too few or too many blanks",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"is not text in UTF-8 (byte {error.start:,})",
+            where=_file_of_bytes(error.object, config_name),
+            next_step="save the file as UTF-8",
         ) from error
     except Exception as error:  # if a file is not a config, Hydra passes on exceptions of any type from its parsers
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"configs/{config_name}.yaml with {overrides or 'no overrides'}: {why}") from error
+        raise ConfigError(
+            f"cannot be composed with {overrides or 'no overrides'}: {why}",
+            where=f"configs/{config_name}.yaml",
+            next_step="correct the file, a file of its defaults list, or the override",
+        ) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.plain_values import STRICT, Share
+from agar_pipeline.config.plain_values import STRICT, Share, collected
+from agar_pipeline.errors import ConfigError
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,9 +29,15 @@ class TilesConfig:
     crops contains at least one colony."""
 
     @model_validator(mode="after")
+    @collected
     def _check_overlap(self) -> TilesConfig:
         if self.overlap is not None and self.overlap > self.size // 2:
-            raise ValueError(f"tiles.overlap {self.overlap} is more than half of tiles.size {self.size}")
+            raise ConfigError(
+                f"is more than half of the tiles' size {self.size}",
+                where="overlap",
+                value=self.overlap,
+                next_step=f"write {self.size // 2} or less, or null",
+            )
         return self
 
 

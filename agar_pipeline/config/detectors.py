@@ -70,16 +70,31 @@ def weights_of(name: str) -> tuple[str, ...]:
     return () if name == "tiny" else ("COCO_V1", "DEFAULT")
 
 
-def find_unknown_name(name: str, weights_backbone: str | None = None) -> str | None:
-    """Describe an unknown detector or backbone weights name, with the valid names; None if both names are valid."""
+def find_unknown_name(name: str, weights_backbone: str | None = None) -> ConfigError | None:
+    """Return an error if a detector or its backbone weights are unknown; None if both names are valid.
+
+    Its `where` is a key of the section `model`.
+    """
     if name not in DETECTORS:
         near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.4)
-        meant = f", did you mean {near[0]}?" if near else ";"
-        return f"model.name {name!r} is not a detector of boxes{meant} There are: {', '.join(DETECTORS)}"
+        return ConfigError(
+            "is not a detector of boxes",
+            where="name",
+            value=name,
+            next_step=f"{_meant(near)}write one of {', '.join(DETECTORS)}",
+        )
     if weights_backbone is not None and weights_backbone not in DETECTORS[name]:
-        choices = ", ".join([*DETECTORS[name], "null"])
-        return f"model.weights_backbone {weights_backbone!r} is none of the backbone of {name}: give {choices}"
+        return ConfigError(
+            f"does not name weights of the backbone of {name}",
+            where="weights_backbone",
+            value=weights_backbone,
+            next_step=f"write {' or '.join([*DETECTORS[name], 'null'])}",
+        )
     return None
+
+
+def _meant(near: list[str]) -> str:
+    return f"write {near[0]}, if you mean that; else " if near else ""
 
 
 def require_weights(name: str, weights: str | None) -> None:
@@ -88,8 +103,9 @@ def require_weights(name: str, weights: str | None) -> None:
     if weights is None or weights in members or expanded(weights).is_file():
         return
     near = difflib.get_close_matches(weights, members, n=1)
-    hint = f", did you mean {near[0]}?" if near else ""
     raise ConfigError(
-        f"model.weights {weights!r} is neither a file nor weights of {name}{hint}",
-        next_step=f"give {', '.join([*members, 'a path', 'null'])}",
+        f"is neither a file nor weights of {name}",
+        where="model.weights",
+        value=weights,
+        next_step=f"{_meant(near)}write {' or '.join([*members, 'the path of a state dict', 'null'])}",
     )

@@ -11,9 +11,10 @@ from pydantic.dataclasses import dataclass
 from agar_pipeline.config.data import DataConfig
 from agar_pipeline.config.model import ModelConfig
 from agar_pipeline.config.optimizer import OptimizerConfig
-from agar_pipeline.config.plain_values import STRICT
+from agar_pipeline.config.plain_values import STRICT, collected
 from agar_pipeline.config.split import Part
 from agar_pipeline.config.trainer import Accelerator, TrainerConfig
+from agar_pipeline.errors import ConfigError
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -87,11 +88,14 @@ class TrainingConfig:
     """The limits of the full training, set in a smoke run only. They affect the forecast and nothing else."""
 
     @model_validator(mode="after")
+    @collected
     def _check_world(self) -> TrainingConfig:
         world_size = self.trainer.devices * self.trainer.num_nodes
         if self.data.batch_size != "auto" and self.data.batch_size % world_size:
-            raise ValueError(
-                f"data.batch_size {self.data.batch_size} is global and must divide by "
-                f"trainer.devices × trainer.num_nodes = {world_size}"
+            raise ConfigError(
+                f"is for all processes, and does not divide by trainer.devices × trainer.num_nodes = {world_size}",
+                where="data.batch_size",
+                value=self.data.batch_size,
+                next_step=f"write a multiple of {world_size}",
             )
         return self

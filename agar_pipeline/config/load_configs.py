@@ -27,12 +27,14 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
     """
     said_by = "AGAR_PIPELINE" if not name and os.environ.get("AGAR_PIPELINE") else ""
     name = name or pipeline_name()
-    require_choice("pipeline", name, "set AGAR_PIPELINE to one of them, or add the file", said_by)
+    require_choice("pipeline", name, "set AGAR_PIPELINE to", said_by)
     where = f"configs/pipeline/{name}.yaml"
     plain = compose_plain(f"pipeline/{name}", []).get("pipeline")
     if not isinstance(plain, Mapping):
         raise ConfigError(
-            f"{where} holds no settings", next_step="`snapshot:` and `class_map:` at least, see configs/pipeline/"
+            "holds no settings",
+            where=where,
+            next_step="write `snapshot:` and `class_map:`, as the files beside it do",
         )
     snapshot = plain.get("snapshot")
     if "class_map" not in plain and isinstance(snapshot, Mapping) and snapshot.get("source") == "coco":
@@ -40,7 +42,11 @@ def load_pipeline(name: str | None = None) -> PipelineConfig:
         plain = {**plain, "class_map": class_map_of_files(files.values())}
     pipeline = from_plain(PipelineConfig, {"name": name, **plain}, where=where)
     if not pipeline.class_map:
-        raise ConfigError(f"{where}: class_map is empty: give each class a number, `class_map: {{S.aureus: 1}}`")
+        raise ConfigError(
+            "is empty",
+            where=f"{where}: class_map",
+            next_step="give each class a number, from 1 on: `class_map: {S.aureus: 1}`",
+        )
     return pipeline
 
 
@@ -59,7 +65,11 @@ def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "")
     for word in overrides:
         check_word(word)
         if is_sweep(word):
-            raise ConfigError(f"{word} lists several values", next_step="train each of them with `agar train -m`")
+            raise ConfigError(
+                "lists several values",
+                where=word,
+                next_step="give one value, or train each of them with `agar train -m`",
+            )
     plain = compose_plain("config", [f"experiment={name}", *overrides])
     return from_plain(
         ExperimentConfig,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.detectors import find_unknown_name
-from agar_pipeline.config.plain_values import STRICT, Share
+from agar_pipeline.config.plain_values import STRICT, Share, collected
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,7 +32,8 @@ class ModelConfig:
     it if a plate needs more."""
 
     @model_validator(mode="after")
+    @collected
     def _check_names(self) -> ModelConfig:
         if unknown := find_unknown_name(self.name, self.weights_backbone):
-            raise ValueError(unknown)
+            raise unknown
         return self

@@ -24,26 +24,25 @@ def names_in(group: str) -> list[str]:
     return sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
 
 
-def require_choice(
-    group: str, name: str, next_step: str = "choose one of them, or add the file", said_by: str = ""
-) -> None:
+def require_choice(group: str, name: str, how: str = "choose", said_by: str = "") -> None:
     """Raise ConfigError if a group has no such file.
 
     Args:
         group: The config group.
         name: The name to check.
-        next_step: Advice at the end of the message.
+        how: How one of the group's files is chosen, for the next step.
         said_by: Source of the name for the message, if it was not typed on the command line.
     """
     there = names_in(group)
     if name not in there:
         near = difflib.get_close_matches(name, there, n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
         source = f" (from {said_by})" if said_by else ""
         folder = f" in {configs_dir()} (AGAR_CONFIGS)" if os.environ.get("AGAR_CONFIGS") else ""
+        meant = f"write {near[0]}, if you mean that; else " if near else ""
         raise ConfigError(
-            f"{group} {name!r}{source} does not exist: no configs/{group}/{name}.yaml{folder}{hint}",
-            next_step=f"there are: {', '.join(there) or 'none'}; {next_step}",
+            f"does not exist: there is no configs/{group}/{name}.yaml{folder}",
+            where=f"{group} {name!r}{source}",
+            next_step=f"{meant}{how} one of {', '.join(there) or 'none'}, or add the file",
         )
 
 
@@ -54,21 +53,27 @@ def check_word(word: str) -> None:
         ConfigError: in one or two lines.
     """
     if not word.isprintable():
-        raise ConfigError(f"{word!r} holds characters that nobody can see", next_step="write it anew")
+        raise ConfigError("holds a line break or a control character", where=repr(word), next_step="type it again")
     key, equals, value = word.partition("=")
     key = key.lstrip("+~").partition("@")[0]
     if not equals and not word.startswith("~"):
-        raise ConfigError(f"{word!r} is no override", next_step="write key=value, as in optimizer.lr=0.01")
+        raise ConfigError(
+            "is not an override of the form key=value",
+            where=repr(word),
+            next_step="write a key and a value, as in optimizer.lr=0.01",
+        )
     last = key.rpartition(".")[2]
     if last in GROUPS and key != last:
         raise ConfigError(
-            f"unknown key {key}: {last} is a group of its own, write {last}={value}",
-            next_step=f"there are: {', '.join(names_in(last))}",
+            f"is an unknown key: {last} is a group of its own",
+            where=key,
+            next_step=f"write {last}={value}; there are {', '.join(names_in(last))}",
         )
     if key in GROUPS:
         require_choice(key, value.strip("'\""))
     elif "." not in key and key not in known_keys(ExperimentConfig):
-        raise ConfigError(f"unknown key {key}{nearest_key(key, [*GROUPS, *known_keys(ExperimentConfig)])}")
+        known = [*GROUPS, *known_keys(ExperimentConfig)]
+        raise ConfigError("is an unknown key", where=key, next_step=f"{nearest_key(key, known)}")
 
 
 def is_sweep(word: str) -> bool:

@@ -20,7 +20,7 @@ from agar_pipeline.config.box_policy import (
 )
 from agar_pipeline.config.class_map import Spellings, is_blank
 from agar_pipeline.config.media import MaxSide, Media, check_media
-from agar_pipeline.config.plain_values import STRICT
+from agar_pipeline.config.plain_values import STRICT, collected
 from agar_pipeline.config.snapshot import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
 from agar_pipeline.config.split import GIVEN_PART, SplitConfig, resolved_split
 from agar_pipeline.errors import ConfigError
@@ -47,19 +47,27 @@ class CocoCacheConfig:
     """For `resize`: longer side of the copies, pixels. Smaller photos are not changed."""
 
     @model_validator(mode="after")
+    @collected
     def _check_media(self) -> CocoCacheConfig:
         check_media(self.media, self.max_side)
         return self
 
     @field_validator("class_map")
     @classmethod
+    @collected
     def _check_class_map(cls, class_map: dict[str, int]) -> dict[str, int]:
         category_ids = sorted(set(class_map.values()))
         if category_ids != list(range(1, len(category_ids) + 1)):
-            raise ValueError(f"category ids {category_ids} must be 1…K without gaps")
+            raise ConfigError(
+                f"must give the classes the ids 1…K without gaps, not {', '.join(map(str, category_ids))}",
+                next_step="number the classes 1, 2, 3, …",
+            )
         if any(is_blank(name) for name in class_map):
             name = next(name for name in class_map if is_blank(name))
-            raise ValueError(f"class_map gives {name!r} the id {class_map[name]}, which names nothing: give it a name")
+            raise ConfigError(
+                f"gives the id {class_map[name]} to the empty or invisible name {name!r}",
+                next_step="write a name there",
+            )
         return class_map
 
     @property
@@ -141,25 +149,37 @@ class PipelineConfig:
     everything (`train`)."""
 
     @model_validator(mode="after")
+    @collected
     def _check_policy(self) -> PipelineConfig:
         check_box_policy(self.box_policy)
         if len(set(self.experiments)) != len(self.experiments):
-            raise ValueError(f"experiments {list(self.experiments)} names one twice")
+            raise ConfigError(
+                "lists an experiment twice",
+                where="experiments",
+                value=f"[{', '.join(self.experiments)}]",
+                next_step="remove one of the two",
+            )
         self.coco_cache  # noqa: B018 - checks the class map
         self._check_split()
         return self
 
     def _check_split(self) -> None:
-        """Raise ValueError if the split reads something that the data source does not have."""
+        """Raise ConfigError if the split reads something that the data source does not have."""
         read = [name for name in self.full_snapshot.image_columns if name.startswith(("view:", "field:"))]
         missing = [name for name in read if name != GIVEN_PART]
         if self.snapshot.source == "coco" and missing:
-            raise ValueError(
-                f"the split reads {missing[0]!r}, but COCO files have no views and no fields: "
-                "set split.method to given, random, hash or lists"
+            raise ConfigError(
+                f"reads {missing[0]!r}, but COCO files have no views and no fields",
+                where="split",
+                next_step="set split.method to given, random, hash or lists, and group or stratify by no field",
             )
         if self.snapshot.source == "fiftyone" and self.split.method == "given":
-            raise ValueError("split.method given is for COCO files, which are the parts: see snapshot.source")
+            raise ConfigError(
+                "is for COCO files, because a FiftyOne dataset has no parts of its own",
+                where="split.method",
+                value="given",
+                next_step="write another method, or set `snapshot.source: coco`",
+            )
 
     @property
     def full_snapshot(self) -> SnapshotConfig | CocoSnapshotConfig:
@@ -178,8 +198,9 @@ class PipelineConfig:
         if isinstance(self.snapshot, SnapshotConfig):
             return self.snapshot
         raise ConfigError(
-            f"pipeline {self.name!r} reads COCO files, there is no FiftyOne dataset behind it",
-            next_step="choose a pipeline that reads one: AGAR_PIPELINE=…",
+            "reads COCO files, not a FiftyOne dataset",
+            where=f"pipeline {self.name!r}",
+            next_step="set AGAR_PIPELINE to a pipeline that reads a FiftyOne dataset",
         )
 
     @property

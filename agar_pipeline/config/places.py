@@ -35,7 +35,9 @@ def expanded(named: str | Path) -> Path:
         return Path(named).expanduser()
     except RuntimeError:
         raise ConfigError(
-            f"{named}: this user has no home folder", next_step="set HOME, or write the path without ~"
+            "cannot be expanded, because this user has no home folder",
+            where=named,
+            next_step="set HOME, or write the path without ~",
         ) from None
 
 
@@ -103,7 +105,11 @@ def database_address(database: str) -> str:
     kind, _, name = database.partition(":")
     if kind == "env":
         if not (address := os.environ.get(name)):
-            raise ConfigError(f"`database: {database}`, but {name} is not set", next_step=f"export {name}=mongodb://…")
+            raise ConfigError(
+                f"reads the variable {name}, which is not set",
+                where=f"`database: {database}`",
+                next_step=f"set it in this shell: `export {name}=mongodb://HOST:PORT`",
+            )
         return address
     if kind == "file" and not name.startswith("//"):
         return read_private(expanded(name), f"`database: {database}`").decode().strip()
@@ -137,14 +143,22 @@ def read_private(path: Path, what: str) -> bytes:
             content = stream.read()
     except OSError as error:
         raise ConfigError(
-            f"{what}: {path} cannot be read ({error.strerror})", next_step="make it, or name another"
+            f"cannot be read ({error.strerror})",
+            where=f"{what}: {path}",
+            next_step="make this file with mode 0600, or name another one",
         ) from error
     if found.st_uid not in (os.geteuid(), 0):
         raise ConfigError(
-            f"{what}: {path} belongs to user {found.st_uid}, not to you", next_step="take a file of your own"
+            f"belongs to user {found.st_uid}, who could change it",
+            where=f"{what}: {path}",
+            next_step="copy it into a file of your own, and name that",
         )
     if found.st_mode & 0o077:
-        raise ConfigError(f"{what}: others may read or change {path}: {as_command('chmod', '600', path)}")
+        raise ConfigError(
+            "can be read or changed by other users",
+            where=f"{what}: {path}",
+            next_step=f"run `{as_command('chmod', '600', path)}`",
+        )
     return content
 
 
@@ -155,7 +169,12 @@ def database_idle_s() -> float:
     """
     text = os.environ.get("AGAR_DATABASE_IDLE_S") or "180"
     if not text.replace(".", "", 1).isdecimal():
-        raise ConfigError(f"AGAR_DATABASE_IDLE_S={text} must be a number of seconds, 0 or more")
+        raise ConfigError(
+            "must be a number of seconds, 0 or more",
+            where="AGAR_DATABASE_IDLE_S",
+            value=text,
+            next_step="set it to a number, or unset it",
+        )
     return float(text)
 
 
@@ -190,5 +209,10 @@ def _count(name: str) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{name}={text} must be a whole number, 1 or more")
+        raise ConfigError(
+            "must be a whole number, 1 or more",
+            where=name,
+            value=text,
+            next_step="set it to such a number, or unset it",
+        )
     return int(text)

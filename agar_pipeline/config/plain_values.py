@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -15,8 +17,25 @@ from agar_pipeline.errors import ConfigError
 STRICT = ConfigDict(extra="forbid")
 Share = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
+P = ParamSpec("P")
 _NOT_CALLED = "default_factory_not_called"
 """Pydantic's error type for a default that depends on an invalid value. It is left out; the value has its own error."""
+
+
+def collected(check: Callable[P, T]) -> Callable[P, T]:
+    """Let a validator raise ConfigError. Pydantic collects only ValueErrors, so that the error is wrapped in one.
+
+    The error's `where` is a key below the one that the validator belongs to; None: that key itself.
+    """
+
+    @functools.wraps(check)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return check(*args, **kwargs)
+        except ConfigError as error:
+            raise ValueError(error) from error
+
+    return checked
 
 
 def to_plain(config: Any) -> dict[str, Any]:
@@ -46,16 +65,31 @@ def from_plain(
     0.01
     >>> from_plain(OptimizerConfig, {"lrr": 0.01}, where="configs/optimizer/sgd.yaml")
     Traceback (most recent call last):
-    agar_pipeline.errors.ConfigError: configs/optimizer/sgd.yaml: unknown key lrr, did you mean lr?
+    agar_pipeline.errors.ConfigError: configs/optimizer/sgd.yaml: lrr is an unknown key
+    write lr, if you mean that
     """
     try:
         config = TypeAdapter(config_type).validate_python(plain)
     except ValidationError as error:
         wrong = _without_choices([item for item in error.errors() if item["type"] != _NOT_CALLED])
-        raise ConfigError(f"{where}: " + "; ".join(_explain(config_type, item, source_of) for item in wrong)) from error
+        raise _joined([_explain(config_type, item, where, source_of) for item in wrong], where) from error
     for path, value in _booleans_become_numbers(plain, to_plain(config)):
-        raise ConfigError(f"{where}: {path} = {value}", next_step="a number is due, not true or false")
+        raise ConfigError(
+            "must be a number, not true or false (YAML reads yes, no, on and off as these)",
+            where=f"{where}: {path}",
+            value=_spelled(value),
+            next_step="write a number",
+        )
     return config
+
+
+def _joined(wrong: Sequence[ConfigError], where: str) -> ConfigError:
+    """Return one error for all that is wrong in one place."""
+    if len(wrong) == 1:
+        return wrong[0]
+    problems = "; ".join(error.problem.removeprefix(f"{where}: ") for error in wrong)
+    steps = "; ".join(dict.fromkeys(error.next_step for error in wrong if error.next_step))
+    return ConfigError(f"has {len(wrong)} wrong settings: {problems}", where=where, next_step=f"{steps}")
 
 
 def _booleans_become_numbers(said: Any, kept: Any, path: str = "") -> Iterator[tuple[str, bool]]:
@@ -96,32 +130,85 @@ def _is_choice(step: str | int) -> bool:
     return str(step).endswith("SnapshotConfig") or str(step).startswith(("constrained-", "literal[", "function-"))
 
 
-def _explain(config_type: type, item: Mapping[str, Any], source_of: Callable[[str], str]) -> str:
+def _explain(config_type: type, item: Mapping[str, Any], where: str, source_of: Callable[[str], str]) -> ConfigError:
     steps = [str(step) for step in item["loc"]]
     path = ".".join(step if step.isprintable() else repr(step) for step in steps)
-    message = item["msg"].removeprefix("Value error, ")
+    place = f"{where}: {path}" if path else where
     if item["type"] == "unexpected_keyword_argument":
-        return f"unknown key {path}{nearest_key(path, known_keys(config_type))}"
+        return ConfigError("is an unknown key", where=place, next_step=f"{nearest_key(path, known_keys(config_type))}")
     if item["type"] in {"missing", "missing_argument"}:
-        return f"{path} is missing"
+        return ConfigError(
+            "is missing", where=place, next_step="add this key; docs/reference/configuration.md describes it"
+        )
     if steps[-1:] == ["[key]"]:
-        where = ".".join(steps[:-2])
-        return f"{where}: the key {item['input']!r}, as YAML reads it, is no text: write it in quotes"
-    value = (
-        "" if isinstance(item["input"], Mapping) or dataclasses.is_dataclass(item["input"]) else f" = {item['input']!r}"
-    )
-    if not path:
-        return message
-    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float | datetime.date):
-        message += ", write it in quotes"
+        return ConfigError(
+            f"has the key {item['input']!r}, which YAML does not read as text",
+            where=f"{where}: {'.'.join(steps[:-2])}",
+            next_step="write the key in quotes",
+        )
+    if isinstance(refused := _refusal_in(item), ConfigError):
+        key = ".".join(filter(None, (path, refused.where)))
+        source = source_of(key)
+        return ConfigError(
+            f"{refused.what}{f' (from {source})' if source else ''}",
+            where=f"{where}: {key}" if key else where,
+            value=refused.value,
+            next_step=f"{refused.next_step}",
+        )
     source = source_of(".".join(steps))
-    return f"{path}{value}: {message}" + (f" (from {source})" if source else "")
+    is_unquoted = item["type"] == "string_type" and isinstance(item["input"], bool | int | float | datetime.date)
+    return ConfigError(
+        f"{_in_words(item['msg'])}{f' (from {source})' if source else ''}",
+        where=place,
+        value=None if isinstance(item["input"], Mapping | list | tuple) else _spelled(item["input"]),
+        next_step=f"{'write the value in quotes' if is_unquoted else _CORRECT}",
+    )
+
+
+_CORRECT = "correct the value; docs/reference/configuration.md says what each key may be"
+
+
+def _refusal_in(item: Mapping[str, Any]) -> object:
+    """Return the ConfigError that a `collected` validator raised; None if pydantic itself refused the value."""
+    raised = item.get("ctx", {}).get("error")
+    return raised.args[0] if isinstance(raised, ValueError) and raised.args else None
+
+
+_WORDS = (
+    (r", unable to (parse|interpret) [^,]*", ""),
+    (r"^Input should be", "must be"),
+    (r"a valid integer", "a whole number"),
+    (r"a valid number", "a number"),
+    (r"a valid string", "text"),
+    (r"a valid boolean", "true or false"),
+    (r"greater than or equal to ([^ ,]+)", r"\1 or more"),
+    (r"less than or equal to ([^ ,]+)", r"\1 or less"),
+)
+"""Pattern in a message of pydantic → plain words."""
+
+
+def _in_words(message: str) -> str:
+    """Return a message of pydantic as the rest of a sentence that begins with the key.
+
+    >>> _in_words("Input should be greater than or equal to 1"), _in_words("Input should be a valid string")
+    ('must be 1 or more', 'must be text')
+    """
+    for pattern, words in _WORDS:
+        message = re.sub(pattern, words, message)
+    return message
+
+
+def _spelled(value: Any) -> str:
+    """Return a value as it is written in YAML."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def nearest_key(path: str, known: Sequence[str]) -> str:
-    """Suggest a key as `, did you mean …?`, or list the known ones.
+    """Suggest a key in place of an unknown one, as a next step.
 
-    A key with the same last word elsewhere (model.lr → optimizer.lr) comes first, else one with a similar name.
+    A key with the same last word elsewhere (model.lr → optimizer.lr) comes first, else one with a similar name; if
+    there is none, all known keys are listed.
     """
     last = path.rpartition(".")[2]
     elsewhere = [key for key in known if key.rpartition(".")[2] == last]
@@ -129,9 +216,9 @@ def nearest_key(path: str, known: Sequence[str]) -> str:
     if not near:
         near = [key for key in known if difflib.get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
     if near:
-        return f", did you mean {' or '.join(near[:3])}?"
+        return f"write {' or '.join(near[:3])}, if you mean that"
     beside = [key for key in known if key.rpartition(".")[0] == path.rpartition(".")[0]]
-    return f"; known: {', '.join(dict.fromkeys(beside or known))}"
+    return f"write one of {', '.join(dict.fromkeys(beside or known))}"
 
 
 def known_keys(config_type: type, prefix: str = "") -> list[str]:

@@ -10,8 +10,9 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.places import configs_dir, expanded
-from agar_pipeline.config.plain_values import STRICT
+from agar_pipeline.config.plain_values import STRICT, collected
 from agar_pipeline.config.split import Part
+from agar_pipeline.errors import ConfigError
 from agar_pipeline.text.secrets import mask
 
 ExifPolicy = Literal["displayed", "stored", "refuse"]
@@ -50,12 +51,16 @@ class SnapshotConfig:
 
     @field_validator("image_columns")
     @classmethod
+    @collected
     def _check_image_columns(cls, image_columns: tuple[str, ...]) -> tuple[str, ...]:
         for name in image_columns:
             kind, _, value = name.partition(":")
             known = name in ("path", "sha256", "labels", "labelled")
             if not known and not (kind in ("field", "view") and value):
-                raise ValueError(f"{name!r} is none of path, sha256, labels, labelled, field:PATH, view:SPEC")
+                raise ConfigError(
+                    f"has {name!r}, which is none of path, sha256, labels, labelled, field:PATH, view:SPEC",
+                    next_step="remove the key image_columns, which the pipeline fills in",
+                )
         return tuple(sorted(set(image_columns)))
 
     def describe(self) -> str:
@@ -106,5 +111,5 @@ def _source_of(value: Any) -> str:
 
 SnapshotSource = Annotated[
     Annotated[SnapshotConfig, Tag("SnapshotConfig")] | Annotated[CocoSnapshotConfig, Tag("CocoSnapshotConfig")],
-    Discriminator(_source_of, "unknown_source", "source must be fiftyone or coco"),
+    Discriminator(_source_of, "unknown_source", "must have the `source` fiftyone or coco"),
 ]

@@ -7,13 +7,14 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.places import configs_dir, expanded
-from agar_pipeline.config.plain_values import STRICT
+from agar_pipeline.config.plain_values import STRICT, collected
+from agar_pipeline.errors import ConfigError, remedy
 
 Part = Literal["train", "val", "test"]
 SplitMethod = Literal["random", "hash", "tags", "field", "lists", "given"]
@@ -92,30 +93,79 @@ class SplitConfig:
     """How copies of a picture in two parts are treated."""
 
     @model_validator(mode="after")
+    @collected
     def _check(self) -> SplitConfig:
-        if not math.isclose(sum(self.fractions.values()), 1, abs_tol=1e-9):
-            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions.values()):g}, they must sum to 1")
-        if not {"train", "val"} <= set(self.fractions):
-            raise ValueError(f"fractions {self.fractions} must name train and val")
+        self._check_fractions()
         for setting, methods in _USED_BY.items():
             if getattr(self, setting) and self.method not in methods:
-                raise ValueError(f"{setting} is for method {' and '.join(methods)}, not {self.method}: take it out")
+                raise ConfigError(
+                    f"is for split.method {' and '.join(methods)}, not for {self.method}",
+                    where=setting,
+                    next_step=f"remove {setting}, or change split.method",
+                )
         self._check_sources()
         _check_column("stratify_by", self.stratify_by, "class")
         _check_column("group_by", self.group_by, "duplicates")
         return self
 
+    def _check_fractions(self) -> None:
+        """Raise ConfigError if the fractions do not sum to 1, or lack train or val."""
+        total = sum(self.fractions.values())
+        if not math.isclose(total, 1, abs_tol=1e-9):
+            raise ConfigError(
+                f"must sum to 1, not to {total:g}",
+                where="fractions",
+                value=_in_yaml(self.fractions),
+                next_step=remedy(
+                    "change the shares, as in `{train: 0.8, val: 0.2}`", option="give --fractions 0.8 0.2"
+                ),
+            )
+        if not {"train", "val"} <= set(self.fractions):
+            raise ConfigError(
+                "must have a share for train and one for val",
+                where="fractions",
+                value=_in_yaml(self.fractions),
+                next_step=remedy(
+                    "add the missing one, as in `{train: 0.8, val: 0.2}`", option="give --fractions 0.8 0.2"
+                ),
+            )
+
     def _check_sources(self) -> None:
-        """Raise ValueError if a setting that the method reads is missing."""
+        """Raise ConfigError if a setting that the method reads is missing."""
         if self.method == "field" and not self.field:
-            raise ValueError("method field wants `field: PATH`, the field whose value names the part")
+            raise ConfigError(
+                "needs the field whose value names the part",
+                where="method",
+                value=self.method,
+                next_step=remedy("add `field: PATH`", option="give --split-field PATH"),
+            )
         if self.method == "field" and self.values and not {"train", "val"} <= set(self.values.values()):
-            raise ValueError(f"values {self.values} must lead to train and val")
+            raise ConfigError(
+                "must have a value for train and one for val",
+                where="values",
+                value=_in_yaml(self.values),
+                next_step=remedy(
+                    "add the missing one, as in `{lower: train, upper: val}`", option="add --field-values VALUE=PART"
+                ),
+            )
         for method, setting, example in (("tags", "views", "tag:train"), ("lists", "lists", "lists/train.txt")):
             if self.method == method and not {"train", "val"} <= set(getattr(self, setting)):
-                raise ValueError(f"method {method} wants `{setting}: {{train: {example}, val: …}}`")
+                raise ConfigError(
+                    f"needs `{setting}` with an entry for train and one for val",
+                    where="method",
+                    value=method,
+                    next_step=remedy(
+                        f"write `{setting}: {{train: {example}, val: …}}`",
+                        option=f"give --train-{setting[:-1]} and --val-{setting[:-1]}",
+                    ),
+                )
         if len(set(self.views.values())) != len(self.views):
-            raise ValueError(f"views {self.views} name one view twice: an image can only be in one part")
+            raise ConfigError(
+                "has the same view for two parts, but an image can only be in one part",
+                where="views",
+                value=_in_yaml(self.views),
+                next_step="give each part a view of its own",
+            )
 
     @property
     def groups_duplicates(self) -> bool:
@@ -162,7 +212,17 @@ _USED_BY: dict[str, tuple[str, ...]] = {
 
 def _check_column(setting: str, value: str | None, word: str) -> None:
     if value is not None and value != word and not (value.startswith("field:") and value.removeprefix("field:")):
-        raise ValueError(f"{setting} {value!r} is neither {word!r} nor field:PATH")
+        raise ConfigError(
+            f"must be {word}, or field:PATH",
+            where=setting,
+            value=value,
+            next_step=f"write {word}, or field: and the path of a field, as in field:plate",
+        )
+
+
+def _in_yaml(values: Mapping[Any, object]) -> str:
+    """Return a mapping as it is written in one line of YAML."""
+    return f"{{{', '.join(f'{key}: {value}' for key, value in values.items())}}}"
 
 
 def resolved_split(split: SplitConfig, class_map: Mapping[str, int]) -> SplitConfig:

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from agar_pipeline.config.plain_values import STRICT
+from agar_pipeline.config.plain_values import STRICT, collected
+from agar_pipeline.errors import ConfigError
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
@@ -66,9 +67,13 @@ class TrainerConfig:
     needed."""
 
     @model_validator(mode="after")
+    @collected
     def _check_limits(self) -> TrainerConfig:
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
-            raise ValueError("set one of max_epochs, max_steps, max_seconds: training would never end")
+            raise ConfigError(
+                "has no limit, so that training would never end",
+                next_step="set one of max_epochs, max_steps, max_seconds",
+            )
         return self
 
     @property

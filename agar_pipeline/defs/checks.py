@@ -33,11 +33,11 @@ def data_checks(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetCh
 
 
 def check_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.AssetCheckResult:
-    report = bbox_report.report()
+    report, refusal = bbox_report.report(), refusal_of_boxes(bbox_report)
     return dg.AssetCheckResult(
         passed=report["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description=refusal_of_boxes(bbox_report),
+        description=str(refusal) if refusal else None,
         metadata={
             "findings_per_rule": findings_per_rule(report),
             "findings": findings_table(bbox_report),
@@ -47,12 +47,12 @@ def check_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.Ass
 
 
 def check_parts(instance: dg.DagsterInstance, split: Split) -> dg.AssetCheckResult:
-    leakage = split.summary()["leakage"]
+    leakage, refusal = split.summary()["leakage"], refusal_of_split(split)
     across = {kind: leakage[kind]["across_parts"] for kind in ("exact", "near") if leakage[kind]["across_parts"]}
     return dg.AssetCheckResult(
         passed=leakage["ok"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description=refusal_of_split(split) or (f"{across} pairs across parts" if across else None),
+        description=str(refusal) if refusal else (f"{across} pairs across parts" if across else None),
         metadata={
             "pairs_across_parts": sum(across.values()),
             "pairs": pairs_table(split),

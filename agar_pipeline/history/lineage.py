@@ -79,7 +79,11 @@ class Catalog:
         for record in self.records:
             if record.root == root.resolve():
                 return record
-        raise ArtifactError(f"{root} is no published artifact of this home", next_step="give a folder below artifacts/")
+        raise ArtifactError(
+            "is not a published artifact of this home",
+            where=root,
+            next_step="give a folder below `artifacts` of the home, one that `agar run` has finished",
+        )
 
 
 def find_snapshot(store: Store, word: str) -> Snapshot:
@@ -100,19 +104,24 @@ def find_snapshot(store: Store, word: str) -> Snapshot:
         named = [r for r in records if len(word) >= SHORTEST_PREFIX and r.manifest.fingerprint.startswith(word)]
         if len(named) > 1:
             raise ArtifactError(
-                f"{word!r} begins several fingerprints: {_listed(named)}", next_step="give more letters"
+                "begins several fingerprints",
+                where=repr(word),
+                next_step=f"give more letters of one of them: {_listed(named)}",
             )
         if not named and not Path(word).is_dir():
             raise ArtifactError(
-                f"no snapshot {word!r}: it is neither latest, previous, a folder, nor how a fingerprint begins",
-                next_step=f"there are: {_listed(records)}",
+                "names no snapshot: it is neither latest, previous, a folder, nor the beginning of a fingerprint",
+                where=repr(word),
+                next_step=f"name one of those that were built: {_listed(records)}",
             )
         root = named[0].root if named else Path(word)
     snapshot: Snapshot = Snapshot.open(root)
     faults = find_faults(snapshot.root)
     if faults:
         raise ArtifactError(
-            f"snapshot {snapshot.root} is damaged: {faults[0]}", next_step=f"choose another one: {_listed(records)}"
+            f"is damaged: {faults[0]}",
+            where=f"snapshot {snapshot.root}",
+            next_step=f"build it again (agar run snapshot), or name another one: {_listed(records)}",
         )
     return snapshot
 
@@ -158,7 +167,11 @@ def _latest(records: Iterable[LineageEntry], store: Store) -> LineageEntry:
     for record in records:
         if record.is_latest:
             return record
-    raise ArtifactError(f"no snapshot was ever built in {store.home}", next_step="run `agar run snapshot`")
+    raise ArtifactError(
+        "holds no snapshot",
+        where=f"the home {store.home}",
+        next_step="build one (agar run snapshot), or set AGAR_HOME to another home",
+    )
 
 
 def _previous(records: list[LineageEntry], store: Store) -> LineageEntry:
@@ -168,8 +181,9 @@ def _previous(records: list[LineageEntry], store: Store) -> LineageEntry:
         if record != latest and record.manifest.config["dataset"] == dataset:
             return record
     raise ArtifactError(
-        f"there is no previous snapshot of dataset {dataset!r}, only one was ever built",
-        next_step=f"there are: {_listed(records)}",
+        "has no previous snapshot: only one was built",
+        where=f"dataset {dataset!r}",
+        next_step=f"name one of those that were built: {_listed(records)}",
     )
 
 

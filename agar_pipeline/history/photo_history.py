@@ -59,13 +59,18 @@ def annotations_sha256(boxes: pd.DataFrame) -> str:
 def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, store: Store) -> dict[str, Any]:
     records = sorted(catalog.of("snapshot"), key=lambda record: not record.is_latest)
     if not records:
-        raise ArtifactError(f"no snapshot was ever built in {store.home}", next_step="run `agar run snapshot`")
+        raise ArtifactError(
+            "holds no snapshot",
+            where=f"the home {store.home}",
+            next_step="build one (agar run snapshot), or set AGAR_HOME to another home",
+        )
     for record in records:
         dataset = Snapshot(record.root).dataset()
         found = _matching(tables[record.root], dataset["images_dir"], word)
         if len(found) > 1:
             raise ArtifactError(
-                f"{len(found)} images of dataset {dataset['dataset']!r} are called {word!r}",
+                f"is the name of {len(found)} images of dataset {dataset['dataset']!r}",
+                where=repr(word),
                 next_step=f"name one of them by its path: {', '.join(found['path'][:_SHOWN])}",
             )
         if len(found) == 1:
@@ -74,8 +79,9 @@ def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, s
             return {"dataset": dataset["dataset"], **own, "sha256": _sha256(row)}
     paths = tables[records[0].root]["path"]
     raise ArtifactError(
-        f"none of the {len(records)} snapshots in {store.home} holds an image {word!r}",
-        next_step=f"give a path, a base name, an image_id or a sample_id; the latest one holds {', '.join(paths[:3])}, …",
+        f"names no image of the {len(records)} snapshots in {store.home}; the latest holds {', '.join(paths[:3])}, …",
+        where=repr(word),
+        next_step="give the path, base name, image_id or sample_id of an image",
     )
 
 

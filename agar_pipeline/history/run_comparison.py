@@ -54,8 +54,17 @@ def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | No
     if len(named) == 1:
         return named[0]
     there = ", ".join(f"{r.key.experiment} {r.manifest.fingerprint[:12]}" for r in records) or "none"
-    what = "begins several fingerprints" if named else "is no experiment, fingerprint or folder of an evaluation"
-    raise ArtifactError(f"{word!r} {what}; there are: {there}", next_step="`agar compare` without arguments lists them")
+    if named:
+        raise ArtifactError(
+            "begins several fingerprints",
+            where=repr(word),
+            next_step=f"give more letters of one of these, which `agar compare` lists: {there}",
+        )
+    raise ArtifactError(
+        "is not an experiment, a fingerprint or a folder of an evaluation",
+        where=repr(word),
+        next_step=f"name one of these, which `agar compare` lists: {there}",
+    )
 
 
 def compare_runs(

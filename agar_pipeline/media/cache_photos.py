@@ -97,5 +97,5 @@ def _photos(columns: CocoColumns, images: pd.DataFrame) -> list[Photo]:
 def _in_words(placed: Placed, media: OWN_MEDIA) -> str:
     words = f"{placed.made} photos {DONE[media]}"
     if placed.not_linked:
-        words = f"{placed.not_linked} photos copied, no hard link is possible from here to them"
+        words = f"{placed.not_linked} photos were copied, because no hard links to them are possible from here"
     return f"{words}, {placed.reused} reused; {show_bytes(placed.size_bytes)} in all"

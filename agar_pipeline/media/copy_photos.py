@@ -81,7 +81,8 @@ def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
     for photo in photos:
         if reason := unsafe_name(out_dir, photo.name):
             raise ImageFileError(
-                f"a photo of the snapshot would leave the cache: {reason}; correct images_dir in the pipeline file"
+                f"a photo of the snapshot would be written outside the cache: {reason}",
+                next_step="correct snapshot.images_dir in the pipeline file",
             )
     for path in sorted(out_dir / photo.name for photo in photos):
         try:
@@ -92,8 +93,9 @@ def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
                 raise
             length = len(os.fsencode(path))
             raise ImageFileError(
-                f"{path.name!r}: its path in the cache has {length} bytes, more than the file system bears",
-                next_step="shorten its folders, move AGAR_HOME higher up, or "
+                f"would have a path of {length} bytes in the cache, more than the file system allows",
+                where=f"the photo {path.name!r}",
+                next_step="shorten the names of its folders, set AGAR_HOME to a shorter path, or "
                 + remedy("set media: reference in the pipeline file", option="give --media reference"),
             ) from error
 
@@ -174,7 +176,9 @@ def _can_link(missing: Sequence[Photo], source_dir: Path, out_dir: Path) -> bool
 def _write(photo: Photo, source: Path, path: Path, media: OWN_MEDIA) -> KnownFile:
     data = source.read_bytes()
     if hashlib.sha256(data).hexdigest() != photo.sha256:
-        raise DatasetError(f"{source} changed since the snapshot was taken")
+        raise DatasetError(
+            "changed since the snapshot was taken", where=source, next_step="take a new snapshot: agar run"
+        )
     content = shrink(data, source, photo.size_wh, photo.target_wh) if media == "resize" else data
     path.write_bytes(content)
     path.chmod(0o444)  # read-only, because several caches may share the file
@@ -189,7 +193,9 @@ def _describe_linked(photo: Photo, path: Path, known: KnownFile | None) -> Known
     mtime_ns = path.lstat().st_mtime_ns
     sha256 = sha256_of(path)
     if sha256 != photo.sha256:
-        raise DatasetError(f"{photo.name} changed since the snapshot was taken")
+        raise DatasetError(
+            "changed since the snapshot was taken", where=photo.name, next_step="take a new snapshot: agar run"
+        )
     return KnownFile(path, photo.size_bytes, mtime_ns, sha256)
 
 
@@ -197,10 +203,18 @@ def _raise_faults(faults: Sequence[_Fault], photos: int) -> None:
     if not faults:
         return
     changed = [fault for fault in faults if isinstance(fault, DatasetError)]
-    told: Sequence[Exception] = changed or faults
-    shown = "; ".join(str(fault) for fault in told[:_SHOWN]) + (" …" if len(told) > _SHOWN else "")
     if changed:
         raise DatasetError(
-            f"{len(changed)} of {photos} photos: {shown}", next_step="run `agar run` again, it takes a new snapshot"
+            f"{len(changed)} of {photos} photos are not as the snapshot has them: "
+            f"{_list([fault.problem for fault in changed])}",
+            next_step="take a new snapshot: agar run",
         )
-    raise ImageFileError(f"{len(faults)} of {photos} photos cannot be put into the cache: {shown}")
+    raise ImageFileError(
+        f"{len(faults)} of {photos} photos cannot be put into the cache: "
+        f"{_list([fault.in_one_line for fault in faults])}",
+        next_step="correct or remove these photos, then run the command again",
+    )
+
+
+def _list(told: Sequence[str]) -> str:
+    return "; ".join(told[:_SHOWN]) + (" …" if len(told) > _SHOWN else "")

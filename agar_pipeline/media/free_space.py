@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from agar_pipeline.errors import StorageError
+from agar_pipeline.errors import StorageError, remedy
 from agar_pipeline.files.disk import show_bytes
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 
@@ -32,6 +32,9 @@ def require_room(needed: int, photos: int, media: OWN_MEDIA, out_dir: Path) -> N
     free = shutil.disk_usage(out_dir).free
     if needed > free:
         raise StorageError(
-            f"media: {media} needs about {show_bytes(needed)} for {photos} more photos in {out_dir.parent.parent}, {show_bytes(free)} are free",
-            next_step="free some (`agar clean`), set AGAR_HOME to a larger disk, or media: reference in the pipeline file",
+            f"has {show_bytes(free)} free, and media: {media} needs about {show_bytes(needed)} "
+            f"for {photos} more photos",
+            where=f"the disk of {out_dir.parent.parent}",
+            next_step="free some space (agar clean), set AGAR_HOME to a folder on a larger disk, or "
+            + remedy("set media: reference in the pipeline file", option="give --media reference"),
         )

@@ -54,8 +54,9 @@ def _shrink(data: bytes, path: Path, size_wh: tuple[int, int], target_wh: tuple[
     orientation, shown_wh = left_to_turn(photo), displayed_wh(photo)
     if shown_wh != size_wh:
         raise ImageFileError(
-            f"{path} is {shown_wh[0]}×{shown_wh[1]} pixels, the snapshot says {size_wh[0]}×{size_wh[1]}: set box_policy.image_size_mismatch",
-            next_step="drop_image, or replace the photo",
+            f"is {shown_wh[0]}×{shown_wh[1]} pixels, but the snapshot says {size_wh[0]}×{size_wh[1]}",
+            where=path,
+            next_step="replace the photo, or set box_policy.image_size_mismatch: drop_image in the pipeline file",
         )
     if target_wh == size_wh and orientation == UPRIGHT:
         return data

@@ -40,16 +40,22 @@ def require_devices(trainer: TrainerConfig) -> None:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
         seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
         raise ComputeError(
-            f"trainer.devices={trainer.devices} on cuda, but {len(gpus)} CUDA device(s) are visible{seen}",
-            next_step="lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`",
+            f"is more than the {len(gpus)} CUDA device(s) that are visible{seen}",
+            where="trainer.devices",
+            value=trainer.devices,
+            next_step="lower trainer.devices, set trainer.accelerator=cpu, or run `agar launch-check`",
         )
     if not uses_gpus(trainer.accelerator) and trainer.devices > max(cores, 1):
         raise ComputeError(
-            f"trainer.devices={trainer.devices} on {trainer.accelerator}, but this machine has {cores} core(s)",
-            next_step="lower trainer.devices, one process needs one core at least",
+            f"is more than this machine's {cores} core(s) (accelerator {trainer.accelerator}), one for each process",
+            where="trainer.devices",
+            value=trainer.devices,
+            next_step="lower trainer.devices",
         )
     if trainer.num_nodes > 1:
         raise ComputeError(
-            f"trainer.num_nodes={trainer.num_nodes} with trainer.launcher=torchrun",
-            next_step="set trainer.launcher=ray, which starts the processes on each machine (docs/how-to/ray.md)",
+            "needs another launcher than torchrun, which starts processes on this machine only",
+            where="trainer.num_nodes",
+            value=trainer.num_nodes,
+            next_step="set trainer.launcher=ray (docs/how-to/ray.md), or trainer.num_nodes=1",
         )

@@ -21,7 +21,7 @@ from typing import Any
 
 from agar_pipeline import errors
 from agar_pipeline.config import agar_home
-from agar_pipeline.errors import ComputeError, StoppedError
+from agar_pipeline.errors import StoppedError
 from agar_pipeline.files.storage_errors import clear_storage_errors, storage_error
 from agar_pipeline.ownership.home import scratch_folder
 from agar_pipeline.processes.child import (
@@ -34,7 +34,7 @@ from agar_pipeline.processes.child import (
     Log,
 )
 from agar_pipeline.processes.environment import child_environment
-from agar_pipeline.processes.exit_reasons import explain_end, last_line
+from agar_pipeline.processes.exit_reasons import explain_end
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
 
@@ -218,6 +218,4 @@ def _answer(module: str, returncode: int, folder: Path) -> dict[str, Any]:
     kept = agar_home() / "logs" / f"{module}-{os.getpid()}-{time.time_ns()}.log"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(mask((folder / "output").read_text(errors="replace")))
-    raise ComputeError(
-        f"{explain_end(module, returncode, folder)}", next_step=f"its output is in {kept}{last_line(kept)}"
-    )
+    raise explain_end(module, returncode, folder, kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agar_pipeline.errors import ComputeError
+from agar_pipeline.errors import ComputeError, remedy
 
 
 def find_loopback() -> str | None:
@@ -27,4 +27,9 @@ def check_interface(name: str) -> None:
     stats = psutil.net_if_stats()
     if name not in stats or not stats[name].isup:
         up = ", ".join(sorted(other for other in stats if stats[other].isup))
-        raise ComputeError(f"trainer.socket_ifname={name} is no interface that is up; there are: {up}")
+        raise ComputeError(
+            "is not a network interface that is up",
+            where="trainer.socket_ifname",
+            value=name,
+            next_step=f"{remedy('write', option='give')} one of {up}, or null",
+        )

@@ -62,7 +62,7 @@ def _summary(drifts: Mapping[str, PartDrift]) -> str:
     words = []
     if absent:
         shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
-        words.append(f"No box of a class that other parts have: {shown}.")
+        words.append(f"These classes have no box in a part, though others have some: {shown}.")
     if far:
         words.append(f"Colonies per plate differ more than chance explains: {', '.join(far)}.")
     return " ".join(words) or "The parts differ in colonies per plate no more than chance explains."

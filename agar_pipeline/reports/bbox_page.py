@@ -84,14 +84,17 @@ def _files_words(report: Mapping[str, Any]) -> str:
     """Say whether image files were only looked for, or their headers read, or their pixels decoded."""
     files = report.get("image_files")
     if not files or files["depth"] == "skip":
-        return "Image files were only looked for, not opened: images: header or decode in the pipeline file opens them."
+        return (
+            "No image file was opened, only its existence was checked; "
+            "`images: header` or `images: decode` in the pipeline file opens the files."
+        )
     every = files["opened"] == files["of"]
     which = "Every image file was" if every else f"{files['opened']} of {files['of']} image files were"
     if files["depth"] == "decode":
-        return f"{which} decoded to the last pixel."
+        return f"{which} decoded completely."
     which = which.removesuffix(" was").removesuffix(" were")
     which = which[0].lower() + which[1:]
-    return f"Of {which} the header was read; only images: decode finds all that are cut off or blank."
+    return f"The header of {which} was read; only `images: decode` finds all files that are cut off or blank."
 
 
 def _rule(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
         steps.append(
             ("Label these pictures, or leave them out, in configs/pipeline/<name>.yaml:", "unlabelled: leave_out")
         )
-        steps.append(("If nothing is on them, they are empty plates:", "unlabelled: keep"))
+        steps.append(("Or, if there are no colonies on them, keep them as empty plates:", "unlabelled: keep"))
     if "missing_image" in blocking:
         steps.append(("Put the missing pictures back where the dataset expects them, or remove their samples.", ""))
     if "empty_part" in blocking:
@@ -136,7 +139,7 @@ def _next_steps(blocking: list[str]) -> list[dict[str, str]]:
         steps.append(("Export the annotations again, with ids that are unique and images that exist.", ""))
     if not steps:
         steps.append(("Look at the findings below, and correct them in FiftyOne.", ""))
-    steps.append(("Then only what is affected is computed again by", "agar run"))
+    steps.append(("Then compute again what is affected:", "agar run"))
     return [{"words": words, "code": code} for words, code in steps]
 
 
@@ -149,18 +152,18 @@ def _figures(report: Mapping[str, Any], parts: Mapping[str, CocoColumns]) -> lis
     if dropped := report.get("annotations_dropped"):
         per_image += f"; {whole(dropped)} more left out"
     if crowds := report.get("crowds"):
-        per_image += f"; {whole(crowds)} of them iscrowd, regions of many, neither learnt nor scored"
+        per_image += f"; {whole(crowds)} of them iscrowd: regions of many objects, neither learnt nor scored"
     items = [
         ("images", whole(report["images"]), sizes or "in all parts"),
         ("boxes", whole(report["annotations"]), per_image),
         ("classes", whole(_count(report["categories"])), "as the class map names them"),
-        ("empty plates", whole(empty), "images without any box: fine if nothing grew"),
+        ("empty plates", whole(empty), "images without any box; correct if nothing grew"),
         ("boxes leaving the picture", percent(ratio), "a few at the edge are harmless"),
     ]
     unlabelled = report.get("findings", {}).get("unlabelled_image", {"count": 0, "action": ""})
     if unlabelled["count"]:
-        words = {"drop_image": "nobody has looked yet; left out", "keep": "nobody has looked yet; kept as empty plates"}
-        said = words.get(unlabelled["action"], "nobody has looked yet; they are no empty plates")
+        words = {"drop_image": "not labelled yet; left out", "keep": "not labelled yet; kept as empty plates"}
+        said = words.get(unlabelled["action"], "not labelled yet; they are not empty plates")
         items.append(("images without labels", whole(unlabelled["count"]), said))
     return [{"label": label, "value": value, "words": words, "null": False} for label, value, words in items]
 

@@ -35,12 +35,12 @@ WORDS = {
 _PHOTO_SENTENCES = {
     "replaced": "the photo was replaced in place",
     "missing": "the photo is missing: put the file back",
-    "found": "the photo was missing and is there again",
+    "found": "the photo was missing, and exists again",
 }
 _NO_PICTURE: dict[tuple[str, Side], str] = {
-    ("replaced", "before"): "The photo of then is gone: another one lies in its place.",
-    ("missing", "after"): "The file was not there when this snapshot was taken.",
-    ("found", "before"): "The file was not there when this snapshot was taken.",
+    ("replaced", "before"): "This photo does not exist any more: another one has its name.",
+    ("missing", "after"): "The file was missing when this snapshot was taken.",
+    ("found", "before"): "The file was missing when this snapshot was taken.",
 }
 
 
@@ -103,19 +103,19 @@ def _figures(diff: SnapshotDiff) -> list[dict[str, Any]]:
         ("images added", len(diff.images_added), _with_boxes(diff.images_added)),
         ("images removed", len(diff.images_removed), _with_boxes(diff.images_removed)),
         ("photos replaced", len(diff.files_replaced), "same sample, other file content"),
-        ("boxes added", counts["added"], "in images that both hold"),
-        ("boxes removed", counts["removed"], "in images that both hold"),
+        ("boxes added", counts["added"], "in images of both snapshots"),
+        ("boxes removed", counts["removed"], "in images of both snapshots"),
         ("boxes moved", counts["moved"], "same label, the places overlap"),
         ("boxes relabelled", counts["relabelled"], "same place, another label"),
     ]
     if diff.images_labelled:
-        items.append(("images labelled", len(diff.images_labelled), "for the first time, if only as empty"))
+        items.append(("images labelled", len(diff.images_labelled), "for the first time, perhaps as empty"))
     if diff.images_unlabelled:
-        items.append(("images without labels", len(diff.images_unlabelled), "which had some, if only as empty"))
+        items.append(("images without labels", len(diff.images_unlabelled), "labelled before, perhaps as empty"))
     if counts["edited"]:
         items.append(("boxes edited", counts["edited"], "same label and place, other attributes"))
     if diff.files_missing:
-        items.append(("photos missing", len(diff.files_missing), "same sample, its file is not there any more"))
+        items.append(("photos missing", len(diff.files_missing), "same sample, its file does not exist any more"))
     if diff.files_found:
         items.append(("photos found", len(diff.files_found), "same sample, its file was missing"))
     if diff.files_moved:
@@ -160,7 +160,7 @@ def _picture(plate: _Plate, side: DiffSide, which: Side) -> dict[str, str]:
         source = side.images_dir / path
         item["uri"] = picture_with_boxes(source, layers, max_side_px=PICTURE_SIDE_PX, max_bytes=PICTURE_BYTES)
     except ImageFileError as error:
-        item["note"] = f"No picture: {error}"
+        item["note"] = f"No picture: {error.in_one_line}"
     return item
 
 

@@ -22,7 +22,7 @@ from agar_pipeline.scoring.score import Scored
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
 PLATES_IN_A_ROW = 4
-WORST_ROW = "Worst plates: dashed annotated, solid predicted, red missed or nothing there"
+WORST_ROW = "Worst plates: annotated boxes dashed, predicted ones solid, missed and false ones red"
 COUNTING_FIGURES = ("mae", "within_10_percent", "smape", "me", "r2")
 
 
@@ -87,7 +87,7 @@ def _headline(counting: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
 def _subline(counting: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     images, annotations = int(metrics["num_images"]), int(metrics["num_annotations"])
     sentences = [
-        f"Held against {plural(annotations, 'annotated box', 'annotated boxes')} on {plural(images, 'plate')}."
+        f"Compared with {plural(annotations, 'annotated box', 'annotated boxes')} on {plural(images, 'plate')}."
     ]
     if not is_null(counting.get("within_10_percent")):
         sentences.append(
@@ -145,7 +145,7 @@ def _empty_plates_words(empty: Mapping[str, Any]) -> str:
         return "No plate is without a colony, so false alarms on empty plates could not be measured."
     return (
         f"{plural(empty['num_images'], 'plate')} without a colony: on {percent(empty['false_alarm_share'])} of them "
-        f"the model sees at least one, {number(empty['detections_per_plate'])} a plate on average."
+        f"the model detects at least one; on average, {number(empty['detections_per_plate'])} per plate."
     )
 
 
@@ -161,7 +161,7 @@ def _count_plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> l
         {
             "uri": evaluation_plots.bland_altman(true_counts, predicted_counts),
             "title": "Agreement of the two counts",
-            "words": "One point per plate (Bland–Altman): how far counts differ, and whether more on full plates.",
+            "words": "One point per plate (Bland–Altman): how much the counts differ, and whether more on full plates.",
         },
     ]
     errors = {name: row.get("mae") for name, row in counting["per_density"].items()}
@@ -170,7 +170,7 @@ def _count_plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> l
             {
                 "uri": plots.columns(errors, "annotated colonies on the plate", "mean count error"),
                 "title": "Count error by density",
-                "words": "Colonies that the count is off by, on average, on sparse and on crowded plates.",
+                "words": "By how many colonies the count is wrong, on average, on sparse and on crowded plates.",
             }
         )
     return made
@@ -220,7 +220,7 @@ def _errors(errors: Mapping[str, Any]) -> dict[str, Any]:
             }
             for kind in kinds
         ],
-        "plot": plots.bars(defined, "mAP@50 that mending this kind alone would gain") if any(defined.values()) else "",
+        "plot": plots.bars(defined, "mAP@50 gained if only this kind were corrected") if any(defined.values()) else "",
         "tables": [
             {
                 "title": title,
@@ -244,8 +244,8 @@ def _threshold_words(metrics: Mapping[str, Any], score_threshold: float) -> str:
     chosen_on = recorded.get("chosen_on") if isinstance(recorded, Mapping) else None
     sentences = [f"A prediction counts as a colony from a score of {score_threshold:.3g} on."]
     if chosen_on == "these images":
-        sentences.append("The value was chosen on these very images, so the counts look a little better than they are.")
+        sentences.append("The value was chosen on these same images, so the counts look a little better than they are.")
     elif chosen_on:
         sentences.append(f"The value was chosen on {chosen_on}.")
-    sentences.append("mAP and recall look at all scores; counts and pictures only at those above the threshold.")
+    sentences.append("mAP and recall use all scores; counts and pictures only those above the threshold.")
     return " ".join(sentences)

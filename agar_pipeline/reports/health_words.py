@@ -44,10 +44,15 @@ def _plates(report: Mapping[str, Any], plates: Mapping[str, Any]) -> list[tuple[
     if plates["empty"]:
         share = plates["empty"] / max(report["images"], 1)
         words = f"{plural(plates['empty'], 'plate')} without any colony ({percent(share)})."
-        said.append((share < 0.5, words + " Make sure that nothing grew there, rather than that nobody counted."))
+        said.append(
+            (
+                share < 0.5,
+                words + " Check that nothing grew on them, and that they are not plates that nobody has labelled.",
+            )
+        )
     if plates["over_300"]:
         words = f"{plural(plates['over_300'], 'plate')} with more than 300 colonies, too numerous to count by hand: "
-        said.append((True, words + "no count is cut off here, the model's limit follows the fullest plate."))
+        said.append((True, words + "no count is cut off, because the model's limit follows the fullest plate."))
     return said
 
 
@@ -59,11 +64,13 @@ def _classes(balance: Mapping[str, Any]) -> list[tuple[bool, str]]:
         words = f"For each colony of {balance['rarest']} there are {number(round(balance['ratio'], 1))} of "
         words += f"{balance['most_frequent']}."
         if balance["ratio"] >= UNBALANCED:
-            words += f" A model will be worst at {balance['rarest']}: more plates with it help most."
+            words += f" A model will detect {balance['rarest']} worst: more plates with it help most."
         said.append((balance["ratio"] < UNBALANCED, words))
     if balance["absent"]:
         words = f"{plural(len(balance['absent']), 'class', 'classes')} without a single colony: "
-        said.append((False, words + ", ".join(balance["absent"][:8]) + ". No model can learn what it never sees."))
+        said.append(
+            (False, words + ", ".join(balance["absent"][:8]) + ". A model cannot learn a class without examples.")
+        )
     return said
 
 
@@ -78,7 +85,7 @@ def _sizes(sizes: Mapping[str, Any]) -> list[tuple[bool, str]]:
     said = [(True, words)]
     if shrunk and sizes["photo_side_px"] > int(TORCHVISION_SIZE):
         words = (
-            f"At torchvision's default of {TORCHVISION_SIZE} px they shrink to {_px(shrunk['median_px'])} and "
+            f"At torchvision's default of {TORCHVISION_SIZE} px these sizes shrink to {_px(shrunk['median_px'])} and "
             f"{_px(shrunk['small_px'])}; {percent(shrunk['below_anchor_share'])} of all colonies are then too small "
             f"for its smallest anchor of {sizes['smallest_anchor_px']} px."
         )
@@ -96,7 +103,7 @@ def _advice(sizes: Mapping[str, Any]) -> dict[str, str] | None:
         f"{_px(at['small_px'])}."
     )
     if at["small_px"] < POOR_PX:
-        words += " That is little, but enlarging the photo further adds no detail: photograph at a higher resolution."
+        words += " That is small, but enlarging the photos adds no detail: take photos at a higher resolution."
     return {"words": words, "code": "defaults: [override /data: auto]"}
 
 

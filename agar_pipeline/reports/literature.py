@@ -40,16 +40,14 @@ def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool,
     if len(missing) == len(wanted):
         return False, "Not comparable: these classes are not AGAR's five species, so no published figure applies."
     if missing:
-        return (
-            False,
-            f"Not comparable: the published figures are means over five species, {', '.join(missing)} not here.",
-        )
+        lack = f"and these classes lack {', '.join(missing)}."
+        return False, f"Not comparable: the published figures are means over five species, {lack}"
     extra = [name for name in class_names if spelling_of(name) not in wanted]
     sentences = ["Comparable with care: the classes hold AGAR's five species, but the published figures come from "]
-    sentences.append("the authors' own lists of photos and these from your split")
+    sentences.append("the authors' own lists of photos, and these figures from your split")
     if extra:
         sentences.append(f"; and your mean covers {', '.join(extra)} too")
     sentences.append(
-        f". Here are {num_images:,} photos; another training seed alone moves map_50_95 by about ±{SEED_NOISE}."
+        f". They are of {num_images:,} photos; another training seed alone changes map_50_95 by about ±{SEED_NOISE}."
     )
     return True, "".join(sentences)

@@ -33,33 +33,42 @@ METRIC_WORDS: dict[str, MetricWords] = {
     "mar_max": MetricWords(
         "mean recall", "Share of colonies found, low scores included, averaged over how tightly a box must fit."
     ),
-    "mae": MetricWords("count error", "Colonies that a plate's count is off by, on average (MAE).", number, True),
+    "mae": MetricWords(
+        "count error", "By how many colonies the count of a plate is wrong, on average (MAE).", number, True
+    ),
     "me": MetricWords("count bias", "Above 0 it counts too many, below 0 too few (mean error).", signed, None),
     "smape": MetricWords(
-        "relative count error", "Count error against the mean of both counts (sMAPE, 0 to 200 %).", percent_points, True
+        "relative count error",
+        "Count error as a share of the mean of both counts (sMAPE, 0 to 200 %).",
+        percent_points,
+        True,
     ),
     "r2": MetricWords(
-        "R² of counts", "1: counts follow the truth; 0: no better than the mean count for each plate.", number
+        "R² of counts", "1: the counts are correct; 0: they are no better than the mean count for each plate.", number
     ),
-    "false_alarm_share": MetricWords("false alarms", "Plates without a colony on which one is seen.", percent, True),
+    "false_alarm_share": MetricWords(
+        "false alarms", "Share of the plates without a colony on which one is detected.", percent, True
+    ),
     "detections_per_plate": MetricWords(
         "false colonies", "Detections on a plate without a colony, on average.", number, True
     ),
-    "within_10_percent": MetricWords("within 10 %", "Plates whose count is at most 10 % off.", percent),
+    "within_10_percent": MetricWords(
+        "within 10 %", "Share of the plates whose count is wrong by at most 10 %.", percent
+    ),
     "map_low": MetricWords("from", "Lower end of mAP's 95 % interval over plates.", score, None),
     "map_high": MetricWords("to", "Upper end of mAP's 95 % interval over plates.", score, None),
-    "seed": MetricWords("seed", "Of the training.", whole, None),
+    "seed": MetricWords("seed", "Seed of the training.", whole, None),
     "seed_spread": MetricWords(
-        "spread of seeds", "Standard deviation of mAP over trainings that differ by their seed alone.", score, None
+        "spread of seeds", "Standard deviation of mAP over trainings that differ only in their seed.", score, None
     ),
-    "delta": MetricWords("mAP behind", "mAP minus the leader's, on the same plates.", signed, None),
+    "delta": MetricWords("mAP behind", "mAP minus that of the leader, on the same plates.", signed, None),
     "delta_low": MetricWords("from (behind)", "Lower end of that difference's 95 % interval.", signed, None),
     "delta_high": MetricWords("to (behind)", "Upper end of that difference's 95 % interval.", signed, None),
     "verdict": MetricWords("against the leader", "Whether the difference is more than noise.", str, None),
-    "annotations": MetricWords("annotated boxes", "Boxes that the predictions are held against.", whole, None),
+    "annotations": MetricWords("annotated boxes", "Boxes that the predictions are compared with.", whole, None),
     "num_images": MetricWords("plates", "Plates evaluated.", whole, None),
-    "num_annotations": MetricWords("annotated boxes", "Boxes that the predictions are held against.", whole, None),
-    "seconds": MetricWords("seconds", "Time it took.", number, None),
+    "num_annotations": MetricWords("annotated boxes", "Boxes that the predictions are compared with.", whole, None),
+    "seconds": MetricWords("seconds", "Time that the training took.", number, None),
 }
 
 
@@ -69,9 +78,9 @@ KIND_WORDS: dict[str, tuple[str, str]] = {
     "poor_box": ("poor box", "right class, box beside the colony or of another size (IoU 0.1 to 0.5)"),
     "merged": ("merged", "one box around two or more colonies"),
     "duplicate": ("duplicate", "a second box on a colony that has one"),
-    "background": ("background", "a box where no colony of its class is"),
-    "missed": ("missed", "a colony that no box stands for"),
-    "ignored": ("ignored", "in a crowd region: neither right nor wrong"),
+    "background": ("background", "a box at a place without a colony of its class"),
+    "missed": ("missed", "a colony without a predicted box"),
+    "ignored": ("ignored", "in a crowd region: counts neither as right nor as wrong"),
 }
 """Kind of match → a short name and an explanation."""
 

@@ -70,7 +70,7 @@ def picture_of_finding(
         source = safe_image_path(images_dir, item["file_name"])
         item["uri"] = picture_with_boxes(source, layers, max_side_px=560, margin_share=MARGIN_SHARE, max_bytes=140_000)
     except ImageFileError as error:
-        item["note"] = f"No picture: {error}"
+        item["note"] = f"No picture: {error.in_one_line}"
     return item
 
 

@@ -70,7 +70,9 @@ def open_photo(source: Path | np.ndarray, max_side_px: int) -> tuple[Image.Image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         name = "the array" if isinstance(source, np.ndarray) else str(source)
         raise ImageFileError(
-            f"{name} cannot be shown: {error}; open it in a viewer, and replace it if damaged"
+            f"cannot be shown: {error}",
+            where=name,
+            next_step="open it in an image viewer, and replace it if it is damaged",
         ) from error
 
 

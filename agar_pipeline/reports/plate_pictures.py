@@ -38,7 +38,7 @@ def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
     try:
         photo, scale = open_photo(Path(images_dir) / plate.file_name, side_px)
     except ImageFileError as error:
-        return item | {"note": f"No picture: {error}"}
+        return item | {"note": f"No picture: {error.in_one_line}"}
     truth = _layers(plate.annotations_xywh, TRUTH_COLOURS)
     predicted = _layers(plate.detections_xywh, PREDICTION_COLOURS)
     return item | {

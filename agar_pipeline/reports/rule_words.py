@@ -26,7 +26,7 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "degenerate_box": RuleWords(
         "Box without area", "box without area", "boxes without area",
-        "Width or height is zero or negative, mostly a click instead of a drag. It marks nothing.",
+        "Width or height is zero or negative, mostly because somebody clicked instead of dragging. It marks nothing.",
     ),
     "out_of_bounds_box": RuleWords(
         "Box leaves the picture", "box that leaves its picture", "boxes that leave their picture",
@@ -66,7 +66,7 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "duplicate_file_name": RuleWords(
         "Picture listed twice", "picture listed twice", "pictures listed twice",
-        "The same file stands in the list of images again: it would be learned twice, and may be in train and val.",
+        "The list of images names the same file again: it would be learned twice, and may be in train and val.",
     ),
     "duplicate_category": RuleWords(
         "Class listed twice", "class listed twice", "classes listed twice",
@@ -106,7 +106,7 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "rotated_image": RuleWords(
         "Turned picture", "picture turned by EXIF", "pictures turned by EXIF",
-        "The camera stored it turned, with a note how to show it. It is trained on as displayed.",
+        "The camera stored it rotated, with a note how to show it. The training uses it as displayed.",
     ),
     "unusual_image": RuleWords(
         "Unusual format", "picture of an unusual format", "pictures of unusual formats",
@@ -114,7 +114,7 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "blank_image": RuleWords(
         "Nothing to be seen", "picture with nothing to be seen", "pictures with nothing to be seen",
-        "Nearly black, or one colour all over: a lens cap, or values that the file does not say the range of.",
+        "It is nearly black, or of one colour: a lens cap, or values of which the file does not say the range.",
     ),
     "part_without_boxes": RuleWords(
         "Part without boxes", "part without boxes", "parts without boxes",
@@ -130,8 +130,8 @@ RULE_WORDS: dict[str, RuleWords] = {
     ),
     "misread_boxes": RuleWords(
         "Boxes misread as a whole", "part of misread boxes", "signs of misread boxes",
-        "More of a part's boxes than max_flawed_share break a rule, or all lie near the origin: mostly the file means "
-        "corners, shares, another scale or another origin by its numbers.",
+        "More of a part's boxes than max_flawed_share break a rule, or all lie near the origin: mostly the numbers of "
+        "the file are corners, shares, or of another scale or origin.",
     ),
 }  # fmt: skip
 

@@ -98,8 +98,9 @@ def evaluate_predictions(
 
     if score_threshold is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
         raise ConfigError(
-            f"{coco_json} is a test part: a score threshold chosen on it would make its counts look too good",
-            next_step="choose it on val, and give it: --score-threshold",
+            "is a test part, and a score threshold chosen on it would make its counts look better than they are",
+            where=coco_json,
+            next_step="choose the threshold on val, and give it with --score-threshold",
         )
     columns = read_coco(coco_json)
     columns.require_images(coco_json)

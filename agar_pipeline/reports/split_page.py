@@ -88,7 +88,7 @@ def _side(path: Path, name: str, part: str) -> dict[str, str]:
     try:
         item["uri"] = to_data_uri(open_photo(path, PICTURE_SIDE_PX)[0], PICTURE_BYTES)
     except ImageFileError as error:
-        item["note"] = f"No picture: {error}"
+        item["note"] = f"No picture: {error.in_one_line}"
     return item
 
 

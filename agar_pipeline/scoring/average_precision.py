@@ -79,8 +79,8 @@ def _check_references(columns: CocoColumns, detections: Detections) -> None:
         unknown = np.setdiff1d(values, known)
         if len(unknown):
             raise AnnotationError(
-                f"{len(unknown)} {what}s of the predictions are not in the annotations, the first is {unknown[0]}",
-                next_step="they belong to another COCO file",
+                f"the predictions have {len(unknown)} {what}s that the annotations do not have, first {unknown[0]}",
+                next_step="give the COCO file that the predictions were made for, with --json",
             )
 
 

@@ -58,14 +58,17 @@ def agree_on_classes(
     names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
     if len(set(columns.class_names)) < len(columns.class_names):
         raise TrainingError(
-            f"{coco_json} lists two categories of one name: {_few(columns.class_names)}", next_step="mend it"
+            f"lists two categories of the same name: {_few(columns.class_names)}",
+            where=coco_json,
+            next_step="keep one of them, with the annotations of both",
         )
     match = Spellings(dict(zip(class_names, category_ids.tolist(), strict=True))).match(columns.class_names)
     file_id_of = {match.category_ids[name]: i for i, name in names.items() if name in match.category_ids}
     if not file_id_of:
         raise TrainingError(
-            f"{model} knows {_few(class_names)}, {coco_json} lists {_few(columns.class_names)}: no class in common",
-            next_step="give a COCO file of the same classes, by their names",
+            f"knows {_few(class_names)}, and {coco_json} lists {_few(columns.class_names)}: no class is in both",
+            where=model,
+            next_step="give a COCO file whose categories have the names of the model's classes",
         )
     unlisted = {i: name for i, name in zip(category_ids.tolist(), class_names, strict=True) if i not in file_id_of}
     first_free = max(0, int(columns.category_ids.max(initial=0))) + 1

@@ -53,16 +53,19 @@ def read_predicted(path: Path, coco_json: Path, columns: CocoColumns) -> Predict
     rows, known = own.image_rows()
     if not known.all() or not np.isin(own.annotation_category_ids, own.category_ids).all():
         raise AnnotationError(
-            f"{path}: annotations are of images or categories that it does not list", next_step="mend it"
+            "has annotations of images or categories that it does not list",
+            where=path,
+            next_step="predict again with `agar predict --json`, this file was cut or edited",
         )
     id_of = dict(zip(columns.file_names.tolist(), columns.image_ids.tolist(), strict=True))
     names, shifted = _in_one_folder(own.file_names.tolist(), id_of)
     listed = np.array([name in id_of for name in names], dtype=bool)
     if not listed.any():
-        there = f"{names[0]!r}" if names else "no image"
+        there = repr(names[0]) if names else "no image"
         raise AnnotationError(
-            f"{path} and {coco_json} have no image in common, by their file_names: {there}, and {next(iter(id_of))!r}",
-            next_step="predict the folder that its file_names are relative to",
+            f"has no image in common with {coco_json}: its first file_name is {there}, there {next(iter(id_of))!r}",
+            where=path,
+            next_step=f"predict the folder that the file_names of {coco_json} are relative to",
         )
     image_ids = np.array([id_of.get(name, 0) for name in names], dtype=np.int64)
     _require_sizes(path, own, image_ids, listed, coco_json, columns)
@@ -106,8 +109,9 @@ def _require_sizes(
         size_wh, there = own.sizes_wh[row].tolist(), size_of[int(image_ids[row])]
         if size_wh != there:
             raise AnnotationError(
-                f"{path} has {own.file_names[row]!r} of {size_wh[0]}×{size_wh[1]} pixels, {coco_json} has it of {there[0]}×{there[1]}",
-                next_step="predict the photos that it lists",
+                f"has {size_wh[0]}×{size_wh[1]} pixels, but {coco_json} has {there[0]}×{there[1]} for this file_name",
+                where=f"{path}: {own.file_names[row]!r}",
+                next_step=f"predict the photos that {coco_json} lists",
             )
 
 

@@ -119,7 +119,10 @@ def read_folder(
     (out_dir / "dataset.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
     seen_again = stamp_files(folder.files), stamp_files(folder.photos)
     if version != just_observed and seen_again != (folder.stamps, photos.stamps):
-        raise DatasetMovedError("the COCO files or photos changed while they were read; wait for edits to end")
+        raise DatasetMovedError(
+            "the COCO files or photos changed while they were read",
+            next_step="wait until nobody edits or copies them any more, then run the command again",
+        )
     return version
 
 
@@ -138,8 +141,10 @@ def _look_at_photos(config: CocoSnapshotConfig, folder: _Folder, home: Path, log
         photos = memory.look_up(folder.photos)
     if photos.sha256.count(None) == total:
         raise DatasetError(
-            f"none of the {total} image files can be read, not even {folder.photos[0]!r}",
-            next_step=f"correct snapshot.images_dir, the folder that the file_names of {folder.files[0]} are relative to; {show_missing(config.images_path(), folder.columns.paths.to_pylist())}",
+            f"none of the {total} image files can be read, not even {folder.photos[0]!r}: "
+            f"{show_missing(config.images_path(), folder.columns.paths.to_pylist())}",
+            next_step="correct snapshot.images_dir in the pipeline file, "
+            f"the folder that the file_names of {folder.files[0]} are relative to",
         )
     return photos
 
@@ -149,7 +154,10 @@ def _read(config: CocoSnapshotConfig) -> _Folder:
     for part, path in files.items():
         if not path.is_file():
             raise DatasetError(
-                f"snapshot.files.{part}: {path} is not a file", next_step="correct it in the pipeline file"
+                "is not a file",
+                where=f"snapshot.files.{part}",
+                value=path,
+                next_step="correct the path in the pipeline file; a relative one begins at the folder of the configs",
             )
     stamps = stamp_files([str(path) for path in files.values()])
     parsed = {part: parse_coco(path) for part, path in files.items()}
@@ -183,7 +191,7 @@ def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> 
     if said:
         raise AnnotationError(
             f"ids contradict each other in {'; '.join(said)}",
-            next_step=f"mend that; all are listed by: {as_command(*look)}",
+            next_step=f"correct these ids; this command lists all of them: {as_command(*look)}",
         )
 
 
@@ -202,18 +210,28 @@ def _names(
         before = folder_of_names(images_dir, files[part], columns.file_names.tolist())
         for written in columns.file_names.tolist():
             if reason := unsafe_name(images_dir, written):
-                raise DatasetError(f"{files[part]}: {reason}", next_step="mend it there")
+                raise DatasetError(
+                    f"names a photo that cannot be in the folder: {reason}",
+                    where=files[part],
+                    next_step="correct the file_name in that file",
+                )
             name = before + str(PurePosixPath(written))
             if name in part_of:
                 where = " and ".join(str(files[each]) for each in dict.fromkeys((part_of[name], part)))
                 raise DatasetError(
-                    f"image {name!r} is listed twice, in {where}", next_step="it can only be in one part: keep one"
+                    f"is listed twice, in {where}",
+                    where=f"image {name!r}",
+                    next_step="keep one of the entries: an image can only be in one part",
                 )
             part_of[name] = part
             names.append(name)
             parts.append(part)
     if not names:
-        raise DatasetError(f"{', '.join(map(str, files.values()))} list 0 images", next_step="correct snapshot.files")
+        raise DatasetError(
+            "list 0 images",
+            where=", ".join(map(str, files.values())),
+            next_step="name COCO files that list images as snapshot.files in the pipeline file",
+        )
     return names, parts
 
 

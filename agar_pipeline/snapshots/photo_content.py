@@ -41,8 +41,10 @@ def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], 
     replaced = [name for name, sha256, now in rows if now is not None and now != sha256]
     if replaced:
         raise ArtifactError(
-            f"{len(replaced)} of {len(paths)} photos in {images_dir} are not those that {coco_cache.root} was made from: {', '.join(replaced[:_SHOWN])}",
-            next_step="put them back, or take them in: agar run +coco_cache",
+            f"holds other photos than {coco_cache.root} was made from, {len(replaced)} of {len(paths)}: "
+            f"{', '.join(replaced[:_SHOWN])}",
+            where=images_dir,
+            next_step="put the earlier photos back, or take a new snapshot of the current ones: agar run +coco_cache",
         )
 
 

@@ -90,8 +90,9 @@ def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
     labelled = images["labelled"].to_numpy(bool) if config.labelled_only else np.ones(len(images), bool)
     if len(images) and not labelled.any():
         raise DatasetError(
-            f"none of the {len(images)} images is labelled yet: annotate some",
-            next_step=f"or {remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}, if nothing is on them",
+            f"none of the {len(images)} images is labelled yet",
+            next_step="annotate some; or, if nothing is on the plates, "
+            f"{remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}",
         )
     return labelled
 
@@ -158,15 +159,18 @@ def _unassigned(images: pd.DataFrame, reading: Reading, there: str) -> DatasetEr
     why = "; ".join(f"{reason} ({n})" for reason, n in reading.left_out.items())
     return DatasetError(
         f"{count} of {len(images)} images are in no part of the split: {why}; first {examples}",
-        next_step=f"{_listed(there)}mend that, or set split.unassigned: leave_out",
+        next_step=f"give these images a part, or set `unassigned: leave_out` in the split{_listed(there)}",
     )
 
 
 def _unknown(names: Sequence[str]) -> DatasetError:
     return DatasetError(
-        f"{len(names)} lines of {remedy('split.lists', option='the lists')} name no image of the snapshot, or several: {', '.join(repr(name) for name in names[:SHOWN])}",
-        next_step="write paths below images_dir or sample ids"
-        + remedy(", or set split.unknown_names: ignore", option=""),
+        f"{len(names)} lines name no image of the snapshot, or several: {', '.join(map(repr, names[:SHOWN]))}",
+        where=remedy("split.lists:", option="the lists:"),
+        next_step=remedy(
+            "write paths below images_dir or sample ids, or set `unknown_names: ignore` in the split",
+            option="write paths below the folder of the images, or sample ids",
+        ),
     )
 
 
@@ -179,8 +183,10 @@ def _require_no_empty_part(
     if config.method in DRAWN:
         of = f"{images} images" if groups is None else f"{images} images in {groups} groups"
         raise DatasetError(
-            f"{of} leave the part {empty!r} empty with fractions {dict(config.fractions)}",
-            next_step=f"add images, or {remedy('change split.fractions in the pipeline file', option='change --fractions')}",
+            f"{of} leave the part {empty!r} empty with the fractions {dict(config.fractions)}",
+            next_step=remedy(
+                "add images, or change split.fractions in the pipeline file", option="add images, or change --fractions"
+            ),
         )
     source = {
         "tags": f"view {config.views.get(empty)!r}",
@@ -190,10 +196,10 @@ def _require_no_empty_part(
     }[config.method]
     raise DatasetError(
         f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it",
-        next_step=f"{_listed(there)}"
-        + remedy("correct split in the pipeline file", option="correct the options that name the parts"),
+        next_step=f"{remedy('correct `split` in the pipeline file', option='correct the options that name the parts')}"
+        f"{_listed(there)}",
     )
 
 
 def _listed(there: str) -> str:
-    return f"there are: {there}; " if there else ""
+    return f"; there are {there}" if there else ""

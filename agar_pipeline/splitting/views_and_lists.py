@@ -115,7 +115,9 @@ def read_lists(config: SplitConfig) -> dict[Part, list[str]]:
         path = config.list_path(part)
         lists[part] = _read_lines(path, part)
         if config.list_hashes.get(part, hash_list(path)) != hash_list(path):
-            raise ConfigError(f"split.lists.{part}: {path} was edited just now; try again")
+            raise ConfigError(
+                "was edited after the run had begun", where=f"split.lists.{part}: {path}", next_step="start again"
+            )
     return lists
 
 
@@ -124,8 +126,9 @@ def _read_lines(path: Path, part: str) -> list[str]:
         lines = read_lines(path)
     except (OSError, TextFileError) as error:
         raise ConfigError(
-            f"split.lists.{part}: {path} cannot be read ({error})",
-            next_step="write one path, file name or sample id a line",
+            f"cannot be read ({error})",
+            where=f"split.lists.{part}: {path}",
+            next_step="give a text file with one path, file name or sample id per line",
         ) from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("# ")]
 
@@ -138,7 +141,7 @@ def _one_part(held: Mapping[Part, np.ndarray], images: pd.DataFrame, called: Map
         name = images["path" if "path" in images else "sample_id"].iloc[row]
         raise DatasetError(
             f"{int(twice.sum())} images are in two parts of the split: {str(name)!r} is in {' and '.join(both)}",
-            next_step="an image can only be in one: mend the tags or lists",
+            next_step="remove each of them from one of the two",
         )
     parts = np.full(len(images), None, dtype=object)
     for part, rows in held.items():

@@ -30,8 +30,10 @@ def build(
     """
     if config.part not in coco_cache.parts():
         raise ArtifactError(
-            f"evaluation.part={config.part}, but {coco_cache.root} has {', '.join(coco_cache.parts())}",
-            next_step="add a share for it to split.fractions",
+            f"is not a part of {coco_cache.root}, which has: {', '.join(coco_cache.parts())}",
+            where="evaluation.part",
+            value=config.part,
+            next_step="choose one of its parts, or add a share for this part to split.fractions in the pipeline file",
         )
     title = f"{training_run.root.parent.parent.name} on {config.part}"
     predictor = evaluate_checkpoint(

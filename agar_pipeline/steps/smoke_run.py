@@ -108,7 +108,8 @@ def _check_round_trip(
     look_s = time.monotonic() - started_at
     if not len(seen):
         raise TrainingError(
-            "after its first step the model finds nothing at all, not even with a score of 0: the step was too far",
+            "the model finds nothing at all after its first step, not even with a score of 0: "
+            "the step changed the weights too much",
             next_step=f"lower optimizer.lr (now {lr:g})",
         )
     changed = _changed_tensors(before.detector.state_dict(), after.detector.state_dict())
@@ -118,8 +119,9 @@ def _check_round_trip(
     if not alike:
         what = f"{len(changed)} tensors differ, {changed[0]} first" if changed else "though all tensors are equal"
         raise TrainingError(
-            f"the checkpoint predicts {len(seen_again)} boxes, the model that it was saved from {len(seen)}, and they must be the same ({what})",
-            next_step="report this bug with the config of the experiment",
+            f"the checkpoint predicts {len(seen_again)} boxes, and the model that it was saved from {len(seen)}; "
+            f"they must be the same ({what})",
+            next_step="report this bug, with the config of the experiment",
         )
     return coco_metrics(few, seen_again), look_s
 

@@ -65,8 +65,8 @@ def _find_duplicates(
 def _tell_leakage(leakage: dict[str, Any], log: Callable[[str], None]) -> None:
     if leakage["near"]["cut"]:
         log(
-            f"{leakage['near']['cut']} photos resemble more than {NEAREST} others each: only the nearest were compared,"
-            " further near duplicates of them may go unseen"
+            f"{leakage['near']['cut']} photos resemble more than {NEAREST} others each: only the nearest were "
+            "compared, so they may have more near duplicates"
         )
     for kind in ("exact", "near"):
         count = leakage[kind]["across_parts"]
@@ -98,7 +98,8 @@ def _require_columns(config: SplitConfig, images: pd.DataFrame, snapshot: Snapsh
     missing = [name for name in config.image_columns if name not in images]
     if missing:
         raise ArtifactError(
-            f"{snapshot.root} does not hold what the split reads: {', '.join(missing)}",
+            f"does not hold what the split reads: {', '.join(missing)}",
+            where=snapshot.root,
             next_step="build the snapshot again with this pipeline file: agar run snapshot",
         )
 

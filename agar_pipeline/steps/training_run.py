@@ -32,7 +32,11 @@ def build(
         TrainingError: the smoke run did not pass, or training cannot go on.
     """
     if not smoke_run.smoke()["ok"]:
-        raise TrainingError(f"the smoke run in {smoke_run.root} did not pass", next_step="materialize it again")
+        raise TrainingError(
+            "did not pass, and a training needs one that passed",
+            where=f"the smoke run in {smoke_run.root}",
+            next_step="report this bug, with the file smoke.json of that folder: a smoke run that fails is not kept",
+        )
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.detection.fitting.data_choice import typical_side
     from agar_pipeline.detection.fitting.model_fitting import fit_config

@@ -49,11 +49,6 @@ class SharedStore:
         """Why it could not be used; None if the last use succeeded."""
         return self.files.error
 
-    @property
-    def trouble(self) -> str | None:
-        """The text of `error`."""
-        return None if self.error is None else str(self.error)
-
     def find(self, key: Key, name: str) -> tuple[Manifest, bytes] | None:
         """Return the manifest of an artifact, parsed and as stored; None if it was never published.
 

@@ -65,9 +65,17 @@ def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> 
     """
     require_own(store.home)
     if path.parent.resolve().is_relative_to(store.home.resolve()):
-        raise StorageError(f"{path} lies in the home that it shall save", next_step="give a place on another disk")
+        raise StorageError(
+            "lies in the home that it would save, and would be lost with it",
+            where=path,
+            next_step="give a path outside the home, best on another disk",
+        )
     if not path.parent.is_dir():
-        raise StorageError(f"there is no folder {path.parent} for the backup", next_step="make it first")
+        raise StorageError(
+            "is not a folder, so no backup can be written there",
+            where=path.parent,
+            next_step=f"make it first (mkdir -p {quote(str(path.parent))}), or give a path in another folder",
+        )
     remove_unfinished(path)
     datasets: list[str] = []
     counted = [0]
@@ -77,7 +85,9 @@ def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> 
         counted[0] = _add_artifacts(writer, store, everything)
         if not datasets and not counted[0]:
             raise StorageError(
-                f"there is nothing in the home {store.home} to save", next_step="see AGAR_HOME; nothing was written"
+                "holds nothing to save, so no backup was written",
+                where=f"the home {store.home}",
+                next_step="set AGAR_HOME to the home that you want to save",
             )
         _add_configs(writer)
         return {
@@ -138,7 +148,7 @@ def _elsewhere() -> Iterator[str]:
             source = load_pipeline(path.stem).snapshot
             if isinstance(source, SnapshotConfig) and source.database != "embedded":
                 where = "your own FiftyOne" if source.database == "fiftyone" else mask(source.database)
-                yield f"dataset {source.dataset!r} of {path.name} is in {where}: save that with mongodump"
+                yield f"dataset {source.dataset!r} of {path.name} is in {where}, and not saved: save it with mongodump"
 
 
 def restore(path: Path, store: Store, log: Log) -> Saved:
@@ -169,8 +179,11 @@ def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
         if conflicts:
             more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
             raise StorageError(
-                f"{home} has something else already: {', '.join(conflicts[:_SHOWN])}{more}; nothing was restored",
-                next_step=f"both stay if the backup gets a home of its own: AGAR_HOME={quote(str(_free_place(home)))} agar backup --restore {quote(str(path))}",
+                "already holds data that differs from the backup, so nothing was restored: "
+                f"{', '.join(conflicts[:_SHOWN])}{more}",
+                where=f"the home {home}",
+                next_step="keep both, by restoring the backup into a home of its own: "
+                f"AGAR_HOME={quote(str(_free_place(home)))} agar backup --restore {quote(str(path))}",
             )
         log("filling the database")
         return restore_database(uri, folder)
@@ -191,7 +204,7 @@ def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
         key = Key(above[-1], above[0] if len(above) == 2 else None)
         known = key.asset in ARTIFACTS and key.kind.in_experiment == (key.experiment is not None)
         if not known or not _FINGERPRINT.fullmatch(name) or find_faults(draft, thorough=True):
-            notes.append(f"{'/'.join((*above, name))} of the backup is no whole artifact: left out")
+            notes.append(f"{'/'.join((*above, name))} of the backup is incomplete or not an artifact, and was left out")
             continue
         root = store.folder(key) / name
         root.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ _BLOCK = 1 << 20
 _INDEX_BYTES = 256_000_000
 _HEADER_BYTES = 65_536
 _NAME = re.compile(r"(database|artifacts|manifests|configs)(/[^/\0]{1,255})+")
+_OTHER_COPY = "use another copy of the backup"
 _NOT_READABLE = (tarfile.TarError, zlib.error, EOFError, ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -74,7 +75,9 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
     """
     if os.path.lexists(path):
         raise StorageError(
-            f"{path} exists already", next_step="give another name, or move it away; nothing was written"
+            "exists already; a backup never replaces a file, so nothing was written",
+            where=path,
+            next_step="give another name, or move the file away",
         )
     draft = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
     with contextlib.ExitStack() as stack, storage_errors.clear_storage_errors(path):
@@ -89,7 +92,11 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
             stream.flush()
             os.fsync(stream.fileno())
         if read_index(draft, room=None) != index:
-            raise StorageError(f"{draft} is not as it was written", next_step="check the disk, then again")
+            raise StorageError(
+                "differs from what was written to it: the disk returned other bytes",
+                where=draft,
+                next_step="check the disk, then run the command again",
+            )
         _give_name(draft, path)
     return index
 
@@ -99,7 +106,9 @@ def _give_name(draft: Path, path: Path) -> None:
         os.link(draft, path)  # unlike a rename, it does not replace an existing file
     except FileExistsError:
         raise StorageError(
-            f"{path} was made by somebody meanwhile", next_step="give another name; nothing was written"
+            "was created by another process in the meantime, so no backup was written",
+            where=path,
+            next_step="give another name",
         ) from None
     except OSError as error:
         if error.errno not in disk.NO_LINKS or os.path.lexists(path):
@@ -127,7 +136,11 @@ def _read_index(path: Path, room: int | None) -> dict[str, Any]:
     index: dict[str, Any] | None = None
     for member, stream in _members(path, room):
         if index is not None:
-            raise StorageError(f"{path} is no backup of agar_pipeline: {member.name!r} stands behind its index")
+            raise StorageError(
+                f"is not a backup of agar_pipeline: {member.name!r} comes after its index",
+                where=path,
+                next_step=_OTHER_COPY,
+            )
         if member.name == INDEX:
             index = _parse_index(path, stream.read(_INDEX_BYTES))
             continue
@@ -137,12 +150,12 @@ def _read_index(path: Path, room: int | None) -> dict[str, Any]:
         found.append({"name": member.name, "size_bytes": member.size, "sha256": digest.hexdigest()})
     if index is None:
         raise StorageError(
-            f"{path} is cut off, or no backup of agar_pipeline", next_step="it has no index; use another copy"
+            "has no index: it is cut off, or not a backup of agar_pipeline", where=path, next_step=_OTHER_COPY
         )
     if index["members"] != found:
         known = {json.dumps(each) for each in index["members"]}
         bad = next((each["name"] for each in found if json.dumps(each) not in known), "a member")
-        raise StorageError(f"{path} is damaged: {bad} is not what its index says; use another copy")
+        raise StorageError(f"is damaged: {bad} differs from what its index says", where=path, next_step=_OTHER_COPY)
     return index
 
 
@@ -150,7 +163,11 @@ def _parse_index(path: Path, text: bytes) -> dict[str, Any]:
     index = json.loads(text)
     made = index.get("format")
     if made != FORMAT:
-        raise StorageError(f"{path} has format {made!r}, this agar_pipeline knows {FORMAT}", next_step="upgrade it")
+        raise StorageError(
+            f"has the backup format {made!r}, and this agar_pipeline reads only {FORMAT}",
+            where=path,
+            next_step="upgrade agar_pipeline to the version that made the backup",
+        )
     return dict(index)
 
 
@@ -173,12 +190,16 @@ def _members(path: Path, room: int | None) -> Iterator[tuple[tarfile.TarInfo, IO
             total += member.size
             if not member.isreg() or member.issparse() or name in seen or not _is_ours(name):
                 raise StorageError(
-                    f"{path} is no backup of agar_pipeline", next_step=f"it holds {name!r}; nothing was restored"
+                    f"is not a backup of agar_pipeline, so nothing was restored: it holds {name!r}",
+                    where=path,
+                    next_step=_OTHER_COPY,
                 )
             if (room is not None and total > room) or (name == INDEX and member.size > _INDEX_BYTES):
                 raise StorageError(
-                    f"no room for what {path} unfolds to: more than {disk.show_bytes(room or _INDEX_BYTES)}",
-                    next_step="set AGAR_HOME to a larger disk; nothing was restored",
+                    "is too large to be unpacked, so nothing was restored: "
+                    f"it holds more than {disk.show_bytes(room or _INDEX_BYTES)}",
+                    where=path,
+                    next_step="set AGAR_HOME to a folder on a disk with more free space",
                 )
             seen.add(name)
             stream = tar.extractfile(member)
@@ -191,7 +212,9 @@ def _told_if_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except _NOT_READABLE as error:
-        raise StorageError(f"{path} is damaged, or no backup of agar_pipeline: {error}; use another copy") from error
+        raise StorageError(
+            f"is damaged, or not a backup of agar_pipeline: {error}", where=path, next_step=_OTHER_COPY
+        ) from error
 
 
 def _is_ours(name: str) -> bool:
@@ -220,7 +243,11 @@ def unpack(path: Path, folder: Path) -> dict[str, Any]:
                     digest.update(block)
                     output.write(block)
             if digest.hexdigest() != hashes.get(member.name):
-                raise StorageError(f"{path} changed while it was read", next_step="again, when nobody writes to it")
+                raise StorageError(
+                    "changed while it was read",
+                    where=path,
+                    next_step="run the command again when nobody writes to the file any more",
+                )
     return index
 
 

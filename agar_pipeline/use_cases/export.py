@@ -67,10 +67,7 @@ class ExportMedia:
     max_side: int | None = None
 
     def __post_init__(self) -> None:
-        try:
-            check_media(self.media, self.max_side)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        check_media(self.media, self.max_side)
 
 
 def export_coco(
@@ -102,7 +99,10 @@ def export_coco(
     OwnFolder(out_dir, PURPOSE).require_alone()
     if blank := [name for name in classes if is_blank(name)]:
         raise ConfigError(
-            f"--classes {blank[0]!r} names nothing", next_step="give the names of the classes, or leave it out"
+            "is an empty name",
+            where="--classes",
+            value=repr(blank[0]),
+            next_step="give the names of the classes, or leave --classes out to export every label",
         )
     # boxes with unknown labels are left out and reported; without --classes every label is a class
     pipeline = PipelineConfig(
@@ -133,8 +133,9 @@ def _take_snapshot(store: Store, pipeline: PipelineConfig, log: Log) -> Snapshot
     dataset = taken.dataset()
     if dataset["unlabelled"] and pipeline.unlabelled == "fail":
         raise DatasetError(
-            f"nobody has labelled {dataset['unlabelled']} of {dataset['images']} images yet",
-            next_step="label them, or choose what becomes of them: --unlabelled leave_out, or keep for empty plates",
+            f"holds images that nobody has labelled yet: {dataset['unlabelled']} of {dataset['images']}",
+            where=f"dataset {dataset['dataset']!r}",
+            next_step="label them, or give --unlabelled leave_out, or --unlabelled keep if they are empty plates",
         )
     return taken
 
@@ -162,8 +163,8 @@ def _describe(
         notes=[
             *match.tell_merged(),
             *tell_alike(class_map),
-            *(f"{count} boxes left out: {match.explain_unknown(label)}" for label, count in left_out.items()),
-            *([f"{unnamed} boxes left out: they have no label"] if unnamed else []),
+            *(f"{count} boxes are left out: {match.explain_unknown(label)}" for label, count in left_out.items()),
+            *([f"{unnamed} boxes are left out, because they have no label"] if unnamed else []),
         ],
     )
 

@@ -45,7 +45,7 @@ def write_export(
         draft.path(_DATASET).write_text(text + "\n")
     if draft.kept:
         more = f" and {len(draft.kept) - _SHOWN} more" if len(draft.kept) > _SHOWN else ""
-        log(f"note: kept {', '.join(draft.kept[:_SHOWN])}{more}: of an earlier export, changed since")
+        log(f"note: kept {', '.join(draft.kept[:_SHOWN])}{more}: files of an earlier export that were changed since")
     return images_dir, {part: folder.root / name for part, name in parts.items()}
 
 

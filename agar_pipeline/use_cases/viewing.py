@@ -95,7 +95,12 @@ def write_run(
         gone = find_gone(samples, boxes.sample_ids)
         there = [sample_id for sample_id in boxes.worst() if sample_id not in gone]
         if not there:
-            raise DatasetError(f"none of the evaluation's {len(gone)} samples is in dataset {dataset!r} any more")
+            raise DatasetError(
+                f"does not hold any of the evaluation's {len(gone)} samples any more: "
+                "they were deleted, or imported again",
+                where=f"dataset {dataset!r}",
+                next_step="run `agar run`, then `agar view` for the new run",
+            )
         view = find_view(mongo, document, fields)
         is_ours = view is None or is_view_unedited(view, document, fields)
         is_current = view is not None and shows(view, there[:worst])
@@ -154,7 +159,11 @@ def remove_runs(
         there, samples = list_runs(document), mongo[document["sample_collection_name"]]
         for run in runs:
             if run not in there:
-                raise DatasetError(f"dataset {dataset!r} holds no run {run!r}; there are: {', '.join(there) or 'none'}")
+                raise DatasetError(
+                    f"holds no run {run!r}: it was removed, or never written",
+                    where=f"dataset {dataset!r}",
+                    next_step=f"name one that it holds: {', '.join(there) or 'there is none'}",
+                )
             if not overwrite:
                 _require_unedited(mongo, document, RunFields(run))
         for run in runs:
@@ -171,8 +180,9 @@ def _require_unedited(database: Database, document: dict[str, Any], fields: RunF
         what.append(f"the saved view {fields.view!r}")
     if what:
         raise DatasetError(
-            f"somebody edited {' and '.join(what)} of {fields.name}: nothing was removed from {document['name']!r}",
-            next_step="rename what shall stay in FiftyOne, or remove it too with --overwrite",
+            f"was edited by somebody ({' and '.join(what)}), so nothing was removed",
+            where=f"run {fields.name} in dataset {document['name']!r}",
+            next_step="rename in FiftyOne what you want to keep, or give --overwrite to remove it too",
         )
 
 
@@ -181,8 +191,10 @@ def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
     if document is None:
         there = name_some(sorted(str(name) for name in database.datasets.distinct("name") if name)) or "none"
         raise DatasetError(
-            f"dataset {dataset!r} is not in this database any more, which has: {there}",
-            next_step=f"import it again, or take its labels from a snapshot: agar restore FINGERPRINT --dataset {quote(dataset)}",
+            f"is not in this database any more, which holds: {there}",
+            where=f"dataset {dataset!r}",
+            next_step="import it again, or restore its labels from a snapshot: "
+            f"agar restore FINGERPRINT --dataset {quote(dataset)}",
         )
     return document
 
@@ -199,7 +211,9 @@ def _read(store: Store, record: LineageEntry) -> tuple[Snapshot, PlateBoxes]:
     chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
     if "snapshot" not in chain or "coco_cache" not in chain:
         raise ArtifactError(
-            f"{record.root} was made from a snapshot or COCO cache that was cleaned away", next_step="agar run"
+            "was made from a snapshot or COCO cache that was removed (by `agar clean`)",
+            where=record.root,
+            next_step="build a new evaluation: agar run",
         )
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
     columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
@@ -228,5 +242,7 @@ def dataset_of(record: LineageEntry, store: Store) -> str:
     if found is not None:
         return str(Snapshot.open(found.root).dataset()["dataset"])
     raise ArtifactError(
-        f"{record.root} was made from a snapshot that was cleaned away", next_step="agar view --remove lists its name"
+        "was made from a snapshot that was removed (by `agar clean`), so its dataset is not known",
+        where=record.root,
+        next_step="give the run by its name in the dataset: `agar view --remove` lists the names",
     )

@@ -36,7 +36,7 @@ class Guard:
         request = Request(scope)
         refusal = find_refusal(request, self._rules)
         if is_another_user(scope.get("client"), scope.get("server")):
-            refusal = Refusal(403, "this server answers its owner only, and the connection is another user's")
+            refusal = Refusal(403, "this server answers only its owner, and the connection belongs to another user")
         if refusal is not None:
             await _refuse(request, refusal, send)
         elif not request.is_websocket and shows_token(request, self._rules):

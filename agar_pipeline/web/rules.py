@@ -117,14 +117,16 @@ def find_refusal(request: Request, rules: AccessRules) -> Refusal | None:
             "or start it with --allow-host NAME:PORT",
         )
     if origin is not None and origin.lower() not in (f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}"):
-        return Refusal(403, "a page of another site asked (Origin): only the pages of this server may")
+        return Refusal(403, "the request came from a page of another site (Origin): open the address yourself")
     if request.header("sec-fetch-site") not in _OWN_SITE and not _is_plain_link(request, rules):
-        return Refusal(403, "a page of another site asked (Sec-Fetch-Site): copy the address into the address bar")
+        return Refusal(
+            403, "the request came from a page of another site (Sec-Fetch-Site): copy the address into the address bar"
+        )
     if not shows_token(request, rules) and not any(rules.opens(word) for word in request.cookies(rules.cookie)):
         return Refusal(
             401,
             "open the address with ?token=… that the command printed in its terminal; "
-            "each start of the server has a new one",
+            "each start of the server makes a new token",
         )
     return _find_path_refusal(request.path, rules) or _find_form_refusal(request, rules)
 
@@ -137,7 +139,7 @@ def _find_path_refusal(path: str, rules: AccessRules) -> Refusal | None:
         len(path) > _LONGEST_PATH or max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > _LONGEST_PART
     )
     is_other = any(path.startswith(start) and not re.fullmatch(shape, path) for start, shape in rules.shapes)
-    return Refusal(404, "there is nothing of this name here") if is_odd or is_overlong or is_other else None
+    return Refusal(404, "there is no page of this name") if is_odd or is_overlong or is_other else None
 
 
 def _is_plain_link(request: Request, rules: AccessRules) -> bool:
@@ -148,11 +150,11 @@ def _is_plain_link(request: Request, rules: AccessRules) -> bool:
 def _find_form_refusal(request: Request, rules: AccessRules) -> Refusal | None:
     asks_by_address = "query" in dict(request.query) or (request.query and request.method != "POST")
     if asks_by_address and request.path.rstrip("/") in rules.in_body_only and not request.is_websocket:
-        return Refusal(405, f"{request.path} takes its query in the body of a POST, as application/json")
+        return Refusal(405, f"{request.path} accepts its query only in the body of a POST, as application/json")
     if request.method in ("GET", "HEAD", "OPTIONS") or request.path in rules.any_content:
         return None
     kind = request.content_type
     is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
     if is_json or (not kind and not request.has_body):
         return None
-    return Refusal(415, f"content type {kind or 'missing'}: send application/json")
+    return Refusal(415, f"the content type is {kind or 'missing'}: send application/json")

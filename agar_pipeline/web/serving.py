@@ -22,6 +22,7 @@ def listen(usual: int, asked_for: int | None = None) -> socket.socket:
     Raises:
         ServerError: the requested port is taken, or may not be used.
     """
+    refused: OSError
     for port in (usual, 0) if asked_for is None else (asked_for,):
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,8 +32,18 @@ def listen(usual: int, asked_for: int | None = None) -> socket.socket:
             return listening
         except OSError as error:
             listening.close()
-            reason = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
-    raise ServerError(f"port {port} of {_HOST} {reason}", next_step="give another one with --port, or none")
+            refused = error
+    if refused.errno == errno.EADDRINUSE:
+        raise ServerError(
+            "is taken by another program",
+            where=f"port {port} of {_HOST}",
+            next_step="give another port with --port, or leave --port out to use any free one",
+        )
+    raise ServerError(
+        f"cannot be used ({refused})",
+        where=f"port {port} of {_HOST}",
+        next_step="give another port with --port, or leave --port out to use any free one",
+    )
 
 
 def serve(app: App, listening: socket.socket, rules: AccessRules, alive: Callable[[], bool] = lambda: True) -> None:

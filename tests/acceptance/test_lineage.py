@@ -126,7 +126,7 @@ def test_case_50_a_model_is_not_scored_on_what_it_was_trained_on(trained: Lab) -
         trained.run("run", "split", "coco_cache", "bbox_report")
         scored = set(trained.open("coco_cache").photos().query("part == 'val'").sha256)
         assert learnt & scored, "else nothing would be wrong"
-        both = ("small/training_run", "coco_cache", "through split")
+        both = ("small/training_run", "coco_cache", "because of split")
         refused(trained.call("run", "small/evaluation"), *both, "agar run +small/training_run")
         by_dagster = materialize(trained, 'key:"small/evaluation"')
         right(by_dagster.returncode == 1, "Dagster's partial selection scored it")
@@ -177,10 +177,10 @@ def test_case_51_a_cache_is_judged_before_anything_is_trained_on_it(trained: Lab
         for command in ("smoke", "train"):
             done = trained.call(command, "experiment=small")
             refused(done, "refuses this data for training: degenerate_box (1)")
-        assert "no bbox report has judged" not in done.stderr, "it is there now"
+        assert "has no bbox report yet" not in done.stderr, "it is there now"
     with trained.pipeline(box_policy="{degenerate_box: keep}"), trained.edited(flatten):
         trained.run("run", "snapshot", "split", "coco_cache")
         told = trained.run("smoke", "experiment=small")
-        assert "no bbox report has judged" in told
+        assert "has no bbox report yet" in told
         assert trained.open("bbox_report").manifest.inputs["coco_cache"] == trained.open("coco_cache").data_version
     trained.run("run")

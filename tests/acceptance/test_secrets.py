@@ -149,4 +149,4 @@ def test_case_70_a_forged_artifact_is_refused_with_a_key_and_told_of_without(lab
     right(other.open("split").data_version == lab.versions["split"], "the forged split was taken")
     right("is refused" in told, "the refusal is not told")
     key.chmod(0o644)
-    refused(other.call("run", "split", **signed), "others may read or change", code=2)
+    refused(other.call("run", "split", **signed), "can be read or changed by other users", code=2)

@@ -174,7 +174,7 @@ def test_case_04_a_training_that_is_asked_to_stop_can_be_gone_on_with(lab: Lab) 
     output = stop(lab, process)
     assert time.monotonic() - asked < STOPPED_WITHIN_S
     assert process.returncode == 130
-    assert "run it again and it goes on from there" in output
+    assert "run the same command again, it continues from there" in output
     assert not lab.processes()
     assert not list(lab.home.rglob(".draft-*"))
     since = time.time_ns()

@@ -167,7 +167,7 @@ def test_a_second_checkout_computes_nothing(kind: str, s3: S3, tmp_path: Path) -
 
     elsewhere = second("plan")
     assert elsewhere.returncode == 0, elsewhere.stdout + elsewhere.stderr
-    assert elsewhere.stdout.count(f"in {address}, fetched where it is used") == 8
+    assert elsewhere.stdout.count(f"in {address}, fetched when it is used") == 8
     assert not Store(second.home).assets(), "a plan fetches nothing"
     alone = second("plan", AGAR_STORE="")
     assert alone.returncode == 10
@@ -176,7 +176,7 @@ def test_a_second_checkout_computes_nothing(kind: str, s3: S3, tmp_path: Path) -
     done = second("run")
     assert done.returncode == 0, done.stderr[-3000:]
     assert second("plan").returncode == 0
-    assert second("run").stdout.strip() == "nothing to do: all is current"
+    assert second("run").stdout.strip() == "nothing to do: everything is current"
     ours, theirs = Store(first.home), Store(second.home)
     published = list(ours.published())
     assert len(published) == 8

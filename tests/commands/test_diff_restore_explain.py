@@ -162,7 +162,7 @@ def test_diff_writes_a_page_and_backwards_is_the_opposite(edited: Edited, tmp_pa
     assert (tmp_path / "page.html").exists()
     same = edited.run("agar", "diff", "latest", "latest")
     assert same.returncode == 0
-    assert "no difference" in same.stdout
+    assert "the two snapshots hold the same images and boxes" in same.stdout
     assert "page:" not in same.stdout
 
 
@@ -210,8 +210,8 @@ def test_explain_names_hashes_and_part(edited: Edited) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("diff", "nonsense", "latest"), "no snapshot 'nonsense'"),
-        (("explain", "nonsense.jpg"), "holds an image 'nonsense.jpg'"),
+        (("diff", "nonsense", "latest"), "'nonsense' names no snapshot"),
+        (("explain", "nonsense.jpg"), "'nonsense.jpg' names no image"),
         (("restore", "BEFORE", "--dataset", "small"), "exists and holds 12 samples"),
     ],
     ids=["an unknown snapshot", "an unknown image", "a dataset that is in use"],

@@ -168,7 +168,7 @@ def test_parts_come_from_lists_and_only_the_asked_classes_are_kept(export: Expor
     plain = json.loads(done.stdout)
     assert plain["counts"] == {"train": {"images": 2, "annotations": 1}, "val": {"images": 1, "annotations": 1}}
     assert (plain["classes"], plain["left_out"]) == (["S.aureus", "C.albicans"], {"E.coli": 3})
-    assert "3 boxes left out: label 'E.coli'" in done.stderr
+    assert "3 boxes are left out: label 'E.coli'" in done.stderr
     assert "no box of the class 'C.albicans'" in done.stderr
 
 
@@ -181,10 +181,13 @@ def test_parts_come_from_lists_and_only_the_asked_classes_are_kept(export: Expor
             ["holds 0 samples\ncorrect --view; ", "tags: train (6), val (3)", "label fields: ground_truth"],
         ),
         (["--label-field", "metadata"], ["is of type ImageMetadata", "ground_truth (Detections)"]),
-        (["--fractions", "0.6", "0.2"], ["sum to 0.8"]),
-        (["--media", "resize"], ["--media resize needs --max-side"]),
+        (["--fractions", "0.6", "0.2"], ["must sum to 1, not to 0.8", "\ngive --fractions 0.8 0.2"]),
+        (["--media", "resize"], ["--media=resize needs the longest side", "\ngive --max-side 1024"]),
         (["--split-field", "agar_background", "--field-values", "light"], ["write VALUE=PART"]),
-        (["--train-view", "tag:train", "--val-view", "tag:val", "--seed", "3"], ["--seed: not for tags"]),
+        (
+            ["--train-view", "tag:train", "--val-view", "tag:val", "--seed", "3"],
+            ["--seed cannot be used with the split method tags"],
+        ),
     ],
 )
 def test_what_cannot_be_exported_says_what_there_is(arguments: list[str], words: list[str], export: Export) -> None:
@@ -242,5 +245,5 @@ def test_signs_are_no_spelling_and_unlabelled_plates_are_no_empty_ones(
     counted = [each["category_id"] for part in parts for each in part["annotations"]]
     assert sorted(counted) == [1, 1, 1, 2, 2, 3, 3]
     assert "left out of all parts: 1 (not labelled yet)" in done.stderr
-    assert "2 boxes left out: label '\\u3000', which names nothing" in done.stderr
-    assert "nobody has labelled 1 of 10 images yet" in str(refused.exception)
+    assert "2 boxes are left out: label '\\u3000', which names nothing" in done.stderr
+    assert "dataset 'plates' holds images that nobody has labelled yet: 1 of 10" in str(refused.exception)

@@ -76,15 +76,16 @@ def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_
     experiment = configs / "experiment" / "mine.yaml"
     experiment.write_text(experiment.read_text().replace("/data: auto", "/data: mine"))
     assert "data.input_size: 192" in run("agar", "config", "experiment=mine", **env).stdout
-    assert "says the same: nothing to do" in run("agar", "tune-data", "experiment=mine", **env).stderr
+    assert "holds the same values: nothing to do" in run("agar", "tune-data", "experiment=mine", **env).stderr
     other = run("agar", "tune-data", "experiment=mine", "data.input_size=96", **env)
-    assert "input_size: 192 in mine.yaml, 96 would be chosen with these words" in other.stdout
+    assert "input_size is 192 in mine.yaml; with these arguments, 96 would be chosen" in other.stdout
     data = configs / "data" / "mine.yaml"
     data.write_text(data.read_text().replace("input_size: 192", "input_size: 128"))
-    assert "input_size: 128 in mine.yaml, 192 would be" in run("agar", "tune-data", "experiment=mine", **env).stdout
+    again = run("agar", "tune-data", "experiment=mine", **env)
+    assert "input_size is 128 in mine.yaml; with these arguments, 192 would be" in again.stdout
     planned = json.loads(run("agar", "plan", "--json", "--experiment", "mine", **env).stdout)["assets"]
     notes = [note for line in planned for note in line["notes"]]
-    assert notes == ["frozen by agar tune-data; auto would choose now: input_size 192 in place of 128"]
+    assert notes == ["frozen by agar tune-data; today auto would choose: input_size 192 instead of 128"]
     edited = (configs / "pipeline" / "mine.yaml").read_text() + "# mine\n"
     (configs / "pipeline" / "mine.yaml").write_text(edited)
     again = run(*command, **env)
@@ -92,13 +93,13 @@ def test_a_pipeline_file_is_written_once_and_runs_as_it_stands(run: Run, shared_
     assert (configs / "pipeline" / "mine.yaml").read_text() == edited
     other = run(*command[:-3], "another", *command[-2:], **env)
     assert (other.returncode, other.stderr.count("\n")) == (2, 2)
-    assert "mine.yaml is there and does not read the dataset 'another'" in other.stderr
+    assert "mine.yaml exists already, and does not read the dataset 'another'" in other.stderr
     for path in photos.glob("*.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "labels": [], "colonies_number": 0}))
     empty = run(*command[:-3], "empty", "--pipeline", "empty", **env)
     assert "configs/pipeline/empty.yaml is not written" in empty.stderr
     assert not (configs / "pipeline" / "empty.yaml").exists()
-    assert "cannot name a file" in run(*command[:-1], "../x", **env).stderr
+    assert "--pipeline='../x' cannot be the name of a file" in run(*command[:-1], "../x", **env).stderr
 
 
 def test_every_class_of_a_first_pipeline_can_be_learned(run: Run, agar_home: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_name_that_nobody_sees_is_no_class(name: str | None) -> None:
     assert match.explain_unknown(name) == ("no label" if name is None else f"label {name!r}, which names nothing")
     if name is not None:
         assert c.class_map_of([name, "a"]) == {"a": 1}
-        with pytest.raises(ConfigError, match="names nothing: give it a name"):
+        with pytest.raises(ConfigError, match=r"gives the id 2 to the empty or invisible name .*\nwrite a name there"):
             c.from_plain(c.CocoCacheConfig, {"class_map": {"a": 1, name: 2}}, where="test")
 
 
@@ -131,5 +131,5 @@ def test_the_next_step_of_an_import_works_when_it_is_pasted(
     assert "class_map" not in nothing
     assert "annotate the files, then import again with --pipeline" in nothing
     (configs / "pipeline" / "empty.yaml").write_text("snapshot: {dataset: x}\nclass_map: {}\n")
-    with pytest.raises(ConfigError, match="class_map is empty"):
+    with pytest.raises(ConfigError, match="class_map is empty\ngive each class a number"):
         c.load_pipeline("empty")

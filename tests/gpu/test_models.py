@@ -150,7 +150,7 @@ def test_too_large_a_batch_is_met_by_one_that_fits(lab: Lab, measured: dict[str,
     batch, tried = 64, []
     with at_most_gigabytes(2 if model.startswith(("tiny", "ssdlite")) else 8):
         while refusal := refusal_of(lab, model, batch):
-            assert f"no memory left at data.batch_size={batch}" in refusal
+            assert f"memory ran out at data.batch_size={batch}" in refusal
             advice = re.search(r"data\.batch_size=(\d+) or data\.input_size", refusal)
             assert advice, refusal
             tried.append(batch)

@@ -53,7 +53,7 @@ def test_parts_that_differ_are_told_and_empty_ones_are_null() -> None:
     assert (drifts["val"].class_distance, drifts["val"].boxes_per_image_distance) == (0.5, 1.0)
     assert (drifts["val"].median_box_side_px, drifts["train"].median_box_side_px) == (20, 10)
     words = describe_balance(measure_balance({"train": train, "val": val}))["verdict"]
-    assert "No box of a class that other parts have: flat in val." in words
+    assert "These classes have no box in a part, though others have some: flat in val." in words
     assert "differ more than chance explains: train, val" in words
     nothing = columns([0, 0, 0], [], 1)
     empty = part_drifts({"train": train, "val": nothing})["val"]

@@ -37,7 +37,7 @@ def test_an_old_home_is_not_moved_into_another_one(tmp_path: Path, monkeypatch: 
 def test_a_backup_that_is_not_there_is_said_before_a_home_is_made(home: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(agar, ["backup", "--restore", str(tmp_path / "nothing")])
     assert isinstance(done.exception, StorageError)
-    assert "there is no backup" in str(done.exception)
+    assert "there is no backup to restore" in str(done.exception)
     assert not home.exists()
 
 

@@ -64,12 +64,12 @@ def test_an_address_is_read_from_a_variable_or_a_file_of_ones_own(
     path.write_text(f"{ADDRESS}\n")
     assert database_address(f"file:{path}") == ADDRESS
     path.chmod(0o644)
-    with pytest.raises(ConfigError, match=f"others may read or change {path}: chmod 600"):
+    with pytest.raises(ConfigError, match=f"{path} can be read or changed by other users\nrun `chmod 600 {path}`"):
         database_address(f"file:{path}")
     with pytest.raises(ConfigError, match="cannot be read"):
         database_address(f"file:{tmp_path}/no-such")
     monkeypatch.delenv("AGAR_DATABASE_URI")
-    with pytest.raises(ConfigError, match="AGAR_DATABASE_URI is not set"):
+    with pytest.raises(ConfigError, match="reads the variable AGAR_DATABASE_URI, which is not set\nset it"):
         database_address("env:AGAR_DATABASE_URI")
 
 
@@ -106,7 +106,7 @@ def test_no_shared_file_and_no_override_may_hold_a_password(
 
 def test_a_password_on_the_command_line_is_told_of_and_never_written(capsys: pytest.CaptureFixture[str]) -> None:
     require_no_password(ADDRESS)
-    assert "which ps shows" in capsys.readouterr().err
+    assert "which `ps` shows" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--database env:AGAR_DATABASE_URI"):
         require_no_password(ADDRESS, "lab")
     require_no_password("env:AGAR_DATABASE_URI", "lab")

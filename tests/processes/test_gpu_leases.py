@@ -76,7 +76,7 @@ def test_a_killed_rank_ends_the_other_within_a_minute_and_is_explained(lab: tupl
     code, output = training.ends()
     assert time.monotonic() - killed < 60
     assert code == 1
-    assert "rank 1 ended with exit code -9 (SIGKILL), killed from outside" in output
+    assert "rank 1 ended with exit code -9 (SIGKILL), it was killed from outside" in output
     assert not processes_of(home)
     assert not [
         root for root in Store(home).roots(Key("training_run", "small")) if not (root / "manifest.json").exists()
@@ -94,7 +94,7 @@ def test_two_ranks_stop_together_when_asked(lab: tuple[Run, Path]) -> None:
     code, output = training.ends()
     assert time.monotonic() - asked < 30
     assert code == 130
-    assert "run it again and it goes on from there" in output
+    assert "run the same command again, it continues from there" in output
     assert not processes_of(home)
 
 
@@ -104,7 +104,10 @@ def test_more_devices_than_there_are_is_refused_before_anything_heavy_is_loaded(
     cores = devices.count_cores()
     many = run("agar", "train", *SAME, f"trainer.devices={4 * cores}", f"data.batch_size={4 * cores}")
     cuda = run("agar", "train", *SAME, "trainer.accelerator=cuda", CUDA_VISIBLE_DEVICES="")
-    for done, told in ((many, f"this machine has {cores} core(s)"), (cuda, "0 CUDA device(s) are visible")):
+    for done, told in (
+        (many, f"is more than this machine's {cores} core(s)"),
+        (cuda, "the 0 CUDA device(s) that are visible"),
+    ):
         assert done.returncode == 1
         assert told in done.stderr
         assert len(done.stderr.strip().splitlines()) <= 4
@@ -114,8 +117,8 @@ def test_more_devices_than_there_are_is_refused_before_anything_heavy_is_loaded(
 @pytest.mark.parametrize(
     ("word", "code", "told"),
     [
-        ("model.name=tinny", 2, "did you mean tiny?"),
-        ("model.weights=/nowhere/best.pth", 2, "'/nowhere/best.pth' is neither a file nor weights of tiny"),
+        ("model.name=tinny", 2, "write tiny, if you mean that"),
+        ("model.weights=/nowhere/best.pth", 2, "model.weights=/nowhere/best.pth is neither a file nor weights of tiny"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_torch_is_loaded(
@@ -134,7 +137,7 @@ def test_ray_is_an_extra_that_its_absence_names(lab: tuple[Run, Path], tmp_path:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = lab[0]("agar", "smoke", *SAME, "seed=5", "trainer.launcher=ray", PYTHONPATH=path)
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: the package ray is not installed: `make setup-cluster`, or pip install ray"
+    assert done.stderr.strip() == "error: the package ray is not installed\n`make setup-cluster`, or pip install ray"
 
 
 def test_other_launchers_that_are_there_are_not_asked(lab: tuple[Run, Path], tmp_path: Path) -> None:
@@ -188,7 +191,9 @@ def test_a_gpu_is_one_runs_at_a_time_and_death_frees_it(tmp_path: Path, monkeypa
 def test_an_interface_that_is_not_there_is_refused(tmp_path: Path) -> None:
     trainer = TrainerConfig(max_steps=1, accelerator="cpu", devices=2, socket_ifname="nope0")
     with (
-        pytest.raises(ComputeError, match=r"socket_ifname=nope0 is no interface that is up; there are: .*lo"),
+        pytest.raises(
+            ComputeError, match=r"socket_ifname=nope0 is not a network interface that is up\nwrite one of .*lo"
+        ),
         gpu_leases.leased(trainer, tmp_path, print),
     ):
         pass

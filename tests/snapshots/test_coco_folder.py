@@ -198,7 +198,7 @@ def no_images(folder: Path) -> None:
     ("damage", "message"),
     [
         (no_photos, "none of the 4 image files can be read(.|\n)*correct snapshot.images_dir"),
-        (no_file, r"snapshot\.files\.val: .*val\.json is not a file"),
+        (no_file, r"snapshot\.files\.val=.*val\.json is not a file"),
         (no_images, "list 0 images"),
         (lambda folder: (folder / "val.json").write_text("[]"), "is not a COCO annotation file: it holds a list"),
     ],
@@ -232,7 +232,7 @@ def test_without_a_class_map_the_categories_of_all_files_make_it(folder: Path, h
         ({"id": 0, "name": "dot"}, "category 0 is 'spot', but also 'dot'"),
         ({"id": 9, "name": "ring"}, "category 9 is 'ring', but 'ring' is also category 1"),
         ({"id": "9", "name": "x"}, r"'9' \(text\), but other ids are numbers"),
-        ({"name": "x"}, "the class map cannot be taken from"),
+        ({"name": "x"}, r"train\.json cannot be read for the class map: KeyError"),
     ):
         write(folder, "train", {**train, "categories": [category, *train["categories"]]})
         with pytest.raises(ConfigError, match=message):
@@ -244,11 +244,15 @@ def test_without_a_class_map_the_categories_of_all_files_make_it(folder: Path, h
 @pytest.mark.parametrize(
     ("snapshot", "split", "message"),
     [
-        ({"source": "coko", "dataset": "x"}, {}, "snapshot: source must be fiftyone or coco$"),
-        ({"source": "coco", "dataset": "x", "images_dir": "i", "file": {}}, {}, "unknown key snapshot.file, did you"),
-        ({"dataset": "x"}, {"method": "given"}, "split.method given is for COCO files"),
-        (None, {"method": "field", "field": "fold"}, "the split reads 'field:fold', but COCO files have no views"),
-        (None, {"method": "random", "group_by": "field:plate"}, "the split reads 'field:plate'"),
+        ({"source": "coko", "dataset": "x"}, {}, "snapshot must have the `source` fiftyone or coco\n"),
+        (
+            {"source": "coco", "dataset": "x", "images_dir": "i", "file": {}},
+            {},
+            r"test has 2 .*: snapshot\.files is missing; snapshot\.file is an unknown key\n.*write snapshot\.files, if",
+        ),
+        ({"dataset": "x"}, {"method": "given"}, r"test: split\.method=given is for COCO files"),
+        (None, {"method": "field", "field": "fold"}, "test: split reads 'field:fold', but COCO files have no views"),
+        (None, {"method": "random", "group_by": "field:plate"}, "test: split reads 'field:plate'"),
     ],
 )
 def test_settings_of_the_other_source_are_refused(
@@ -342,7 +346,7 @@ def test_what_only_fiftyone_can_do_is_refused_in_words(chain: tuple[Run, Path, P
     for command in (["view", "--experiment", "small", "--no-app"], ["restore", "latest", "--dataset", "again"]):
         done = run("agar", *command)
         assert done.returncode == 2
-        assert "pipeline 'folder' reads COCO files, there is no FiftyOne dataset behind it" in done.stderr
+        assert "pipeline 'folder' reads COCO files, not a FiftyOne dataset" in done.stderr
         assert "Traceback" not in done.stderr
     checked = json.loads(run("agar", "launch-check", "--accelerator", "cpu", "--json").stdout)
     database = next(check for check in checked["checks"] if check["name"] == "database")

@@ -254,8 +254,8 @@ def test_a_box_that_breaks_two_rules_is_left_out_once_and_listed_twice(tmp_path:
 @pytest.mark.parametrize(
     ("rule", "action", "words"),
     [
-        ("missing_image", "clip", "only a box that leaves its picture can be clipped; choose one of: fail, drop_image"),
-        ("non_finite_box", "keep", "choose one of: fail, drop_box, drop_image"),
+        ("missing_image", "clip", "only a box that leaves its picture can be clipped\nwrite one of fail, drop_image"),
+        ("non_finite_box", "keep", "write one of fail, drop_box, drop_image"),
         ("duplicate_image_id", "drop_box", "no single box is at fault"),
         ("non_finite_boxes", "fail", "non_finite_box"),
     ],
@@ -307,7 +307,7 @@ def test_a_smoke_run_is_refused_by_the_verdict_and_a_training_by_a_smoke_run_of_
             (out_dir / name).write_text("{}")
 
     other = store.build(smoke.key, {}, {"coco_cache": Content("other", {})}, write, quiet).artifact
-    with pytest.raises(ArtifactError, match=r"coco_cache(.|\n)*run what it takes: agar run \+e/training_run"):
+    with pytest.raises(ArtifactError, match=r"coco_cache(.|\n)*its inputs: agar run \+e/training_run$"):
         build_node(store, training, {Key("coco_cache"): cache, smoke.key: other}, quiet)
     assert not store.folder(training.key).exists(), "no child was started, nothing was written"
 
@@ -343,9 +343,11 @@ def test_what_nobody_has_labelled_is_never_taken_for_empty_unasked(unlabelled: s
     refusal = refusal_of_boxes(report)
     assert (refusal is None) == (unlabelled != "fail")
     if refusal:
-        assert "unlabelled_image (4)" in refusal
-        assert (
-            "label what nobody has looked at, or change unlabelled (leave_out; keep for empty plates) in the" in refusal
+        assert "unlabelled_image (4)" in refusal.problem
+        assert refusal.next_step
+        assert refusal.next_step.endswith(
+            "label the images that nobody has labelled, "
+            "or change unlabelled (leave_out; keep for empty plates) in the pipeline file"
         )
     assert "images without labels" in (report.root / "report.html").read_text()
 

@@ -332,5 +332,5 @@ def test_a_round_trip_compares_every_tensor_and_on_a_gpu_the_best_boxes() -> Non
 def test_a_predictor_refuses_a_detector_that_is_elsewhere(coco_cache: CocoCache) -> None:
     """Lightning leaves a trained model on the CPU, whatever it was trained on."""
     detector = build_detector(make_spec(ModelConfig(), 3, 96, np.array([16.0]), 10))
-    with pytest.raises(ComputeError, match="the detector is on cpu, its images would go to cuda"):
+    with pytest.raises(ComputeError, match="the detector is on cpu, but its images would go to cuda"):
         Predictor(detector, None, "cuda", "32-true")  # type: ignore[arg-type]

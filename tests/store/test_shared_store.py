@@ -194,7 +194,11 @@ def test_keys_are_replaced_one_after_the_other(url: str, tmp_path: Path, lab_key
 
 @pytest.mark.parametrize(
     ("content", "mode", "told"),
-    [("a" * 64, 0o640, "others may read"), ("short", 0o600, "32 characters"), ("# none", 0o600, "32 characters")],
+    [
+        ("a" * 64, 0o640, "can be read or changed by other users"),
+        ("short", 0o600, "32 characters"),
+        ("# none", 0o600, "32 characters"),
+    ],
 )
 def test_a_key_file_that_others_can_read_or_that_holds_no_key_is_refused(
     url: str, tmp_path: Path, lab_key: Path, content: str, mode: int, told: str

@@ -220,7 +220,7 @@ def test_an_input_that_was_dropped_meanwhile_is_named(tmp_path: Path) -> None:
 
 def test_open_refuses_another_kind(tmp_path: Path) -> None:
     root = build(Store(tmp_path)).artifact.root
-    with pytest.raises(ArtifactError, match="holds a split, expected a coco_cache"):
+    with pytest.raises(ArtifactError, match="holds a split, not a coco_cache"):
         CocoCache.open(root)
     with pytest.raises(ArtifactError, match="holds no artifact"):
         Snapshot.open(tmp_path)

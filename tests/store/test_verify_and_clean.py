@@ -76,7 +76,7 @@ def call(*arguments: str) -> tuple[int, str]:
 
 
 def test_verify_finds_nothing_in_an_empty_or_a_whole_home(home: Path) -> None:
-    assert call("verify") == (0, "0 artifacts, 0 bytes: all whole\nnext: agar plan\n")
+    assert call("verify") == (0, "0 artifacts, 0 bytes: all intact\nnext: agar plan\n")
     build_split(Store(home))
     code, output = call("verify", "--json")
     assert code == 0
@@ -91,11 +91,11 @@ def test_verify_quarantines_what_is_bad_and_says_what_is_built_again(home: Path)
     code, output = call("verify")
     assert code == 1
     assert "split.parquet was altered on disk" in output
-    assert "not the current one" in output
+    assert "it is not current, so it is built when needed" in output
     assert "holds no artifact" in output
     assert "`agar run` builds it again" in output
     assert "2 artifacts" in output
-    assert "2 bad" in output
+    assert "2 damaged" in output
     assert len(list((home / "quarantine").iterdir())) == 2
     assert not (store.folder(SPLIT) / "latest").is_symlink(), "no link that leads nowhere stays"
     assert call("verify")[0] == 0

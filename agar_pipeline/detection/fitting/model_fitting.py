@@ -94,7 +94,10 @@ def _choose_anchors(model: ModelConfig, box_sides: np.ndarray) -> dict[int, tupl
     if not model.name.startswith(("fasterrcnn", "retinanet")):
         if given is not None:
             raise ConfigError(
-                f"model.smallest_anchor={given:g}, but {model.name} has no anchors to set", next_step="give auto"
+                f"cannot be set, because {model.name} has no anchors",
+                where="model.smallest_anchor",
+                value=f"{given:g}",
+                next_step="set model.smallest_anchor=auto",
             )
         return {}
     if given is None and len(box_sides):

@@ -85,8 +85,9 @@ def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Calla
             worst, compared = np.maximum(worst, difference), compared + found
         if not compared:
             raise ArtifactError(
-                f"{checkpoint} finds nothing on what it was shown, so that nothing is proven; no file was left",
-                next_step="give photos with colonies: --images-dir, --photos",
+                "finds nothing on the photos, so that it cannot be compared with its ONNX file; no file was left",
+                where=checkpoint,
+                next_step="give photos with colonies, with --images-dir or --photos",
             )
         log(f"the same {compared} detections; boxes differ by {worst[0]:.1g} of a side, scores by {worst[1]:.1g}")
         draft.replace(out)
@@ -117,7 +118,11 @@ def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
             )
     except Exception as error:  # the exporter passes on any exception of an operator
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArtifactError(f"{name} cannot be exported to ONNX: {reason}; predict with its checkpoint") from error
+        raise ArtifactError(
+            f"cannot be exported to ONNX: {reason}",
+            where=name,
+            next_step="predict with the checkpoint: `agar predict --checkpoint FILE`",
+        ) from error
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {FACTS_KEY: facts.to_json()})
     onnx.save(model, path)
@@ -150,8 +155,10 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     alone = np.concatenate([np.delete(ours[1], rows), np.delete(theirs[1], partners)])
     if (alone > floor + TOLERANCE).any():  # at the floor, rounding decides which side a score is on
         raise ArtifactError(
-            f"the ONNX file of this {kind} does not agree with its checkpoint on {name}: {len(alone)} detections of {len(ours[1])} and {len(theirs[1])} have no equal in the other",
-            next_step="no file was left; predict with the checkpoint, or train it further (an untrained model's scores are ties)",
+            f"does not agree with its checkpoint on {name}: of {len(ours[1])} and {len(theirs[1])} detections, "
+            f"{len(alone)} are in one of them only; no file was left",
+            where=f"the ONNX file of this {kind}",
+            next_step="train the model further (scores of an untrained one are equal), or predict with the checkpoint",
         )
     if not len(rows):
         return np.zeros(2), 0

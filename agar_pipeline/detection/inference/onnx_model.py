@@ -83,20 +83,27 @@ class OnnxModel:
         import onnxruntime
 
         if not path.is_file():
-            raise ArtifactError(f"{path} does not exist", next_step="give a file of `agar export-model`")
+            raise ArtifactError("does not exist", where=path, next_step="give a file that `agar export-model` made")
         onnxruntime.set_default_logger_severity(3)
         try:
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             facts = OnnxFacts.from_json(session.get_modelmeta().custom_metadata_map[FACTS_KEY])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
-                f"{path} does not say its classes", next_step="make it with `agar export-model`"
+                "does not name its classes, because another tool made it",
+                where=path,
+                next_step="make it with `agar export-model`",
             ) from error
         except Exception as error:  # onnxruntime's errors have no other common class
-            raise ArtifactError(f"{path} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
+            raise ArtifactError(
+                f"cannot be run by onnxruntime: {str(error).splitlines()[0]}",
+                where=path,
+                next_step="make it again with `agar export-model`",
+            ) from error
         if tuple(output.name for output in session.get_outputs()) != OUTPUTS:
             raise ArtifactError(
-                f"{path} was made by an earlier version and cannot say what its limits cut off",
+                "was made by an earlier version, and does not report the detections that its limits cut off",
+                where=path,
                 next_step="make it again with `agar export-model`",
             )
         return cls(session, facts)
@@ -164,7 +171,8 @@ class OnnxModel:
         is_full = len(scores) >= self.facts.max_detections
         if max(float(left_out), float(scores.min()) if is_full else -1.0) >= score_threshold:
             raise ComputeError(
-                f"the ONNX model's limits, made for {self.facts.max_detections} colonies on one photo or tile, cut off some with a score of {score_threshold:g} and more",
-                next_step="use its checkpoint",
+                f"the ONNX model finds {self.facts.max_detections} colonies on one photo or tile at most, "
+                f"and cut off some with a score of {score_threshold:g} or more",
+                next_step="predict with its checkpoint: `agar predict --checkpoint FILE`",
             )
         return boxes.astype(np.float64), scores.astype(np.float64), labels

@@ -80,13 +80,13 @@ def find_photos(given: Sequence[Path], passed_over: PassedOver | None = None) ->
             photos = [file for file in walk_files(path, passed_over) if is_photo(file.name) and file not in drawn]
             if not photos:
                 raise DatasetError(
-                    f"{path} holds no photo ({', '.join(sorted(READ))})", next_step="give another folder"
+                    f"holds no photo ({', '.join(sorted(READ))})", where=path, next_step="give another folder"
                 )
             found |= dict.fromkeys(without_twins(sorted(photos), passed_over))
         elif path.exists():
             found[path] = None
         else:
-            raise DatasetError(f"{path} does not exist", next_step="give photos, or folders of photos")
+            raise DatasetError("does not exist", where=path, next_step="give photos, or folders of photos")
     return list(found)
 
 

@@ -48,7 +48,8 @@ class Predictor:
         device = next(self.detector.parameters()).device.type
         if device != self.accelerator:
             raise ComputeError(
-                f"the detector is on {device}, its images would go to {self.accelerator}", next_step="report this bug"
+                f"the detector is on {device}, but its images would go to {self.accelerator}",
+                next_step="report this bug, with the command",
             )
 
     @classmethod
@@ -130,7 +131,7 @@ class Predictor:
         found = predict_uncapped(self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold)
         if found.cut:
             raise ComputeError(
-                f"more boxes on one photo have a score of {score_threshold:g} and more than can be told apart: {MOST_DETECTIONS:,} at most, and some times as many before doubles are removed",
-                next_step="raise --score-threshold; a model that was hardly trained sees colonies all over the place",
+                f"more than {MOST_DETECTIONS:,} boxes on one photo have a score of {score_threshold:g} or more",
+                next_step="raise --score-threshold, or train the model further",
             )
         return found

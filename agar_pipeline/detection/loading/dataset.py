@@ -41,14 +41,17 @@ def check_boxes(columns: CocoColumns) -> None:
     broken = np.flatnonzero(~np.isfinite(columns.boxes_xywh).all(axis=1))
     if len(broken):
         raise AnnotationError(
-            f"annotation {columns.annotation_ids[broken[0]]} has the box {columns.boxes_xywh[broken[0]].tolist()}, one of {len(broken)} that are not finite: mend the labels, or set box_policy.non_finite_box",
-            next_step="drop_box",
+            f"has the box {columns.boxes_xywh[broken[0]].tolist()}, one of {len(broken)} that are not finite",
+            where=f"annotation {columns.annotation_ids[broken[0]]}",
+            next_step="correct the labels, or set `non_finite_box: drop_box` in box_policy",
         )
     unknown = np.flatnonzero(~np.isin(columns.annotation_category_ids, columns.category_ids))
     if len(unknown):
         raise AnnotationError(
-            f"annotation {columns.annotation_ids[unknown[0]]} has category_id "
-            f"{columns.annotation_category_ids[unknown[0]]}, the file lists {columns.category_ids.tolist()}"
+            f"has category_id {columns.annotation_category_ids[unknown[0]]}, but the file lists the categories "
+            f"{columns.category_ids.tolist()}",
+            where=f"annotation {columns.annotation_ids[unknown[0]]}",
+            next_step="export the file again with all categories",
         )
 
 

@@ -53,11 +53,16 @@ def _require_world(world: World, config: TrainingConfig) -> None:
     asked = config.trainer.devices * config.trainer.num_nodes
     if world.size != asked:
         raise ComputeError(
-            f"{world.size} process(es) run, trainer.devices × trainer.num_nodes is {asked}",
-            next_step="start as many by torchrun",
+            f"{world.size} process(es) run, but trainer.devices × trainer.num_nodes is {asked}",
+            next_step="start as many with torchrun, or let `agar train` start them",
         )
     if config.data.batch_size != "auto" and config.data.batch_size % world.size:
-        raise ComputeError(f"data.batch_size {config.data.batch_size} does not divide by {world.size} processes")
+        raise ComputeError(
+            f"does not divide by {world.size} processes",
+            where="data.batch_size",
+            value=config.data.batch_size,
+            next_step=f"set data.batch_size to a multiple of {world.size}",
+        )
 
 
 def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
@@ -71,11 +76,16 @@ def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and available < devices:
         raise ComputeError(
-            f"{devices} CUDA device(s) asked for, {available} visible",
-            next_step="lower trainer.devices, set trainer.accelerator=cpu, or see `agar launch-check`",
+            f"{devices} CUDA device(s) are needed, but {available} are visible",
+            next_step="lower trainer.devices, set trainer.accelerator=cpu, or run `agar launch-check`",
         )
     if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise ComputeError("trainer.accelerator=mps, but this machine has no Metal device", next_step="set cpu")
+        raise ComputeError(
+            "needs a Metal device, which this machine does not have",
+            where="trainer.accelerator",
+            value="mps",
+            next_step="set trainer.accelerator=cpu",
+        )
     return accelerator
 
 

@@ -102,7 +102,9 @@ def _require_hash(path: Path) -> None:
         found = sha256_of(path)
         if wanted is not None and wanted != found:
             raise ArtifactError(
-                f"{path} was altered on disk since it was trained", next_step="`agar verify`, then `agar run`"
+                "was altered on disk since it was trained",
+                where=path,
+                next_step="run `agar verify`, then `agar run`",
             )
 
 
@@ -111,18 +113,28 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist", next_step="give a checkpoint of a training_run") from None
+        raise ArtifactError(
+            "does not exist", where=path, next_step="give a checkpoint of a training_run, checkpoints/best.ckpt"
+        ) from None
     except pickle.UnpicklingError as error:
         raise ArtifactError(
-            f"{path} is damaged or not a checkpoint of ours: it holds more than plain values, which might run code, and is not loaded",
+            "is damaged or not a checkpoint of ours: it holds more than plain values, which could run code, "
+            "and was not loaded",
+            where=path,
             next_step="train again, or give a checkpoint of a training_run",
         ) from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(f"{path} is damaged or not a checkpoint ({first_line})", next_step="train again") from error
+        raise ArtifactError(
+            f"is damaged or not a checkpoint ({first_line})",
+            where=path,
+            next_step="train again, or give a checkpoint of a training_run",
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise ArtifactError(
-            f"{path} is no checkpoint of this version", next_step=f"format {found}, expected {FORMAT}; train again"
+            f"is not a checkpoint of this version: its format is {found}, not {FORMAT}",
+            where=path,
+            next_step="train again",
         )
     return content

@@ -92,7 +92,9 @@ def require_known(name: str) -> None:
         ConfigError: there is none; the message names the most similar one.
     """
     if unknown := find_unknown_name(name):
-        raise ConfigError(unknown)
+        raise ConfigError(
+            unknown.what, where=f"model.{unknown.where}", value=unknown.value, next_step=unknown.next_step
+        )
 
 
 def build_model(spec: DetectorSpec, weights_backbone: str | None = None) -> BoxModel:
@@ -106,7 +108,10 @@ def build_model(spec: DetectorSpec, weights_backbone: str | None = None) -> BoxM
     require_known(spec.name)
     if spec.name.startswith("ssd300") and spec.input_size < 300:
         raise ConfigError(
-            f"data.input_size {spec.input_size} is too small for {spec.name}", next_step="give 300 or more"
+            f"is too small for {spec.name}",
+            where="data.input_size",
+            value=spec.input_size,
+            next_step="set 300 or more",
         )
     model: Any
     if spec.name == "tiny":
@@ -134,8 +139,10 @@ def _build_torchvision(spec: DetectorSpec, weights_backbone: str | None) -> nn.M
         model: nn.Module = build(weights_backbone=weights_backbone)
     except URLError as error:
         raise ConfigError(
-            f"model.weights_backbone {weights_backbone} of {spec.name} could not be downloaded ({error})",
-            next_step="give the path of a whole state dict as model.weights, or set model.weights_backbone=null",
+            f"could not be downloaded for {spec.name} ({error})",
+            where="model.weights_backbone",
+            value=weights_backbone,
+            next_step="set model.weights_backbone=null, and model.weights to the path of a whole state dict or to null",
         ) from error
     if spec.pretrained_backbone and weights_backbone is None:
         _build_as_if_pretrained(model, spec.name, classes)

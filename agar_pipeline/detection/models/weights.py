@@ -52,8 +52,10 @@ def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequenc
     wrong = [key for key in left if not any(head in key for head in _HEADS)]
     if wrong:
         raise ConfigError(
-            f"model.weights {weights} does not fit {name}: {len(wrong)} tensors are missing or of another shape, "
-            f"the first is {wrong[0]}; give weights of the same model"
+            f"does not fit {name}: {len(wrong)} tensors are missing or of another shape, the first is {wrong[0]}",
+            where="model.weights",
+            value=weights,
+            next_step=f"give weights of {name}, or change model.name",
         )
     model.load_state_dict(fitting, strict=False)
     return left
@@ -66,15 +68,19 @@ def _read_state(name: str, weights: str) -> tuple[Mapping[str, torch.Tensor], Se
         return _read_file(path)
     if weights not in weights_of(name):
         raise ConfigError(
-            f"model.weights {weights!r} is neither a file nor weights of {name}",
-            next_step=f"give {', '.join([*weights_of(name), 'a path', 'null'])}",
+            f"is neither a file nor weights of {name}",
+            where="model.weights",
+            value=weights,
+            next_step=f"write {' or '.join([*weights_of(name), 'the path of a state dict', 'null'])}",
         )
     member = torchvision.models.get_model_weights(name)[weights]
     try:
         return member.get_state_dict(progress=False, check_hash=True), None
     except (URLError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"model.weights {weights} of {name} could not be downloaded ({error})",
+            f"could not be downloaded for {name} ({error})",
+            where="model.weights",
+            value=weights,
             next_step=f"fetch {member.url} elsewhere and give its path as model.weights, or set model.weights=null",
         ) from error
 
@@ -84,19 +90,29 @@ def _read_file(path: Path) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | 
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ConfigError(
-            f"model.weights {path} is damaged or holds more than plain tensors, which might run code: not loaded",
-            next_step="save model.state_dict() with torch.save, and give that",
+            "is damaged or holds more than plain tensors, which could run code, and was not loaded",
+            where="model.weights",
+            value=path,
+            next_step="save model.state_dict() with torch.save, and give that file",
         ) from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"model.weights {path} is not a state dict of plain tensors: {first_line}") from error
+        raise ConfigError(
+            f"is not a state dict of plain tensors: {first_line}",
+            where="model.weights",
+            value=path,
+            next_step="save model.state_dict() with torch.save, and give that file",
+        ) from error
     learnt = content.get("class_names") if isinstance(content, Mapping) else None
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise ConfigError(
-            f"model.weights {path} holds no state dict", next_step="save model.state_dict() with torch.save"
+            "holds no state dict, but something else, such as a whole model",
+            where="model.weights",
+            value=path,
+            next_step="save model.state_dict() with torch.save, and give that file",
         )
     tensors = {key.removeprefix("model."): value for key, value in content.items()}
     return tensors, learnt if isinstance(learnt, list) else None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from agar_pipeline.config import TrainerConfig
+from agar_pipeline.errors import TrainingError
 
 
 @contextmanager
@@ -53,18 +54,21 @@ def warn_of_chance(trainer: TrainerConfig, accelerator: str) -> str | None:
     )
 
 
-def explain_refusal(error: Exception, model_name: str) -> str | None:
-    """Why a deterministic training cannot continue, as a message; None if the error has another cause."""
+def explain_refusal(error: Exception, model_name: str) -> TrainingError | None:
+    """Why a deterministic training cannot continue; None if the error has another cause."""
     first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
-    instead = "set it to false, or train tiny, RetinaNet, FCOS or SSD"
     if "deterministic" in str(error):
-        return (
-            f"trainer.deterministic: {model_name} needs an operator that has no deterministic form here "
-            f"({first_line})\n{instead}"
+        return TrainingError(
+            f"is not possible: {model_name} needs an operator that has no deterministic form here ({first_line})",
+            where="trainer.deterministic",
+            value="true",
+            next_step="set trainer.deterministic=false, or train tiny, RetinaNet, FCOS or SSD",
         )
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return (
-            f"trainer.deterministic: {model_name} needs RoIAlign compiled on this machine, which failed "
-            f"({first_line})\n{instead}"
+        return TrainingError(
+            f"needs a C compiler and Triton, because {model_name}'s RoIAlign is compiled, which failed ({first_line})",
+            where="trainer.deterministic",
+            value="true",
+            next_step="install them, set trainer.deterministic=false, or train tiny, RetinaNet, FCOS or SSD",
         )
     return None

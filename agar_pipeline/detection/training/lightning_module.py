@@ -59,8 +59,8 @@ class DetectorModule(L.LightningModule):
     def _refuse_loss(self) -> None:
         parts = ", ".join(f"{name} {value:g}" for name, value in self.losses.items() if name != "loss")
         raise TrainingError(
-            f"the loss is {self.losses['loss']} at step {self.progress.step} ({parts}) on the images {self.batch_names}",
-            next_step=f"lower optimizer.lr (now {self.optimizer_config.lr:g}), or look at these images' boxes",
+            f"the loss is {self.losses['loss']} at step {self.progress.step} ({parts}) on {self.batch_names}",
+            next_step=f"lower optimizer.lr (now {self.optimizer_config.lr:g}), or correct the boxes of these images",
         )
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:

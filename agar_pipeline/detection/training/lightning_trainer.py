@@ -63,7 +63,10 @@ def build_trainer(config: TrainingConfig, site: Site, loop: TrainingLoop) -> L.T
         limit_val_batches=0,
     )
     if trainer.world_size != world.size:
-        raise ComputeError(f"Lightning made a world of {trainer.world_size} processes, {world.size} were started")
+        raise ComputeError(
+            f"Lightning expects {trainer.world_size} processes, but {world.size} were started",
+            next_step="unset the variables of the cluster that Lightning reads, which `agar launch-check` shows",
+        )
     return trainer
 
 
@@ -79,16 +82,20 @@ def fit(trainer: L.Trainer, loop: TrainingLoop, loader: DataLoader, config: Trai
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             if config.trainer.deterministic and (refusal := explain_refusal(error, config.model.name)):
-                raise TrainingError(refusal) from error
+                raise refusal from error
             raise
-        raise TrainingError(explain_memory(config, loop.module.batch_names, error)) from error
+        raise explain_memory(config, loop.module.batch_names, error) from error
     except TrainingError as error:
         best = loop.validation.best
         if best is None or loop.points is None:
             raise
-        kept = f"the best model so far, of epoch {best.epoch}, is kept: {loop.validation.folder / 'best.ckpt'}"
-        raise TrainingError(f"{error}", next_step=f"{kept}") from error
+        kept = f"the best model so far, of epoch {best.epoch}, is kept in {loop.validation.folder / 'best.ckpt'}"
+        raise TrainingError(
+            f"{error.what}; {kept}", where=error.where, value=error.value, next_step=error.next_step
+        ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     if not math.isfinite(loop.module.losses.get("loss", math.nan)):
-        raise TrainingError("training ended before its first step", next_step="raise trainer.max_seconds or max_steps")
+        raise TrainingError(
+            "training ended before its first step", next_step="raise trainer.max_seconds or trainer.max_steps"
+        )

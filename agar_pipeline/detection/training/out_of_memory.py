@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from agar_pipeline.config import TrainingConfig
+from agar_pipeline.errors import TrainingError
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -17,8 +18,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(word in str(error) for word in words)
 
 
-def explain_memory(config: TrainingConfig, batch_names: str, error: BaseException) -> str:
-    """A message that says what did not fit, and which settings need about half of the memory."""
+def explain_memory(config: TrainingConfig, batch_names: str, error: BaseException) -> TrainingError:
+    """An error that says what did not fit, and which settings need about half of the memory."""
     data, world_size = config.data, config.trainer.devices * config.trainer.num_nodes
     half = data.batch // 2 // world_size * world_size
     key = "data.tiles.size" if data.windows else "data.input_size"
@@ -26,8 +27,8 @@ def explain_memory(config: TrainingConfig, batch_names: str, error: BaseExceptio
     fits = [f"data.batch_size={half}"] if half else []
     fits += [f"{key}={smaller}"] if smaller >= 64 else []
     first_line = (str(error) or type(error).__name__).splitlines()[0][:200]
-    return (
-        f"no memory left at data.batch_size={data.batch}, {key}={data.model_side}, "
-        f"on {batch_names or 'the first batch'}: {first_line}\n"
-        f"about half of it is needed with {' or '.join(fits) or 'a smaller model'}"
+    return TrainingError(
+        f"memory ran out at data.batch_size={data.batch}, {key}={data.model_side}, "
+        f"on {batch_names or 'the first batch'}: {first_line}",
+        next_step=f"set {' or '.join(fits) or 'model.name to a smaller model'}, to need about half of it",
     )

@@ -88,8 +88,9 @@ class ResumePoints:
         differences = list(_differences(heading.get("identity", {}), self.identity))
         if differences:
             raise TrainingError(
-                f"the unfinished training in {self.folder} cannot be gone on with: {'; '.join(differences[:3])}",
-                next_step="undo that, or remove this folder to start from the beginning",
+                f"cannot be continued, because its inputs changed: {'; '.join(differences[:3])}",
+                where=f"the unfinished training in {self.folder}",
+                next_step="undo these changes, or remove this folder to start from the beginning",
             )
 
     def is_due(self, *, epoch_ended: bool) -> bool:

@@ -201,11 +201,12 @@ def _outcome(loop: TrainingLoop, spec: DetectorSpec, site: Site) -> TrainingOutc
 
 def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
     if not len(train_columns.image_ids) or train_columns.iscrowd.all():
+        crowds = f", besides {len(train_columns.iscrowd)} regions marked iscrowd" if len(train_columns.iscrowd) else ""
         raise TrainingError(
-            f"train has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes"
-            + (f" ({len(train_columns.iscrowd)} are iscrowd, regions of many)" if len(train_columns.iscrowd) else "")
-            + ", nothing can be learnt from that",
-            next_step="look at the split and the class map",
+            f"has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes{crowds}, "
+            "from which nothing can be learnt",
+            where="the part train",
+            next_step="correct the split, or the class map",
         )
     of_train, of_val = (
         dict(sorted(zip(part.category_ids.tolist(), part.class_names, strict=True)))
@@ -213,8 +214,9 @@ def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
     )
     if of_train != of_val:
         raise TrainingError(
-            f"train has the category ids {of_train}, val has {of_val}",
-            next_step="they must agree, make both with one class map",
+            f"has the categories {of_train}, but val has {of_val}",
+            where="the part train",
+            next_step="make both parts with the same class map",
         )
 
 

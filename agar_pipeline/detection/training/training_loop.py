@@ -195,8 +195,15 @@ class TrainingLoop(L.Callback):
                 self.points.save(content)
         if stop:
             where = f"epoch {self.progress.epoch}, step {self.progress.step}"
-            after = "run it again and it goes on from there" if self.points else "nothing of it was kept"
-            raise StoppedError(f"training was asked to stop, at {where}: {after}")
+            if self.points:
+                raise StoppedError(
+                    f"training was asked to stop, and stopped at {where}",
+                    next_step="run the same command again, it continues from there",
+                )
+            raise StoppedError(
+                f"training was asked to stop, and stopped at {where}; nothing of it was kept",
+                next_step="run the same command again, it starts from the beginning",
+            )
 
     def _make_point(self, trainer: L.Trainer) -> dict[str, Any]:
         """Everything that the next steps depend on. All ranks must call this."""

@@ -68,8 +68,11 @@ def test_an_operator_that_is_not_deterministic_is_refused_in_words() -> None:
     trainer = TrainerConfig(max_steps=1, deterministic=True)
     with determinism(trainer), pytest.raises(RuntimeError) as caught:
         torch.zeros(3).put_(torch.tensor([1]), torch.tensor([2.0]))
-    words = explain_refusal(caught.value, "fcos_resnet50_fpn") or ""
-    assert "fcos_resnet50_fpn needs an operator that has no deterministic form here (put_" in words
+    told = explain_refusal(caught.value, "fcos_resnet50_fpn")
+    assert told is not None
+    assert told.where == "trainer.deterministic"
+    assert "fcos_resnet50_fpn needs an operator that has no deterministic form here (put_" in told.what
+    assert "set trainer.deterministic=false" in (told.next_step or "")
     assert explain_refusal(RuntimeError("something else"), "tiny") is None
 
 

@@ -150,11 +150,12 @@ def test_a_forgotten_pipeline_is_named_with_the_one_that_was_meant(
         observe_dataset(load_pipeline().fiftyone_snapshot, home)
     told = str(caught.value)
     assert "'demo' is not in 'fiftyone' of `database: embedded`, which has: " in told
-    assert "it is that of pipeline 'demo' (AGAR_PIPELINE is not set); other pipelines: agar_lower, " in told
-    assert "mine (reads 'views'); next: export AGAR_PIPELINE=mine, or agar demo" in told
+    assert "that of pipeline 'demo' (AGAR_PIPELINE is not set), others are agar_lower, " in told
+    assert "\n`export AGAR_PIPELINE=mine`, or `agar demo`; " in told
+    assert "mine (reads 'views')" in told
     monkeypatch.setenv("AGAR_PIPELINE", "mine")
     (tmp_path / "configs" / "pipeline" / "mine.yaml").write_text("snapshot: {dataset: nope}\nclass_map: {a: 1}\n")
-    with pytest.raises(DatasetError, match=r"pipeline 'mine' \(AGAR_PIPELINE\).*next: import it, or correct snapshot"):
+    with pytest.raises(DatasetError, match=r"\nimport it, or correct snapshot.*pipeline 'mine' \(AGAR_PIPELINE\)"):
         observe_dataset(load_pipeline().fiftyone_snapshot, home)
 
 
