@@ -18,6 +18,13 @@ from agar_pipeline.errors import PipelineError
 PACKAGE = Path(__file__).resolve().parent.parent / "agar_pipeline"
 USAGE = "UsageError"
 """Click's own error, for options and arguments."""
+IN_A_FILE = {
+    "TextFileError": "AnnotationError",
+    "IdError": "AnnotationError",
+    "NotCocoError": "AnnotationError",
+    "UnclearPixelsError": "ImageFileError",
+}
+"""Subclass of `UnplacedError` → the error that a reader, which knows the file, mostly makes of it."""
 LEAST_LETTERS = 8
 """Of fixed words, to tell one message from another."""
 
@@ -46,7 +53,7 @@ def error_classes() -> dict[str, type[PipelineError]]:
 
 def built_errors() -> Iterator[Built]:
     """Every call in the package that builds an error of ours or click's UsageError."""
-    kinds = {*error_classes(), USAGE}
+    kinds = {name: name for name in (*error_classes(), USAGE)} | IN_A_FILE
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
         constants = dict(_constants(tree))
@@ -56,11 +63,12 @@ def built_errors() -> Iterator[Built]:
                 what = call.args[0] if call.args else given.get("what")
                 if what is None:  # `from_fields`
                     continue
-                parts = [_words(part, constants) for part in (given.get("where"), given.get("value"), what) if part]
-                place = "=".join(parts[:-1])
-                message = f"{place} {parts[-1]}".strip()
+                place = "=".join(_words(given[field], constants) for field in ("where", "value") if field in given)
+                if name in IN_A_FILE:
+                    place = f"…: {place}" if place else "…"
+                message = f"{place} {_words(what, constants)}".strip()
                 next_step = _words(given["next_step"], constants) if "next_step" in given else None
-                yield Built(name, message, next_step, f"{path.relative_to(PACKAGE)}:{call.lineno}")
+                yield Built(kinds[name], message, next_step, f"{path.relative_to(PACKAGE)}:{call.lineno}")
 
 
 def describe_errors() -> Iterator[str]:
