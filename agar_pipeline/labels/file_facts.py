@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from agar_pipeline.errors import ImageFileError
 from agar_pipeline.labels.file_memory import FileFacts
 from agar_pipeline.photos.eight_bits import (
     EightBits,
@@ -21,7 +22,7 @@ from agar_pipeline.photos.eight_bits import (
     to_eight_bits,
 )
 from agar_pipeline.photos.exif_orientation import displayed_wh, read_orientation
-from agar_pipeline.photos.formats import open_image, why_not_read
+from agar_pipeline.photos.formats import explain_unopened, open_image, refuse_format
 from agar_pipeline.photos.image_paths import MAX_PIXELS
 
 MAX_FILE_BYTES = 2_000_000_000
@@ -56,11 +57,15 @@ def read_facts(path: Path, *, deep: bool) -> FileFacts:
     except Image.DecompressionBombError as error:
         return FileFacts("oversized_image", f"it claims more pixels than any photo has: {error}")
     except UnidentifiedImageError:
-        return FileFacts("unreadable_image", f"it is {why_not_read(path)}")
+        return FileFacts("unreadable_image", _words_of(explain_unopened(path)))
     except MemoryError:
         return FileFacts("oversized_image", "it does not fit the memory")
     except Exception as error:  # noqa: BLE001 - PIL's plugins raise any exception on a broken file
         return FileFacts("unreadable_image", str(error) or type(error).__name__)
+
+
+def _words_of(error: ImageFileError) -> str:
+    return f"it {error.what}: {error.next_step}"
 
 
 def _facts_of(photo: Image.Image, path: Path, deep: bool) -> FileFacts:
@@ -73,8 +78,8 @@ def _facts_of(photo: Image.Image, path: Path, deep: bool) -> FileFacts:
         "displayed_wh": displayed_wh(photo),
         "orientation": read_orientation(photo),
     }
-    if reason := why_not_read(path, photo):
-        return FileFacts("unreadable_image", f"it is {reason}", **facts)
+    if refused := refuse_format(path, photo):
+        return FileFacts("unreadable_image", _words_of(refused), **facts)
     words = [_UNUSUAL_MODES.get(photo.mode, ""), pages_words(photo)]
     try:
         rule, reason, seen = _look_at(photo, path, deep)

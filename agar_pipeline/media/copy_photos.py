@@ -21,7 +21,7 @@ from agar_pipeline.media.former_caches import KnownFile, Origin
 from agar_pipeline.media.free_space import forecast_bytes, require_room
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 from agar_pipeline.media.shrink import shrink
-from agar_pipeline.photos.image_paths import safe_image_path, unsafe_name
+from agar_pipeline.photos.image_paths import refuse_name, safe_image_path
 from agar_pipeline.progress import Progress
 
 _PROBES = 8
@@ -79,9 +79,9 @@ def place_photos(
 def _make_folders(photos: Sequence[Photo], out_dir: Path) -> None:
     """Create the folders of all photos, and refuse paths that are too long or leave the cache before any other work."""
     for photo in photos:
-        if reason := unsafe_name(out_dir, photo.name):
+        if refused := refuse_name(out_dir, photo.name):
             raise ImageFileError(
-                f"a photo of the snapshot would be written outside the cache: {reason}",
+                f"a photo of the snapshot would be written outside the cache: {refused.problem}",
                 next_step="correct snapshot.images_dir in the pipeline file",
             )
     for path in sorted(out_dir / photo.name for photo in photos):

@@ -92,17 +92,6 @@ def _register_heif() -> bool:
     return True
 
 
-def why_not_read(path: Path | str, photo: Image | None = None) -> str:
-    """Say in half a sentence, which follows `it is`, why a photo cannot be read; empty if it may be read.
-
-    Args:
-        path: See `refuse_format`, and `explain_unopened` if PIL could not open the file.
-        photo: The photo that PIL opened.
-    """
-    error = explain_unopened(path) if photo is None else refuse_format(path, photo)
-    return f"{error.what}: {error.next_step}".removeprefix("is ") if error else ""
-
-
 def refuse_format(path: Path | str, photo: Image | None = None) -> ImageFileError | None:
     """Return an error if a file has a format that is not read here, although PIL may open it; else None.
 

@@ -61,18 +61,12 @@ def find_image_file(images_dir: Path, file_name: str) -> ImageFile:
     return ImageFile(path)
 
 
-def unsafe_name(images_dir: Path, file_name: str) -> str:
-    """Say in one sentence why a `file_name` may not even be looked up; empty if it may.
-
-    >>> unsafe_name(Path("photos"), "../1.jpg")
-    "file_name '../1.jpg' must be relative to photos and stay inside it"
-    """
-    error = refuse_name(images_dir, file_name)
-    return error.problem if error else ""
-
-
 def refuse_name(images_dir: Path, file_name: str) -> ImageFileError | None:
-    """Return an error if a `file_name` may not even be looked up; else None."""
+    """Return an error if a `file_name` may not even be looked up; else None.
+
+    >>> print(refuse_name(Path("photos"), "../1.jpg").problem)
+    file_name '../1.jpg' must be relative to photos and stay inside it
+    """
     if "\0" in file_name or not file_name:
         return ImageFileError(
             "is empty or has a NUL character, and is no file name",

@@ -22,7 +22,7 @@ from agar_pipeline.config import GIVEN_PART, CocoSnapshotConfig, Part
 from agar_pipeline.errors import AnnotationError, DatasetError, DatasetMovedError
 from agar_pipeline.labels.box_rules import find_box_findings
 from agar_pipeline.labels.image_rules import find_image_findings, find_part_findings
-from agar_pipeline.photos.image_paths import unsafe_name
+from agar_pipeline.photos.image_paths import refuse_name
 from agar_pipeline.photos.missing_photos import explain_missing, folder_of_names, show_missing
 from agar_pipeline.progress import progress_bar
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
@@ -209,9 +209,9 @@ def _names(
     for part, columns in parsed.items():
         before = folder_of_names(images_dir, files[part], columns.file_names.tolist())
         for written in columns.file_names.tolist():
-            if reason := unsafe_name(images_dir, written):
+            if refused := refuse_name(images_dir, written):
                 raise DatasetError(
-                    f"names a photo that cannot be in the folder: {reason}",
+                    f"names a photo that cannot be in the folder: {refused.problem}",
                     where=files[part],
                     next_step="correct the file_name in that file",
                 )

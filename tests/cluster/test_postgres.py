@@ -141,7 +141,10 @@ def test_a_home_with_its_history_there_does_not_begin_another(lab: tuple[Run, di
     without = runner({name: value for name, value in env.items() if name != "AGAR_DAGSTER_POSTGRES_URL"})
     refused = without("agar", "plan")
     assert refused.returncode == 2
-    assert f"{home} has its Dagster history in Postgres, and AGAR_DAGSTER_POSTGRES_URL is not set\nset AGAR_D" in refused.stderr
+    assert (
+        f"{home} has its Dagster history in Postgres, and AGAR_DAGSTER_POSTGRES_URL is not set\nset AGAR_D"
+        in refused.stderr
+    )
     driverless = run("agar", "plan", AGAR_DAGSTER_POSTGRES_URL="postgresql://agar:secret1@127.0.0.1/postgres")
     assert driverless.returncode == 2
     assert "set AGAR_DAGSTER_POSTGRES_URL=postgresql+psycopg2://" in driverless.stderr
