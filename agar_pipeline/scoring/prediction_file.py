@@ -93,7 +93,10 @@ def _in_one_folder(names: list[str], listed: Collection[str]) -> tuple[list[str]
     if not ways or fits.count(max(fits)) > 1:
         return names, []
     folder, spelled = ways[fits.index(max(fits))]
-    return spelled, [f"{max(fits)} of {len(names)} predicted images are listed with the folder {folder!r} more or less"]
+    change = "added to" if folder in more else "removed from"
+    return spelled, [
+        f"{max(fits)} of {len(names)} predicted images are listed if the folder {folder!r} is {change} their names"
+    ]
 
 
 def _require_sizes(
@@ -120,5 +123,5 @@ def _tell_images(coco_json: Path, listed: dict[str, int], predicted: list[str]) 
     said = [f"{len(more)} predicted images are not in {coco_json.name} and do not count"] if more else []
     if absent:
         missed = f"{len(absent)} images of {coco_json.name} were not predicted"
-        said.append(f"{missed}: all that is annotated on them counts as missed, first {min(absent)!r}")
+        said.append(f"{missed}, and their annotations count as missed; the first is {min(absent)!r}")
     return said
