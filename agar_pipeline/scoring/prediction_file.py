@@ -53,9 +53,9 @@ def read_predicted(path: Path, coco_json: Path, columns: CocoColumns) -> Predict
     rows, known = own.image_rows()
     if not known.all() or not np.isin(own.annotation_category_ids, own.category_ids).all():
         raise AnnotationError(
-            "has annotations of images or categories that it does not list",
+            "has annotations of images or categories that it does not list, so it was cut or edited",
             where=path,
-            next_step="predict again with `agar predict --json`, this file was cut or edited",
+            next_step="predict again with `agar predict --json`",
         )
     id_of = dict(zip(columns.file_names.tolist(), columns.image_ids.tolist(), strict=True))
     names, shifted = _in_one_folder(own.file_names.tolist(), id_of)
