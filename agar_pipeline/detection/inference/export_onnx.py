@@ -85,7 +85,7 @@ def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Calla
             worst, compared = np.maximum(worst, difference), compared + found
         if not compared:
             raise ArtifactError(
-                "finds nothing on the photos, so that it cannot be compared with its ONNX file; no file was left",
+                "finds nothing on the images, so that it cannot be compared with its ONNX file; no file was left",
                 where=checkpoint,
                 next_step="give photos with colonies, with --images-dir or --photos",
             )
