@@ -469,7 +469,7 @@ def test_compute_is_taken_from_config_json_and_two_ranks_train(chain: Chain) -> 
         experiment.write_text(original.replace("max_steps: 3", "max_steps: 2"))
         code, output = materialize(run, 'key:"small/training_run"', "--config-json", refused)
         assert code == 1
-        assert "trainer.devices=4096 on cpu, but this machine has" in output
+        assert "trainer.devices=4096 is more than this machine" in output
         code, output = materialize(run, 'key:"small/training_run"', "--config-json", two)
         assert code == 0, output[-3000:]
     finally:

@@ -83,7 +83,7 @@ def test_out_of_memory_names_the_batch_and_what_would_fit(home: Path, tmp_path: 
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=200)
     assert "told: memory ran out at data.batch_size=8, data.input_size=2048, on" in done.stdout, done.stderr[-2000:]
     assert ".jpg" in done.stdout
-    assert "set data.batch_size=4 or data.input_size=1408, to need about half of it" in done.stdout
+    assert "set data.batch_size=4 or data.input_size=1408, to need about half of the memory" in done.stdout
 
 
 def test_out_of_memory_in_tiles_names_their_size() -> None:
@@ -95,7 +95,7 @@ def test_out_of_memory_in_tiles_names_their_size() -> None:
 def test_a_training_that_gets_no_better_ends_early(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     points = ResumePoints(tmp_path / "work", {})
     run(home, points, tmp_path / "out", "trainer.max_epochs=50", "trainer.patience=2", "optimizer.lr=1e-12")
-    assert "val map has not risen in 2 validations: ended early" in capsys.readouterr().out
+    assert "training ends early: val map has not risen in 2 validations" in capsys.readouterr().out
     assert torch.load(tmp_path / "out" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] in (1, 2)
 
 

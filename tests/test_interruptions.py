@@ -99,7 +99,7 @@ def copy_lab(source: Path, target: Path) -> Path:
 
 def gone_on_from(output: str) -> int:
     """The epoch."""
-    found = re.search(r"going on from epoch (\d+), step \d+", output)
+    found = re.search(r"continues from epoch (\d+), step \d+", output)
     assert found, output
     return int(found[1])
 

@@ -67,9 +67,7 @@ class RayTasks:
         self._run = ray.remote(run_partition)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         self._waiting = WAITING_PER_CPU * max(1, cpus)
-        self._log(
-            f"work on many photos is done by the Ray cluster {cluster_address() or 'of this machine'}, {cpus} CPUs"
-        )
+        self._log(f"photos are processed on the Ray cluster {cluster_address() or 'of this machine'}, with {cpus} CPUs")
 
 
 def run_partition(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

@@ -96,7 +96,10 @@ def _place(trainer: TrainerConfig) -> tuple[Any, str]:
         use_gpu=kind == "GPU",
         placement_strategy="STRICT_PACK" if trainer.num_nodes == 1 else spread,
     )
-    return scaling, f"{count} Ray worker(s) on {trainer.num_nodes} node(s) of the cluster {where}, a {kind} each"
+    return (
+        scaling,
+        f"{count} Ray worker(s) on {trainer.num_nodes} node(s) of the cluster {where}, each with a {kind}",
+    )
 
 
 def _fit(request_path: Path, scaling: Any) -> None:
@@ -110,9 +113,7 @@ def _fit(request_path: Path, scaling: Any) -> None:
             if (request_path.parent / ERROR_FILE).exists():
                 raise RuntimeError("a rank said why it ended")
             ended = "; ".join(f"rank {rank}: {_last_line(error)}" for rank, error in sorted(worker_exceptions.items()))
-            message_log(request_path.parent)(
-                f"Ray starts all ranks again, from the last point of the training ({ended})"
-            )
+            message_log(request_path.parent)(f"Ray starts all ranks again from the last resume point ({ended})")
 
     trainer = TorchTrainer(
         run_rank,

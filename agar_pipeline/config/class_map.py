@@ -96,8 +96,8 @@ def spelt_alike(names: Iterable[str]) -> list[list[str]]:
 def tell_alike(names: Iterable[str]) -> list[str]:
     """Return a sentence for each group of `spelt_alike`."""
     return [
-        f"{' and '.join(map(repr, group))} differ only in spelling, and are {len(group)} classes: "
-        "give them one id in the class map if they are one"
+        f"{' and '.join(map(repr, group))} differ only in spelling, but are {len(group)} classes: "
+        "give them the same id in the class map if they are the same class"
         for group in spelt_alike(names)
     ]
 
@@ -177,13 +177,13 @@ class LabelMatch:
         If a class has the same spelling, the text says why the label is not matched to it.
         """
         if not isinstance(label, str) or is_blank(label):
-            return f"label {label!r}, which names nothing" if isinstance(label, str) else "no label"
+            return f"label {label!r}, which is an empty or invisible name" if isinstance(label, str) else "no label"
         spelling, names = spelling_of(label), self.spellings.class_names
         alike = [repr(names[category_id]) for category_id in sorted(self.spellings.by_spelling.get(spelling, ()))]
         rivals = alike[1:] or [f"the label {other!r}" for other in self.spelt.get(spelling, []) if other != label]
         if alike and rivals:
-            also = f"{' and '.join(rivals)} {'is' if len(rivals) == 1 else 'are'} spelt so too"
-            return f"label {label!r}, spelt like the class {alike[0]}, but {also}: list it in the class map"
+            also = f"{' and '.join(rivals)} {'has' if len(rivals) == 1 else 'have'} the same spelling"
+            return f"label {label!r}, spelt like the class {alike[0]}, but {also}: list the label in the class map"
         near = difflib.get_close_matches(spelling, self.spellings.by_spelling, n=1, cutoff=0.5)
         nearest = names[min(self.spellings.by_spelling[near[0]])] if near else None
         return f"label {label!r}" + (f", nearest class {nearest!r}" if nearest else "")

@@ -73,7 +73,7 @@ def check_word(word: str) -> None:
         require_choice(key, value.strip("'\""))
     elif "." not in key and key not in known_keys(ExperimentConfig):
         known = [*GROUPS, *known_keys(ExperimentConfig)]
-        raise ConfigError("is an unknown key", where=key, next_step=f"{nearest_key(key, known)}")
+        raise ConfigError("is an unknown key", where=key, next_step=f"write {nearest_key(key, known)}")
 
 
 def is_sweep(word: str) -> bool:

@@ -60,12 +60,14 @@ class CocoCacheConfig:
         if category_ids != list(range(1, len(category_ids) + 1)):
             raise ConfigError(
                 f"must give the classes the ids 1…K without gaps, not {', '.join(map(str, category_ids))}",
+                where="class_map",
                 next_step="number the classes 1, 2, 3, …",
             )
         if any(is_blank(name) for name in class_map):
             name = next(name for name in class_map if is_blank(name))
             raise ConfigError(
                 f"gives the id {class_map[name]} to the empty or invisible name {name!r}",
+                where="class_map",
                 next_step="write a name there",
             )
         return class_map

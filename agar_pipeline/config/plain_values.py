@@ -25,7 +25,7 @@ _NOT_CALLED = "default_factory_not_called"
 def collected(check: Callable[P, T]) -> Callable[P, T]:
     """Let a validator raise ConfigError. Pydantic collects only ValueErrors, so that the error is wrapped in one.
 
-    The error's `where` is a key below the one that the validator belongs to; None: that key itself.
+    The error's `where` is the key that the validator belongs to, or a key below it.
     """
 
     @functools.wraps(check)
@@ -135,7 +135,9 @@ def _explain(config_type: type, item: Mapping[str, Any], where: str, source_of: 
     path = ".".join(step if step.isprintable() else repr(step) for step in steps)
     place = f"{where}: {path}" if path else where
     if item["type"] == "unexpected_keyword_argument":
-        return ConfigError("is an unknown key", where=place, next_step=f"{nearest_key(path, known_keys(config_type))}")
+        return ConfigError(
+            "is an unknown key", where=place, next_step=f"write {nearest_key(path, known_keys(config_type))}"
+        )
     if item["type"] in {"missing", "missing_argument"}:
         return ConfigError(
             "is missing", where=place, next_step="add this key; docs/reference/configuration.md describes it"
@@ -147,25 +149,25 @@ def _explain(config_type: type, item: Mapping[str, Any], where: str, source_of: 
             next_step="write the key in quotes",
         )
     if isinstance(refused := _refusal_in(item), ConfigError):
-        key = ".".join(filter(None, (path, refused.where)))
+        key = path if path.rpartition(".")[2] == refused.where else f"{path}.{refused.where}".lstrip(".")
         source = source_of(key)
         return ConfigError(
             f"{refused.what}{f' (from {source})' if source else ''}",
-            where=f"{where}: {key}" if key else where,
+            where=f"{where}: {key}",
             value=refused.value,
             next_step=f"{refused.next_step}",
         )
     source = source_of(".".join(steps))
-    is_unquoted = item["type"] == "string_type" and isinstance(item["input"], bool | int | float | datetime.date)
+    what = f"{_in_words(item['msg'])}{f' (from {source})' if source else ''}"
+    value = None if isinstance(item["input"], Mapping | list | tuple) else _spelled(item["input"])
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float | datetime.date):
+        return ConfigError(f"must {what}", where=place, value=value, next_step="write the value in quotes")
     return ConfigError(
-        f"{_in_words(item['msg'])}{f' (from {source})' if source else ''}",
+        f"must {what}",
         where=place,
-        value=None if isinstance(item["input"], Mapping | list | tuple) else _spelled(item["input"]),
-        next_step=f"{'write the value in quotes' if is_unquoted else _CORRECT}",
+        value=value,
+        next_step="correct the value; docs/reference/configuration.md says what each key may be",
     )
-
-
-_CORRECT = "correct the value; docs/reference/configuration.md says what each key may be"
 
 
 def _refusal_in(item: Mapping[str, Any]) -> object:
@@ -176,10 +178,12 @@ def _refusal_in(item: Mapping[str, Any]) -> object:
 
 _WORDS = (
     (r", unable to (parse|interpret) [^,]*", ""),
-    (r"^Input should be", "must be"),
+    (r"^\w+ should |^must ", ""),
     (r"a valid integer", "a whole number"),
     (r"a valid number", "a number"),
     (r"a valid string", "text"),
+    (r"a valid (tuple|list)", "a list"),
+    (r"a valid dictionary|a dictionary or an instance of \w+", "a mapping of keys to values"),
     (r"a valid boolean", "true or false"),
     (r"greater than or equal to ([^ ,]+)", r"\1 or more"),
     (r"less than or equal to ([^ ,]+)", r"\1 or less"),
@@ -188,10 +192,10 @@ _WORDS = (
 
 
 def _in_words(message: str) -> str:
-    """Return a message of pydantic as the rest of a sentence that begins with the key.
+    """Return a message of pydantic as the rest of a sentence that begins with a key and "must".
 
     >>> _in_words("Input should be greater than or equal to 1"), _in_words("Input should be a valid string")
-    ('must be 1 or more', 'must be text')
+    ('be 1 or more', 'be text')
     """
     for pattern, words in _WORDS:
         message = re.sub(pattern, words, message)
@@ -205,7 +209,7 @@ def _spelled(value: Any) -> str:
 
 
 def nearest_key(path: str, known: Sequence[str]) -> str:
-    """Suggest a key in place of an unknown one, as a next step.
+    """Suggest a key in place of an unknown one, as the end of a next step.
 
     A key with the same last word elsewhere (model.lr → optimizer.lr) comes first, else one with a similar name; if
     there is none, all known keys are listed.
@@ -216,9 +220,9 @@ def nearest_key(path: str, known: Sequence[str]) -> str:
     if not near:
         near = [key for key in known if difflib.get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
     if near:
-        return f"write {' or '.join(near[:3])}, if you mean that"
+        return f"{' or '.join(near[:3])}, if you mean that"
     beside = [key for key in known if key.rpartition(".")[0] == path.rpartition(".")[0]]
-    return f"write one of {', '.join(dict.fromkeys(beside or known))}"
+    return f"one of {', '.join(dict.fromkeys(beside or known))}"
 
 
 def known_keys(config_type: type, prefix: str = "") -> list[str]:

@@ -59,6 +59,7 @@ class SnapshotConfig:
             if not known and not (kind in ("field", "view") and value):
                 raise ConfigError(
                     f"has {name!r}, which is none of path, sha256, labels, labelled, field:PATH, view:SPEC",
+                    where="image_columns",
                     next_step="remove the key image_columns, which the pipeline fills in",
                 )
         return tuple(sorted(set(image_columns)))

@@ -72,6 +72,7 @@ class TrainerConfig:
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
             raise ConfigError(
                 "has no limit, so that training would never end",
+                where="trainer",
                 next_step="set one of max_epochs, max_steps, max_seconds",
             )
         return self

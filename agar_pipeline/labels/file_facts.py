@@ -59,7 +59,7 @@ def read_facts(path: Path, *, deep: bool) -> FileFacts:
     except UnidentifiedImageError:
         return FileFacts("unreadable_image", _words_of(explain_unopened(path)))
     except MemoryError:
-        return FileFacts("oversized_image", "it does not fit the memory")
+        return FileFacts("oversized_image", "it does not fit into memory")
     except Exception as error:  # noqa: BLE001 - PIL's plugins raise any exception on a broken file
         return FileFacts("unreadable_image", str(error) or type(error).__name__)
 

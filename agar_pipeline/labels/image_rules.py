@@ -63,7 +63,9 @@ def find_part_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
     elif not len(single.annotation_ids):
         crowds = len(columns.annotation_ids)
         why = (
-            f": all {crowds} are iscrowd, regions of many; set iscrowd to 0 where each is one colony" if crowds else ""
+            f": all {crowds} are marked iscrowd (a region of many); set iscrowd to 0 for each that is one colony"
+            if crowds
+            else ""
         )
         found.append(("empty_part" if part == "train" or crowds else "part_without_boxes", f"0 annotations{why}"))
     else:
@@ -78,7 +80,7 @@ def find_part_findings(columns: CocoColumns, part: str) -> pd.DataFrame:
 
 def _duplicate_categories(columns: CocoColumns) -> list[str]:
     ids, names = columns.category_ids, columns.class_names
-    found = [f"category id {ids[row]} again, for {names[row]!r}" for row in repeated(ids)]
+    found = [f"category id {ids[row]} is used again, for {names[row]!r}" for row in repeated(ids)]
     seen: dict[str, int] = {}
     for category_id, name in zip(ids.tolist(), names, strict=True):
         if seen.setdefault(name, category_id) != category_id:

@@ -22,8 +22,8 @@ _COUNTED = {
     "out_of_bounds_box": "leave their picture",
     "small_box": "are narrower than a box may be",
     "degenerate_box": "have no area",
-    "non_finite_box": "have a side that is no number",
-    "duplicate_box": "are there twice",
+    "non_finite_box": "have a side that is not a number",
+    "duplicate_box": "are listed twice",
 }
 _FEWEST = 5
 """Fewer flawed boxes are treated as single mistakes, unless all boxes are flawed."""
@@ -116,9 +116,9 @@ def _cause(columns: CocoColumns, of_part: pd.DataFrame, rule: str, shortest_px: 
     usable = np.flatnonzero(known & np.isfinite(boxes).all(axis=1))[:_MOST]
     found = find_fitting(boxes[usable], sizes[usable], max(shortest_px, 1.0))
     if found is None:
-        return ": no other reading of the numbers that was tried fits them better; look at them on their photos"
+        return ": none of the other box formats that were tried fits them better; look at the boxes on their photos"
     words, count = found
-    return f"; read as {words}, {count:,} of {len(usable):,} fit their pictures: is that how they were written?"
+    return f"; if they are read as {words}, {count:,} of {len(usable):,} fit their pictures: were they written so?"
 
 
 def _near_origin(columns: CocoColumns, shortest_px: float) -> str | None:
@@ -142,5 +142,5 @@ def _near_origin(columns: CocoColumns, shortest_px: float) -> str | None:
     words = find_larger(boxes, sizes, max(shortest_px, 1.0))
     return words and (
         f"all {count:,} boxes lie in the left upper {reach[0]:.0%} × {reach[1]:.0%} of their pictures; "
-        f"read as {words}, they would fill them: is that how they were written?"
+        f"if they are read as {words}, they fill them: were they written so?"
     )

@@ -34,7 +34,7 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
         if interface is not None:
             check_interface(interface)
             env = {"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface}
-            log(f"{trainer.devices} processes, which talk over {interface}")
+            log(f"{trainer.devices} processes communicate over the network interface {interface}")
     with leased_devices(trainer.accelerator, home, log, trainer.devices) as chosen:
         yield {**env, **chosen}
 
@@ -74,7 +74,7 @@ def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: 
     folder = open_home(home) / "leases"
     folder.mkdir(exist_ok=True)
     lock_of = {gpu: folder / f"cuda-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock" for gpu in gpus}
-    with locks.locked(folder / "choosing.lock", on_wait=lambda: log("another run waits for a GPU; waiting behind it")):
+    with locks.locked(folder / "choosing.lock", on_wait=lambda: log("another run waits for a GPU; this one is next")):
         held: list[str] = []
         for gpu in gpus:
             descriptor = locks.acquire(lock_of[gpu], wait=False) if len(held) < count else None
@@ -82,7 +82,7 @@ def _lease_gpus(stack: contextlib.ExitStack, gpus: list[str], count: int, home: 
                 stack.callback(os.close, descriptor)
                 held.append(gpu)
         for gpu in [name for name in gpus if name not in held][: count - len(held)]:
-            waiting = f"GPU {gpu} is used by another run of this home; waiting for it"
+            waiting = f"GPU {gpu} is used by another run of this home; this run waits for it"
             stack.enter_context(locks.locked(lock_of[gpu], on_wait=lambda text=waiting: log(text)))  # type: ignore[misc]
             held.append(gpu)
     return held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agar_pipeline.errors import ComputeError, remedy
+from agar_pipeline.errors import ComputeError
 
 
 def find_loopback() -> str | None:
@@ -31,5 +31,5 @@ def check_interface(name: str) -> None:
             "is not a network interface that is up",
             where="trainer.socket_ifname",
             value=name,
-            next_step=f"{remedy('write', option='give')} one of {up}, or null",
+            next_step=f"set trainer.socket_ifname to one of {up}, or to null",
         )

@@ -91,7 +91,7 @@ def agree_on_classes(
 
 
 def _tell_unlisted(coco_json: Path, names: Sequence[str]) -> list[str]:
-    words = f"{coco_json.name} does not list {_few(names)} of the model: what it finds of that counts as wrong"
+    words = f"{coco_json.name} does not list {_few(names)} of the model: detections of these count as wrong"
     return [words] if names else []
 
 

@@ -130,7 +130,7 @@ def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray, why: str | No
         return dict.fromkeys([*ERRORS, *tables, "empty_plates"], why)
     reasons = {name: "no plate" for name in ERRORS if metrics[name] is None}
     if metrics["r2"] is None and len(truth):
-        reasons["r2"] = "all plates have as many colonies" if len(truth) > 1 else "only one plate"
+        reasons["r2"] = "all plates have the same number of colonies" if len(truth) > 1 else "only one plate"
     for name, row in metrics["per_density"].items():
         reasons |= {f"per_density.{name}": "no such plate"} if not row["num_images"] else {}
         if row["num_images"] and row["r2"] is None:

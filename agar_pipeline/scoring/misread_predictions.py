@@ -52,7 +52,7 @@ def explain_misreading(columns: CocoColumns, detections: Detections, map_50: flo
     if best < max(_FOUND, as_written * _TIMES_BETTER):
         return None
     return (
-        f"the predictions meet {as_written:.0%} of the truth as written, and {best:.0%} where their bbox is read as "
+        f"the predictions match {as_written:.0%} of the annotations as written, and {best:.0%} if bbox is read as "
         f"{words}\nwrite bbox as x, y, width, height in pixels of the photo, then evaluate again"
     )
 
@@ -112,8 +112,8 @@ def _explain_images(columns: CocoColumns, detections: Detections, as_written: fl
         met = _share_met(_of_images_with_both(columns, known), known.boxes_xywh)
         if met >= max(_FOUND, as_written * _TIMES_BETTER):
             return (
-                f"the predictions meet {as_written:.0%} of the truth as written, and {met:.0%} where image_id is read "
-                f"as {shift:+d}\nnumber the images as the annotation file does, then evaluate again"
+                f"the predictions match {as_written:.0%} of the annotations as written, and {met:.0%} if {shift:+d} is "
+                f"added to image_id\nnumber the images as the annotation file does, then evaluate again"
             )
     return None
 
@@ -131,12 +131,10 @@ def _explain_categories(detections: Detections, pairs: Pairs) -> str | None:
             same[shift] += int((found & (predicted + shift == categories)).sum())
     shift = max(same, key=lambda each: same[each])
     if not met or same[shift] < 0.5 * met:
-        return (
-            f"{met} boxes lie where the truth has one, but of another category: compare the category_ids of the files"
-        )
+        return f"{met} boxes match an annotation of another category: compare the category_ids of the two files"
     if shift == 0:
         return None
     return (
-        f"{met} boxes lie where the truth has one; {same[shift]} of them are of its category where category_id is "
-        f"read as {shift:+d}\nnumber the categories as the annotation file does, then evaluate again"
+        f"{met} boxes match an annotation, {same[shift]} of them with its category if {shift:+d} is added to "
+        f"category_id\nnumber the categories as the annotation file does, then evaluate again"
     )

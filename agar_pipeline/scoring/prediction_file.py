@@ -53,9 +53,9 @@ def read_predicted(path: Path, coco_json: Path, columns: CocoColumns) -> Predict
     rows, known = own.image_rows()
     if not known.all() or not np.isin(own.annotation_category_ids, own.category_ids).all():
         raise AnnotationError(
-            "has annotations of images or categories that it does not list",
+            "has annotations of images or categories that it does not list, so it was cut or edited",
             where=path,
-            next_step="predict again with `agar predict --json`, this file was cut or edited",
+            next_step="predict again with `agar predict --json`",
         )
     id_of = dict(zip(columns.file_names.tolist(), columns.image_ids.tolist(), strict=True))
     names, shifted = _in_one_folder(own.file_names.tolist(), id_of)
@@ -93,7 +93,10 @@ def _in_one_folder(names: list[str], listed: Collection[str]) -> tuple[list[str]
     if not ways or fits.count(max(fits)) > 1:
         return names, []
     folder, spelled = ways[fits.index(max(fits))]
-    return spelled, [f"{max(fits)} of {len(names)} predicted images are listed with the folder {folder!r} more or less"]
+    change = "added to" if folder in more else "removed from"
+    return spelled, [
+        f"{max(fits)} of {len(names)} predicted images are listed if the folder {folder!r} is {change} their names"
+    ]
 
 
 def _require_sizes(
@@ -120,5 +123,5 @@ def _tell_images(coco_json: Path, listed: dict[str, int], predicted: list[str]) 
     said = [f"{len(more)} predicted images are not in {coco_json.name} and do not count"] if more else []
     if absent:
         missed = f"{len(absent)} images of {coco_json.name} were not predicted"
-        said.append(f"{missed}: all that is annotated on them counts as missed, first {min(absent)!r}")
+        said.append(f"{missed}, and their annotations count as missed; the first is {min(absent)!r}")
     return said

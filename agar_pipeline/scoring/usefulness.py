@@ -41,7 +41,7 @@ def explain_uselessness(map_50: float | None, found: int, lesson: Mapping[str, A
     if map_50 is None or (map_50 >= USEFUL_MAP_50 and found):
         return None
     what = "finds nothing at its score threshold" if not found else f"is of little use yet: mAP@50 is {map_50:.3f}"
-    return f"this model {what}, do not count with it\n{_most_likely(lesson)}"
+    return f"this model {what}; do not use it to count\n{_most_likely(lesson)}"
 
 
 def _most_likely(lesson: Mapping[str, Any] | None) -> str:
@@ -51,13 +51,13 @@ def _most_likely(lesson: Mapping[str, Any] | None) -> str:
     if colony_px is not None and colony_px < SMALLEST_PX:
         return (
             f"most likely: a typical colony is {colony_px:.1f} px for the model; `data: auto` in the experiment's "
-            "defaults chooses a scale at which it is seen"
+            "defaults chooses a scale at which the model sees it"
         )
     if steps < LEAST_STEPS:
         return f"most likely: it was trained for {steps} steps only; raise trainer.max_seconds or max_epochs"
     if photos < LEAST_PHOTOS:
         return f"most likely: {photos} photos are too few to learn from; annotate more plates, then `agar run`"
     return (
-        "most likely: the labels disagree (colonies without a box, classes mixed up); look at the worst plates on the "
-        "page and at the bbox report, mend the labels, or train longer"
+        "most likely: the labels are inconsistent (colonies without a box, classes mixed up); look at the worst plates "
+        "on the page and at the bbox report, correct the labels, or train longer"
     )

@@ -165,8 +165,8 @@ def _unassigned(images: pd.DataFrame, reading: Reading, there: str) -> DatasetEr
 
 def _unknown(names: Sequence[str]) -> DatasetError:
     return DatasetError(
-        f"{len(names)} lines name no image of the snapshot, or several: {', '.join(map(repr, names[:SHOWN]))}",
-        where=remedy("split.lists:", option="the lists:"),
+        f"{len(names)} lines of {remedy('split.lists', option='the lists')} name no image of the snapshot, or several: "
+        f"{', '.join(map(repr, names[:SHOWN]))}",
         next_step=remedy(
             "write paths below images_dir or sample ids, or set `unknown_names: ignore` in the split",
             option="write paths below the folder of the images, or sample ids",

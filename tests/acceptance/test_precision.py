@@ -97,7 +97,7 @@ def test_case_53_a_training_begun_on_a_gpu_goes_on_without_one(lab: Lab) -> None
     (folder,) = points.iterdir()
     pretend_it_was_a_gpu(folder)
     output = lab.run("train", *SEVERAL_EPOCHS)
-    right("going on from" in output, "it began anew")
+    right("continues from epoch" in output, "it began anew")
     right("it began in 16-mixed on cuda" in output, f"the change is not said:\n{output[-1500:]}")
     right(not find_faults(lab.store.folder(key) / folder.name), "the artifact is not whole")
 

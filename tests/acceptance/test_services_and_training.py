@@ -229,9 +229,9 @@ def test_case_44_killed_after_three_epochs_and_gone_on_with_it_is_the_same_bit_f
     process.communicate()
     wait_until(lambda: not lab.processes(), 10, "the trainer ends")
     other = lab.call("train", *EPOCHS, "optimizer.lr=0.5", "trainer.max_epochs=1")
-    right("going on from" not in other.stderr, "another config goes on from this one's point")
+    right("continues from epoch" not in other.stderr, "another config goes on from this one's point")
     output = lab.run("train", *EPOCHS)
-    assert "going on from epoch" in output
+    assert "continues from epoch" in output
     assert not find_faults(root)
     for name in names:
         right((root / name).read_bytes() == undisturbed[name], f"{name} differs")

@@ -137,7 +137,7 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
 def test_case_03_killed_while_checkpoints_are_saved_the_last_good_one_loads(lab: Lab, other_disk: Path) -> None:
     for round_ in range(ROUNDS):
         said = killed_training(lab, 2 * random.Random(round_).random(), TMPDIR=str(other_disk))
-        assert round_ == 0 or "going on from epoch" in said, said
+        assert round_ == 0 or "continues from epoch" in said, said
         for path in lab.home.glob("resume/small/training_run/*/checkpoints/*.ckpt"):
             torch.load(path, weights_only=True)
         assert not list(other_disk.rglob("*.ckpt")), "written in their own folder, not moved across disks"
@@ -146,7 +146,7 @@ def test_case_03_killed_while_checkpoints_are_saved_the_last_good_one_loads(lab:
     process = long_training(lab, VALIDATED, *short)
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
-    assert "going on from epoch" in output
+    assert "continues from epoch" in output
 
 
 VALIDATED = "trainer.val_every_n_epochs=1"
@@ -180,7 +180,7 @@ def test_case_04_a_training_that_is_asked_to_stop_can_be_gone_on_with(lab: Lab) 
     since = time.time_ns()
     again = long_training(lab, "seed=104")
     wait_until(lambda: again.poll() is not None or points(lab, since), 90, "a point")
-    assert "going on from epoch" in stop(lab, again)
+    assert "continues from epoch" in stop(lab, again)
 
 
 @in_full

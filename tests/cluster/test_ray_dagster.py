@@ -56,7 +56,7 @@ def test_the_chain_on_ray_is_the_chain_without(ray_cluster: dict[str, str], tmp_
         assert run("agar", "env").returncode == 0  # makes the home, with a folder for Dagster in it
         said = materialize(run, compute, **(ray_cluster if name == "ray" else {}))
         assert ("2 Ray worker(s) on 2 node(s)" in said) == (name == "ray")
-        on_ray = set(re.findall(r"(\w+) - work on many photos is done by the Ray cluster", said))
+        on_ray = set(re.findall(r"(\w+) - photos are processed on the Ray cluster", said))
         assert on_ray == ({key.asset for key in DATA} if name == "ray" else set())
     for key in [*DATA, TRAINING]:
         ours, theirs = (stores[name].open_latest(key).manifest for name in ("ray", "here"))

@@ -123,7 +123,7 @@ def test_the_script_of_the_page_trains_what_two_ranks_do_without_slurm(slurm: di
         cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + errors.read_text()
-    assert "2 processes, which talk over lo" in errors.read_text()
+    assert "2 processes communicate over the network interface lo" in errors.read_text()
     found = losses(output.read_text())
     assert len(found) == len(expected) == 10
     assert np.abs(found - expected).max() < 1e-4, f"{found} against {expected}"

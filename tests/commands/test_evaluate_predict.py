@@ -189,7 +189,7 @@ def test_predictions_with_names_are_matched_by_names(plates: Path, tmp_path: Pat
     predicted = read_predicted(path, plates / "val.json", columns)
     assert predicted.detections.image_ids.tolist() == [3, 1]
     assert predicted.detections.category_ids.tolist() == [1, 2]
-    assert [note.partition(":")[0] for note in predicted.notes] == ["1 images of val.json were not predicted"]
+    assert [note.partition(",")[0] for note in predicted.notes] == ["1 images of val.json were not predicted"]
     plain["images"][1]["file_name"] = "elsewhere.png"
     path.write_text(json.dumps(plain))
     predicted = read_predicted(path, plates / "val.json", columns)
@@ -201,7 +201,7 @@ def test_predictions_with_names_are_matched_by_names(plates: Path, tmp_path: Pat
         path.write_text(json.dumps({**plain, "images": [image], "annotations": plain["annotations"][:1]}))
         predicted = read_predicted(path, plates / "val.json", columns)
         assert predicted.detections.image_ids.tolist() == [expected], "one folder more or less"
-        assert "1 of 1 predicted images are listed with the folder" in predicted.notes[0]
+        assert "1 of 1 predicted images are listed if the folder" in predicted.notes[0]
     for image, words in (
         ({**first, "file_name": "b.png"}, "has no image in common with .*val.json"),  # it may be that of either day
         ({**first, "width": 63}, "'day 2/b.png' has 63×96 pixels, but .*val.json has 64×96"),

@@ -245,5 +245,5 @@ def test_signs_are_no_spelling_and_unlabelled_plates_are_no_empty_ones(
     counted = [each["category_id"] for part in parts for each in part["annotations"]]
     assert sorted(counted) == [1, 1, 1, 2, 2, 3, 3]
     assert "left out of all parts: 1 (not labelled yet)" in done.stderr
-    assert "2 boxes are left out: label '\\u3000', which names nothing" in done.stderr
+    assert "label '\\u3000', which is an empty or invisible name" in done.stderr
     assert "dataset 'plates' holds images that nobody has labelled yet: 1 of 10" in str(refused.exception)

@@ -93,7 +93,10 @@ def test_finding_nothing_proves_nothing(checkpoint: Path, run: Run, tmp_path: Pa
     torch.save(content, tmp_path / "blind.ckpt")
     shown = ("--images-dir", str(tmp_path / "photos"), "--out", str(tmp_path / "M.onnx"))
     refused = run("agar", "export-model", "--checkpoint", str(tmp_path / "blind.ckpt"), *shown)
-    assert (refused.returncode, "nothing is proven" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "finds nothing on the images, so that it cannot be compared" in refused.stderr) == (
+        1,
+        True,
+    ), refused.stderr
     assert not (tmp_path / "M.onnx").exists()
 
 

@@ -65,7 +65,7 @@ def test_a_spelling_means_its_class_where_it_is_the_only_one(names: list[str]) -
     assert spellings.match([*others, "E.coli"]).category_ids == ({"E.coli": 2} if len(others) > 1 else {others[0]: 1})
     beside = spellings.match([first, others[0]])
     assert beside.category_ids == {first: 1}, "what the data lists side by side is never merged"
-    words = f"label {others[0]!r}, spelt like the class {first!r}, but the label {first!r} is spelt so too: list it"
+    words = f"label {others[0]!r}, spelt like the class {first!r}, but the label {first!r} has the same spelling"
     assert beside.explain_unknown(others[0]).startswith(words)
     both = c.Spellings({first: 1, others[0]: 2})
     assert both.match(names).category_ids == {first: 1, others[0]: 2}, "nor what the user lists side by side"
@@ -79,7 +79,9 @@ def test_a_name_that_nobody_sees_is_no_class(name: str | None) -> None:
     assert c.is_blank(name)
     match = c.Spellings({"S.aureus": 1}).match([name, "S.aureus"])
     assert match.category_ids == {"S.aureus": 1}
-    assert match.explain_unknown(name) == ("no label" if name is None else f"label {name!r}, which names nothing")
+    assert match.explain_unknown(name) == (
+        "no label" if name is None else f"label {name!r}, which is an empty or invisible name"
+    )
     if name is not None:
         assert c.class_map_of([name, "a"]) == {"a": 1}
         with pytest.raises(ConfigError, match=r"gives the id 2 to the empty or invisible name .*\nwrite a name there"):

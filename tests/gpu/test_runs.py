@@ -55,7 +55,7 @@ def test_a_killed_training_goes_on(lab: Lab, measured: dict[str, Any], precision
     where = (f"trainer.precision={precision}", f"trainer.accelerator={ACCELERATOR}", "seed=1")
     words = killed_after_a_point(lab, *where)
     done = lab.must(*words, "--json")
-    went_on = re.search(r"going on from epoch \d+, step (\d+)", done.stderr)
+    went_on = re.search(r"continues from epoch \d+, step (\d+)", done.stderr)
     assert went_on, done.stderr
     root = Path(json.loads(done.stdout.splitlines()[-1])["path"])
     assert json.loads((root / "experiment.json").read_text())["last"]["step"] == 60
@@ -66,7 +66,7 @@ def test_a_killed_training_goes_on(lab: Lab, measured: dict[str, Any], precision
 def test_what_began_on_the_cpu_goes_on_on_the_card(lab: Lab, measured: dict[str, Any], precision: str) -> None:
     words = killed_after_a_point(lab, f"trainer.precision={precision}", "trainer.accelerator=cpu", "seed=2")
     done = lab.must(*[word.replace("=cpu", f"={ACCELERATOR}") for word in words])
-    assert "going on from epoch" in done.stderr
+    assert "continues from epoch" in done.stderr
     assert REHEARSAL or "it began in" in done.stderr
 
 
@@ -93,7 +93,7 @@ def test_another_process_on_the_card_is_waited_for(lab: Lab, measured: dict[str,
         (photo, *_) = sorted(lab.images.glob("*.jpg"))
         waiting = lab.start("predict", "--checkpoint", str(checkpoint), "--accelerator", "cuda", str(photo))
         assert waiting.stderr is not None
-        assert "is used by another run of this home; waiting for it" in waiting.stderr.readline()
+        assert "is used by another run of this home; this run waits for it" in waiting.stderr.readline()
         holder.stdin.write("\n")
         holder.stdin.flush()
         out, said = waiting.communicate(timeout=120)

@@ -80,7 +80,7 @@ SLIPS: dict[str, tuple[Slip, str]] = {
         "width and height, which were taken for the right and lower edge",
     ),
     "pixels in FiftyOne, which holds shares": (lambda b: b * SHARE, "pixels, which were taken for shares"),
-    "every box twice": (lambda b: np.concatenate([b, b]), "are there twice"),
+    "every box twice": (lambda b: np.concatenate([b, b]), "are listed twice"),
 }
 
 
@@ -119,7 +119,7 @@ def test_right_boxes_and_a_few_bad_ones_pass() -> None:
     good[:11, 0], good[:11, 2] = 1171, 300
     ok, said = judged(coco(good))
     assert not ok
-    assert said.startswith("11 of 100 boxes (11%) leave their picture, over max_flawed_share 5%: no other reading")
+    assert said.startswith("11 of 100 boxes (11%) leave their picture, over max_flawed_share 5%: none of the other")
     assert judged(coco(good), share=0.5)[0], "a lab may set another share"
 
 
@@ -150,7 +150,7 @@ def test_predictions_in_another_convention_are_explained(slip: str) -> None:
     truth = boxes()
     said = explain_misreading(coco(truth), predictions(make(truth)), 0.0)
     assert said is not None
-    assert "100% where their bbox is read as" in said
+    assert "100% if bbox is read as" in said
     assert words in said
 
 
@@ -175,7 +175,7 @@ def test_other_bad_predictions_are_left_to_other_words() -> None:
     shifted = dataclasses.replace(predictions(truth), image_ids=numbers % 4)
     said = explain_misreading(columns, shifted, 0.0)
     assert said is not None
-    assert "100% where image_id is read as +1" in said
+    assert "100% if +1 is added to image_id" in said
     said = explain_misreading(columns, predictions(truth, numbers % 2), 0.0)
     assert said is not None
-    assert "36 of them are of its category where category_id is read as +1" in said
+    assert "36 of them with its category if +1 is added to category_id" in said

@@ -37,7 +37,7 @@ def test_too_many_devices_fail_with_a_fix_and_no_rank_is_started(home: Path) -> 
     many = str(devices.count_cores() + 1)
     answer = CliRunner().invoke(agar, ["launch-check", "--devices", many, "--accelerator", "cpu"])
     assert answer.exit_code == 1
-    assert f"FAIL  devices     trainer.devices={many} on cpu, but this machine has" in answer.output
+    assert f"FAIL  devices     trainer.devices={many} is more than this machine" in answer.output
     assert "→" in answer.output
     with pytest.raises(ComputeError, match=r"the launch-check of devices fails: trainer\.devices="):
         require_ready(TrainerConfig(max_steps=1, devices=int(many), accelerator="cpu"), home, print)

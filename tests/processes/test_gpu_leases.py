@@ -45,7 +45,7 @@ def test_ten_steps_of_two_ranks_lose_what_ten_steps_of_one_do(lab: tuple[Run, Pa
         link.rename(home / link.name)  # devices are no part of the fingerprint: it would be found, not trained
     two = run("agar", "train", *SAME, "trainer.max_steps=10", "trainer.devices=2")
     assert two.returncode == 0, two.stderr
-    assert "2 processes, which talk over lo" in two.stderr
+    assert "2 processes communicate over the network interface lo" in two.stderr
     root = Path(two.stdout.strip()).parents[1]
     experiment = json.loads((root / "experiment.json").read_text())
     assert experiment["world_size"] == 2
@@ -185,14 +185,15 @@ def test_a_gpu_is_one_runs_at_a_time_and_death_frees_it(tmp_path: Path, monkeypa
 
     with gpu_leases.leased(trainer, tmp_path, hear) as env:
         assert env["CUDA_VISIBLE_DEVICES"] == "3"
-    assert heard == ["GPU 3 is used by another run of this home; waiting for it"]
+    assert heard == ["GPU 3 is used by another run of this home; this run waits for it"]
 
 
 def test_an_interface_that_is_not_there_is_refused(tmp_path: Path) -> None:
     trainer = TrainerConfig(max_steps=1, accelerator="cpu", devices=2, socket_ifname="nope0")
     with (
         pytest.raises(
-            ComputeError, match=r"socket_ifname=nope0 is not a network interface that is up\nwrite one of .*lo"
+            ComputeError,
+            match=r"socket_ifname=nope0 is not a network interface that is up\n.* one of .*lo",
         ),
         gpu_leases.leased(trainer, tmp_path, print),
     ):

@@ -23,14 +23,14 @@ GOOD = Lesson(colony_px=20.0, steps=1000, photos=40)
         (Lesson(2.7, 1000, 40), "a typical colony is 2.7 px for the model; `data: auto`"),
         (Lesson(20.0, 12, 40), "it was trained for 12 steps only; raise trainer.max_seconds"),
         (Lesson(20.0, 1000, 6), "6 photos are too few to learn from"),
-        (Lesson(None, 1000, 40), "the labels disagree"),
-        (GOOD, "the labels disagree"),
+        (Lesson(None, 1000, 40), "the labels are inconsistent"),
+        (GOOD, "the labels are inconsistent"),
     ],
 )
 def test_the_most_likely_reason_is_named(lesson: Lesson, reason: str) -> None:
     said = explain_uselessness(0.05, 12, lesson.to_plain())
     assert said is not None
-    assert said.startswith("this model is of little use yet: mAP@50 is 0.050, do not count with it\nmost likely: ")
+    assert said.startswith("this model is of little use yet: mAP@50 is 0.050; do not use it to count\nmost likely: ")
     assert reason in said
 
 
@@ -59,7 +59,7 @@ def test_the_page_the_metrics_and_the_log_begin_with_it(tmp_path: Path, useless:
     page = (tmp_path / "out" / "report.html").read_text()
     assert (metrics["warning"] is not None) is useless
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["warning"] == metrics["warning"]
-    assert ("do not count with it" in heard[0]) is useless
-    assert ("do not count with it" in page) is useless
+    assert ("do not use it to count" in heard[0]) is useless
+    assert ("do not use it to count" in page) is useless
     if useless:
-        assert page.index("do not count with it") < page.index("On average, the count")
+        assert page.index("do not use it to count") < page.index("On average, the count")

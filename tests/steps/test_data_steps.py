@@ -376,8 +376,8 @@ def test_labels_that_only_look_alike_keep_their_classes_over_all_blocks(
     assert "label 'e_coli' is taken for the class 'E.coli', by its spelling" in said
     assert cache.dataset()["by_spelling"] == {"e_coli": "E.coli"}
     values = set(report.findings().query("rule == 'unknown_class'")["value"])
-    alike = "spelt like the class 'S.aureus', but the label {!r} is spelt so too: list it in the class map"
+    alike = "spelt like the class 'S.aureus', but the label {!r} has the same spelling: list the label in the class map"
     assert f"label 's aureus', {alike.format('S AUREUS')}" in values
-    assert "label '', which names nothing" in values
+    assert "label '', which is an empty or invisible name" in values
     assert "label 'lac-', nearest class 'lac'" in values
     assert not report.report()["ok"]

@@ -115,8 +115,8 @@ def warn_of_seams(data: DataConfig, columns: CocoColumns) -> str | None:
         return None
     wanted = least_overlap(largest)
     return (
-        f"tiles.overlap {overlap} px is exact for colonies up to {exact:.0f} px, the largest in train has "
-        f"{largest:.0f} px and may be doubled or cut at a seam: set data.tiles.overlap={wanted}"
+        f"with data.tiles.overlap={overlap}, colonies of up to {exact:.0f} px are merged exactly at seams, but the "
+        f"largest in train has {largest:.0f} px, and may be doubled or cut there: set data.tiles.overlap={wanted}"
         + (f" and data.tiles.size={2 * wanted} or more" if wanted > data.windows.size // 2 else "")
     )
 

@@ -85,11 +85,14 @@ def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Calla
             worst, compared = np.maximum(worst, difference), compared + found
         if not compared:
             raise ArtifactError(
-                "finds nothing on the photos, so that it cannot be compared with its ONNX file; no file was left",
+                "finds nothing on the images, so that it cannot be compared with its ONNX file; no file was left",
                 where=checkpoint,
                 next_step="give photos with colonies, with --images-dir or --photos",
             )
-        log(f"the same {compared} detections; boxes differ by {worst[0]:.1g} of a side, scores by {worst[1]:.1g}")
+        log(
+            f"the ONNX file gives the same {compared} detections as its checkpoint; "
+            f"boxes differ by up to {worst[0]:.1g} of a side, scores by up to {worst[1]:.1g}"
+        )
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ class Site:
         accelerator = resolve_accelerator(config.trainer.accelerator, world.local_size)
         precision = resolve_precision(config.trainer.precision, accelerator)
         if precision != config.trainer.precision:
-            log(f"precision {config.trainer.precision} is not in this hardware: {precision}")
+            log(f"this hardware does not support precision {config.trainer.precision}: {precision} is used")
         log(f"{world.size} process{'es' if world.size > 1 else ''} on {accelerator}, {precision}")
         return cls(world, accelerator, precision)
 

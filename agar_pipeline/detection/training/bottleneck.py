@@ -59,9 +59,9 @@ def say_bottleneck(profile: StepProfile, cores: int, accelerator: str) -> str:
     if profile.cached_data_s is not None:
         copies = now / reckon_step_s(profile, profile.num_workers, cores, accelerator, profile.cached_data_s)
         if copies >= WORTH_SAYING:
-            advice.append(f"media: resize about {copies:.1f}×")
+            advice.append(f"media: resize would give about {copies:.1f}×")
     if not advice:
-        advice.append(f"all {cores} cores are at work: a smaller input, or more cores")
+        advice.append(f"all {cores} cores are busy: a smaller input or more cores would help")
     return f"data-bound: {waiting:.0%} of a step waits for photos; {'; '.join(advice)}"
 
 

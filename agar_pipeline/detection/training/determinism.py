@@ -49,8 +49,8 @@ def warn_of_chance(trainer: TrainerConfig, accelerator: str) -> str | None:
     if trainer.deterministic or accelerator == "cpu":
         return None
     return (
-        f"on {accelerator} the result is not the same bit for bit when this is repeated: "
-        "trainer.deterministic=true makes it so, and is slower"
+        f"a repeated training on {accelerator} does not give the same result bit for bit; "
+        "with trainer.deterministic=true it does, and is slower"
     )
 
 

@@ -30,5 +30,5 @@ def explain_memory(config: TrainingConfig, batch_names: str, error: BaseExceptio
     return TrainingError(
         f"memory ran out at data.batch_size={data.batch}, {key}={data.model_side}, "
         f"on {batch_names or 'the first batch'}: {first_line}",
-        next_step=f"set {' or '.join(fits) or 'model.name to a smaller model'}, to need about half of it",
+        next_step=f"set {' or '.join(fits) or 'model.name to a smaller model'}, to need about half of the memory",
     )

@@ -119,9 +119,9 @@ def _fit(config: TrainingConfig, loop: TrainingLoop, loader: DataLoader, site: S
     """Train from the newest resume point, or from the beginning, to the end."""
     if fresh := loop.module.detector.fresh:
         loop.tell(
-            f"model.weights {config.model.weights} knows other classes than these "
+            f"model.weights={config.model.weights} was trained for other classes than these "
             f"{loop.validation.spec.num_classes}: "
-            f"{len(fresh)} tensors of the head start at random, {fresh[0]} first"
+            f"{len(fresh)} tensors of the head start at random, the first is {fresh[0]}"
         )
     loop.resume()
     if site.world.rank == 0 and loop.points is not None:

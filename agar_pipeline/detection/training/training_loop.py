@@ -75,9 +75,9 @@ class TrainingLoop(L.Callback):
         self._point = point = self.points.load()
         if point is None:
             if self.points.unreadable:
-                self.tell(f"starts anew: no point to go on from in {self.points.folder} can be read whole")
+                self.tell(f"training starts from the beginning: no resume point in {self.points.folder} is complete")
             elif other := self.points.others():
-                self.tell(f"starts anew; an unfinished training of this experiment differs: {other}")
+                self.tell(f"training starts from the beginning: the unfinished one has other inputs: {other}")
             return
         self.progress.restore(point["progress"])
         self.module.detector.load_state_dict(point["detector"])
@@ -88,12 +88,12 @@ class TrainingLoop(L.Callback):
         self.metrics.rows = [dict(row) for row in point["rows"]]
         self.metrics.times_s = list(point["times_s"])
         self._place()
-        self.tell(f"going on from epoch {self.progress.epoch}, step {self.progress.step} of an interrupted training")
+        self.tell(f"an interrupted training continues from epoch {self.progress.epoch}, step {self.progress.step}")
         before, now = point.get("resolved"), list(self.validation.resolved)
         if before is not None and before != now:
             self.tell(
-                f"it began in {before[1]} on {before[0]} and goes on in {now[1]} on {now[0]}: a good model all the "
-                "same, but not bit for bit that of an uninterrupted training"
+                f"it began in {before[1]} on {before[0]} and continues in {now[1]} on {now[0]}: its model is as good, "
+                "but not bit for bit that of an uninterrupted training"
             )
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
@@ -148,7 +148,7 @@ class TrainingLoop(L.Callback):
             self._validate(trainer)
             if self.validation.out_of_patience:
                 trainer.should_stop = True
-                self.tell(f"val map has not risen in {self.validation.without_better} validations: ended early")
+                self.tell(f"training ends early: val map has not risen in {self.validation.without_better} validations")
         _, stop, due = self._agree(epoch_ended=True)
         self._save_or_stop(trainer, stop, due)
 

@@ -31,7 +31,7 @@ def profile(data_s: float, compute_s: float, **changes: Any) -> StepProfile:
         pytest.param(
             profile(0.8, 0.1, num_workers=2, cached_data_s=0.2), 16, "cuda",
             "data-bound: 75% of a step waits for photos; data.num_workers=8 would give about 4.0×; "
-            "media: resize about 4.0×",
+            "media: resize would give about 4.0×",
             id="a GPU starves",
         ),
         pytest.param(
@@ -41,7 +41,8 @@ def profile(data_s: float, compute_s: float, **changes: Any) -> StepProfile:
         ),
         pytest.param(
             profile(0.3, 0.1, num_workers=1), 2, "cuda",
-            "data-bound: 67% of a step waits for photos; all 2 cores are at work: a smaller input, or more cores",
+            "data-bound: 67% of a step waits for photos; all 2 cores are busy: "
+            "a smaller input or more cores would help",
             id="nothing to add",
         ),
         pytest.param(
