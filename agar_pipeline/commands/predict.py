@@ -27,12 +27,13 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, **opt
     """
     if (options["checkpoint"] is None) == (options["model"] is None):
         raise click.UsageError("give either --checkpoint or --model")
-    from agar_pipeline.commands.predict_words import open_counts, print_counts, write_counts
+    from agar_pipeline.commands.predict_words import print_counts
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import agar_home
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos, find_photos
     from agar_pipeline.photos.folder_walk import PassedOver
     from agar_pipeline.processes.gpu_leases import leased_here
+    from agar_pipeline.use_cases.count_files import open_counts, write_counts
 
     passed_over = PassedOver()
     paths = find_photos(images, passed_over)

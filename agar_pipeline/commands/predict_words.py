@@ -1,94 +1,26 @@
-"""The output of `agar predict`: counts as a table, boxes as COCO, pictures."""
+"""The output of `agar predict` on the terminal: a table of counts, or COCO."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agar_pipeline.commands.terminal import echo, progress_bar
-from agar_pipeline.text.safe_text import csv_cell, csv_row
+from agar_pipeline.commands.terminal import echo
+from agar_pipeline.use_cases.count_files import count_rows, counts_as_coco
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
-    from agar_pipeline.ownership.folders import OwnFolder
-
-PICTURE_SIDE_PX = 1600
-_COUNTS, _PREDICTIONS, _PICTURES = "counts.csv", "predictions.json", "pictures"
 
 
 def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
     """Print one line per image, or COCO with a count for each image."""
     if as_json:
-        echo(json.dumps(_to_coco(model, counted)))
+        echo(json.dumps(counts_as_coco(model, counted)))
         return
-    rows = _rows(model, counted)
+    rows = count_rows(model, counted)
     width = max([len("image"), *(len(row["image"]) for row in rows)])
     names = [name for name in model.class_names if any(row[name] for row in rows)]
     echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {name:>10}" for name in names))
     for row in rows:
         echo(f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names))
-
-
-def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> OwnFolder:
-    """Return the output folder of the files, before the colonies are counted.
-
-    Raises:
-        StorageError: images, foreign files or inputs of the command would be overwritten.
-    """
-    from agar_pipeline.ownership.beside_photos import require_no_photos
-    from agar_pipeline.ownership.folders import OwnFolder
-    from agar_pipeline.ownership.originals import Originals
-
-    folder = OwnFolder(out_dir, "predict", Originals([*photos, model]))
-    below = (Path(place).relative_to(out_dir).as_posix() for place, _, _ in os.walk(out_dir / _PICTURES))
-    require_no_photos(out_dir, "predict", ["", *below])
-    folder.require_writable([_COUNTS, _PREDICTIONS])
-    return folder
-
-
-def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:
-    """Write counts.csv, predictions.json, and one picture per image below `pictures`, in the same subfolders."""
-    from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
-
-    rows = _rows(model, counted)
-    pictures = [f"{_PICTURES}/{row['image']}.jpg" for row in rows]
-    with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
-        with draft.path(_COUNTS).open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, [csv_cell(name) for name in ("image", "colonies", *model.class_names)])
-            writer.writeheader()
-            writer.writerows(map(csv_row, rows))
-        draft.path(_PREDICTIONS).write_text(json.dumps(_to_coco(model, counted)))
-        for done, (picture, one) in enumerate(zip(pictures, counted, strict=True), start=1):
-            photo, scale = open_photo(one.path, PICTURE_SIDE_PX)
-            drawn = draw_boxes(photo, scale, [BoxLayer(one.detections.boxes_xywh, "prediction")])
-            drawn.save(draft.path(picture), quality=90)
-            progress(done, len(rows))
-
-
-def _to_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str, Any]:
-    from agar_pipeline.detection.inference.photo_folder import common_folder, to_coco
-
-    coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
-    for image, one in zip(coco["images"], counted, strict=True):
-        image["colonies"] = len(one.detections)
-        if one.notes:
-            image["notes"] = list(one.notes)
-    return coco
-
-
-def _rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[str, Any]]:
-    from agar_pipeline.detection.inference.photo_folder import common_folder, counts_by_class
-
-    root = common_folder([one.path for one in counted]) if counted else Path()
-    return [
-        {
-            "image": str(one.path.absolute().relative_to(root)),
-            "colonies": len(one.detections),
-            **counts_by_class(model, one.detections),
-        }
-        for one in counted
-    ]

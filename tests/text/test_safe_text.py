@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.commands.predict_words import open_counts, write_counts
 from agar_pipeline.detection.inference.photo_folder import PhotoCount
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.text.safe_text import csv_cell, printable
+from agar_pipeline.use_cases.count_files import open_counts, write_counts
 from tests.conftest import BIN, CHECKOUT
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202egpj.\x9b31m"
