@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError, from_fields
@@ -39,8 +39,8 @@ def failure_of(event: dg.DagsterEvent) -> PipelineError | None:
     return _other_failure(failed.error, step) if failed.error else None
 
 
-def _other_failure(error: SerializableErrorInfo, step: str) -> PipelineError:
-    """Word an error that is not ours by its first cause; a full disk has a next step."""
+def _other_failure(error: Any, step: str) -> PipelineError:
+    """Word an error that is not ours, Dagster's record of it, by its first cause; a full disk has a next step."""
     while error.cause is not None:
         error = error.cause
     kind, _, message = error.message.strip().partition(": ")

@@ -18,7 +18,7 @@ from tests.fiftyone_io.conftest import agar_label, write_plate
 FIRST_BOX = "ground_truth.detections.0.label"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Six plates imported into dataset `small`, nothing built."""
     folder = tmp_path_factory.mktemp("lab")

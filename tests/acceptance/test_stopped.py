@@ -102,7 +102,7 @@ def test_case_02_a_training_whose_orchestrator_is_killed_ends_with_it_and_goes_o
         process.communicate()
         wait_until(lambda: not lab.processes(), CHILDREN_DIE_WITHIN_S, "the trainer ends with the orchestrator")
         right(lab.published() == published, "an orphan published something")
-        assert "of an interrupted training" in lab.run("run", "small/training_run")
+        assert "an interrupted training continues from epoch" in lab.run("run", "small/training_run")
         assert not find_faults(lab.open("small/training_run").root)
     finally:
         experiment.write_text(before)

@@ -187,6 +187,7 @@ def test_a_restored_snapshot_gives_the_same_snapshot(edited: Edited) -> None:
     refused = edited.run("agar", "restore", fingerprint, "--dataset", "back")
     assert refused.returncode == 1
     assert "exists and holds 12 samples" in refused.stderr
+    assert edited.run("agar", "run", "snapshot").returncode == 0, "the latest snapshot is of `small` again"
 
 
 def test_explain_names_hashes_and_part(edited: Edited) -> None:

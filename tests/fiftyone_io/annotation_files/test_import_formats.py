@@ -321,7 +321,9 @@ def test_a_photo_that_nobody_has_labelled_is_no_empty_plate(
 
     counts = run()
     assert (counts.added, sorted(counts.images_without_annotation)) == (3, sorted(names)), "left out and named"
-    with pytest.raises(DatasetError, match=r"nobody has labelled 2 images in .*nothing was imported"):
+    with pytest.raises(
+        DatasetError, match=r"holds 2 images that nobody has labelled, among them .*begun.jpg'; nothing was imported"
+    ):
         run(unlabelled="fail")
     counts = run(unlabelled="keep")
     assert (counts.added, counts.unlabelled, counts.images_without_annotation) == (2, 2, [])
