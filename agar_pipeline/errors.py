@@ -6,8 +6,10 @@ A bug is not a `PipelineError`: it keeps its own type and its traceback.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
@@ -17,6 +19,8 @@ INTERRUPTED = 130
 
 
 _FIELDS = ("what", "where", "value", "next_step")
+_MAKEFILE = Path(__file__).resolve().parent.parent / "Makefile"
+"""There in a checkout only."""
 _READER = "AGAR_READER"
 """Environment variable, which child processes inherit: `options` where the settings come from a command line."""
 
@@ -144,6 +148,17 @@ class TrainingError(PipelineError):
     """Training cannot continue: a loss that is not finite, no images, no memory."""
 
 
+EXTRAS = {
+    **dict.fromkeys(("fiftyone", "eta", "pymongo", "bson"), "fiftyone"),
+    **dict.fromkeys(("dagster", "dagster_webserver", "antlr4", "sqlalchemy", "uvicorn", "filelock"), "dagster"),
+    **dict.fromkeys(("mlflow", "fastapi"), "tracking"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    "pillow_heif": "heic",
+    **dict.fromkeys(("ray", "dagster_postgres", "s3fs"), "cluster"),
+}
+"""Module → extra of pyproject.toml that installs it; all other modules that we import come with the package itself."""
+
+
 class MissingPackageError(PipelineError):
     """A package that is needed is not installed."""
 
@@ -151,10 +166,19 @@ class MissingPackageError(PipelineError):
     def of(error: ModuleNotFoundError) -> MissingPackageError:
         """Turn the import error into a message for the user."""
         package = (error.name or "").partition(".")[0]
-        setup = "setup-cluster" if package in ("ray", "dagster_postgres", "s3fs") else "setup"
+        extra = EXTRAS.get(package)
+        ours = f"'agar_pipeline[{extra}]'" if extra else f"agar_pipeline {package}"
+        make = f"`make setup{'-cluster' if extra == 'cluster' else ''}`, or " if _MAKEFILE.is_file() else ""
         return MissingPackageError(
-            "is not installed", where=f"the package {package}", next_step=f"`make {setup}`, or pip install {package}"
+            "is not installed", where=f"the package {package}", next_step=f"{make}pip install {ours}"
         )
+
+    @staticmethod
+    def require(*packages: str) -> None:
+        """Raise it for the first package that is not installed; none is imported. For checks before long work."""
+        for package in packages:
+            if importlib.util.find_spec(package) is None:
+                raise MissingPackageError.of(ModuleNotFoundError(name=package))
 
 
 class StoppedError(PipelineError):
