@@ -41,7 +41,12 @@ demo: setup
 	$(BIN)/agar demo
 
 test: setup-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/cluster
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/cluster --ignore tests/installed
+
+# Tests of the wheel in an empty environment of each Python of 3.11 to 3.13 on this machine, and of a lab's project with all
+# extras. `make test-pythons ONLY=counts` runs some of them. uv makes the environments, and keeps what it downloads.
+test-pythons: setup-dev
+	$(BIN)/python -m pytest tests/installed -k "$(ONLY)"
 
 # Tests with a Ray cluster, a shared store and a Postgres server on this machine; not part of `make test`.
 test-cluster: setup-dev setup-cluster

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -165,20 +166,24 @@ class MissingPackageError(PipelineError):
     @staticmethod
     def of(error: ModuleNotFoundError) -> MissingPackageError:
         """Turn the import error into a message for the user."""
-        package = (error.name or "").partition(".")[0]
-        extra = EXTRAS.get(package)
-        ours = f"'agar_pipeline[{extra}]'" if extra else f"agar_pipeline {package}"
-        make = f"`make setup{'-cluster' if extra == 'cluster' else ''}`, or " if _MAKEFILE.is_file() else ""
-        return MissingPackageError(
-            "is not installed", where=f"the package {package}", next_step=f"{make}pip install {ours}"
-        )
+        return _missing([(error.name or "").partition(".")[0]])
 
     @staticmethod
     def require(*packages: str) -> None:
-        """Raise it for the first package that is not installed; none is imported. For checks before long work."""
-        for package in packages:
-            if importlib.util.find_spec(package) is None:
-                raise MissingPackageError.of(ModuleNotFoundError(name=package))
+        """Raise it for those that are not installed, before long work begins; none is imported."""
+        if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
+            raise _missing(missing)
+
+
+def _missing(packages: list[str]) -> MissingPackageError:
+    extras = sorted({EXTRAS[package] for package in packages if package in EXTRAS})
+    others = [package for package in packages if package not in EXTRAS]
+    line = shlex.join(["pip", "install", f"agar_pipeline[{','.join(extras)}]" if extras else "agar_pipeline", *others])
+    make = f"`make setup{'-cluster' if 'cluster' in extras else ''}`, or " if _MAKEFILE.is_file() else ""
+    noun, verb = ("packages", "are") if len(packages) > 1 else ("package", "is")
+    return MissingPackageError(
+        f"{verb} not installed", where=f"the {noun} {', '.join(packages)}", next_step=f"{make}{line}"
+    )
 
 
 class StoppedError(PipelineError):
