@@ -48,6 +48,19 @@ test: setup-dev
 test-pythons: setup-dev
 	$(BIN)/python -m pytest tests/installed -k "$(ONLY)"
 
+# Tests with the lowest versions that pyproject.toml allows.
+LOWEST := $(VENV)-lowest
+LOWEST_TESTS := tests/config tests/coco tests/labels tests/scoring/test_average_precision.py tests/photos \
+	tests/snapshot_files tests/text tests/detection tests/commands/test_export_model.py tests/fiftyone_io/reading tests/test_chain.py
+test-lowest: setup-dev
+	$(BIN)/uv venv --quiet --allow-existing --python 3.11 $(LOWEST)
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --no-header --no-annotate \
+		pyproject.toml --extra all -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt \
+		pytest pytest-timeout pytest-xdist hypothesis pycocotools faster-coco-eval
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation -e .
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
 # Tests with a Ray cluster, a shared store and a Postgres server on this machine; not part of `make test`.
 test-cluster: setup-dev setup-cluster
 	$(BIN)/python -m pytest tests/cluster

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import pathlib
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 _FIELDS = ("what", "where", "value", "next_step")
-_MAKEFILE = Path(__file__).resolve().parent.parent / "Makefile"
+_MAKEFILE = pathlib.Path(__file__).resolve().parent.parent / "Makefile"
 """There in a checkout only."""
 _READER = "AGAR_READER"
 """Environment variable, which child processes inherit: `options` where the settings come from a command line."""
@@ -180,10 +180,10 @@ def _missing(packages: list[str]) -> MissingPackageError:
     others = [package for package in packages if package not in EXTRAS]
     line = shlex.join(["pip", "install", f"agar_pipeline[{','.join(extras)}]" if extras else "agar_pipeline", *others])
     make = f"`make setup{'-cluster' if 'cluster' in extras else ''}`, or " if _MAKEFILE.is_file() else ""
-    noun, verb = ("packages", "are") if len(packages) > 1 else ("package", "is")
-    return MissingPackageError(
-        f"{verb} not installed", where=f"the {noun} {', '.join(packages)}", next_step=f"{make}{line}"
-    )
+    if len(packages) > 1:
+        names = ", ".join(packages)
+        return MissingPackageError("are not installed", where=f"the packages {names}", next_step=f"{make}{line}")
+    return MissingPackageError("is not installed", where=f"the package {packages[0]}", next_step=f"{make}{line}")
 
 
 class StoppedError(PipelineError):

@@ -147,3 +147,11 @@ def test_the_locks_agree_and_only_one_has_tools_of_developers() -> None:
     assert base.items() <= cluster.items()
     assert dev.items() & cluster.items() >= {name: dev[name] for name in dev.keys() & cluster.keys()}.items()
     assert {"pytest", "ruff", "mypy", "mkdocs", "moto", "pycocotools"} <= dev.keys() - cluster.keys()
+
+
+def test_each_release_candidate_says_what_it_waits_for() -> None:
+    lines = (CHECKOUT / "pyproject.toml").read_text().splitlines()
+    candidates = [line for line in lines if re.match(r'\s*"[\w-]+>=[\w.]*\drc\d', line)]
+    assert len(candidates) == 2
+    note = "\n".join(lines[: lines.index(candidates[0])]).rpartition('",')[2]
+    assert "wait for 1.4.0" in note

@@ -79,13 +79,10 @@ def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[I
         (folder / "constraints.txt").write_text("\n".join(pins))
         uv, begun = str(BIN / "uv"), time.monotonic()
         subprocess.run([uv, "venv", "--quiet", "--seed", "--python", python, str(folder / "venv")], check=True)
-        subprocess.run(
-            [
-                *(uv, "pip", "install", "--quiet", "--python", str(folder / "venv" / "bin" / "python")),
-                *("--constraints", str(folder / "constraints.txt"), f"{wheel}{extras}"),
-            ],
-            check=True,
-        )
+        interpreter = str(folder / "venv" / "bin" / "python")
+        what = ["--quiet", "--constraint", str(folder / "constraints.txt"), f"{wheel}{extras}"]
+        if subprocess.run([uv, "pip", "install", "--python", interpreter, *what]).returncode:
+            subprocess.run([interpreter, "-m", "pip", "install", *what], check=True)  # its index may be another one
         (folder / "user").mkdir()
         made[version, extras] = Installed(folder / "venv" / "bin", folder / "user", time.monotonic() - begun)
         return made[version, extras]
