@@ -151,7 +151,9 @@ class TrainingError(PipelineError):
 
 EXTRAS = {
     **dict.fromkeys(("fiftyone", "eta", "pymongo", "bson"), "fiftyone"),
-    **dict.fromkeys(("dagster", "dagster_webserver", "antlr4", "sqlalchemy", "uvicorn", "filelock"), "dagster"),
+    **dict.fromkeys(
+        ("dagster", "dagster_shared", "dagster_webserver", "antlr4", "sqlalchemy", "uvicorn", "filelock"), "dagster"
+    ),
     **dict.fromkeys(("mlflow", "fastapi"), "tracking"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
     "pillow_heif": "heic",
@@ -178,12 +180,16 @@ class MissingPackageError(PipelineError):
 def _missing(packages: list[str]) -> MissingPackageError:
     extras = sorted({EXTRAS[package] for package in packages if package in EXTRAS})
     others = [package for package in packages if package not in EXTRAS]
-    line = shlex.join(["pip", "install", f"agar_pipeline[{','.join(extras)}]" if extras else "agar_pipeline", *others])
+    wanted = shlex.join([f"agar_pipeline[{','.join(extras)}]" if extras else "agar_pipeline", *others])
     make = f"`make setup{'-cluster' if 'cluster' in extras else ''}`, or " if _MAKEFILE.is_file() else ""
     if len(packages) > 1:
         names = ", ".join(packages)
-        return MissingPackageError("are not installed", where=f"the packages {names}", next_step=f"{make}{line}")
-    return MissingPackageError("is not installed", where=f"the package {packages[0]}", next_step=f"{make}{line}")
+        return MissingPackageError(
+            "are not installed", where=f"the packages {names}", next_step=f"{make}pip install {wanted}"
+        )
+    return MissingPackageError(
+        "is not installed", where=f"the package {packages[0]}", next_step=f"{make}pip install {wanted}"
+    )
 
 
 class StoppedError(PipelineError):

@@ -187,7 +187,7 @@ def _make_private(home: Path) -> None:
 
 
 def link_checkout(home: Path) -> None:
-    """Make `.agar` in the project or checkout a link to its home; make `default_home()` a link to it as well if it is elsewhere.
+    """Make `.agar` in the project or checkout a link to its home, and `default_home()` too if the home is elsewhere.
 
     With the second link, a checkout that was moved finds its home again even after `git clean` removed `.agar`. In a
     checkout that cannot be written no link is made.
