@@ -6,7 +6,10 @@ A bug is not a `PipelineError`: it keeps its own type and its traceback.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import pathlib
+import shlex
 from collections.abc import Iterator, Mapping
 
 from agar_pipeline.text.safe_text import printable
@@ -17,6 +20,8 @@ INTERRUPTED = 130
 
 
 _FIELDS = ("what", "where", "value", "next_step")
+_MAKEFILE = pathlib.Path(__file__).resolve().parent.parent / "Makefile"
+"""There in a checkout only."""
 _READER = "AGAR_READER"
 """Environment variable, which child processes inherit: `options` where the settings come from a command line."""
 
@@ -144,17 +149,47 @@ class TrainingError(PipelineError):
     """Training cannot continue: a loss that is not finite, no images, no memory."""
 
 
+EXTRAS = {
+    **dict.fromkeys(("fiftyone", "eta", "pymongo", "bson"), "fiftyone"),
+    **dict.fromkeys(
+        ("dagster", "dagster_shared", "dagster_webserver", "antlr4", "sqlalchemy", "uvicorn", "filelock"), "dagster"
+    ),
+    **dict.fromkeys(("mlflow", "fastapi"), "tracking"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    "pillow_heif": "heic",
+    **dict.fromkeys(("ray", "dagster_postgres", "s3fs"), "cluster"),
+}
+"""Module → extra of pyproject.toml that installs it; all other modules that we import come with the package itself."""
+
+
 class MissingPackageError(PipelineError):
     """A package that is needed is not installed."""
 
     @staticmethod
     def of(error: ModuleNotFoundError) -> MissingPackageError:
         """Turn the import error into a message for the user."""
-        package = (error.name or "").partition(".")[0]
-        setup = "setup-cluster" if package in ("ray", "dagster_postgres", "s3fs") else "setup"
+        return _missing([(error.name or "").partition(".")[0]])
+
+    @staticmethod
+    def require(*packages: str) -> None:
+        """Raise it for those that are not installed, before long work begins; none is imported."""
+        if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
+            raise _missing(missing)
+
+
+def _missing(packages: list[str]) -> MissingPackageError:
+    extras = sorted({EXTRAS[package] for package in packages if package in EXTRAS})
+    others = [package for package in packages if package not in EXTRAS]
+    wanted = shlex.join([f"agar_pipeline[{','.join(extras)}]" if extras else "agar_pipeline", *others])
+    make = f"`make setup{'-cluster' if 'cluster' in extras else ''}`, or " if _MAKEFILE.is_file() else ""
+    if len(packages) > 1:
+        names = ", ".join(packages)
         return MissingPackageError(
-            "is not installed", where=f"the package {package}", next_step=f"`make {setup}`, or pip install {package}"
+            "are not installed", where=f"the packages {names}", next_step=f"{make}pip install {wanted}"
         )
+    return MissingPackageError(
+        "is not installed", where=f"the package {packages[0]}", next_step=f"{make}pip install {wanted}"
+    )
 
 
 class StoppedError(PipelineError):

@@ -114,7 +114,7 @@ def test_asset_keys_and_groups() -> None:
     }
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-cluster.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-cluster.lock"])
 def test_the_lock_file_is_exact_hashed_and_names_no_host(lock: str) -> None:
     """pip refuses a file whose hash is not here, whatever index or mirror it comes from."""
     text = (CHECKOUT / lock).read_text()
@@ -130,8 +130,28 @@ def test_the_lock_file_is_exact_hashed_and_names_no_host(lock: str) -> None:
         assert all("--require-hashes" in line for line in installs)
 
 
-def test_any_python_3_11_can_install_the_lock() -> None:
-    """Debian's is 3.11.2, and pip refuses a package that wants 3.11.5 after minutes of downloads."""
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_each_python_can_install_the_lock(python: str) -> None:
+    """Debian's are 3.11.2 and 3.13.5, and pip refuses a package that wants a later one after minutes of downloads."""
     wanted = {dist.metadata["Name"]: dist.metadata["Requires-Python"] for dist in importlib.metadata.distributions()}
     assert len(wanted) > 100
-    assert not {name: python for name, python in wanted.items() if python and "3.11.0" not in SpecifierSet(python)}
+    assert not {name: limits for name, limits in wanted.items() if limits and python not in SpecifierSet(limits)}
+
+
+def test_the_locks_agree_and_only_one_has_tools_of_developers() -> None:
+    locks = {}
+    for lock in ("requirements.lock", "requirements-dev.lock", "requirements-cluster.lock"):
+        locks[lock] = dict(re.findall(r"^(\S+)==(\S+)", (CHECKOUT / lock).read_text(), re.MULTILINE))
+    base, dev, cluster = locks.values()
+    assert base.items() <= dev.items()
+    assert base.items() <= cluster.items()
+    assert dev.items() & cluster.items() >= {name: dev[name] for name in dev.keys() & cluster.keys()}.items()
+    assert {"pytest", "ruff", "mypy", "mkdocs", "moto", "pycocotools"} <= dev.keys() - cluster.keys()
+
+
+def test_each_release_candidate_says_what_it_waits_for() -> None:
+    lines = (CHECKOUT / "pyproject.toml").read_text().splitlines()
+    candidates = [line for line in lines if re.match(r'\s*"[\w-]+>=[\w.]*\drc\d', line)]
+    assert len(candidates) == 2
+    note = "\n".join(lines[: lines.index(candidates[0])]).rpartition('",')[2]
+    assert "wait for 1.4.0" in note

@@ -18,7 +18,7 @@ from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import require_agreement
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.cluster.partitions import launched_by
-from agar_pipeline.errors import ConfigError, DatasetMovedError
+from agar_pipeline.errors import ConfigError, DatasetMovedError, MissingPackageError
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.processes.environment import MLFLOW_NEEDS, RAY_NEEDS
 from agar_pipeline.processes.gpu_leases import leased, leased_devices
@@ -169,6 +169,8 @@ def _run_in_own_process(
             run_child("agar_pipeline.steps", request, log, env=env, needs=needs)
         return
     c.require_weights(node.config.model.name, node.config.model.weights)
+    if trainer.logger == "mlflow":
+        MissingPackageError.require("mlflow")
     if trainer.launcher == "ray":
         request["handler"] = "agar_pipeline.steps.__main__"
         run_child("agar_pipeline.cluster", request, log, needs=needs)

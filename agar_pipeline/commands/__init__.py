@@ -23,6 +23,7 @@ from agar_pipeline.text.secrets import mask
 
 COMMANDS = {
     "demo": "Generate plates, and run the whole chain to a scored detector.",
+    "init": "Make a project of your own around the installed package.",
     "plan": "Show what would run again, and why.",
     "run": "Materialize what is stale, in one Dagster run.",
     "import": "Import annotated images into a FiftyOne dataset.",
@@ -82,7 +83,7 @@ def agar(ctx: click.Context, debug: bool) -> None:
     """From annotated photos of agar plates to a colony detector you can trust.
 
     AGAR_PIPELINE picks a file of configs/pipeline/ (default: demo), AGAR_HOME the folder for everything that is
-    written (default: where .agar in the checkout leads to).
+    written (default: where .agar in the project or checkout leads to).
     """
     ctx.obj = debug
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from agar_pipeline.commands.terminal import as_typed, echo
+from agar_pipeline.errors import MissingPackageError
 
 PLATES, SIZE_PX, SEED = 120, 320, 0
 
@@ -17,6 +18,7 @@ def command() -> None:
     """Generate plates, import them into the embedded FiftyOne, run the whole chain for the experiment `demo`, and print
     the metrics and the pages to look at.
     """
+    MissingPackageError.require("fiftyone", "pymongo", "dagster")
     os.environ["AGAR_PIPELINE"] = "demo"
     from agar_pipeline.artifacts import BboxReport, Evaluation
     from agar_pipeline.commands.run import run_stale

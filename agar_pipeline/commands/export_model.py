@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.errors import MissingPackageError
 from agar_pipeline.text.safe_text import as_command
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -36,6 +37,7 @@ def command(checkpoint: Path, out: Path, images_dir: Path | None, photos: int, a
     For a colony whose species is in doubt, the file returns a box of each class: programs other than `agar predict`
     must count only the best of boxes that overlap by 0.7 or more.
     """
+    MissingPackageError.require("onnx", "onnxscript", "onnxruntime")
     from agar_pipeline.detection.inference.export_onnx import export_model
     from agar_pipeline.detection.inference.photo_folder import find_photos
     from agar_pipeline.ownership.originals import Originals

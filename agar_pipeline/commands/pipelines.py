@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from itertools import chain, count
 from pathlib import Path
 
-from agar_pipeline.config import PipelineConfig, class_map_of, configs_dir, load_pipeline, names_in, pipeline_name
+from agar_pipeline.config import PipelineConfig, class_map_of, load_pipeline, names_in, own_configs_dir, pipeline_name
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.ownership.single_files import create_file
 
@@ -85,7 +85,7 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
     """Return the pipeline of this name; None if its file does not exist yet.
 
     Raises:
-        ConfigError: the name is no file name, or the file reads another dataset.
+        ConfigError: the name is no file name, the file reads another dataset, or there is no place for a new file.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ConfigError(
@@ -95,6 +95,7 @@ def pipeline_named(name: str, dataset: str) -> PipelineConfig | None:
             next_step="use only letters, digits, _ and -",
         )
     if name not in names_in("pipeline"):
+        own_configs_dir()  # it will be written there; an import should not fail after its work
         return None
     pipeline = load_pipeline(name)
     if pipeline.snapshot.source != "fiftyone" or pipeline.snapshot.dataset != dataset:
@@ -136,10 +137,10 @@ def write_pipeline(
 
     written = []
     if name not in names_in("experiment"):
-        experiment = configs_dir() / "experiment" / f"{name}.yaml"
+        experiment = own_configs_dir() / "experiment" / f"{name}.yaml"
         create_file(experiment, _EXPERIMENTS[bool(visible_gpus())].format(name=name))
         written.append(experiment)
-    path = configs_dir() / "pipeline" / f"{name}.yaml"
+    path = own_configs_dir() / "pipeline" / f"{name}.yaml"
     text = _FIRST.format(
         dataset=quoted(dataset),
         database="" if database == "embedded" else f"\n  database: {quoted(database)}",

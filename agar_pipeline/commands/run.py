@@ -54,11 +54,12 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     from agar_pipeline.commands.plan_words import dagster_records, plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
-    from agar_pipeline.errors import DatasetError
+    from agar_pipeline.errors import DatasetError, MissingPackageError
     from agar_pipeline.files.file_system import note
     from agar_pipeline.ownership.home import open_home
     from agar_pipeline.store import Key, Store
 
+    MissingPackageError.require("dagster")
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
     store = Store(agar_home())

@@ -28,7 +28,7 @@ def command(words: tuple[str, ...]) -> None:
 
     from agar_pipeline.commands.chosen_data import choose_from_cache, unfreeze
     from agar_pipeline.commands.experiment import parse_experiment
-    from agar_pipeline.config import configs_dir, to_plain
+    from agar_pipeline.config import own_configs_dir, to_plain
     from agar_pipeline.ownership.single_files import create_file
 
     experiment, _ = parse_experiment(words)
@@ -37,7 +37,7 @@ def command(words: tuple[str, ...]) -> None:
         experiment = dataclasses.replace(experiment, data=unfreeze(experiment.data, given))
     settled, said = choose_from_cache(experiment)
     plain = to_plain(dataclasses.replace(settled.data, frozen=True))
-    path = configs_dir() / "data" / f"{experiment.name}.yaml"
+    path = own_configs_dir() / "data" / f"{experiment.name}.yaml"
     echo(said)
     if path.exists():
         there: dict[str, Any] = yaml.safe_load(path.read_text()) or {}

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path, PurePath
 
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.text.safe_text import as_command
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
-HOME_LINK = CHECKOUT / ".agar"
+PACKAGED = Path(__file__).resolve().parent.parent / "lab"
+"""Files that `agar init` writes into a lab's project. In a checkout they are links to its own."""
+CHECKOUT = PACKAGED.parent.parent
+"""The checkout that this code is in; meaningless if the package was installed from a wheel."""
+PROJECT_MARKER = "agar-project.json"
+"""The file that marks a folder as a lab's project; `agar init` writes it."""
+
+
+def find_project(here: Path) -> Path | None:
+    """Return the folder with `configs/` that commands called in `here` use.
+
+    It is the nearest lab's project at or above `here`, else the checkout of this code; None if there is neither. A
+    folder that every user may write to, such as /tmp, is never a project: others could choose the settings.
+    """
+    for folder in (here, *here.parents):
+        if (folder / PROJECT_MARKER).is_file() and not folder.stat().st_mode & stat.S_IWOTH:
+            return folder
+    return CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else None
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed meanwhile
+        return Path("/")
+
+
+PROJECT = find_project(_current_folder())
+"""The folder with `configs/`, as of the start of this process; children start in the same folder, so they agree."""
+HOME_LINK = (PROJECT or _current_folder()) / ".agar"
 """A link to the home, so that its files have short names. In older checkouts it is the home itself."""
 HOME_MARKER = "agar-home.json"
 """The file that marks a folder as a home; `ownership.home` writes it."""
@@ -44,24 +73,26 @@ def expanded(named: str | Path) -> Path:
 def agar_home() -> Path:
     """Return the folder that holds everything the pipeline writes. Links are followed, so that it has one name only.
 
-    It is `AGAR_HOME` if set, else the target of `.agar` in the checkout if that exists, else `default_home()`.
+    It is `AGAR_HOME` if set, else the target of `.agar` in the project or checkout if that exists, else
+    `default_home()`.
     """
     named = os.environ.get("AGAR_HOME")
     if named:
         return Path(os.path.realpath(expanded(named)))
-    return Path(os.path.realpath(HOME_LINK if os.path.lexists(HOME_LINK) else default_home()))
+    return Path(os.path.realpath(HOME_LINK if PROJECT and os.path.lexists(HOME_LINK) else default_home()))
 
 
 def default_home() -> Path:
-    """Return the home of this checkout if `AGAR_HOME` is not set. It is outside the checkout, safe from `git clean`.
+    """Return the home of this project or checkout if `AGAR_HOME` is not set. It is outside, safe from `git clean`.
 
-    The path is `$XDG_DATA_HOME/agar_pipeline/<checkout's name>-<hash of its path>`, or `.agar` in the checkout if the
-    user has no data folder that can be written.
+    The path is `$XDG_DATA_HOME/agar_pipeline/<project's name>-<hash of its path>`, without a project
+    `$XDG_DATA_HOME/agar_pipeline/home`, or `.agar` in the project if the user has no data folder that can be written.
     """
     data = Path(os.environ.get("XDG_DATA_HOME", ""))
     if not data.is_absolute():
         data = Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111 - stays as it is if the user has no folder
-    place = data / "agar_pipeline" / f"{CHECKOUT.name}-{hashlib.sha256(os.fsencode(CHECKOUT)).hexdigest()[:8]}"
+    name = f"{PROJECT.name}-{hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:8]}" if PROJECT else "home"
+    place = data / "agar_pipeline" / name
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     usable = data.is_absolute() and nearest.is_dir() and os.access(nearest, os.W_OK)
     return place if usable else HOME_LINK
@@ -84,8 +115,23 @@ def store_key_file() -> Path | None:
 
 
 def configs_dir() -> Path:
-    """The folder of the config groups: `AGAR_CONFIGS`, or `configs/` in the checkout."""
-    return expanded(os.environ.get("AGAR_CONFIGS") or CHECKOUT / "configs").absolute()
+    """The folder of the config groups: `AGAR_CONFIGS`, or `configs/` in the project or checkout, or the package's."""
+    return expanded(os.environ.get("AGAR_CONFIGS") or (PROJECT or PACKAGED) / "configs").absolute()
+
+
+def own_configs_dir() -> Path:
+    """As `configs_dir()`, to write into.
+
+    Raises:
+        ConfigError: they are the package's, which an upgrade replaces.
+    """
+    folder = configs_dir()
+    if folder == PACKAGED / "configs":
+        raise ConfigError(
+            "there is no folder for config files here",
+            next_step="make one with `agar init FOLDER`, and call agar there; or set AGAR_CONFIGS",
+        )
+    return folder
 
 
 def images_dir_now() -> Path | None:

@@ -16,7 +16,7 @@ import yaml
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from agar_pipeline.config import CHECKOUT, agar_home, pipeline_name
+from agar_pipeline.config import PROJECT, agar_home, pipeline_name
 from agar_pipeline.defs.instance import open_instance
 from agar_pipeline.errors import ServerError
 from agar_pipeline.processes.launch import Companion, companion
@@ -98,7 +98,8 @@ def _services() -> Iterator[_Services]:
             child = companion(module, list(arguments), _output(name), {"TMPDIR": str(folder)})
             services.running[name] = stack.enter_context(child)
 
-        what = ("--module-name", _MODULE, "--working-directory", str(CHECKOUT), "--use-python-environment-entry-point")
+        here = str(PROJECT or Path.cwd())
+        what = ("--module-name", _MODULE, "--working-directory", here, "--use-python-environment-entry-point")
         start("code server", "dagster", "code-server", "start", "--socket", str(code), *what)
         _wait_for(code, services)
         start("daemon", "dagster._daemon", "run", "--workspace", str(services.workspace))

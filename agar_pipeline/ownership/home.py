@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, agar_home, default_home
+from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, PROJECT, agar_home, default_home
 from agar_pipeline.errors import StorageError
 from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home_place import warn_of_place
@@ -187,13 +187,12 @@ def _make_private(home: Path) -> None:
 
 
 def link_checkout(home: Path) -> None:
-    """Make `.agar` in the checkout a link to its home; make `default_home()` a link to it as well if it is elsewhere.
+    """Make `.agar` in the project or checkout a link to its home, and `default_home()` too if the home is elsewhere.
 
     With the second link, a checkout that was moved finds its home again even after `git clean` removed `.agar`. In a
     checkout that cannot be written no link is made.
     """
-    checkout = HOME_LINK.parent
-    if home.is_relative_to(checkout) or not (checkout / "pyproject.toml").is_file():
+    if PROJECT is None or home.is_relative_to(PROJECT):
         return
     for link in (HOME_LINK, default_home()):
         if not os.path.lexists(link) and link != home:

@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-from agar_pipeline.config.places import CHECKOUT
+from agar_pipeline.config.places import PROJECT
 
 
 class HomePlaceWarning(UserWarning):
@@ -14,12 +14,12 @@ class HomePlaceWarning(UserWarning):
 
 
 def tree_around(home: Path) -> Path | None:
-    """Return the git working tree, or the checkout without git, that contains a home; None if there is none.
+    """Return the git working tree, or the project or checkout without git, that contains a home; None if there is none.
 
     A user's own home folder that is a working tree (of settings) does not count, because it is not cleaned.
     """
-    if home.is_relative_to(CHECKOUT):
-        return CHECKOUT
+    if PROJECT and home.is_relative_to(PROJECT):
+        return PROJECT
     above = (folder for folder in home.parents if os.path.lexists(folder / ".git"))
     return next((folder for folder in above if str(folder) != os.path.expanduser("~")), None)  # noqa: PTH111
 

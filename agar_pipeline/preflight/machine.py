@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-from agar_pipeline.config import HOME_LINK, default_home
+from agar_pipeline.config import CHECKOUT, HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
 from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.files.file_system import doubt, mounted, require_locks
@@ -138,9 +138,14 @@ def check_packages() -> Iterator[Check]:
     conflicts = list(_conflicts())
     for package, text in conflicts:
         level = "FAIL" if package.lower() in _VITAL else "WARN"
-        yield Check("packages", level, text, "pip install --no-deps -r requirements.lock")  # type: ignore[arg-type]
+        yield Check("packages", level, text, _fix())  # type: ignore[arg-type]
     if not conflicts:
         yield Check("packages", "OK", f"torch {metadata.version('torch')}, no conflicts")
+
+
+def _fix() -> str:
+    lock = CHECKOUT / "requirements.lock"
+    return "pip install --no-deps -r requirements.lock" if lock.is_file() else "pip install --upgrade agar_pipeline"
 
 
 def _conflicts() -> Iterator[tuple[str, str]]:

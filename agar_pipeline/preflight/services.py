@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
-from agar_pipeline.errors import PipelineError
+from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.preflight.check import Check
 
 
@@ -23,7 +23,8 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
             found = read_revisions(client[database_name()], config.dataset)
             require_usable(found, config.database)
     except ImportError as error:
-        return Check("database", "WARN", f"not checked: {error}", "pip install --no-deps -r requirements.lock")
+        missing = MissingPackageError.of(ModuleNotFoundError(name="fiftyone"))
+        return Check("database", "WARN", f"not checked: {error}", missing.next_step or "")
     except PipelineError as error:
         return Check("database", "WARN", error.problem, f"{error.next_step}; existing artifacts can be used without it")
     return Check("database", "OK", f"mongod {version} at {show_address(uri)}")

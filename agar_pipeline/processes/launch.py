@@ -87,15 +87,15 @@ def run_child(
                 start_new_session=True,
                 env={**child_environment(needs), **_own_variables(folder, ranks), **(env or {})},
             )
-        messages = _Messages(folder / MESSAGES_FILE, log)
-        try:
-            with _ended_with_us(process):
-                messages.follow(process)
-        except BaseException:
-            messages.tell()
-            if (stopped := _read_error(folder)).get("type") == StoppedError.__name__:
-                log(errors.from_fields(stopped).in_one_line)
-            raise
+        with contextlib.closing(_Messages(folder / MESSAGES_FILE, log)) as messages:
+            try:
+                with _ended_with_us(process):
+                    messages.follow(process)
+            except BaseException:
+                messages.tell()
+                if (stopped := _read_error(folder)).get("type") == StoppedError.__name__:
+                    log(errors.from_fields(stopped).in_one_line)
+                raise
         return _answer(module, process.returncode, folder)
 
 
@@ -186,6 +186,9 @@ class _Messages:
 
     def __init__(self, path: Path, log: Log) -> None:
         self._stream, self._log, self._rest = path.open(), log, ""
+
+    def close(self) -> None:
+        self._stream.close()
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
         """Pass on lines until the process has ended."""

@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,51 @@ def test_compose_accepts_the_files_and_wants_a_password() -> None:
     nameless = subprocess.run(command, env=ENV | {"POSTGRES_PASSWORD": ""}, capture_output=True, text=True)
     assert nameless.returncode != 0
     assert "letters and digits" in nameless.stderr
+
+
+def test_each_service_says_whether_it_is_well_and_configs_are_not_in_the_image_alone() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert [name for name, service in services.items() if "healthcheck" not in service] == []
+    for name in ("code", "webserver", "daemon"):
+        assert "../configs:/app/configs:ro" in services[name]["volumes"]
+    assert "mem_limit" in services["daemon"]
+
+
+def test_the_image_has_an_account_of_its_own_and_nothing_of_developers() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert re.findall(r"^USER (\w+)$", text, re.MULTILINE) == ["agar"]
+    assert set(re.findall(r"\S+\.lock(?=[ /])", text.partition("apt-get")[2].partition("--from")[0])) >= {
+        "requirements-cluster.lock",
+        "deploy/requirements-kubernetes.lock",
+    }
+    assert "requirements-dev.lock" not in text
+    (default,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", text, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", default), "the tag that is moved least"
+    assert default in (DEPLOY / "compose.yaml").read_text()
+    assert {"tests", "benchmarks", "docs"} <= set((CHECKOUT / ".dockerignore").read_text().split())
+
+
+def test_the_image_builds_its_wheel_from_what_it_copies(tmp_path: Path) -> None:
+    """And the wheel is a project's: configs and Dagster's files are in it."""
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    stage = (DEPLOY / "Dockerfile").read_text().partition("\nFROM")[2].partition("\nFROM")[0]
+    for words in re.findall(r"^COPY (.+)$", stage, re.MULTILINE):
+        *named, target = words.split()
+        for name in named:
+            if (CHECKOUT / name).is_dir():
+                shutil.copytree(CHECKOUT / name, sources / target, symlinks=True)
+            else:
+                shutil.copy(CHECKOUT / name, sources)
+    (command,) = re.findall(r"^RUN pip (wheel .*)$", stage, re.MULTILINE)
+    words = shlex.split(command.replace("/wheel", str(tmp_path / "wheel")))
+    done = subprocess.run([sys.executable, "-m", "pip", *words], cwd=sources, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    inside = zipfile.ZipFile(wheel).namelist()
+    for name in ("dagster.yaml", "workspace.yaml", "configs/config.yaml", "configs/pipeline/demo.yaml"):
+        assert f"agar_pipeline/lab/{name}" in inside
+    assert not [name for name in inside if name.startswith(("tests", "benchmarks"))]
 
 
 def commands_of_the_page(reason: str) -> list[str]:

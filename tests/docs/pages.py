@@ -60,7 +60,7 @@ class Reader:
         _publish_checkout(folder / "origin.git")
         set_up = [
             f"ln -s {shlex.quote(str(BIN.parent))} .venv",
-            "touch --reference .venv/.installed pyproject.toml requirements.lock requirements-cluster.lock",
+            "touch --reference .venv/.installed pyproject.toml requirements{,-dev,-cluster}.lock",
             "make --question .venv/.installed",
         ]
         self.type([commands("README.md")[0], *set_up], {"ADDRESS": shlex.quote(f"{folder}/origin.git")}, folder)

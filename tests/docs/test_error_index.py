@@ -31,7 +31,7 @@ def test_the_index_has_every_class_with_its_exit_code_and_every_message() -> Non
         if any(built.kind == name and built.has_words for built in built_errors()):
             assert f"## {name}\n" in page
             assert f"Exit code {kind.exit_code}." in page.partition(f"## {name}\n")[2].partition("\n##")[0]
-    assert "| the package … is not installed | `make …`, or pip install … |" in page
+    assert "| the package … is not installed | …pip install … |" in page
 
 
 def test_an_error_is_the_same_in_another_process() -> None:

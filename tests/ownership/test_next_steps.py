@@ -25,7 +25,7 @@ def test_no_message_deletes_a_dataset_with_another_program() -> None:
 def test_an_old_home_is_not_moved_into_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = tmp_path / "checkout" / ".agar", tmp_path / "data" / "home"
     old.mkdir(parents=True)
-    monkeypatch.setattr(home_place, "CHECKOUT", old.parent)
+    monkeypatch.setattr(home_place, "PROJECT", old.parent)
     for name, value in {"HOME_LINK": old, "default_home": lambda: new}.items():
         monkeypatch.setattr(machine, name, value)
     assert f"mv {old} {new}" in machine._check_place(old).fix

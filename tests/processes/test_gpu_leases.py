@@ -137,7 +137,10 @@ def test_ray_is_an_extra_that_its_absence_names(lab: tuple[Run, Path], tmp_path:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = lab[0]("agar", "smoke", *SAME, "seed=5", "trainer.launcher=ray", PYTHONPATH=path)
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: the package ray is not installed\n`make setup-cluster`, or pip install ray"
+    assert done.stderr.splitlines() == [
+        "error: the package ray is not installed",
+        "`make setup-cluster`, or pip install 'agar_pipeline[cluster]'",
+    ]
 
 
 def test_other_launchers_that_are_there_are_not_asked(lab: tuple[Run, Path], tmp_path: Path) -> None:

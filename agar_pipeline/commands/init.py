@@ -1,0 +1,27 @@
+"""`agar init`: makes a lab's own project around the installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.safe_text import as_command
+
+
+@click.command("init", epilog="Example: agar init plates")
+@click.argument("folder", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """Configs, dagster.yaml, workspace.yaml and a README in FOLDER: a project of your own, without a checkout.
+
+    In it and below it, all commands use its configs and a home of its own. What is there already stays, so after an
+    upgrade the same command adds what is new.
+    """
+    from agar_pipeline.use_cases.project import create_project
+
+    done = create_project(folder)
+    for name in done.kept:
+        say(f"note: {folder / name} is there, differs from ours and stays")
+    echo(f"{len(done.written)} files written to {folder}: yours to edit" if done.written else "nothing to do")
+    say(f"next: {as_command('cd', folder)} && agar demo, or read README.md there")
