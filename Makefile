@@ -3,6 +3,8 @@
 PYTHON ?=
 # Number of processes that run test files. Each of them mostly waits for its own child processes.
 WORKERS ?= 2
+# The order of the tests; any other number must do as well.
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -41,7 +43,8 @@ demo: setup
 	$(BIN)/agar demo
 
 test: setup-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore tests/cluster --ignore tests/installed
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -p randomly \
+		--randomly-seed=$(SEED) --randomly-dont-reset-seed --ignore tests/cluster --ignore tests/installed
 
 # Tests of the wheel in an empty environment of each Python of 3.11 to 3.13 on this machine, and of a lab's project with all
 # extras. `make test-pythons ONLY=counts` runs some of them. uv makes the environments, and keeps what it downloads.

@@ -27,6 +27,14 @@ atexit.register(shutil.rmtree, TESTS_HOME, ignore_errors=True)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+LONGEST_FILES = ("tests/docs/test_newcomer.py", "tests/test_chain.py")
+"""Files of minutes, which are started first: a process of several would else still run one when the others are done."""
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled files and tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST_FILES))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -43,7 +43,7 @@ def test_all_is_every_extra_of_one_machine() -> None:
 
 
 def test_a_package_that_only_one_module_needs_is_no_part_of_the_base() -> None:
-    heavy = {"dagster", "fiftyone", "pymongo", "mlflow-skinny", "fastapi", "onnxruntime", "ray", "pycocotools"}
+    heavy = {"dagster", "fiftyone", "pymongo", "mlflow-skinny", "fastapi", "onnxruntime", "ray"}
     assert not heavy & names(PROJECT["dependencies"])
 
 
