@@ -21,6 +21,7 @@ import numpy as np
 from agar_pipeline.config import SplitConfig
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.splitting.duplicates import Duplicates, find_duplicates
+from benchmarks._timing import report_ratio
 
 PHOTOS = int(os.environ.get("LEAKAGE_PHOTOS", "4431"))
 SCENES, SIZE_PX, COLONIES = 10, 2048, 6
@@ -42,7 +43,7 @@ def main() -> None:
     seen = len(set(copies) & set(map(tuple, found.near.tolist())))
     print(f"{seen} of {len(copies)} coarser copies found, {len(found.near) - seen} other pairs; {found.cut} photos cut")
     print(f"leakage: first look {first_s:.1f} s, second {second_s:.1f} s, of {LIMIT_S:.1f} s allowed")
-    print(f"ratio leakage: {LIMIT_S / first_s:.2f} (aim 1)", flush=True)
+    report_ratio("leakage", LIMIT_S / first_s, aim=1)
 
 
 def _look(paths: list[Path], digests: list[str], home: Path) -> tuple[float, Duplicates]:

@@ -11,6 +11,7 @@ import sys
 import time
 
 from benchmarks._dataset import BOXES, IMAGES, fill, temporary_database
+from benchmarks._timing import report_ratio
 
 TAKE = """
 import resource, sys, time
@@ -47,8 +48,8 @@ def main() -> None:
                 )
             peaks[times], per_image[times] = peak_mb, cpu_s / times
     least, most = sizes[0], sizes[-1]
-    print(f"ratio snapshot_memory: {peaks[least] / peaks[most]:.2f} (aim 0.5)")
-    print(f"ratio snapshot_linear: {per_image[least] / per_image[most]:.2f} (aim 0.8)", flush=True)
+    report_ratio("snapshot_memory", peaks[least] / peaks[most], aim=0.5)
+    report_ratio("snapshot_linear", per_image[least] / per_image[most], aim=0.8)
 
 
 def _take(arguments: list[str]) -> list[float]:

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks._timing import report_ratio
+
 PACKAGES = (
     "ultralytics==8.4.190",
     "ultralytics-thop",
@@ -219,8 +221,10 @@ def _report(name: str, budgets: list[float], found: dict[tuple[str, float], list
     best = max(medians["peer", seconds]["map_50"] for seconds in budgets)
     ours = next((seconds for seconds in budgets if medians["ours", seconds]["map_50"] >= best), None)
     theirs = next(seconds for seconds in budgets if medians["peer", seconds]["map_50"] == best)
-    ratio = "none of our budgets reaches the peer's best" if ours is None else f"{theirs / ours:.1f}"
-    print(f"ratio peer_{name}: {ratio} (aim 1), of the seconds until the peer's best mAP@50 {best:.3f}", flush=True)
+    remark = f"of the seconds until the peer's best mAP@50 {best:.3f}"
+    if ours is None:
+        remark = f"none of our budgets reaches the peer's best mAP@50 {best:.3f}"
+    report_ratio(f"peer_{name}", None if ours is None else theirs / ours, aim=1, remark=remark)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks._dataset import fill
+from benchmarks._timing import report_ratio
 from tests.conftest import edit_samples, move_first_box
 
 BOXES_PER_IMAGE = 20
@@ -48,8 +49,8 @@ def main() -> None:
         seconds[images], peaks[images] = sum(step[0] for step in steps), max(step[1] for step in steps)
     least, most = sizes[0], sizes[-1]
     times = most / least
-    print(f"ratio scaling_time: {times * seconds[least] / seconds[most]:.2f} (aim 1)")
-    print(f"ratio scaling_memory: {times * peaks[least] / peaks[most]:.2f} (aim {times / 8:g})", flush=True)
+    report_ratio("scaling_time", times * seconds[least] / seconds[most], aim=1)
+    report_ratio("scaling_memory", times * peaks[least] / peaks[most], aim=times / 8)
 
 
 def _prepare(folder: Path, images: int) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from agar_pipeline.processes.child import child_main
 from agar_pipeline.processes.launch import run_child
+from benchmarks._timing import report_ratio
 
 ROUNDS = 5
 IMAGES, BATCH, STEPS, WARM_UP = 32, 8, 16, 4
@@ -27,7 +28,7 @@ def main() -> None:
         seconds = _measure(size_px)
         speed = {ranks: BATCH * (STEPS - WARM_UP) / statistics.median(taken) for ranks, taken in seconds.items()}
         print(f"{name}: one rank {speed[1]:.1f}, two ranks {speed[2]:.1f} images of {size_px} px a second")
-        print(f"ratio {name}: {speed[2] / speed[1]:.2f} (aim 1.7)", flush=True)
+        report_ratio(name, speed[2] / speed[1], aim=1.7)
 
 
 def _measure(size_px: int) -> dict[int, list[float]]:
