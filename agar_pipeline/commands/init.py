@@ -13,15 +13,15 @@ from agar_pipeline.text.safe_text import as_command
 @click.command("init", epilog="Example: agar init plates")
 @click.argument("folder", type=click.Path(path_type=Path))
 def command(folder: Path) -> None:
-    """Configs, dagster.yaml, workspace.yaml and a README in FOLDER: a project of your own, without a checkout.
+    """Make a project of your own in FOLDER, which needs no checkout: configs, dagster.yaml, workspace.yaml, a README.
 
-    In it and below it, all commands use its configs and a home of its own. What is there already stays, so after an
-    upgrade the same command adds what is new.
+    In FOLDER and below it, all commands use its configs and a home of its own. Existing files are not changed; after an
+    upgrade of the package, the same command adds the files that are new.
     """
     from agar_pipeline.use_cases.project import create_project
 
     done = create_project(folder)
     for name in done.kept:
-        say(f"note: {folder / name} is there, differs from ours and stays")
+        say(f"note: {folder / name} exists with other content, and was not changed")
     echo(f"{len(done.written)} files written to {folder}: yours to edit" if done.written else "nothing to do")
     say(f"next: {as_command('cd', folder)} && agar demo, or read README.md there")
