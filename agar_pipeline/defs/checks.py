@@ -8,7 +8,7 @@ from agar_pipeline.artifacts import BboxReport, Split
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, refusal_of_split
 from agar_pipeline.chain.nodes import AssetNode
 from agar_pipeline.defs.artifact_io import open_current
-from agar_pipeline.defs.failures import failure_with_fields
+from agar_pipeline.defs.failures import failure_with_fields, fields_metadata
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.tables import findings_per_rule, findings_table, pairs_table
 from agar_pipeline.store import Key, Store
@@ -42,6 +42,7 @@ def check_boxes(instance: dg.DagsterInstance, bbox_report: BboxReport) -> dg.Ass
             "findings_per_rule": findings_per_rule(report),
             "findings": findings_table(bbox_report),
             **page_metadata(instance, bbox_report),
+            **fields_metadata(refusal),
         },
     )
 
@@ -57,5 +58,6 @@ def check_parts(instance: dg.DagsterInstance, split: Split) -> dg.AssetCheckResu
             "pairs_across_parts": sum(across.values()),
             "pairs": pairs_table(split),
             **page_metadata(instance, split),
+            **fields_metadata(refusal),
         },
     )

@@ -1,7 +1,7 @@
-"""Failures of steps: Dagster shows the fields of an error that the user can fix, and `agar run` raises it again."""
+"""Failures of steps and checks: Dagster shows the fields of an error, and `agar run` raises the same error again."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,21 @@ from agar_pipeline.errors import PipelineError, from_fields
 from agar_pipeline.files.storage_errors import storage_error, told_of
 
 _FIELDS = "error"
-"""Metadata of a failure that holds the fields of the error, for `failure_of`."""
+"""Name of the metadata that holds all fields of an error as JSON."""
+
+
+def fields_metadata(error: PipelineError | None) -> dict[str, Any]:
+    """Return the fields of an error as metadata of a failure or check; none where there is no error."""
+    if error is None:
+        return {}
+    shown = {"where": error.where, "value": error.value, "next step": error.next_step}
+    return {**{name: text for name, text in shown.items() if text}, _FIELDS: dg.MetadataValue.json(error.fields)}
+
+
+def known_error(metadata: Mapping[str, dg.MetadataValue]) -> PipelineError | None:
+    """Return the error of which this is the `fields_metadata`."""
+    known = metadata.get(_FIELDS)
+    return from_fields(known.data) if isinstance(known, dg.JsonMetadataValue) else None  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -24,17 +38,13 @@ def failure_with_fields() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        shown = {"where": error.where, "value": error.value, "next step": error.next_step}
-        metadata = {name: text for name, text in shown.items() if text}
-        raise dg.Failure(str(error), {**metadata, _FIELDS: dg.MetadataValue.json(error.fields)}) from error
+        raise dg.Failure(str(error), fields_metadata(error)) from error
 
 
 def failure_of(event: dg.DagsterEvent) -> PipelineError | None:
     """Return the error of a failed step, its message headed by the name of the step; None if it has none."""
     failed, step = event.step_failure_data, f"{str(event.step_key).replace('__', '/')}:"
-    known = failed.user_failure_data.metadata.get(_FIELDS) if failed.user_failure_data else None
-    if isinstance(known, dg.JsonMetadataValue):
-        error = from_fields(known.data)  # type: ignore[arg-type]
+    if failed.user_failure_data and (error := known_error(failed.user_failure_data.metadata)):
         return PipelineError(error.problem, where=step, next_step=error.next_step)
     return _other_failure(failed.error, step) if failed.error else None
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from agar_pipeline.chain.nodes import SOURCE
 from agar_pipeline.defs.artifact_io import to_asset_key
-from agar_pipeline.defs.failures import failure_of
+from agar_pipeline.defs.failures import failure_of, known_error
 from agar_pipeline.defs.run_locks import held_run
 from agar_pipeline.errors import GateError, PipelineError
 from agar_pipeline.store import Key
@@ -41,11 +41,12 @@ def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed and check.blocking:
-                problem, _, next_step = (check.description or "").partition("\n")
-                return GateError(
-                    problem or f"{check.asset_key.to_user_string()}: {check.check_name} failed",
-                    next_step=next_step or None,
+                failed = GateError(
+                    f"check {check.check_name} failed",
+                    where=check.asset_key.to_user_string(),
+                    next_step="look at it in `agar ui`",
                 )
+                return known_error(check.metadata) or failed
     for event in result.all_events:
         if event.is_step_failure and (error := failure_of(event)):
             return error
