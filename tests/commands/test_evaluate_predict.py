@@ -126,7 +126,8 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     for hidden in ("._good.jpg", "__MACOSX/._good.jpg", ".ipynb_checkpoints/good-checkpoint.jpg"):
         (folder / hidden).parent.mkdir(exist_ok=True)
         (folder / hidden).write_bytes(b"not a photo")
-    done = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(folder))
+    (tmp_path / "pillow_heif.py").write_text("raise ImportError('as without the extra `heic`')")
+    done = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(folder), PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     counted = {line.split()[0] for line in done.stdout.splitlines()[1:]}
     assert counted == {"good.jpg", "scan.jfif", "stack.tif"}

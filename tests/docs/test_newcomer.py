@@ -64,13 +64,6 @@ def commands_in_tables(page: str) -> list[str]:
     return [command for row in rows for command in re.findall(r"`(agar [^`]*)`", row)]
 
 
-@pytest.mark.timeout(1200)
-def test_the_commands_of_the_tables_run_in_the_order_of_the_pages(newcomer: Reader, subtests: pytest.Subtests) -> None:
-    for command in [*commands_in_tables("README.md"), *commands_in_tables("docs/migration.md")]:
-        with subtests.test(command):
-            newcomer.type([command], LETTERS | {"A B": " ".join(evaluations(newcomer))})
-
-
 def examples() -> list[str]:
     """What reads, then what adds to the dataset, then what removes."""
     found = {command.epilog.removeprefix("Example: ") for _, command in commands_of(agar, ("agar",)) if command.epilog}
@@ -82,14 +75,17 @@ def test_how_to_contribute(newcomer: Reader) -> None:
     newcomer.follow("docs/contributing.md", {"make test": ONE_FILE, "make acceptance": a_case}, until="## Release")
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is here to take the pictures")
-def test_how_to_release(newcomer: Reader) -> None:
-    before = commands("docs/contributing.md", until="## Release")
-    newcomer.type([*commands("docs/contributing.md")[len(before) :], "agar run"])  # back from the demo's plates
-
-
 @pytest.mark.timeout(1200)
-def test_the_examples_of_the_commands_run(newcomer: Reader, subtests: pytest.Subtests) -> None:
+def test_tables_release_and_examples_in_this_order(newcomer: Reader, subtests: pytest.Subtests) -> None:
+    """Examples come last: they import other photos into the dataset, and remove what the tables name."""
+    for command in [*commands_in_tables("README.md"), *commands_in_tables("docs/migration.md")]:
+        with subtests.test(command):
+            newcomer.type([command], LETTERS | {"A B": " ".join(evaluations(newcomer))})
+    with subtests.test("how to release"):
+        if shutil.which("chromium") is None:
+            pytest.skip("no Chromium is here to take the pictures")
+        before = commands("docs/contributing.md", until="## Release")
+        newcomer.type([*commands("docs/contributing.md")[len(before) :], "agar run"])  # back from the demo's plates
     formats = {
         f"{format} --images-dir photos": f"{format} --images-dir photos_{format}" for format in (*MAKERS, "labelme")
     }

@@ -202,7 +202,7 @@ def test_the_same_seed_trains_the_same_weights(tmp_path: Path, coco_cache: CocoC
 
 
 def test_a_time_budget_ends_training(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
-    config = small("trainer.max_steps=null", "trainer.max_seconds=2", "trainer.log_every_n_steps=1").training_run
+    config = small("trainer.max_steps=null", "trainer.max_seconds=4", "trainer.log_every_n_steps=1").training_run
     training_run.build(config, tmp_path, print, coco_cache, passed_smoke)
     rates = pd.read_csv(tmp_path / "metrics.csv")["lr"].dropna().to_numpy()
     assert len(rates) > 3
