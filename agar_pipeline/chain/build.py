@@ -57,10 +57,7 @@ def build_node(
         ArtifactError: inputs do not belong together.
         PipelineError: any error of the step.
     """
-    for artifact in inputs.values():
-        if refusal := REFUSAL_OF.get(artifact.asset):
-            require(refusal(artifact))
-    require_agreement(node.key, inputs)
+    _require_usable(node, inputs)
     contents = {str(key): Content.of(artifact.manifest) for key, artifact in inputs.items()}
     if source_version is not None:
         contents[str(SOURCE)] = Content(source_version, {})
@@ -82,12 +79,7 @@ def build_node(
                 known = step.build(node.config, out_dir, log, **named, **earlier)
         if source_version is not None:
             _require_version(out_dir, source_version)
-        if node.recorded_config != recorded:
-            raise ConfigError(
-                "changed while it was read: weights or a list were edited",
-                where=f"a file that the config of {node.key} names",
-                next_step="run the command again when nobody edits the file any more",
-            )
+        _require_same_config(node, recorded)
         return known
 
     uses = [artifact.root for artifact in inputs.values()]
@@ -97,6 +89,24 @@ def build_node(
     if (left := work_dir(built.artifact.root)) is not None and (foreign := remove_work(left)):
         log(f"note: {left / foreign[0]} is not a file of agar_pipeline, so it is not removed")
     return built
+
+
+def _require_usable(node: AssetNode, inputs: Mapping[Key, Artifact]) -> None:
+    """Raise GateError or ArtifactError if an input refuses to be used, or if the inputs do not belong together."""
+    for artifact in inputs.values():
+        if refusal := REFUSAL_OF.get(artifact.asset):
+            require(refusal(artifact))
+    require_agreement(node.key, inputs)
+
+
+def _require_same_config(node: AssetNode, recorded: Any) -> None:
+    """Raise ConfigError if a file that the config names, such as weights, was edited while the step ran."""
+    if node.recorded_config != recorded:
+        raise ConfigError(
+            "changed while it was read: weights or a list were edited",
+            where=f"a file that the config of {node.key} names",
+            next_step="run the command again when nobody edits the file any more",
+        )
 
 
 def build_snapshot(

@@ -69,13 +69,7 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
                 continue
             name = given.folder + written
             if name in seen:
-                reading.add_problem(
-                    AnnotationError(
-                        f"lists several images with the file_name {name!r}",
-                        where=given.path,
-                        next_step="keep one of them",
-                    )
-                )
+                reading.add_problem(_listed_twice(given.path, name))
             elif name not in on_disk:
                 reading.annotations_without_image.append(name)
             elif is_unfinished(entry):
@@ -87,17 +81,27 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     if hint := explain_names(unusable, sorted(on_disk - seen)):
         reading.notes.append(hint)
     if not (reads or reading.problems or unfinished):
-        names = show_names(reading.annotations_without_image, reading.images_without_annotation)
-        example = f"; {names.finding}" if names.finding else ""
-        raise DatasetError(
-            f"lists {listed} images, and none of them is in {images_dir}, which holds {len(on_disk)} images{example}",
-            where=files[0].path,
-            next_step=names.next_step,
-        )
+        raise _none_found(files[0].path, listed, images_dir, len(on_disk), reading)
     reading.read_each(reads, progress)
     turns.report(reading)
     reading.parts = _parts(images_dir, files, sorted(on_disk & seen))
     return reading
+
+
+def _listed_twice(path: Path, name: str) -> AnnotationError:
+    return AnnotationError(
+        f"lists several images with the file_name {name!r}", where=path, next_step="keep one of them"
+    )
+
+
+def _none_found(path: Path, listed: int, images_dir: Path, on_disk: int, reading: Reading) -> DatasetError:
+    names = show_names(reading.annotations_without_image, reading.images_without_annotation)
+    example = f"; {names.finding}" if names.finding else ""
+    return DatasetError(
+        f"lists {listed} images, and none of them is in {images_dir}, which holds {on_disk} images{example}",
+        where=path,
+        next_step=names.next_step,
+    )
 
 
 def _find_given(images_dir: Path, annotations: str | None) -> list[_Given]:
