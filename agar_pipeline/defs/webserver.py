@@ -65,7 +65,7 @@ def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log
             published(address, agar_home(), "ui") as kept,
         ):
             log(f"home {agar_home()}, pipeline {pipeline_name()}: open {address.url}")
-            log(f"it answers only whoever has this address, which is also in {kept}; Ctrl-C stops it")
+            log(f"only people who have this address can use it; it is also in {kept}; Ctrl-C stops it")
             rules = AccessRules(address.port, address.token, more_hosts, shapes=_SHAPES)
             serve(app, listening, rules, alive=lambda: services.ended() is None)
         _fail(services)
