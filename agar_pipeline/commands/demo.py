@@ -36,7 +36,7 @@ def command() -> None:
     echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of the part val")
     echo(f"look at   {evaluation.root / 'report.html'}")
     echo(f"          {report.root / 'report.html'}")
-    echo(f"next: {as_typed('dagster')} dev, and open http://127.0.0.1:3000")
+    echo(f"next: {as_typed('agar')} ui, and open the address that it prints")
 
 
 def prepare_dataset(home: Path) -> None:
