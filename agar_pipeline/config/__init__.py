@@ -24,6 +24,7 @@ from agar_pipeline.config.class_map import (
     spelling_of,
     tell_alike,
 )
+from agar_pipeline.config.counting import CountingConfig
 from agar_pipeline.config.data import DataConfig, TilesConfig
 from agar_pipeline.config.detectors import (
     DETECTORS,
@@ -107,6 +108,7 @@ __all__ = [
     "BoxRule",
     "CocoCacheConfig",
     "CocoSnapshotConfig",
+    "CountingConfig",
     "DataConfig",
     "EvaluationConfig",
     "ExifPolicy",

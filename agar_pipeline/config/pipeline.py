@@ -19,6 +19,7 @@ from agar_pipeline.config.box_policy import (
     mending_actions,
 )
 from agar_pipeline.config.class_map import Spellings, is_blank
+from agar_pipeline.config.counting import CountingConfig
 from agar_pipeline.config.media import MaxSide, Media, check_media
 from agar_pipeline.config.plain_values import STRICT, collected
 from agar_pipeline.config.snapshot import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
@@ -140,6 +141,8 @@ class PipelineConfig:
     boxes are scaled with them."""
     max_side: MaxSide | None = None
     """Longer side of the training copies, pixels; for `media: resize` only."""
+    counting: CountingConfig = dataclasses.field(default_factory=CountingConfig)
+    """What counts as a colony, and how certain a count is. The evaluation and `agar predict` read it."""
     experiments: tuple[str, ...] = ()
     """Experiments that Dagster orchestrates, each in its own asset group."""
     code: Literal["note", "strict"] = "note"
@@ -162,8 +165,21 @@ class PipelineConfig:
                 next_step="remove one of the two",
             )
         self.coco_cache  # noqa: B018 - checks the class map
+        self._check_counted_classes()
         self._check_split()
         return self
+
+    def _check_counted_classes(self) -> None:
+        """Raise ConfigError if a class that counts is none of the class map; one that is left out is in the data."""
+        names = self.coco_cache.class_names
+        unknown = [name for name in self.counting.classes or () if names and name not in names]
+        if unknown:
+            raise ConfigError(
+                "is not the name of a class of class_map",
+                where="counting.classes",
+                value=unknown[0],
+                next_step=f"write one of: {', '.join(names)}",
+            )
 
     def _check_split(self) -> None:
         """Raise ConfigError if the split reads something that the data source does not have."""
