@@ -90,13 +90,13 @@ def _install_peer(site: Path) -> Path:
     return site
 
 
-def prepare(folder: Path, out: Path) -> Path:
+def prepare(folder: Path, out: Path, val_share: float = VAL_SHARE) -> Path:
     """`train.json` and `val.json` for ours, `data.yaml` and text files for the peer, of AGAR's format."""
     from PIL import Image
 
     paths = sorted(folder.glob("*.json"))
     random.Random(0).shuffle(paths)
-    val = max(1, round(VAL_SHARE * len(paths)))
+    val = max(1, round(val_share * len(paths)))
     plain = {path: json.loads(path.read_text()) for path in paths}
     names = sorted({label["class"] for one in plain.values() for label in one["labels"]})
     for part, chosen in {"val": paths[:val], "train": paths[val:]}.items():

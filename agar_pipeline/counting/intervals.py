@@ -1,0 +1,141 @@
+"""States an interval in which the true count of a plate lies with a given probability: split conformal prediction.
+
+The plates of val, whose true counts are known, say how far a predicted count p is from the true one. The distance is
+divided by √(p + 1), so that one figure serves sparse and full plates, and the interval of another plate reaches as far
+as the k-th smallest of the n quotients, k = ⌈(n + 1)·coverage⌉, times its own √(p + 1). If the plates of val and the
+other plate are a random sample of the same plates, the true count lies within with at least the stated probability,
+whatever the detector and the distribution of its errors: Vovk, Gammerman & Shafer, "Algorithmic Learning in a Random
+World" (2005); Lei et al., "Distribution-Free Predictive Inference for Regression", JASA 113 (2018), with the quotient
+as their locally weighted residual. Bands of the predicted count that have plates enough are calibrated each by itself
+(Vovk's Mondrian conformal prediction), so that the probability holds on sparse and on full plates.
+
+Counts are whole numbers, so several plates can have the same quotient; an interval then holds the true count more often
+than stated. Here: intervals. Not here: the predicted counts of val, from thresholds that were chosen without the plate
+(`threshold`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agar_pipeline.scoring.counting import DENSITIES
+
+_TOLERANCE = 1e-9
+"""Keeps a whole number whole that was divided by a root and multiplied with it again."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """The predicted counts from `least` up to the next band, and how far the intervals reach there."""
+
+    least: int
+    reach: float
+    """The interval of a predicted count p is p ± reach·√(p + 1), its bounds rounded to whole numbers inside."""
+    plates: int
+    """Plates of val in this band."""
+
+
+@dataclass(frozen=True)
+class CountIntervals:
+    """The intervals that were calibrated on val."""
+
+    coverage: float
+    """Stated probability that the true count lies within."""
+    bands: tuple[Band, ...]
+    """Ascending; empty where val has too few plates."""
+    reason: str | None = None
+    """Why there is no interval."""
+
+    def of(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Lowest and highest true counts, (N,) int64 each, of plates with (N,) predicted counts; None: no interval.
+
+        >>> CountIntervals(0.9, (Band(0, 0.5, 40),)).of(np.array([0, 27]))
+        (array([ 0, 25]), array([ 0, 29]))
+        """
+        if not self.bands:
+            return None
+        places = np.searchsorted([band.least for band in self.bands], predicted, side="right") - 1
+        return _bounds(predicted, np.array([band.reach for band in self.bands])[places])
+
+    def to_plain(self) -> dict[str, Any]:
+        return {**vars(self), "bands": [vars(band) for band in self.bands]}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> CountIntervals:
+        return cls(plain["coverage"], tuple(Band(**band) for band in plain["bands"]), plain["reason"])
+
+
+def plates_needed(coverage: float) -> int:
+    """The number of plates on which an interval can be calibrated: three of them are expected outside of it.
+
+    >>> plates_needed(0.9), plates_needed(0.95)
+    (30, 60)
+    """
+    return math.ceil(round(3 / (1 - coverage), 6))  # 3 / (1 - 0.9) is a little over 30
+
+
+def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> CountIntervals:
+    """Calibrate intervals on plates with known counts.
+
+    Args:
+        predicted: (N,) counts, each from a threshold that was chosen without the plate.
+        true: (N,) annotated counts.
+        coverage: Probability to state.
+    """
+    needed = plates_needed(coverage)
+    if len(true) < needed:
+        few = f"too few plates on val: {len(true)}; at least {needed} are needed for {100 * coverage:g} %"
+        return CountIntervals(coverage, (), few)
+    quotients, bands = _quotients(predicted, true), []
+    for least, rows in _bands(predicted, needed):
+        reach = np.sort(quotients[rows])[_rank(len(rows), coverage) - 1]
+        bands.append(Band(least, float(reach), len(rows)))
+    return CountIntervals(coverage, tuple(bands))
+
+
+def intervals_without_own(
+    predicted: np.ndarray, true: np.ndarray, coverage: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The interval of each of N plates as the other plates of its band calibrate it; None: too few plates.
+
+    About the stated share of the plates lies within by construction. What these intervals can show is how wide they
+    are, and where plates lie outside.
+    """
+    if len(true) < plates_needed(coverage):
+        return None
+    quotients, reach = _quotients(predicted, true), np.zeros(len(true))
+    for _, rows in _bands(predicted, plates_needed(coverage)):
+        order = rows[np.argsort(quotients[rows], kind="stable")]
+        rank = _rank(len(rows) - 1, coverage)
+        reach[order] = quotients[order[rank - 1]]
+        reach[order[:rank]] = quotients[order[rank]]  # without one of these, the next quotient moves up to their rank
+    return _bounds(predicted, reach)
+
+
+def _quotients(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return np.abs(true - predicted) / np.sqrt(predicted + 1)
+
+
+def _bounds(predicted: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    width = reach * np.sqrt(predicted + 1) + _TOLERANCE
+    return np.maximum(0, np.ceil(predicted - width)).astype(np.int64), np.floor(predicted + width).astype(np.int64)
+
+
+def _rank(plates: int, coverage: float) -> int:
+    return math.ceil(round((plates + 1) * coverage, 6))
+
+
+def _bands(predicted: np.ndarray, needed: int) -> list[tuple[int, np.ndarray]]:
+    """Least predicted count and rows of each band: neighbouring densities, merged until each has plates enough."""
+    starts = [0]
+    for least, _, _ in DENSITIES[2:]:  # plates without a predicted colony belong to the sparse ones
+        inside = np.count_nonzero((predicted >= starts[-1]) & (predicted < least))
+        if inside >= needed and np.count_nonzero(predicted >= least) >= needed:
+            starts.append(least)
+    places = np.searchsorted(starts, predicted, side="right")
+    return [(least, np.flatnonzero(places == place)) for place, least in enumerate(starts, start=1)]
