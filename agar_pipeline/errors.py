@@ -121,6 +121,10 @@ class AnnotationError(PipelineError):
     """An annotation file cannot be read or interpreted."""
 
 
+class SheetError(PipelineError):
+    """A sheet that says what is on which plate cannot be read, or contradicts itself."""
+
+
 class ArtifactError(PipelineError):
     """An artifact is missing, damaged, or of another kind than expected."""
 

@@ -22,6 +22,7 @@ IN_A_FILE = {
     "TextFileError": "AnnotationError",
     "IdError": "AnnotationError",
     "NotCocoError": "AnnotationError",
+    "CellError": "SheetError",
     "UnclearPixelsError": "ImageFileError",
 }
 """Subclass of `UnplacedError` → the error that a reader, which knows the file, mostly makes of it."""

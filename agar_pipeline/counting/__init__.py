@@ -1,4 +1,8 @@
 """From detections to the count of a plate: what counts, from which score, and how certain the count is.
 
 `threshold` chooses the score on val from which a detection counts, `intervals` says how far the count may be off.
+
+From the counts of plates to a sample: `sheet`, with the cells of `sheet_cells`, says what is on which plate; `cfu`
+computes colony-forming units from `plate_count`s, and `agreement` finds counts that contradict each other; `samples`
+joins them.
 """

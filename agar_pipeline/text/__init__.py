@@ -5,5 +5,6 @@
 - `ids`: ids of COCO files.
 - `unplaced_error`: errors of these readers, without the file's name.
 - `secrets`: finds and hides passwords and keys.
+- `powers_of_ten`: writes numbers as laboratories do.
 - `safe_text`: makes names safe for a terminal, a spreadsheet or a shell.
 """
