@@ -28,7 +28,9 @@ def read_dilution(text: str) -> float:
     [0.001, 0.001, 0.001, 0.001, 0.001, 1.0]
     """
     if ":" in text:
-        raise CellError("can be one part in that many or one part and that many", "write 1e-3 or 1/1000, for example")
+        raise CellError(
+            "can be one part in that many or one part and that many", next_step="write 1e-3 or 1/1000, for example"
+        )
     if fraction := _FRACTION.fullmatch(text):
         value = 1 / int(fraction[1]) if int(fraction[1]) else 0.0
     elif (power := _POWER.fullmatch(text)) and ("^" in text or text.translate(_LOWERED) != text):
@@ -37,9 +39,9 @@ def read_dilution(text: str) -> float:
     else:
         value = _number(text, "write 1e-3, 0.001, 10^-3 or 1/1000, for example")
     if value <= 0:
-        raise CellError("is not above 0", "write the share of the sample, such as 1e-3")
+        raise CellError("is not above 0", next_step="write the share of the sample, such as 1e-3")
     if value > 1:
-        raise CellError("is above 1", f"write the share of the sample, such as 1/{value:.0f}; 1 is undiluted")
+        raise CellError("is above 1", next_step=f"write the share of the sample, such as 1/{value:.0f}; 1 is undiluted")
     return value
 
 
@@ -55,10 +57,10 @@ def read_volume_ml(text: str, *, with_unit: bool) -> float:
     """
     number = re.sub(r"\s*ml$", "", text, flags=re.IGNORECASE)
     if with_unit and number == text:
-        raise CellError("has no unit", "name the column volume_ml, or write the unit: 0.1 ml")
+        raise CellError("has no unit", next_step="name the column volume_ml, or write the unit: 0.1 ml")
     value = _number(number, "write it in ml, such as 0.1")
     if value <= 0:
-        raise CellError("is not above 0", "write how many ml of the suspension are on the plate, such as 0.1")
+        raise CellError("is not above 0", next_step="write how many ml of the suspension are on the plate, such as 0.1")
     return value
 
 
@@ -72,7 +74,9 @@ READERS: dict[str, Callable[[str], float]] = {
 
 def _number(text: str, next_step: str) -> float:
     if not _NUMBER.fullmatch(text):
-        raise CellError("is empty" if not text else "is not a number", next_step)
+        raise CellError("is empty" if not text else "is not a number", next_step=next_step)
     if _THOUSAND.fullmatch(text):
-        raise CellError("can be a decimal fraction or thousands", "write it without a comma or a point, or as 1e-3")
+        raise CellError(
+            "can be a decimal fraction or thousands", next_step="write it without a comma or a point, or as 1e-3"
+        )
     return float(text.replace(",", "."))
