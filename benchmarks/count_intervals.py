@@ -71,19 +71,19 @@ def train_and_predict(prepared: Path, seconds: float) -> tuple[Any, Any]:
 
 def divisions(columns: Any, colonies: Any) -> Iterator[tuple[np.ndarray, ...]]:
     """Of each division: counts of the calibration plates without own threshold, their true ones; both of the test."""
-    from agar_pipeline.counting.threshold import CANDIDATES, search_thresholds
-    from agar_pipeline.scoring.counting import count_per_image
+    from agar_pipeline.counting.threshold import CANDIDATES, counts_at_candidates, search_thresholds
+    from agar_pipeline.scoring.counting import count_annotations
 
     rng, plates = np.random.default_rng(0), len(columns.image_ids)
     for _ in range(DIVISIONS):
         order = rng.permutation(plates)
-        parts = order[: max(30, plates // 2)], order[max(30, plates // 2) :]
-        (val, test), found = (columns.take_images(rows) for rows in parts), colonies
-        own, others = (found.take(np.isin(found.image_ids, part.image_ids)) for part in (val, test))
-        search = search_thresholds(val, own, "count_error")
-        assert search.thresholds().common in CANDIDATES
-        predicted, true = count_per_image(test, others, search.thresholds().common)
-        yield search.counts_without_own(), search.everything.annotated, predicted, true
+        half = max(30, plates // 2)
+        val, test = columns.take_images(order[:half]), columns.take_images(order[half:])
+        search = search_thresholds(val, colonies.take(np.isin(colonies.image_ids, val.image_ids)), "count_error")
+        others = colonies.take(np.isin(colonies.image_ids, test.image_ids))
+        chosen = CANDIDATES.tolist().index(search.thresholds().common)
+        predicted = counts_at_candidates(test.image_ids, others)[:, chosen]
+        yield search.counts_without_own(), search.everything.annotated, predicted, count_annotations(test)
 
 
 def _simulated(plates: int) -> Iterator[tuple[np.ndarray, ...]]:

@@ -1,4 +1,4 @@
-"""Plots of an evaluation: predicted against annotated counts, and precision over recall.
+"""Plots of an evaluation: counts, precision over recall, the score threshold, and how far scores are probabilities.
 
 Here: drawing arrays. Not here: explaining the numbers, which the page does.
 """
@@ -6,6 +6,7 @@ Here: drawing arrays. Not here: explaining the numbers, which the page does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -78,3 +79,51 @@ def precision_recall(curves: Mapping[str, list[float] | None]) -> str:
             figure.legend(loc="outside lower center", ncols=3)  # inside, it could cover a curve
         label_axes(axes, "recall: share of colonies found", "precision: share of boxes that are right")
         return to_svg_uri(figure)
+
+
+def threshold_curve(candidates: np.ndarray, mae: np.ndarray, f1: np.ndarray, chosen: float) -> str:
+    """Plot the count error (left axis) and F1 (right axis) over the score threshold; the chosen one is marked."""
+    with drawing():
+        figure, axes = new_figure(4.6, 3.6)
+        errors = axes.plot(candidates, mae, color=PALETTE[1], linewidth=1.5, label="mean count error (left)")
+        axes.set_ylim(0, 1.05 * max(float(np.max(mae)), 1e-9))
+        beside = axes.twinx()
+        scores = beside.plot(candidates, f1, color=PALETTE[0], linewidth=1.5, label="F1 (right)")
+        beside.set_ylim(0, 1.03)
+        beside.grid(visible=False)
+        mark = axes.axvline(chosen, color=INK, linewidth=1, linestyle="--", label=f"chosen: {chosen:.3g}")
+        figure.legend(handles=[*errors, *scores, mark], loc="outside lower center", ncols=3)
+        label_axes(axes, "score threshold", "colonies per plate")
+        return to_svg_uri(figure)
+
+
+def reliability(bins: Mapping[str, Mapping[str, Any] | None], least: int) -> str:
+    """Plot the share of right detections over their mean score, one line per class, with the diagonal.
+
+    Args:
+        bins: Class name → `scoring.reliability` of the class; None: left out.
+        least: Bins with fewer detections are left out.
+    """
+    lines = {name: _points(of, least) for name, of in bins.items() if of}
+    drawn = {name: points for name, points in lines.items() if points}
+    with drawing():
+        figure, axes = new_figure(4.6, 4.6 + 0.2 * -(-len(drawn) // 3))
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
+        for place, (name, points) in enumerate(drawn.items()):
+            style = "-" if place < len(PALETTE) else "--"
+            colour = PALETTE[place % len(PALETTE)]
+            axes.plot(
+                *zip(*points, strict=True), style, color=colour, marker="o", markersize=3, label=shorten(name, 20)
+            )
+        axes.set_xlim(0, 1.01)
+        axes.set_ylim(0, 1.03)
+        axes.set_aspect("equal")
+        if 0 < len(drawn) <= 2 * len(PALETTE):
+            figure.legend(loc="outside lower center", ncols=3)
+        label_axes(axes, "mean score of the boxes", "share of boxes that are right")
+        return to_svg_uri(figure)
+
+
+def _points(of: Mapping[str, Any], least: int) -> list[tuple[float, float]]:
+    rows = zip(of["score"], of["precision"], of["count"], strict=True)
+    return [(score, precision) for score, precision, count in rows if count >= max(least, 1)]

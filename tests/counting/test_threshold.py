@@ -19,7 +19,7 @@ from agar_pipeline.counting.threshold import (
     counts_at_candidates,
     search_thresholds,
 )
-from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD, count_per_image
+from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD, count_annotations
 from agar_pipeline.scoring.matching import match_detections
 from tests.scoring.test_average_precision import make_columns, noisy
 
@@ -31,12 +31,16 @@ def scored_at(columns: CocoColumns, scores: list[list[float]]) -> Detections:
     return Detections(ids, np.full(len(ids), columns.category_ids[0]), boxes, np.concatenate(scores))
 
 
+def count(columns: CocoColumns, detections: Detections) -> np.ndarray:
+    return np.array([np.count_nonzero(detections.image_ids == image_id) for image_id in columns.image_ids])
+
+
 def brute_force(columns: CocoColumns, detections: Detections, criterion: str) -> list[float]:
     """Mean error or F1 at each candidate, each counted and matched anew."""
     values = []
     for least in CANDIDATES:
         kept = detections.take(np.flatnonzero(detections.scores >= least))
-        predicted, true = count_per_image(columns, kept, 0)
+        predicted, true = count(columns, kept), count_annotations(columns)
         if criterion == "count_error":
             values.append(float(np.abs(predicted - true).mean()))
             continue
@@ -86,9 +90,9 @@ def test_each_plate_is_counted_by_what_the_others_choose(
         chosen = search_thresholds(columns.take_images(others), theirs, criterion, per_class=per_class).thresholds()
         expected = 0
         for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True):
-            mine = detections.take(detections.category_ids == category_id)
             least = chosen.of(name) if name in search.own else chosen.common
-            expected += int(count_per_image(columns.take_images(only), mine, least)[0][0])
+            mine = detections.take((detections.category_ids == category_id) & (detections.scores >= least))
+            expected += int(count(columns.take_images(only), mine)[0])
         assert counts[row] == expected
     assert len(search.own) == (3 if per_class else 0)
 

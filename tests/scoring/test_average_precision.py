@@ -62,12 +62,8 @@ def noisy(columns: CocoColumns, seed: int = 1) -> Detections:
     )
 
 
-def _pycocotools(columns: CocoColumns, detections: Detections) -> list[float]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth = COCO()
-    truth.dataset = {
+def to_coco(columns: CocoColumns) -> dict[str, Any]:
+    return {
         "info": {},
         "images": [{"id": i, "width": 1000, "height": 1000} for i in columns.image_ids.tolist()],
         "categories": [{"id": i, "name": str(i)} for i in columns.category_ids.tolist()],
@@ -83,6 +79,14 @@ def _pycocotools(columns: CocoColumns, detections: Detections) -> list[float]:
             )
         ],
     }
+
+
+def _pycocotools(columns: CocoColumns, detections: Detections) -> list[float]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = to_coco(columns)
     results = np.column_stack([detections.image_ids, detections.boxes_xywh, detections.scores, detections.category_ids])
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
