@@ -45,6 +45,7 @@ COMPUTING = {
     "pycocotools": "pycocotools",
     "pymongo": "pymongo",
     "scipy": "scipy",
+    "skimage": "scikit-image",
     "simplejpeg": "simplejpeg",
     "torch": "torch",
     "torchmetrics": "torchmetrics",
