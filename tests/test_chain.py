@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -241,6 +242,19 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     assert f"somebody edited were kept on 2 photos: {', '.join(sorted(edited))}; --overwrite" in again.stderr
     assert f"somebody edited the saved view '{name} worst plates', so it was kept" in again.stderr
     assert dump(home) == by_hand, "nothing is written"
+
+    counted = run("agar", "count", "--corrected", "--experiment", "small", "--out-dir", str(home.parent / "counted"))
+    assert counted.returncode == 0, counted.stderr
+    drawn, cleared = edited
+    assert f"1 of {len(val_photos(home)) - 1} plates were touched; boxes: 1 added; " in counted.stdout
+    assert "1 boxes count as colonies of no class: label 'theirs'" in counted.stderr
+    assert f"left out, because they have no predictions in {name}: " in counted.stderr
+    with (home.parent / "counted" / "counts.csv").open(newline="") as file:
+        rows = {Path(row["image"]).name: row for row in csv.DictReader(file)}
+    assert cleared not in rows
+    assert [image for image, row in rows.items() if row["source"] == "corrected"] == [drawn]
+    assert int(rows[drawn]["colonies"]) == int(rows[drawn]["predicted"]) + 1
+    assert dump(home) == by_hand, "the database is only read"
 
     which = run("agar", "view", "--remove")
     assert (which.returncode, f"there are: {', '.join(sorted(names.values()))}" in which.stderr) == (2, True)

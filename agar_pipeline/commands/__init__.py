@@ -43,6 +43,7 @@ COMMANDS = {
     "export-model": "Export a checkpoint as an ONNX file, and compare both.",
     "ui": "Serve Dagster's pages of this home, to its owner only.",
     "view": "Show predictions and errors in FiftyOne, worst plates first.",
+    "count": "Count colonies as predicted, or as a person corrected them in FiftyOne.",
     "compare": "Show what differs between two evaluated runs, or list all.",
     "explain": "Follow one photo through all snapshots, splits and trainings.",
     "restore": "Restore a snapshot into FiftyOne, as a new dataset.",

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from agar_pipeline.config import ExperimentConfig
+    from agar_pipeline.history.lineage import LineageEntry
     from agar_pipeline.store import Store
 
 
@@ -115,3 +116,28 @@ def current_evaluation(store: Store) -> Callable[[str], Path]:
         return root
 
     return find
+
+
+def choose_evaluation(store: Store, word: str | None) -> LineageEntry:
+    """Return the evaluation that a word names, as in `find_evaluation`; without a word the current one.
+
+    Raises:
+        ArtifactError: there is none, or there are several.
+    """
+    from agar_pipeline.errors import ArtifactError
+    from agar_pipeline.history.run_comparison import find_evaluation, list_evaluations
+
+    if word is None:
+        current = [row["experiment"] for row in list_evaluations(store) if row["latest"]]
+        if not current:
+            raise ArtifactError(
+                "holds no evaluation yet", where=f"the home {store.home}", next_step="build one: agar run"
+            )
+        if len(current) > 1:
+            raise ArtifactError(
+                "holds evaluations of several experiments",
+                where=f"the home {store.home}",
+                next_step=f"name one of them with --experiment: {', '.join(current)}",
+            )
+        word = current[0]
+    return find_evaluation(store, word, current_evaluation(store))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,15 +11,17 @@ from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
 
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 if TYPE_CHECKING:
     from agar_pipeline.config import SnapshotConfig
-    from agar_pipeline.history.lineage import LineageEntry
     from agar_pipeline.store import Store
 
 
 @click.command("view", epilog="Example: agar view --experiment demo")
 @click.option("--experiment", help="Show its current evaluation; not needed if there is only one.")
 @click.option("--run", "word", help="Fingerprint of an evaluation or training, its first letters, or a folder.")
+@click.option("--counted", type=_FOLDER, help="Show photos that agar predict --out-dir counted into this folder.")
+@click.option("--dataset", help="With --counted: name of the new dataset; default: the folder's name.")
 @click.option(
     "--plates", default=20, show_default=True, type=click.IntRange(1), help="Plates in the view of the worst."
 )
@@ -32,37 +35,57 @@ if TYPE_CHECKING:
 def command(
     experiment: str | None,
     word: str | None,
+    counted: Path | None,
+    dataset: str | None,
     plates: int,
     no_app: bool,
     remove: bool,
     all_runs: bool,
-    overwrite: bool,
-    port: int | None,
-    hosts: tuple[str, ...],
-    migrate_database: bool,
+    **how: Any,
 ) -> None:
     """Show predictions, kinds of errors and count errors in FiftyOne, the worst plates first.
 
     Writes three fields and a saved view per run to the dataset, and nothing else; labels and snapshots do not change.
     Predictions that somebody edited are kept, and named.
+
+    With --counted, the photos get a dataset of their own, with the predictions to correct; see agar count.
     """
-    if experiment and word:
-        raise click.UsageError("give either --experiment or --run, not both")
-    if all_runs and (not remove or experiment or word):
-        raise click.UsageError("--all can only be used with --remove, and without --experiment and --run")
+    if sum(given is not None for given in (experiment, word, counted)) > 1:
+        raise click.UsageError("give only one of --experiment, --run and --counted")
+    if dataset and not counted:
+        raise click.UsageError("--dataset can only be used with --counted")
+    if all_runs and (not remove or experiment or word or counted):
+        raise click.UsageError("--all can only be used with --remove, and without --experiment, --run and --counted")
+    if counted is not None:
+        from agar_pipeline.commands.view_counted import remove_counted_folder, view_counted_folder
+
+        if remove:
+            remove_counted_folder(counted, dataset, **how)
+        else:
+            view_counted_folder(counted, dataset, no_app=no_app, **how)
+    elif remove:
+        _remove_runs(experiment, word, all_runs, **how)
+    else:
+        _view_run(experiment or word, plates, no_app=no_app, **how)
+
+
+def _view_run(
+    word: str | None,
+    plates: int,
+    *,
+    no_app: bool,
+    overwrite: bool,
+    port: int | None,
+    hosts: tuple[str, ...],
+    migrate_database: bool,
+) -> None:
+    from agar_pipeline.commands.experiment import choose_evaluation
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
+    from agar_pipeline.use_cases.viewing import name_some, open_app, write_run
 
     store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
-    from agar_pipeline.use_cases.viewing import name_some, open_app, remove_runs, write_run
-
-    if remove:
-        dataset, runs = _runs_to_remove(store, source, experiment, word, all_runs)
-        remove_runs(dataset, runs, source.database, store.home, say, overwrite=overwrite, migrate=migrate_database)
-        echo(f"{dataset}: removed {', '.join(runs) or 'nothing, because the dataset holds no runs of agar view'}")
-        say("next: agar plan")
-        return
-    record = _find(store, experiment or word)
+    record = choose_evaluation(store, word)
     written = write_run(
         store, record, source.database, store.home, plates, say, overwrite=overwrite, migrate=migrate_database
     )
@@ -79,14 +102,30 @@ def command(
     if no_app:
         echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove removes it again")
     else:
-        open_app(written, source.database, store.home, say, port=port, more_hosts=hosts)
+        open_app(written.dataset, written.fields.view, source.database, store.home, say, port=port, more_hosts=hosts)
+
+
+def _remove_runs(
+    experiment: str | None, word: str | None, all_runs: bool, *, overwrite: bool, migrate_database: bool, **_: Any
+) -> None:
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.store import Store
+    from agar_pipeline.use_cases.viewing import remove_runs
+
+    store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
+    dataset, runs = _runs_to_remove(store, source, experiment, word, all_runs)
+    remove_runs(dataset, runs, source.database, store.home, say, overwrite=overwrite, migrate=migrate_database)
+    echo(f"{dataset}: removed {', '.join(runs) or 'nothing, because the dataset holds no runs of agar view'}")
+    say("next: agar plan")
 
 
 def _runs_to_remove(
     store: Store, source: SnapshotConfig, experiment: str | None, word: str | None, all_runs: bool
 ) -> tuple[str, list[str]]:
     """Return the dataset, and the names of the runs to remove; a run is found even if its evaluation was dropped."""
-    from agar_pipeline.use_cases.viewing import dataset_of, fields_of, list_runs_of
+    from agar_pipeline.commands.experiment import choose_evaluation
+    from agar_pipeline.use_cases.predicted_plates import dataset_of, fields_of
+    from agar_pipeline.use_cases.viewing import list_runs_of
 
     if not experiment:
         there = list_runs_of(source.dataset, source.database, store.home)
@@ -99,26 +138,5 @@ def _runs_to_remove(
         named = [run for run in there if run == word or run.endswith(f"_{word}")]
         if len(named) == 1:
             return source.dataset, named
-    record = _find(store, experiment or word)
+    record = choose_evaluation(store, experiment or word)
     return dataset_of(record, store), [fields_of(record).name]
-
-
-def _find(store: Store, word: str | None) -> LineageEntry:
-    from agar_pipeline.commands.experiment import current_evaluation
-    from agar_pipeline.errors import ArtifactError
-    from agar_pipeline.history.run_comparison import find_evaluation, list_evaluations
-
-    if word is None:
-        current = [row["experiment"] for row in list_evaluations(store) if row["latest"]]
-        if not current:
-            raise ArtifactError(
-                "holds no evaluation yet", where=f"the home {store.home}", next_step="build one: agar run"
-            )
-        if len(current) > 1:
-            raise ArtifactError(
-                "holds evaluations of several experiments",
-                where=f"the home {store.home}",
-                next_step=f"name one of them with --experiment: {', '.join(current)}",
-            )
-        word = current[0]
-    return find_evaluation(store, word, current_evaluation(store))

@@ -78,6 +78,21 @@ def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
     return {}
 
 
+def _prepare_counted(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.writing.counted_schema import prepare
+
+    fields = RunFields(request["field"], compared=False)
+    prepare(_writable(request), request["dataset"], fields, request["folder"], request["class_names"])
+    return {}
+
+
+def _remove_counted(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.writing.counted_schema import remove
+
+    remove(_writable(request), request["dataset"], overwrite=request["overwrite"])
+    return {}
+
+
 def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.writing.app import open_app, prepare_server
     from agar_pipeline.fiftyone_io.writing.run_fields import load_dataset
@@ -85,7 +100,7 @@ def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
     prepare_server()
     fiftyone = _writable(request)
     dataset = load_dataset(fiftyone, request["dataset"])
-    view, port, more_hosts = RunFields(request["run"]).view, request["port"], tuple(request["more_hosts"])
+    view, port, more_hosts = request["view"], request["port"], tuple(request["more_hosts"])
     open_app(fiftyone, dataset, view, Path(request["home"]), log, port=port, more_hosts=more_hosts)
     return {}
 
@@ -107,6 +122,8 @@ _HANDLERS = {
     "import": _import,
     "declare_run": _declare_run,
     "remove_run": _remove_run,
+    "prepare_counted": _prepare_counted,
+    "remove_counted": _remove_counted,
     "open_app": _open_app,
 }
 

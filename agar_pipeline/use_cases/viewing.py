@@ -1,25 +1,21 @@
 """Writes an evaluation to its FiftyOne dataset: predictions, kinds of errors and count errors; opens the App.
 
-Here: from an evaluation back to the samples, and the order of the steps. Not here: which values are written
-(`write_back`), using the FiftyOne library (`run_fields`, in a child process).
+Here: the order of the steps. Not here: the predictions (`predicted_plates`), which values are written (`write_back`),
+using the FiftyOne library (`run_fields`, in a child process).
 The database is written only at the user's request, and only fields that this module created.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import numpy as np
 from pymongo.database import Database
 
-from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
-from agar_pipeline.coco.columns import read_coco
-from agar_pipeline.errors import ArtifactError, DatasetError
+from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
@@ -32,16 +28,15 @@ from agar_pipeline.fiftyone_io.writing.field_names import (
     shows,
 )
 from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values
-from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes, find_gone, write_back
-from agar_pipeline.history.lineage import LineageEntry, chain_of
+from agar_pipeline.fiftyone_io.writing.write_back import find_gone, write_back
+from agar_pipeline.history.lineage import LineageEntry
 from agar_pipeline.processes.launch import run_child
-from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.store import Store
+from agar_pipeline.use_cases.predicted_plates import read_evaluated
 
 Log = Callable[[str], None]
 
 _CHILD = "agar_pipeline.fiftyone_io"
-_SHORT = 8
 _NAMED = 10
 
 
@@ -59,12 +54,6 @@ class Written:
     """File names of samples on which somebody edited the run's values; they were not overwritten."""
     view_kept: bool
     """Whether the saved view was kept because somebody edited it."""
-
-
-def fields_of(record: LineageEntry) -> RunFields:
-    """Return `agar_<experiment>_<fingerprint>`, with the characters that a field name allows."""
-    experiment = re.sub(r"\W", "_", str(record.key.experiment), flags=re.ASCII)
-    return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
 
 
 def write_run(
@@ -86,8 +75,8 @@ def write_run(
         ArtifactError: the snapshot or COCO cache of the evaluation was removed.
         DatasetError: the dataset or all of its samples no longer exist, or a field of that name is not ours.
     """
-    snapshot, boxes = _read(store, record)
-    dataset, fields = str(snapshot.dataset()["dataset"]), fields_of(record)
+    evaluated = read_evaluated(store, record)
+    dataset, fields, boxes = evaluated.dataset, evaluated.fields, evaluated.boxes
     with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
         document = _dataset_document(mongo, dataset)
@@ -110,13 +99,14 @@ def write_run(
             request["about"] = f"predictions of {record.key.experiment}, evaluation {record.manifest.fingerprint}"
             run_child(_CHILD, request | {"worst": None if view_kept else there[:worst]}, log)
         kept = write_back(samples, fields, boxes, overwrite=overwrite)
-    paths = snapshot.images().set_index("sample_id")["path"]
-    names = sorted(str(paths[sample_id]) for sample_id in gone)
+    rows = zip(evaluated.images, boxes.sample_ids, strict=True)
+    names = sorted(image for image, sample_id in rows if sample_id in gone)
     return Written(fields, dataset, len(there), len(boxes.kinds), names, kept, view_kept)
 
 
 def open_app(
-    written: Written,
+    dataset: str,
+    view: str | None,
     database: str,
     home: Path,
     log: Log,
@@ -124,9 +114,9 @@ def open_app(
     port: int | None = None,
     more_hosts: tuple[str, ...] = (),
 ) -> None:
-    """Serve the App on the saved view until Ctrl-C; `port` and `more_hosts` as in `web`."""
-    with open_for_writing(database, home, written.dataset, log) as uri:
-        request: dict[str, Any] = {"do": "open_app", "uri": uri, "dataset": written.dataset, "run": written.fields.name}
+    """Serve the App until Ctrl-C, on a saved view or the whole dataset; `port` and `more_hosts` as in `web`."""
+    with open_for_writing(database, home, dataset, log) as uri:
+        request: dict[str, Any] = {"do": "open_app", "uri": uri, "dataset": dataset, "view": view}
         request |= {"home": str(home), "port": port, "more_hosts": more_hosts}
         run_child(_CHILD, request, log)
 
@@ -203,46 +193,3 @@ def name_some(names: list[str]) -> str:
     """Join as many names as fit on a line."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _read(store: Store, record: LineageEntry) -> tuple[Snapshot, PlateBoxes]:
-    """Return the snapshot, and the evaluation's boxes on its samples."""
-    evaluation = Evaluation.open(record.root)
-    chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
-    if "snapshot" not in chain or "coco_cache" not in chain:
-        raise ArtifactError(
-            "was made from a snapshot or COCO cache that was removed (by `agar clean`)",
-            where=record.root,
-            next_step="build a new evaluation: agar run",
-        )
-    snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
-    columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
-    names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
-    table = evaluation.matches()
-    order = np.argsort(columns.image_ids, kind="stable")
-    image_ids = columns.image_ids[order]
-    sample_of = snapshot.image_ids().set_index("image_id")["sample_id"]
-    plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
-    kinds = table["kind"].to_numpy(dtype=object)
-    return snapshot, PlateBoxes(
-        sample_ids=[str(sample_id) for sample_id in sample_of.loc[image_ids]],
-        sizes_wh=columns.sizes_wh[order],
-        count_errors=np.bincount(plates[kinds != "missed"], minlength=len(order)) - count_annotations(columns)[order],
-        plates=plates,
-        labels=table["category_id"].map(names).to_numpy(dtype=object),
-        kinds=kinds,
-        scores=table["score"].to_numpy(),
-        boxes_xywh=table[["x", "y", "width", "height"]].to_numpy(),
-    )
-
-
-def dataset_of(record: LineageEntry, store: Store) -> str:
-    """Return the name of the FiftyOne dataset that an evaluation's snapshot was read from."""
-    found = chain_of(store, Evaluation.open(record.root)).get("snapshot")
-    if found is not None:
-        return str(Snapshot.open(found.root).dataset()["dataset"])
-    raise ArtifactError(
-        "was made from a snapshot that was removed (by `agar clean`), so its dataset is not known",
-        where=record.root,
-        next_step="give the run by its name in the dataset: `agar view --remove` lists the names",
-    )

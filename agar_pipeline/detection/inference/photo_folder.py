@@ -133,7 +133,10 @@ def counts_by_class(model: PhotoModel, detections: Detections) -> dict[str, int]
 
 
 def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dict[str, Any]:
-    """A COCO file with the photos as images and the detections as annotations with a `score`; ids start at 1."""
+    """A COCO file with the photos as images and the detections as annotations with a `score`; ids start at 1.
+
+    `info` has the folder that the file names are relative to, so that the photos are found again.
+    """
     images = [
         {
             "id": number,
@@ -154,6 +157,7 @@ def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dic
     ]
     ids = zip(model.category_ids.tolist(), model.class_names, strict=True)
     return {
+        "info": {"images_dir": str(root)},
         "images": images,
         "annotations": annotations,
         "categories": [{"id": category_id, "name": name} for category_id, name in ids],

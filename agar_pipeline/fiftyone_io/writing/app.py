@@ -1,4 +1,4 @@
-"""Serves FiftyOne's App on a saved view with access control; runs in a child process only.
+"""Serves FiftyOne's App on a dataset or a saved view with access control; runs in a child process only.
 
 FiftyOne's own `launch_app` starts a server that answers every request, reads any file and runs operators. Here the same
 application is served in this process behind our access rules, and it can read only the photos of the database.
@@ -32,19 +32,19 @@ def prepare_server() -> None:
 def open_app(
     fiftyone: Any,
     dataset: Any,
-    view: str,
+    view: str | None,
     home: Path,
     log: Callable[[str], None],
     *,
     port: int | None = None,
     more_hosts: tuple[str, ...] = (),
 ) -> None:
-    """Serve the App on a saved view until this process is ended.
+    """Serve the App on a dataset until this process is ended.
 
     Args:
         fiftyone: The package, imported after `prepare_server`.
         dataset: A `fiftyone.Dataset`.
-        view: Name of a saved view.
+        view: Name of the saved view that is opened; None opens the whole dataset.
         home: Folder in which the address is published while the App runs.
         log: Receives the address.
         port: Port on 127.0.0.1; None uses FiftyOne's default port, or any free one if that is taken.
@@ -54,9 +54,9 @@ def open_app(
     from fiftyone.server.events import set_port
 
     guard_server()
-    slug = dataset._get_saved_view_doc(view).slug
+    query = {} if view is None else {"view": dataset._get_saved_view_doc(view).slug}
     with listen(_USUAL_PORT, port) as listening:
-        address = Address(listening.getsockname()[1], f"/datasets/{dataset.name}", {"view": slug})
+        address = Address(listening.getsockname()[1], f"/datasets/{dataset.name}", query)
         set_port(address.port)
         with published(address, home, "view"):
             log(f"the App is at {address.url}")

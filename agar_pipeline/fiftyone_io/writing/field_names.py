@@ -25,14 +25,16 @@ VIEW_DESCRIPTION = "largest count errors first"
 
 @dataclass(frozen=True)
 class RunFields:
-    """Names of the three fields and the saved view that a run writes.
+    """Names of the fields and the saved view that a run writes.
 
     >>> RunFields("agar_baseline").names
     ('agar_baseline', 'agar_baseline_missed', 'agar_baseline_count_error')
     """
 
     name: str
-    """Field of the predictions, a Detections in which each detection has a `kind`; begins with `agar_`."""
+    """Field of the predictions, a Detections; begins with `agar_`."""
+    compared: bool = True
+    """Whether the predictions were compared with annotations: each has a `kind` then, and there are two more fields."""
 
     @property
     def missed(self) -> str:
@@ -45,14 +47,19 @@ class RunFields:
         return f"{self.name}_count_error"
 
     @property
-    def names(self) -> tuple[str, str, str]:
-        """Names of all three fields."""
-        return self.name, self.missed, self.count_error
+    def names(self) -> tuple[str, ...]:
+        """Names of all fields."""
+        return (self.name, self.missed, self.count_error) if self.compared else (self.name,)
 
     @property
-    def paths(self) -> tuple[str, str, str]:
-        """Paths of the nested fields that are declared in them."""
-        return f"{self.name}.detections.kind", f"{self.missed}.detections.kind", f"{self.name}.{DIGEST}"
+    def kinds(self) -> tuple[str, ...]:
+        """Paths of the fields with the kinds of the boxes."""
+        return (f"{self.name}.detections.kind", f"{self.missed}.detections.kind") if self.compared else ()
+
+    @property
+    def digest(self) -> str:
+        """Path of the digest of the values."""
+        return f"{self.name}.{DIGEST}"
 
     @property
     def view(self) -> str:
@@ -69,7 +76,7 @@ def list_runs(document: dict[str, Any]) -> list[str]:
 def is_declared(document: dict[str, Any], fields: RunFields) -> bool:
     """Whether all fields of a run exist and have the run's mark."""
     return all(_field(document, name).get("info", {}).get(MARK) == fields.name for name in fields.names) and all(
-        _field(document, path) for path in fields.paths
+        _field(document, path) for path in (*fields.kinds, fields.digest)
     )
 
 

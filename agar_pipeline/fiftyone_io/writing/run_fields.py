@@ -10,7 +10,6 @@ from typing import Any
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.writing.field_names import (
-    DIGEST,
     MARK,
     VIEW_DESCRIPTION,
     VIEW_MARK,
@@ -38,14 +37,14 @@ def declare(fiftyone: Any, dataset_name: str, fields: RunFields, about: str, wor
                 next_step="rename that field in FiftyOne",
             )
     ours = {"info": {MARK: fields.name}, "description": about}
-    for name in (fields.name, fields.missed):
-        if name not in schema:
+    for name in fields.names:
+        if name not in schema and name == fields.count_error:
+            dataset.add_sample_field(name, fiftyone.IntField, **ours)
+        elif name not in schema:
             kind = fiftyone.EmbeddedDocumentField
             dataset.add_sample_field(name, kind, embedded_doc_type=fiftyone.Detections, **ours)
-        dataset.add_sample_field(f"{name}.detections.kind", fiftyone.StringField)
-    dataset.add_sample_field(f"{fields.name}.{DIGEST}", fiftyone.StringField)
-    if fields.count_error not in schema:
-        dataset.add_sample_field(fields.count_error, fiftyone.IntField, **ours)
+    for path in (*fields.kinds, fields.digest):
+        dataset.add_sample_field(path, fiftyone.StringField)
     if worst is not None:
         view = dataset.select(worst, ordered=True)
         dataset.save_view(fields.view, view, description=VIEW_DESCRIPTION, overwrite=True)

@@ -8,7 +8,7 @@ read, so that it does not apply if somebody edits them in between.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,18 @@ def write_values(
             if there and not (is_same or overwrite or is_unedited(fields, there)):
                 kept.append(sample["_id"])
             else:
-                updates.append(UpdateOne(_unchanged(fields, sample), {"$set": {**new, "last_modified_at": _now()}}))
+                updates.append(UpdateOne(unchanged(fields, sample), {"$set": {**new, "last_modified_at": _now()}}))
     return _file_names(samples, [*kept, *_write(samples, fields, updates, wanted)])
+
+
+def read_values(samples: Collection, fields: RunFields, sample_ids: Sequence[str]) -> dict[str, Values]:
+    """Return sample id → the values of the run as they are now, for the samples that exist."""
+    found: dict[str, Values] = {}
+    for start in range(0, len(sample_ids), _BATCH):
+        ids = [ObjectId(sample_id) for sample_id in sample_ids[start : start + _BATCH]]
+        rows = _read(samples, fields, {"_id": {"$in": ids}})
+        found |= {str(sample["_id"]): _values(fields, sample) for sample in rows}
+    return found
 
 
 def find_edited(samples: Collection, fields: RunFields) -> list[str]:
@@ -68,7 +78,7 @@ def remove_values(samples: Collection, fields: RunFields, *, overwrite: bool) ->
     """Remove the unedited values, with `overwrite` all of them; values that are edited meanwhile are kept."""
     removal = {"$unset": dict.fromkeys(fields.names, ""), "$set": {"last_modified_at": _now()}}
     updates = [
-        UpdateOne(_unchanged(fields, sample), removal)
+        UpdateOne(unchanged(fields, sample), removal)
         for sample in _read(samples, fields, _has_any(fields))
         if overwrite or is_unedited(fields, _values(fields, sample))
     ]
@@ -103,7 +113,7 @@ def _values(fields: RunFields, sample: dict[str, Any]) -> Values:
     return {name: sample[name] for name in fields.names if name in sample}
 
 
-def _unchanged(fields: RunFields, sample: dict[str, Any]) -> dict[str, Any]:
+def unchanged(fields: RunFields, sample: dict[str, Any]) -> dict[str, Any]:
     """Mongo filter that matches the sample only while its values are those that were read."""
     values = {name: {"$eq": sample[name]} if name in sample else {"$exists": False} for name in fields.names}
     return {"_id": sample["_id"], **values}

@@ -30,13 +30,14 @@ class PlateBoxes:
     sizes_wh: np.ndarray
     """(N, 2) width and height in pixels of the images that the boxes refer to."""
     count_errors: np.ndarray
-    """(N,) predicted minus annotated colonies."""
+    """(N,) predicted minus annotated colonies; zeros if there are no annotations."""
     plates: np.ndarray
     """(B,) row of the plate of each box, ascending."""
     labels: np.ndarray
     """(B,) class names."""
     kinds: np.ndarray
-    """(B,) kinds of detections as in `scoring.matching`; `missed` for an annotation without a detection."""
+    """(B,) kinds of detections as in `scoring.matching`; `missed` for an annotation without a detection; any
+    other text if there are no annotations."""
     scores: np.ndarray
     """(B,) NaN for a missed annotation."""
     boxes_xywh: np.ndarray
@@ -80,13 +81,13 @@ def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
             "tags": [],
             "label": label,
             "bounding_box": box,
-            "kind": kind,
+            **({"kind": kind} if fields.compared else {}),
         }
         if kind == "missed":
             missed[plate].append(detection)
         else:
             predicted[plate].append({**detection, "confidence": score})
-    return [
+    values = [
         {
             fields.name: {"_cls": "Detections", "detections": found},
             fields.missed: {"_cls": "Detections", "detections": lost},
@@ -94,3 +95,4 @@ def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
         }
         for found, lost, error in zip(predicted, missed, boxes.count_errors.tolist(), strict=True)
     ]
+    return [{name: plate[name] for name in fields.names} for plate in values]

@@ -1,0 +1,96 @@
+"""`agar count`: the counts of an evaluation, as predicted or as a person corrected them in FiftyOne."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from agar_pipeline.use_cases.corrections import Corrections
+    from agar_pipeline.use_cases.predicted_plates import PredictedPlates
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("count", epilog="Example: agar count --corrected --experiment demo --out-dir corrected")
+@click.option("--corrected", is_flag=True, help="Count the boxes as they are in FiftyOne now, after agar view.")
+@click.option("--experiment", help="Count its current evaluation; not needed if there is only one.")
+@click.option("--run", "word", help="Fingerprint of an evaluation or training, its first letters, or a folder.")
+@click.option("--counted", metavar="FOLDER", help="Count what agar predict --out-dir wrote; or a dataset made of it.")
+@click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write counts.csv.")
+@click.option("--export", type=_FILE, help="With --corrected: write the corrected plates as COCO annotations.")
+@click.option("--all", "all_plates", is_flag=True, help="With --export: also the plates that nobody corrected.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts of all plates as JSON.")
+def command(
+    corrected: bool,
+    experiment: str | None,
+    word: str | None,
+    counted: str | None,
+    out_dir: Path | None,
+    export: Path | None,
+    all_plates: bool,
+    as_json: bool,
+) -> None:
+    """Count the colonies of each evaluated plate, or of each photo that agar predict counted.
+
+    With --corrected, the boxes that a person added, removed, moved or relabelled in FiftyOne are counted as they are
+    now, and the plates are marked. A corrected count was made by a person, so it has no interval. The database is only
+    read.
+    """
+    if sum(given is not None for given in (experiment, word, counted)) > 1:
+        raise click.UsageError("give only one of --experiment, --run and --counted")
+    if (export and not corrected) or (all_plates and not export):
+        raise click.UsageError("--export can only be used with --corrected, and --all only with --export")
+    from agar_pipeline.commands.count_words import print_counts, say_notes
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.use_cases.corrected_counts import count_plates, write_counts
+    from agar_pipeline.use_cases.corrections import as_predicted, read_corrections
+
+    home, pipeline = agar_home(), load_pipeline()
+    source = _source(experiment or word, counted, corrected, home, pipeline.database)
+    found = read_corrections(source, pipeline.database, home) if corrected else as_predicted(source)
+    counts = count_plates(found, list(source.categories), pipeline.counting.classes or tuple(source.categories))
+    print_counts(counts, found, corrected=corrected, as_json=as_json)
+    say_notes(source, counts, found)
+    if export is not None:
+        _export(source, found, export, all_plates)
+    if out_dir is not None:
+        write_counts(counts, list(source.categories), out_dir, source.photos)
+        say(f"look at {out_dir / 'counts.csv'}")
+    if not corrected:
+        say(f"next: {source.writer}, correct the boxes in FiftyOne, then agar count --corrected")
+
+
+def _source(word: str | None, counted: str | None, corrected: bool, home: Path, database: str) -> PredictedPlates:
+    if counted is not None:
+        from agar_pipeline.use_cases.counted_folder import open_counted
+
+        return open_counted(counted, database, home, corrected=corrected)
+    from agar_pipeline.commands.experiment import choose_evaluation
+    from agar_pipeline.store import Store
+    from agar_pipeline.use_cases.predicted_plates import read_evaluated
+
+    store = Store(home)
+    return read_evaluated(store, choose_evaluation(store, word))
+
+
+def _export(source: PredictedPlates, found: Corrections, path: Path, all_plates: bool) -> None:
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.errors import DatasetError
+    from agar_pipeline.text.safe_text import as_command
+    from agar_pipeline.use_cases.corrected_counts import write_annotations
+
+    plates = [plate for plate in found.plates if all_plates or plate.is_corrected]
+    if not plates:
+        raise DatasetError(
+            f"has no box of {source.fields.name} that a person corrected, so there is nothing to export",
+            where=f"dataset {source.dataset!r}",
+            next_step="correct boxes in FiftyOne, or add --all, which exports all plates",
+        )
+    images, boxes = write_annotations(source, plates, path)
+    say(f"wrote {boxes} boxes on {images} plates into {path}")
+    where = as_command("--images-dir", source.images_dir, "--annotations", path)
+    say(f"next: agar import coco {where} --dataset NAME")

@@ -1,0 +1,140 @@
+"""Counts per plate from predicted or corrected boxes, and their files: counts.csv, and COCO annotations.
+
+Not here: which boxes a person changed (`corrections`), printing (`commands`).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from agar_pipeline.config import LabelMatch, Spellings
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.ownership.folders import OwnFolder
+from agar_pipeline.ownership.originals import Originals
+from agar_pipeline.ownership.single_files import replacing_files
+from agar_pipeline.text.safe_text import csv_cell
+from agar_pipeline.use_cases.corrections import KINDS, Corrections, Plate
+from agar_pipeline.use_cases.predicted_plates import PredictedPlates
+
+PURPOSE, COUNTS = "count", "counts.csv"
+
+
+@dataclass(frozen=True)
+class PlateCount:
+    """The count of one plate."""
+
+    image: str
+    colonies: int
+    predicted: int
+    """The count before the correction; the same as `colonies` if nobody corrected the plate."""
+    by_class: dict[str, int]
+    """Class name → number of boxes; also classes that do not count as colonies."""
+    source: Literal["corrected", "predicted"]
+    changes: dict[str, int]
+    """`KINDS` → number of boxes, in this order, with zeros."""
+
+    def to_plain(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counts of all plates, and which labels were not those of a class."""
+
+    plates: list[PlateCount]
+    notes: list[str]
+
+
+def count_plates(found: Corrections, class_names: Sequence[str], counted: Collection[str]) -> Counts:
+    """Count the boxes of each plate.
+
+    Args:
+        found: Plates with their boxes.
+        class_names: The classes of the detector.
+        counted: Those that count as colonies. If these are all, boxes with other labels count, too: a person has drawn
+            a colony of a class that the detector does not know.
+    """
+    match = Spellings({name: number for number, name in enumerate(class_names)}).match(
+        label for plate in found.plates for label in plate.boxes.labels
+    )
+    all_count = set(counted) == set(class_names)
+
+    def number(labels: Counter[Any]) -> int:
+        return sum(labels.values()) if all_count else sum(labels[name] for name in counted)
+
+    rows, unknown = [], Counter[Any]()
+    for plate in found.plates:
+        now, before = _by_class(plate.boxes.labels, match), _by_class(plate.predicted.labels, match)
+        by_class = {name: now[name] for name in class_names}
+        unknown.update({label: count for label, count in now.items() if label not in by_class})
+        changes = {str(kind): plate.changes.get(kind, 0) for kind in KINDS}
+        source: Literal["corrected", "predicted"] = "corrected" if plate.is_corrected else "predicted"
+        rows.append(PlateCount(plate.image, number(now), number(before), by_class, source, changes))
+    how = "count as colonies of no class" if all_count else "do not count"
+    notes = [f"{count} boxes {how}: {match.explain_unknown(label)}" for label, count in unknown.items()]
+    return Counts(rows, [*match.tell_merged(), *notes])
+
+
+def _by_class(labels: Collection[Any], match: LabelMatch) -> Counter[Any]:
+    return Counter(match.class_name(label) if isinstance(label, str) else label for label in labels)
+
+
+def write_counts(counts: Counts, class_names: Sequence[str], out_dir: Path, photos: Iterable[Path]) -> None:
+    """Write counts.csv: one row per plate.
+
+    Raises:
+        StorageError: a file that is not ours would be replaced; nothing was written.
+    """
+    header = ["image", "colonies", "source", "predicted", *KINDS, *class_names]
+    folder = OwnFolder(out_dir, PURPOSE, Originals(photos))
+    with folder.replacing([COUNTS]) as draft, draft.path(COUNTS).open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(map(csv_cell, header))
+        for plate in counts.plates:
+            changes, classes = plate.changes.values(), plate.by_class.values()
+            row = [plate.image, plate.colonies, plate.source, plate.predicted, *changes, *classes]
+            writer.writerow(map(csv_cell, row))
+
+
+def write_annotations(source: PredictedPlates, plates: Sequence[Plate], path: Path) -> tuple[int, int]:
+    """Write the boxes of these plates as COCO annotations, which have no scores.
+
+    Returns:
+        The numbers of images and boxes.
+
+    Raises:
+        DatasetError: a box has a label that is not one of the classes; nothing was written.
+        StorageError: a file that is not ours would be replaced; nothing was written.
+    """
+    coco = as_annotations(source, plates)
+    with replacing_files([path], PURPOSE, Originals(source.photos)) as places:
+        places[path].write_text(json.dumps(coco))
+    return len(coco["images"]), len(coco["annotations"])
+
+
+def as_annotations(source: PredictedPlates, plates: Sequence[Plate]) -> dict[str, Any]:
+    """Return a COCO file; ids of images and annotations start at 1."""
+    match = Spellings(source.categories).match(label for plate in plates for label in plate.boxes.labels)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, plate in enumerate(plates, start=1):
+        width, height = plate.size_wh
+        images.append({"id": number, "file_name": plate.image, "width": width, "height": height})
+        for label, box in zip(plate.boxes.labels, plate.boxes.boxes_xywh.tolist(), strict=True):
+            if label not in match.category_ids:
+                raise DatasetError(
+                    f"has a box of no class ({match.explain_unknown(label)}); nothing was exported",
+                    where=f"{plate.image} in dataset {source.dataset!r}",
+                    next_step=f"give the box one of these labels in FiftyOne: {', '.join(source.categories)}",
+                )
+            annotation = {"id": len(annotations) + 1, "image_id": number, "category_id": match.category_ids[label]}
+            annotations.append(annotation | {"bbox": box, "area": box[2] * box[3], "iscrowd": 0})
+    categories = [{"id": category_id, "name": name} for name, category_id in source.categories.items()]
+    info = {"description": f"corrected predictions of {source.fields.name}", "images_dir": str(source.images_dir)}
+    return {"info": info, "images": images, "annotations": annotations, "categories": categories}

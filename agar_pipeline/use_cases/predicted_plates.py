@@ -1,0 +1,111 @@
+"""The plates of an evaluation or of a folder of `agar predict`, with their predictions, as FiftyOne holds them.
+
+Here: from the files that hold the predictions to plates and the field in FiftyOne. Not here: writing them there
+(`viewing`, `counted_dataset`), what a person changed there since (`corrections`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
+from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.errors import ArtifactError
+from agar_pipeline.fiftyone_io.writing.field_names import RunFields
+from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
+from agar_pipeline.history.lineage import LineageEntry, chain_of
+from agar_pipeline.scoring.counting import count_annotations
+from agar_pipeline.store import Store
+
+_SHORT = 8
+
+
+@dataclass(frozen=True)
+class PredictedPlates:
+    """N plates with predictions, and where they are in FiftyOne."""
+
+    dataset: str
+    fields: RunFields
+    boxes: PlateBoxes
+    images: list[str]
+    """(N,) paths of the photos, relative to `images_dir`."""
+    images_dir: Path
+    photo_sizes_wh: np.ndarray
+    """(N, 2) width and height of the photos in pixels, as displayed."""
+    categories: dict[str, int]
+    """Class name → category id."""
+    writer: str
+    """The command that writes the predictions to FiftyOne."""
+
+    @property
+    def photos(self) -> list[Path]:
+        """(N,) paths of the photos."""
+        return [self.images_dir / image for image in self.images]
+
+
+def fields_of(record: LineageEntry) -> RunFields:
+    """Return `agar_<experiment>_<fingerprint>`, with the characters that a field name allows."""
+    experiment = re.sub(r"\W", "_", str(record.key.experiment), flags=re.ASCII)
+    return RunFields(f"agar_{experiment}_{record.manifest.fingerprint[:_SHORT]}")
+
+
+def dataset_of(record: LineageEntry, store: Store) -> str:
+    """Return the name of the FiftyOne dataset that an evaluation's snapshot was read from."""
+    found = chain_of(store, Evaluation.open(record.root)).get("snapshot")
+    if found is not None:
+        return str(Snapshot.open(found.root).dataset()["dataset"])
+    raise ArtifactError(
+        "was made from a snapshot that was removed (by `agar clean`), so its dataset is not known",
+        where=record.root,
+        next_step="give the run by its name in the dataset: `agar view --remove` lists the names",
+    )
+
+
+def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
+    """Read the plates of an evaluation and all of its boxes, on the samples of its snapshot.
+
+    Raises:
+        ArtifactError: the snapshot or COCO cache of the evaluation was removed.
+    """
+    evaluation = Evaluation.open(record.root)
+    chain = {asset: found.root for asset, found in chain_of(store, evaluation).items()}
+    if "snapshot" not in chain or "coco_cache" not in chain:
+        raise ArtifactError(
+            "was made from a snapshot or COCO cache that was removed (by `agar clean`)",
+            where=record.root,
+            next_step="build a new evaluation: agar run",
+        )
+    snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
+    columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
+    names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+    table = evaluation.matches()
+    order = np.argsort(columns.image_ids, kind="stable")
+    image_ids = columns.image_ids[order]
+    photos = snapshot.images().set_index("image_id").loc[image_ids]
+    plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
+    kinds = table["kind"].to_numpy(dtype=object)
+    dataset, fields = snapshot.dataset(), fields_of(record)
+    boxes = PlateBoxes(
+        sample_ids=photos["sample_id"].astype(str).tolist(),
+        sizes_wh=columns.sizes_wh[order],
+        count_errors=np.bincount(plates[kinds != "missed"], minlength=len(order)) - count_annotations(columns)[order],
+        plates=plates,
+        labels=table["category_id"].map(names).to_numpy(dtype=object),
+        kinds=kinds,
+        scores=table["score"].to_numpy(),
+        boxes_xywh=table[["x", "y", "width", "height"]].to_numpy(),
+    )
+    return PredictedPlates(
+        dataset=str(dataset["dataset"]),
+        fields=fields,
+        boxes=boxes,
+        images=photos["path"].astype(str).tolist(),
+        images_dir=Path(dataset["images_dir"]),
+        photo_sizes_wh=photos[["width", "height"]].to_numpy(),
+        categories={name: category_id for category_id, name in names.items()},
+        writer=f"agar view --run {fields.name.rpartition('_')[2]}",
+    )

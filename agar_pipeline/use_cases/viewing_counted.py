@@ -1,0 +1,132 @@
+"""Writes a folder of `agar predict --out-dir` into a FiftyOne dataset of its own, so that a person can correct it.
+
+Here: the order of the steps. Not here: the folder (`counted_folder`), the samples (`counted_samples`).
+Only datasets that this module created are written or deleted; the photos stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agar_pipeline.errors import DatasetError
+from agar_pipeline.fiftyone_io.database.connection import connect, open_database
+from agar_pipeline.fiftyone_io.database.revision import open_for_writing
+from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.writing.counted_samples import (
+    describe_edits,
+    insert_missing,
+    is_prepared,
+    remove_samples,
+    set_written,
+)
+from agar_pipeline.fiftyone_io.writing.write_back import write_back
+from agar_pipeline.processes.launch import run_child
+from agar_pipeline.use_cases.counted_folder import (
+    FIELDS,
+    find_dataset,
+    predictions_hash,
+    read_counted,
+)
+
+_CHILD = "agar_pipeline.fiftyone_io"
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class WrittenFolder:
+    """The result of `write_counted`."""
+
+    dataset: str
+    plates: int
+    boxes: int
+    kept: list[str]
+    """File names of photos whose predictions somebody edited; they were not overwritten."""
+    missing: list[str]
+    """Photos that are not at their place."""
+    others: int
+    """Samples of the dataset that are not photos of the folder now."""
+
+
+def write_counted(
+    folder: Path,
+    dataset: str | None,
+    database: str,
+    home: Path,
+    log: Log,
+    *,
+    overwrite: bool = False,
+    migrate: bool = False,
+) -> WrittenFolder:
+    """Write the photos and predictions of a counted folder into a dataset; what somebody edited there stays.
+
+    Args:
+        folder: As `agar predict --out-dir` wrote it.
+        dataset: Name of the dataset; None takes the one that was made of the folder, or else the folder's name.
+        database: As in `SnapshotConfig`.
+        home: Folder of the embedded database.
+        log: Receives messages for the user.
+        overwrite: Whether predictions that somebody edited are replaced.
+        migrate: Whether FiftyOne may migrate the database.
+
+    Raises:
+        ArtifactError: the folder holds no predictions.
+        DatasetError: a dataset of this name exists that was not made of this folder.
+    """
+    folder = folder.absolute()
+    source, sha256 = read_counted(folder, dataset or folder.name), predictions_hash(folder)
+    missing = [image for image, path in zip(source.images, source.photos, strict=True) if not path.is_file()]
+    opened = open_for_writing(database, home, source.dataset, log, migrate=migrate, may_create=True)
+    with opened as uri, connect(uri) as client:
+        mongo = client[database_name()]
+        document = find_dataset(mongo, folder, dataset) or find_dataset(mongo, folder, source.dataset)
+        name = source.dataset if document is None else str(document["name"])
+        if document is None or not is_prepared(document):
+            request = {"uri": uri, "dataset": name, "field": FIELDS.name, "folder": str(folder)}
+            run_child(_CHILD, {"do": "prepare_counted", "class_names": list(source.categories), **request}, log)
+            document = find_dataset(mongo, folder, name)
+        assert document is not None
+        samples = mongo[document["sample_collection_name"]]
+        insert_missing(samples, document["_id"], source.photos, source.photo_sizes_wh.tolist())
+        kept = write_back(samples, FIELDS, source.boxes, overwrite=overwrite)
+        set_written(mongo, document, sha256)
+        others = samples.count_documents({}) - len(source.images)
+    return WrittenFolder(name, len(source.images), len(source.boxes.labels), kept, missing, others)
+
+
+def remove_counted(
+    folder: Path,
+    dataset: str | None,
+    database: str,
+    home: Path,
+    log: Log,
+    *,
+    overwrite: bool = False,
+    migrate: bool = False,
+) -> str:
+    """Delete the dataset that was made of a counted folder, and return its name.
+
+    Raises:
+        DatasetError: there is none; or somebody edited it, and `overwrite` is False. Then nothing was removed.
+    """
+    folder = folder.absolute()
+    with open_database(database, home) as uri, connect(uri) as client:
+        document = find_dataset(client[database_name()], folder, dataset)
+    if document is None:
+        raise DatasetError(
+            "is in no dataset of this database", where=folder, next_step="name the dataset with --dataset"
+        )
+    name = str(document["name"])
+    with open_for_writing(database, home, name, log, migrate=migrate) as uri, connect(uri) as client:
+        mongo = client[database_name()]
+        if not overwrite:
+            if edits := describe_edits(mongo, document, FIELDS):
+                raise DatasetError(
+                    f"was edited by somebody ({'; '.join(edits)}), so nothing was removed",
+                    where=f"dataset {name!r}",
+                    next_step="save the corrections with `agar count --corrected --export`, then give --overwrite",
+                )
+            remove_samples(mongo[document["sample_collection_name"]], FIELDS)
+        run_child(_CHILD, {"do": "remove_counted", "uri": uri, "dataset": name, "overwrite": overwrite}, log)
+    return name
