@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command("count", epilog="Example: agar count --corrected --experiment demo --out-dir corrected")
+@click.command("count", epilog="Example: agar count --experiment demo --out-dir counts")
 @click.option("--corrected", is_flag=True, help="Count the boxes as they are in FiftyOne now, after agar view.")
 @click.option("--experiment", help="Count its current evaluation; not needed if there is only one.")
 @click.option("--run", "word", help="Fingerprint of an evaluation or training, its first letters, or a folder.")

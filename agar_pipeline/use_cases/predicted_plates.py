@@ -1,7 +1,7 @@
 """The plates of an evaluation or of a folder of `agar predict`, with their predictions, as FiftyOne holds them.
 
 Here: from the files that hold the predictions to plates and the field in FiftyOne. Not here: writing them there
-(`viewing`, `counted_dataset`), what a person changed there since (`corrections`).
+(`viewing`, `viewing_counted`), what a person changed there since (`corrections`).
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
-import pandas as pd
 from bson import ObjectId
 from click.testing import CliRunner
 from PIL import Image
@@ -24,6 +24,7 @@ from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases import viewing
+from agar_pipeline.use_cases.predicted_plates import PredictedPlates
 from tests.fiftyone_io.importing.import_world import ImportWorld
 from tests.fiftyone_io.importing.killed import run_and_kill
 from tests.fiftyone_io.importing.loss_truths import RUNS, Truths, files_in
@@ -191,7 +192,7 @@ class LossWorld(Truths):
         rows = list(self.samples.find({}).sort("_id"))
         run = RUNS[folder]
         record: Any = SimpleNamespace(key=SimpleNamespace(experiment="e"), manifest=run)
-        read = (_snapshot(self.dataset, rows), _boxes(rows, number))
+        read = _evaluated(self.dataset, RunFields(run.name), rows, number)
         store = Store(self.home)
         return lambda: _with_read(read, lambda: viewing.write_run(store, record, "embedded", self.home, 2, print))
 
@@ -231,16 +232,13 @@ class LossWorld(Truths):
 
 def _with_read(read: Any, do: Callable[[], object]) -> object:
     """An evaluation that nobody trained for: the boxes are given."""
-    really, viewing._read = viewing._read, lambda store, record: read
-    try:
+    with mock.patch.object(viewing, "read_evaluated", return_value=read):
         return do()
-    finally:
-        viewing._read = really
 
 
-def _snapshot(dataset: str, rows: list[dict[str, Any]]) -> Any:
-    table = pd.DataFrame({"sample_id": [str(row["_id"]) for row in rows], "path": [row["filepath"] for row in rows]})
-    return SimpleNamespace(dataset=lambda: {"dataset": dataset}, images=lambda: table)
+def _evaluated(dataset: str, fields: RunFields, rows: list[dict[str, Any]], number: int) -> PredictedPlates:
+    boxes, images = _boxes(rows, number), [str(row["filepath"]) for row in rows]
+    return PredictedPlates(dataset, fields, boxes, images, Path("/"), boxes.sizes_wh, {"coli": 1}, "agar view")
 
 
 def _boxes(rows: list[dict[str, Any]], number: int) -> PlateBoxes:
