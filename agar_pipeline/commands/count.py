@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agar_pipeline.commands.terminal import say
+
 if TYPE_CHECKING:
+    from agar_pipeline.counting.sheet import Sheet
+    from agar_pipeline.use_cases.corrected_counts import CountedLabels, Counts
     from agar_pipeline.use_cases.corrections import Corrections
     from agar_pipeline.use_cases.predicted_plates import PredictedPlates
 
@@ -20,6 +24,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--run", "word", help="Fingerprint of an evaluation or training, its first letters, or a folder.")
 @click.option("--counted", metavar="FOLDER", help="Count what agar predict --out-dir wrote; or a dataset made of it.")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write counts.csv.")
+@click.option("--sheet", type=_FILE, help="CSV of photo, sample, dilution, volume: write CFU/ml of each sample, too.")
 @click.option("--export", type=_FILE, help="With --corrected: write the corrected plates as COCO annotations.")
 @click.option("--all", "all_plates", is_flag=True, help="With --export: also the plates that nobody corrected.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts of all plates as JSON.")
@@ -29,6 +34,7 @@ def command(
     word: str | None,
     counted: str | None,
     out_dir: Path | None,
+    sheet: Path | None,
     export: Path | None,
     all_plates: bool,
     as_json: bool,
@@ -43,25 +49,58 @@ def command(
         raise click.UsageError("give only one of --experiment, --run and --counted")
     if (export and not corrected) or (all_plates and not export):
         raise click.UsageError("--export can only be used with --corrected, and --all only with --export")
+    if sheet and not out_dir:
+        raise click.UsageError("--sheet needs --out-dir, into which samples.csv and samples.html are written")
     from agar_pipeline.commands.count_words import print_counts, say_notes
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.use_cases.corrected_counts import count_plates, write_counts
+    from agar_pipeline.use_cases.corrected_counts import CountedLabels, count_plates
+    from agar_pipeline.use_cases.corrected_samples import read_sheet_of
     from agar_pipeline.use_cases.corrections import as_predicted, read_corrections
 
     home, pipeline = agar_home(), load_pipeline()
     source = _source(experiment or word, counted, corrected, home, pipeline.database)
+    plates = None if sheet is None else read_sheet_of(sheet, source)
     found = read_corrections(source, pipeline.database, home) if corrected else as_predicted(source)
-    counts = count_plates(found, list(source.categories), pipeline.counting.classes or tuple(source.categories))
+    class_names = list(source.categories)
+    labels = CountedLabels(found.plates, class_names, pipeline.counting.classes or class_names)
+    counts = count_plates(found, labels)
     print_counts(counts, found, corrected=corrected, as_json=as_json)
     say_notes(source, counts, found)
     if export is not None:
         _export(source, found, export, all_plates)
     if out_dir is not None:
-        write_counts(counts, list(source.categories), out_dir, source.photos)
-        say(f"look at {out_dir / 'counts.csv'}")
+        _write(source, found, counts, labels, out_dir, plates, pipeline.counting.countable)
     if not corrected:
         say(f"next: {source.writer}, correct the boxes in FiftyOne, then agar count --corrected")
+
+
+def _write(
+    source: PredictedPlates,
+    found: Corrections,
+    counts: Counts,
+    labels: CountedLabels,
+    out_dir: Path,
+    sheet: Sheet | None,
+    countable: tuple[int, int],
+) -> None:
+    from agar_pipeline.ownership.folders import OwnFolder
+    from agar_pipeline.ownership.originals import Originals
+    from agar_pipeline.use_cases.corrected_counts import COUNTS, PURPOSE, write_counts
+    from agar_pipeline.use_cases.corrected_samples import counted_by, samples_of
+    from agar_pipeline.use_cases.sample_files import SAMPLE_FILES, write_samples
+
+    folder = OwnFolder(out_dir, PURPOSE, Originals([*source.photos, *([sheet.path] if sheet else [])]))
+    if sheet is None:
+        write_counts(counts, labels.class_names, folder)
+        say(f"look at {out_dir / COUNTS}")
+        return
+    samples = samples_of(sheet, source, found, counts, labels, countable)
+    folder.require_writable([COUNTS, *SAMPLE_FILES])
+    write_counts(counts, labels.class_names, folder)
+    write_samples(samples, folder, countable, counted_by(source, counts))
+    for note in sheet.notes:
+        say(f"note: {note}")
+    say(f"look at {out_dir}: {COUNTS}, {' and '.join(SAMPLE_FILES)}")
 
 
 def _source(word: str | None, counted: str | None, corrected: bool, home: Path, database: str) -> PredictedPlates:
@@ -78,7 +117,6 @@ def _source(word: str | None, counted: str | None, corrected: bool, home: Path, 
 
 
 def _export(source: PredictedPlates, found: Corrections, path: Path, all_plates: bool) -> None:
-    from agar_pipeline.commands.terminal import say
     from agar_pipeline.errors import DatasetError
     from agar_pipeline.text.safe_text import as_command
     from agar_pipeline.use_cases.corrected_counts import write_annotations

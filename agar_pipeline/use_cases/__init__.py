@@ -1,7 +1,7 @@
 """Commands that do more than one step of the chain.
 
 `export_folder`, `export`: `agar export-coco`. `predicted_plates`, `counted_folder`: plates with predictions, for
-`viewing`, `viewing_counted`: `agar view`, and for `corrections`, `corrected_counts`: `agar count`. `backup_file`,
-`backup`: `agar backup` and `agar restore`. `count_files`: `agar predict --out-dir`. `sample_files`: `--sheet`.
-`project`: `agar init`.
+`viewing`, `viewing_counted`: `agar view`, and for `corrections`, `corrected_counts`, `corrected_samples`: `agar count`.
+`backup_file`, `backup`: `agar backup` and `agar restore`. `count_files`: `agar predict --out-dir`. `sample_files`:
+`--sheet`. `project`: `agar init`.
 """

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agar_pipeline.config import LabelMatch, Spellings
+import numpy as np
+
+from agar_pipeline.config import Spellings
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals
@@ -51,48 +53,60 @@ class Counts:
     notes: list[str]
 
 
-def count_plates(found: Corrections, class_names: Sequence[str], counted: Collection[str]) -> Counts:
-    """Count the boxes of each plate.
+class CountedLabels:
+    """Which labels of boxes count as colonies, and which class each of them means."""
 
-    Args:
-        found: Plates with their boxes.
+    def __init__(self, plates: Iterable[Plate], class_names: Sequence[str], counted: Collection[str]) -> None:
+        """Args:
+        plates: All plates, because a label is looked up beside all others (see `Spellings`).
         class_names: The classes of the detector.
         counted: Those that count as colonies. If these are all, boxes with other labels count, too: a person has drawn
             a colony of a class that the detector does not know.
-    """
-    match = Spellings({name: number for number, name in enumerate(class_names)}).match(
-        label for plate in found.plates for label in plate.boxes.labels
-    )
-    all_count = set(counted) == set(class_names)
+        """
+        labels = {label for plate in plates for label in plate.boxes.labels}
+        self.class_names = list(class_names)
+        self.match = Spellings({name: number for number, name in enumerate(class_names)}).match(labels)
+        self._counted, self._all_count = set(counted), set(counted) == set(class_names)
 
-    def number(labels: Counter[Any]) -> int:
-        return sum(labels.values()) if all_count else sum(labels[name] for name in counted)
+    def class_of(self, label: Any) -> Any:
+        """Name of the class that a label means; the label itself, perhaps None, if it means none."""
+        return self.match.class_name(label) if isinstance(label, str) else label
 
-    rows, unknown = [], Counter[Any]()
+    def mask(self, labels: Iterable[Any]) -> np.ndarray:
+        """(B,) bool: whether a box with this label counts."""
+        return np.array([self._all_count or self.class_of(label) in self._counted for label in labels], dtype=bool)
+
+    def notes(self, labels: Counter[Any]) -> list[str]:
+        """Name the labels that are not those of a class; label → number of boxes."""
+        how = "count as colonies of no class" if self._all_count else "do not count"
+        unknown = [(label, count) for label, count in labels.items() if self.class_of(label) not in self.class_names]
+        return [
+            *self.match.tell_merged(),
+            *(f"{count} boxes {how}: {self.match.explain_unknown(label)}" for label, count in unknown),
+        ]
+
+
+def count_plates(found: Corrections, labels: CountedLabels) -> Counts:
+    """Count the boxes of each plate."""
+    rows, all_labels = [], Counter[Any]()
     for plate in found.plates:
-        now, before = _by_class(plate.boxes.labels, match), _by_class(plate.predicted.labels, match)
-        by_class = {name: now[name] for name in class_names}
-        unknown.update({label: count for label, count in now.items() if label not in by_class})
+        all_labels.update(plate.boxes.labels)
+        of_class = Counter(labels.class_of(label) for label in plate.boxes.labels)
+        now, before = (int(labels.mask(boxes.labels).sum()) for boxes in (plate.boxes, plate.predicted))
+        by_class = {name: of_class[name] for name in labels.class_names}
         changes = {str(kind): plate.changes.get(kind, 0) for kind in KINDS}
         source: Literal["corrected", "predicted"] = "corrected" if plate.is_corrected else "predicted"
-        rows.append(PlateCount(plate.image, number(now), number(before), by_class, source, changes))
-    how = "count as colonies of no class" if all_count else "do not count"
-    notes = [f"{count} boxes {how}: {match.explain_unknown(label)}" for label, count in unknown.items()]
-    return Counts(rows, [*match.tell_merged(), *notes])
+        rows.append(PlateCount(plate.image, now, before, by_class, source, changes))
+    return Counts(rows, labels.notes(all_labels))
 
 
-def _by_class(labels: Collection[Any], match: LabelMatch) -> Counter[Any]:
-    return Counter(match.class_name(label) if isinstance(label, str) else label for label in labels)
-
-
-def write_counts(counts: Counts, class_names: Sequence[str], out_dir: Path, photos: Iterable[Path]) -> None:
+def write_counts(counts: Counts, class_names: Sequence[str], folder: OwnFolder) -> None:
     """Write counts.csv: one row per plate.
 
     Raises:
         StorageError: a file that is not ours would be replaced; nothing was written.
     """
     header = ["image", "colonies", "source", "predicted", *KINDS, *class_names]
-    folder = OwnFolder(out_dir, PURPOSE, Originals(photos))
     with folder.replacing([COUNTS]) as draft, draft.path(COUNTS).open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(map(csv_cell, header))

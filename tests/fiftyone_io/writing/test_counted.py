@@ -144,6 +144,21 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     plain = json.loads(run("count", "--corrected", "--counted", dataset, "--json").splitlines()[0])
     assert plain["changes"] == {"added": 2, "removed": 1, "relabelled": 1, "moved": 1}
 
+    sheet = tmp_path / "plates.csv"
+    sheet.write_text("photo,sample,dilution,volume_ml\n0.jpg,milk,1e-1,1\n1.jpg,milk,1e-2,1\n")
+    run("count", "--corrected", "--counted", counted, "--out-dir", out, "--sheet", sheet)
+    with (out / "samples.csv").open(newline="", encoding="utf-8-sig") as file:
+        (sample,) = csv.DictReader(file)
+    assert "0.jpg (10⁻¹, 4" in sample["plates_used"] + sample["plates_left_out"], (
+        "the corrected count, without interval"
+    )
+    page = (out / "samples.html").read_text()
+    assert "corrected by a person on 2 of 4 plates" in page
+    sheet.write_text(sheet.read_text().replace("1.jpg", "../elsewhere/1.jpg"))
+    write_plate(tmp_path / "elsewhere", "1", None)
+    said = run("count", "--counted", counted, "--out-dir", out, "--sheet", sheet, refused=True)
+    assert "lists 1 photos that are not among the 4 counted plates: 1.jpg" in said
+
     photos = {path: path.read_bytes() for path in (tmp_path / "photos").glob("*.jpg")}
     run("import", "coco", "--images-dir", tmp_path / "photos", "--annotations", export, "--dataset", "learn from them")
     corrected = boxes_of(database, dataset, FIELD)
