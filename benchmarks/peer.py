@@ -200,9 +200,9 @@ def train_theirs(prepared: Path, seconds: float, seed: int) -> Any:
 def score(prepared: Path, detections: Any) -> dict[str, float]:
     """Of val: mAP@50, mAP, and the mean absolute error of a plate's count."""
     from agar_pipeline.coco.columns import read_coco
-    from agar_pipeline.scoring.score import score_detections
+    from benchmarks._scores import score_on_itself
 
-    metrics = score_detections(read_coco(prepared / "val.json"), detections).metrics
+    metrics = score_on_itself(read_coco(prepared / "val.json"), detections)
     return {"map_50": metrics["map_50"], "map": metrics["map"], "mae": metrics["counting"]["mae"]}
 
 

@@ -20,11 +20,13 @@ def main() -> None:
     import torch
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+    from agar_pipeline.counting.calibration import Calibration
     from agar_pipeline.detection.inference.photo_folder import count_photos, find_photos
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.detection.models.checkpoint import CheckpointFacts
     from agar_pipeline.detection.models.detector import build_detector
     from agar_pipeline.detection.models.families import DetectorSpec
+    from agar_pipeline.scoring.counting import CountRule
     from benchmarks.image_feed import make_photos
 
     torch.set_num_threads(1)
@@ -43,7 +45,7 @@ def main() -> None:
             ROUNDS,
             clock=time.process_time,
             plain=lambda: _plain(theirs.model.eval(), paths),
-            ours=lambda: list(count_photos(predictor, paths, 0.5)),
+            ours=lambda: list(count_photos(predictor, paths, Calibration(CountRule(0.5)))),
         )
     for name, values in seconds.items():
         print(f"predict: {name} {PHOTOS / sorted(values)[ROUNDS // 2]:.1f} images a CPU second")

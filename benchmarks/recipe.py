@@ -173,7 +173,7 @@ def train_one(folder: Path, steps: int, name: str, seed: int) -> dict[str, Any]:
     from agar_pipeline.detection.fitting.model_fitting import fit_config
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.detection.training.train import train
-    from agar_pipeline.scoring.score import score_detections
+    from benchmarks._scores import score_on_itself
 
     torch.set_num_threads(1)
     overrides, patch = VARIANTS[name]
@@ -191,7 +191,7 @@ def train_one(folder: Path, steps: int, name: str, seed: int) -> dict[str, Any]:
         outcome = train(config, parts[0], parts[1], folder / "images", Path(scratch), lambda text: None)
         cpu_s = time.process_time() - began - outcome.validation_seconds
         predictor = Predictor.load(Path(scratch) / "checkpoints" / "best.ckpt", "cpu")
-        metrics = score_detections(parts[1], predictor.predict(parts[1], folder / "images")).metrics
+        metrics = score_on_itself(parts[1], predictor.predict(parts[1], folder / "images"))
     return {
         "data": folder.name,
         "steps": steps,

@@ -383,6 +383,28 @@ def test_a_moved_box_reruns_what_depends_on_boxes_and_not_the_split(chain: Chain
     assert computed(run) >= {"small/training_run", "other/training_run"}, "the moved box is learnt by both"
 
 
+def test_the_classes_that_count_change_the_evaluation_and_no_training(chain: Chain) -> None:
+    run, home, pipeline = chain.run, chain.home, chain.configs / "pipeline" / "small.yaml"
+    original, photos = pipeline.read_text(), home.parent / "plates"
+    names = Store(home).open_latest(Key("coco_cache")).class_names
+    pipeline.write_text(f"{original}\ncounting: {{classes: [{names[0]}], threshold: fixed, fixed_threshold: 0.06}}\n")
+    assert {name.partition("/")[2] or name for name in states(run)} == {"evaluation", "leaderboard"}
+    assert any("counting.classes" in reason for reason in states(run)["small/evaluation"]["reasons"])
+    assert {name.partition("/")[2] or name for name in computed(run)} == {"evaluation", "leaderboard"}
+    counting = Store(home).open_latest(Key("evaluation", "small")).metrics()["counting"]
+    assert (counting["classes"], counting["reported_apart"]) == ([names[0]], names[1:])
+    answer = run("agar", "predict", "--experiment", "small", str(photos), "--json")
+    assert f"{names[0]} count as colonies, from a score of 0.06 on" in answer.stderr
+    coco = json.loads(answer.stdout)
+    own = sum(each["category_id"] == coco["categories"][0]["id"] for each in coco["annotations"])
+    assert sum(image["colonies"] for image in coco["images"]) == own < len(coco["annotations"])
+    pipeline.write_text(original.replace("class_map:", "counting: {classes: [Defects]}\nclass_map:"))
+    refused = run("agar", "plan")
+    assert "counting.classes=Defects is not the name of a class of class_map" in refused.stderr
+    pipeline.write_text(original)
+    assert states(run) == {}
+
+
 def test_a_photo_replaced_in_place_is_seen(chain: Chain) -> None:
     run, home = chain.run, chain.home
     photo = home.parent / "plates" / "1.jpg"

@@ -64,15 +64,20 @@ class Evaluation(Artifact):
     """Metrics and predictions of a training run, and a page with pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "8"
+    code_version: ClassVar = "9"
     inputs: ClassVar = ("coco_cache", "training_run")
-    files: ClassVar = ("metrics.json", "predictions.json", "matches.parquet", "report.html")
+    files: ClassVar = ("metrics.json", "counting.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
     derived: ClassVar = (PICTURES,)
     in_experiment: ClassVar = True
 
     def metrics(self) -> dict[str, Any]:
         return self._json("metrics.json")
+
+    @property
+    def calibration_file(self) -> Path:
+        """How `agar predict` turns the detections of this training's best checkpoint into counts."""
+        return self.root / "counting.json"
 
     def matches(self) -> pd.DataFrame:
         """Read one row per counted detection and per missed annotation (see `scoring.matching.matches_table`)."""

@@ -85,19 +85,20 @@ def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.Exper
     }
     nodes = [_node(asset, config) for asset, config in configs.items()]
     for name, experiment in experiments.items():
-        nodes += experiment_nodes(name, experiment)
+        nodes += experiment_nodes(name, experiment, pipeline.counting)
     compared = (Key("coco_cache"), *(Key("evaluation", name) for name in experiments))
     nodes.append(AssetNode(Key("leaderboard"), c.LeaderboardConfig(tuple(experiments)), compared))
     return {node.key: dataclasses.replace(node, strict=pipeline.code == "strict") for node in nodes}
 
 
-def experiment_nodes(name: str, experiment: c.ExperimentConfig) -> list[AssetNode]:
-    """Return the three nodes of one experiment."""
+def experiment_nodes(name: str, experiment: c.ExperimentConfig, counting: c.CountingConfig) -> list[AssetNode]:
+    """Return the three nodes of one experiment; the evaluation counts as the pipeline says."""
     if name in ARTIFACTS:
         raise ConfigError(
             "has the name of an asset", where=f"configs/experiment/{name}.yaml", next_step="rename the file"
         )
-    evaluation = dataclasses.replace(experiment.evaluation, accelerator=experiment.trainer.accelerator)
+    own = vars(experiment.evaluation) | {"accelerator": experiment.trainer.accelerator}
+    evaluation = c.ScoringConfig(**own, counting=counting)
     return [
         _node("smoke_run", experiment.smoke_run, name),
         _node("training_run", experiment.training_run, name),

@@ -134,6 +134,11 @@ class CocoColumns:
         boxes_xywh = np.round(boxes_xywh, 9)  # so that a side of 2 px is 2 again and not slightly less
         return dataclasses.replace(self, sizes_wh=self.original_sizes_wh, boxes_xywh=boxes_xywh)
 
+    @property
+    def names(self) -> dict[int, str]:
+        """category_id → class."""
+        return dict(zip(self.category_ids.tolist(), self.class_names, strict=True))
+
     def take_images(self, rows: np.ndarray) -> CocoColumns:
         """The images in these rows, with their annotations and all categories."""
         kept = np.isin(self.annotation_image_ids, self.image_ids[rows])

@@ -17,6 +17,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     epilog="Example: agar evaluate --checkpoint best.ckpt --images-dir photos --json val.json --out-dir scores",
 )
 @click.option("--checkpoint", type=FILE, help="Checkpoint of a training run; needs --images-dir.")
+@click.option("--counting", type=FILE, help="counting.json of an evaluation: which classes count, from which score.")
 @click.option("--predictions", type=FILE, help="COCO results, or the file that agar predict writes.")
 @click.option("--json", "coco_json", required=True, type=FILE, help="The COCO annotations to compare with.")
 @click.option(
@@ -31,6 +32,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 def command(
     checkpoint: Path | None,
     predictions: Path | None,
+    counting: Path | None,
     coco_json: Path,
     images_dir: Path | None,
     out_dir: Path,
@@ -46,6 +48,7 @@ def command(
     if checkpoint is not None and images_dir is None:
         raise click.UsageError("--checkpoint needs --images-dir, the folder of the photos to predict")
     from agar_pipeline.config import agar_home
+    from agar_pipeline.counting.calibration import Calibration
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
@@ -59,19 +62,18 @@ def command(
             f"note: the model was trained on {learnt} of these {photos_in_all} photos, "
             "so their score says little about new plates"
         )
-    threshold = options.pop("score_threshold")
-    given = None if threshold is None else {"value": threshold, "chosen_on": "the command line"}
-    folder = OwnFolder(out_dir, "evaluate", Originals(path for path in (checkpoint, predictions, coco_json) if path))
+    calibration = Calibration.read(counting) if counting else None
+    inputs = Originals(path for path in (checkpoint, predictions, counting, coco_json) if path)
+    folder = OwnFolder(out_dir, "evaluate", inputs)
     require_no_photos(out_dir, "evaluate")
     with folder.replacing(EVALUATION_FILES) as draft:
         if checkpoint is not None and images_dir is not None:
             with leased_here(options["accelerator"], agar_home(), say):
                 evaluate_checkpoint(
-                    checkpoint, coco_json, images_dir, draft.root, say, score_threshold=given, **options
+                    checkpoint, coco_json, images_dir, draft.root, say, calibration=calibration, **options
                 )
         elif predictions is not None:
             photos = images_dir or coco_json.parent
-            evaluate_predictions(
-                predictions, coco_json, photos, draft.root, say, score_threshold=given, pictures=options["pictures"]
-            )
+            del options["accelerator"]
+            evaluate_predictions(predictions, coco_json, photos, draft.root, say, calibration=calibration, **options)
     echo(f"look at {out_dir / 'report.html'}")

@@ -42,10 +42,10 @@ def parse_experiment(words: Sequence[str]) -> tuple[ExperimentConfig, bool]:
         ConfigError: the experiment, a key or a value is wrong.
     """
     from agar_pipeline.chain.nodes import experiment_nodes
-    from agar_pipeline.config import load_experiment
+    from agar_pipeline.config import CountingConfig, load_experiment
 
     def recorded(experiment: ExperimentConfig) -> list[dict[str, Any]]:
-        return [node.recorded_config for node in experiment_nodes(name, experiment)]
+        return [node.recorded_config for node in experiment_nodes(name, experiment, CountingConfig())]
 
     name, overrides = split_words(words)
     experiment = load_experiment(name, overrides)

@@ -11,16 +11,20 @@ from agar_pipeline.use_cases.count_files import count_rows, counts_as_coco
 
 if TYPE_CHECKING:
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
+    from agar_pipeline.scoring.counting import CountRule
 
 
-def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], as_json: bool) -> None:
+def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], rule: CountRule, as_json: bool) -> None:
     """Print one line per image, or COCO with a count for each image."""
     if as_json:
         echo(json.dumps(counts_as_coco(model, counted)))
         return
     rows = count_rows(model, counted)
     width = max([len("image"), *(len(row["image"]) for row in rows)])
-    names = [name for name in model.class_names if any(row[name] for row in rows)]
-    echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {name:>10}" for name in names))
+    found = [name for name in model.class_names if any(row[name] for row in rows)]
+    names = sorted(found, key=lambda name: not rule.counts(name))
+    titles = {name: name if rule.counts(name) else f"{name} (not counted)" for name in names}
+    echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {titles[name]:>10}" for name in names))
     for row in rows:
-        echo(f"{row['image']:<{width}} {row['colonies']:>9}" + "".join(f"  {row[n]:>{max(10, len(n))}}" for n in names))
+        found_there = "".join(f"  {row[name]:>{max(10, len(titles[name]))}}" for name in names)
+        echo(f"{row['image']:<{width}} {row['colonies']:>9}{found_there}")

@@ -33,7 +33,7 @@ from agar_pipeline.config.detectors import (
     weights_file,
     weights_of,
 )
-from agar_pipeline.config.experiment import EvaluationConfig, ExperimentConfig, TrainingConfig
+from agar_pipeline.config.experiment import EvaluationConfig, ExperimentConfig, ScoringConfig, TrainingConfig
 from agar_pipeline.config.file_content import hash_content
 from agar_pipeline.config.fingerprinted import fingerprinted
 from agar_pipeline.config.load_configs import (
@@ -124,6 +124,7 @@ __all__ = [
     "Part",
     "PipelineConfig",
     "Precision",
+    "ScoringConfig",
     "SnapshotConfig",
     "SnapshotSource",
     "Spellings",

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from agar_pipeline.config.counting import CountingConfig
 from agar_pipeline.config.data import DataConfig
 from agar_pipeline.config.model import ModelConfig
 from agar_pipeline.config.optimizer import OptimizerConfig
@@ -31,6 +32,14 @@ class EvaluationConfig:
     """The part that is scored."""
     pictures: Annotated[int, Field(ge=0, le=100)] = 12
     """Number of plates drawn on the evaluation page: the worst ones, and some around the median."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ScoringConfig(EvaluationConfig):
+    """What the step `evaluation` reads: the section `evaluation` of the experiment, and how the pipeline counts."""
+
+    counting: CountingConfig = dataclasses.field(default_factory=CountingConfig)
+    """See `PipelineConfig.counting`."""
 
 
 @dataclass(frozen=True, config=STRICT)

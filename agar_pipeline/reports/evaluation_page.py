@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.reports import evaluation_plots, plots
+from agar_pipeline.reports.counting_section import threshold_words
 from agar_pipeline.reports.literature import PUBLISHED, compare_protocol
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
 from agar_pipeline.reports.number_formats import is_null, number, percent, plural, signed
@@ -61,7 +62,7 @@ def write_evaluation_page(
         "recall_plot": recall_plot,
         "confusion": _confusion(metrics["confusion"]),
         "errors": _errors(metrics["errors"]),
-        "threshold_words": _threshold_words(metrics, scored.score_threshold),
+        "threshold_words": threshold_words(metrics, scored.rule),
         "kinds": [{"kind": kind, "name": name, "words": words} for kind, (name, words) in KIND_WORDS.items()],
         "worst": [draw_plate(plate, images_dir) for plate in worst],
         "ordinary": [draw_plate(plate, images_dir) for plate in ordinary],
@@ -237,15 +238,3 @@ def _error_rows(errors: Mapping[str, Any], where: str, kinds: Sequence[str]) -> 
         {"name": name, "cells": [{"count": row[kind], "gain": errors["gains"][where][name][kind]} for kind in kinds]}
         for name, row in errors[where].items()
     ]
-
-
-def _threshold_words(metrics: Mapping[str, Any], score_threshold: float) -> str:
-    recorded = metrics.get("score_threshold")
-    chosen_on = recorded.get("chosen_on") if isinstance(recorded, Mapping) else None
-    sentences = [f"A prediction counts as a colony from a score of {score_threshold:.3g} on."]
-    if chosen_on == "these images":
-        sentences.append("The value was chosen on these same images, so the counts look a little better than they are.")
-    elif chosen_on:
-        sentences.append(f"The value was chosen on {chosen_on}.")
-    sentences.append("mAP and recall use all scores; counts and pictures only those above the threshold.")
-    return " ".join(sentences)

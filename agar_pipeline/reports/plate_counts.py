@@ -10,28 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agar_pipeline.scoring.counting import count_per_image
 from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, rows_by_image
 from agar_pipeline.scoring.score import Scored
 
 
 @dataclass(frozen=True)
 class PlateCount:
-    """One image (plate) with N annotated colonies, and M predicted ones above the threshold."""
+    """One image (plate) with its annotated boxes, its kept detections, and its counts."""
 
     image_id: int
     file_name: str
+    annotated: int
+    """Annotated colonies of the classes that count; without crowd regions."""
+    predicted: int
+    """Detections of the classes that count."""
     annotations_xywh: Mapping[str, np.ndarray]
     """Kind → (N_kind, 4), pixels."""
     detections_xywh: Mapping[str, np.ndarray]
     """Kind → (M_kind, 4), pixels."""
-
-    @property
-    def annotated(self) -> int:
-        return sum(len(boxes) for boxes in self.annotations_xywh.values())
-
-    @property
-    def predicted(self) -> int:
-        return sum(len(boxes) for boxes in self.detections_xywh.values())
 
     @property
     def error(self) -> int:
@@ -41,13 +38,14 @@ class PlateCount:
     @property
     def matched_share(self) -> float:
         """Share of right boxes among all boxes, annotated and predicted; 1 if there are none."""
-        boxes = self.annotated + self.predicted
+        boxes = sum(len(of) for table in (self.annotations_xywh, self.detections_xywh) for of in table.values())
         return 2 * len(self.detections_xywh["true_positive"]) / boxes if boxes else 1.0
 
 
 def count_plates(scored: Scored) -> list[PlateCount]:
     """Return one count per image, in the order of the COCO file; crowd regions are not colonies."""
-    columns, counted, matches = scored.columns, scored.counted, scored.matches
+    columns, counted, matches, rule = scored.columns, scored.counted, scored.matches, scored.rule
+    predicted_counts, true_counts = count_per_image(rule.annotated(columns), rule.colonies(counted, columns.names))
     plates = []
     for index, rows in enumerate(rows_by_image(columns, counted)):
         annotation_kinds, detection_kinds = (
@@ -59,6 +57,8 @@ def count_plates(scored: Scored) -> list[PlateCount]:
             PlateCount(
                 int(columns.image_ids[index]),
                 str(columns.file_names[index]),
+                int(true_counts[index]),
+                int(predicted_counts[index]),
                 {kind: truth[annotation_kinds == kind] for kind in ANNOTATION_KINDS},
                 {kind: predicted[detection_kinds == kind] for kind in (*DETECTION_KINDS, "ignored")},
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,44 @@ EVALUATION_FILES = ("metrics.json", "predictions.json", "matches.parquet", "repo
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.coco.detections import Detections
+    from agar_pipeline.counting.calibration import Calibration
     from agar_pipeline.detection.inference.predict import Predictor
+
+
+@dataclass(frozen=True)
+class PredictedPart:
+    """The annotations of a COCO file, and the detections of a model on its images, with its category ids."""
+
+    columns: CocoColumns
+    detections: Detections
+    names: dict[str, str]
+    """Class of the model → its name in the file."""
+
+
+def predict_part(
+    predictor: Predictor,
+    checkpoint: Path,
+    coco_json: Path,
+    images_dir: Path,
+    num_workers: int | None,
+    log: Callable[[str], None],
+) -> PredictedPart:
+    """Predict the images of a COCO file.
+
+    Raises:
+        TrainingError: the model and the COCO file have no class name in common.
+        DatasetError: the COCO file lists no image.
+    """
+    from agar_pipeline.coco.columns import read_coco
+    from agar_pipeline.scoring.class_agreement import agree_on_classes
+
+    columns = read_coco(coco_json)
+    columns.require_images(coco_json)
+    agreement = agree_on_classes(checkpoint, predictor.class_names, predictor.category_ids, coco_json, columns)
+    for note in agreement.notes:
+        log(f"note: {note}")
+    detections = agreement.renumber(predictor.predict(columns, images_dir, num_workers, log))
+    return PredictedPart(agreement.columns, detections, agreement.renamed(predictor.class_names))
 
 
 def evaluate_checkpoint(
@@ -32,43 +70,32 @@ def evaluate_checkpoint(
     accelerator: str = "auto",
     num_workers: int | None = None,
     pictures: int = 12,
-    title: str | None = None,
-    facts: dict[str, Any] | None = None,
-    lesson: dict[str, Any] | None = None,
-    score_threshold: dict[str, Any] | None = None,
-) -> Predictor:
-    """Predict a COCO file's images, write the files of an evaluation, and return the predictor.
+    calibration: Calibration | None = None,
+    score_threshold: float | None = None,
+) -> dict[str, Any]:
+    """Predict a COCO file's images, write the files of an evaluation, and return the metrics.
 
-    The predictor has the device and the precision that were used. The score threshold is that of the checkpoint unless
-    another is given; it is never chosen on these images.
+    Counts follow the calibration, or the checkpoint's own threshold if there is none; nothing is chosen on these
+    images.
 
     Raises:
         TrainingError: the model and the COCO file have no class name in common.
     """
-    from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.detection.inference.predict import Predictor
-    from agar_pipeline.scoring.class_agreement import agree_on_classes
 
-    columns = read_coco(coco_json)
-    columns.require_images(coco_json)
     predictor = Predictor.load(checkpoint, accelerator)
-    agreement = agree_on_classes(checkpoint, predictor.class_names, predictor.category_ids, coco_json, columns)
-    for note in agreement.notes:
-        log(f"note: {note}")
-    detections = predictor.predict(columns, images_dir, num_workers, log)
-    write_evaluation(
-        agreement.columns,
-        agreement.renumber(detections),
+    part = predict_part(predictor, checkpoint, coco_json, images_dir, num_workers, log)
+    used = (calibration or predictor.calibration).renamed(part.names)
+    return write_evaluation(
+        part.columns,
+        part.detections,
         images_dir,
         out_dir,
-        score_threshold=score_threshold or predictor.chosen_threshold(),
+        calibration=used if score_threshold is None else used.with_threshold(score_threshold),
         pictures=pictures,
-        title=title or f"{checkpoint.name} on {coco_json.stem}",
+        title=f"{checkpoint.name} on {coco_json.stem}",
         log=log,
-        facts=facts,
-        lesson=lesson,
     )
-    return predictor
 
 
 def evaluate_predictions(
@@ -79,7 +106,8 @@ def evaluate_predictions(
     log: Callable[[str], None],
     *,
     pictures: int = 12,
-    score_threshold: dict[str, Any] | None = None,
+    calibration: Calibration | None = None,
+    score_threshold: float | None = None,
 ) -> dict[str, Any]:
     """Score a file of predictions, write the files of an evaluation, and return the metrics.
 
@@ -94,9 +122,11 @@ def evaluate_predictions(
     """
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import read_detections
+    from agar_pipeline.counting.calibration import Calibration
+    from agar_pipeline.scoring.counting import CountRule
     from agar_pipeline.scoring.prediction_file import is_predicted, read_predicted
 
-    if score_threshold is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
+    if score_threshold is None and calibration is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):
         raise ConfigError(
             "is a test part, and a score threshold chosen on it would make its counts look better than they are",
             where=coco_json,
@@ -111,12 +141,15 @@ def evaluate_predictions(
             log(f"note: {note}")
     else:
         detections = read_detections(predictions, coco_json)
+    used = calibration
+    if score_threshold is not None:
+        used = (calibration or Calibration(CountRule())).with_threshold(score_threshold)
     return write_evaluation(
         columns,
         detections,
         images_dir,
         out_dir,
-        score_threshold=score_threshold,
+        calibration=used,
         pictures=pictures,
         title=f"{predictions.name} on {coco_json.stem}",
         log=log,
@@ -130,7 +163,7 @@ def write_evaluation(
     images_dir: Path,
     out_dir: Path,
     *,
-    score_threshold: dict[str, Any] | None,
+    calibration: Calibration | None,
     pictures: int,
     title: str,
     log: Callable[[str], None],
@@ -145,7 +178,7 @@ def write_evaluation(
         detections: Detections in its images.
         images_dir: Folder of the images, for the pictures.
         out_dir: Receives the files.
-        score_threshold: `value` and `chosen_on`; if None, it is chosen on these images.
+        calibration: How detections become counts; if None, the threshold is chosen on these images.
         pictures: Number of images drawn.
         title: Title of the page.
         log: Receives the main figures.
@@ -154,13 +187,18 @@ def write_evaluation(
         from_file: The detections come from a user's file. If they fit badly, the log says whether its boxes may be in
             another convention.
     """
+    from agar_pipeline.config import CountingConfig
+    from agar_pipeline.counting.calibration import calibrate
     from agar_pipeline.reports.evaluation_page import write_evaluation_page
     from agar_pipeline.scoring.matching import matches_table
     from agar_pipeline.scoring.misread_predictions import explain_misreading
     from agar_pipeline.scoring.score import score_detections
+    from agar_pipeline.scoring.suppression import suppress_across_classes
     from agar_pipeline.scoring.usefulness import explain_uselessness
 
-    scored = score_detections(columns, detections, score_threshold)
+    if calibration is None:
+        calibration = calibrate(CountingConfig(), columns, suppress_across_classes(detections), "these images")
+    scored = score_detections(columns, detections, calibration.rule)
     misread = explain_misreading(columns, detections, scored.metrics["map_50"]) if from_file else None
     warning = misread or explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
     metrics = scored.metrics | {"warning": warning} | (facts or {})

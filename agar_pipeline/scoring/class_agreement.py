@@ -34,6 +34,10 @@ class ClassAgreement:
     notes: tuple[str, ...]
     """Messages for the user, one sentence each."""
 
+    def renamed(self, class_names: Sequence[str]) -> dict[str, str]:
+        """Class of the model → its name in the file; `class_names` in the order of `own_ids`."""
+        return {name: self.columns.names[i] for name, i in zip(class_names, self.file_ids.tolist(), strict=True)}
+
     def renumber(self, detections: Detections) -> Detections:
         """The same detections with the file's category ids."""
         rows = np.searchsorted(self.own_ids, detections.category_ids)

@@ -1,10 +1,13 @@
-"""Colonies per plate: the error of the counts, and the score threshold for counting.
+"""Colonies per plate: which detections count, the error of the counts, and the score threshold for counting.
 
 The detections must have passed `suppression`, which leaves one box per colony.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +24,91 @@ DEFAULT_THRESHOLD = 0.5
 ERRORS = ("mae", "me", "smape", "r2", "within_10_percent")
 
 
-def count_per_image(
-    columns: CocoColumns, detections: Detections, score_threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) detections with at least the threshold as score, and (N,) annotations without crowds, per image."""
-    kept = detections.image_ids[detections.scores >= score_threshold]
-    return _occurrences(columns.image_ids, kept), count_annotations(columns)
+@dataclass(frozen=True)
+class CountRule:
+    """Which detections are kept, and which of the kept ones count as colonies.
+
+    >>> rule = CountRule(0.4, per_class={"E.coli": 0.6}, classes=("E.coli",))
+    >>> rule.least_score("E.coli"), rule.least_score("Defect"), rule.counts("Defect")
+    (0.6, 0.4, False)
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+    """Score from which a detection of a class without a threshold of its own is kept."""
+    chosen_on: str = "nothing: no val was scored, this is a default"
+    """The images that it was chosen on, or why it was chosen on none."""
+    chosen_by: str = "default"
+    """`count_error`, `f1`, `fixed`, `given` (on a command line) or `default`."""
+    per_class: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Class → its own threshold."""
+    classes: tuple[str, ...] | None = None
+    """Classes whose detections count as colonies; None: all."""
+
+    def least_score(self, name: str) -> float:
+        return self.per_class.get(name, self.threshold)
+
+    def counts(self, name: str) -> bool:
+        return self.classes is None or name in self.classes
+
+    @property
+    def least_of_all(self) -> float:
+        """Score below which no detection of any class is kept."""
+        return min(self.threshold, *self.per_class.values()) if self.per_class else self.threshold
+
+    def keep(self, detections: Detections, names: Mapping[int, str]) -> Detections:
+        """The detections with the threshold of their class or more; `names`: category_id → class."""
+        least = by_category(detections.category_ids, {i: self.least_score(name) for i, name in names.items()})
+        return detections.take(np.flatnonzero(detections.scores >= least))
+
+    def colonies(self, kept: Detections, names: Mapping[int, str]) -> Detections:
+        """Those of the kept detections whose class counts."""
+        return kept.take(np.flatnonzero(by_category(kept.category_ids, {i: self.counts(n) for i, n in names.items()})))
+
+    def annotated(self, columns: CocoColumns) -> CocoColumns:
+        """The columns with the annotations of the classes that count."""
+        counted = {i: self.counts(name) for i, name in columns.names.items()}
+        return columns.take_annotations(np.flatnonzero(by_category(columns.annotation_category_ids, counted)))
+
+    def renamed(self, names: Mapping[str, str]) -> CountRule:
+        """The same rule for a file that spells the classes differently; `names`: class here → class there."""
+        return dataclasses.replace(
+            self,
+            per_class={names.get(name, name): value for name, value in self.per_class.items()},
+            classes=None if self.classes is None else tuple(names.get(name, name) for name in self.classes),
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """`value`, `chosen_on` and `chosen_by`, as in metrics.json; `per_class` and `classes` if the rule has them."""
+        plain: dict[str, Any] = {"value": self.threshold, "chosen_on": self.chosen_on, "chosen_by": self.chosen_by}
+        plain |= {"per_class": dict(self.per_class)} if self.per_class else {}
+        return plain | ({} if self.classes is None else {"classes": list(self.classes)})
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> CountRule:
+        """Inverse of `to_plain`."""
+        classes = plain.get("classes")
+        return cls(
+            float(plain["value"]),
+            plain["chosen_on"],
+            plain["chosen_by"],
+            dict(plain.get("per_class", {})),
+            None if classes is None else tuple(classes),
+        )
+
+
+def by_category(category_ids: np.ndarray, values: Mapping[int, Any]) -> np.ndarray:
+    """(D,) value of each category id; `values`: category_id → value.
+
+    >>> by_category(np.array([7, 2, 7]), {2: 0.5, 7: 0.1}).tolist()
+    [0.1, 0.5, 0.1]
+    """
+    known = np.array(sorted(values), dtype=np.int64)
+    return np.array([values[i] for i in known.tolist()])[np.searchsorted(known, category_ids)]
+
+
+def count_per_image(columns: CocoColumns, colonies: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) detections, and (N,) annotations without crowds, per image."""
+    return _occurrences(columns.image_ids, colonies.image_ids), count_annotations(columns)
 
 
 def _occurrences(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -51,40 +133,48 @@ def by_density(truth: np.ndarray) -> dict[str, np.ndarray]:
     return {name: (truth >= least) & (truth <= (np.inf if most is None else most)) for least, most, name in DENSITIES}
 
 
-def counting_metrics(columns: CocoColumns, detections: Detections, score_threshold: float) -> dict[str, Any]:
+def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) -> dict[str, Any]:
     """Compare counts with the ground truth; p are the predicted and g the annotated colonies of a plate.
 
+    Args:
+        columns: The annotations of all classes.
+        kept: The detections that the rule keeps (`CountRule.keep`), of all classes.
+        rule: Says which classes count.
+
     Returns:
-        Over all plates:
+        Over all plates, for the classes that count:
         mae: mean |p − g|, colonies (torchmetrics' mean_absolute_error).
         me: mean p − g, colonies, the bias; a value above 0 means that too many are counted.
         smape: mean of 200·|p − g| / (p + g), percent, 0 where both are 0 (torchmetrics' symmetric mean absolute
             percentage error, times 100).
         r2: 1 − Σ(p − g)² / Σ(g − mean g)², the coefficient of determination (torchmetrics' r2_score).
         within_10_percent: share of plates with |p − g| ≤ g / 10.
+        `classes`: the classes that count, `reported_apart`: the others.
         `per_density`: the same and `num_images` for plates of 0, 1–30, 31–100, 101–300 and over 300 annotated colonies.
-        `per_class`: the same for the colonies of one class at a time.
+        `per_class`: the same for one class at a time, also for those that do not count as colonies.
         `empty_plates`: for the plates without a colony, `num_images`, `false_alarm_share` (share of plates with at
         least one detection) and `detections_per_plate`.
         Values are None where undefined; `reasons`: dotted name → why.
     """
-    predicted, truth = count_per_image(columns, detections, score_threshold)
-    errors = _unknown_errors if detections.cut else count_errors
+    predicted, truth = count_per_image(rule.annotated(columns), rule.colonies(kept, columns.names))
+    errors = _unknown_errors if kept.cut else count_errors
     per_density = {}
     for name, rows in by_density(truth).items():
         per_density[name] = {"num_images": int(rows.sum()), **errors(predicted[rows], truth[rows])}
     per_class = {}
     for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True):
         of_class = columns.take_annotations(columns.annotation_category_ids == category_id)
-        own = detections.take(np.flatnonzero(detections.category_ids == category_id))
-        per_class[name] = errors(*count_per_image(of_class, own, score_threshold))
+        own = kept.take(np.flatnonzero(kept.category_ids == category_id))
+        per_class[name] = errors(*count_per_image(of_class, own))
     metrics = {
         **errors(predicted, truth),
+        "classes": [name for name in columns.class_names if rule.counts(name)],
+        "reported_apart": [name for name in columns.class_names if not rule.counts(name)],
         "per_density": per_density,
         "per_class": per_class,
-        "empty_plates": _empty_plates(predicted[truth == 0], known=not detections.cut),
+        "empty_plates": _empty_plates(predicted[truth == 0], known=not kept.cut),
     }
-    return {**metrics, "reasons": _explain_undefined(metrics, truth, detections.why_undefined)}
+    return {**metrics, "reasons": _explain_undefined(metrics, truth, kept.why_undefined)}
 
 
 def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
@@ -155,7 +245,8 @@ def choose_score_threshold(columns: CocoColumns, detections: Detections) -> floa
         return DEFAULT_THRESHOLD
     errors = []
     for threshold in THRESHOLDS:
-        predicted, truth = count_per_image(columns, detections, threshold)
+        kept = detections.take(np.flatnonzero(detections.scores >= threshold))
+        predicted, truth = count_per_image(columns, kept)
         errors.append(np.abs(predicted - truth).mean())
     best = np.flatnonzero(np.asarray(errors) == np.min(errors))
     return float(THRESHOLDS[best[len(best) // 2]])

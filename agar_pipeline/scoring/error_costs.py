@@ -12,13 +12,15 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import ap_50_per_class
-from agar_pipeline.scoring.counting import by_density, count_annotations
+from agar_pipeline.scoring.counting import CountRule, by_density, count_annotations
 from agar_pipeline.scoring.matching import Matches, match_detections
 
 ERROR_KINDS = ("wrong_class", "poor_box", "merged", "duplicate", "background", "missed")
 
 
-def error_gains(columns: CocoColumns, detections: Detections) -> dict[str, dict[str, dict[str, float | None]]]:
+def error_gains(
+    columns: CocoColumns, detections: Detections, rule: CountRule
+) -> dict[str, dict[str, dict[str, float | None]]]:
     """Gains in mAP@50 by kind of error, over all detections with any score.
 
     Returns:
@@ -29,7 +31,7 @@ def error_gains(columns: CocoColumns, detections: Detections) -> dict[str, dict[
     order = np.argsort(columns.category_ids)
     names = [columns.class_names[row] for row in order]
     per_density = {}
-    for name, plates in by_density(count_annotations(columns)).items():
+    for name, plates in by_density(count_annotations(rule.annotated(columns))).items():
         of_these = np.isin(detections.image_ids, columns.image_ids[plates])
         some = _gains(columns.take_images(np.flatnonzero(plates)), detections.take(np.flatnonzero(of_these)))
         per_density[name] = {kind: _mean(gains) for kind, gains in some.items()}

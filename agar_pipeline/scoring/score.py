@@ -14,7 +14,7 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import by_density, choose_score_threshold, count_annotations, counting_metrics
+from agar_pipeline.scoring.counting import CountRule, by_density, count_annotations, count_per_image, counting_metrics
 from agar_pipeline.scoring.error_costs import error_gains
 from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, Matches, match_detections
 from agar_pipeline.scoring.suppression import suppress_across_classes
@@ -28,33 +28,31 @@ class Scored:
     columns: CocoColumns
     """The ground truth."""
     counted: Detections
-    """Detections that count as colonies: above the score threshold, and after suppression across classes."""
+    """Detections of all classes that the rule keeps, after suppression across classes."""
     matches: Matches
     """Matches of `counted`."""
-    score_threshold: float
+    rule: CountRule
+    """Which detections are kept, and which classes count as colonies."""
     metrics: dict[str, Any]
     """JSON-ready; None where undefined, with the cause in `reasons`."""
 
 
-def score_detections(
-    columns: CocoColumns, detections: Detections, score_threshold: dict[str, Any] | None = None
-) -> Scored:
+def score_detections(columns: CocoColumns, detections: Detections, rule: CountRule) -> Scored:
     """Score detections against the ground truth.
 
     Args:
         columns: The ground truth.
         detections: Detections on its images, with its categories.
-        score_threshold: `value` and `chosen_on`; None: chosen here on the same images.
+        rule: Which detections are kept, and which classes count as colonies.
 
     Raises:
         AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
     scores = coco_metrics(columns, detections)
-    colonies = suppress_across_classes(detections)
-    chosen = score_threshold or {"value": choose_score_threshold(columns, colonies), "chosen_on": "these images"}
-    counted = colonies.take(np.flatnonzero(colonies.scores >= chosen["value"]))
-    matches = match_detections(columns, counted)
-    counting = counting_metrics(columns, colonies, chosen["value"])
+    kept = rule.keep(suppress_across_classes(detections), columns.names)
+    matches = match_detections(columns, kept)
+    counting = counting_metrics(columns, kept, rule)
+    counts = count_per_image(rule.annotated(columns), rule.colonies(kept, columns.names))
     reasons = scores.pop("reasons") | {f"counting.{name}": why for name, why in counting.pop("reasons").items()}
     metrics = {
         **scores,
@@ -62,23 +60,23 @@ def score_detections(
         "num_annotations": int((~columns.iscrowd).sum()),
         "num_predictions": len(detections),
         "counting": counting,
-        "confidence": confidence_intervals(columns, detections, colonies, chosen["value"]),
-        "errors": error_counts(columns, counted, matches) | {"gains": error_gains(columns, detections)},
-        "confusion": confusion(columns, counted, matches),
-        "score_threshold": chosen,
+        "confidence": confidence_intervals(columns, detections, *counts),
+        "errors": error_counts(columns, kept, matches, rule) | {"gains": error_gains(columns, detections, rule)},
+        "confusion": confusion(columns, kept, matches),
+        "score_threshold": rule.to_plain(),
         "reasons": reasons,
     }
-    return Scored(columns, counted, matches, float(chosen["value"]), metrics)
+    return Scored(columns, kept, matches, rule, metrics)
 
 
-def error_counts(columns: CocoColumns, counted: Detections, matches: Matches) -> dict[str, Any]:
+def error_counts(columns: CocoColumns, counted: Detections, matches: Matches, rule: CountRule) -> dict[str, Any]:
     """Number of detections and annotations of each kind.
 
     Returns:
         `detections` and `annotations`: kind → count; `per_class` and `per_density`: name → kind → count. The kinds that
         annotations have are counted over annotations, by their own class; the other kinds over detections, by theirs.
     """
-    density = by_density(count_annotations(columns))
+    density = by_density(count_annotations(rule.annotated(columns)))
     images_of = {name: columns.image_ids[rows] for name, rows in density.items()}
     by_class = zip(columns.category_ids.tolist(), columns.class_names, strict=True)
     everything = np.ones(len(columns.annotation_ids), bool), np.ones(len(counted), bool)

@@ -15,7 +15,6 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import evaluate, largest_count
-from agar_pipeline.scoring.counting import count_per_image
 
 LEVEL = 0.95
 RESAMPLES = 200
@@ -24,15 +23,15 @@ HOTCOCO_NAMES = {"map": "AP", "map_50": "AP50"}
 
 
 def confidence_intervals(
-    columns: CocoColumns, detections: Detections, colonies: Detections, score_threshold: float, seed: int = 0
+    columns: CocoColumns, detections: Detections, predicted: np.ndarray, truth: np.ndarray, seed: int = 0
 ) -> dict[str, Any]:
     """95 % intervals over plates.
 
     Args:
         columns: The ground truth.
         detections: All detections, for average precision.
-        colonies: Those that may be counted (after `suppression`).
-        score_threshold: Score from which they are counted.
+        predicted: (N,) counted colonies of each image.
+        truth: (N,) annotated colonies of each image.
         seed: Seed of the resampling.
 
     Returns:
@@ -48,7 +47,6 @@ def confidence_intervals(
         intervals |= {name: [-of["high"], -of["low"]] for name, of in against_nothing.items()}
     else:
         intervals |= dict.fromkeys(HOTCOCO_NAMES) | {"reason": "no annotation"}
-    predicted, truth = count_per_image(columns, colonies, score_threshold)
     return intervals | _count_intervals(predicted, truth, seed)
 
 

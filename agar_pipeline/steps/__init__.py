@@ -43,7 +43,7 @@ STEPS: dict[str, Step] = {
         Step("bbox_report", config.BboxReportConfig, own_process=False),
         Step("smoke_run", config.TrainingConfig, own_process=True, reads_photos=True),
         Step("training_run", config.TrainingConfig, own_process=True, resumable=True, reads_photos=True),
-        Step("evaluation", config.EvaluationConfig, own_process=True, reads_photos=True),
+        Step("evaluation", config.ScoringConfig, own_process=True, reads_photos=True),
         Step("leaderboard", config.LeaderboardConfig, own_process=False),
     )
 }

@@ -8,21 +8,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agar_pipeline.artifacts import CocoCache, TrainingRun
-from agar_pipeline.config import EvaluationConfig
+from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.config import ScoringConfig
+from agar_pipeline.counting.calibration import CALIBRATION_FILE, calibrate
+from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.reports.scorecard import evaluate_checkpoint
+from agar_pipeline.reports.scorecard import PredictedPart, predict_part, write_evaluation
+from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.step_code.precision_and_weights import record_machine
 
 
 def build(
-    config: EvaluationConfig,
+    config: ScoringConfig,
     out_dir: Path,
     log: Callable[[str], None],
     coco_cache: CocoCache,
     training_run: TrainingRun,
 ) -> None:
-    """Write `metrics.json`, `predictions.json` and `report.html` for the best checkpoint.
+    """Write `metrics.json`, `predictions.json`, `counting.json` and `report.html` for the best checkpoint.
+
+    Counts are calibrated on val, whichever part is scored.
 
     Raises:
         ArtifactError: the COCO cache has no such part.
@@ -36,16 +45,31 @@ def build(
             next_step="choose one of its parts, or add a share for this part to split.fractions in the pipeline file",
         )
     title = f"{training_run.root.parent.parent.name} on {config.part}"
-    predictor = evaluate_checkpoint(
-        training_run.best_checkpoint,
-        coco_cache.json_path(config.part),
+    predictor = Predictor.load(training_run.best_checkpoint, config.accelerator)
+
+    def predict(part: str) -> PredictedPart:
+        place = coco_cache.json_path(part), coco_cache.images_dir
+        return predict_part(predictor, training_run.best_checkpoint, *place, config.num_workers, log)
+
+    scored = predict(config.part)
+    if config.part == "val":
+        val = scored
+    elif "val" in coco_cache.parts() and len(read_coco(coco_cache.json_path("val")).image_ids):
+        val = predict("val")
+    else:
+        no_photo = scored.columns.take_images(np.zeros(0, np.int64))
+        val = PredictedPart(no_photo, Detections.concatenate([]), scored.names)
+    calibration = calibrate(config.counting, val.columns, suppress_across_classes(val.detections))
+    calibration.write(out_dir / CALIBRATION_FILE)
+    write_evaluation(
+        scored.columns,
+        scored.detections,
         coco_cache.images_dir,
         out_dir,
-        log,
-        accelerator=config.accelerator,
-        num_workers=config.num_workers,
+        calibration=calibration,
         pictures=config.pictures,
         title=title,
+        log=log,
         facts={"part": config.part, "training": _recipe(training_run)},
         lesson=training_run.experiment().get("lesson"),
     )

@@ -23,7 +23,7 @@ PICTURE_SIDE_PX = 1600
 _COUNTS, _PREDICTIONS, _PICTURES = "counts.csv", "predictions.json", "pictures"
 
 
-def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> OwnFolder:
+def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path]) -> OwnFolder:
     """Return the output folder of the files, before the colonies are counted.
 
     Raises:
@@ -33,7 +33,7 @@ def open_counts(out_dir: Path, photos: Sequence[Path], model: Path) -> OwnFolder
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
 
-    folder = OwnFolder(out_dir, "predict", Originals([*photos, model]))
+    folder = OwnFolder(out_dir, "predict", Originals([*photos, *inputs]))
     below = (Path(place).relative_to(out_dir).as_posix() for place, _, _ in os.walk(out_dir / _PICTURES))
     require_no_photos(out_dir, "predict", ["", *below])
     folder.require_writable([_COUNTS, _PREDICTIONS])
@@ -65,21 +65,21 @@ def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str
 
     coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
     for image, one in zip(coco["images"], counted, strict=True):
-        image["colonies"] = len(one.detections)
+        image["colonies"] = one.colonies
         if one.notes:
             image["notes"] = list(one.notes)
     return coco
 
 
 def count_rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[str, Any]]:
-    """Return one row per photo: its path below the common folder, all colonies, and the colonies of each class."""
+    """Return one row per photo: its path below the common folder, the count, and the detections of each class."""
     from agar_pipeline.detection.inference.photo_folder import common_folder, counts_by_class
 
     root = common_folder([one.path for one in counted]) if counted else Path()
     return [
         {
             "image": str(one.path.absolute().relative_to(root)),
-            "colonies": len(one.detections),
+            "colonies": one.colonies,
             **counts_by_class(model, one.detections),
         }
         for one in counted

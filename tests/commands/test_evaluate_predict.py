@@ -13,8 +13,10 @@ from PIL import Image
 from agar_pipeline.coco.columns import CocoColumns, read_coco
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.writer import write_coco
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import AnnotationError, TrainingError
 from agar_pipeline.scoring.class_agreement import ClassAgreement, agree_on_classes
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.prediction_file import is_predicted, read_predicted
 from tests.conftest import Run, runner
 
@@ -72,7 +74,7 @@ def test_predict_counts_what_evaluate_counts(plates: Path, run: Run, tmp_path: P
     )  # fmt: skip
     assert scored.returncode == 0, scored.stderr
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
-    assert metrics["score_threshold"] == {"value": 0.01, "chosen_on": "val"}
+    assert metrics["score_threshold"] == {"value": 0.01, "chosen_on": "val", "chosen_by": "count_error"}
     assert (tmp_path / "scores" / "report.html").is_file()
     counted = run("agar", "predict", *checkpoint, str(plates), "--json", "--out-dir", str(tmp_path / "counted"))
     assert counted.returncode == 0, counted.stderr
@@ -90,6 +92,38 @@ def test_predict_counts_what_evaluate_counts(plates: Path, run: Run, tmp_path: P
     assert predicted == pytest.approx(3 * bias + 2)
     assert (tmp_path / "counted" / "pictures" / "day 2" / "b.png.jpg").is_file()
     assert (tmp_path / "counted" / "counts.csv").read_text().count("\n") == 4
+
+
+def test_only_the_classes_that_count_are_counted(plates: Path, run: Run, tmp_path: Path) -> None:
+    """In the metrics of `evaluate` and in the counts of `predict` alike; a threshold of its own holds for one class."""
+    rule = CountRule(0.009, "val", "count_error", {"E. coli": 0.0105}, ("S. aureus",))
+    Calibration(rule).write(tmp_path / "counting.json")
+    common = ("--checkpoint", str(plates / "best.ckpt"), "--counting", str(tmp_path / "counting.json"))
+    scored = run(
+        "agar", "evaluate", *common, "--json", str(plates / "val.json"), "--images-dir", str(plates),
+        "--out-dir", str(tmp_path / "scores"),
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stderr
+    counting = json.loads((tmp_path / "scores" / "metrics.json").read_text())["counting"]
+    assert (counting["classes"], counting["reported_apart"]) == (["S. aureus"], ["E. coli"])
+    assert {name: counting[name] for name in ("mae", "me")} == {
+        name: counting["per_class"]["S. aureus"][name] for name in ("mae", "me")
+    }
+    counted = run("agar", "predict", *common, str(plates), "--json")
+    coco = json.loads(counted.stdout)
+    scores = {
+        each["name"]: [one["score"] for one in coco["annotations"] if one["category_id"] == each["id"]]
+        for each in coco["categories"]
+    }
+    assert sum(image["colonies"] for image in coco["images"]) == len(scores["S. aureus"])
+    assert len(scores["S. aureus"]) == pytest.approx(3 * counting["me"] + 1)
+    assert 0.009 <= min(scores["S. aureus"]) < 0.0105 <= min(scores["E. coli"])
+    (tmp_path / "counting.json").write_text('{"format": 1}')
+    damaged = run("agar", "predict", *common, str(plates))
+    assert (damaged.returncode, "counting.json cannot be read" in damaged.stderr) == (1, True)
+    Calibration(CountRule(classes=("Defect",))).write(tmp_path / "counting.json")
+    foreign = run("agar", "predict", *common, str(plates))
+    assert (foreign.returncode, "is for a model that knows 'Defect'" in foreign.stderr) == (1, True)
 
 
 def test_predictions_alone_can_be_evaluated_but_not_tuned_on_test(plates: Path, run: Run, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_the_exported_model_finds_the_same(lab: Lab, measured: dict[str, Any], m
     export_model(checkpoint, onnx, photos[:1], print)
     counts = []
     for counter in (Predictor.load(checkpoint, ACCELERATOR), OnnxModel.load(onnx)):
-        answers = list(count_photos(counter, photos, counter.score_threshold))
+        answers = list(count_photos(counter, photos, counter.calibration))
         counts.append(sum(len(answer.detections.scores) for answer in answers if isinstance(answer, PhotoCount)))
     measured |= {"model": model, "count_card": counts[0], "count_onnx": counts[1]}
     assert abs(counts[0] - counts[1]) <= max(1, 0.01 * counts[0])

@@ -13,6 +13,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.run_comparison import compare_runs, find_evaluation, list_evaluations
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.store import Content, Key, Store
 from tests.conftest import Run, runner
@@ -38,7 +39,7 @@ def evaluate(store: Store, cache: Artifact, experiment: str, lr: float, detectio
     inputs = {"coco_cache": cache, f"{experiment}/smoke_run": smoke}
     config = {"optimizer": {"lr": lr}, "seed": 0}
     run = build(store, Key("training_run", experiment), config, inputs, {"metrics.csv": lr})
-    metrics = score_detections(COLUMNS, detections, {"value": 0.5, "chosen_on": "val"}).metrics | {"part": "val"}
+    metrics = score_detections(COLUMNS, detections, CountRule(0.5, "val")).metrics | {"part": "val"}
     files = {"metrics.json": metrics, "predictions.json": detections.to_coco()}
     inputs = {"coco_cache": cache, f"{experiment}/training_run": run}
     return build(store, Key("evaluation", experiment), {"part": "val"}, inputs, files)

@@ -24,6 +24,7 @@ from agar_pipeline.reports.evaluation_page import write_evaluation_page
 from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
 from agar_pipeline.reports.plate_counts import choose_plates, count_plates
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.score import score_detections
 
 EVIL_CLASS = "<script>alert('$x^^$')</script>"
@@ -101,7 +102,7 @@ def write_bbox(columns: CocoColumns, images_dir: Path) -> Callable[[Path], objec
 def write_evaluation(columns: CocoColumns, images_dir: Path) -> Callable[[Path], object]:
     one = np.array([1])
     detections = Detections(one, one, np.array([[11.0, 10, 30, 30]]), np.array([0.9]))
-    scored = score_detections(columns, detections, {"value": 0.4, "chosen_on": "val"})
+    scored = score_detections(columns, detections, CountRule(0.4, "val", "count_error"))
     return lambda path: write_evaluation_page(path, scored, images_dir, EVIL_CLASS, 12)
 
 
@@ -197,7 +198,7 @@ def test_pages_can_be_written_without_any_image(images_dir: Path, tmp_path: Path
     empty = CocoColumns(ids, names, np.zeros((0, 2), np.int64), ids, ids, ids, boxes, np.zeros(0, bool), ids, ())
     report = {"images": 0, "annotations": 0, "categories": 0, "out_of_bounds_ratio": 0.0, "findings": {}, "ok": True}
     write_bbox_page(tmp_path / "bbox.html", report, concat_findings([]), {"val": empty}, images_dir)
-    nothing = score_detections(empty, Detections.concatenate([]))
+    nothing = score_detections(empty, Detections.concatenate([]), CountRule())
     write_evaluation_page(tmp_path / "evaluation.html", nothing, images_dir, "none", 12)
     write_leaderboard_page(tmp_path / "leaderboard.html", pd.DataFrame({"experiment": []}))
     assert "could not be scored" in (tmp_path / "evaluation.html").read_text()
@@ -241,7 +242,7 @@ def test_the_worst_plates_come_first_and_no_box_is_counted_twice(columns: CocoCo
     boxes = np.array([[10.0, 10, 30, 30]] * 4 + [[100, 60, 90, 20]])
     image_ids, category_ids = np.ones(5, np.int64), np.array([1, 1, 1, 1, 1])
     detections = Detections(image_ids, category_ids, boxes, np.array([0.9, 0.8, 0.7, 0.1, 0.6]))
-    scored = score_detections(columns, detections, {"value": 0.5, "chosen_on": "val"})
+    scored = score_detections(columns, detections, CountRule(0.5, "val"))
     first, second, third = plates = count_plates(scored)
     assert (first.predicted, first.annotated, first.error) == (4, 2, 2)
     assert {kind: len(boxes) for kind, boxes in first.detections_xywh.items() if len(boxes)} == {

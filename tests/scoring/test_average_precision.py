@@ -15,7 +15,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import choose_score_threshold, counting_metrics
+from agar_pipeline.scoring.counting import CountRule, choose_score_threshold, counting_metrics
 
 
 def make_columns(boxes_per_image: list[int], seed: int = 0, num_classes: int = 3, crowd: float = 0.0) -> CocoColumns:
@@ -155,7 +155,7 @@ def test_counting_metrics_follow_their_formulas() -> None:
     one = np.array([0])
     extra = Detections(columns.image_ids[:1], columns.category_ids[:1], np.ones((1, 4)), np.array([0.9]))
     rows = np.concatenate([np.arange(8), np.arange(10, 510)])  # two colonies of the second plate are missed
-    counting = counting_metrics(columns, Detections.concatenate([truth.take(rows), extra.take(one)]), 0.5)
+    counting = counting_metrics(columns, Detections.concatenate([truth.take(rows), extra.take(one)]), CountRule())
     assert counting["mae"] == pytest.approx((1 + 2) / 4)
     assert counting["me"] == pytest.approx((1 - 2) / 4)
     assert counting["smape"] == pytest.approx((200 + 200 * 2 / 18) / 4)
@@ -173,7 +173,8 @@ def test_choose_score_threshold_separates_colonies_from_noise() -> None:
     detections = Detections.concatenate([perfect(columns), noise])
     threshold = choose_score_threshold(columns, detections)
     assert 0.4 < threshold <= 0.5
-    assert counting_metrics(columns, detections, threshold)["mae"] == 0
+    rule = CountRule(threshold)
+    assert counting_metrics(columns, rule.keep(detections, columns.names), rule)["mae"] == 0
 
 
 def test_detections_survive_coco_results_format(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import coco_metrics
+from agar_pipeline.scoring.counting import CountRule, count_per_image
 from agar_pipeline.scoring.error_costs import ERROR_KINDS, error_gains
 from agar_pipeline.scoring.matching import match_detections, matches_table
 from agar_pipeline.scoring.score import score_detections
@@ -53,7 +54,7 @@ def detect(*rows: Found) -> Detections:
 def test_a_colony_whose_species_is_in_doubt_counts_once_as_the_likelier() -> None:
     columns = one_plate(COLONIES, [1, 1, 1, 1, 1])
     doubled = [(box, category, 0.9 if category == 1 else 0.8) for box in COLONIES for category in (1, 2)]
-    half = {"value": 0.5, "chosen_on": "nothing"}
+    half = CountRule(0.5)
     scored = score_detections(columns, detect(*doubled), half)
     assert scored.metrics["counting"]["mae"] == 0
     assert scored.metrics["counting"]["per_class"]["red"]["me"] == 0
@@ -146,7 +147,7 @@ def test_mending_the_only_kind_of_error_there_is_gains_all_that_is_lacking(kind:
         "missed": right[:3] + right[4:],
     }
     wrong = wrongs[kind]
-    gains = error_gains(columns, detect(*wrong))["all"]["all"]
+    gains = error_gains(columns, detect(*wrong), CountRule())["all"]["all"]
     lacking = 1 - coco_metrics(columns, detect(*wrong))["map_50"]
     assert lacking > 0.02
     assert gains.pop(kind) == pytest.approx(lacking)
@@ -155,7 +156,7 @@ def test_mending_the_only_kind_of_error_there_is_gains_all_that_is_lacking(kind:
 
 def test_figures_of_a_perfect_detector_are_perfect_and_certain() -> None:
     columns = make_columns([0, 1, 30, 300])
-    metrics = score_detections(columns, perfect(columns), {"value": 0.5, "chosen_on": "val"}).metrics
+    metrics = score_detections(columns, perfect(columns), CountRule(0.5, "val")).metrics
     assert metrics["map"] == pytest.approx(1.0)
     assert (metrics["counting"]["mae"], metrics["counting"]["r2"]) == (0.0, 1.0)
     assert metrics["confidence"]["mae"] == [0.0, 0.0]
@@ -168,12 +169,12 @@ def test_figures_of_a_perfect_detector_are_perfect_and_certain() -> None:
 
 def test_figures_of_nothing_are_null_with_a_reason() -> None:
     nothing = make_columns([0])
-    metrics = score_detections(nothing, Detections.concatenate([])).metrics
+    metrics = score_detections(nothing, Detections.concatenate([]), CountRule()).metrics
     assert (metrics["map"], metrics["counting"]["r2"], metrics["confidence"]["map"]) == (None, None, None)
     assert metrics["reasons"]["map"] == "no annotation"
     assert metrics["reasons"]["counting.r2"] == "only one plate"
     assert metrics["counting"]["mae"] == 0.0, "an empty plate, counted as empty"
-    no_plate = score_detections(make_columns([]), Detections.concatenate([])).metrics
+    no_plate = score_detections(make_columns([]), Detections.concatenate([]), CountRule()).metrics
     assert no_plate["counting"]["mae"] is None
     assert {no_plate["reasons"][key] for key in ("counting.mae", "counting.per_class.class 2")} == {"no plate"}
 
@@ -183,7 +184,7 @@ def test_intervals_narrow_with_plates_and_hold_the_figure() -> None:
     widths = []
     for columns in (few, many):
         detections = noisy(columns)
-        low, high = confidence_intervals(columns, detections, detections, 0.5)["map_50"]
+        low, high = confidence_intervals(columns, detections, *count_per_image(columns, detections))["map_50"]
         assert low <= coco_metrics(columns, detections)["map_50"] <= high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2

@@ -10,7 +10,9 @@ import pytest
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.reports.scorecard import write_evaluation
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.usefulness import Lesson, explain_uselessness
 from tests.detection.loading.test_dataset import columns_of
 
@@ -50,10 +52,10 @@ def test_the_page_the_metrics_and_the_log_begin_with_it(tmp_path: Path, useless:
         np.full(len(columns.boxes_xywh), 0.9),
     )
     heard: list[str] = []
-    threshold = {"value": 0.5, "chosen_on": "val"}
+    calibration = Calibration(CountRule(0.5, "val"))
     (tmp_path / "out").mkdir()
     metrics = write_evaluation(
-        columns, detections, tmp_path, tmp_path / "out", score_threshold=threshold, pictures=1, title="t",
+        columns, detections, tmp_path, tmp_path / "out", calibration=calibration, pictures=1, title="t",
         log=heard.append, lesson=GOOD.to_plain(),
     )  # fmt: skip
     page = (tmp_path / "out" / "report.html").read_text()

@@ -14,6 +14,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.config import LeaderboardConfig
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.steps import leaderboard
 from tests.scoring.test_average_precision import make_columns, noisy, perfect
@@ -26,7 +27,7 @@ def columns() -> CocoColumns:
 
 def evaluated(root: Path, columns: CocoColumns, detections: Detections, training: dict[str, Any]) -> Evaluation:
     root.mkdir(parents=True)
-    metrics = score_detections(columns, detections, {"value": 0.5, "chosen_on": "val"}).metrics
+    metrics = score_detections(columns, detections, CountRule(0.5, "val")).metrics
     (root / "metrics.json").write_text(json.dumps(metrics | {"part": "val", "training": training}))
     (root / "predictions.json").write_text(json.dumps(detections.to_coco()))
     return Evaluation(root)

@@ -16,7 +16,7 @@ import torch
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.config import EvaluationConfig, ExperimentConfig, ModelConfig, load_experiment, to_plain
+from agar_pipeline.config import ExperimentConfig, ModelConfig, ScoringConfig, load_experiment, to_plain
 from agar_pipeline.detection.fitting.data_choice import say_choice
 from agar_pipeline.detection.fitting.model_fitting import fit_config, make_spec
 from agar_pipeline.detection.inference.predict import Predictor
@@ -156,7 +156,7 @@ def test_training_run_leaves_its_files_and_reports(trained: tuple[TrainingRun, l
 def test_evaluation_scores_the_best_checkpoint(
     tmp_path: Path, coco_cache: CocoCache, trained: tuple[TrainingRun, list[str]]
 ) -> None:
-    config = EvaluationConfig(accelerator="cpu", pictures=2)
+    config = ScoringConfig(accelerator="cpu", pictures=2)
     evaluation.build(config, tmp_path, print, coco_cache, trained[0])
     assert {*Evaluation.files, "machine.json", "pictures.json"} == {path.name for path in tmp_path.iterdir()}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -184,7 +184,7 @@ def test_tiles_train_on_crops_and_are_judged_on_whole_plates(
     run = TrainingRun(root)
     assert run.experiment()["model"]["input_size"] == 64
     assert run.experiment()["model"]["tile_overlap"] == 8
-    evaluation.build(EvaluationConfig(accelerator="cpu", pictures=1), tmp_path, print, coco_cache, run)
+    evaluation.build(ScoringConfig(accelerator="cpu", pictures=1), tmp_path, print, coco_cache, run)
     predictions = pd.DataFrame(json.loads((tmp_path / "predictions.json").read_text()))
     far_ends = np.array([[x + w, y + h] for x, y, w, h in predictions["bbox"]])
     assert far_ends.max() > 80, "tiles of 64 px are put together to plates of 96"

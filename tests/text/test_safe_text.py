@@ -47,8 +47,8 @@ def test_counts_csv_holds_no_formula(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(photo)
     nothing = Detections(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0))
     model = type("Model", (), {"class_names": ("@SUM(A1)", "E. coli"), "category_ids": np.array([1, 2])})()
-    folder = open_counts(tmp_path / "out", [photo], tmp_path / "model")
-    write_counts(model, [PhotoCount(photo, (32, 32), nothing)], folder)
+    folder = open_counts(tmp_path / "out", [photo], [tmp_path / "model"])
+    write_counts(model, [PhotoCount(photo, (32, 32), nothing, 0)], folder)
     with (tmp_path / "out" / "counts.csv").open(newline="") as stream:
         header, row = csv.reader(stream)
     assert header == ["image", "colonies", "'@SUM(A1)", "E. coli"]

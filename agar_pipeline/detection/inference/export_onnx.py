@@ -29,12 +29,13 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.onnx_model import DETECTION_COLUMNS, FACTS_KEY, OUTPUTS, OnnxFacts, OnnxModel
+from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.detection.models.checkpoint import load_checkpoint
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.photos.load_and_resize import load_image
-from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
 
 OPSET = 17
 LEAST_CAP = 1000
@@ -55,7 +56,13 @@ class _Graph(torch.nn.Module):
         return tuple(found[name] for name in OUTPUTS)
 
 
-def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Callable[[str], None]) -> OnnxFacts:
+def export_model(
+    checkpoint: Path,
+    out: Path,
+    photos: Sequence[Path],
+    log: Callable[[str], None],
+    calibration: Calibration | None = None,
+) -> OnnxFacts:
     """Write the ONNX file of a checkpoint, and compare both on the given photos, or on generated noise.
 
     Raises:
@@ -64,15 +71,17 @@ def export_model(checkpoint: Path, out: Path, photos: Sequence[Path], log: Calla
     """
     detector, known = load_checkpoint(checkpoint)
     detector.set_limits(max(LEAST_CAP, detector.detections_per_image))
-    threshold = DEFAULT_THRESHOLD if known.score_threshold is None else known.score_threshold
+    if calibration is None:
+        calibration = Predictor(detector, known, "cpu", "32-true").calibration
     facts = OnnxFacts(
         known.class_names,
         known.category_ids,
-        threshold,
+        calibration.rule.least_of_all,
         known.spec.input_size,
         known.spec.tile_overlap,
         detector.detections_per_image,
         known.spec.image_side,
+        calibration.to_plain(),
     )
     draft = out.with_name(f".{out.name}.part")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +157,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     limited: Any = getattr(detector.model, "roi_heads", detector.model)
     floor = float(limited.score_thresh)
     ours = [answer[key].double().numpy() for key in DETECTION_COLUMNS]
-    theirs = model.run(pixels, model.score_threshold)
+    theirs = model.run(pixels, model.facts.score_threshold)
     boxes = np.abs(ours[0][:, None] - theirs[0][None]).max(axis=2) / max(pixels.shape[1:])  # (D, E)
     scores = np.abs(ours[1][:, None] - theirs[1][None])
     cost = np.maximum(boxes, scores) + 10.0 * (ours[2][:, None] != theirs[2][None])

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.models.tile_merge import merge_tiles
 from agar_pipeline.detection.models.tiles import TileGrid
 from agar_pipeline.errors import ArtifactError, ComputeError
 from agar_pipeline.photos.load_and_resize import read_photo
+from agar_pipeline.scoring.counting import CountRule
 
 FACTS_KEY = "agar_pipeline"
 """Key in the file's metadata; the value is JSON of `OnnxFacts`."""
@@ -42,6 +44,8 @@ class OnnxFacts:
     """The graph's limit per photo or tile."""
     image_side: int | None = None
     """Side to which photos are scaled, pixels; None: they keep their size."""
+    calibration: dict[str, Any] | None = None
+    """How detections become counts, a plain `Calibration`."""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -119,9 +123,12 @@ class OnnxModel:
         return np.array(self.facts.category_ids, dtype=np.int64)
 
     @property
-    def score_threshold(self) -> float:
-        """Score from which a detection counts as a colony."""
-        return self.facts.score_threshold
+    def calibration(self) -> Calibration:
+        """That of the export; a file of an earlier version has its threshold only."""
+        plain = self.facts.calibration
+        if plain is None:
+            return Calibration(CountRule(self.facts.score_threshold, "val", "count_error"))
+        return Calibration.from_plain(plain)
 
     def read(self, path: Path) -> OnnxPhoto:
         """A photo at the model's scale.

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.ownership.made_list import made_below
 from agar_pipeline.photos.folder_walk import PassedOver, walk_files, without_twins
@@ -34,8 +35,8 @@ class PhotoModel(Protocol):
         """(K,) ascending."""
 
     @property
-    def score_threshold(self) -> float:
-        """Score from which a detection counts as a colony."""
+    def calibration(self) -> Calibration:
+        """How its detections become counts, if nothing else is given."""
 
     def read(self, path: Path) -> Any:
         """Load a photo for the model; called in a thread while the model predicts another photo."""
@@ -54,7 +55,9 @@ class PhotoCount:
     size_wh: tuple[int, int]
     """Pixels, as displayed."""
     detections: Detections
-    """From the score threshold on, highest score first."""
+    """Those that the calibration keeps, of all classes, highest score first."""
+    colonies: int
+    """Number of detections whose class counts."""
     notes: tuple[str, ...] = ()
     """As in `PlainPhoto`: reasons why the count may mislead."""
 
@@ -93,13 +96,14 @@ def find_photos(given: Sequence[Path], passed_over: PassedOver | None = None) ->
 def count_photos(
     model: PhotoModel,
     paths: Sequence[Path],
-    score_threshold: float,
+    calibration: Calibration,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[PhotoCount | ImageFileError]:
-    """Yield each photo's detections, or the error if it could not be read.
+    """Yield each photo's detections and count, or the error if it could not be read.
 
     The next photo is decoded while the model predicts the current one.
     """
+    rule, names = calibration.rule, names_of(model)
     with ThreadPoolExecutor(max_workers=1) as reader:
         coming = reader.submit(model.read, paths[0]) if paths else None
         for place, path in enumerate(paths):
@@ -110,11 +114,15 @@ def count_photos(
             except ImageFileError as error:
                 yield error
             else:
-                detections = suppress_across_classes(model.detect(photo, score_threshold))
-                kept = np.flatnonzero(detections.scores >= score_threshold)
-                best_first = kept[np.argsort(-detections.scores[kept], kind="stable")]
-                yield PhotoCount(path, photo.size_wh, detections.take(best_first), photo.notes)
+                kept = rule.keep(suppress_across_classes(model.detect(photo, rule.least_of_all)), names)
+                kept = kept.take(np.argsort(-kept.scores, kind="stable"))
+                yield PhotoCount(path, photo.size_wh, kept, len(rule.colonies(kept, names)), photo.notes)
             progress(place + 1, len(paths))
+
+
+def names_of(model: PhotoModel) -> dict[int, str]:
+    """category_id → class."""
+    return dict(zip(model.category_ids.tolist(), model.class_names, strict=True))
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
@@ -128,8 +136,10 @@ def common_folder(paths: Sequence[Path]) -> Path:
 
 def counts_by_class(model: PhotoModel, detections: Detections) -> dict[str, int]:
     """Class name → number of detections."""
-    ids = zip(model.class_names, model.category_ids.tolist(), strict=True)
-    return {name: int(np.count_nonzero(detections.category_ids == category_id)) for name, category_id in ids}
+    return {
+        name: int(np.count_nonzero(detections.category_ids == category_id))
+        for category_id, name in names_of(model).items()
+    }
 
 
 def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dict[str, Any]:
@@ -155,10 +165,9 @@ def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dic
         {"id": number, **result, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
         for number, result in enumerate(results, start=1)
     ]
-    ids = zip(model.category_ids.tolist(), model.class_names, strict=True)
     return {
         "info": {"images_dir": str(root)},
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": category_id, "name": name} for category_id, name in ids],
+        "categories": [{"id": category_id, "name": name} for category_id, name in names_of(model).items()],
     }

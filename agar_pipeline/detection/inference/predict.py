@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.batches import MOST_DETECTIONS, most_to_expect, predict_batches, predict_uncapped
 from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
 from agar_pipeline.detection.loading.devices import resolve_accelerator, resolve_precision
@@ -20,7 +20,7 @@ from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_chec
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.photos.load_and_resize import read_photo
-from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD
+from agar_pipeline.scoring.counting import CountRule
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,10 @@ class Predictor:
         return self.facts.class_names
 
     @property
-    def score_threshold(self) -> float:
-        """Score from which a detection counts as a colony."""
-        return DEFAULT_THRESHOLD if self.facts.score_threshold is None else self.facts.score_threshold
-
-    def chosen_threshold(self) -> dict[str, Any]:
-        """`value` and `chosen_on`, in the form of metrics.json."""
-        chosen_on = "val" if self.facts.score_threshold is not None else "nothing: no val was scored, this is a default"
-        return {"value": self.score_threshold, "chosen_on": chosen_on}
+    def calibration(self) -> Calibration:
+        """The checkpoint's own: all classes count, from the threshold that the training chose on val."""
+        chosen = self.facts.score_threshold
+        return Calibration(CountRule() if chosen is None else CountRule(chosen, "val", "count_error"))
 
     def read(self, path: Path) -> LoadedPhoto:
         """A photo at the model's scale.

@@ -22,7 +22,7 @@ from agar_pipeline.detection.models.families import DetectorSpec
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.detection.training.stop_signals import PATIENCE_S
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD, choose_score_threshold, counting_metrics
+from agar_pipeline.scoring.counting import CountRule, choose_score_threshold, counting_metrics
 from agar_pipeline.scoring.suppression import suppress_across_classes
 
 
@@ -81,7 +81,8 @@ class Validation:
         scores = coco_metrics(self.columns, detections)
         colonies = suppress_across_classes(detections)
         threshold = None if detections.cut else choose_score_threshold(self.columns, colonies)
-        counting = counting_metrics(self.columns, colonies, threshold or DEFAULT_THRESHOLD)
+        rule = CountRule() if threshold is None else CountRule(threshold, "val")
+        counting = counting_metrics(self.columns, rule.keep(colonies, self.columns.names), rule)
         order = np.argsort(self.columns.category_ids)
         return CheckpointFacts(
             spec=self.spec,

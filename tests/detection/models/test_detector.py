@@ -344,7 +344,7 @@ def test_a_model_that_sees_colonies_everywhere_is_not_scored_and_stops_in_time(t
     detections = predictor.predict(columns, tmp_path)
     assert len(detections) == 80, "four times the cap"
     assert detections.cut == set(columns.image_ids.tolist())
-    metrics = score_detections(columns, detections, predictor.chosen_threshold()).metrics
+    metrics = score_detections(columns, detections, predictor.calibration.rule).metrics
     assert (metrics["map"], metrics["counting"]["mae"], metrics["confidence"]["map"]) == (None, None, None)
     assert "not learned yet" in metrics["reasons"]["map_50"]
     assert "80 boxes" in metrics["reasons"]["counting.mae"]

@@ -1,0 +1,138 @@
+"""All that a count needs besides the detector; fitted on val, and kept as `counting.json` beside the evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.coco.detections import Detections
+from agar_pipeline.config import CountingConfig
+from agar_pipeline.errors import ArtifactError, ConfigError
+from agar_pipeline.scoring.counting import CountRule, choose_score_threshold
+
+CALIBRATION_FILE = "counting.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the detections of one detector become counts."""
+
+    rule: CountRule
+    """Which detections are kept, and which classes count as colonies."""
+    countable: tuple[int, int] = (25, 250)
+    """Smallest and largest count of a countable plate, both inclusive."""
+
+    def with_threshold(self, threshold: float) -> Calibration:
+        """The same with a threshold that was given on a command line, for all classes."""
+        rule = CountRule(threshold, "the command line", "given", classes=self.rule.classes)
+        return dataclasses.replace(self, rule=rule)
+
+    def renamed(self, names: Mapping[str, str]) -> Calibration:
+        """The same for a file that spells the classes differently; `names`: class here → class there."""
+        return dataclasses.replace(self, rule=self.rule.renamed(names))
+
+    def require_classes(self, class_names: Sequence[str], path: Path) -> None:
+        """Raise ArtifactError if it names a class that the model does not know; `path`: the file that it is from."""
+        named = {*(self.rule.classes or ()), *self.rule.per_class}
+        unknown = sorted(named - {*class_names})
+        if unknown:
+            raise ArtifactError(
+                f"is for a model that knows {unknown[0]!r}, and this model knows: {', '.join(class_names)}",
+                where=path,
+                next_step="give the counting.json of an evaluation of this checkpoint",
+            )
+
+    @property
+    def words(self) -> str:
+        """What counts, from which score, in one sentence."""
+        what = "all classes" if self.rule.classes is None else ", ".join(self.rule.classes)
+        own = "".join(f", {name} from {score:.2f}" for name, score in self.rule.per_class.items())
+        return f"{what} count as colonies, from a score of {self.rule.threshold:.2f} on{own}"
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {"format": FORMAT, "rule": self.rule.to_plain(), "countable": list(self.countable)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
+        """Inverse of `to_plain`."""
+        least, most = plain["countable"]
+        return cls(CountRule.from_plain(plain["rule"]), (int(least), int(most)))
+
+    def write(self, path: Path) -> None:
+        """Write `counting.json`."""
+        path.write_text(json.dumps(self.to_plain(), indent=2, allow_nan=False))
+
+    @classmethod
+    def read(cls, path: Path) -> Calibration:
+        """Read `counting.json`.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or of another version.
+        """
+        try:
+            plain = json.loads(path.read_text())
+            if plain["format"] == FORMAT:
+                return cls.from_plain(plain)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"cannot be read as the calibration of counts ({type(error).__name__})",
+                where=path,
+                next_step="give the counting.json of an evaluation, or run `agar run`, which writes it",
+            ) from error
+        raise ArtifactError(
+            f"has the format {plain['format']}, and this version reads {FORMAT}",
+            where=path,
+            next_step="run `agar run`, which writes it again",
+        )
+
+
+def calibrate(
+    config: CountingConfig, columns: CocoColumns, colonies: Detections, chosen_on: str = "val"
+) -> Calibration:
+    """Fit a calibration.
+
+    Args:
+        config: The section `counting` of the pipeline.
+        columns: The annotations of val.
+        colonies: The detections on val, after suppression across classes.
+        chosen_on: Name of these images.
+
+    Raises:
+        ConfigError: a class that should count is not in the annotations.
+    """
+    classes = None if config.classes is None else counted_classes(config.classes, columns.class_names)
+    if config.fixed_threshold is not None:
+        rule = CountRule(config.fixed_threshold, "nothing: it is fixed in the pipeline file", "fixed", classes=classes)
+    elif colonies.why_undefined:
+        rule = CountRule(chosen_on=f"nothing, because {colonies.why_undefined}", classes=classes)
+    elif not len(columns.image_ids):
+        rule = CountRule(classes=classes)
+    else:
+        of_all = CountRule(0.0, classes=classes)
+        value = choose_score_threshold(of_all.annotated(columns), of_all.colonies(colonies, columns.names))
+        rule = CountRule(value, chosen_on, config.threshold, classes=classes)
+    return Calibration(rule, config.countable)
+
+
+def counted_classes(classes: Sequence[str], class_names: Sequence[str]) -> tuple[str, ...]:
+    """The classes that count, in the order of `class_names`.
+
+    Raises:
+        ConfigError: one is not among `class_names`.
+    """
+    missing = [name for name in classes if name not in class_names]
+    if missing:
+        raise ConfigError(
+            "is no class of the data",
+            where="counting.classes",
+            value=missing[0],
+            next_step=f"write one of: {', '.join(class_names)}",
+        )
+    return tuple(name for name in class_names if name in classes)
