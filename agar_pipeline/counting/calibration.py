@@ -12,8 +12,9 @@ from typing import Any
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import CountingConfig
+from agar_pipeline.counting.threshold import choose_threshold
 from agar_pipeline.errors import ArtifactError, ConfigError
-from agar_pipeline.scoring.counting import CountRule, choose_score_threshold
+from agar_pipeline.scoring.counting import CountRule
 
 CALIBRATION_FILE = "counting.json"
 FORMAT = 1
@@ -116,7 +117,7 @@ def calibrate(
         rule = CountRule(classes=classes)
     else:
         of_all = CountRule(0.0, classes=classes)
-        value = choose_score_threshold(of_all.annotated(columns), of_all.colonies(colonies, columns.names))
+        value = choose_threshold(of_all.annotated(columns), of_all.colonies(colonies, columns.names))
         rule = CountRule(value, chosen_on, config.threshold, classes=classes)
     return Calibration(rule, config.countable)
 

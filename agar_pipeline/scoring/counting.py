@@ -1,4 +1,4 @@
-"""Colonies per plate: which detections count, the error of the counts, and the score threshold for counting.
+"""Colonies per plate: which detections count, and the error of the counts.
 
 The detections must have passed `suppression`, which leaves one box per colony.
 """
@@ -19,7 +19,6 @@ DENSITIES = ((0, 0, "0"), (1, 30, "1-30"), (31, 100, "31-100"), (101, 300, "101-
 """Smallest and largest number of colonies on a plate, both inclusive, and the name of the density; more than 300 are
 too numerous to count.
 """
-THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 DEFAULT_THRESHOLD = 0.5
 ERRORS = ("mae", "me", "smape", "r2", "within_10_percent")
 
@@ -233,20 +232,3 @@ def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray, why: str | No
     if not metrics["empty_plates"]["num_images"]:
         reasons["empty_plates"] = "no plate without a colony"
     return reasons
-
-
-def choose_score_threshold(columns: CocoColumns, detections: Detections) -> float:
-    """The score threshold with the smallest MAE of the counts, from 0.05 to 0.95 in steps of 0.01; if several are
-    equally good, the middle one.
-
-    Choose it on val and use it on test: on the split that it was chosen on, counts look slightly better than they are.
-    """
-    if not len(detections) or not len(columns.image_ids):
-        return DEFAULT_THRESHOLD
-    errors = []
-    for threshold in THRESHOLDS:
-        kept = detections.take(np.flatnonzero(detections.scores >= threshold))
-        predicted, truth = count_per_image(columns, kept)
-        errors.append(np.abs(predicted - truth).mean())
-    best = np.flatnonzero(np.asarray(errors) == np.min(errors))
-    return float(THRESHOLDS[best[len(best) // 2]])

@@ -14,6 +14,7 @@ import numpy as np
 
 from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
 from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
@@ -81,18 +82,20 @@ def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
         )
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
     columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
-    names = dict(zip(columns.category_ids.tolist(), columns.class_names, strict=True))
+    names, rule = columns.names, Calibration.read(evaluation.calibration_file).rule
     table = evaluation.matches()
     order = np.argsort(columns.image_ids, kind="stable")
     image_ids = columns.image_ids[order]
     photos = snapshot.images().set_index("image_id").loc[image_ids]
     plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
     kinds = table["kind"].to_numpy(dtype=object)
+    is_colony = (kinds != "missed") & table["category_id"].map(lambda i: rule.counts(names[i])).to_numpy(dtype=bool)
     dataset, fields = snapshot.dataset(), fields_of(record)
     boxes = PlateBoxes(
         sample_ids=photos["sample_id"].astype(str).tolist(),
         sizes_wh=columns.sizes_wh[order],
-        count_errors=np.bincount(plates[kinds != "missed"], minlength=len(order)) - count_annotations(columns)[order],
+        count_errors=np.bincount(plates[is_colony], minlength=len(order))
+        - count_annotations(rule.annotated(columns))[order],
         plates=plates,
         labels=table["category_id"].map(names).to_numpy(dtype=object),
         kinds=kinds,

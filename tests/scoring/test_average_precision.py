@@ -15,7 +15,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, choose_score_threshold, counting_metrics
+from agar_pipeline.scoring.counting import CountRule, counting_metrics
 
 
 def make_columns(boxes_per_image: list[int], seed: int = 0, num_classes: int = 3, crowd: float = 0.0) -> CocoColumns:
@@ -162,19 +162,6 @@ def test_counting_metrics_follow_their_formulas() -> None:
     assert counting["within_10_percent"] == 0.5
     assert [group["num_images"] for group in counting["per_density"].values()] == [1, 1, 1, 0, 1]
     assert counting["per_density"]["101-300"]["mae"] is None
-
-
-def test_choose_score_threshold_separates_colonies_from_noise() -> None:
-    columns = make_columns([20, 50])
-    false = make_columns([30, 30], seed=3)
-    noise = Detections(
-        false.annotation_image_ids, false.annotation_category_ids, false.boxes_xywh, np.linspace(0.1, 0.4, 60)
-    )
-    detections = Detections.concatenate([perfect(columns), noise])
-    threshold = choose_score_threshold(columns, detections)
-    assert 0.4 < threshold <= 0.5
-    rule = CountRule(threshold)
-    assert counting_metrics(columns, rule.keep(detections, columns.names), rule)["mae"] == 0
 
 
 def test_detections_survive_coco_results_format(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import TrainerConfig
+from agar_pipeline.counting.threshold import choose_threshold
 from agar_pipeline.detection.inference.batches import most_to_expect, predict_uncapped
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint, write_whole
@@ -22,7 +23,7 @@ from agar_pipeline.detection.models.families import DetectorSpec
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.detection.training.stop_signals import PATIENCE_S
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, choose_score_threshold, counting_metrics
+from agar_pipeline.scoring.counting import CountRule, counting_metrics
 from agar_pipeline.scoring.suppression import suppress_across_classes
 
 
@@ -80,7 +81,7 @@ class Validation:
         self.why_undefined = detections.why_undefined
         scores = coco_metrics(self.columns, detections)
         colonies = suppress_across_classes(detections)
-        threshold = None if detections.cut else choose_score_threshold(self.columns, colonies)
+        threshold = None if detections.cut else choose_threshold(self.columns, colonies)
         rule = CountRule() if threshold is None else CountRule(threshold, "val")
         counting = counting_metrics(self.columns, rule.keep(colonies, self.columns.names), rule)
         order = np.argsort(self.columns.category_ids)

@@ -44,7 +44,7 @@ def count_again(folder: Path, scores: list[float]) -> None:
         boxes_xywh = np.array([[7.0 + 30 * place, 11 + number, 13, 9.5] for place in range(len(scores))])
         ids = np.array([1, 1, 2][: len(scores)])
         detections = Detections(np.zeros(len(scores), np.int64), ids, boxes_xywh, np.array(scores))
-        found.append(PhotoCount(folder / "photos" / f"{number}.jpg", (100, 80), detections))
+        found.append(PhotoCount(folder / "photos" / f"{number}.jpg", (100, 80), detections, len(detections)))
     model = cast(PhotoModel, SimpleNamespace(class_names=CLASSES, category_ids=np.array([1, 2])))
     (folder / "counted today").mkdir(exist_ok=True)
     plain = to_coco(model, found, folder / "photos")
