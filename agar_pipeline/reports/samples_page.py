@@ -46,6 +46,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
     return {
         "name": sample.name,
         "cfu": written(found),
+        "headline": "No plate could be read" if found.cfu_per_ml is None else f"{written(found)} CFU/ml",
         "interval": interval(found),
         "colonies": found.colonies,
         "colonies_words": plural(found.colonies, "colony", "colonies"),

@@ -71,10 +71,12 @@ class Reader:
         self.env |= {"AGAR_PIPELINE": pipeline, "PATH": f"{self.clone}/.venv/bin{os.pathsep}{self.env['PATH']}"}
 
     def name_what_will_be_made(self, experiment: str) -> None:
-        """Files that pages speak of, as links to where an experiment leaves them."""
+        """Files that pages speak of: a sheet of plates, and links to where an experiment leaves them."""
         artifacts = self.clone / ".agar" / "artifacts"
         (self.clone / "best.ckpt").symlink_to(artifacts / experiment / "training_run/latest/checkpoints/best.ckpt")
         (self.clone / "results.json").symlink_to(artifacts / experiment / "evaluation/latest/predictions.json")
+        (sheet,) = re.findall(r"```csv\n(.*?)```", PAGES["docs/how-to/cfu.md"].read_text(), re.DOTALL)
+        (self.clone / "plates.csv").write_text(sheet)
         for part in ("train.json", "val.json"):
             (self.clone / part).symlink_to(artifacts / "coco_cache/latest/coco" / part)
 

@@ -1,0 +1,46 @@
+"""`agar predict --sheet`: which photos a sheet asks for, and what a model's counts of them are for its samples.
+
+Not here: the files (`sample_files`), samples of counts that a person corrected, which need no model (`samples`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agar_pipeline.counting.sheet import Sheet, read_sheet
+
+if TYPE_CHECKING:
+    from agar_pipeline.photos.folder_walk import PassedOver
+
+_SHOWN = 3
+
+
+def open_sheet(path: Path, images: Sequence[Path], passed_over: PassedOver) -> tuple[Sheet, list[str]]:
+    """Read a sheet whose photos may be in the folders of a command line.
+
+    Args:
+        path: The sheet.
+        images: Photos, and folders of photos; the sheet may list photos relative to each folder.
+        passed_over: Records what is hidden in the folders.
+
+    Returns:
+        The sheet, and notes: on its columns and names, and on photos that it does not list.
+
+    Raises:
+        SheetError: it cannot be read, or a photo does not exist.
+        DatasetError: an image does not exist, or a folder contains no photo.
+    """
+    from agar_pipeline.detection.inference.photo_folder import find_photos
+
+    given = find_photos(images, passed_over)
+    sheet = read_sheet(path, list(dict.fromkeys(image if image.is_dir() else image.parent for image in images)))
+    listed = {os.path.realpath(photo) for photo in sheet.photos}
+    others = [photo.name for photo in given if os.path.realpath(photo) not in listed]
+    if not others:
+        return sheet, list(sheet.notes)
+    more = f", and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    note = f"{path.name} does not list {', '.join(others[:_SHOWN])}{more}: not counted"
+    return sheet, [*sheet.notes, note]
