@@ -1,4 +1,4 @@
-"""From the counts of a sample's plates to its colony-forming units per ml: the weighted mean of ISO 7218:2007, 10.3.2.
+"""From the counts of a sample's plates to its colony-forming units per ml: the weighted mean of ISO 7218:2007, 10.3.
 
 The standard divides the sum of the colonies on plates of two consecutive dilutions by the amount of sample on them:
 N = ΣC / (V · (n₁ + 0.1 · n₂) · d), with the volume V on each plate, n₁ plates of the first dilution d and n₂ plates of
@@ -37,7 +37,7 @@ from agar_pipeline.text.powers_of_ten import dilution
 LEVEL = 0.95
 """Of the interval; ISO 19036 states an uncertainty with this level too."""
 FEWEST_ESTIMATED = 4
-"""Colonies; below, ISO 7218:2007, 10.3.2 states no number."""
+"""Colonies; below, ISO 7218:2007, 10.3 states no number."""
 
 
 @dataclass(frozen=True)

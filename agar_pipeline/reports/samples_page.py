@@ -5,7 +5,8 @@ Here: wording and pictures. Not here: the estimates (`counting.samples`), how nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ PICTURE_SIDE_PX = 560
 _PICTURE_BYTES = 80_000
 
 
-def write_samples_page(path: Path, samples: Sequence[Sample], countable: tuple[int, int], counted_by: str) -> None:
+def write_samples_page(
+    path: Path,
+    samples: Sequence[Sample],
+    countable: tuple[int, int],
+    counted_by: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Write the page.
 
     Args:
@@ -29,14 +36,21 @@ def write_samples_page(path: Path, samples: Sequence[Sample], countable: tuple[i
         samples: As `estimate_samples` returns them.
         countable: The range that they were estimated with.
         counted_by: What or who counted, as the rest of a sentence that begins with `Counted by`.
+        progress: Called after each plate with the numbers of plates done and of all plates.
     """
-    plates = sum(len(sample.plates) for sample in samples)
+    plates, numbers = sum(len(sample.plates) for sample in samples), count(1)
+
+    def shown(plate: SamplePlate) -> dict[str, Any]:
+        plain = _plate(plate)
+        progress(next(numbers), plates)
+        return plain
+
     values = {
         "title": "Colony-forming units",
         "headline": f"{plural(len(samples), 'sample')}, {plural(plates, 'plate')}.",
         "subline": f"Counted by {counted_by}. Plates with {countable[0]} to {countable[1]} colonies are countable.",
         "level": f"{samples[0].estimate.level:.0%}".replace("%", " %"),
-        "samples": [_sample(sample) for sample in samples],
+        "samples": [_sample(sample) | {"plates": list(map(shown, sample.plates))} for sample in samples],
     }
     write_page(path, "samples.html.j2", values)
 
@@ -53,7 +67,6 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "used": f"{sample.used} of {len(sample.plates)}",
         "estimate": found.estimate,
         "warnings": found.warnings,
-        "plates": [_plate(plate) for plate in sample.plates],
     }
 
 

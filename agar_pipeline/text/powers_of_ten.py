@@ -14,7 +14,7 @@ _NEARLY = 1e-9
 
 
 def round_significant(value: float, digits: int = 2) -> Decimal:
-    """Round to significant digits, a five upwards, as ISO 7218:2007, 10.3.2 says.
+    """Round to significant digits, a five upwards, as ISO 7218:2007, 10.3 says.
 
     >>> round_significant(19_150), round_significant(0.0245)
     (Decimal('1.9E+4'), Decimal('0.025'))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.counting.samples import Sample, SamplePlate
+from agar_pipeline.progress import progress_bar
 from agar_pipeline.reports.cfu_words import count_words, written
 from agar_pipeline.text.powers_of_ten import dilution
 from agar_pipeline.text.safe_text import csv_row
@@ -39,7 +40,8 @@ def write_samples(samples: Sequence[Sample], folder: OwnFolder, countable: tuple
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(map(csv_row, rows))
-        write_samples_page(draft.path(PAGE), samples, countable, counted_by)
+        with progress_bar("drawing") as progress:
+            write_samples_page(draft.path(PAGE), samples, countable, counted_by, progress)
 
 
 def sample_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
