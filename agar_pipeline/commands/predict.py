@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agar_pipeline.commands.chosen_model import FILE, find_model, load_calibration, load_model, model_options
 
+if TYPE_CHECKING:
+    from agar_pipeline.counting.sheet import Sheet
+
 
 @click.command("predict", epilog="Example: agar predict --experiment demo photos/ --out-dir counted")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
 @model_options
 @click.option("--model", type=FILE, help="ONNX file of agar export-model.")
+@click.option("--sheet", "sheet_path", type=FILE, help="CSV of a dilution series: computes CFU/ml of its samples.")
 @click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: that of the model, chosen on val.")
 @click.option("--json", "as_json", is_flag=True, help="Print COCO: images, and boxes with their scores.")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write pictures, counts and boxes.")
 @click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
-def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, model: Path | None, **options: Any) -> None:
+def command(
+    images: tuple[Path, ...],
+    model: Path | None,
+    sheet_path: Path | None,
+    as_json: bool,
+    out_dir: Path | None,
+    **options: Any,
+) -> None:
     """Find and count the colonies on photos; IMAGES are photos, or folders of photos.
+
+    With --sheet, the photos that it lists are counted, and no others. IMAGES may then be left out; the photos of the
+    sheet are looked for in these folders, too.
 
     With --experiment, the classes that count are those of the pipeline file. A checkpoint alone counts all its classes.
 
@@ -31,35 +45,39 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, model
         raise click.UsageError("give one of --experiment, --checkpoint and --model")
     if options["counting"] is not None and options["checkpoint"] is None:
         raise click.UsageError("--counting can only be used with --checkpoint")
+    if not images and sheet_path is None:
+        raise click.UsageError("give photos, folders of photos, or --sheet")
     from agar_pipeline.commands.predict_words import print_counts
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import agar_home
-    from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos, find_photos
-    from agar_pipeline.photos.folder_walk import PassedOver
+    from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos
     from agar_pipeline.processes.gpu_leases import leased_here
     from agar_pipeline.use_cases.count_files import open_counts, write_counts
+    from agar_pipeline.use_cases.counted_sheet import estimate_counted
+    from agar_pipeline.use_cases.sample_files import SAMPLE_FILES, write_samples
 
     checkpoint, counting = None, None
     if model is None:
         checkpoint, counting = find_model(options["experiment"], options["checkpoint"], options["counting"])
-    passed_over = PassedOver()
-    paths = find_photos(images, passed_over)
-    for note in passed_over.notes(Path.cwd()):
-        say(f"note: {note}")
-    inputs = [path for path in (checkpoint, counting, model) if path]
-    folder = None if out_dir is None else open_counts(out_dir, paths, inputs)
+    sheet, paths = photos_to_count(images, sheet_path)
+    inputs = [path for path in (checkpoint, counting, model, sheet_path) if path]
+    folder = None if out_dir is None else open_counts(out_dir, paths, inputs, SAMPLE_FILES if sheet else ())
     with leased_here("cpu" if checkpoint is None else options["accelerator"], agar_home(), say):
         counter = load_model(checkpoint, model, options["accelerator"])
         calibration = load_calibration(counter, counting, options["score_threshold"])
         with progress_bar("counting colonies") as progress:
             answers = list(count_photos(counter, paths, calibration, progress))
     counted = [answer for answer in answers if isinstance(answer, PhotoCount)]
-    print_counts(counter, counted, calibration.rule, as_json)
+    samples = estimate_counted(sheet, counter, counted, calibration) if sheet else []
+    print_counts(counter, counted, calibration.rule, samples, as_json)
     say(calibration.words)
     if checkpoint is not None and counting is None:
         say("note: a checkpoint alone counts all its classes; --experiment or --counting counts as the pipeline says")
     if folder is not None:
         write_counts(counter, counted, folder)
+        if samples:
+            write_samples(samples, folder, calibration.countable, f"{inputs[0].name}: {calibration.words}")
+            say(f"look at {folder.root}: {' and '.join(SAMPLE_FILES)}")
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
     else:
         say("next: run the same command with --out-dir counted, which draws the boxes")
@@ -72,3 +90,18 @@ def command(images: tuple[Path, ...], as_json: bool, out_dir: Path | None, model
     if unread:
         say(f"{len(unread)} of {len(paths)} photos could not be read; the others are done")
         raise click.exceptions.Exit(1)
+
+
+def photos_to_count(images: tuple[Path, ...], sheet_path: Path | None) -> tuple[Sheet | None, list[Path]]:
+    """Return the sheet, if one is given, and the photos; say what is passed over."""
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.detection.inference.photo_folder import find_photos
+    from agar_pipeline.photos.folder_walk import PassedOver
+    from agar_pipeline.use_cases.counted_sheet import open_sheet
+
+    passed_over = PassedOver()
+    sheet, notes = (None, []) if sheet_path is None else open_sheet(sheet_path, images, passed_over)
+    paths = find_photos(images, passed_over) if sheet is None else sheet.photos
+    for note in (*passed_over.notes(Path.cwd()), *notes):
+        say(f"note: {note}")
+    return sheet, paths

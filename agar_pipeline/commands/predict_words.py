@@ -6,18 +6,23 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agar_pipeline.commands.sample_words import print_samples
 from agar_pipeline.commands.terminal import echo
 from agar_pipeline.use_cases.count_files import count_rows, counts_as_coco
+from agar_pipeline.use_cases.sample_files import sample_rows
 
 if TYPE_CHECKING:
+    from agar_pipeline.counting.samples import Sample
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
     from agar_pipeline.scoring.counting import CountRule
 
 
-def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], rule: CountRule, as_json: bool) -> None:
-    """Print one line per image, or COCO with a count for each image."""
+def print_counts(
+    model: PhotoModel, counted: Sequence[PhotoCount], rule: CountRule, samples: Sequence[Sample], as_json: bool
+) -> None:
+    """Print one line per image and per sample, or COCO with a count for each image, and the samples."""
     if as_json:
-        echo(json.dumps(counts_as_coco(model, counted)))
+        echo(json.dumps(counts_as_coco(model, counted) | ({"samples": sample_rows(samples)} if samples else {})))
         return
     rows = count_rows(model, counted)
     width = max([len("image"), *(len(row["image"]) for row in rows)])
@@ -28,3 +33,6 @@ def print_counts(model: PhotoModel, counted: Sequence[PhotoCount], rule: CountRu
     for row in rows:
         found_there = "".join(f"  {row[name]:>{max(10, len(titles[name]))}}" for name in names)
         echo(f"{row['image']:<{width}} {row['colonies']:>9}{found_there}")
+    if samples:
+        echo("")
+        print_samples(samples)

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from agar_pipeline.config import CountingConfig
 from agar_pipeline.counting.cfu import LEVEL, SampleEstimate, estimate_sample
 from agar_pipeline.counting.plate_count import PlateCount
 from agar_pipeline.counting.sheet import Sheet, SheetRow
+
+COUNTABLE = CountingConfig.countable
+"""Where no pipeline and no calibration says another range."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Sample:
 def estimate_samples(
     sheet: Sheet,
     readings: Mapping[Path, PlateReading],
-    countable: tuple[int, int] = (25, 250),
+    countable: tuple[int, int] = COUNTABLE,
     level: float = LEVEL,
 ) -> list[Sample]:
     """Estimate all samples of a sheet, in the order of their first rows.

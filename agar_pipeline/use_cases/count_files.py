@@ -23,8 +23,16 @@ PICTURE_SIDE_PX = 1600
 _COUNTS, _PREDICTIONS, _PICTURES = "counts.csv", "predictions.json", "pictures"
 
 
-def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path]) -> OwnFolder:
+def open_counts(
+    out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], others: Sequence[str] = ()
+) -> OwnFolder:
     """Return the output folder of the files, before the colonies are counted.
+
+    Args:
+        out_dir: The folder.
+        photos: The photos that will be counted.
+        inputs: Other files that the command reads.
+        others: Names of other files that will be written.
 
     Raises:
         StorageError: images, foreign files or inputs of the command would be overwritten.
@@ -36,7 +44,7 @@ def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path]) -
     folder = OwnFolder(out_dir, "predict", Originals([*photos, *inputs]))
     below = (Path(place).relative_to(out_dir).as_posix() for place, _, _ in os.walk(out_dir / _PICTURES))
     require_no_photos(out_dir, "predict", ["", *below])
-    folder.require_writable([_COUNTS, _PREDICTIONS])
+    folder.require_writable([_COUNTS, _PREDICTIONS, *others])
     return folder
 
 

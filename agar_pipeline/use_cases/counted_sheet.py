@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agar_pipeline.counting.samples import PlateReading, Sample, estimate_samples
 from agar_pipeline.counting.sheet import Sheet, read_sheet
 
 if TYPE_CHECKING:
+    from agar_pipeline.counting.calibration import Calibration
+    from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
     from agar_pipeline.photos.folder_walk import PassedOver
 
 _SHOWN = 3
@@ -44,3 +47,23 @@ def open_sheet(path: Path, images: Sequence[Path], passed_over: PassedOver) -> t
     more = f", and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     note = f"{path.name} does not list {', '.join(others[:_SHOWN])}{more}: not counted"
     return sheet, [*sheet.notes, note]
+
+
+def estimate_counted(
+    sheet: Sheet, model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration
+) -> list[Sample]:
+    """Estimate the samples of a sheet from what a model counted on its photos.
+
+    Args:
+        sheet: Of `open_sheet`.
+        model: Knows the names of the classes.
+        counted: Its photos; a plate without one could not be read.
+        calibration: With which they were counted.
+    """
+    from agar_pipeline.detection.inference.photo_folder import names_of
+
+    names, readings = names_of(model), {}
+    for one in counted:
+        boxes_xywh = calibration.rule.colonies(one.detections, names).boxes_xywh
+        readings[one.path] = PlateReading(one.colonies, boxes_xywh=boxes_xywh, notes=one.notes)
+    return estimate_samples(sheet, readings, calibration.countable)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agar_pipeline.commands.sample_words import print_samples
 from agar_pipeline.counting.samples import PlateReading, Sample, estimate_samples
 from agar_pipeline.counting.sheet import read_sheet
 from agar_pipeline.errors import StorageError
@@ -55,7 +56,9 @@ def test_the_example_of_the_how_to_page(tmp_path: Path) -> None:
     assert html.count("data:image/jpeg") == 4
 
 
-def test_plates_left_out_corrections_and_contradictions_are_in_both_files(tmp_path: Path) -> None:
+def test_plates_left_out_corrections_and_contradictions_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     content = (
         "photo,sample,dilution,volume_ml,replicate\n1.png,=1+1 <b>,1e-2,1,A\n2.png,=1+1 <b>,1e-3,1,A\n"
         "3.png,=1+1 <b>,1e-4,1,A\n4.png,water,1,1,\n5.png,water,1,1,\n6.png,lost,1,1,\n"
@@ -88,3 +91,9 @@ def test_plates_left_out_corrections_and_contradictions_are_in_both_files(tmp_pa
     with pytest.raises(StorageError, match=r"samples\.csv was changed since agar wrote it"):
         write_samples(samples, OwnFolder(out, "count"), (25, 250), "a person")
     assert [row["cfu_per_ml"] for row in sample_rows(samples)] == [pytest.approx(160 / 0.011), 2.0, None]
+    print_samples(samples)
+    said = capsys.readouterr()
+    assert [line.split("  ")[0] for line in said.out.splitlines()] == ["sample", "=1+1 <b>", "water", "lost"]
+    assert "1.5 × 10⁴" in said.out.splitlines()[1]
+    assert "note: water is an estimate: colonies are present, but fewer than 4" in said.err
+    assert "warning: =1+1 <b>: dilution 10⁻³ has 60 colonies" in said.err
