@@ -54,7 +54,7 @@ def command(
     from agar_pipeline.processes.gpu_leases import leased_here
     from agar_pipeline.use_cases.count_files import open_counts, write_counts
     from agar_pipeline.use_cases.counted_sheet import estimate_counted
-    from agar_pipeline.use_cases.sample_files import SAMPLE_FILES, write_samples
+    from agar_pipeline.use_cases.sample_files import PAGE, SAMPLE_FILES, TABLE, write_samples
 
     checkpoint, counting = None, None
     if model is None:
@@ -77,7 +77,7 @@ def command(
         write_counts(counter, counted, folder)
         if samples:
             write_samples(samples, folder, calibration.countable, f"{inputs[0].name}: {calibration.words}")
-            say(f"look at {folder.root}: {' and '.join(SAMPLE_FILES)}")
+            say(f"look at {folder.root / PAGE}, and {TABLE} beside it")
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
     else:
         say("next: run the same command with --out-dir counted, which draws the boxes")

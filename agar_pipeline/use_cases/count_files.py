@@ -23,9 +23,7 @@ PICTURE_SIDE_PX = 1600
 _COUNTS, _PREDICTIONS, _PICTURES = "counts.csv", "predictions.json", "pictures"
 
 
-def open_counts(
-    out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], others: Sequence[str] = ()
-) -> OwnFolder:
+def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], others: Sequence[str] = ()) -> OwnFolder:
     """Return the output folder of the files, before the colonies are counted.
 
     Args:
