@@ -190,12 +190,14 @@ def write_evaluation(
     from agar_pipeline.config import CountingConfig
     from agar_pipeline.counting.calibration import calibrate
     from agar_pipeline.reports.evaluation_page import write_evaluation_page
+    from agar_pipeline.scoring.average_precision import require_known_ids
     from agar_pipeline.scoring.matching import matches_table
     from agar_pipeline.scoring.misread_predictions import explain_misreading
     from agar_pipeline.scoring.score import score_detections
     from agar_pipeline.scoring.suppression import suppress_across_classes
     from agar_pipeline.scoring.usefulness import explain_uselessness
 
+    require_known_ids(columns, detections)
     if calibration is None:
         calibration = calibrate(CountingConfig(), columns, suppress_across_classes(detections), "these images")
     scored = score_detections(columns, detections, calibration.rule)

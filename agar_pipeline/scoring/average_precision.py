@@ -37,7 +37,7 @@ def coco_metrics(columns: CocoColumns, detections: Detections) -> dict[str, Any]
     Raises:
         AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
-    _check_references(columns, detections)
+    require_known_ids(columns, detections)
     columns, detections = in_photo_pixels(columns, detections)
     precision, recall = _curves(columns, detections)
     metrics: dict[str, Any] = {
@@ -71,7 +71,8 @@ def _curve(precision: np.ndarray) -> list[float] | None:
     return None if (precision < 0).any() else precision.tolist()
 
 
-def _check_references(columns: CocoColumns, detections: Detections) -> None:
+def require_known_ids(columns: CocoColumns, detections: Detections) -> None:
+    """Raise AnnotationError if a detection belongs to an image or category that the annotations do not list."""
     for what, values, known in (
         ("image_id", detections.image_ids, columns.image_ids),
         ("category_id", detections.category_ids, columns.category_ids),
