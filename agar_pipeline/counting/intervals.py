@@ -16,6 +16,7 @@ than stated. Here: intervals. Not here: the predicted counts of val, from thresh
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from agar_pipeline.scoring.counting import DENSITIES
+from agar_pipeline.scoring.counting import DENSITIES, by_density
 
 _TOLERANCE = 1e-9
 """Keeps a whole number whole that was divided by a root and multiplied with it again."""
@@ -41,6 +42,18 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Held:
+    """How many plates had their true count within the interval of their predicted count."""
+
+    plates: int
+    covered: int
+    mean_width: float
+    """Mean of highest − lowest, colonies."""
+    per_density: Mapping[str, float]
+    """Name of the density, by the true count → share of its plates; densities without a plate are left out."""
+
+
+@dataclass(frozen=True)
 class CountIntervals:
     """The intervals that were calibrated on val."""
 
@@ -50,6 +63,9 @@ class CountIntervals:
     """Ascending; empty where val has too few plates."""
     reason: str | None = None
     """Why there is no interval."""
+    on_val: Held | None = None
+    """On val itself: each plate by the interval that the other plates calibrate. About the stated share is within by
+    construction; this shows how wide the intervals are, and at which densities plates lie outside."""
 
     def of(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Lowest and highest true counts, (N,) int64 each, of plates with (N,) predicted counts; None: no interval.
@@ -63,11 +79,12 @@ class CountIntervals:
         return _bounds(predicted, np.array([band.reach for band in self.bands])[places])
 
     def to_plain(self) -> dict[str, Any]:
-        return {**vars(self), "bands": [vars(band) for band in self.bands]}
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CountIntervals:
-        return cls(plain["coverage"], tuple(Band(**band) for band in plain["bands"]), plain["reason"])
+        bands, held = tuple(Band(**band) for band in plain["bands"]), plain["on_val"]
+        return cls(plain["coverage"], bands, plain["reason"], held and Held(**held))
 
 
 def plates_needed(coverage: float) -> int:
@@ -95,19 +112,20 @@ def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> C
     for least, rows in _bands(predicted, needed):
         reach = np.sort(quotients[rows])[_rank(len(rows), coverage) - 1]
         bands.append(Band(least, float(reach), len(rows)))
-    return CountIntervals(coverage, tuple(bands))
+    held = judge(intervals_without_own(predicted, true, coverage), true)
+    return CountIntervals(coverage, tuple(bands), on_val=held)
 
 
-def intervals_without_own(
-    predicted: np.ndarray, true: np.ndarray, coverage: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The interval of each of N plates as the other plates of its band calibrate it; None: too few plates.
+def judge(bounds: tuple[np.ndarray, np.ndarray], true: np.ndarray) -> Held:
+    """Compare intervals with the (N,) true counts of their plates, N of at least 1."""
+    low, high = bounds
+    within = (low <= true) & (true <= high)
+    shares = {name: float(within[rows].mean()) for name, rows in by_density(true).items() if rows.any()}
+    return Held(len(true), int(within.sum()), float((high - low).mean()), shares)
 
-    About the stated share of the plates lies within by construction. What these intervals can show is how wide they
-    are, and where plates lie outside.
-    """
-    if len(true) < plates_needed(coverage):
-        return None
+
+def intervals_without_own(predicted: np.ndarray, true: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of each of N plates as the other plates of its band calibrate it; N of at least `plates_needed`."""
     quotients, reach = _quotients(predicted, true), np.zeros(len(true))
     for _, rows in _bands(predicted, plates_needed(coverage)):
         order = rows[np.argsort(quotients[rows], kind="stable")]

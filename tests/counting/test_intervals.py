@@ -9,6 +9,7 @@ import pytest
 
 from agar_pipeline.counting.intervals import (
     CountIntervals,
+    Held,
     fit_intervals,
     intervals_without_own,
     plates_needed,
@@ -67,7 +68,7 @@ def test_a_perfect_detector_has_intervals_without_width() -> None:
 def test_too_few_plates_give_no_interval_and_say_how_many_are_needed(count: int, coverage: float, needed: int) -> None:
     predicted, true = plates(count, seed=2)
     intervals = fit_intervals(predicted, true, coverage)
-    assert intervals.of(np.array([27])) is intervals_without_own(predicted, true, coverage) is None
+    assert intervals.of(np.array([27])) is intervals.on_val is None
     words = f"too few plates on val: {count}; at least {needed} are needed for {100 * coverage:g} %"
     assert (intervals.reason, plates_needed(coverage)) == (words, needed)
     assert fit_intervals(*plates(needed, seed=2), coverage).of(np.array([27])) is not None
@@ -89,7 +90,6 @@ def test_leaving_a_plate_out_is_calibrating_on_the_others(count: int) -> None:
     predicted = rng.permutation(np.arange(count) % 30)  # one band, so that leaving one out merges nothing
     true = predicted + rng.integers(-3, 4, count)
     bounds = intervals_without_own(predicted, true, 0.9)
-    assert bounds is not None
     for row in range(count):
         others = np.delete(np.arange(count), row)
         if len(others) < plates_needed(0.9):
@@ -97,6 +97,17 @@ def test_leaving_a_plate_out_is_calibrating_on_the_others(count: int) -> None:
         expected = fit_intervals(predicted[others], true[others], 0.9).of(predicted[[row]])
         assert expected is not None
         assert (bounds[0][row], bounds[1][row]) == (expected[0][0], expected[1][0])
+
+
+def test_val_itself_is_judged_by_the_other_plates_at_each_density() -> None:
+    true = np.repeat([0, 20, 400], [10, 80, 30])
+    predicted = true + np.repeat([0, 2, 0], [10, 80, 30])
+    held = fit_intervals(predicted, true, 0.9).on_val
+    assert held == Held(120, 120, 80 * 4 / 120, {"0": 1.0, "1-30": 1.0, "over 300": 1.0})
+    predicted[0] = 30  # the only one as wrong: the others do not reach as far
+    held = fit_intervals(predicted, true, 0.9).on_val
+    assert held is not None
+    assert (held.covered, held.per_density) == (119, {"0": 0.9, "1-30": 1, "over 300": 1})
 
 
 def test_intervals_survive_json() -> None:
