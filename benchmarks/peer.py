@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def prepare(folder: Path, out: Path, val_share: float = VAL_SHARE) -> Path:
             photo = path.with_suffix(".jpg")
             width, height = Image.open(photo).size
             images.append({"id": number, "file_name": f"{part}/{photo.name}", "width": width, "height": height})
-            (out / "images" / part / photo.name).symlink_to(photo.resolve())
+            shutil.copyfile(photo, out / "images" / part / photo.name)  # a link out of the folder is refused
             lines = []
             for label in plain[path]["labels"]:
                 x, y = max(0, label["x"]), max(0, label["y"])

@@ -22,16 +22,16 @@ def reliability(columns: CocoColumns, detections: Detections) -> dict[str, dict[
     """For each class, how often its detections of each bin of the score are right at IoU 0.5.
 
     Returns:
-        Name of the class → `score` (mean of the bin), `precision` (share of right ones) and `count`, ten values each
-        with None in an empty bin, and `ece`, the mean of |score − precision| over the detections. None for a class
-        without a detection, and for all classes where detections are missing.
+        Name of the class, by ascending category_id → `score` (mean of the bin), `precision` (share of right ones) and
+        `count`, ten values each with None in an empty bin, and `ece`, the mean of |score − precision| over the
+        detections. None for a class without a detection, and for all classes where detections are missing.
     """
     if detections.cut:
         return dict.fromkeys(columns.class_names)
     kinds = match_detections(columns, detections).detection_kinds
     judged = kinds != "ignored"
     found = {}
-    for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True):
+    for category_id, name in sorted(zip(columns.category_ids.tolist(), columns.class_names, strict=True)):
         mine = judged & (detections.category_ids == category_id)
         found[name] = _bins(detections.scores[mine], kinds[mine] == "true_positive") if mine.any() else None
     return found
