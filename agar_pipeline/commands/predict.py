@@ -71,6 +71,7 @@ def command(
     samples = estimate_counted(sheet, counter, counted, calibration) if sheet else []
     print_counts(counter, counted, calibration.rule, samples, as_json)
     say(calibration.words)
+    say(calibration.interval_words)
     if checkpoint is not None and counting is None:
         say("note: a checkpoint alone counts all its classes; --experiment or --counting counts as the pipeline says")
     if folder is not None:

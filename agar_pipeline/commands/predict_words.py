@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.commands.sample_words import print_samples
 from agar_pipeline.commands.terminal import echo
@@ -29,10 +29,17 @@ def print_counts(
     found = [name for name in model.class_names if any(row[name] for row in rows)]
     names = sorted(found, key=lambda name: not rule.counts(name))
     titles = {name: name if rule.counts(name) else f"{name} (not counted)" for name in names}
-    echo(f"{'image':<{width}} {'colonies':>9}" + "".join(f"  {titles[name]:>10}" for name in names))
-    for row in rows:
+    counts = [_count_words(row) for row in rows]
+    wide = max([9, *map(len, counts)])
+    echo(f"{'image':<{width}} {'colonies':>{wide}}" + "".join(f"  {titles[name]:>10}" for name in names))
+    for row, count in zip(rows, counts, strict=True):
         found_there = "".join(f"  {row[name]:>{max(10, len(titles[name]))}}" for name in names)
-        echo(f"{row['image']:<{width}} {row['colonies']:>9}{found_there}")
+        echo(f"{row['image']:<{width}} {count:>{wide}}{found_there}")
     if samples:
         echo("")
         print_samples(samples)
+
+
+def _count_words(row: Mapping[str, Any]) -> str:
+    """Return `27 (24–30)`, or the count alone where it has no interval."""
+    return f"{row['colonies']}" if row["low"] is None else f"{row['colonies']} ({row['low']}–{row['high']})"

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import CountingConfig
-from agar_pipeline.counting.threshold import choose_threshold
+from agar_pipeline.counting.intervals import CountIntervals, fit_intervals
+from agar_pipeline.counting.threshold import Criterion, Thresholds, search_thresholds
 from agar_pipeline.errors import ArtifactError, ConfigError
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.counting import CountRule, count_per_image
 
 CALIBRATION_FILE = "counting.json"
 FORMAT = 1
+NO_INTERVALS = CountIntervals(0.9, (), "an evaluation calibrates it, and no counting.json of one is given")
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,22 @@ class Calibration:
     """Which detections are kept, and which classes count as colonies."""
     countable: tuple[int, int] = (25, 250)
     """Smallest and largest count of a countable plate, both inclusive."""
+    intervals: CountIntervals = NO_INTERVALS
+    """In which the true count lies."""
+    thresholds: Thresholds | None = None
+    """How good each threshold was on val; None: no val was scored."""
 
     def with_threshold(self, threshold: float) -> Calibration:
         """The same with a threshold that was given on a command line, for all classes."""
         rule = CountRule(threshold, "the command line", "given", classes=self.rule.classes)
-        return dataclasses.replace(self, rule=rule)
+        reason = "intervals are calibrated for the threshold of the evaluation, and another one is given"
+        intervals = CountIntervals(self.intervals.coverage, (), reason)
+        return dataclasses.replace(self, rule=rule, intervals=intervals)
+
+    def interval(self, count: int) -> tuple[int, int] | None:
+        """Lowest and highest true count of a plate with this predicted count; None: there are no intervals."""
+        bounds = self.intervals.of(np.array([count]))
+        return None if bounds is None else (int(bounds[0][0]), int(bounds[1][0]))
 
     def renamed(self, names: Mapping[str, str]) -> Calibration:
         """The same for a file that spells the classes differently; `names`: class here → class there."""
@@ -56,15 +71,31 @@ class Calibration:
         own = "".join(f", {name} from {score:.2f}" for name, score in self.rule.per_class.items())
         return f"{what} count as colonies, from a score of {self.rule.threshold:.2f} on{own}"
 
+    @property
+    def interval_words(self) -> str:
+        """What the intervals state, or why there are none, in one sentence."""
+        if self.intervals.reason is not None:
+            return f"no interval is stated with the counts: {self.intervals.reason}"
+        stated = f"{100 * self.intervals.coverage:g} %"
+        return f"in parentheses: the interval in which the true count lies with a probability of {stated}"
+
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {"format": FORMAT, "rule": self.rule.to_plain(), "countable": list(self.countable)}
+        return {
+            "format": FORMAT,
+            "rule": self.rule.to_plain(),
+            "countable": list(self.countable),
+            "intervals": self.intervals.to_plain(),
+            "thresholds": self.thresholds and self.thresholds.to_plain(),
+        }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
         """Inverse of `to_plain`."""
         least, most = plain["countable"]
-        return cls(CountRule.from_plain(plain["rule"]), (int(least), int(most)))
+        thresholds = plain["thresholds"] and Thresholds.from_plain(plain["thresholds"])
+        intervals = CountIntervals.from_plain(plain["intervals"])
+        return cls(CountRule.from_plain(plain["rule"]), (int(least), int(most)), intervals, thresholds)
 
     def write(self, path: Path) -> None:
         """Write `counting.json`."""
@@ -109,17 +140,28 @@ def calibrate(
         ConfigError: a class that should count is not in the annotations.
     """
     classes = None if config.classes is None else counted_classes(config.classes, columns.class_names)
-    if config.fixed_threshold is not None:
-        rule = CountRule(config.fixed_threshold, "nothing: it is fixed in the pipeline file", "fixed", classes=classes)
-    elif colonies.why_undefined:
-        rule = CountRule(chosen_on=f"nothing, because {colonies.why_undefined}", classes=classes)
+    if colonies.why_undefined:
+        unknown = CountRule(chosen_on=f"nothing, because {colonies.why_undefined}", classes=classes)
+        no_interval = CountIntervals(config.coverage, (), colonies.why_undefined)
+        return Calibration(_fixed(config, classes) or unknown, config.countable, no_interval)
+    of_all = CountRule(0.0, classes=classes)
+    annotated, found = of_all.annotated(columns), of_all.colonies(colonies, columns.names)
+    criterion: Criterion = "f1" if config.threshold == "f1" else "count_error"
+    search = search_thresholds(annotated, found, criterion, per_class=config.per_class)
+    chosen, predicted = search.thresholds(), search.counts_without_own()
+    rule = CountRule(chosen.common, chosen_on, criterion, chosen.own, classes)
+    if (fixed := _fixed(config, classes)) is not None:
+        rule, predicted = fixed, count_per_image(annotated, fixed.keep(found, columns.names))[0]
     elif not len(columns.image_ids):
         rule = CountRule(classes=classes)
-    else:
-        of_all = CountRule(0.0, classes=classes)
-        value = choose_threshold(of_all.annotated(columns), of_all.colonies(colonies, columns.names))
-        rule = CountRule(value, chosen_on, config.threshold, classes=classes)
-    return Calibration(rule, config.countable)
+    intervals = fit_intervals(predicted, search.everything.annotated, config.coverage)
+    return Calibration(rule, config.countable, intervals, chosen if len(columns.image_ids) else None)
+
+
+def _fixed(config: CountingConfig, classes: tuple[str, ...] | None) -> CountRule | None:
+    if config.fixed_threshold is None:
+        return None
+    return CountRule(config.fixed_threshold, "nothing: it is fixed in the pipeline file", "fixed", classes=classes)
 
 
 def counted_classes(classes: Sequence[str], class_names: Sequence[str]) -> tuple[str, ...]:

@@ -116,6 +116,25 @@ def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> C
     return CountIntervals(coverage, tuple(bands), on_val=held)
 
 
+def interval_metrics(
+    intervals: CountIntervals, predicted: np.ndarray, true: np.ndarray, *, is_val: bool
+) -> dict[str, Any] | None:
+    """What metrics.json says about the intervals of N plates; None where there are none.
+
+    Args:
+        intervals: Calibrated on val.
+        predicted: (N,) counts.
+        true: (N,) annotated counts.
+        is_val: These are the plates that the intervals were calibrated on.
+    """
+    bounds = intervals.of(predicted)
+    if bounds is None or not len(true):
+        return None
+    held = intervals.on_val if is_val and intervals.on_val else judge(bounds, true)
+    how = "each plate of val by the other plates of val" if is_val else "calibrated on val"
+    return {"coverage": intervals.coverage, **dataclasses.asdict(held), "how": how}
+
+
 def judge(bounds: tuple[np.ndarray, np.ndarray], true: np.ndarray) -> Held:
     """Compare intervals with the (N,) true counts of their plates, N of at least 1."""
     low, high = bounds

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.reports import evaluation_plots, plots
-from agar_pipeline.reports.counting_section import threshold_words
+from agar_pipeline.reports.counting_section import interval_words, threshold_plots, threshold_words
 from agar_pipeline.reports.literature import PUBLISHED, compare_protocol
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
 from agar_pipeline.reports.number_formats import is_null, number, percent, plural, signed
@@ -62,7 +62,9 @@ def write_evaluation_page(
         "recall_plot": recall_plot,
         "confusion": _confusion(metrics["confusion"]),
         "errors": _errors(metrics["errors"]),
+        "interval_words": interval_words(metrics),
         "threshold_words": threshold_words(metrics, scored.rule),
+        "threshold_plots": threshold_plots(metrics, scored.rule),
         "kinds": [{"kind": kind, "name": name, "words": words} for kind, (name, words) in KIND_WORDS.items()],
         "worst": [draw_plate(plate, images_dir) for plate in worst],
         "ordinary": [draw_plate(plate, images_dir) for plate in ordinary],

@@ -5,6 +5,7 @@ Here: calling prediction, scoring and writing. Not here: formulas (`scoring.scor
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from agar_pipeline.coco.detections import Detections
     from agar_pipeline.counting.calibration import Calibration
     from agar_pipeline.detection.inference.predict import Predictor
+    from agar_pipeline.scoring.score import Scored
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def write_evaluation(
     facts: dict[str, Any] | None = None,
     lesson: dict[str, Any] | None = None,
     from_file: bool = False,
+    is_val: bool = False,
 ) -> dict[str, Any]:
     """Write the files of an evaluation for any detections; return the metrics.
 
@@ -184,6 +187,7 @@ def write_evaluation(
         log: Receives the main figures.
         facts: Additional entries of metrics.json.
         lesson: How the model was trained, a plain `usefulness.Lesson`; None if that is unknown.
+        is_val: The calibration was fitted to these images.
         from_file: The detections come from a user's file. If they fit badly, the log says whether its boxes may be in
             another convention.
     """
@@ -200,15 +204,18 @@ def write_evaluation(
     require_known_ids(columns, detections)
     if calibration is None:
         calibration = calibrate(CountingConfig(), columns, suppress_across_classes(detections), "these images")
+        is_val = True
     scored = score_detections(columns, detections, calibration.rule)
     misread = explain_misreading(columns, detections, scored.metrics["map_50"]) if from_file else None
     warning = misread or explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
-    metrics = scored.metrics | {"warning": warning} | (facts or {})
+    metrics = _with_calibration(scored, calibration, is_val) | {"warning": warning} | (facts or {})
     (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
     (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))
     table = matches_table(columns, scored.counted, scored.matches)
     table.to_parquet(out_dir / "matches.parquet", index=False)
-    shown_in_ui = write_evaluation_page(out_dir / "report.html", scored, images_dir, title, pictures, warning)
+    shown_in_ui = write_evaluation_page(
+        out_dir / "report.html", dataclasses.replace(scored, metrics=metrics), images_dir, title, pictures, warning
+    )
     (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
     why = f"not computed: {metrics['reasons'].get('map_50')}"
     shown = why if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
@@ -216,3 +223,23 @@ def write_evaluation(
         log(warning)
     log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
     return metrics
+
+
+def _with_calibration(scored: Scored, calibration: Calibration, is_val: bool) -> dict[str, Any]:
+    """The metrics, with the intervals of the counts and the curve of the thresholds."""
+    from agar_pipeline.counting.intervals import interval_metrics
+    from agar_pipeline.counting.threshold import CANDIDATES
+    from agar_pipeline.scoring.counting import count_per_image
+
+    metrics, rule, columns = scored.metrics, calibration.rule, scored.columns
+    counts = count_per_image(rule.annotated(columns), rule.colonies(scored.counted, columns.names))
+    unknown = scored.counted.why_undefined
+    interval = None if unknown else interval_metrics(calibration.intervals, *counts, is_val=is_val)
+    why = {} if interval else {"counting.interval": unknown or calibration.intervals.reason or "no plate"}
+    of_val = calibration.thresholds
+    curve = {"curve": {"score": CANDIDATES.tolist(), "mae": list(of_val.mae), "f1": list(of_val.f1)}} if of_val else {}
+    return metrics | {
+        "counting": metrics["counting"] | {"interval": interval},
+        "score_threshold": metrics["score_threshold"] | curve,
+        "reasons": metrics["reasons"] | why,
+    }

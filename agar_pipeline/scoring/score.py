@@ -1,7 +1,7 @@
 """Computes all figures of one model, or of one file of predictions, on one COCO file: the content of `metrics.json`.
 
 The asset `evaluation`, `agar evaluate` and the comparison of models use this module. Here: assembling. Not here:
-formulas (`average_precision`, `counting`, `matching`, `error_costs`, `uncertainty`).
+formulas (`average_precision`, `counting`, `matching`, `error_costs`, `reliability`, `uncertainty`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from agar_pipeline.scoring.average_precision import coco_metrics
 from agar_pipeline.scoring.counting import CountRule, by_density, count_annotations, count_per_image, counting_metrics
 from agar_pipeline.scoring.error_costs import error_gains
 from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, Matches, match_detections
+from agar_pipeline.scoring.reliability import reliability
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.scoring.uncertainty import confidence_intervals
 
@@ -49,7 +50,8 @@ def score_detections(columns: CocoColumns, detections: Detections, rule: CountRu
         AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
     scores = coco_metrics(columns, detections)
-    kept = rule.keep(suppress_across_classes(detections), columns.names)
+    colonies = suppress_across_classes(detections)
+    kept = rule.keep(colonies, columns.names)
     matches = match_detections(columns, kept)
     counting = counting_metrics(columns, kept, rule)
     counts = count_per_image(rule.annotated(columns), rule.colonies(kept, columns.names))
@@ -62,6 +64,7 @@ def score_detections(columns: CocoColumns, detections: Detections, rule: CountRu
         "counting": counting,
         "confidence": confidence_intervals(columns, detections, *counts),
         "errors": error_counts(columns, kept, matches, rule) | {"gains": error_gains(columns, detections, rule)},
+        "reliability": reliability(columns, colonies),
         "confusion": confusion(columns, kept, matches),
         "score_threshold": rule.to_plain(),
         "reasons": reasons,

@@ -71,6 +71,7 @@ def build(
         title=title,
         log=log,
         facts={"part": config.part, "training": _recipe(training_run)},
+        is_val=config.part == "val",
         lesson=training_run.experiment().get("lesson"),
     )
     record_machine(out_dir, predictor.accelerator, predictor.precision)

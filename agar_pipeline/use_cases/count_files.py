@@ -54,7 +54,9 @@ def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFo
     pictures = [f"{_PICTURES}/{row['image']}.jpg" for row in rows]
     with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
         with draft.path(_COUNTS).open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, [csv_cell(name) for name in ("image", "colonies", *model.class_names)])
+            writer = csv.DictWriter(
+                stream, [csv_cell(name) for name in ("image", "colonies", "low", "high", *model.class_names)]
+            )
             writer.writeheader()
             writer.writerows(map(csv_row, rows))
         draft.path(_PREDICTIONS).write_text(json.dumps(counts_as_coco(model, counted)))
@@ -72,13 +74,14 @@ def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str
     coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
     for image, one in zip(coco["images"], counted, strict=True):
         image["colonies"] = one.colonies
+        image["interval"] = one.interval
         if one.notes:
             image["notes"] = list(one.notes)
     return coco
 
 
 def count_rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[str, Any]]:
-    """Return one row per photo: its path below the common folder, the count, and the detections of each class."""
+    """Return one row per photo: its path, the count, its interval (None: none), and the detections by class."""
     from agar_pipeline.detection.inference.photo_folder import common_folder, counts_by_class
 
     root = common_folder([one.path for one in counted]) if counted else Path()
@@ -86,6 +89,8 @@ def count_rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[st
         {
             "image": str(one.path.absolute().relative_to(root)),
             "colonies": one.colonies,
+            "low": None if one.interval is None else one.interval[0],
+            "high": None if one.interval is None else one.interval[1],
             **counts_by_class(model, one.detections),
         }
         for one in counted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from agar_pipeline.coco.columns import CocoColumns, read_coco
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.counting.calibration import Calibration
+from agar_pipeline.counting.intervals import Band, CountIntervals
 from agar_pipeline.errors import AnnotationError, TrainingError
 from agar_pipeline.scoring.class_agreement import ClassAgreement, agree_on_classes
 from agar_pipeline.scoring.counting import CountRule
@@ -97,7 +99,7 @@ def test_predict_counts_what_evaluate_counts(plates: Path, run: Run, tmp_path: P
 def test_only_the_classes_that_count_are_counted(plates: Path, run: Run, tmp_path: Path) -> None:
     """In the metrics of `evaluate` and in the counts of `predict` alike; a threshold of its own holds for one class."""
     rule = CountRule(0.009, "val", "count_error", {"E. coli": 0.0105}, ("S. aureus",))
-    Calibration(rule).write(tmp_path / "counting.json")
+    Calibration(rule, intervals=CountIntervals(0.9, (Band(0, 1.0, 40),))).write(tmp_path / "counting.json")
     common = ("--checkpoint", str(plates / "best.ckpt"), "--counting", str(tmp_path / "counting.json"))
     scored = run(
         "agar", "evaluate", *common, "--json", str(plates / "val.json"), "--images-dir", str(plates),
@@ -116,6 +118,9 @@ def test_only_the_classes_that_count_are_counted(plates: Path, run: Run, tmp_pat
         for each in coco["categories"]
     }
     assert sum(image["colonies"] for image in coco["images"]) == len(scores["S. aureus"])
+    for image in coco["images"]:
+        reach = math.floor(math.sqrt(image["colonies"] + 1))
+        assert image["interval"] == [max(0, image["colonies"] - reach), image["colonies"] + reach]
     assert len(scores["S. aureus"]) == pytest.approx(3 * counting["me"] + 1)
     assert 0.009 <= min(scores["S. aureus"]) < 0.0105 <= min(scores["E. coli"])
     (tmp_path / "counting.json").write_text('{"format": 1}')

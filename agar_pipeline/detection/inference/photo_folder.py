@@ -58,6 +58,8 @@ class PhotoCount:
     """Those that the calibration keeps, of all classes, highest score first."""
     colonies: int
     """Number of detections whose class counts."""
+    interval: tuple[int, int] | None = None
+    """Lowest and highest true count; None: no interval was calibrated."""
     notes: tuple[str, ...] = ()
     """As in `PlainPhoto`: reasons why the count may mislead."""
 
@@ -116,7 +118,9 @@ def count_photos(
             else:
                 kept = rule.keep(suppress_across_classes(model.detect(photo, rule.least_of_all)), names)
                 kept = kept.take(np.argsort(-kept.scores, kind="stable"))
-                yield PhotoCount(path, photo.size_wh, kept, len(rule.colonies(kept, names)), photo.notes)
+                colonies = len(rule.colonies(kept, names))
+                interval = calibration.interval(colonies)
+                yield PhotoCount(path, photo.size_wh, kept, colonies, interval, photo.notes)
             progress(place + 1, len(paths))
 
 
