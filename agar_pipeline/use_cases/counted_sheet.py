@@ -65,5 +65,6 @@ def estimate_counted(
     names, readings = names_of(model), {}
     for one in counted:
         boxes_xywh = calibration.rule.colonies(one.detections, names).boxes_xywh
-        readings[one.path] = PlateReading(one.colonies, boxes_xywh=boxes_xywh, notes=one.notes)
+        low, high = one.interval or (None, None)
+        readings[one.path] = PlateReading(one.colonies, low, high, boxes_xywh, one.notes)
     return estimate_samples(sheet, readings, calibration.countable)
