@@ -75,6 +75,7 @@ class Reader:
         artifacts = self.clone / ".agar" / "artifacts"
         (self.clone / "best.ckpt").symlink_to(artifacts / experiment / "training_run/latest/checkpoints/best.ckpt")
         (self.clone / "results.json").symlink_to(artifacts / experiment / "evaluation/latest/predictions.json")
+        (self.clone / "counting.json").symlink_to(artifacts / experiment / "evaluation/latest/counting.json")
         (sheet,) = re.findall(r"```csv\n(.*?)```", PAGES["docs/how-to/cfu.md"].read_text(), re.DOTALL)
         (self.clone / "plates.csv").write_text(sheet)
         for part in ("train.json", "val.json"):
