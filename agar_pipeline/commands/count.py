@@ -97,7 +97,7 @@ def _write(
     samples = samples_of(sheet, source, found, counts, labels, countable)
     folder.require_writable([COUNTS, *SAMPLE_FILES])
     write_counts(counts, labels.class_names, folder)
-    write_samples(samples, folder, countable, counted_by(source, counts))
+    write_samples(samples, folder, countable, counted_by(source, samples))
     for note in sheet.notes:
         say(f"note: {note}")
     say(f"look at {out_dir}: {COUNTS}, {' and '.join(SAMPLE_FILES)}")

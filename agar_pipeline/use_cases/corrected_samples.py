@@ -7,6 +7,7 @@ Here: which plate of the sheet is which counted plate. Not here: the sheet (`cou
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from agar_pipeline.counting.samples import PlateReading, Sample, estimate_samples
@@ -64,8 +65,9 @@ def samples_of(
     return estimate_samples(sheet, {photo: one for photo, one in of_rows.items() if one is not None}, countable)
 
 
-def counted_by(source: PredictedPlates, counts: Counts) -> str:
+def counted_by(source: PredictedPlates, samples: Sequence[Sample]) -> str:
     """Who or what counted, as the rest of a sentence that begins with `Counted by`."""
-    corrected = sum(plate.source == "corrected" for plate in counts.plates)
-    by_person = f", and {CORRECTED} on {corrected} of {len(counts.plates)} plates" if corrected else ""
-    return f"the detector ({source.fields.name}){by_person}"
+    readings = [plate.reading for sample in samples for plate in sample.plates if plate.reading is not None]
+    corrected = sum(CORRECTED in reading.notes for reading in readings)
+    by_person = f", and {CORRECTED} on {corrected} of {len(readings)} plates" if corrected else ""
+    return f"the detector (dataset {source.dataset}, field {source.fields.name}){by_person}"

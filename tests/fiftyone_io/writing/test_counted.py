@@ -145,7 +145,7 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     assert plain["changes"] == {"added": 2, "removed": 1, "relabelled": 1, "moved": 1}
 
     sheet = tmp_path / "plates.csv"
-    sheet.write_text("photo,sample,dilution,volume_ml\n0.jpg,milk,1e-1,1\n1.jpg,milk,1e-2,1\n")
+    sheet.write_text("photo,sample,dilution,volume_ml\n0.jpg,milk,1e-1,1\n1.jpg,milk,1e-2,1\n2.jpg,milk,1e-3,1\n")
     run("count", "--corrected", "--counted", counted, "--out-dir", out, "--sheet", sheet)
     with (out / "samples.csv").open(newline="", encoding="utf-8-sig") as file:
         (sample,) = csv.DictReader(file)
@@ -153,7 +153,7 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
         "the corrected count, without interval"
     )
     page = (out / "samples.html").read_text()
-    assert "corrected by a person on 2 of 4 plates" in page
+    assert "corrected by a person on 2 of 3 plates" in page
     sheet.write_text(sheet.read_text().replace("1.jpg", "../elsewhere/1.jpg"))
     write_plate(tmp_path / "elsewhere", "1", None)
     said = run("count", "--counted", counted, "--out-dir", out, "--sheet", sheet, refused=True)
