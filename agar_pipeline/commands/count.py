@@ -57,19 +57,18 @@ def command(
     from agar_pipeline.use_cases.corrected_samples import read_sheet_of
     from agar_pipeline.use_cases.corrections import as_predicted, read_corrections
 
-    home, pipeline = agar_home(), load_pipeline()
-    source = _source(experiment or word, counted, corrected, home, pipeline.database)
+    home, database = agar_home(), load_pipeline().database
+    source = _source(experiment or word, counted, corrected, home, database)
     plates = None if sheet is None else read_sheet_of(sheet, source)
-    found = read_corrections(source, pipeline.database, home) if corrected else as_predicted(source)
-    class_names = list(source.categories)
-    labels = CountedLabels(found.plates, class_names, pipeline.counting.classes or class_names)
+    found = read_corrections(source, database, home) if corrected else as_predicted(source)
+    labels = CountedLabels(found.plates, list(source.categories), source.counted)
     counts = count_plates(found, labels)
     print_counts(counts, found, corrected=corrected, as_json=as_json)
     say_notes(source, counts, found)
     if export is not None:
         _export(source, found, export, all_plates)
     if out_dir is not None:
-        _write(source, found, counts, labels, out_dir, plates, pipeline.counting.countable)
+        _write(source, found, counts, labels, out_dir, plates)
     if not corrected:
         say(f"next: {source.writer}, correct the boxes in FiftyOne, then agar count --corrected")
 
@@ -81,7 +80,6 @@ def _write(
     labels: CountedLabels,
     out_dir: Path,
     sheet: Sheet | None,
-    countable: tuple[int, int],
 ) -> None:
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
@@ -94,6 +92,7 @@ def _write(
         write_counts(counts, labels.class_names, folder)
         say(f"look at {out_dir / COUNTS}")
         return
+    countable = source.calibration.countable
     samples = samples_of(sheet, source, found, counts, labels, countable)
     folder.require_writable([COUNTS, *SAMPLE_FILES])
     write_counts(counts, labels.class_names, folder)

@@ -69,13 +69,13 @@ def command(
             answers = list(count_photos(counter, paths, calibration, progress))
     counted = [answer for answer in answers if isinstance(answer, PhotoCount)]
     samples = estimate_counted(sheet, counter, counted, calibration) if sheet else []
-    print_counts(counter, counted, calibration.rule, samples, as_json)
+    print_counts(counter, counted, calibration, samples, as_json)
     say(calibration.words)
     say(calibration.interval_words)
     if checkpoint is not None and counting is None:
         say("note: a checkpoint alone counts all its classes; --experiment or --counting counts as the pipeline says")
     if folder is not None:
-        write_counts(counter, counted, folder)
+        write_counts(counter, counted, calibration, folder)
         if samples:
             write_samples(samples, folder, calibration.countable, f"{inputs[0].name}: {calibration.words}")
             say(f"look at {folder.root / PAGE}, and {TABLE} beside it")

@@ -12,19 +12,24 @@ from agar_pipeline.use_cases.count_files import count_rows, counts_as_coco
 from agar_pipeline.use_cases.sample_files import sample_rows
 
 if TYPE_CHECKING:
+    from agar_pipeline.counting.calibration import Calibration
     from agar_pipeline.counting.samples import Sample
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
-    from agar_pipeline.scoring.counting import CountRule
 
 
 def print_counts(
-    model: PhotoModel, counted: Sequence[PhotoCount], rule: CountRule, samples: Sequence[Sample], as_json: bool
+    model: PhotoModel,
+    counted: Sequence[PhotoCount],
+    calibration: Calibration,
+    samples: Sequence[Sample],
+    as_json: bool,
 ) -> None:
     """Print one line per image and per sample, or COCO with a count for each image, and the samples."""
     if as_json:
-        echo(json.dumps(counts_as_coco(model, counted) | ({"samples": sample_rows(samples)} if samples else {})))
+        coco = counts_as_coco(model, counted, calibration)
+        echo(json.dumps(coco | ({"samples": sample_rows(samples)} if samples else {})))
         return
-    rows = count_rows(model, counted)
+    rule, rows = calibration.rule, count_rows(model, counted)
     width = max([len("image"), *(len(row["image"]) for row in rows)])
     found = [name for name in model.class_names if any(row[name] for row in rows)]
     names = sorted(found, key=lambda name: not rule.counts(name))

@@ -16,6 +16,7 @@ from agar_pipeline.progress import progress_bar
 from agar_pipeline.text.safe_text import csv_cell, csv_row
 
 if TYPE_CHECKING:
+    from agar_pipeline.counting.calibration import Calibration
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
     from agar_pipeline.ownership.folders import OwnFolder
 
@@ -46,7 +47,7 @@ def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], o
     return folder
 
 
-def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFolder) -> None:
+def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration, folder: OwnFolder) -> None:
     """Write counts.csv, predictions.json, and one picture per image below `pictures`, in the same subfolders."""
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
 
@@ -59,7 +60,7 @@ def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFo
             )
             writer.writeheader()
             writer.writerows(map(csv_row, rows))
-        draft.path(_PREDICTIONS).write_text(json.dumps(counts_as_coco(model, counted)))
+        draft.path(_PREDICTIONS).write_text(json.dumps(counts_as_coco(model, counted, calibration)))
         for done, (picture, one) in enumerate(zip(pictures, counted, strict=True), start=1):
             photo, scale = open_photo(one.path, PICTURE_SIDE_PX)
             drawn = draw_boxes(photo, scale, [BoxLayer(one.detections.boxes_xywh, "prediction")])
@@ -67,11 +68,12 @@ def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], folder: OwnFo
             progress(done, len(rows))
 
 
-def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount]) -> dict[str, Any]:
+def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration) -> dict[str, Any]:
     """Return all detections as COCO; each image also has its number of colonies and the notes about it."""
     from agar_pipeline.detection.inference.photo_folder import common_folder, to_coco
 
-    coco = to_coco(model, counted, common_folder([one.path for one in counted]) if counted else Path())
+    root = common_folder([one.path for one in counted]) if counted else Path()
+    coco = to_coco(model, counted, root, calibration)
     for image, one in zip(coco["images"], counted, strict=True):
         image["colonies"] = one.colonies
         image["interval"] = one.interval

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pymongo.database import Database
 
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import ArtifactError, DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from agar_pipeline.fiftyone_io.database.settings import database_name
@@ -42,9 +43,8 @@ def read_counted(folder: Path, dataset: str) -> PredictedPlates:
     path = folder / _PREDICTIONS
     try:
         plain = read_json(path)
-        images_dir = Path(plain["info"]["images_dir"]) if "info" in plain else None
-        if images_dir is not None:
-            return _as_plates(plain, images_dir, folder, dataset)
+        if "info" in plain:
+            return _as_plates(plain, folder, dataset)
     except (OSError, TextFileError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             f"cannot be read as predictions ({type(error).__name__}: {error})",
@@ -52,14 +52,14 @@ def read_counted(folder: Path, dataset: str) -> PredictedPlates:
             next_step="give a folder that `agar predict --out-dir` wrote, or count the photos again",
         ) from error
     raise ArtifactError(
-        "does not say in which folder its photos are, because an earlier version wrote it",
+        "does not say where its photos are and what counts, because an earlier version wrote it",
         where=path,
         next_step=f"count the photos again: agar predict … --out-dir {folder}",
     )
 
 
-def _as_plates(plain: dict[str, Any], images_dir: Path, folder: Path, dataset: str) -> PredictedPlates:
-    images = plain["images"]
+def _as_plates(plain: dict[str, Any], folder: Path, dataset: str) -> PredictedPlates:
+    images, images_dir = plain["images"], Path(plain["info"]["images_dir"])
     row_of = {image["id"]: row for row, image in enumerate(images)}
     names = {category["id"]: str(category["name"]) for category in plain["categories"]}
     found = sorted(plain["annotations"], key=lambda annotation: row_of[annotation["image_id"]])
@@ -83,6 +83,7 @@ def _as_plates(plain: dict[str, Any], images_dir: Path, folder: Path, dataset: s
         images_dir=images_dir,
         photo_sizes_wh=sizes_wh,
         categories={name: category_id for category_id, name in names.items()},
+        calibration=Calibration.from_plain(plain["info"]["counting"]),
         writer=as_command("agar", "view", "--counted", folder),
     )
 

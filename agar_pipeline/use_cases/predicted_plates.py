@@ -39,8 +39,15 @@ class PredictedPlates:
     """(N, 2) width and height of the photos in pixels, as displayed."""
     categories: dict[str, int]
     """Class name → category id."""
+    calibration: Calibration
+    """Which classes count as colonies, and which counts are countable."""
     writer: str
     """The command that writes the predictions to FiftyOne."""
+
+    @property
+    def counted(self) -> list[str]:
+        """Names of the classes that count as colonies."""
+        return [name for name in self.categories if self.calibration.rule.counts(name)]
 
     @property
     def photos(self) -> list[Path]:
@@ -82,7 +89,8 @@ def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
         )
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
     columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
-    names, rule = columns.names, Calibration.read(evaluation.calibration_file).rule
+    names, calibration = columns.names, Calibration.read(evaluation.calibration_file)
+    rule = calibration.rule
     table = evaluation.matches()
     order = np.argsort(columns.image_ids, kind="stable")
     image_ids = columns.image_ids[order]
@@ -110,5 +118,6 @@ def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
         images_dir=Path(dataset["images_dir"]),
         photo_sizes_wh=photos[["width", "height"]].to_numpy(),
         categories={name: category_id for category_id, name in names.items()},
+        calibration=calibration,
         writer=f"agar view --run {fields.name.rpartition('_')[2]}",
     )

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.photo_folder import PhotoCount
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.text.safe_text import csv_cell, printable
 from agar_pipeline.use_cases.count_files import open_counts, write_counts
 from tests.conftest import BIN, CHECKOUT
@@ -48,7 +50,7 @@ def test_counts_csv_holds_no_formula(tmp_path: Path) -> None:
     nothing = Detections(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0))
     model = type("Model", (), {"class_names": ("@SUM(A1)", "E. coli"), "category_ids": np.array([1, 2])})()
     folder = open_counts(tmp_path / "out", [photo], [tmp_path / "model"])
-    write_counts(model, [PhotoCount(photo, (32, 32), nothing, 0)], folder)
+    write_counts(model, [PhotoCount(photo, (32, 32), nothing, 0)], Calibration(CountRule()), folder)
     with (tmp_path / "out" / "counts.csv").open(newline="") as stream:
         header, row = csv.reader(stream)
     assert header == ["image", "colonies", "low", "high", "'@SUM(A1)", "E. coli"]

@@ -146,10 +146,10 @@ def counts_by_class(model: PhotoModel, detections: Detections) -> dict[str, int]
     }
 
 
-def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dict[str, Any]:
+def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path, calibration: Calibration) -> dict[str, Any]:
     """A COCO file with the photos as images and the detections as annotations with a `score`; ids start at 1.
 
-    `info` has the folder that the file names are relative to, so that the photos are found again.
+    `info` has the folder that the file names are relative to, and what counts as a colony, for `agar count`.
     """
     images = [
         {
@@ -170,7 +170,7 @@ def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path) -> dic
         for number, result in enumerate(results, start=1)
     ]
     return {
-        "info": {"images_dir": str(root)},
+        "info": {"images_dir": str(root), "counting": calibration.to_plain()},
         "images": images,
         "annotations": annotations,
         "categories": [{"id": category_id, "name": name} for category_id, name in names_of(model).items()],

@@ -19,9 +19,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from agar_pipeline.commands import agar
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases import viewing
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
@@ -238,7 +240,8 @@ def _with_read(read: Any, do: Callable[[], object]) -> object:
 
 def _evaluated(dataset: str, fields: RunFields, rows: list[dict[str, Any]], number: int) -> PredictedPlates:
     boxes, images = _boxes(rows, number), [str(row["filepath"]) for row in rows]
-    return PredictedPlates(dataset, fields, boxes, images, Path("/"), boxes.sizes_wh, {"coli": 1}, "agar view")
+    every = Calibration(CountRule())
+    return PredictedPlates(dataset, fields, boxes, images, Path("/"), boxes.sizes_wh, {"coli": 1}, every, "agar view")
 
 
 def _boxes(rows: list[dict[str, Any]], number: int) -> PlateBoxes:

@@ -19,9 +19,11 @@ from click.testing import CliRunner
 
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.commands import agar
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel, to_coco
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.importing import import_images
+from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.use_cases import viewing_counted
 from tests.fiftyone_io.conftest import collection_of, write_plate
 from tests.fiftyone_io.importing.person import Person
@@ -37,7 +39,7 @@ def counted(tmp_path: Path) -> Path:
     return tmp_path / "counted today"
 
 
-def count_again(folder: Path, scores: list[float]) -> None:
+def count_again(folder: Path, scores: list[float], classes: tuple[str, ...] | None = None) -> None:
     found = []
     for number in range(4):
         write_plate(folder / "photos", str(number), None)
@@ -47,7 +49,7 @@ def count_again(folder: Path, scores: list[float]) -> None:
         found.append(PhotoCount(folder / "photos" / f"{number}.jpg", (100, 80), detections, len(detections)))
     model = cast(PhotoModel, SimpleNamespace(class_names=CLASSES, category_ids=np.array([1, 2])))
     (folder / "counted today").mkdir(exist_ok=True)
-    plain = to_coco(model, found, folder / "photos")
+    plain = to_coco(model, found, folder / "photos", Calibration(CountRule(classes=classes)))
     (folder / "counted today" / "predictions.json").write_text(json.dumps(plain))
 
 
@@ -183,14 +185,14 @@ def test_a_new_count_keeps_what_a_person_corrected_and_is_not_mixed_with_the_old
     run("view", "--counted", counted, "--no-app", "--dataset", "today")
     path = counted.parent / "photos" / "0.jpg"
     person.does("today", "del sample[field].detections[0]\nsample.save()", path, field=FIELD)
-    count_again(counted.parent, [0.9, 0.8])
+    count_again(counted.parent, [0.9, 0.8, 0.7], classes=("E.coli",))
     assert "were written again since they went into dataset 'today'" in run(
         "count", "--corrected", "--counted", counted, refused=True
     )
     said = run("view", "--counted", counted, "--no-app")
     assert "edited were kept on 1 photos: 0.jpg" in said
     said = run("count", "--corrected", "--counted", counted)
-    assert "1 of 4 plates were touched; boxes: 1 added, 1 removed; 8 → 8 colonies" in said
+    assert "1 of 4 plates were touched; boxes: 1 removed; 8 → 7 colonies" in said, "S.aureus does not count"
     person.adds("today", "/mine.jpg")
     assert "samples that were added: 1 (mine.jpg)" in run("view", "--counted", counted, "--remove", refused=True)
     run("view", "--counted", counted, "--remove", "--overwrite")
