@@ -68,7 +68,7 @@ def command(
     if export is not None:
         _export(source, found, export, all_plates)
     if out_dir is not None:
-        _write(source, found, counts, labels, out_dir, plates)
+        _write(source, found, counts, labels, out_dir, plates, as_json=as_json)
     if not corrected:
         say(f"next: {source.writer}, correct the boxes in FiftyOne, then agar count --corrected")
 
@@ -80,7 +80,10 @@ def _write(
     labels: CountedLabels,
     out_dir: Path,
     sheet: Sheet | None,
+    *,
+    as_json: bool,
 ) -> None:
+    from agar_pipeline.commands.sample_words import print_samples
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.use_cases.corrected_counts import COUNTS, PURPOSE, write_counts
@@ -97,6 +100,8 @@ def _write(
     folder.require_writable([COUNTS, *SAMPLE_FILES])
     write_counts(counts, labels.class_names, folder)
     write_samples(samples, folder, countable, counted_by(source, samples))
+    if not as_json:
+        print_samples(samples)
     for note in sheet.notes:
         say(f"note: {note}")
     say(f"look at {out_dir}: {COUNTS}, {' and '.join(SAMPLE_FILES)}")
