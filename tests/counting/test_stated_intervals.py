@@ -106,12 +106,12 @@ def test_predict_states_the_interval_beside_the_count(tmp_path: Path, capsys: py
     calibration = Calibration(CountRule(), intervals=CountIntervals(0.9, (Band(0, 0.6, 40),)))
     nothing = Detections.concatenate([])
     certain = PhotoCount(tmp_path / "plate.png", (60, 40), nothing, 27, calibration.interval(27))
-    print_counts(model, [certain], calibration.rule, [], as_json=False)
+    print_counts(model, [certain], calibration, [], as_json=False)
     assert "27 (24–30)" in capsys.readouterr().out
-    print_counts(model, [dataclasses.replace(certain, interval=None)], calibration.rule, [], as_json=False)
+    print_counts(model, [dataclasses.replace(certain, interval=None)], calibration, [], as_json=False)
     assert capsys.readouterr().out.splitlines()[1].split() == ["plate.png", "27"]
     for interval, low, high in (((24, 30), "24", "30"), (None, "", "")):
         folder = open_counts(tmp_path / f"counted-{low}", [certain.path], [])
-        write_counts(model, [dataclasses.replace(certain, interval=interval)], folder)
+        write_counts(model, [dataclasses.replace(certain, interval=interval)], calibration, folder)
         (row,) = csv.DictReader((tmp_path / f"counted-{low}" / "counts.csv").open())
         assert (row["colonies"], row["low"], row["high"]) == ("27", low, high)
