@@ -62,7 +62,7 @@ def command(
     plates = None if sheet is None else read_sheet_of(sheet, source)
     found = read_corrections(source, database, home) if corrected else as_predicted(source)
     labels = CountedLabels(found.plates, list(source.categories), source.counted)
-    counts = count_plates(found, labels)
+    counts = count_plates(found, labels, source.calibration)
     print_counts(counts, found, corrected=corrected, as_json=as_json)
     say_notes(source, counts, found)
     if export is not None:

@@ -21,17 +21,23 @@ def print_counts(counts: Counts, found: Corrections, *, corrected: bool, as_json
         echo(json.dumps(plain))
         return
     shown = [plate for plate in counts.plates if plate.source == "corrected" or not corrected]
+    wide = max([9, *(len(_as_predicted(plate)) for plate in shown)])
     width = max([len("image"), *(len(plate.image) for plate in shown)])
     if shown:
-        echo(f"{'image':<{width}} " + (f"{'predicted':>9} {'corrected':>9}" if corrected else f"{'colonies':>9}"))
+        echo(f"{'image':<{width}} " + (f"{'predicted':>9} {'corrected':>9}" if corrected else f"{'colonies':>{wide}}"))
     for plate in shown:
-        echo(f"{plate.image:<{width}} " + (_as_corrected(plate) if corrected else f"{plate.colonies:>9}"))
+        echo(f"{plate.image:<{width}} " + (_as_corrected(plate) if corrected else f"{_as_predicted(plate):>{wide}}"))
     total, before = (sum(getattr(plate, name) for plate in counts.plates) for name in ("colonies", "predicted"))
     if corrected:
         touched = f"{len(shown)} of {len(counts.plates)} plates were touched"
         echo(f"{touched}; {_name_changes(found.changes()) or 'no box was changed'}; {before} → {total} colonies")
     else:
         echo(f"{total} colonies on {len(counts.plates)} plates, as predicted")
+
+
+def _as_predicted(plate: PlateCount) -> str:
+    """Return `27 (24–30)`, or the count alone where it has no interval."""
+    return f"{plate.colonies}" + (f" ({plate.interval[0]}–{plate.interval[1]})" if plate.interval else "")
 
 
 def _as_corrected(plate: PlateCount) -> str:
@@ -49,6 +55,8 @@ def say_notes(source: PredictedPlates, counts: Counts, found: Corrections) -> No
     from agar_pipeline.use_cases.viewing import name_some
 
     field = source.fields.name
+    say(source.calibration.words)
+    say(source.calibration.interval_words)
     for note in counts.notes:
         say(f"note: {note}")
     for names, why in (

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agar_pipeline.config import Spellings
+from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals
@@ -33,6 +34,8 @@ class PlateCount:
 
     image: str
     colonies: int
+    interval: tuple[int, int] | None
+    """Lowest and highest true count; None: a person counted the plate, or no interval was calibrated."""
     predicted: int
     """The count before the correction; the same as `colonies` if nobody corrected the plate."""
     by_class: dict[str, int]
@@ -86,8 +89,8 @@ class CountedLabels:
         ]
 
 
-def count_plates(found: Corrections, labels: CountedLabels) -> Counts:
-    """Count the boxes of each plate."""
+def count_plates(found: Corrections, labels: CountedLabels, calibration: Calibration) -> Counts:
+    """Count the boxes of each plate; the counts of plates that nobody corrected have the calibration's intervals."""
     rows, all_labels = [], Counter[Any]()
     for plate in found.plates:
         all_labels.update(plate.boxes.labels)
@@ -96,7 +99,8 @@ def count_plates(found: Corrections, labels: CountedLabels) -> Counts:
         by_class = {name: of_class[name] for name in labels.class_names}
         changes = {str(kind): plate.changes.get(kind, 0) for kind in KINDS}
         source: Literal["corrected", "predicted"] = "corrected" if plate.is_corrected else "predicted"
-        rows.append(PlateCount(plate.image, now, before, by_class, source, changes))
+        interval = None if plate.is_corrected else calibration.interval(now)
+        rows.append(PlateCount(plate.image, now, interval, before, by_class, source, changes))
     return Counts(rows, labels.notes(all_labels))
 
 
@@ -106,14 +110,14 @@ def write_counts(counts: Counts, class_names: Sequence[str], folder: OwnFolder) 
     Raises:
         StorageError: a file that is not ours would be replaced; nothing was written.
     """
-    header = ["image", "colonies", "source", "predicted", *KINDS, *class_names]
+    header = ["image", "colonies", "low", "high", "source", "predicted", *KINDS, *class_names]
     with folder.replacing([COUNTS]) as draft, draft.path(COUNTS).open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(map(csv_cell, header))
         for plate in counts.plates:
             changes, classes = plate.changes.values(), plate.by_class.values()
-            row = [plate.image, plate.colonies, plate.source, plate.predicted, *changes, *classes]
-            writer.writerow(map(csv_cell, row))
+            count = (plate.colonies, *(plate.interval or (None, None)))
+            writer.writerow(map(csv_cell, [plate.image, *count, plate.source, plate.predicted, *changes, *classes]))
 
 
 def write_annotations(source: PredictedPlates, plates: Sequence[Plate], path: Path) -> tuple[int, int]:

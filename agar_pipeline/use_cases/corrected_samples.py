@@ -47,6 +47,8 @@ def samples_of(
     readings = {
         os.path.realpath(source.images_dir / plate.image): PlateReading(
             count.colonies,
+            low=None if count.interval is None else count.interval[0],
+            high=None if count.interval is None else count.interval[1],
             boxes_xywh=plate.boxes.boxes_xywh[labels.mask(plate.boxes.labels)],
             notes=(CORRECTED,) if plate.is_corrected else (),
         )

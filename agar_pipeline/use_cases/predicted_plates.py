@@ -6,6 +6,7 @@ Here: from the files that hold the predictions to plates and the field in FiftyO
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.counting.calibration import Calibration
+from agar_pipeline.counting.intervals import CountIntervals
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
@@ -40,7 +42,7 @@ class PredictedPlates:
     categories: dict[str, int]
     """Class name → category id."""
     calibration: Calibration
-    """Which classes count as colonies, and which counts are countable."""
+    """Which classes count as colonies, and which interval the count of a plate has."""
     writer: str
     """The command that writes the predictions to FiftyOne."""
 
@@ -88,7 +90,8 @@ def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
             next_step="build a new evaluation: agar run",
         )
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
-    columns = read_coco(cache.json_path(evaluation.metrics()["part"]))
+    part = evaluation.metrics()["part"]
+    columns = read_coco(cache.json_path(part))
     names, calibration = columns.names, Calibration.read(evaluation.calibration_file)
     rule = calibration.rule
     table = evaluation.matches()
@@ -118,6 +121,14 @@ def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
         images_dir=Path(dataset["images_dir"]),
         photo_sizes_wh=photos[["width", "height"]].to_numpy(),
         categories={name: category_id for category_id, name in names.items()},
-        calibration=calibration,
+        calibration=_for_plates_of(part, calibration),
         writer=f"agar view --run {fields.name.rpartition('_')[2]}",
     )
+
+
+def _for_plates_of(part: str, calibration: Calibration) -> Calibration:
+    """Return the calibration without its intervals if they were calibrated on this part, where they hold by choice."""
+    if calibration.rule.chosen_on != part or calibration.intervals.reason is not None:
+        return calibration
+    reason = f"these are the plates of {part}, on which intervals are calibrated"
+    return dataclasses.replace(calibration, intervals=CountIntervals(calibration.intervals.coverage, (), reason))

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.commands import agar
 from agar_pipeline.counting.calibration import Calibration
+from agar_pipeline.counting.intervals import Band, CountIntervals
 from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel, to_coco
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.importing import import_images
@@ -49,7 +50,12 @@ def count_again(folder: Path, scores: list[float], classes: tuple[str, ...] | No
         found.append(PhotoCount(folder / "photos" / f"{number}.jpg", (100, 80), detections, len(detections)))
     model = cast(PhotoModel, SimpleNamespace(class_names=CLASSES, category_ids=np.array([1, 2])))
     (folder / "counted today").mkdir(exist_ok=True)
-    plain = to_coco(model, found, folder / "photos", Calibration(CountRule(classes=classes)))
+    plain = to_coco(
+        model,
+        found,
+        folder / "photos",
+        Calibration(CountRule(classes=classes), intervals=CountIntervals(0.9, (Band(0, 0.6, 40),))),
+    )
     (folder / "counted today" / "predictions.json").write_text(json.dumps(plain))
 
 
@@ -141,6 +147,7 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
         rows = {row.pop("image"): row for row in csv.DictReader(file)}
     assert [row["source"] for row in rows.values()] == ["corrected", "corrected", "predicted", "predicted"]
     assert [(row["predicted"], row["colonies"]) for row in rows.values()] == [("3", "4"), *[("3", "3")] * 3]
+    assert [(row["low"], row["high"]) for row in rows.values()] == [("", ""), ("", ""), ("2", "4"), ("2", "4")]
     assert (rows["0.jpg"]["E.coli"], rows["0.jpg"]["S.aureus"]) == ("1", "3")
     assert (rows["1.jpg"]["E.coli"], rows["1.jpg"]["moved"]) == ("3", "1")
     plain = json.loads(run("count", "--corrected", "--counted", dataset, "--json").splitlines()[0])
