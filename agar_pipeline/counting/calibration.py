@@ -15,6 +15,9 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import CountingConfig
 from agar_pipeline.counting.intervals import CountIntervals, fit_intervals
+from agar_pipeline.counting.likeness import TrainingLikeness
+from agar_pipeline.counting.photo_study import PhotoStudy
+from agar_pipeline.counting.region import Region, area_of
 from agar_pipeline.counting.threshold import Criterion, Thresholds, search_thresholds
 from agar_pipeline.errors import ArtifactError, ConfigError
 from agar_pipeline.scoring.counting import CountRule, count_per_image
@@ -36,6 +39,10 @@ class Calibration:
     """In which the true count lies."""
     thresholds: Thresholds | None = None
     """How good each threshold was on val; None: no val was scored."""
+    region: Region = dataclasses.field(default_factory=Region)
+    """Where colonies count."""
+    likeness: TrainingLikeness | None = None
+    """What the training photos were like; None if that is unknown."""
 
     def with_threshold(self, threshold: float) -> Calibration:
         """The same with a threshold that was given on a command line, for all classes."""
@@ -87,6 +94,8 @@ class Calibration:
             "countable": list(self.countable),
             "intervals": self.intervals.to_plain(),
             "thresholds": self.thresholds and self.thresholds.to_plain(),
+            "region": self.region.to_plain(),
+            "likeness": None if self.likeness is None else self.likeness.to_plain(),
         }
 
     @classmethod
@@ -94,8 +103,14 @@ class Calibration:
         """Inverse of `to_plain`."""
         least, most = plain["countable"]
         thresholds = plain["thresholds"] and Thresholds.from_plain(plain["thresholds"])
-        intervals = CountIntervals.from_plain(plain["intervals"])
-        return cls(CountRule.from_plain(plain["rule"]), (int(least), int(most)), intervals, thresholds)
+        return cls(
+            CountRule.from_plain(plain["rule"]),
+            (int(least), int(most)),
+            CountIntervals.from_plain(plain["intervals"]),
+            thresholds,
+            Region.from_plain(plain["region"]),
+            plain["likeness"] and TrainingLikeness.from_plain(plain["likeness"]),
+        )
 
     def write(self, path: Path) -> None:
         """Write `counting.json`."""
@@ -126,7 +141,11 @@ class Calibration:
 
 
 def calibrate(
-    config: CountingConfig, columns: CocoColumns, colonies: Detections, chosen_on: str = "val"
+    config: CountingConfig,
+    columns: CocoColumns,
+    colonies: Detections,
+    chosen_on: str = "val",
+    study: PhotoStudy | None = None,
 ) -> Calibration:
     """Fit a calibration.
 
@@ -135,16 +154,18 @@ def calibrate(
         columns: The annotations of val.
         colonies: The detections on val, after suppression across classes.
         chosen_on: Name of these images.
+        study: What the photos show; None: the whole photo counts, and nothing is known of the training.
 
     Raises:
         ConfigError: a class that should count is not in the annotations.
     """
     classes = None if config.classes is None else counted_classes(config.classes, columns.class_names)
+    facts = (study.region, study.likeness) if study else (Region(), None)
     if colonies.why_undefined:
         unknown = CountRule(chosen_on=f"nothing, because {colonies.why_undefined}", classes=classes)
         no_interval = CountIntervals(config.coverage, (), colonies.why_undefined)
-        return Calibration(_fixed(config, classes) or unknown, config.countable, no_interval)
-    of_all = CountRule(0.0, classes=classes)
+        return Calibration(_fixed(config, classes) or unknown, config.countable, no_interval, None, *facts)
+    of_all = CountRule(0.0, classes=classes, area=area_of(study.circles, columns) if study else None)
     annotated, found = of_all.annotated(columns), of_all.colonies(colonies, columns.names)
     criterion: Criterion = "f1" if config.threshold == "f1" else "count_error"
     search = search_thresholds(annotated, found, criterion, per_class=config.per_class)
@@ -155,7 +176,7 @@ def calibrate(
     elif not len(columns.image_ids):
         rule = CountRule(classes=classes)
     intervals = fit_intervals(predicted, search.everything.annotated, config.coverage)
-    return Calibration(rule, config.countable, intervals, chosen if len(columns.image_ids) else None)
+    return Calibration(rule, config.countable, intervals, chosen if len(columns.image_ids) else None, *facts)
 
 
 def _fixed(config: CountingConfig, classes: tuple[str, ...] | None) -> CountRule | None:

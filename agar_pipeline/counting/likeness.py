@@ -6,7 +6,7 @@ ranges of the training photos' features are kept with the calibration, and a pho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,15 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.counting.photo_features import Look, PhotoFeatures, look_of, measure_files, measure_photo
-from agar_pipeline.progress import Progress
+from agar_pipeline.counting.photo_features import (
+    Look,
+    PhotoFeatures,
+    look_of,
+    measure_files,
+    measure_photo,
+    sample_rows,
+)
+from agar_pipeline.progress import progress_bar
 
 MOST_PHOTOS = 200
 """Number of training photos whose pixels are read."""
@@ -122,16 +129,19 @@ def fit_likeness(photos: Sequence[PhotoFeatures]) -> TrainingLikeness | None:
     return TrainingLikeness(ranges, threshold, len(photos))
 
 
-def measure_training(columns: CocoColumns, images_dir: Path, progress: Progress) -> list[PhotoFeatures]:
+def measure_training(
+    columns: CocoColumns, images_dir: Path, log: Callable[[str], None] | None = None
+) -> list[PhotoFeatures]:
     """Measure the training photos with their annotations of the classes that count; pixels of some of them only.
 
     Args:
         columns: The annotations of train.
         images_dir: Folder that `file_name` is relative to.
-        progress: Called after each photo that is read.
+        log: Receives a line every ten seconds if no bar can be shown.
     """
-    rows = _sample(len(columns.image_ids))
-    looks = measure_files(look_of, images_dir, [str(columns.file_names[row]) for row in rows], progress)
+    rows = sample_rows(len(columns.image_ids), MOST_PHOTOS)
+    with progress_bar("measuring training photos", log) as progress:
+        looks = measure_files(look_of, images_dir, [str(columns.file_names[row]) for row in rows], progress)
     look_of_row: dict[int, Look | None] = dict(zip(rows.tolist(), looks, strict=True))
     columns = columns.in_photo_pixels().without_crowds()
     order, starts = columns.rows_of_images()
@@ -143,13 +153,6 @@ def measure_training(columns: CocoColumns, images_dir: Path, progress: Progress)
         )
         for row in range(len(columns.image_ids))
     ]
-
-
-def _sample(count: int) -> np.ndarray:
-    """Ascending rows of at most `MOST_PHOTOS` of `count` photos, always the same ones."""
-    if count <= MOST_PHOTOS:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, MOST_PHOTOS, replace=False))
 
 
 def _scaled(name: str, value: float) -> float:

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import find_image_file
-from agar_pipeline.photos.load_and_resize import read_photo
+from agar_pipeline.photos.load_and_resize import read_photo, resize
 from agar_pipeline.progress import Progress
 
-SMALL_SIDE_PX = 192
+SMALL_SIDE_PX = 160
 """Longer side at which photos are measured; a JPEG of 2,048 px is decoded at an eighth of its size for it."""
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _THREADS = 4
 T = TypeVar("T")
 
@@ -66,13 +65,26 @@ def measure_photo(size_wh: tuple[int, int], boxes_xywh: np.ndarray, look: Look |
     return PhotoFeatures(float(max(size_wh)), len(boxes_xywh), float(np.median(sides)) if len(sides) else None, look)
 
 
+def small_copy(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 with a longer side of `SMALL_SIDE_PX`, at which photos of all scales are compared."""
+    height, width = pixels.shape[:2]
+    scale = SMALL_SIDE_PX / max(height, width)
+    return resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
 def look_of(pixels: np.ndarray) -> Look:
-    """Measure (H, W, 3) uint8 pixels of any scale; photos are compared at the scale of `SMALL_SIDE_PX`."""
-    photo = Image.fromarray(pixels)
-    small = np.asarray(photo.reduce(max(1, max(photo.size) // SMALL_SIDE_PX)), np.float32)
+    """Measure (H, W, 3) uint8 pixels of any scale."""
+    small = small_copy(pixels).astype(np.float32)
     luma = small @ _LUMA
     colour = small.max(axis=2) - small.min(axis=2)
     return Look(float(luma.mean()), float(luma.std()), float(colour.mean()))
+
+
+def sample_rows(count: int, most: int) -> np.ndarray:
+    """Ascending rows of at most `most` of `count` photos, always the same ones."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
 def measure_files(

@@ -5,19 +5,25 @@ Here: the choice on val, and which boxes lie inside. Not here: finding a dish (`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.counting.dish import Circle, find_dish, inside
+from agar_pipeline.counting.dish import Circle, find_dish
+from agar_pipeline.counting.photo_features import measure_files, sample_rows
+from agar_pipeline.progress import progress_bar
+from agar_pipeline.scoring.counted_area import WHOLE_IMAGE, CountedArea
 
 LEAST_FOUND = 0.95
 """Share of val's photos on which a dish must be found for `auto` to choose it."""
 MOST_OUTSIDE = 0.005
 """Largest share of val's annotated colonies outside the dishes for `auto` to choose them."""
+MOST_TRIED = 200
+"""Number of val's photos on which `auto` looks for dishes."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,14 @@ class Region:
     def circle_on(self, pixels: np.ndarray) -> Circle | None:
         """The circle outside which nothing counts on this photo, (H, W, 3) uint8; None: the whole photo counts."""
         return find_dish(pixels) if self.use == "dish" else self.circle
+
+    def notes(self, circle: Circle | None, outside: int) -> list[str]:
+        """What a user has to know about a photo with this circle, and this number of colonies outside it."""
+        if self.use == "dish" and circle is None:
+            return ["no dish was found: the whole photo counts"]
+        place = "dish" if self.use == "dish" else "circle of counting.region"
+        does = "detection does" if outside == 1 else "detections do"
+        return [f"outside the {place}: {outside:,} {does} not count"] if outside else []
 
     def to_plain(self) -> dict[str, Any]:
         circle = None if self.circle is None else self.circle.to_plain()
@@ -65,7 +79,7 @@ def choose_region(circles: Sequence[Circle | None], columns: CocoColumns) -> Reg
     if found < LEAST_FOUND * photos:
         return Region("photo", f"no dish is found on {photos - found} of {photos} photos of val")
     columns = columns.without_crowds()
-    is_inside = inside_circles(circles, columns, columns.annotation_image_ids, columns.boxes_xywh)
+    is_inside = area_of(circles, columns).holds(columns.annotation_image_ids, columns.boxes_xywh)
     colonies, outside = len(is_inside), int(np.count_nonzero(~is_inside))
     if outside > MOST_OUTSIDE * colonies:
         words = f"{outside} of {colonies} annotated colonies of val lie outside the dishes that are found"
@@ -77,24 +91,47 @@ def choose_region(circles: Sequence[Circle | None], columns: CocoColumns) -> Reg
     )
 
 
-def inside_circles(
-    circles: Sequence[Circle | None], columns: CocoColumns, image_ids: np.ndarray, boxes_xywh: np.ndarray
-) -> np.ndarray:
-    """Which boxes, annotated or detected, lie inside the circle of their photo.
+def area_of(circles: Sequence[Circle | None], columns: CocoColumns) -> CountedArea:
+    """The area in which boxes count; `circles`: one for each image of `columns`, None where all of it counts."""
+    widths = columns.sizes_wh[:, 0].tolist()
+    circles_px = [
+        WHOLE_IMAGE if circle is None else circle.in_pixels(width)
+        for circle, width in zip(circles, widths, strict=True)
+    ]
+    return CountedArea(columns.image_ids, np.array(circles_px, np.float64).reshape(-1, 3))
+
+
+def find_circles(
+    region: Region, columns: CocoColumns, images_dir: Path, log: Callable[[str], None] | None = None
+) -> list[Circle | None]:
+    """The circle of each photo of `columns` outside which nothing counts; None: all of it counts."""
+    if region.use != "dish":
+        return [region.circle] * len(columns.image_ids)
+    with progress_bar("finding the dishes", log) as progress:
+        return measure_files(find_dish, images_dir, [str(name) for name in columns.file_names], progress)
+
+
+def find_region(
+    rule: str | tuple[float, float, float],
+    columns: CocoColumns,
+    images_dir: Path,
+    log: Callable[[str], None] | None = None,
+) -> tuple[Region, list[Circle | None]]:
+    """The region by `counting.region`, and the circle of each photo of val.
+
+    For `auto`, dishes are first looked for on `MOST_TRIED` photos.
 
     Args:
-        circles: One for each image of `columns`; None: its whole photo counts.
-        columns: The images.
-        image_ids: (D,) ids of the boxes' images, all among those of `columns`.
-        boxes_xywh: (D, 4) in pixels of these images.
-
-    Returns:
-        (D,) bool by the centre of the box.
+        rule: The value of `counting.region`.
+        columns: The annotations of val, of the classes that count.
+        images_dir: Folder that `file_name` is relative to.
+        log: Receives a line every ten seconds if no bar can be shown.
     """
-    everywhere = (0.0, 0.0, np.inf)
-    widths = columns.sizes_wh[:, 0].tolist()
-    of_images = [
-        everywhere if circle is None else circle.in_pixels(width) for circle, width in zip(circles, widths, strict=True)
-    ]
-    known, rows = np.unique(columns.image_ids, return_index=True)
-    return inside(boxes_xywh, np.array(of_images).reshape(-1, 3)[rows[np.searchsorted(known, image_ids)]])
+    region = fixed_region(rule)
+    if region is None:
+        tried = columns.take_images(sample_rows(len(columns.image_ids), MOST_TRIED))
+        circles = find_circles(Region("dish"), tried, images_dir, log)
+        region = choose_region(circles, tried)
+        if region.use == "dish" and len(circles) == len(columns.image_ids):
+            return region, circles
+    return region, find_circles(region, columns, images_dir, log)

@@ -39,6 +39,7 @@ def threshold_words(metrics: Mapping[str, Any], rule: CountRule) -> str:
             f"These classes count as colonies: {', '.join(counting['classes'])}. The table of classes also has those "
             f"that do not: {', '.join(counting['reported_apart'])}."
         )
+    sentences += region_sentences(counting)
     sentences.append("mAP and recall use all scores; counts and pictures only the detections that are kept.")
     return " ".join(sentences)
 
@@ -86,3 +87,21 @@ def threshold_plots(metrics: Mapping[str, Any], rule: CountRule) -> list[dict[st
             }
         )
     return plots
+
+
+def region_sentences(counting: Mapping[str, Any]) -> list[str]:
+    """Where colonies count and why; none if that was not chosen."""
+    if "region" not in counting:
+        return []
+    region, outside = counting["region"], counting["outside"]
+    if region["use"] == "photo":
+        return [f"The whole photo counts: {region['reason']}."]
+    place = "the dish" if region["use"] == "dish" else "a circle"
+    sentences = [f"Only what lies inside {place} counts, drawn in light blue: {region['reason']}."]
+    if region["images_without_circle"]:
+        sentences.append(
+            f"On {plural(region['images_without_circle'], 'photo')} no dish is found, and the whole photo counts."
+        )
+    left_out = plural(outside["annotations"], "annotated colony", "annotated colonies")
+    sentences.append(f"Outside lie {left_out} and {plural(outside['detections'], 'detection')}.")
+    return sentences

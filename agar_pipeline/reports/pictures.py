@@ -110,6 +110,18 @@ def draw_boxes(photo: Image.Image, scale: float, layers: Sequence[BoxLayer], mar
     return canvas
 
 
+def draw_circle(photo: Image.Image, scale: float, circle_px: tuple[float, float, float]) -> Image.Image:
+    """Draw the circle in which colonies count onto a copy of the image: x, y and radius, pixels of the boxes."""
+    canvas = photo.copy()
+    x, y, radius = (scale * value for value in circle_px)
+    ring = (x - radius, y - radius, x + radius, y + radius)
+    width_px = max(1, round(max(photo.size) / 400))
+    pen = ImageDraw.Draw(canvas)
+    pen.ellipse(ring, outline="#0f172a", width=width_px + 2)  # seen on bright and on dark photos
+    pen.ellipse(ring, outline="#7dd3fc", width=width_px)
+    return canvas
+
+
 def _line_width_px(kind: Kind, count: int, side_px: int) -> int:
     if kind == "context" or count > 60 or side_px < 300:
         return 1

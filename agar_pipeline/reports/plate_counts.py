@@ -29,6 +29,8 @@ class PlateCount:
     """Kind → (N_kind, 4), pixels."""
     detections_xywh: Mapping[str, np.ndarray]
     """Kind → (M_kind, 4), pixels."""
+    circle_px: tuple[float, float, float] | None = None
+    """x, y and radius of the circle outside which nothing counts, pixels."""
 
     @property
     def error(self) -> int:
@@ -46,6 +48,7 @@ def count_plates(scored: Scored) -> list[PlateCount]:
     """Return one count per image, in the order of the COCO file; crowd regions are not colonies."""
     columns, counted, matches, rule = scored.columns, scored.counted, scored.matches, scored.rule
     predicted_counts, true_counts = count_per_image(rule.annotated(columns), rule.colonies(counted, columns.names))
+    circles = None if rule.area is None else rule.area.circles_px.tolist()
     plates = []
     for index, rows in enumerate(rows_by_image(columns, counted)):
         annotation_kinds, detection_kinds = (
@@ -61,6 +64,7 @@ def count_plates(scored: Scored) -> list[PlateCount]:
                 int(predicted_counts[index]),
                 {kind: truth[annotation_kinds == kind] for kind in ANNOTATION_KINDS},
                 {kind: predicted[detection_kinds == kind] for kind in (*DETECTION_KINDS, "ignored")},
+                None if circles is None or np.isinf(circles[index][2]) else tuple(circles[index]),
             )
         )
     return plates

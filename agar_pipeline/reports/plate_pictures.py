@@ -11,7 +11,15 @@ from typing import Any
 
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.metric_words import KIND_WORDS
-from agar_pipeline.reports.pictures import BoxLayer, Kind, draw_boxes, open_photo, picture_strip, to_data_uri
+from agar_pipeline.reports.pictures import (
+    BoxLayer,
+    Kind,
+    draw_boxes,
+    draw_circle,
+    open_photo,
+    picture_strip,
+    to_data_uri,
+)
 from agar_pipeline.reports.plate_counts import PlateCount
 
 SIDE_PX, BYTES = 600, 150_000
@@ -39,6 +47,8 @@ def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
         photo, scale = open_photo(Path(images_dir) / plate.file_name, side_px)
     except ImageFileError as error:
         return item | {"note": f"No picture: {error.in_one_line}"}
+    if plate.circle_px is not None:
+        photo = draw_circle(photo, scale, plate.circle_px)
     truth = _layers(plate.annotations_xywh, TRUTH_COLOURS)
     predicted = _layers(plate.detections_xywh, PREDICTION_COLOURS)
     return item | {

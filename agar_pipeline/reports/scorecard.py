@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.coco.detections import Detections
     from agar_pipeline.counting.calibration import Calibration
+    from agar_pipeline.counting.dish import Circle
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.scoring.score import Scored
 
@@ -166,6 +167,7 @@ def write_evaluation(
     out_dir: Path,
     *,
     calibration: Calibration | None,
+    circles: Sequence[Circle | None] | None = None,
     pictures: int,
     title: str,
     log: Callable[[str], None],
@@ -182,6 +184,7 @@ def write_evaluation(
         images_dir: Folder of the images, for the pictures.
         out_dir: Receives the files.
         calibration: How detections become counts; if None, the threshold is chosen on these images.
+        circles: The circle of each image outside which nothing counts; if None, they are found on the images.
         pictures: Number of images drawn.
         title: Title of the page.
         log: Receives the main figures.
@@ -193,6 +196,7 @@ def write_evaluation(
     """
     from agar_pipeline.config import CountingConfig
     from agar_pipeline.counting.calibration import calibrate
+    from agar_pipeline.counting.region import area_of, find_circles
     from agar_pipeline.reports.evaluation_page import write_evaluation_page
     from agar_pipeline.scoring.average_precision import require_known_ids
     from agar_pipeline.scoring.matching import matches_table
@@ -205,7 +209,12 @@ def write_evaluation(
     if calibration is None:
         calibration = calibrate(CountingConfig(), columns, suppress_across_classes(detections), "these images")
         is_val = True
-    scored = score_detections(columns, detections, calibration.rule)
+    if circles is None:
+        circles = find_circles(calibration.region, columns, images_dir, log)
+    rule = calibration.rule.within(area_of(circles, columns)) if any(circles) else calibration.rule
+    scored = score_detections(columns, detections, rule)
+    without_circle = sum(circle is None for circle in circles)
+    scored.metrics["counting"]["region"] = calibration.region.to_plain() | {"images_without_circle": without_circle}
     misread = explain_misreading(columns, detections, scored.metrics["map_50"]) if from_file else None
     warning = misread or explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
     metrics = _with_calibration(scored, calibration, is_val) | {"warning": warning} | (facts or {})
@@ -231,7 +240,7 @@ def _with_calibration(scored: Scored, calibration: Calibration, is_val: bool) ->
     from agar_pipeline.counting.threshold import CANDIDATES
     from agar_pipeline.scoring.counting import count_per_image
 
-    metrics, rule, columns = scored.metrics, calibration.rule, scored.columns
+    metrics, rule, columns = scored.metrics, scored.rule, scored.columns
     counts = count_per_image(rule.annotated(columns), rule.colonies(scored.counted, columns.names))
     unknown = scored.counted.why_undefined
     interval = None if unknown else interval_metrics(calibration.intervals, *counts, is_val=is_val)

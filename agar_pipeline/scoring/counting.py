@@ -14,6 +14,7 @@ import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.scoring.counted_area import CountedArea
 
 DENSITIES = ((0, 0, "0"), (1, 30, "1-30"), (31, 100, "31-100"), (101, 300, "101-300"), (301, None, "over 300"))
 """Smallest and largest number of colonies on a plate, both inclusive, and the name of the density; more than 300 are
@@ -42,6 +43,8 @@ class CountRule:
     """Class → its own threshold."""
     classes: tuple[str, ...] | None = None
     """Classes whose detections count as colonies; None: all."""
+    area: CountedArea | None = dataclasses.field(default=None, compare=False, repr=False)
+    """The part of each image in which colonies count; None: all of it. It belongs to images, and is not kept."""
 
     def least_score(self, name: str) -> float:
         return self.per_class.get(name, self.threshold)
@@ -60,13 +63,27 @@ class CountRule:
         return detections.take(np.flatnonzero(detections.scores >= least))
 
     def colonies(self, kept: Detections, names: Mapping[int, str]) -> Detections:
-        """Those of the kept detections whose class counts."""
-        return kept.take(np.flatnonzero(by_category(kept.category_ids, {i: self.counts(n) for i, n in names.items()})))
+        """Those of the kept detections whose class counts, and that lie in the area."""
+        is_counted = by_category(kept.category_ids, {i: self.counts(name) for i, name in names.items()})
+        return self.detections_in_area(kept.take(np.flatnonzero(is_counted)))
 
     def annotated(self, columns: CocoColumns) -> CocoColumns:
-        """The columns with the annotations of the classes that count."""
+        """The columns with the annotations of the classes that count, and that lie in the area."""
         counted = {i: self.counts(name) for i, name in columns.names.items()}
-        return columns.take_annotations(np.flatnonzero(by_category(columns.annotation_category_ids, counted)))
+        rows = np.flatnonzero(by_category(columns.annotation_category_ids, counted))
+        return self.annotations_in_area(columns.take_annotations(rows))
+
+    def detections_in_area(self, detections: Detections) -> Detections:
+        """Those of the detections, of all classes, that lie in the area."""
+        return detections if self.area is None else self.area.detections(detections)
+
+    def annotations_in_area(self, columns: CocoColumns) -> CocoColumns:
+        """The columns with the annotations, of all classes, that lie in the area."""
+        return columns if self.area is None else self.area.annotations(columns)
+
+    def within(self, area: CountedArea) -> CountRule:
+        """The same rule for images with this area."""
+        return dataclasses.replace(self, area=area)
 
     def renamed(self, names: Mapping[str, str]) -> CountRule:
         """The same rule for a file that spells the classes differently; `names`: class here → class there."""
@@ -138,7 +155,7 @@ def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) ->
     Args:
         columns: The annotations of all classes.
         kept: The detections that the rule keeps (`CountRule.keep`), of all classes.
-        rule: Says which classes count.
+        rule: Says which classes count, and where.
 
     Returns:
         Over all plates, for the classes that count:
@@ -149,18 +166,26 @@ def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) ->
         r2: 1 − Σ(p − g)² / Σ(g − mean g)², the coefficient of determination (torchmetrics' r2_score).
         within_10_percent: share of plates with |p − g| ≤ g / 10.
         `classes`: the classes that count, `reported_apart`: the others.
+        `outside`: `annotations` and `detections` of these classes that do not count because of where they lie.
         `per_density`: the same and `num_images` for plates of 0, 1–30, 31–100, 101–300 and over 300 annotated colonies.
         `per_class`: the same for one class at a time, also for those that do not count as colonies.
         `empty_plates`: for the plates without a colony, `num_images`, `false_alarm_share` (share of plates with at
         least one detection) and `detections_per_plate`.
         Values are None where undefined; `reasons`: dotted name → why.
     """
-    predicted, truth = count_per_image(rule.annotated(columns), rule.colonies(kept, columns.names))
+    annotated, colonies = rule.annotated(columns), rule.colonies(kept, columns.names)
+    predicted, truth = count_per_image(annotated, colonies)
+    anywhere = dataclasses.replace(rule, area=None)
+    outside = {
+        "annotations": len(anywhere.annotated(columns).annotation_ids) - len(annotated.annotation_ids),
+        "detections": len(anywhere.colonies(kept, columns.names)) - len(colonies),
+    }
     errors = _unknown_errors if kept.cut else count_errors
     per_density = {}
     for name, rows in by_density(truth).items():
         per_density[name] = {"num_images": int(rows.sum()), **errors(predicted[rows], truth[rows])}
     per_class = {}
+    columns, kept = rule.annotations_in_area(columns), rule.detections_in_area(kept)
     for category_id, name in zip(columns.category_ids.tolist(), columns.class_names, strict=True):
         of_class = columns.take_annotations(columns.annotation_category_ids == category_id)
         own = kept.take(np.flatnonzero(kept.category_ids == category_id))
@@ -169,6 +194,7 @@ def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) ->
         **errors(predicted, truth),
         "classes": [name for name in columns.class_names if rule.counts(name)],
         "reported_apart": [name for name in columns.class_names if not rule.counts(name)],
+        "outside": outside,
         "per_density": per_density,
         "per_class": per_class,
         "empty_plates": _empty_plates(predicted[truth == 0], known=not kept.cut),

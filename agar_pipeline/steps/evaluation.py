@@ -15,6 +15,7 @@ from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import ScoringConfig
 from agar_pipeline.counting.calibration import CALIBRATION_FILE, calibrate
+from agar_pipeline.counting.photo_study import study_photos
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.reports.scorecard import PredictedPart, predict_part, write_evaluation
@@ -59,7 +60,9 @@ def build(
     else:
         no_photo = scored.columns.take_images(np.zeros(0, np.int64))
         val = PredictedPart(no_photo, Detections.concatenate([]), scored.names)
-    calibration = calibrate(config.counting, val.columns, suppress_across_classes(val.detections))
+    train = read_coco(coco_cache.json_path("train")) if "train" in coco_cache.parts() else None
+    study = study_photos(config.counting, val.columns, train, coco_cache.images_dir, log)
+    calibration = calibrate(config.counting, val.columns, suppress_across_classes(val.detections), study=study)
     calibration.write(out_dir / CALIBRATION_FILE)
     write_evaluation(
         scored.columns,
@@ -67,6 +70,7 @@ def build(
         coco_cache.images_dir,
         out_dir,
         calibration=calibration,
+        circles=study.circles if config.part == "val" else None,
         pictures=config.pictures,
         title=title,
         log=log,

@@ -49,27 +49,32 @@ def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], o
 
 def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration, folder: OwnFolder) -> None:
     """Write counts.csv, predictions.json, and one picture per image below `pictures`, in the same subfolders."""
-    from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo
+    from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, draw_circle, open_photo
 
     rows = count_rows(model, counted)
     pictures = [f"{_PICTURES}/{row['image']}.jpg" for row in rows]
     with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
         with draft.path(_COUNTS).open("w", newline="") as stream:
             writer = csv.DictWriter(
-                stream, [csv_cell(name) for name in ("image", "colonies", "low", "high", *model.class_names)]
+                stream, [csv_cell(name) for name in ("image", "colonies", "low", "high", *model.class_names, "notes")]
             )
             writer.writeheader()
             writer.writerows(map(csv_row, rows))
         draft.path(_PREDICTIONS).write_text(json.dumps(counts_as_coco(model, counted, calibration)))
         for done, (picture, one) in enumerate(zip(pictures, counted, strict=True), start=1):
             photo, scale = open_photo(one.path, PICTURE_SIDE_PX)
-            drawn = draw_boxes(photo, scale, [BoxLayer(one.detections.boxes_xywh, "prediction")])
+            if one.circle is not None:
+                photo = draw_circle(photo, scale, one.circle.in_pixels(one.size_wh[0]))
+            layers = [BoxLayer(one.outside.boxes_xywh, "ignored"), BoxLayer(one.detections.boxes_xywh, "prediction")]
+            drawn = draw_boxes(photo, scale, layers)
             drawn.save(draft.path(picture), quality=90)
             progress(done, len(rows))
 
 
 def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration) -> dict[str, Any]:
-    """Return all detections as COCO; each image also has its number of colonies and the notes about it."""
+    """Return all detections as COCO; each image also has its number of colonies, the notes about it, and the circle
+    outside which nothing counts, in pixels.
+    """
     from agar_pipeline.detection.inference.photo_folder import common_folder, to_coco
 
     root = common_folder([one.path for one in counted]) if counted else Path()
@@ -77,6 +82,9 @@ def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount], calibration
     for image, one in zip(coco["images"], counted, strict=True):
         image["colonies"] = one.colonies
         image["interval"] = one.interval
+        if one.circle is not None:
+            x, y, radius = (round(value, 1) for value in one.circle.in_pixels(one.size_wh[0]))
+            image["counted_circle"] = {"x": x, "y": y, "radius": radius}
         if one.notes:
             image["notes"] = list(one.notes)
     return coco
@@ -94,6 +102,7 @@ def count_rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[st
             "low": None if one.interval is None else one.interval[0],
             "high": None if one.interval is None else one.interval[1],
             **counts_by_class(model, one.detections),
+            "notes": "; ".join(one.notes),
         }
         for one in counted
     ]

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.counting.dish import Circle, find_dish, inside
-from agar_pipeline.counting.region import Region, choose_region, fixed_region, inside_circles
+from agar_pipeline.counting.dish import Circle, find_dish
+from agar_pipeline.counting.region import Region, area_of, choose_region, fixed_region
 from agar_pipeline.photos.load_and_resize import load_image
 from agar_pipeline.plates.generate import render_plate
+from agar_pipeline.scoring.counted_area import inside
 
 DISH = Circle(0.5, 0.5, 0.4)
 
@@ -55,14 +56,14 @@ def test_no_dish_is_found_without_a_rim() -> None:
 def test_generated_plates_have_a_dish_with_all_colonies_inside() -> None:
     for number in range(1, 7):
         jpeg, annotation = render_plate(number, 320)
-        circle = find_dish(np.asarray(Image.open(io.BytesIO(jpeg))))
+        circle = find_dish(np.array(Image.open(io.BytesIO(jpeg))))
         assert circle is not None
         assert inside(_boxes(annotation), circle.in_pixels(320)).all()
 
 
 def test_real_plates_have_a_dish_with_all_colonies_inside_and_crops_have_none(shared_data: Path) -> None:
     for path in sorted((shared_data / "plates").glob("*.jpg"))[::12]:
-        pixels, scale = load_image(path, 192)
+        pixels, scale = load_image(path, 160)
         circle = find_dish(pixels)
         assert circle is not None
         assert inside(_boxes(path.with_suffix(".json").read_bytes()), circle.in_pixels(pixels.shape[1] / scale)).all()
@@ -109,7 +110,8 @@ def test_boxes_are_inside_the_circle_of_their_own_photo() -> None:
     columns = columns_with([[], [], []])
     boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 10], [45, 45, 10, 10], [0, 0, 10, 10]])
     circles = [DISH, None, Circle(0.05, 0.05, 0.02)]
-    assert inside_circles(circles, columns, np.array([10, 11, 12, 12]), boxes).tolist() == [False, True, False, True]
+    area = area_of(circles, columns)
+    assert area.holds(np.array([10, 11, 12, 12]), boxes).tolist() == [False, True, False, True]
 
 
 def test_a_region_comes_back_from_json_as_it_was() -> None:

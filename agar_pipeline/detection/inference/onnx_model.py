@@ -70,6 +70,11 @@ class OnnxPhoto:
     notes: tuple[str, ...] = ()
     """As in `PlainPhoto`."""
 
+    @property
+    def pixels_hwc(self) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.pixels.transpose(1, 2, 0)
+
 
 class OnnxModel:
     """A `PhotoModel` in an onnxruntime session."""

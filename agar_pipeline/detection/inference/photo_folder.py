@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,10 +16,13 @@ import numpy as np
 
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.calibration import Calibration
+from agar_pipeline.counting.dish import Circle
+from agar_pipeline.counting.photo_features import Look, look_of, measure_photo, small_copy
 from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.ownership.made_list import made_below
 from agar_pipeline.photos.folder_walk import PassedOver, walk_files, without_twins
 from agar_pipeline.photos.formats import READ, is_photo
+from agar_pipeline.scoring.counted_area import inside
 from agar_pipeline.scoring.suppression import suppress_across_classes
 
 
@@ -39,7 +42,10 @@ class PhotoModel(Protocol):
         """How its detections become counts, if nothing else is given."""
 
     def read(self, path: Path) -> Any:
-        """Load a photo for the model; called in a thread while the model predicts another photo."""
+        """Load a photo for the model; called in a thread while the model predicts another photo.
+
+        It has `size_wh`, `notes` and `pixels_hwc`.
+        """
 
     def detect(self, photo: Any, score_threshold: float) -> Detections:
         """Detections of one loaded photo, with image_id 0, in its pixels; none with a score of the threshold or more is
@@ -55,13 +61,17 @@ class PhotoCount:
     size_wh: tuple[int, int]
     """Pixels, as displayed."""
     detections: Detections
-    """Those that the calibration keeps, of all classes, highest score first."""
+    """Those that the calibration keeps and that lie where colonies count, of all classes, highest score first."""
     colonies: int
     """Number of detections whose class counts."""
     interval: tuple[int, int] | None = None
     """Lowest and highest true count; None: no interval was calibrated."""
     notes: tuple[str, ...] = ()
-    """As in `PlainPhoto`: reasons why the count may mislead."""
+    """Reasons why the count may mislead: those of `PlainPhoto`, of the dish, and what is unlike the training photos."""
+    circle: Circle | None = None
+    """Outside it nothing counts."""
+    outside: Detections = field(default_factory=lambda: Detections.concatenate([]))
+    """Those that the calibration keeps outside the circle."""
 
 
 def find_photos(given: Sequence[Path], passed_over: PassedOver | None = None) -> list[Path]:
@@ -105,23 +115,54 @@ def count_photos(
 
     The next photo is decoded while the model predicts the current one.
     """
-    rule, names = calibration.rule, names_of(model)
+    names = names_of(model)
     with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = reader.submit(model.read, paths[0]) if paths else None
+        coming = reader.submit(_see, model, paths[0], calibration) if paths else None
         for place, path in enumerate(paths):
             assert coming is not None
-            now, coming = coming, reader.submit(model.read, paths[place + 1]) if place + 1 < len(paths) else None
+            now, coming = coming, None
+            if place + 1 < len(paths):
+                coming = reader.submit(_see, model, paths[place + 1], calibration)
             try:
-                photo = now.result()
+                seen = now.result()
             except ImageFileError as error:
                 yield error
             else:
-                kept = rule.keep(suppress_across_classes(model.detect(photo, rule.least_of_all)), names)
-                kept = kept.take(np.argsort(-kept.scores, kind="stable"))
-                colonies = len(rule.colonies(kept, names))
-                interval = calibration.interval(colonies)
-                yield PhotoCount(path, photo.size_wh, kept, colonies, interval, photo.notes)
+                found = suppress_across_classes(model.detect(seen.photo, calibration.rule.least_of_all))
+                yield _count(path, seen, found, calibration, names)
             progress(place + 1, len(paths))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the reading thread finds on a photo before the model does."""
+
+    photo: Any
+    circle: Circle | None
+    look: Look | None
+
+
+def _see(model: PhotoModel, path: Path, calibration: Calibration) -> _Seen:
+    photo, region, likeness = model.read(path), calibration.region, calibration.likeness
+    if region.use != "dish" and likeness is None:
+        return _Seen(photo, region.circle, None)
+    small = small_copy(photo.pixels_hwc)
+    return _Seen(photo, region.circle_on(small), look_of(small) if likeness else None)
+
+
+def _count(path: Path, seen: _Seen, found: Detections, calibration: Calibration, names: dict[int, str]) -> PhotoCount:
+    size_wh, circle, rule = seen.photo.size_wh, seen.circle, calibration.rule
+    kept = rule.keep(found, names)
+    kept = kept.take(np.argsort(-kept.scores, kind="stable"))
+    is_inside = np.ones(len(kept), bool) if circle is None else inside(kept.boxes_xywh, circle.in_pixels(size_wh[0]))
+    outside, kept = kept.take(np.flatnonzero(~is_inside)), kept.take(np.flatnonzero(is_inside))
+    colonies = rule.colonies(kept, names)
+    notes = [*seen.photo.notes, *calibration.region.notes(circle, len(rule.colonies(outside, names)))]
+    if calibration.likeness:
+        unlike = calibration.likeness.unlike(measure_photo(size_wh, colonies.boxes_xywh, seen.look))
+        notes += [f"unlike the training photos: {'; '.join(unlike)}"] if unlike else []
+    interval = calibration.interval(len(colonies))
+    return PhotoCount(path, size_wh, kept, len(colonies), interval, tuple(notes), circle, outside)
 
 
 def names_of(model: PhotoModel) -> dict[int, str]:

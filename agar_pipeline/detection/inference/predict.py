@@ -34,6 +34,11 @@ class LoadedPhoto:
     notes: tuple[str, ...] = ()
     """As in `PlainPhoto`."""
 
+    @property
+    def pixels_hwc(self) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.image.numpy().transpose(1, 2, 0)
+
 
 @dataclass(frozen=True)
 class Predictor:
