@@ -77,7 +77,8 @@ def command(
     if folder is not None:
         write_counts(counter, counted, calibration, folder)
         if samples:
-            write_samples(samples, folder, calibration.countable, f"{inputs[0].name}: {calibration.words}")
+            counted_by = f"{inputs[0].name}: {calibration.words}; {calibration.interval_words}"
+            write_samples(samples, folder, calibration.countable, counted_by)
             say(f"look at {folder.root / PAGE}, and {TABLE} beside it")
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
     else:

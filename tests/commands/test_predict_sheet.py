@@ -53,7 +53,9 @@ def test_samples_are_computed_from_the_photos_that_the_sheet_lists(
     by_hand = estimate_sample([PlateCount(0.1, 1.0, colonies["ä 100 %.jpg"]), PlateCount(0.01, 1.0, colonies["b.png"])])
     assert (int(water["colonies"]), water["reported"]) == (by_hand.colonies, written(by_hand))
     assert "cut.png (undiluted, not counted): the photo could not be read" in broth["plates_left_out"]
-    assert (out / "samples.html").read_text().count("data:image/jpeg") == 2
+    page = (out / "samples.html").read_text()
+    assert page.count("data:image/jpeg") == 2
+    assert "Counted by best.ckpt: all classes count as colonies, from a score of 0.01 on; no interval is stated" in page
     assert json.loads(done.stdout)["samples"][0]["cfu_per_ml"] == pytest.approx(float(water["cfu_per_ml"]))
 
 
