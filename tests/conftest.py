@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.warm_agar import call_agar
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
@@ -101,6 +103,8 @@ def runner(environment: dict[str, str]) -> Run:
     env |= {"AGAR_DATABASE_IDLE_S": DATABASE_IDLE_S, "AGAR_HOME": f"{TESTS_HOME}/home", **environment}
 
     def run(command: str, *arguments: str, timeout_s: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
+        if command == "agar":
+            return call_agar(arguments, env | more, CHECKOUT, timeout_s)
         return subprocess.run(
             [str(BIN / command), *arguments],
             cwd=CHECKOUT,

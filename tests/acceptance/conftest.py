@@ -5,35 +5,38 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.acceptance.grading import SilentlyWrong, Unclear, case_of
-from tests.acceptance.lab import TRAINING_ASSETS, Lab, make_lab
+from tests.acceptance.lab import Lab, LabTemplates
 
 if threading.current_thread() is threading.main_thread():  # a shell's background jobs ignore Ctrl-C, as would children
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Forty plates, the data assets built. A case leaves it as it found it, artifacts apart."""
-    folder = tmp_path_factory.mktemp("lab")
-    yield make_lab(folder)
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabTemplates]:
+    folder = tmp_path_factory.mktemp("labs")
+    templates = LabTemplates(folder)
+    yield templates
+    templates.remove()
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def trained(lab: Lab) -> Lab:
+def lab(labs: LabTemplates) -> Iterator[Lab]:
+    """Forty plates, the data assets built. A case leaves it as it found it, artifacts apart."""
+    yield labs.built()
+    labs.remove()
+
+
+@pytest.fixture(scope="module")
+def trained(labs: LabTemplates, lab: Lab) -> Lab:
     """The same, with a training of three steps, evaluated."""
-    for asset in TRAINING_ASSETS:
-        started = time.monotonic()
-        lab.run("run", asset)
-        lab.training_seconds[asset] = time.monotonic() - started
-    lab.run("run")
-    lab.versions |= lab.read_versions(TRAINING_ASSETS)
+    found = labs.trained()
+    lab.versions, lab.training_seconds = found.versions, found.training_seconds
     return lab
 
 

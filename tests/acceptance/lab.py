@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -20,6 +21,8 @@ import pytest
 from agar_pipeline.store import Key, Store
 from tests.acceptance.grading import right
 from tests.conftest import BIN, CHECKOUT, DATABASE_IDLE_S, copy_configs, edit_samples
+from tests.fiftyone_io.conftest import server
+from tests.warm_agar import call_agar
 
 FULL = os.environ.get("AGAR_ACCEPTANCE") == "full"
 in_full = pytest.mark.skipif(not FULL, reason="slow, and held in parts by the other tests: `make acceptance`")
@@ -79,19 +82,20 @@ class Lab:
         )
 
     def call(self, *arguments: str, timeout_s: float = 200, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(BIN / "agar"), *arguments],
-            cwd=CHECKOUT,
-            env=self.env | env,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        return call_agar(arguments, self.env | env, CHECKOUT, timeout_s)
 
     def run(self, *arguments: str, **env: Any) -> str:
         done = self.call(*arguments, **env)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
+
+    def seconds_of(self, *arguments: str) -> float:
+        """What a command takes that is started as a user starts it."""
+        started = time.monotonic()
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, output
+        return time.monotonic() - started
 
     def plan(self, **env: Any) -> dict[str, dict[str, Any]]:
         """Asset → its line of `agar plan`, of those that are not fresh."""
@@ -163,10 +167,59 @@ def make_lab(folder: Path) -> Lab:
     small.write_text(small.read_text().replace("[small, other]", "[small]"))
     generate_plates(lab.plates, PLATES, SIZE_PX, seed=5)
     lab.run("import", "agar", "--images-dir", str(lab.plates), "--dataset", "small")
-    started = time.monotonic()
-    lab.run("run", *DATA_ASSETS)
-    lab.seconds, lab.versions = time.monotonic() - started, lab.read_versions()
+    lab.seconds, lab.versions = lab.seconds_of("run", *DATA_ASSETS), lab.read_versions()
     return lab
+
+
+def train(lab: Lab) -> None:
+    """Train three steps, and evaluate."""
+    for asset in TRAINING_ASSETS:
+        lab.training_seconds[asset] = lab.seconds_of("run", asset)
+    lab.run("run")
+    lab.versions |= lab.read_versions(TRAINING_ASSETS)
+
+
+class LabTemplates:
+    """A lab is built and trained once. For each file of tests it comes back as it was, in the same place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._kept = folder, dict[str, Lab]()
+
+    def built(self) -> Lab:
+        if "built" not in self._kept:
+            self._keep("built", make_lab(self._folder / "lab"))
+        return self._bring_back("built")
+
+    def trained(self) -> Lab:
+        if "trained" not in self._kept:
+            lab = self.built()
+            train(lab)
+            self._keep("trained", lab)
+        return self._bring_back("trained")
+
+    def remove(self) -> None:
+        """Remove the lab that is in use."""
+        _stop_database(self._folder / "lab" / "home")
+        shutil.rmtree(self._folder / "lab", ignore_errors=True)
+
+    def _keep(self, name: str, lab: Lab) -> None:
+        _stop_database(lab.home)
+        shutil.copytree(lab.folder, self._folder / name, symlinks=True)
+        self._kept[name] = copy.deepcopy(lab)
+
+    def _bring_back(self, name: str) -> Lab:
+        self.remove()
+        lab = copy.deepcopy(self._kept[name])
+        shutil.copytree(self._folder / name, lab.folder, symlinks=True)
+        return lab
+
+
+def _stop_database(home: Path) -> None:
+    """End the keeper now rather than after its idle time, and mongod with it, which leaves whole files."""
+    with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+        keeper = psutil.Process(server(home)["keeper_pid"])
+        keeper.terminate()
+        keeper.wait(30)
 
 
 def copy_home(lab: Lab, folder: Path) -> Lab:
