@@ -1,8 +1,8 @@
 """Calls `agar` in a process that is forked from one that has imported its libraries, which are most of a call's time.
 
 The process is the command's own, with its own environment, output and exit code. A call is not forked but started as
-usual if a variable other than `AGAR_…` is not that of this process, because an import may have read it. Tests that
-signal or kill a command, or that look at its process, start it themselves.
+usual if a variable other than `AGAR_…` is not as when the tests were started, because an import may have read it. Tests
+that signal or kill a command, or that look at its process, start it themselves.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from agar_pipeline.processes.child import die_with_parent
+
 BIN = Path(sys.executable).parent
-OUR_PREFIXES = ("AGAR_", "DAGSTER_", "FIFTYONE_", "PYTEST_")
-"""Variables that no import of `PRELOADED` reads. `agar_pipeline.definitions` does, and is not among them."""
+FREE = ("AGAR_", "DAGSTER_", "FIFTYONE_", "PYTEST_", "TORCHINDUCTOR_")
+"""Prefixes of variables that no import of `PRELOADED` reads. `agar_pipeline.definitions` does, and is not among them.
+torch sets one of them in the process that imports it."""
 PRELOADED = (
     "alembic.command", "dagster", "hydra", "jinja2", "matplotlib.figure", "pandas", "PIL.Image", "pyarrow.parquet",
-    "agar_pipeline.chain.build", "agar_pipeline.commands.plan", "agar_pipeline.commands.run",
+    "torchmetrics.functional", "torchvision", "agar_pipeline.chain.build", "agar_pipeline.commands.plan",
+    "agar_pipeline.commands.run",
     "agar_pipeline.defs.assets", "agar_pipeline.defs.checks", "agar_pipeline.defs.run", "agar_pipeline.defs.sensors",
     "agar_pipeline.fiftyone_io.reading.observe", "agar_pipeline.steps.bbox_report",
 )  # fmt: skip
@@ -38,12 +42,12 @@ def call_agar(
 ) -> subprocess.CompletedProcess[str]:
     """As `subprocess.run` of the command, with text output captured."""
     words = [str(BIN / "agar"), *arguments]
-    if _fixed(env) != _fixed(dict(os.environ)):
+    if _fixed(env) != AT_START:
         return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout_s)
-    with tempfile.TemporaryDirectory(prefix="call-") as name, socket.socket(socket.AF_UNIX) as connection:
+    with tempfile.TemporaryDirectory(prefix="call-") as name, _socket() as connection:
         folder = Path(name)
         (folder / "request.json").write_text(json.dumps({"words": words, "env": env, "cwd": str(cwd)}))
-        connection.connect(_server(tuple(_fixed(env).items()), str(cwd)))
+        connection.connect(_server())
         connection.sendall(name.encode())
         pid = int(connection.recv(100))
         connection.settimeout(timeout_s)
@@ -57,19 +61,26 @@ def call_agar(
 
 
 def _fixed(env: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith(OUR_PREFIXES)}
+    return {name: value for name, value in env.items() if not name.startswith(FREE)}
+
+
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one message is received at a time
+
+
+AT_START = _fixed(dict(os.environ))
 
 
 @functools.cache
-def _server(variables: tuple[tuple[str, str], ...], cwd: str) -> str:
+def _server() -> str:
     """Start the process that is forked from; it ends when this one does."""
     folder = tempfile.mkdtemp(prefix="warm-")
-    listener = socket.socket(socket.AF_UNIX)
+    listener = _socket()
     listener.bind(address := f"{folder}/socket")
     listener.listen()
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(listener.fileno())],
-        env=dict(variables), cwd=Path(__file__).parent.parent, pass_fds=[listener.fileno()], stdin=subprocess.PIPE,
+        env=AT_START, cwd=Path(__file__).parent.parent, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL,
     )  # fmt: skip
     listener.close()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -80,6 +91,7 @@ def _server(variables: tuple[tuple[str, str], ...], cwd: str) -> str:
 
 def serve(listener: socket.socket) -> None:
     """Answer each call by a process of its own, in which this function returns when the command is to be run."""
+    die_with_parent()
     for module in PRELOADED:
         importlib.import_module(module)
     gc.collect()
