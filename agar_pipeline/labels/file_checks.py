@@ -75,7 +75,7 @@ def check_files(
     asked = (_Asked.of(name, row_hash, memory) for name, row_hash in zip(names, known, strict=True))
     found: list[tuple[int, str, str]] = []
     with warnings.catch_warnings(), open_pool(threads) as pool:
-        warnings.simplefilter("ignore")  # PIL warns at 89 million pixels; here MAX_PIXELS is the limit
+        warnings.simplefilter("ignore")  # PIL warns at half of MAX_PIXELS, which is the limit here
         for row, (seen, sha256) in enumerate(pool.map(partial(_look, Path(images_dir), depth), asked)):
             if isinstance(seen, tuple):
                 found.append((row, *seen))

@@ -22,8 +22,7 @@ from agar_pipeline.photos.eight_bits import (
     to_eight_bits,
 )
 from agar_pipeline.photos.exif_orientation import displayed_wh, read_orientation
-from agar_pipeline.photos.formats import explain_unopened, open_image, refuse_format
-from agar_pipeline.photos.image_paths import MAX_PIXELS
+from agar_pipeline.photos.formats import MAX_PIXELS, explain_unopened, open_image, refuse_format
 
 MAX_FILE_BYTES = 2_000_000_000
 _LOOK_SIDE_PX = 512
@@ -55,7 +54,7 @@ def read_facts(path: Path, *, deep: bool) -> FileFacts:
     except UnclearPixelsError as error:
         return FileFacts("unreadable_image", str(error))
     except Image.DecompressionBombError as error:
-        return FileFacts("oversized_image", f"it claims more pixels than any photo has: {error}")
+        return FileFacts("oversized_image", f"it has more than {MAX_PIXELS:,} pixels: {error}")
     except UnidentifiedImageError:
         return FileFacts("unreadable_image", _words_of(explain_unopened(path)))
     except MemoryError:
@@ -69,9 +68,6 @@ def _words_of(error: ImageFileError) -> str:
 
 
 def _facts_of(photo: Image.Image, path: Path, deep: bool) -> FileFacts:
-    width, height = photo.size
-    if width * height > MAX_PIXELS:
-        return FileFacts("oversized_image", f"it has {width}×{height} pixels, more than {MAX_PIXELS:,}")
     facts: dict[str, Any] = {
         "format": photo.format or "",
         "mode": photo.mode,

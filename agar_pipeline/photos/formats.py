@@ -18,6 +18,8 @@ from agar_pipeline.text.safe_text import as_command
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MAX_PIXELS = 250_000_000
+"""A photo with more pixels is refused, because a small file can claim any size and fill the memory."""
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo")
 _HEIF = (".heic", ".heif", ".hif")
 READ = frozenset(
@@ -75,9 +77,14 @@ def lacks_plugin(name: str | PurePath) -> bool:
 
 
 def open_image(source: Path | str | io.BytesIO) -> Image:
-    """Open a photo as `Image.open` of PIL does, also HEIC if its plugin is installed. No pixel is read."""
+    """Open a photo as `Image.open` of PIL does, also HEIC if its plugin is installed. No pixel is read.
+
+    Raises:
+        PIL.Image.DecompressionBombError: It has more than MAX_PIXELS; with PIL's own limit it would be 179 million.
+    """
     from PIL import Image
 
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # PIL warns above this number, and refuses above twice this number
     _register_heif()
     return Image.open(source)
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from agar_pipeline.errors import ImageFileError
 
-MAX_PIXELS = 250_000_000
-"""A photo with more pixels is refused, because a small file can claim any size and fill the memory."""
-
 
 @dataclass(frozen=True)
 class ImageFile:

@@ -20,8 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.eight_bits import UnclearPixelsError, blank_words, pages_words, to_eight_bits
 from agar_pipeline.photos.exif_orientation import displayed_wh, left_to_turn, orient
-from agar_pipeline.photos.formats import explain_unopened, open_image, refuse_format
-from agar_pipeline.photos.image_paths import MAX_PIXELS
+from agar_pipeline.photos.formats import MAX_PIXELS, explain_unopened, open_image, refuse_format
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,16 @@ def read_photo(path: Path, max_side: int | None) -> PlainPhoto:
 def image_errors(path: Path) -> Iterator[None]:
     """Turn every exception of PIL for a broken file into an ImageFileError that names the file."""
     try:
-        with warnings.catch_warnings():  # PIL warns at 89 million pixels; MAX_PIXELS applies instead
+        with warnings.catch_warnings():  # PIL warns at half of MAX_PIXELS
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
     except UnclearPixelsError as error:
         raise ImageFileError(f"cannot be used: {error.what}", where=path, next_step=error.next_step) from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(
-            f"has so many pixels that it could fill the memory ({error})", where=path, next_step="remove it"
+            f"has more than {MAX_PIXELS:,} pixels, and could fill the memory ({error})",
+            where=path,
+            next_step="save it with fewer pixels, or remove it",
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise ImageFileError(
@@ -114,12 +115,6 @@ def open_checked(data: bytes, path: Path) -> Image.Image:
         raise explain_unopened(path) from None
     if error := refuse_format(path, photo):
         raise error
-    if photo.width * photo.height > MAX_PIXELS:
-        raise ImageFileError(
-            f"has {photo.width}×{photo.height} pixels, more than {MAX_PIXELS:,}, and could fill the memory",
-            where=path,
-            next_step="remove it",
-        )
     return photo
 
 

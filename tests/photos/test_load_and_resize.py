@@ -1,15 +1,18 @@
 """Photos as displayed, at the model's scale; every broken file is named."""
 
+import struct
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.labels.file_facts import read_facts
 from agar_pipeline.photos.image_paths import safe_image_path
-from agar_pipeline.photos.load_and_resize import load_image
+from agar_pipeline.photos.load_and_resize import image_errors, load_image, open_checked
 
 
 def _gradient(width: int, height: int) -> np.ndarray:
@@ -102,10 +105,27 @@ def test_load_image_names_a_broken_file(tmp_path: Path) -> None:
     assert "put the original photo back" in (caught.value.next_step or "")
 
 
-def test_load_image_refuses_a_decompression_bomb(tmp_path: Path) -> None:
-    Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
-    with pytest.raises(ImageFileError, match=r"bomb\.png has so many pixels that it could fill the memory"):
-        load_image(tmp_path / "bomb.png", 100)
+def claiming(path: Path, width: int, height: int) -> Path:
+    """The start of a PNG, whose header claims a size."""
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", b""))
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data)) for kind, data in parts
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return path
+
+
+def test_one_limit_of_pixels_is_that_of_every_reader(tmp_path: Path) -> None:
+    """PIL's own limit, 179 million pixels, refused photos that the message said to be small enough."""
+    small, large = claiming(tmp_path / "small.png", 25_000, 10_000), claiming(tmp_path / "large.png", 25_001, 10_000)
+    with image_errors(small):
+        assert open_checked(small.read_bytes(), small).size == (25_000, 10_000)
+    assert read_facts(small, deep=False).rule != "oversized_image"
+    with pytest.raises(ImageFileError, match=r"large\.png has more than 250,000,000 pixels, .*250010000") as caught:
+        load_image(large, 100)
+    assert caught.value.next_step == "save it with fewer pixels, or remove it"
+    facts = read_facts(large, deep=False)
+    assert (facts.rule, "more than 250,000,000 pixels" in facts.reason) == ("oversized_image", True)
 
 
 UNSAFE = ["/etc/passwd", "../x.jpg", "a/../../x.jpg", "a\0.jpg", "", "sub", "link.jpg", "no.jpg"]
