@@ -71,19 +71,16 @@ def train_and_predict(prepared: Path, seconds: float) -> tuple[Any, Any]:
 
 def divisions(columns: Any, colonies: Any) -> Iterator[tuple[np.ndarray, ...]]:
     """Of each division: counts of the calibration plates without own threshold, their true ones; both of the test."""
-    from agar_pipeline.counting.threshold import CANDIDATES, counts_at_candidates, search_thresholds
-    from agar_pipeline.scoring.counting import count_annotations
+    from agar_pipeline.counting.threshold import CountTable, search_thresholds
 
-    rng, plates = np.random.default_rng(0), len(columns.image_ids)
+    table = search_thresholds(columns, colonies, "count_error").everything
+    rng, plates = np.random.default_rng(0), len(table.annotated)
     for _ in range(DIVISIONS):
         order = rng.permutation(plates)
-        half = max(30, plates // 2)
-        val, test = columns.take_images(order[:half]), columns.take_images(order[half:])
-        search = search_thresholds(val, colonies.take(np.isin(colonies.image_ids, val.image_ids)), "count_error")
-        others = colonies.take(np.isin(colonies.image_ids, test.image_ids))
-        chosen = CANDIDATES.tolist().index(search.thresholds().common)
-        predicted = counts_at_candidates(test.image_ids, others)[:, chosen]
-        yield search.counts_without_own(), search.everything.annotated, predicted, count_annotations(test)
+        val, test = order[: max(30, plates // 2)], order[max(30, plates // 2) :]
+        own = CountTable(*(values[val] for values in vars(table).values()))
+        predicted = table.predicted[test, own.choose("count_error")]
+        yield own.counts_without_own("count_error"), own.annotated, predicted, table.annotated[test]
 
 
 def _simulated(plates: int) -> Iterator[tuple[np.ndarray, ...]]:

@@ -24,7 +24,7 @@ from agar_pipeline.scoring.counting import CountRule, count_per_image
 
 CALIBRATION_FILE = "counting.json"
 FORMAT = 1
-NO_INTERVALS = CountIntervals(0.9, (), "an evaluation calibrates it, and no counting.json of one is given")
+NO_INTERVALS = CountIntervals(0.9, (), reason="an evaluation calibrates it, and no counting.json of one is given")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Calibration:
         """The same with a threshold that was given on a command line, for all classes."""
         rule = CountRule(threshold, "the command line", "given", classes=self.rule.classes)
         reason = "intervals are calibrated for the threshold of the evaluation, and another one is given"
-        intervals = CountIntervals(self.intervals.coverage, (), reason)
+        intervals = CountIntervals(self.intervals.coverage, (), reason=reason)
         return dataclasses.replace(self, rule=rule, intervals=intervals)
 
     def interval(self, count: int) -> tuple[int, int] | None:
@@ -163,7 +163,7 @@ def calibrate(
     facts = (study.region, study.likeness) if study else (Region(), None)
     if colonies.why_undefined:
         unknown = CountRule(chosen_on=f"nothing, because {colonies.why_undefined}", classes=classes)
-        no_interval = CountIntervals(config.coverage, (), colonies.why_undefined)
+        no_interval = CountIntervals(config.coverage, (), reason=colonies.why_undefined)
         return Calibration(_fixed(config, classes) or unknown, config.countable, no_interval, None, *facts)
     of_all = CountRule(0.0, classes=classes, area=area_of(study.circles, columns) if study else None)
     annotated, found = of_all.annotated(columns), of_all.colonies(colonies, columns.names)

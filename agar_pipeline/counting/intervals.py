@@ -1,13 +1,15 @@
 """States an interval in which the true count of a plate lies with a given probability: split conformal prediction.
 
 The plates of val, whose true counts are known, say how far a predicted count p is from the true one. The distance is
-divided by √(p + 1), so that one figure serves sparse and full plates, and the interval of another plate reaches as far
-as the k-th smallest of the n quotients, k = ⌈(n + 1)·coverage⌉, times its own √(p + 1). If the plates of val and the
-other plate are a random sample of the same plates, the true count lies within with at least the stated probability,
-whatever the detector and the distribution of its errors: Vovk, Gammerman & Shafer, "Algorithmic Learning in a Random
-World" (2005); Lei et al., "Distribution-Free Predictive Inference for Regression", JASA 113 (2018), with the quotient
-as their locally weighted residual. Bands of the predicted count that have plates enough are calibrated each by itself
-(Vovk's Mondrian conformal prediction), so that the probability holds on sparse and on full plates.
+divided by a spread that grows with p as a power of p + 1 (`Spread`), so that one figure serves sparse and full plates.
+The interval of another plate reaches as far as the k-th smallest of the n quotients, k = ⌈(n + 1)·coverage⌉, times its
+own spread. If the plates of val and the other plate are a random sample of the same plates, the true count lies within
+with the stated probability, whatever the detector and the distribution of its errors: Vovk, Gammerman & Shafer,
+"Algorithmic Learning in a Random World" (2005); Lei et al., "Distribution-Free Predictive Inference for Regression",
+JASA 113 (2018), with the quotient as their locally weighted residual. What is fitted to val besides (the threshold of
+the counts, the power of the spread) is fitted for each plate without it, as in the jackknife+ (Barber et al., Annals of
+Statistics 49, 2021). Bands of the predicted count that have plates enough are calibrated each by itself (Vovk's
+Mondrian conformal prediction), so that the probability holds on sparse and on full plates.
 
 Counts are whole numbers, so several plates can have the same quotient; an interval then holds the true count more often
 than stated. Here: intervals. Not here: the predicted counts of val, from thresholds that were chosen without the plate
@@ -26,8 +28,24 @@ import numpy as np
 
 from agar_pipeline.scoring.counting import DENSITIES, by_density
 
+LEAST_POWER, MOST_POWER = 0.1, 1.0
+"""At a power of 0 plates with the same error would have the same quotient, and intervals hold more often than stated:
+94 % in place of 90 % in a simulation of sparse plates, 92.6 % with 0.1."""
 _TOLERANCE = 1e-9
-"""Keeps a whole number whole that was divided by a root and multiplied with it again."""
+"""Keeps a whole number whole that was divided by a spread and multiplied with it again."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the error of a count grows with the predicted count p: ((p + 1) / typical) to the power."""
+
+    typical: float
+    """Geometric mean of p + 1 on val."""
+    power: float
+
+    def of(self, predicted: np.ndarray) -> np.ndarray:
+        """(N,) of (N,) predicted counts; 1 at the typical count."""
+        return ((predicted + 1) / self.typical) ** self.power
 
 
 @dataclass(frozen=True)
@@ -36,7 +54,7 @@ class Band:
 
     least: int
     reach: float
-    """The interval of a predicted count p is p ± reach·√(p + 1), its bounds rounded to whole numbers inside."""
+    """The interval of a predicted count p is p ± reach·spread(p), its bounds rounded to whole numbers inside."""
     plates: int
     """Plates of val in this band."""
 
@@ -61,6 +79,7 @@ class CountIntervals:
     """Stated probability that the true count lies within."""
     bands: tuple[Band, ...]
     """Ascending; empty where val has too few plates."""
+    spread: Spread = Spread(1.0, 0.5)
     reason: str | None = None
     """Why there is no interval."""
     on_val: Held | None = None
@@ -76,7 +95,7 @@ class CountIntervals:
         if not self.bands:
             return None
         places = np.searchsorted([band.least for band in self.bands], predicted, side="right") - 1
-        return _bounds(predicted, np.array([band.reach for band in self.bands])[places])
+        return _bounds(predicted, np.array([band.reach for band in self.bands])[places] * self.spread.of(predicted))
 
     def to_plain(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -84,7 +103,7 @@ class CountIntervals:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CountIntervals:
         bands, held = tuple(Band(**band) for band in plain["bands"]), plain["on_val"]
-        return cls(plain["coverage"], bands, plain["reason"], held and Held(**held))
+        return cls(plain["coverage"], bands, Spread(**plain["spread"]), plain["reason"], held and Held(**held))
 
 
 def plates_needed(coverage: float) -> int:
@@ -107,13 +126,14 @@ def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> C
     needed = plates_needed(coverage)
     if len(true) < needed:
         few = f"too few plates on val: {len(true)}; at least {needed} are needed for {100 * coverage:g} %"
-        return CountIntervals(coverage, (), few)
-    quotients, bands = _quotients(predicted, true), []
+        return CountIntervals(coverage, (), reason=few)
+    spread, without_own = _fit_spread(predicted, true)
+    quotients, bands = np.abs(true - predicted) / without_own, []
     for least, rows in _bands(predicted, needed):
         reach = np.sort(quotients[rows])[_rank(len(rows), coverage) - 1]
         bands.append(Band(least, float(reach), len(rows)))
     held = judge(intervals_without_own(predicted, true, coverage), true)
-    return CountIntervals(coverage, tuple(bands), on_val=held)
+    return CountIntervals(coverage, tuple(bands), spread, on_val=held)
 
 
 def interval_metrics(
@@ -145,22 +165,38 @@ def judge(bounds: tuple[np.ndarray, np.ndarray], true: np.ndarray) -> Held:
 
 def intervals_without_own(predicted: np.ndarray, true: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
     """The interval of each of N plates as the other plates of its band calibrate it; N of at least `plates_needed`."""
-    quotients, reach = _quotients(predicted, true), np.zeros(len(true))
+    _, spread = _fit_spread(predicted, true)
+    quotients, reach = np.abs(true - predicted) / spread, np.zeros(len(true))
     for _, rows in _bands(predicted, plates_needed(coverage)):
         order = rows[np.argsort(quotients[rows], kind="stable")]
         rank = _rank(len(rows) - 1, coverage)
         reach[order] = quotients[order[rank - 1]]
         reach[order[:rank]] = quotients[order[rank]]  # without one of these, the next quotient moves up to their rank
-    return _bounds(predicted, reach)
+    return _bounds(predicted, reach * spread)
 
 
-def _quotients(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    return np.abs(true - predicted) / np.sqrt(predicted + 1)
+def _fit_spread(predicted: np.ndarray, true: np.ndarray) -> tuple[Spread, np.ndarray]:
+    """The spread of all N plates, and (N,) of each plate with the power that the other plates give.
+
+    The power is the slope of a straight line through log(|true − predicted| + ½) over log(p + 1), by least squares.
+    """
+    x, y = np.log(predicted + 1), np.log(np.abs(true - predicted) + 0.5)
+    typical = float(np.exp(x.mean()))
+    of_all = np.array([len(x), x.sum(), y.sum(), (x * x).sum(), (x * y).sum()])
+    powers = _slope(*(of_all[:, None] - [np.ones(len(x)), x, y, x * x, x * y]))
+    return Spread(typical, float(_slope(*of_all[:, None])[0])), ((predicted + 1) / typical) ** powers
 
 
-def _bounds(predicted: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    width = reach * np.sqrt(predicted + 1) + _TOLERANCE
-    return np.maximum(0, np.ceil(predicted - width)).astype(np.int64), np.floor(predicted + width).astype(np.int64)
+def _slope(n: np.ndarray, x: np.ndarray, y: np.ndarray, xx: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Of least squares, from sums; ½ where all x are equal."""
+    varied = n * xx - x * x
+    slope = np.divide(n * xy - x * y, varied, out=np.full(len(n), 0.5), where=varied > _TOLERANCE * n)
+    return np.clip(slope, LEAST_POWER, MOST_POWER)
+
+
+def _bounds(predicted: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.ceil(predicted - width - _TOLERANCE), np.floor(predicted + width + _TOLERANCE)
+    return np.maximum(0, low).astype(np.int64), high.astype(np.int64)
 
 
 def _rank(plates: int, coverage: float) -> int:

@@ -51,6 +51,19 @@ def test_on_full_plates_it_holds_as_often_as_on_sparse_ones() -> None:
     assert bounds_of(intervals, 10, 60, 200) == ([10, 56, 140], [10, 64, 260])
 
 
+@pytest.mark.parametrize("power", [0.2, 0.5, 0.9])
+def test_the_spread_grows_as_the_errors_do_and_by_what_other_plates_say(power: float) -> None:
+    rng = np.random.default_rng(0)
+    predicted = rng.integers(0, 30, 4000)
+    true = predicted + np.round(rng.normal(0, 20, 4000) * (predicted + 1) ** power).astype(np.int64)
+    intervals = fit_intervals(predicted, true, 0.9)
+    assert intervals.spread.power == pytest.approx(power, abs=0.05)
+    without = intervals_without_own(predicted, true, 0.9)
+    true[7] += 10**9  # its own error is no part of its interval; those of others move one rank, out of 4000
+    again = intervals_without_own(predicted, true, 0.9)
+    assert again[1][7] == pytest.approx(without[1][7], rel=0.05)
+
+
 def test_bands_with_few_plates_are_merged_with_their_neighbours() -> None:
     predicted = np.repeat([5, 60, 200, 400], [29, 40, 30, 29])
     bands = fit_intervals(predicted, predicted, 0.9).bands
@@ -79,16 +92,15 @@ def test_bounds_are_whole_numbers_from_zero_that_include_the_errors_of_val() -> 
     low, high = bounds_of(fit_intervals(predicted, predicted + 3, 0.9), *range(300))
     assert min(low) == 0
     assert all(one <= count <= other for count, (one, other) in enumerate(zip(low, high, strict=True)))
-    reach = 3 / np.sqrt(4)  # of the third-last plate of 40, which has the rank 37: predicted count 3
-    assert high[:30] == [int(np.floor(count + reach * np.sqrt(count + 1) + 1e-6)) for count in range(30)]
-    assert (low[3], high[3]) == (0, 6), "3 / √4 · √4 is 3 again"
+    assert (low[3], high[3]) == (0, 6), "its error of 3 is the 37th of 40 quotients, and is 3 again"
+    assert high[2] == 4, "the least plates of all, with the largest quotients, are outside"
 
 
 @pytest.mark.parametrize("count", [30, 31, 90, 150])
 def test_leaving_a_plate_out_is_calibrating_on_the_others(count: int) -> None:
     rng = np.random.default_rng(count)
     predicted = rng.permutation(np.arange(count) % 30)  # one band, so that leaving one out merges nothing
-    true = predicted + rng.integers(-3, 4, count)
+    true = predicted + rng.integers(-3, 4, count)  # errors that do not grow, so that the least power is fitted to all
     bounds = intervals_without_own(predicted, true, 0.9)
     for row in range(count):
         others = np.delete(np.arange(count), row)
@@ -103,7 +115,7 @@ def test_val_itself_is_judged_by_the_other_plates_at_each_density() -> None:
     true = np.repeat([0, 20, 400], [10, 80, 30])
     predicted = true + np.repeat([0, 2, 0], [10, 80, 30])
     held = fit_intervals(predicted, true, 0.9).on_val
-    assert held == Held(120, 120, 80 * 4 / 120, {"0": 1.0, "1-30": 1.0, "over 300": 1.0})
+    assert held == Held(120, 120, (80 * 4 + 10) / 120, {"0": 1.0, "1-30": 1.0, "over 300": 1.0})
     predicted[0] = 30  # the only one as wrong: the others do not reach as far
     held = fit_intervals(predicted, true, 0.9).on_val
     assert held is not None
