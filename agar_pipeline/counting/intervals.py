@@ -79,9 +79,9 @@ class CountIntervals:
     """Stated probability that the true count lies within."""
     bands: tuple[Band, ...]
     """Ascending; empty where val has too few plates."""
-    spread: Spread = Spread(1.0, 0.5)
     reason: str | None = None
     """Why there is no interval."""
+    spread: Spread = Spread(1.0, 0.5)
     on_val: Held | None = None
     """On val itself: each plate by the interval that the other plates calibrate. About the stated share is within by
     construction; this shows how wide the intervals are, and at which densities plates lie outside."""
@@ -103,7 +103,7 @@ class CountIntervals:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CountIntervals:
         bands, held = tuple(Band(**band) for band in plain["bands"]), plain["on_val"]
-        return cls(plain["coverage"], bands, Spread(**plain["spread"]), plain["reason"], held and Held(**held))
+        return cls(plain["coverage"], bands, plain["reason"], Spread(**plain["spread"]), held and Held(**held))
 
 
 def plates_needed(coverage: float) -> int:
@@ -126,14 +126,14 @@ def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> C
     needed = plates_needed(coverage)
     if len(true) < needed:
         few = f"too few plates on val: {len(true)}; at least {needed} are needed for {100 * coverage:g} %"
-        return CountIntervals(coverage, (), reason=few)
+        return CountIntervals(coverage, (), few)
     spread, without_own = _fit_spread(predicted, true)
     quotients, bands = np.abs(true - predicted) / without_own, []
     for least, rows in _bands(predicted, needed):
         reach = np.sort(quotients[rows])[_rank(len(rows), coverage) - 1]
         bands.append(Band(least, float(reach), len(rows)))
     held = judge(intervals_without_own(predicted, true, coverage), true)
-    return CountIntervals(coverage, tuple(bands), spread, on_val=held)
+    return CountIntervals(coverage, tuple(bands), None, spread, held)
 
 
 def interval_metrics(
