@@ -143,11 +143,14 @@ def _is_for_type_checkers(statement: ast.stmt) -> bool:
 def _canonical(node: object) -> str:
     """Return a syntax tree as text that is the same in every Python version.
 
-    The output of `ast.dump` differs between versions in empty fields; they are left out here.
+    The output of `ast.dump` differs between versions in empty fields, and Python 3.12.1 adds an empty string to the
+    format of an f-string such as `f"{value:<{width}}"`; both are left out here.
     """
     if isinstance(node, ast.AST):
-        fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment"))
-        parts = [f"{name}={_canonical(value)}" for name, value in fields if value not in (None, [])]
+        fields = {name: value for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment")}
+        if isinstance(node, ast.JoinedStr):
+            fields["values"] = [part for part in node.values if getattr(part, "value", None) != ""]
+        parts = [f"{name}={_canonical(value)}" for name, value in fields.items() if value not in (None, [])]
         constant = isinstance(node, ast.Constant) and node.value is None
         return f"{type(node).__name__}({', '.join(parts)}{'None' if constant else ''})"
     if isinstance(node, list):

@@ -21,6 +21,7 @@ from agar_pipeline.step_code.provenance import (
     reach_of,
 )
 from agar_pipeline.step_code.reached_code import Package, ReachedCode, read_sources
+from agar_pipeline.step_code.syntax_tree import read_module
 from agar_pipeline.steps import STEPS as BUILT
 
 SOURCES = {
@@ -173,6 +174,22 @@ def test_a_file_that_was_moved_is_no_other_code() -> None:
     now = Provenance("d", {"a.py": "1", "rooms/b.py": "2", "rooms/c.py": "4"})
     before = {"format": FORMAT, "digest": "d", "modules": {"a.py": "1", "b.py": "2", "c.py": "3"}, "libraries": {}}
     assert now.differences(before) == ["made by other code: c.py, rooms/c.py"]
+
+
+def test_a_definition_is_the_same_in_each_version_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.12.1 reads an empty string at the end of a format with a value in it; 3.11 and 3.13 do not."""
+    source, parse = 'WORDS = f"{1:<{2}} and {3}"\n', ast.parse
+    usual = read_module(source).definitions["WORDS"].digest
+
+    def parse_as_others_do(text: str) -> ast.Module:
+        tree = parse(text)
+        for node in [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]:
+            node.values = [v for v in node.values if getattr(v, "value", None) != ""] + [ast.Constant("")]
+        return tree
+
+    monkeypatch.setattr(ast, "parse", parse_as_others_do)
+    assert read_module(source).definitions["WORDS"].digest == usual
+    assert read_module(source.replace("and", "or")).definitions["WORDS"].digest != usual
 
 
 def test_the_digest_of_a_step_does_not_depend_on_where_its_files_lie() -> None:
