@@ -117,7 +117,7 @@ def _source(word: str | None, counted: str | None, corrected: bool, home: Path, 
     from agar_pipeline.use_cases.predicted_plates import read_evaluated
 
     store = Store(home)
-    return read_evaluated(store, choose_evaluation(store, word))
+    return read_evaluated(store, choose_evaluation(store, word), say)
 
 
 def _export(source: PredictedPlates, found: Corrections, path: Path, all_plates: bool) -> None:

@@ -91,17 +91,20 @@ class CountedLabels:
 
 def count_plates(found: Corrections, labels: CountedLabels, calibration: Calibration) -> Counts:
     """Count the boxes of each plate; the counts of plates that nobody corrected have the calibration's intervals."""
-    rows, all_labels = [], Counter[Any]()
+    rows, all_labels, outside = [], Counter[Any](), 0
     for plate in found.plates:
-        all_labels.update(plate.boxes.labels)
-        of_class = Counter(labels.class_of(label) for label in plate.boxes.labels)
-        now, before = (int(labels.mask(boxes.labels).sum()) for boxes in (plate.boxes, plate.predicted))
+        boxes, predicted = plate.inside(plate.boxes), plate.inside(plate.predicted)
+        all_labels.update(boxes.labels)
+        outside += len(plate.boxes.labels) - len(boxes.labels)
+        of_class = Counter(labels.class_of(label) for label in boxes.labels)
+        now, before = (int(labels.mask(some.labels).sum()) for some in (boxes, predicted))
         by_class = {name: of_class[name] for name in labels.class_names}
         changes = {str(kind): plate.changes.get(kind, 0) for kind in KINDS}
         source: Literal["corrected", "predicted"] = "corrected" if plate.is_corrected else "predicted"
         interval = None if plate.is_corrected else calibration.interval(now)
         rows.append(PlateCount(plate.image, now, interval, before, by_class, source, changes))
-    return Counts(rows, labels.notes(all_labels))
+    note = [f"{outside} boxes do not count, because they lie outside the dish"] if outside else []
+    return Counts(rows, [*labels.notes(all_labels), *note])
 
 
 def write_counts(counts: Counts, class_names: Sequence[str], folder: OwnFolder) -> None:
@@ -144,7 +147,8 @@ def as_annotations(source: PredictedPlates, plates: Sequence[Plate]) -> dict[str
     for number, plate in enumerate(plates, start=1):
         width, height = plate.size_wh
         images.append({"id": number, "file_name": plate.image, "width": width, "height": height})
-        for label, box in zip(plate.boxes.labels, plate.boxes.boxes_xywh.tolist(), strict=True):
+        boxes = plate.inside(plate.boxes)
+        for label, box in zip(boxes.labels, boxes.boxes_xywh.tolist(), strict=True):
             if label not in match.category_ids:
                 raise DatasetError(
                     f"has a box of no class ({match.explain_unknown(label)}); nothing was exported",

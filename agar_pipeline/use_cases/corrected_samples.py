@@ -49,10 +49,11 @@ def samples_of(
             count.colonies,
             low=None if count.interval is None else count.interval[0],
             high=None if count.interval is None else count.interval[1],
-            boxes_xywh=plate.boxes.boxes_xywh[labels.mask(plate.boxes.labels)],
+            boxes_xywh=boxes.boxes_xywh[labels.mask(boxes.labels)],
             notes=(CORRECTED,) if plate.is_corrected else (),
         )
         for plate, count in zip(found.plates, counts.plates, strict=True)
+        for boxes in [plate.inside(plate.boxes)]
     }
     of_rows = {row.photo: readings.get(os.path.realpath(row.photo)) for row in sheet.rows}
     unknown = [photo.name for photo, reading in of_rows.items() if reading is None]

@@ -6,6 +6,7 @@ only read. Here: the comparison. Not here: the counts and files that follow from
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.run_values import Values, is_unedited, read_values
+from agar_pipeline.scoring.counted_area import inside
 from agar_pipeline.snapshots.box_pairing import BoxColumns, Kind, pair_boxes
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
 
@@ -37,12 +39,18 @@ class Plate:
     """Path of the photo, relative to the folder of the photos."""
     size_wh: tuple[int, int]
     """Pixels of the photo, as displayed."""
+    circle_px: tuple[float, float, float]
+    """x, y and radius in pixels of the photo; outside nothing counts."""
     predicted: BoxColumns
     """The predictions, in pixels of the photo."""
     boxes: BoxColumns
     """The boxes of now: the predictions, or what a person made of them."""
     changes: Mapping[Kind, int] = field(default_factory=dict)
     """`KINDS` → number of boxes, without zeros."""
+
+    def inside(self, boxes: BoxColumns) -> BoxColumns:
+        """Those of the boxes that lie where colonies count."""
+        return boxes.rows(inside(boxes.boxes_xywh, self.circle_px))
 
     @property
     def is_corrected(self) -> bool:
@@ -71,12 +79,7 @@ class Corrections:
 
 def as_predicted(source: PredictedPlates) -> Corrections:
     """Return the plates as they were predicted, without a look at the database."""
-    return Corrections(
-        [
-            Plate(image, size_wh, boxes, boxes)
-            for image, size_wh, boxes in zip(source.images, _sizes(source), predictions_of(source), strict=True)
-        ]
-    )
+    return Corrections(_predicted_plates(source))
 
 
 def read_corrections(source: PredictedPlates, database: str, home: Path) -> Corrections:
@@ -108,17 +111,15 @@ def read_corrections(source: PredictedPlates, database: str, home: Path) -> Corr
 
 def compare(source: PredictedPlates, there: Mapping[str, Values]) -> Corrections:
     """Compare the predictions with the values of the samples, sample id → values."""
-    found, ids = Corrections(), source.boxes.sample_ids
-    for image, size_wh, sample_id, before in zip(
-        source.images, _sizes(source), ids, predictions_of(source), strict=True
-    ):
+    found = Corrections()
+    for sample_id, plate in zip(source.boxes.sample_ids, _predicted_plates(source), strict=True):
         values = there.get(sample_id)
         if values is None:
-            found.gone.append(image)
+            found.gone.append(plate.image)
         elif not isinstance(values.get(source.fields.name), dict):
-            found.unwritten.append(image)
+            found.unwritten.append(plate.image)
         else:
-            found.plates.append(_compare_plate(Plate(image, size_wh, before, before), source.fields, values, found))
+            found.plates.append(_compare_plate(plate, source.fields, values, found))
     return found
 
 
@@ -131,7 +132,7 @@ def _compare_plate(plate: Plate, fields: RunFields, values: Values, found: Corre
     kinds = Counter(kind for kind, _, _ in pair_boxes(plate.predicted, boxes))
     if not kinds and not unusable:
         found.other_edits.append(plate.image)
-    return Plate(plate.image, plate.size_wh, plate.predicted, boxes, kinds)
+    return dataclasses.replace(plate, boxes=boxes, changes=kinds)
 
 
 def predictions_of(source: PredictedPlates) -> list[BoxColumns]:
@@ -171,5 +172,8 @@ def _columns(labels: np.ndarray, boxes_xywh: np.ndarray) -> BoxColumns:
     return BoxColumns(labels, boxes_xywh, np.full((len(labels), 2), None, dtype=object))
 
 
-def _sizes(source: PredictedPlates) -> list[tuple[int, int]]:
-    return [(int(width), int(height)) for width, height in source.photo_sizes_wh.tolist()]
+def _predicted_plates(source: PredictedPlates) -> list[Plate]:
+    sizes_wh = [(int(width), int(height)) for width, height in source.photo_sizes_wh.tolist()]
+    circles_px = [(x, y, radius) for x, y, radius in source.circles_px.tolist()]
+    rows = zip(source.images, sizes_wh, circles_px, predictions_of(source), strict=True)
+    return [Plate(image, size_wh, circle_px, boxes, boxes) for image, size_wh, circle_px, boxes in rows]

@@ -16,6 +16,7 @@ from agar_pipeline.fiftyone_io.writing.counted_samples import find_marked, mark_
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.files.disk import sha256_of
+from agar_pipeline.scoring.counted_area import WHOLE_IMAGE
 from agar_pipeline.text.safe_text import as_command
 from agar_pipeline.text.text_files import TextFileError, read_json
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
@@ -82,10 +83,15 @@ def _as_plates(plain: dict[str, Any], folder: Path, dataset: str) -> PredictedPl
         images=[image["file_name"] for image in images],
         images_dir=images_dir,
         photo_sizes_wh=sizes_wh,
+        circles_px=np.array([_circle(image.get("counted_circle")) for image in images]).reshape(-1, 3),
         categories={name: category_id for category_id, name in names.items()},
         calibration=Calibration.from_plain(plain["info"]["counting"]),
         writer=as_command("agar", "view", "--counted", folder),
     )
+
+
+def _circle(plain: dict[str, float] | None) -> tuple[float, float, float]:
+    return WHOLE_IMAGE if plain is None else (plain["x"], plain["y"], plain["radius"])
 
 
 def find_dataset(database: Database, folder: Path, dataset: str | None = None) -> dict[str, Any] | None:

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
-from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.coco.columns import CocoColumns, read_coco
 from agar_pipeline.counting.calibration import Calibration
+from agar_pipeline.counting.dish import Circle
 from agar_pipeline.counting.intervals import CountIntervals
+from agar_pipeline.counting.region import area_of, find_circles
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.history.lineage import LineageEntry, chain_of
-from agar_pipeline.scoring.counting import count_annotations
+from agar_pipeline.scoring.counted_area import WHOLE_IMAGE
+from agar_pipeline.scoring.counting import CountRule, count_annotations
 from agar_pipeline.store import Store
 
 _SHORT = 8
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class PredictedPlates:
     images_dir: Path
     photo_sizes_wh: np.ndarray
     """(N, 2) width and height of the photos in pixels, as displayed."""
+    circles_px: np.ndarray
+    """(N, 3) x, y and radius of the circle outside which nothing counts, pixels of the photo; `WHOLE_IMAGE`: none."""
     categories: dict[str, int]
     """Class name → category id."""
     calibration: Calibration
@@ -75,8 +82,10 @@ def dataset_of(record: LineageEntry, store: Store) -> str:
     )
 
 
-def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
+def read_evaluated(store: Store, record: LineageEntry, log: Log) -> PredictedPlates:
     """Read the plates of an evaluation and all of its boxes, on the samples of its snapshot.
+
+    If only the inside of the dishes counts, they are found on the photos again.
 
     Raises:
         ArtifactError: the snapshot or COCO cache of the evaluation was removed.
@@ -92,38 +101,54 @@ def read_evaluated(store: Store, record: LineageEntry) -> PredictedPlates:
     snapshot, cache = Snapshot.open(chain["snapshot"]), CocoCache.open(chain["coco_cache"])
     part = evaluation.metrics()["part"]
     columns = read_coco(cache.json_path(part))
-    names, calibration = columns.names, Calibration.read(evaluation.calibration_file)
-    rule = calibration.rule
-    table = evaluation.matches()
+    calibration = Calibration.read(evaluation.calibration_file)
+    circles = find_circles(calibration.region, columns, cache.images_dir, log)
     order = np.argsort(columns.image_ids, kind="stable")
-    image_ids = columns.image_ids[order]
-    photos = snapshot.images().set_index("image_id").loc[image_ids]
-    plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
-    kinds = table["kind"].to_numpy(dtype=object)
-    is_colony = (kinds != "missed") & table["category_id"].map(lambda i: rule.counts(names[i])).to_numpy(dtype=bool)
+    photos = snapshot.images().set_index("image_id").loc[columns.image_ids[order]]
     dataset, fields = snapshot.dataset(), fields_of(record)
-    boxes = PlateBoxes(
-        sample_ids=photos["sample_id"].astype(str).tolist(),
-        sizes_wh=columns.sizes_wh[order],
-        count_errors=np.bincount(plates[is_colony], minlength=len(order))
-        - count_annotations(rule.annotated(columns))[order],
-        plates=plates,
-        labels=table["category_id"].map(names).to_numpy(dtype=object),
-        kinds=kinds,
-        scores=table["score"].to_numpy(),
-        boxes_xywh=table[["x", "y", "width", "height"]].to_numpy(),
-    )
+    boxes = _boxes_of(evaluation, columns, calibration.rule.within(area_of(circles, columns)), order)
     return PredictedPlates(
         dataset=str(dataset["dataset"]),
         fields=fields,
-        boxes=boxes,
+        boxes=dataclasses.replace(boxes, sample_ids=photos["sample_id"].astype(str).tolist()),
         images=photos["path"].astype(str).tolist(),
         images_dir=Path(dataset["images_dir"]),
         photo_sizes_wh=photos[["width", "height"]].to_numpy(),
-        categories={name: category_id for category_id, name in names.items()},
+        circles_px=_in_pixels([circles[row] for row in order], photos["width"].tolist()),
+        categories={name: category_id for category_id, name in columns.names.items()},
         calibration=_for_plates_of(part, calibration),
         writer=f"agar view --run {fields.name.rpartition('_')[2]}",
     )
+
+
+def _boxes_of(evaluation: Evaluation, columns: CocoColumns, rule: CountRule, order: np.ndarray) -> PlateBoxes:
+    """Return the boxes of an evaluation on its images in this order, without sample ids."""
+    table, names, image_ids = evaluation.matches(), columns.names, columns.image_ids[order]
+    plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
+    labels, kinds = table["category_id"].map(names), table["kind"].to_numpy(dtype=object)
+    boxes_xywh = table[["x", "y", "width", "height"]].to_numpy()
+    is_colony = (kinds != "missed") & labels.map(rule.counts).to_numpy(dtype=bool)
+    if rule.area is not None:
+        is_colony &= rule.area.holds(table["image_id"].to_numpy(), boxes_xywh)
+    colonies = np.bincount(plates[is_colony], minlength=len(order))
+    return PlateBoxes(
+        sample_ids=[],
+        sizes_wh=columns.sizes_wh[order],
+        count_errors=colonies - count_annotations(rule.annotated(columns))[order],
+        plates=plates,
+        labels=labels.to_numpy(dtype=object),
+        kinds=kinds,
+        scores=table["score"].to_numpy(),
+        boxes_xywh=boxes_xywh,
+    )
+
+
+def _in_pixels(circles: Sequence[Circle | None], widths_px: Sequence[int]) -> np.ndarray:
+    circles_px = [
+        WHOLE_IMAGE if circle is None else circle.in_pixels(width)
+        for circle, width in zip(circles, widths_px, strict=True)
+    ]
+    return np.array(circles_px, np.float64).reshape(-1, 3)
 
 
 def _for_plates_of(part: str, calibration: Calibration) -> Calibration:

@@ -75,7 +75,7 @@ def write_run(
         ArtifactError: the snapshot or COCO cache of the evaluation was removed.
         DatasetError: the dataset or all of its samples no longer exist, or a field of that name is not ours.
     """
-    evaluated = read_evaluated(store, record)
+    evaluated = read_evaluated(store, record, log)
     dataset, fields, boxes = evaluated.dataset, evaluated.fields, evaluated.boxes
     with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]

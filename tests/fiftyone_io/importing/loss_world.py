@@ -23,6 +23,7 @@ from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
+from agar_pipeline.scoring.counted_area import WHOLE_IMAGE
 from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases import viewing
@@ -240,8 +241,11 @@ def _with_read(read: Any, do: Callable[[], object]) -> object:
 
 def _evaluated(dataset: str, fields: RunFields, rows: list[dict[str, Any]], number: int) -> PredictedPlates:
     boxes, images = _boxes(rows, number), [str(row["filepath"]) for row in rows]
-    every = Calibration(CountRule())
-    return PredictedPlates(dataset, fields, boxes, images, Path("/"), boxes.sizes_wh, {"coli": 1}, every, "agar view")
+    every, sizes_wh = Calibration(CountRule()), boxes.sizes_wh
+    circles_px = np.tile(WHOLE_IMAGE, (len(rows), 1))
+    return PredictedPlates(
+        dataset, fields, boxes, images, Path("/"), sizes_wh, circles_px, {"coli": 1}, every, "agar view"
+    )
 
 
 def _boxes(rows: list[dict[str, Any]], number: int) -> PlateBoxes:

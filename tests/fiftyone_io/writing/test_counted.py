@@ -56,6 +56,7 @@ def count_again(folder: Path, scores: list[float], classes: tuple[str, ...] | No
         folder / "photos",
         Calibration(CountRule(classes=classes), intervals=CountIntervals(0.9, (Band(0, 0.6, 40),))),
     )
+    plain["images"][3]["counted_circle"] = {"x": 20.0, "y": 20.0, "radius": 20.0}  # one of three boxes lies inside
     (folder / "counted today" / "predictions.json").write_text(json.dumps(plain))
 
 
@@ -127,7 +128,7 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     written = dump(database, dataset)
     run("view", "--counted", counted, "--no-app")
     assert dump(database, dataset) == written, "seen twice is written once"
-    assert "0 of 4 plates were touched; no box was changed; 12 → 12" in run(
+    assert "0 of 4 plates were touched; no box was changed; 10 → 10" in run(
         "count", "--corrected", "--counted", counted
     )
 
@@ -139,15 +140,21 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     person.does(dataset, CORRECT_THE_LABEL, counted.parent / "photos" / "0.jpg", field=FIELD)
     by_hand = dump(database, dataset)
     said = run(*count)
-    assert "2 of 4 plates were touched; boxes: 2 added, 1 removed, 1 relabelled, 1 moved; 12 → 13 colonies" in said
+    assert "2 of 4 plates were touched; boxes: 2 added, 1 removed, 1 relabelled, 1 moved; 10 → 11 colonies" in said
     assert f"edited, but without another box or label; only the boxes of {FIELD} count: 2.jpg" in said
+    assert "2 boxes do not count, because they lie outside the dish" in said
     assert "no area or no place; delete them in FiftyOne: 0.jpg" in said
     assert dump(database, dataset) == by_hand, "the database is only read"
     with (out / "counts.csv").open(newline="") as file:
         rows = {row.pop("image"): row for row in csv.DictReader(file)}
     assert [row["source"] for row in rows.values()] == ["corrected", "corrected", "predicted", "predicted"]
-    assert [(row["predicted"], row["colonies"]) for row in rows.values()] == [("3", "4"), *[("3", "3")] * 3]
-    assert [(row["low"], row["high"]) for row in rows.values()] == [("", ""), ("", ""), ("2", "4"), ("2", "4")]
+    assert [(row["predicted"], row["colonies"]) for row in rows.values()] == [
+        ("3", "4"),
+        ("3", "3"),
+        ("3", "3"),
+        ("1", "1"),
+    ]
+    assert [(row["low"], row["high"]) for row in rows.values()] == [("", ""), ("", ""), ("2", "4"), ("1", "1")]
     assert (rows["0.jpg"]["E.coli"], rows["0.jpg"]["S.aureus"]) == ("1", "3")
     assert (rows["1.jpg"]["E.coli"], rows["1.jpg"]["moved"]) == ("3", "1")
     plain = json.loads(run("count", "--corrected", "--counted", dataset, "--json").splitlines()[0])
@@ -199,7 +206,7 @@ def test_a_new_count_keeps_what_a_person_corrected_and_is_not_mixed_with_the_old
     said = run("view", "--counted", counted, "--no-app")
     assert "edited were kept on 1 photos: 0.jpg" in said
     said = run("count", "--corrected", "--counted", counted)
-    assert "1 of 4 plates were touched; boxes: 1 removed; 8 → 7 colonies" in said, "S.aureus does not count"
+    assert "1 of 4 plates were touched; boxes: 1 removed; 7 → 6 colonies" in said, "S.aureus does not count"
     person.adds("today", "/mine.jpg")
     assert "samples that were added: 1 (mine.jpg)" in run("view", "--counted", counted, "--remove", refused=True)
     run("view", "--counted", counted, "--remove", "--overwrite")
