@@ -38,7 +38,7 @@ def prepare(fiftyone: Any, name: str, fields: RunFields, folder: str, class_name
     choice = {"type": "detections", "component": "dropdown", "classes": class_names, "attributes": []}
     dataset.update_label_schema(fields.name, choice)
     dataset.activate_label_schemas(fields.name)
-    dataset.info[MARK]["fields"] = sorted(dataset.get_field_schema())
+    dataset.info[MARK]["fields"] = sorted(dataset.get_field_schema(include_private=True))
     dataset.save()
 
 

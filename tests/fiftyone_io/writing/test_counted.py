@@ -197,6 +197,9 @@ def test_a_new_count_keeps_what_a_person_corrected_and_is_not_mixed_with_the_old
     run: Callable[..., str], person: Person, database: Any, counted: Path
 ) -> None:
     run("view", "--counted", counted, "--no-app", "--dataset", "today")
+    run("view", "--counted", counted, "--remove")
+    assert database.datasets.find_one({"name": "today"}) is None, "what nobody edited is removed without a word"
+    run("view", "--counted", counted, "--no-app", "--dataset", "today")
     path = counted.parent / "photos" / "0.jpg"
     person.does("today", "del sample[field].detections[0]\nsample.save()", path, field=FIELD)
     count_again(counted.parent, [0.9, 0.8, 0.7], classes=("E.coli",))
