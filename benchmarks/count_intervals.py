@@ -5,12 +5,13 @@ the threshold and calibrate the intervals, and plates that test them. The share 
 within is compared with the stated 90 %: each ratio is 3 points over the distance, so 1 is reached within ±3 points. The
 naive interval beside them is p ± 1.645·√p, as if the counts were Poisson. Simulated counts come first.
 
-`make bench NAME=count_intervals` takes a minute with generated plates. With INTERVALS_DATA="FOLDER …" (photos `N.jpg`
+`make bench NAME=count_intervals` takes two minutes with generated plates. With INTERVALS_DATA="FOLDER …" (photos `N.jpg`
 beside AGAR's `N.json`) and INTERVALS_SECONDS=180, each folder takes about 6 minutes on two cores.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator
@@ -51,14 +52,17 @@ def _folders(scratch: Path) -> Iterator[Path]:
 
 
 def train_and_predict(prepared: Path, seconds: float) -> tuple[Any, Any]:
-    """The annotations and the colonies of the photos that the model has not seen; a fifth of the others is its val."""
+    """The annotations and the colonies of the photos that the model has not seen, all classes as one.
+
+    A fifth of the other photos is the training's val.
+    """
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.config import load_experiment
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.detection.training.train import train
     from agar_pipeline.scoring.suppression import suppress_across_classes
 
-    seen, unseen = (read_coco(prepared / f"{part}.json") for part in ("train", "val"))
+    seen, unseen = (_as_one_class(read_coco(prepared / f"{part}.json")) for part in ("train", "val"))
     rows = np.arange(len(seen.image_ids))
     words = [*EXPERIMENT, f"trainer.max_seconds={seconds}", "data.batch_size=auto", "data.input_size=auto"]
     config = load_experiment("demo", words).training_run
@@ -67,6 +71,13 @@ def train_and_predict(prepared: Path, seconds: float) -> tuple[Any, Any]:
         train(config, *parts, prepared / "images", Path(name), lambda text: None)
         predictor = Predictor.load(Path(name) / "checkpoints" / "best.ckpt", "cpu")
         return unseen, suppress_across_classes(predictor.predict(unseen, prepared / "images"))
+
+
+def _as_one_class(columns: Any) -> Any:
+    ids = np.ones(len(columns.annotation_ids), np.int64)
+    return dataclasses.replace(
+        columns, annotation_category_ids=ids, category_ids=np.array([1]), class_names=("colony",)
+    )
 
 
 def divisions(columns: Any, colonies: Any) -> Iterator[tuple[np.ndarray, ...]]:
