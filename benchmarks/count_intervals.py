@@ -5,8 +5,8 @@ the threshold and calibrate the intervals, and plates that test them. The share 
 within is compared with the stated 90 %: each ratio is 3 points over the distance, so 1 is reached within ±3 points. The
 naive interval beside them is p ± 1.645·√p, as if the counts were Poisson. Simulated counts come first.
 
-`make bench NAME=count_intervals` takes two minutes with generated plates. With INTERVALS_DATA="FOLDER …" (photos `N.jpg`
-beside AGAR's `N.json`) and INTERVALS_SECONDS=180, each folder takes about 6 minutes on two cores.
+`make bench NAME=count_intervals` takes two minutes with generated plates. With INTERVALS_DATA="FOLDER …" (photos
+`N.jpg` beside AGAR's `N.json`) and INTERVALS_SECONDS=180, each folder takes about 6 minutes on two cores.
 """
 
 from __future__ import annotations
