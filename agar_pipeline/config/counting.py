@@ -26,7 +26,7 @@ class CountingConfig:
     fixed_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """For `threshold: fixed` only."""
     per_class: bool = False
-    """One threshold for each class that has enough annotations on val, in place of one for all."""
+    """One threshold for each class with 200 annotations on val or more, in place of one for all."""
     coverage: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
     """The share of plates whose true count lies within the interval that is stated with the count."""
     countable: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] = (25, 250)
