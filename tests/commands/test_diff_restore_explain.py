@@ -174,8 +174,13 @@ def test_a_restored_snapshot_gives_the_same_snapshot(edited: Edited) -> None:
     assert "boxes in truth" in done.stdout
     assert "'deep.truth' is nested" in done.stderr
     assert "1 photo was replaced" in done.stderr
-    (edited.plates / edited.names[3]).write_bytes(edited.photo)
-    ran = edited.run("agar", "run", "snapshot", AGAR_PIPELINE="back")
+    photo = edited.plates / edited.names[3]
+    replaced = photo.read_bytes()
+    photo.write_bytes(edited.photo)
+    try:
+        ran = edited.run("agar", "run", "snapshot", AGAR_PIPELINE="back")
+    finally:
+        photo.write_bytes(replaced)
     assert ran.returncode == 0, ran.stderr
     restored: Snapshot = Store(edited.home).open_latest(Key("snapshot"))
     assert restored.manifest.config["dataset"] == "back"
