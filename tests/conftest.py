@@ -29,13 +29,19 @@ atexit.register(shutil.rmtree, TESTS_HOME, ignore_errors=True)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-LONGEST_FILES = ("tests/docs/test_newcomer.py", "tests/test_chain.py")
-"""Files of minutes, which are started first: a process of several would else still run one when the others are done."""
+LONGEST_FILES = (
+    "tests/docs/test_newcomer.py",
+    "tests/test_chain.py",
+    "tests/docs/test_pages.py",
+    "tests/acceptance/test_stopped.py",
+)
+"""Files of minutes, started first in this order: else one would still run when the others are done."""
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled files and tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST_FILES))
+    first = {file: place for place, file in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: first.get(item.nodeid.partition("::")[0], len(first)))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ FAMILIES = (
 )
 HEIGHT, WIDTH = 320, 1024
 MOST_PX = 0.5
-SEVERAL_EPOCHS = ("experiment=small", "trainer.max_steps=null", "trainer.max_epochs=8", "trainer.precision=16-mixed")
+SEVERAL_EPOCHS = ("experiment=small", "trainer.max_steps=null", "trainer.max_epochs=3", "trainer.precision=16-mixed")
 PRECISIONS = {
     "32-true": Precision,
     "bf16-mixed": lambda: MixedPrecision("bf16-mixed", "cpu"),

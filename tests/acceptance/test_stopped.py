@@ -142,7 +142,7 @@ def test_case_03_killed_while_checkpoints_are_saved_the_last_good_one_loads(lab:
         for path in lab.home.glob("resume/small/training_run/*/checkpoints/*.ckpt"):
             torch.load(path, weights_only=True)
         assert not list(other_disk.rglob("*.ckpt")), "written in their own folder, not moved across disks"
-    short = ("trainer.max_epochs=40", "seed=103")
+    short = ("trainer.max_epochs=8", "seed=103")
     killed_training(lab, 0, *short)
     process = long_training(lab, VALIDATED, *short)
     output, _ = process.communicate(timeout=180)
@@ -202,12 +202,12 @@ def test_case_05_the_second_ctrl_c_is_immediate(lab: Lab) -> None:
 
 
 def test_case_56_a_stop_during_validation_loses_nothing_that_was_trained_before_it(tmp_path: Path) -> None:
-    """Val of a hundred photos after each of two epochs of four steps; stopped in the first one, killed in the last."""
+    """Val of sixty photos after each of two epochs of four steps; stopped in the first one, killed in the last."""
     words = (
         "experiment=small", "data.input_size=96", "data.batch_size=2", "trainer.max_steps=null", "trainer.max_epochs=2",
         "trainer.log_every_n_steps=1", "model.score_floor=0",
     )  # fmt: skip
-    run, home = make_home(tmp_path / "undisturbed", val=100)
+    run, home = make_home(tmp_path / "undisturbed", val=60)
     shutil.copytree(home.parent, tmp_path / "lab", symlinks=True)
     done = run("agar", "train", *words)
     assert done.returncode == 0, done.stderr
