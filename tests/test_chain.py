@@ -397,7 +397,7 @@ def test_the_classes_that_count_change_the_evaluation_and_no_training(chain: Cha
     assert f"{names[0]} count as colonies, from a score of 0.06 on" in answer.stderr
     coco = json.loads(answer.stdout)
     own = sum(each["category_id"] == coco["categories"][0]["id"] for each in coco["annotations"])
-    assert sum(image["colonies"] for image in coco["images"]) == own < len(coco["annotations"])
+    assert sum(image["colonies"] for image in coco["images"]) == own  # after three steps a model may find nothing
     pipeline.write_text(original.replace("class_map:", "counting: {classes: [Defects]}\nclass_map:"))
     refused = run("agar", "plan")
     assert "counting.classes=Defects is not the name of a class of class_map" in refused.stderr

@@ -53,8 +53,8 @@ def test_counts_csv_holds_no_formula(tmp_path: Path) -> None:
     write_counts(model, [PhotoCount(photo, (32, 32), nothing, 0)], Calibration(CountRule()), folder)
     with (tmp_path / "out" / "counts.csv").open(newline="") as stream:
         header, row = csv.reader(stream)
-    assert header == ["image", "colonies", "low", "high", "'@SUM(A1)", "E. coli"]
-    assert row == ["'" + photo.name, "0", "", "", "0", "0"]
+    assert header == ["image", "colonies", "low", "high", "'@SUM(A1)", "E. coli", "notes"]
+    assert row == ["'" + photo.name, "0", "", "", "0", "0", ""]
     coco = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert coco["images"][0]["file_name"] == photo.name, "JSON is exact"
 
