@@ -38,7 +38,7 @@ class TrainingRun(Artifact):
     """Checkpoints and metrics of a training run, and its experiment."""
 
     asset: ClassVar = "training_run"
-    code_version: ClassVar = "7"
+    code_version: ClassVar = "8"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)

@@ -56,6 +56,16 @@ class Calibration:
         bounds = self.intervals.of(np.array([count]))
         return None if bounds is None else (int(bounds[0][0]), int(bounds[1][0]))
 
+    def range_note(self, count: int) -> str | None:
+        """What is said of a plate with more colonies than a countable one.
+
+        >>> Calibration(CountRule()).range_note(251)
+        'more than 250 colonies, the most of a countable plate: count a thinner dilution'
+        """
+        if count <= self.countable[1]:
+            return None
+        return f"more than {self.countable[1]} colonies, the most of a countable plate: count a thinner dilution"
+
     def renamed(self, names: Mapping[str, str]) -> Calibration:
         """The same for a file that spells the classes differently; `names`: class here → class there."""
         return dataclasses.replace(self, rule=self.rule.renamed(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from dataclasses import dataclass
@@ -153,3 +154,7 @@ def test_a_calibration_without_a_study_counts_everywhere_and_knows_no_training(p
     (one,) = count_photos(model, [plates.folder / "2.jpg"], model.calibration)
     assert isinstance(one, PhotoCount)
     assert (one.colonies, one.notes, one.circle) == (2, (), None)
+    narrow = dataclasses.replace(model.calibration, countable=(0, 1))
+    (crowded,) = count_photos(model, [plates.folder / "2.jpg"], narrow)
+    assert isinstance(crowded, PhotoCount)
+    assert [note.partition(",")[0] for note in crowded.notes] == ["more than 1 colonies"]

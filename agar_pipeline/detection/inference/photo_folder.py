@@ -67,7 +67,8 @@ class PhotoCount:
     interval: tuple[int, int] | None = None
     """Lowest and highest true count; None: no interval was calibrated."""
     notes: tuple[str, ...] = ()
-    """Reasons why the count may mislead: those of `PlainPhoto`, of the dish, and what is unlike the training photos."""
+    """Reasons why the count may mislead: those of `PlainPhoto`, of the dish, what is unlike the training photos, and a
+    count above the countable range."""
     circle: Circle | None = None
     """Outside it nothing counts."""
     outside: Detections = field(default_factory=lambda: Detections.concatenate([]))
@@ -161,6 +162,8 @@ def _count(path: Path, seen: _Seen, found: Detections, calibration: Calibration,
     if calibration.likeness:
         unlike = calibration.likeness.unlike(measure_photo(size_wh, colonies.boxes_xywh, seen.look))
         notes += [f"unlike the training photos: {'; '.join(unlike)}"] if unlike else []
+    if over := calibration.range_note(len(colonies)):
+        notes.append(over)
     interval = calibration.interval(len(colonies))
     return PhotoCount(path, size_wh, kept, len(colonies), interval, tuple(notes), circle, outside)
 
