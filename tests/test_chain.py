@@ -402,6 +402,7 @@ def test_the_classes_that_count_change_the_evaluation_and_no_training(chain: Cha
     refused = run("agar", "plan")
     assert "counting.classes=Defects is not the name of a class of class_map" in refused.stderr
     pipeline.write_text(original)
+    assert computed(run) == set(), "going back computes nothing"
     assert states(run) == {}
 
 

@@ -14,12 +14,15 @@ import gc
 import importlib
 import json
 import os
+import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.processes.child import die_with_parent
@@ -90,37 +93,41 @@ def _server() -> str:
 
 
 def serve(listener: socket.socket) -> None:
-    """Answer each call by a process of its own, in which this function returns when the command is to be run."""
+    """Answer each call by a process of its own, in which this function returns when the command is to be run.
+
+    The answer is the process's id, and its exit code when it has ended.
+    """
     die_with_parent()
     for module in PRELOADED:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # a collection would copy the pages of the forked processes
-    while True:
-        connection, _ = listener.accept()
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if os.fork() == 0:
-            listener.close()
-            if _answer(connection):
-                return
-            os._exit(0)
-        connection.close()
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not listener:
+                    _tell_exit_code(selector, key)
+                    continue
+                connection, _ = listener.accept()
+                folder = Path(connection.recv(4096).decode())
+                pid = os.fork()
+                if pid == 0:
+                    listener.close()
+                    connection.close()
+                    _become(folder, **json.loads((folder / "request.json").read_text()))
+                    return
+                connection.sendall(str(pid).encode())
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
 
 
-def _answer(connection: socket.socket) -> bool:
-    """Fork the command's process and tell its id and its exit code; returns True in the command's process."""
-    folder = Path(connection.recv(4096).decode())
-    pid = os.fork()
-    if pid == 0:
-        connection.close()
-        _become(folder, **json.loads((folder / "request.json").read_text()))
-        return True
-    connection.sendall(str(pid).encode())
+def _tell_exit_code(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    pid, connection = key.data
+    selector.unregister(key.fileobj)
+    os.close(key.fd)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    connection.sendall(str(code).encode())
-    return False
+    with contextlib.suppress(BrokenPipeError), connection:  # who waited for it may have given up
+        connection.sendall(str(code).encode())
 
 
 def _become(folder: Path, words: list[str], env: dict[str, str], cwd: str) -> None:
@@ -133,9 +140,25 @@ def _become(folder: Path, words: list[str], env: dict[str, str], cwd: str) -> No
         os.dup2(os.open(folder / stream, os.O_WRONLY | os.O_CREAT), number)
 
 
+def run_to_the_end(command: Callable[[], None]) -> None:
+    """Run a command, and end as Python does, apart from taking the modules down: that copies all their memory."""
+    code = 1
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # noqa: BLE001 - shown as Python shows it
+        sys.excepthook(*sys.exc_info())
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     serve(socket.socket(fileno=int(sys.argv[1])))
     from agar_pipeline.commands import main
 
-    main()
+    run_to_the_end(main)
