@@ -106,6 +106,8 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 def has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.9
+        return bool(torch.cpu._is_avx512_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
 
