@@ -52,6 +52,7 @@ def command(
     from agar_pipeline.config import agar_home
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos
     from agar_pipeline.processes.gpu_leases import leased_here
+    from agar_pipeline.text.safe_text import as_command
     from agar_pipeline.use_cases.count_files import open_counts, write_counts
     from agar_pipeline.use_cases.counted_sheet import estimate_counted
     from agar_pipeline.use_cases.sample_files import PAGE, SAMPLE_FILES, TABLE, write_samples
@@ -81,6 +82,7 @@ def command(
             write_samples(samples, folder, calibration.countable, counted_by)
             say(f"look at {folder.root / PAGE}, and {TABLE} beside it")
         say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
+        say(f"next: {as_command('agar', 'view', '--counted', out_dir)} corrects the boxes in FiftyOne")
     else:
         say("next: run the same command with --out-dir counted, which draws the boxes")
     for one in counted:

@@ -82,11 +82,14 @@ def precision_recall(curves: Mapping[str, list[float] | None]) -> str:
 
 
 def threshold_curve(candidates: np.ndarray, mae: np.ndarray, f1: np.ndarray, chosen: float) -> str:
-    """Plot the count error (left axis) and F1 (right axis) over the score threshold; the chosen one is marked."""
+    """Plot the count error (left axis) and F1 (right axis) over the score threshold; the chosen one is marked.
+
+    At low thresholds, errors of thousands are cut off: the axis ends at twice the error of counting next to nothing.
+    """
     with drawing():
         figure, axes = new_figure(4.6, 3.6)
         errors = axes.plot(candidates, mae, color=PALETTE[1], linewidth=1.5, label="mean count error (left)")
-        axes.set_ylim(0, 1.05 * max(float(np.max(mae)), 1e-9))
+        axes.set_ylim(0, max(min(float(np.max(mae)), 2 * float(mae[-1])), 2 * float(np.min(mae)), 1e-9))
         beside = axes.twinx()
         scores = beside.plot(candidates, f1, color=PALETTE[0], linewidth=1.5, label="F1 (right)")
         beside.set_ylim(0, 1.03)
