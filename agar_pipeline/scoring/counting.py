@@ -149,13 +149,16 @@ def by_density(truth: np.ndarray) -> dict[str, np.ndarray]:
     return {name: (truth >= least) & (truth <= (np.inf if most is None else most)) for least, most, name in DENSITIES}
 
 
-def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) -> dict[str, Any]:
+def counting_metrics(
+    columns: CocoColumns, kept: Detections, rule: CountRule, why_undefined: str | None = None
+) -> dict[str, Any]:
     """Compare counts with the ground truth; p are the predicted and g the annotated colonies of a plate.
 
     Args:
         columns: The annotations of all classes.
         kept: The detections that the rule keeps (`CountRule.keep`), of all classes.
         rule: Says which classes count, and where.
+        why_undefined: `Detections.why_undefined` of all detections, kept or not.
 
     Returns:
         Over all plates, for the classes that count:
@@ -180,7 +183,7 @@ def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) ->
         "annotations": len(anywhere.annotated(columns).annotation_ids) - len(annotated.annotation_ids),
         "detections": len(anywhere.colonies(kept, columns.names)) - len(colonies),
     }
-    errors = _unknown_errors if kept.cut else count_errors
+    errors = _unknown_errors if why_undefined else count_errors
     per_density = {}
     for name, rows in by_density(truth).items():
         per_density[name] = {"num_images": int(rows.sum()), **errors(predicted[rows], truth[rows])}
@@ -197,9 +200,9 @@ def counting_metrics(columns: CocoColumns, kept: Detections, rule: CountRule) ->
         "outside": outside,
         "per_density": per_density,
         "per_class": per_class,
-        "empty_plates": _empty_plates(predicted[truth == 0], known=not kept.cut),
+        "empty_plates": _empty_plates(predicted[truth == 0], known=not why_undefined),
     }
-    return {**metrics, "reasons": _explain_undefined(metrics, truth, kept.why_undefined)}
+    return {**metrics, "reasons": _explain_undefined(metrics, truth, why_undefined)}
 
 
 def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:

@@ -53,7 +53,7 @@ def score_detections(columns: CocoColumns, detections: Detections, rule: CountRu
     colonies = suppress_across_classes(detections)
     kept = rule.keep(colonies, columns.names)
     matches = match_detections(columns, kept)
-    counting = counting_metrics(columns, kept, rule)
+    counting = counting_metrics(columns, kept, rule, detections.why_undefined)
     counts = count_per_image(rule.annotated(columns), rule.colonies(kept, columns.names))
     reasons = scores.pop("reasons") | {f"counting.{name}": why for name, why in counting.pop("reasons").items()}
     metrics = {

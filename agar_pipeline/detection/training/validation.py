@@ -83,7 +83,7 @@ class Validation:
         colonies = suppress_across_classes(detections)
         threshold = None if detections.cut else choose_threshold(self.columns, colonies)
         rule = CountRule() if threshold is None else CountRule(threshold, "val")
-        counting = counting_metrics(self.columns, rule.keep(colonies, self.columns.names), rule)
+        counting = counting_metrics(self.columns, rule.keep(colonies, self.columns.names), rule, self.why_undefined)
         order = np.argsort(self.columns.category_ids)
         return CheckpointFacts(
             spec=self.spec,
