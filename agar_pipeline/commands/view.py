@@ -82,9 +82,10 @@ def _view_run(
     from agar_pipeline.commands.experiment import choose_evaluation
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
-    from agar_pipeline.use_cases.viewing import name_some, open_app, write_run
 
     store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
+    from agar_pipeline.use_cases.viewing import name_some, open_app, write_run
+
     record = choose_evaluation(store, word)
     written = write_run(
         store, record, source.database, store.home, plates, say, overwrite=overwrite, migrate=migrate_database
@@ -110,9 +111,10 @@ def _remove_runs(
 ) -> None:
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.store import Store
-    from agar_pipeline.use_cases.viewing import remove_runs
 
     store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
+    from agar_pipeline.use_cases.viewing import remove_runs
+
     dataset, runs = _runs_to_remove(store, source, experiment, word, all_runs)
     remove_runs(dataset, runs, source.database, store.home, say, overwrite=overwrite, migrate=migrate_database)
     echo(f"{dataset}: removed {', '.join(runs) or 'nothing, because the dataset holds no runs of agar view'}")

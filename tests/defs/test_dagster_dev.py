@@ -37,6 +37,16 @@ def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Quer
         yield server.query, server.port, server.home
 
 
+DATA = ("snapshot", "split", "coco_cache", "bbox_report")
+
+
+@pytest.fixture(scope="module")
+def built(dagster_dev: tuple[Query, int, Path]) -> tuple[Query, int, Path]:
+    """The same, with the data assets built."""
+    assert _launch_and_wait(dagster_dev[0], *DATA) == "SUCCESS"
+    return dagster_dev
+
+
 def test_the_graph_is_served_on_this_machine_only(dagster_dev: tuple[Query, int, Path]) -> None:
     query, port, _ = dagster_dev
     nodes = query("{ assetNodes { assetKey { path } groupName staleStatus } }")["assetNodes"]
@@ -61,16 +71,15 @@ def test_a_run_launched_in_the_ui_makes_its_assets_fresh(
     dagster_dev: tuple[Query, int, Path],
 ) -> None:
     query, _, _ = dagster_dev
-    data = ("snapshot", "split", "coco_cache", "bbox_report")
-    assert _launch_and_wait(query, *data) == "SUCCESS"
+    assert _launch_and_wait(query, *DATA) == "SUCCESS"
     nodes = query("{ assetNodes { assetKey { path } staleStatus } }")["assetNodes"]
-    assert {"/".join(n["assetKey"]["path"]): n["staleStatus"] for n in nodes if n["assetKey"]["path"][0] in data} == (
-        dict.fromkeys(data, "FRESH")
+    assert {"/".join(n["assetKey"]["path"]): n["staleStatus"] for n in nodes if n["assetKey"]["path"][0] in DATA} == (
+        dict.fromkeys(DATA, "FRESH")
     )
 
 
-def test_a_report_opens_from_the_link_that_the_ui_shows(dagster_dev: tuple[Query, int, Path]) -> None:
-    query, port, home = dagster_dev
+def test_a_report_opens_from_the_link_that_the_ui_shows(built: tuple[Query, int, Path]) -> None:
+    query, port, home = built
     for name in ("split", "bbox_report"):
         page = Store(home).open_latest(Key(name)).root / "report.html"
         links = "metadataEntries { label ... on UrlMetadataEntry { url } }"
@@ -98,9 +107,9 @@ mutation ($run: String!) { terminateRun(runId: $run) { __typename ... on PythonE
 
 
 def test_a_training_terminated_in_the_ui_ends_in_time_and_can_be_gone_on_with(
-    dagster_dev: tuple[Query, int, Path],
+    built: tuple[Query, int, Path],
 ) -> None:
-    query, _, home = dagster_dev
+    query, _, home = built
     experiment = home.parent / "configs" / "experiment" / "other.yaml"
     short = experiment.read_text()
     long = "trainer: {max_epochs: 5000, val_every_n_epochs: 5000, accelerator: cpu}\n"
@@ -126,8 +135,8 @@ def _terminate_training(query: Query, home: Path) -> None:
     assert Store(home).latest(Key("training_run", "other")) is None
 
 
-def test_the_sensor_notices_an_edit_and_refreshes_the_data_assets(dagster_dev: tuple[Query, int, Path]) -> None:
-    query, _, home = dagster_dev
+def test_the_sensor_notices_an_edit_and_refreshes_the_data_assets(built: tuple[Query, int, Path]) -> None:
+    query, _, home = built
     store, key = Store(home), Key("coco_cache")
     before = store.open_latest(key).data_version
     edit_samples(home, "small", move_first_box)
