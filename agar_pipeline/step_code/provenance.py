@@ -45,7 +45,6 @@ COMPUTING = {
     "pycocotools": "pycocotools",
     "pymongo": "pymongo",
     "scipy": "scipy",
-    "skimage": "scikit-image",
     "simplejpeg": "simplejpeg",
     "torch": "torch",
     "torchmetrics": "torchmetrics",
