@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,16 +13,17 @@ from torch.nn import functional
 from torchvision.models.detection import _utils
 from torchvision.ops import generalized_box_iou_loss
 
+from agar_pipeline.config import DETECTORS
 from agar_pipeline.detection.fitting import data_choice
 from agar_pipeline.detection.loading import dataset
-from agar_pipeline.detection.models import families, ranks, tiny
+from agar_pipeline.detection.models import ranks, tiny
 from agar_pipeline.labels import colony_scale
 
 
 def _batch(factor: float) -> Callable[[int], int]:
     def patch(steps: int) -> int:
         """As many images in all: the half of a batch, twice the steps."""
-        data_choice.BATCH_PIXELS["tiny"] = int(data_choice.BATCH_PIXELS["tiny"] * factor)
+        data_choice.BATCH_CROPS *= factor  # type: ignore[misc]
         data_choice.BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # type: ignore[assignment]
         return round(steps / factor)
 
@@ -39,7 +41,8 @@ def _colony(side: float) -> Callable[[int], int]:
 
 def _crop(side: int) -> Callable[[int], int]:
     def patch(steps: int) -> int:
-        data_choice.CROP_SIDES["tiny"] = side
+        DETECTORS["tiny"] = dataclasses.replace(DETECTORS["tiny"], crop_side=side)
+        data_choice.BATCH_CROPS *= (320 / side) ** 2  # type: ignore[misc]  # as many pixels in a batch
         return steps
 
     return patch
@@ -49,12 +52,12 @@ def _changed_model(change: Callable[[Any], None]) -> Callable[[int], int]:
     def patch(steps: int) -> int:
         build = tiny.build_tiny
 
-        def build_changed(num_classes: int, anchor_sizes: tiny.AnchorSizes) -> Any:
+        def build_changed(num_classes: int, anchor_sizes: Any) -> Any:
             model = build(num_classes, anchor_sizes)
             change(model)
             return model
 
-        setattr(families, "build_tiny", build_changed)  # noqa: B010
+        setattr(tiny, "build_tiny", build_changed)  # noqa: B010
         return steps
 
     return patch

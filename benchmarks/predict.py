@@ -56,7 +56,7 @@ def _predictor(side: int) -> Any:
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.detection.models.checkpoint import CheckpointFacts
     from agar_pipeline.detection.models.detector import build_detector
-    from agar_pipeline.detection.models.families import DetectorSpec
+    from agar_pipeline.detection.models.spec import DetectorSpec
 
     spec = DetectorSpec("tiny", 3, side, 300, 0.05, {8: (16.0, 22.0), 16: (32.0, 45.0)})
     facts = CheckpointFacts(spec, ("a", "b", "c"), (1, 2, 3), "32-true", False, 0, 1, 0.5, {})

@@ -28,6 +28,8 @@ from agar_pipeline.config.counting import CountingConfig
 from agar_pipeline.config.data import DataConfig, TilesConfig
 from agar_pipeline.config.detectors import (
     DETECTORS,
+    DetectorRow,
+    backbone_weights_of,
     find_unknown_name,
     require_weights,
     weights_file,
@@ -110,6 +112,7 @@ __all__ = [
     "CocoSnapshotConfig",
     "CountingConfig",
     "DataConfig",
+    "DetectorRow",
     "EvaluationConfig",
     "ExifPolicy",
     "ExperimentConfig",
@@ -135,6 +138,7 @@ __all__ = [
     "TrainingConfig",
     "UnlabelledPolicy",
     "agar_home",
+    "backbone_weights_of",
     "check_box_policy",
     "class_map_of",
     "configs_dir",

@@ -6,47 +6,81 @@ The list is fixed here so that a misspelt name is refused at once. A test compar
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 
 from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import ConfigError
 
-_IMAGENET = ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT")
-DETECTORS: dict[str, tuple[str, ...]] = {
-    "tiny": (),
-    "fasterrcnn_mobilenet_v3_large_320_fpn": _IMAGENET,
-    "fasterrcnn_mobilenet_v3_large_fpn": _IMAGENET,
-    "fasterrcnn_resnet50_fpn": _IMAGENET,
-    "fasterrcnn_resnet50_fpn_v2": _IMAGENET,
-    "fcos_resnet50_fpn": _IMAGENET,
-    "retinanet_resnet50_fpn": _IMAGENET,
-    "retinanet_resnet50_fpn_v2": _IMAGENET,
-    "ssd300_vgg16": ("IMAGENET1K_V1", "IMAGENET1K_FEATURES", "DEFAULT"),
-    "ssdlite320_mobilenet_v3_large": _IMAGENET,
-}
-"""Detector → the weights that its backbone may start from. Detectors of masks and keypoints are left out, because they
-need more than boxes."""
+
+@dataclass(frozen=True)
+class DetectorRow:
+    """What is known of a detector before torch is loaded."""
+
+    family: str
+    """Its row in `FAMILIES` of detection/models/families.py."""
+    weights_file: str | None = None
+    """File that torchvision downloads for `COCO_V1`; None: there are no such weights."""
+    backbone: str | None = None
+    """Row of `BACKBONES`; None: the backbone has no weights of its own."""
+    crop_side: int = 640
+    """Side of the crops that `data: auto` chooses, pixels; a batch has as many pixels as eight of them."""
+    least_side: int = 1
+    """Smallest `data.input_size`, pixels."""
+    freezes_norms: bool = False
+    """Whether torchvision builds its backbone with frozen BatchNorms if its weights are pretrained."""
 
 
-_DETECTOR_FILES = {
-    "fasterrcnn_mobilenet_v3_large_320_fpn": "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
-    "fasterrcnn_mobilenet_v3_large_fpn": "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth",
-    "fasterrcnn_resnet50_fpn": "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
-    "fasterrcnn_resnet50_fpn_v2": "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
-    "fcos_resnet50_fpn": "fcos_resnet50_fpn_coco-99b0c9b7.pth",
-    "retinanet_resnet50_fpn": "retinanet_resnet50_fpn_coco-eeacb38b.pth",
-    "retinanet_resnet50_fpn_v2": "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth",
-    "ssd300_vgg16": "ssd300_vgg16_coco-b556d3b4.pth",
-    "ssdlite320_mobilenet_v3_large": "ssdlite320_mobilenet_v3_large_coco-a79551df.pth",
+DETECTORS: dict[str, DetectorRow] = {
+    "tiny": DetectorRow("tiny", crop_side=320),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": DetectorRow(
+        "faster_rcnn",
+        "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
+        "mobilenet_v3_large",
+        freezes_norms=True,
+    ),
+    "fasterrcnn_mobilenet_v3_large_fpn": DetectorRow(
+        "faster_rcnn",
+        "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth",
+        "mobilenet_v3_large",
+        freezes_norms=True,
+    ),
+    "fasterrcnn_resnet50_fpn": DetectorRow(
+        "faster_rcnn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "resnet50", freezes_norms=True
+    ),
+    "fasterrcnn_resnet50_fpn_v2": DetectorRow(
+        "faster_rcnn", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", "resnet50"
+    ),
+    "fcos_resnet50_fpn": DetectorRow("fcos", "fcos_resnet50_fpn_coco-99b0c9b7.pth", "resnet50", freezes_norms=True),
+    "retinanet_resnet50_fpn": DetectorRow(
+        "retinanet", "retinanet_resnet50_fpn_coco-eeacb38b.pth", "resnet50", freezes_norms=True
+    ),
+    "retinanet_resnet50_fpn_v2": DetectorRow("retinanet", "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth", "resnet50"),
+    "ssd300_vgg16": DetectorRow("ssd", "ssd300_vgg16_coco-b556d3b4.pth", "vgg16", least_side=300),
+    "ssdlite320_mobilenet_v3_large": DetectorRow(
+        "ssdlite", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth", "mobilenet_v3_large"
+    ),
 }
-_BACKBONE_FILES = {
-    "resnet50": {"IMAGENET1K_V1": "resnet50-0676ba61.pth", "IMAGENET1K_V2": "resnet50-11ad3fa6.pth"},
+"""Detector → what is known of it. Detectors of masks and keypoints are left out, because they need more than boxes."""
+
+
+BACKBONES: dict[str, dict[str, str]] = {
+    "resnet50": {
+        "IMAGENET1K_V1": "resnet50-0676ba61.pth",
+        "IMAGENET1K_V2": "resnet50-11ad3fa6.pth",
+        "DEFAULT": "resnet50-11ad3fa6.pth",
+    },
     "mobilenet_v3_large": {
         "IMAGENET1K_V1": "mobilenet_v3_large-8738ca79.pth",
         "IMAGENET1K_V2": "mobilenet_v3_large-5c1a4163.pth",
+        "DEFAULT": "mobilenet_v3_large-5c1a4163.pth",
     },
-    "vgg16": {"IMAGENET1K_V1": "vgg16-397923af.pth", "IMAGENET1K_FEATURES": "vgg16_features-amdegroot-88682ab5.pth"},
+    "vgg16": {
+        "IMAGENET1K_V1": "vgg16-397923af.pth",
+        "IMAGENET1K_FEATURES": "vgg16_features-amdegroot-88682ab5.pth",
+        "DEFAULT": "vgg16-397923af.pth",
+    },
 }
-_DEFAULT_BACKBONES = {"resnet50": "IMAGENET1K_V2", "mobilenet_v3_large": "IMAGENET1K_V2", "vgg16": "IMAGENET1K_V1"}
+"""Backbone → member of torchvision's weights enum → the file that it downloads."""
 
 
 def weights_file(name: str, word: str, of_backbone: bool = False) -> str | None:
@@ -57,17 +91,23 @@ def weights_file(name: str, word: str, of_backbone: bool = False) -> str | None:
     >>> weights_file("fcos_resnet50_fpn", "DEFAULT", of_backbone=True)
     'resnet50-11ad3fa6.pth'
     """
-    if not of_backbone:
-        return _DETECTOR_FILES.get(name) if word in weights_of(name) else None
-    backbone = next((backbone for backbone in _BACKBONE_FILES if backbone in name), None)
-    if backbone is None:
+    row = DETECTORS.get(name)
+    if row is None:
         return None
-    return _BACKBONE_FILES[backbone].get(_DEFAULT_BACKBONES[backbone] if word == "DEFAULT" else word)
+    if not of_backbone:
+        return row.weights_file if word in weights_of(name) else None
+    return BACKBONES[row.backbone].get(word) if row.backbone else None
 
 
 def weights_of(name: str) -> tuple[str, ...]:
     """Return the members of torchvision's weights enum for a whole detector."""
-    return () if name == "tiny" else ("COCO_V1", "DEFAULT")
+    return ("COCO_V1", "DEFAULT") if DETECTORS[name].weights_file else ()
+
+
+def backbone_weights_of(name: str) -> tuple[str, ...]:
+    """Return the members of torchvision's weights enum for a detector's backbone alone."""
+    backbone = DETECTORS[name].backbone
+    return tuple(BACKBONES[backbone]) if backbone else ()
 
 
 def find_unknown_name(name: str, weights_backbone: str | None = None) -> ConfigError | None:
@@ -83,12 +123,12 @@ def find_unknown_name(name: str, weights_backbone: str | None = None) -> ConfigE
             value=name,
             next_step=f"{_meant(near)}write one of {', '.join(DETECTORS)}",
         )
-    if weights_backbone is not None and weights_backbone not in DETECTORS[name]:
+    if weights_backbone is not None and weights_backbone not in backbone_weights_of(name):
         return ConfigError(
             f"does not name weights of the backbone of {name}",
             where="weights_backbone",
             value=weights_backbone,
-            next_step=f"write {' or '.join([*DETECTORS[name], 'null'])}",
+            next_step=f"write {' or '.join([*backbone_weights_of(name), 'null'])}",
         )
     return None
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torchvision
 
-from agar_pipeline.config import DETECTORS, weights_file, weights_of
+from agar_pipeline.config import DETECTORS, backbone_weights_of, weights_file, weights_of
 from agar_pipeline.detection.loading.devices import resolve_precision
 from agar_pipeline.step_code.precision_and_weights import expected_precision, machine_differences
 from agar_pipeline.step_code.provenance import (
@@ -209,13 +209,12 @@ def test_the_digest_of_a_step_does_not_depend_on_where_its_files_lie() -> None:
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name != "tiny"])
 def test_files_of_weights_are_those_that_torchvision_downloads(name: str) -> None:
     weights = torchvision.models.get_model_weights(name)
-    backbone = next(backbone for backbone in ("resnet50", "mobilenet_v3_large", "vgg16") if backbone in name)
-    of_backbone = torchvision.models.get_model_weights(backbone)
+    of_backbone = torchvision.models.get_model_weights(DETECTORS[name].backbone)
     assert {word: weights_file(name, word) for word in weights_of(name)} == {
         word: weights[word].url.rpartition("/")[2] for word in weights_of(name)
     }
-    assert {word: weights_file(name, word, of_backbone=True) for word in DETECTORS[name]} == {
-        word: of_backbone[word].url.rpartition("/")[2] for word in DETECTORS[name]
+    assert {word: weights_file(name, word, of_backbone=True) for word in backbone_weights_of(name)} == {
+        word: of_backbone[word].url.rpartition("/")[2] for word in backbone_weights_of(name)
     }
 
 

@@ -12,20 +12,15 @@ import numpy as np
 
 from agar_pipeline.coco.box_sizes import largest_side
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.config import DataConfig, TilesConfig, TrainerConfig, TrainingConfig
+from agar_pipeline.config import DETECTORS, DataConfig, TilesConfig, TrainerConfig, TrainingConfig
 from agar_pipeline.detection.models.tile_merge import least_overlap
 from agar_pipeline.labels.colony_scale import ColonySizes, choose_scale, measure_sizes
 from agar_pipeline.progress import say_duration
 
-CROP_SIDES = {"tiny": 320}
-"""Model → side of its crops, pixels."""
-CROP_SIDE = 640
-"""Side of the crops of other models, pixels; their pyramids have larger strides."""
 CROP_FACTOR = 1.5
 """A photo is divided into crops if its longer side is more than this many crops."""
-BATCH_PIXELS = {"tiny": 8 * 320**2}
-"""Model → pixels of a batch."""
-MOST_BATCH_PIXELS = 8 * 640**2
+BATCH_CROPS = 8
+"""A batch has about as many pixels as this many of the model's crops."""
 BATCH_SIZES = (2, 4, 8, 16)
 WHOLE_SIDE = 2048
 """Maximum longer side of a scaled photo, pixels, for predicting a plate in one pass; above it, tiles save memory."""
@@ -43,7 +38,7 @@ def choose_data(config: TrainingConfig, columns: CocoColumns) -> DataConfig:
     if data.tiles is None:
         data = _settle(data, input_size=choose_scale(sizes) if data.input_size == "auto" else data.input_size)
     else:
-        data = _settle_crops(data, sizes, CROP_SIDES.get(model, CROP_SIDE))
+        data = _settle_crops(data, sizes, DETECTORS[model].crop_side)
     if data.batch_size == "auto":
         world_size = config.trainer.devices * config.trainer.num_nodes
         data = _settle(data, batch_size=_choose_batch(data.model_side, model, world_size))
@@ -83,7 +78,7 @@ def _settle(data: DataConfig, **values: object) -> DataConfig:
 
 def _choose_batch(side: int, model: str, world_size: int) -> int:
     """The largest of `BATCH_SIZES` that fits into the pixels of a batch, rounded up to a multiple of the ranks."""
-    room = BATCH_PIXELS.get(model, MOST_BATCH_PIXELS) / side**2
+    room = BATCH_CROPS * DETECTORS[model].crop_side ** 2 / side**2
     largest = max(size for size in BATCH_SIZES if size <= max(BATCH_SIZES[0], room))
     return -(-largest // world_size) * world_size
 

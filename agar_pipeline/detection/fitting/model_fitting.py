@@ -13,9 +13,9 @@ from agar_pipeline.coco.box_sizes import box_shares, largest_side
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import DataConfig, ModelConfig, TrainingConfig
 from agar_pipeline.detection.fitting.data_choice import choose_data, sees_whole
-from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.families import family_of
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.models.tile_merge import largest_exact_side, least_overlap
-from agar_pipeline.detection.models.tiny import fit_anchor_sizes
 from agar_pipeline.errors import ConfigError
 
 LEAST_CAP = 300
@@ -84,25 +84,21 @@ def make_spec(
         tile_overlap=tile_overlap,
         photo_side=photo_side,
         pretrained_backbone=model.weights_backbone is not None and model.weights is None,
+        architecture=family_of(model.name).find_architecture(model),
     )
 
 
 def _choose_anchors(model: ModelConfig, box_sides: np.ndarray) -> dict[int, tuple[float, ...]]:
     given = None if model.smallest_anchor == "auto" else model.smallest_anchor
-    if model.name == "tiny":
-        return fit_anchor_sizes(box_sides, smallest=given)
-    if not model.name.startswith(("fasterrcnn", "retinanet")):
-        if given is not None:
-            raise ConfigError(
-                f"cannot be set, because {model.name} has no anchors",
-                where="model.smallest_anchor",
-                value=f"{given:g}",
-                next_step="set model.smallest_anchor=auto",
-            )
-        return {}
-    if given is None and len(box_sides):
-        given = round(float(np.clip(np.quantile(box_sides, 0.1), 8, 32)), 1)
-    return {} if given is None else {0: (given,)}
+    family = family_of(model.name)
+    if given is not None and not family.has_anchors:
+        raise ConfigError(
+            f"cannot be set, because {model.name} has no anchors",
+            where="model.smallest_anchor",
+            value=f"{given:g}",
+            next_step="set model.smallest_anchor=auto",
+        )
+    return family.fit_anchors(box_sides, given)
 
 
 def warn_of_seams(data: DataConfig, columns: CocoColumns) -> str | None:

@@ -115,10 +115,10 @@ def predict_uncapped(
 def most_to_expect(detector: Detector, columns: CocoColumns) -> int:
     """Maximum number of detections to allow for an image if its ground truth is known.
 
-    For a model with a second head, in which each candidate costs time, it is eight times the boxes of the fullest image
-    or four times the model's own limit, whichever is more; for other models it is `MOST_DETECTIONS`.
+    For a model whose candidates cost time, such as the proposals of Faster R-CNN, it is eight times the boxes of the
+    fullest image or four times the model's own limit, whichever is more; for other models it is `MOST_DETECTIONS`.
     """
-    if not detector.has_proposals:
+    if not detector.family.candidates_are_costly:
         return MOST_DETECTIONS
     fullest = int(np.diff(columns.rows_of_images()[1]).max(initial=0))
     return CAP_FACTOR * max(detector.detections_per_image, 2 * fullest)

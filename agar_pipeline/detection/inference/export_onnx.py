@@ -23,7 +23,6 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ class _Graph(torch.nn.Module):
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.model, self.label_shift = detector.model, detector.label_shift
+        self.model, self.label_shift = detector.model, detector.family.label_shift
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = self.model([image])[0]
@@ -70,6 +69,12 @@ def export_model(
             no file is left.
     """
     detector, known = load_checkpoint(checkpoint)
+    if reason := detector.family.why_not_exported():
+        raise ArtifactError(
+            f"cannot be exported to ONNX: {reason}",
+            where=known.spec.name,
+            next_step="predict with the checkpoint: `agar predict --checkpoint FILE`",
+        )
     detector.set_limits(max(LEAST_CAP, detector.detections_per_image))
     if calibration is None:
         calibration = Predictor(detector, known, "cpu", "32-true").calibration
@@ -154,8 +159,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     """Largest differences of boxes (shares of the longer side) and of scores, and the number of matched detections."""
     with torch.inference_mode():
         answer = detector([torch.from_numpy(pixels)])[0]
-    limited: Any = getattr(detector.model, "roi_heads", detector.model)
-    floor = float(limited.score_thresh)
+    floor = detector.score_floor
     ours = [answer[key].double().numpy() for key in DETECTION_COLUMNS]
     theirs = model.run(pixels, model.facts.score_threshold)
     boxes = np.abs(ours[0][:, None] - theirs[0][None]).max(axis=2) / max(pixels.shape[1:])  # (D, E)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from agar_pipeline.detection.models.detector import Detector, build_detector
-from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.files.disk import sha256_of
 

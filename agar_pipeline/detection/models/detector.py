@@ -1,7 +1,7 @@
 """The common interface of all detectors: uint8 images in; labels 1…K and boxes in pixels of those images out.
 
-Here: what all detectors share, whole plates and tiles. Not here: building, and the differences between torchvision's
-families (`families`).
+Here: what all detectors share, whole plates and tiles. Not here: building, and the differences between families
+(`families`, `family`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from agar_pipeline.detection.models import ranks
-from agar_pipeline.detection.models.candidate_boxes import NOTHING, report_left_out
-from agar_pipeline.detection.models.families import BoxModel, DetectorSpec, build_model, has_background, set_limits
-from agar_pipeline.detection.models.float32_boxes import keep_boxes_in_float32
+from agar_pipeline.detection.models.candidate_boxes import NOTHING
+from agar_pipeline.detection.models.families import build_model, family_of
+from agar_pipeline.detection.models.family import Family
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.models.tile_merge import merge_tiles
 from agar_pipeline.detection.models.tiles import TileGrid
 
@@ -32,33 +31,7 @@ def build_detector(spec: DetectorSpec, weights_backbone: str | None = None) -> D
     Raises:
         ConfigError: there is no such model, or it cannot work at this input size.
     """
-    return Detector(build_model(spec, weights_backbone), has_background(spec.name), spec)
-
-
-class KeepScale(GeneralizedRCNNTransform):
-    """Normalizes uint8 images and pads them, but never resizes: images already have the model's scale.
-
-    (torchvision's `_skip_resize` has an effect in training only.)
-    """
-
-    factor: torch.Tensor
-    offset: torch.Tensor
-
-    def __init__(self, mean: list[float], std: list[float], size_divisible: int = 32) -> None:
-        super().__init__(0, 0, mean, std, size_divisible=size_divisible)
-        std_column = torch.tensor(std)[:, None, None]
-        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # a buffer: is on the device
-        self.register_buffer("offset", torch.tensor(mean)[:, None, None] / std_column, persistent=False)
-
-    def normalize(self, image: torch.Tensor) -> torch.Tensor:
-        """(3, H, W) uint8 → (x / 255 − mean) / std, in place on one float copy: 2.5 ms for 1024 px instead of 11 ms."""
-        if image.dtype != torch.uint8:
-            return super().normalize(image)
-        planar = image.to(torch.float32, memory_format=torch.contiguous_format)
-        return planar.mul_(self.factor).sub_(self.offset)
-
-    def resize(self, image: torch.Tensor, target: Any = None) -> tuple[torch.Tensor, Any]:
-        return image, target
+    return Detector(build_model(spec, weights_backbone), family_of(spec.name), spec)
 
 
 def is_untouched(norm: nn.BatchNorm2d) -> bool:
@@ -70,31 +43,20 @@ def is_untouched(norm: nn.BatchNorm2d) -> bool:
 
 
 class Detector(nn.Module):
-    """A torchvision detector with one convention for images, targets and answers.
+    """A model of any family with one convention for images, targets and answers.
 
     Images are (3, H, W) uint8; targets contain `boxes` (N, 4) xyxy in pixels and `labels` (N,) in 1…K. In training it
     returns its losses. Otherwise it returns, per image, `boxes`, `labels` in 1…K, `scores`, and `cut_at`: the score
     below which detections may have been lost to a limit, either on detections or on candidates before NMS
-    (`candidates`); None if none was lost. FCOS and RetinaNet count classes from 0, Faster R-CNN and SSD reserve 0 for
-    the background; this difference is hidden here. Tiles are hidden too: for a whole plate it returns the boxes of the
-    whole plate.
+    (`candidate_boxes`); None if none was lost. Some families count classes from 0, others reserve 0 for the background;
+    this difference is hidden here. Tiles are hidden too: for a whole plate it returns the boxes of the whole plate.
     """
 
-    def __init__(self, model: BoxModel, has_background: bool, spec: DetectorSpec) -> None:
+    def __init__(self, model: nn.Module, family: Family, spec: DetectorSpec) -> None:
         super().__init__()
-        old = model.transform
-        model.transform = KeepScale(old.image_mean, old.image_std, old.size_divisible)
-        keep_boxes_in_float32(model)
-        report_left_out(model)
-        self.model = model
-        self.label_shift = 0 if has_background else 1
-        self.weighs_ranks = spec.name == "tiny"
-        """Whether the model itself weights the ranks' losses: by colonies, which is exact.
-
-        torchvision's losses are means over a rank's images; they are weighted by the number of images.
-        """
-        self.has_proposals = isinstance(model, FasterRCNN)
-        """Whether each candidate passes through a second head, which takes time and memory."""
+        self.model: Any = model
+        self.family = family
+        self.score_floor = spec.score_floor
         self.detections_per_image = spec.detections_per_image
         self.tile_side, self.tile_overlap = spec.input_size, spec.tile_overlap
         self.fresh: list[str] = []
@@ -108,7 +70,8 @@ class Detector(nn.Module):
     def set_limits(self, cap: int, score_floor: float | None = None) -> None:
         """Allow up to `cap` detections per image, more candidates before NMS, and scores down to `score_floor`."""
         self.detections_per_image = cap
-        set_limits(self.model, cap, score_floor)
+        self.score_floor = self.score_floor if score_floor is None else score_floor
+        self.family.set_limits(self.model, cap, score_floor)
 
     def train(self, mode: bool = True) -> Detector:
         super().train(mode)
@@ -131,9 +94,9 @@ class Detector(nn.Module):
     def forward(self, images: list[torch.Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
         if self.training:
             assert targets is not None
-            inner = [{"boxes": t["boxes"], "labels": t["labels"] - self.label_shift} for t in targets]
+            inner = [{"boxes": t["boxes"], "labels": t["labels"] - self.family.label_shift} for t in targets]
             losses = self.model(images, inner)
-            if self.weighs_ranks or ranks.world_size() == 1:
+            if self.family.weighs_ranks or ranks.world_size() == 1:
                 return losses
             weight = ranks.weigh(len(images))  # the ranks' shares of a batch may differ by one image
             return {name: loss * weight for name, loss in losses.items()}
@@ -145,7 +108,7 @@ class Detector(nn.Module):
         answers: list[dict[str, Any]] = self.model(images)
         before_nms = torch.stack([found.pop("left_out") for found in answers]).tolist()
         for found, left_out in zip(answers, before_nms, strict=True):
-            found["labels"] = found["labels"] + self.label_shift
+            found["labels"] = found["labels"] + self.family.label_shift
             is_full = len(found["scores"]) >= self.detections_per_image
             cut_at = max(left_out, float(found["scores"].min()) if is_full else NOTHING)
             found["cut_at"] = None if cut_at == NOTHING else cut_at

@@ -7,21 +7,19 @@ keep the lower precision, because they take most of the time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
 
 
-def keep_boxes_in_float32(model: nn.Module) -> None:
-    """Make a torchvision detector generate its anchors, encode targets and decode boxes in float32."""
+def keep_boxes_in_float32(model: nn.Module, heads: Iterable[nn.Module]) -> None:
+    """Make a torchvision detector generate its anchors, encode targets and decode the boxes of `heads` in float32."""
     for module in model.modules():
         if isinstance(module, AnchorGenerator | DefaultBoxGenerator):
             module.register_forward_pre_hook(_give_float32_levels)
-    owner: Any = model
-    heads = [owner.rpn.head, owner.roi_heads.box_predictor] if isinstance(model, FasterRCNN) else [owner.head]
     for head in heads:
         head.register_forward_hook(_answer_in_float32)
 

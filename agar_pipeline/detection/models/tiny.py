@@ -1,6 +1,6 @@
 """A RetinaNet small enough to learn colonies from scratch in one minute on two cores.
 
-Here: its backbone, its head, and anchors fitted to a data set. Not here: other detectors (`detector`).
+Here: its backbone, its head, anchors fitted to a data set, its family. Not here: other detectors (`families`).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +20,14 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
 
 from agar_pipeline.detection.models import ranks
+from agar_pipeline.detection.models.family import AnchorSizes
+from agar_pipeline.detection.models.retinanet import RetinaNetFamily
+from agar_pipeline.detection.models.spec import DetectorSpec
 
 CHANNELS = {2: 16, 4: 32, 8: 64, 16: 96, 32: 128, 64: 128}
 """Stride of a stage → its channels."""
 PYRAMID_CHANNELS = 64
 HEAD_CONVOLUTIONS = 1
-AnchorSizes = dict[int, tuple[float, ...]]
-"""Stride of a pyramid level → sides of its square anchors, pixels at the model's scale."""
 
 
 def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3, smallest: float | None = None) -> AnchorSizes:
@@ -43,7 +45,8 @@ def fit_anchor_sizes(box_sides: np.ndarray, max_levels: int = 3, smallest: float
         smallest: Side of the smallest anchor; None: chosen from the boxes.
 
     Returns:
-        At least two levels, with strides that double, from 4 or more.
+        Stride of a pyramid level → sides of its square anchors, pixels at the model's scale: at least two levels, with
+        strides that double, from 4 or more.
     """
     if not len(box_sides):
         box_sides = np.array([smallest or 16.0])
@@ -151,3 +154,15 @@ def build_tiny(num_classes: int, anchor_sizes: AnchorSizes) -> RetinaNet:
         anchor_generator=AnchorGenerator(sizes, ((1.0,),) * len(sizes)),
         head=TinyHead(len(sizes[0]), num_classes),
     )
+
+
+class TinyFamily(RetinaNetFamily):
+    """The tiny detector, which weights the losses of ranks by colonies."""
+
+    weighs_ranks = True
+
+    def fit_anchors(self, box_sides: np.ndarray, smallest: float | None) -> AnchorSizes:
+        return fit_anchor_sizes(box_sides, smallest=smallest)
+
+    def _build_plain(self, spec: DetectorSpec, weights_backbone: str | None) -> Any:  # noqa: ARG002
+        return build_tiny(spec.num_classes, spec.anchor_sizes)

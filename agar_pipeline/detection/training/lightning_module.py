@@ -7,12 +7,9 @@ Trainer (`train`).
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from torch import nn
 
 from agar_pipeline.config import OptimizerConfig
 from agar_pipeline.detection.loading.dataset import Batch
@@ -66,10 +63,10 @@ class DetectorModule(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         rate = self.optimizer_config.lr * rate_factor(self.optimizer_config, self.progress)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        groups = parameter_groups(self.detector, self.optimizer_config.weight_decay)
+        groups = self.detector.family.parameter_groups(self.detector.model, self.optimizer_config.weight_decay)
         lr = self.optimizer_config.lr
         if self.optimizer_config.name == "sgd":
             return torch.optim.SGD(groups, lr=lr, momentum=self.optimizer_config.momentum)
@@ -99,13 +96,3 @@ class DetectorModule(L.LightningModule):
             {k: send(v, device) if isinstance(v, torch.Tensor) else v for k, v in target.items()} for target in targets
         ]
         return [send(image, device) for image in images], moved
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay applies to weights, but not to biases and the scales of norms, which have one axis."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    decay = np.array([p.ndim > 1 for p in trainable])
-    return [
-        {"params": [p for p, d in zip(trainable, decay, strict=True) if d], "weight_decay": weight_decay},
-        {"params": [p for p, d in zip(trainable, decay, strict=True) if not d], "weight_decay": 0.0},
-    ]

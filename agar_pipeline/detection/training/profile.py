@@ -23,7 +23,7 @@ from agar_pipeline.detection.loading.dataset import Batch, DetectionDataset, cho
 from agar_pipeline.detection.loading.devices import autocast
 from agar_pipeline.detection.loading.sampling import TrainBatches
 from agar_pipeline.detection.models.detector import build_detector
-from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.training.lightning_module import DetectorModule
 from agar_pipeline.detection.training.out_of_memory import is_out_of_memory
 from agar_pipeline.detection.training.schedule import Progress

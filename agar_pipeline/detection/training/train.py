@@ -25,9 +25,8 @@ from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts
 from agar_pipeline.detection.models.detector import Detector, build_detector
-from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.models.weight_averaging import WeightAverage
-from agar_pipeline.detection.models.weights import load_weights
 from agar_pipeline.detection.training.determinism import determinism, warn_of_chance
 from agar_pipeline.detection.training.lightning_module import DetectorModule
 from agar_pipeline.detection.training.lightning_trainer import build_trainer, fit, silence_lightning
@@ -243,7 +242,7 @@ def _start_detector(config: TrainingConfig, spec: DetectorSpec, site: Site, colu
     detector = build_detector(spec, config.model.weights_backbone if config.model.weights is None else None)
     if config.model.weights is not None:
         class_names = [name for _, name in sorted(zip(columns.category_ids.tolist(), columns.class_names, strict=True))]
-        detector.fresh = load_weights(detector.model, spec.name, config.model.weights, class_names)
+        detector.fresh = detector.family.load_weights(detector.model, spec.name, config.model.weights, class_names)
     detector.freeze_loaded_batch_norms()
     if site.world.size > 1:
         ranks.synchronize_batch_norm(detector, site.accelerator)

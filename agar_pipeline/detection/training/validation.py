@@ -19,7 +19,7 @@ from agar_pipeline.detection.inference.batches import most_to_expect, predict_un
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint, write_whole
 from agar_pipeline.detection.models.detector import Detector
-from agar_pipeline.detection.models.families import DetectorSpec
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.detection.training.stop_signals import PATIENCE_S
 from agar_pipeline.scoring.average_precision import coco_metrics

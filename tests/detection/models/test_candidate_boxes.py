@@ -35,7 +35,7 @@ def make_detector(name: str) -> Detector:
 def allow(detector: Detector, candidates: int) -> None:
     """Before NMS; the cap on detections stays."""
     model: Any = detector.model
-    if detector.has_proposals:
+    if detector.family.candidates_are_costly:
         model.rpn._pre_nms_top_n["testing"] = model.rpn._post_nms_top_n["testing"] = candidates
     else:
         model.topk_candidates = candidates
@@ -63,7 +63,7 @@ def test_what_is_left_out_before_nms_is_said_and_found(name: str) -> None:
     both = detector([torch.zeros_like(image), image])
     cut_at = both[1]["cut_at"]
     assert cut_at is not None
-    if detector.has_proposals:
+    if detector.family.candidates_are_costly:
         assert cut_at == 1, "how the second head would judge a proposal that it is not shown is not known"
     else:
         scores = [np.sort(found["scores"].numpy()) for found in (whole, both[1])]

@@ -13,7 +13,15 @@ from PIL import Image
 from torch import nn
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.config import DETECTORS, DataConfig, ModelConfig, from_plain, load_experiment, weights_of
+from agar_pipeline.config import (
+    DETECTORS,
+    DataConfig,
+    ModelConfig,
+    backbone_weights_of,
+    from_plain,
+    load_experiment,
+    weights_of,
+)
 from agar_pipeline.detection.fitting.model_fitting import make_spec
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.detection.loading.augmentation import augment_image
@@ -21,7 +29,8 @@ from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
 from agar_pipeline.detection.models.detector import build_detector
-from agar_pipeline.detection.models.families import MOST_PROPOSALS, DetectorSpec, set_limits
+from agar_pipeline.detection.models.faster_rcnn import MOST_PROPOSALS
+from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.models.tiny import fit_anchor_sizes
 from agar_pipeline.detection.models.weights import load_weights
 from agar_pipeline.errors import AnnotationError, ArtifactError, ConfigError
@@ -178,11 +187,12 @@ def test_a_detector_without_background_learns_the_label_it_was_shown(name: str) 
 
 def test_crowded_plates_are_not_clipped_by_caps() -> None:
     assert make_spec(ModelConfig(), 1, 512, np.array([12.0]), 700).detections_per_image == 1400
-    model = build_detector(spec_of("fasterrcnn_mobilenet_v3_large_320_fpn", detections_per_image=1400)).model
+    detector = build_detector(spec_of("fasterrcnn_mobilenet_v3_large_320_fpn", detections_per_image=1400))
+    model = detector.model
     assert model.roi_heads.detections_per_img == 1400
     model.eval()
     assert model.rpn.post_nms_top_n() >= 1400
-    set_limits(model, 20_000)
+    detector.set_limits(20_000)
     assert model.rpn.post_nms_top_n() == model.rpn.pre_nms_top_n() == MOST_PROPOSALS
     assert build_detector(spec_of("tiny", detections_per_image=1400)).model.topk_candidates >= 1400
 
@@ -243,7 +253,7 @@ def test_the_known_detectors_and_weights_are_torchvisions_own() -> None:
         assert set(weights_of(name)) == {*members, "DEFAULT"}
         builder = inspect.unwrap(torchvision.models.get_model_builder(name))
         (backbone,) = get_args(get_type_hints(builder)["weights_backbone"])[:1]
-        assert set(DETECTORS[name]) == {*(member.name for member in backbone), "DEFAULT"}
+        assert set(backbone_weights_of(name)) == {*(member.name for member in backbone), "DEFAULT"}
 
 
 def test_missing_weights_are_refused_with_a_choice() -> None:
