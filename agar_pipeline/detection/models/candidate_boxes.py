@@ -1,8 +1,8 @@
 """Finds the best candidate that a detector cuts off before NMS without saying so.
 
 RetinaNet and FCOS keep the best `topk_candidates` of each pyramid level, SSD those of each class. Here: the best score
-of the others, for `left_out` of each image's answer. Not here: which candidates a family has (`family`), how `left_out`
-is used (`detector`, `inference.batches`).
+of the others, for `left_out` of each image's answer. Not here: the candidates of a family (`retinanet`, `fcos`, `ssd`),
+the use of that score (`detector`, `inference.batches`).
 """
 
 from __future__ import annotations
