@@ -17,7 +17,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh .ci/make-venv $(VENV) $(PYTHON)
 	@echo "installing the packages of requirements.lock into $(VENV): some minutes, 7 GB"
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	sh .ci/install $(VENV) requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	touch $@
@@ -27,7 +27,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 setup-dev: setup $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: requirements-dev.lock
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	sh .ci/install $(VENV) requirements-dev.lock
 	$(BIN)/python -m pip check
 	touch $@
 
@@ -35,7 +35,7 @@ $(VENV)/.installed-dev: requirements-dev.lock
 setup-cluster: setup $(VENV)/.installed-cluster
 
 $(VENV)/.installed-cluster: requirements-cluster.lock
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-cluster.lock
+	sh .ci/install $(VENV) requirements-cluster.lock
 	$(BIN)/python -m pip check
 	touch $@
 

@@ -124,8 +124,8 @@ def test_the_lock_file_is_exact_hashed_and_names_no_host(lock: str) -> None:
         "every pin has hashes, and nothing else is there"
     )
     assert all("==" in pin and "://" not in pin for pin, _ in pins)
-    for file in ("Makefile", "deploy/Dockerfile"):
-        installs = re.findall(r"pip install .*\.lock", (CHECKOUT / file).read_text())
+    for file, pattern in ((".ci/install", r"pip install .*"), ("deploy/Dockerfile", r"pip install .*\.lock")):
+        installs = re.findall(pattern, (CHECKOUT / file).read_text())
         assert installs
         assert all("--require-hashes" in line for line in installs)
 
