@@ -8,7 +8,7 @@ SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup setup-dev setup-cluster demo test test-pythons test-lowest test-cluster test-gpu bench-gpu acceptance docs \
+.PHONY: setup setup-dev setup-cluster demo test test-pythons test-other-pythons test-lowest test-cluster test-gpu bench-gpu acceptance docs \
 	pictures lint types lock bench clean-venv
 
 setup: $(VENV)/.installed
@@ -50,6 +50,11 @@ test: setup-dev
 # extras. `make test-pythons ONLY=counts` runs some of them. uv makes the environments, and keeps what it downloads.
 test-pythons: setup-dev
 	$(BIN)/python -m pytest tests/installed -k "$(ONLY)"
+
+# The part of it that CI runs beside the suite: with each Python that the suite does not run with, the wheel counts a plate.
+SUITE = $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+test-other-pythons: setup-dev
+	nice $(BIN)/python -m pytest tests/installed -k "counts_a_plate and not $(SUITE)" -rs --timeout 1500
 
 # Tests with the lowest versions that pyproject.toml allows.
 LOWEST := $(VENV)-lowest

@@ -7,19 +7,13 @@ a test holds them up to date. It draws the picture of the rooms as well.
 from __future__ import annotations
 
 import ast
-import dataclasses
-import inspect
 import re
 import sys
-import textwrap
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -56,89 +50,25 @@ def describe_pipeline_file() -> Iterator[str]:
     """The keys of a pipeline file, then those of each of its sections."""
     from agar_pipeline.config import PipelineConfig
 
-    yield from describe_config(PipelineConfig, set())
+    yield from describe_config(PipelineConfig)
 
 
 def describe_experiment_file() -> Iterator[str]:
     from agar_pipeline.config import ExperimentConfig
 
-    yield from describe_config(ExperimentConfig, set())
+    yield from describe_config(ExperimentConfig)
 
 
-def describe_config(config_type: type, seen: set[type]) -> Iterator[str]:
-    """Every key of a config and of the configs below it: values, default, and what stands under it in the code."""
-    seen.add(config_type)
-    docs, hints = docs_of_fields(config_type), typing.get_type_hints(config_type, include_extras=True)
-    yield f"\n### {config_type.__name__}\n\n{inspect.getdoc(config_type)}\n"
-    yield "| key | value | default | |\n| --- | --- | --- | --- |"
-    for field in dataclasses.fields(config_type):
-        if docs.get(field.name, "").startswith("Filled in"):  # by us, not by who writes the file
-            continue
-        cells = (f"`{field.name}`", spell_type(hints[field.name]), spell_default(field), docs.get(field.name, ""))
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-    for below in (found for hint in hints.values() for found in configs_in(hint) if found not in seen):
-        yield from describe_config(below, seen)
+def describe_config(config_type: type) -> Iterator[str]:
+    """A table for a config, and one for each config below it."""
+    from agar_pipeline.config.described_keys import describe_configs
 
-
-def docs_of_fields(config_type: type) -> dict[str, str]:
-    """The string under each field."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(config_type))).body
-    assert isinstance(tree, ast.ClassDef)
-    return {
-        line.target.id: " ".join(after.value.value.split())
-        for line, after in zip(tree.body, tree.body[1:], strict=False)
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
-    }
-
-
-def spell_type(hint: Any, limits: str = "") -> str:
-    """A type as somebody writes it in YAML: the words there are, numbers with their limits, links to other tables."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        bounds = [bound for extra in inner[1:] for bound in getattr(extra, "metadata", [])]
-        return spell_type(inner[0], spell_limits(bounds))
-    if origin is typing.Literal:
-        rules = len(inner) > 10  # they have a table of their own
-        return "a [rule](#box-rules)" if rules else ", ".join(f"`{spell_value(value)}`" for value in inner)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(spell_type(choice) for choice in inner)
-    if origin is tuple:
-        return f"list of {spell_type(inner[0])}"
-    if origin in (dict, Mapping):
-        return f"{spell_type(inner[0])} → {spell_type(inner[1])}"
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return f"[{hint.__name__}](#{hint.__name__.lower()})"
-    words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", type(None): "`null`"}
-    return words[hint] + limits
-
-
-def spell_limits(bounds: list[Any]) -> str:
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    said = [(name, value) for bound in bounds for name, value in dataclasses.asdict(bound).items() if name in signs]
-    return " " + ", ".join(f"{signs[name]} {value:,}" for name, value in said) if said else ""
-
-
-def spell_default(field: dataclasses.Field[Any]) -> str:
-    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-        return "required"
-    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    if dataclasses.is_dataclass(made) or hasattr(made, "default_factory"):  # what it is, its own table says
-        return ""
-    return f"`{spell_value(made)}`"
-
-
-def spell_value(value: Any) -> str:
-    plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
-
-
-def configs_in(hint: Any) -> Iterator[type]:
-    """The configs that a type holds."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        yield hint
-    for inner in typing.get_args(hint):
-        yield from configs_in(inner)
+    for config in describe_configs(config_type):
+        yield f"\n### {config.name}\n\n{config.about}\n"
+        yield "| key | value | default | |\n| --- | --- | --- | --- |"
+        for key in config.keys:
+            cells = (f"`{key.name}`", key.values, key.default, key.about)
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def describe_rules() -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""`agar config`: prints every value of an experiment, and where it comes from."""
+"""`agar config`: prints every value of an experiment, and where it comes from; or describes the keys of the files."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 
 import click
 
@@ -15,8 +16,14 @@ from agar_pipeline.text.safe_text import as_command
 @click.command("config", epilog="Example: agar config experiment=demo optimizer.lr=1e-3")
 @click.argument("words", nargs=-1, metavar="experiment=E [key=value…]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(words: tuple[str, ...], as_json: bool) -> None:
+@click.option("--keys", is_flag=True, help="Describe every key of the config files instead.")
+def command(words: tuple[str, ...], as_json: bool, keys: bool) -> None:
     """Show every value of an experiment, and the file or override that it comes from."""
+    if keys:
+        if words or as_json:
+            raise click.UsageError("--keys describes all keys: leave the other arguments out")
+        _describe_keys()
+        return
     from agar_pipeline.config.provenance import explain_experiment
 
     name, overrides = split_words(words)
@@ -30,6 +37,32 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
         echo(f"{value:<{width}}  {source}")
     _say_choice(words)
     echo(f"next: {as_command('agar', 'train', *words)}", err=True)
+
+
+def _describe_keys() -> None:
+    from agar_pipeline.config import ExperimentConfig, PipelineConfig
+    from agar_pipeline.config.box_policy import ALLOWED_ACTIONS, BOX_POLICY_DEFAULTS
+    from agar_pipeline.config.described_keys import describe_configs, without_links
+    from agar_pipeline.reports.rule_words import RULE_WORDS
+
+    for folder, config_type in (("pipeline", PipelineConfig), ("experiment", ExperimentConfig)):
+        echo(f"Keys of configs/{folder}/NAME.yaml\n")
+        for config in describe_configs(config_type):
+            echo(f"{config.name}: {' '.join(without_links(config.about).split())}")
+            for key in config.keys:
+                default = {"": "", "required": " (required)"}.get(key.default, f" (default: {key.default})")
+                echo(without_links(f"  {key.name}: {key.values}{default}"))
+                _indented(without_links(key.about))
+            echo("")
+    echo("Rules of box_policy:")
+    for rule, actions in ALLOWED_ACTIONS.items():
+        echo(f"  {rule}: {', '.join(actions)} (default: {BOX_POLICY_DEFAULTS[rule]})")
+        _indented(without_links(RULE_WORDS[rule].meaning))
+
+
+def _indented(text: str) -> None:
+    if text:
+        echo(textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
 
 
 def _say_choice(words: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from agar_pipeline.errors import ConfigError
 from agar_pipeline.ownership.single_files import create_file
 
 _FIRST = """\
-# Yours to edit; docs/reference/configuration.md lists every key. `agar plan` checks it.
+# Yours to edit. `agar config --keys` describes every key, `agar plan` checks the values.
 snapshot:
   dataset: {dataset}{database}
 class_map:                # label in FiftyOne: category_id; two labels may share an id
@@ -25,7 +25,7 @@ box_policy:
 experiments: [{experiment}]{_}# of configs/experiment/
 """
 _RANDOM = """\
-  method: random          # keep plates of one dish together: group_by, see docs/how-to/split.md
+  method: random          # keep plates of one dish together: group_by
   stratify_by: class      # each part has its share of every class
   seed: 0
   fractions: {train: 0.8, val: 0.2}"""

@@ -139,9 +139,7 @@ def _explain(config_type: type, item: Mapping[str, Any], where: str, source_of: 
             "is an unknown key", where=place, next_step=f"write {nearest_key(path, known_keys(config_type))}"
         )
     if item["type"] in {"missing", "missing_argument"}:
-        return ConfigError(
-            "is missing", where=place, next_step="add this key; docs/reference/configuration.md describes it"
-        )
+        return ConfigError("is missing", where=place, next_step="add this key; `agar config --keys` describes it")
     if steps[-1:] == ["[key]"]:
         return ConfigError(
             f"has the key {item['input']!r}, which YAML does not read as text",
@@ -166,7 +164,7 @@ def _explain(config_type: type, item: Mapping[str, Any], where: str, source_of: 
         f"must {what}",
         where=place,
         value=value,
-        next_step="correct the value; docs/reference/configuration.md says what each key may be",
+        next_step="correct the value; `agar config --keys` says what each key may be",
     )
 
 

@@ -57,5 +57,5 @@ def require_devices(trainer: TrainerConfig) -> None:
             "needs another launcher than torchrun, which starts processes on this machine only",
             where="trainer.num_nodes",
             value=trainer.num_nodes,
-            next_step="set trainer.launcher=ray (docs/how-to/ray.md), or trainer.num_nodes=1",
+            next_step="set trainer.launcher=ray on a Ray cluster, or trainer.num_nodes=1",
         )
