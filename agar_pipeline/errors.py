@@ -160,6 +160,7 @@ EXTRAS = {
     ),
     **dict.fromkeys(("mlflow", "fastapi"), "tracking"),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    **dict.fromkeys(("timm", "safetensors"), "timm"),
     "pillow_heif": "heic",
     **dict.fromkeys(("ray", "dagster_postgres", "s3fs"), "cluster"),
 }
