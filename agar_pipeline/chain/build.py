@@ -179,6 +179,7 @@ def _run_in_own_process(
             run_child("agar_pipeline.steps", request, log, env=env, needs=needs)
         return
     c.require_weights(node.config.model.name, node.config.model.weights)
+    c.require_backbone(node.config.model.backbone, node.config.model.weights_backbone)
     if trainer.logger == "mlflow":
         MissingPackageError.require("mlflow")
     if trainer.launcher == "ray":

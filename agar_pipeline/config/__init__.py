@@ -88,6 +88,7 @@ from agar_pipeline.config.split import (
     SplitMethod,
     hash_list,
 )
+from agar_pipeline.config.timm_backbones import require_backbone
 from agar_pipeline.config.trainer import Accelerator, Launcher, Precision, TrainerConfig
 
 __all__ = [
@@ -161,6 +162,7 @@ __all__ = [
     "own_configs_dir",
     "pipeline_name",
     "read_private",
+    "require_backbone",
     "require_weights",
     "rules_allowing",
     "spelling_of",

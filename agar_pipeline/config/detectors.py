@@ -28,6 +28,8 @@ class DetectorRow:
     """Smallest `data.input_size`, pixels."""
     freezes_norms: bool = False
     """Whether torchvision builds its backbone with frozen BatchNorms if its weights are pretrained."""
+    takes_backbone: bool = False
+    """Whether `model.backbone` names its backbone."""
 
 
 DETECTORS: dict[str, DetectorRow] = {
@@ -50,11 +52,13 @@ DETECTORS: dict[str, DetectorRow] = {
     "fasterrcnn_resnet50_fpn_v2": DetectorRow(
         "faster_rcnn", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", "resnet50"
     ),
+    "fasterrcnn": DetectorRow("faster_rcnn_on_timm", takes_backbone=True),
     "fcos_resnet50_fpn": DetectorRow("fcos", "fcos_resnet50_fpn_coco-99b0c9b7.pth", "resnet50", freezes_norms=True),
     "retinanet_resnet50_fpn": DetectorRow(
         "retinanet", "retinanet_resnet50_fpn_coco-eeacb38b.pth", "resnet50", freezes_norms=True
     ),
     "retinanet_resnet50_fpn_v2": DetectorRow("retinanet", "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth", "resnet50"),
+    "retinanet": DetectorRow("retinanet_on_timm", takes_backbone=True),
     "ssd300_vgg16": DetectorRow("ssd", "ssd300_vgg16_coco-b556d3b4.pth", "vgg16", least_side=300),
     "ssdlite320_mobilenet_v3_large": DetectorRow(
         "ssdlite", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth", "mobilenet_v3_large"
@@ -123,6 +127,8 @@ def find_unknown_name(name: str, weights_backbone: str | None = None) -> ConfigE
             value=name,
             next_step=f"{_meant(near)}write one of {', '.join(DETECTORS)}",
         )
+    if DETECTORS[name].takes_backbone:
+        return None
     if weights_backbone is not None and weights_backbone not in backbone_weights_of(name):
         return ConfigError(
             f"does not name weights of the backbone of {name}",

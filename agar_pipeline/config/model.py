@@ -9,20 +9,26 @@ from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.detectors import find_unknown_name
 from agar_pipeline.config.plain_values import STRICT, Share, collected
+from agar_pipeline.config.timm_backbones import find_wrong_backbone
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """Which detector is trained."""
 
-    by_content: ClassVar = {"weights"}
+    by_content: ClassVar = {"weights", "weights_backbone"}
+    fingerprinted_if_set: ClassVar = {"backbone"}
 
     name: str = "tiny"
-    """`tiny`, or a name from torchvision's registry of detectors."""
+    """`tiny`; a name from torchvision's registry of detectors; or `retinanet` or `fasterrcnn`, with a `backbone`."""
+    backbone: str | None = None
+    """null; or, for `retinanet` and `fasterrcnn`, the name of a backbone of timm:
+    `timm/convnext_tiny.fb_in22k_ft_in1k`."""
     weights: str | None = None
     """null; a member of torchvision's weights enum (`COCO_V1`, `DEFAULT`); or a path to a local state dict."""
     weights_backbone: str | None = None
-    """null; or a member of the weights enum of the backbone alone (`IMAGENET1K_V1`, `DEFAULT`)."""
+    """null; or a member of the weights enum of the backbone alone (`IMAGENET1K_V1`, `DEFAULT`). With a `backbone` of
+    timm: `DEFAULT` for the weights of that name, or the path of a safetensors file or a state dict."""
     score_floor: Share = 0.05
     """Detections with a lower score are discarded."""
     smallest_anchor: Annotated[float, Field(ge=2, le=1024)] | Literal["auto"] = "auto"
@@ -34,6 +40,7 @@ class ModelConfig:
     @model_validator(mode="after")
     @collected
     def _check_names(self) -> ModelConfig:
-        if unknown := find_unknown_name(self.name, self.weights_backbone):
-            raise unknown
+        wrong = find_unknown_name(self.name, self.weights_backbone) or find_wrong_backbone(self.name, self.backbone)
+        if wrong:
+            raise wrong
         return self

@@ -46,6 +46,7 @@ COMPUTING = {
     "pymongo": "pymongo",
     "scipy": "scipy",
     "simplejpeg": "simplejpeg",
+    "timm": "timm",
     "torch": "torch",
     "torchmetrics": "torchmetrics",
     "torchvision": "torchvision",

@@ -15,14 +15,17 @@ from agar_pipeline.detection.models.fcos import FCOSFamily
 from agar_pipeline.detection.models.retinanet import RetinaNetFamily
 from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.models.ssd import SSDFamily, SSDLiteFamily
+from agar_pipeline.detection.models.timm_family import FasterRCNNOnTimm, RetinaNetOnTimm
 from agar_pipeline.detection.models.tiny import TinyFamily
 from agar_pipeline.errors import ConfigError
 
 FAMILIES: dict[str, Family] = {
     "tiny": TinyFamily(),
     "faster_rcnn": FasterRCNNFamily(),
+    "faster_rcnn_on_timm": FasterRCNNOnTimm(),
     "fcos": FCOSFamily(),
     "retinanet": RetinaNetFamily(),
+    "retinanet_on_timm": RetinaNetOnTimm(),
     "ssd": SSDFamily(),
     "ssdlite": SSDLiteFamily(),
 }

@@ -23,7 +23,8 @@ class DetectorSpec:
     """Maximum number of detections; an image that reaches it may have lost detections."""
     score_floor: float
     anchor_sizes: dict[int, tuple[float, ...]]
-    """For `tiny`: stride → sides. For Faster R-CNN and RetinaNet: the smallest side under the key 0. Else empty."""
+    """For `tiny` and on backbones of timm: stride → sides. For other Faster R-CNNs and RetinaNets: the smallest side
+    under the key 0. Else empty."""
     tile_overlap: int | None = None
     """None: plates are predicted in one pass. Else: in tiles of side `input_size` with this overlap, pixels."""
     pretrained_backbone: bool = False
