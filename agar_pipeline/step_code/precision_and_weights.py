@@ -63,7 +63,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def hash_named_weights(model: ModelConfig) -> dict[str, str]:
-    """Hash the weights file that torchvision has downloaded for a name of weights.
+    """Hash the weights file that torchvision or timm has downloaded for a name of weights.
 
     Returns:
         `detector COCO_V1` or `backbone DEFAULT` → sha256 of the file. Empty if the config names no weights, or if the
@@ -72,10 +72,26 @@ def hash_named_weights(model: ModelConfig) -> dict[str, str]:
     word = model.weights or model.weights_backbone
     of_backbone = model.weights is None
     name = weights_file(model.name, word, of_backbone) if word else None
-    if name is None:
+    path = None if name is None else _hub_folder() / name
+    if of_backbone and word == "DEFAULT" and model.backbone:
+        path = _timm_file(model.backbone)
+    if path is None or not path.is_file():
         return {}
-    path = _hub_folder() / name
-    return {f"{'backbone' if of_backbone else 'detector'} {word}": hash_content(path)} if path.is_file() else {}
+    return {f"{'backbone' if of_backbone else 'detector'} {word}": hash_content(path)}
+
+
+def _timm_file(backbone: str) -> Path | None:
+    """Return the file in the cache of the Hugging Face hub that timm reads for a backbone's name with its tag."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    home = Path(os.environ.get("HF_HOME") or cache) / "hub"
+    named = os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home)  # noqa: PTH111 - as the hub's client does
+    folder = Path(named) / f"models--{backbone.replace('/', '--')}"
+    try:
+        files = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
+    except OSError:
+        return None
+    found = (files / name for name in ("model.safetensors", "pytorch_model.bin"))
+    return next((path for path in found if path.is_file()), None)
 
 
 def _hub_folder() -> Path:

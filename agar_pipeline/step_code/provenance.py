@@ -72,6 +72,7 @@ NOT_COMPUTING = {
     "pydantic",
     "ray",
     "rich",
+    "safetensors",
     "sqlalchemy",
     "uvicorn",
     "yaml",

@@ -22,6 +22,8 @@ from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_chec
 from agar_pipeline.detection.models.detector import Detector, build_detector
 from agar_pipeline.detection.models.timm_backbone import TimmBackbone, build_pyramid
 from agar_pipeline.errors import ConfigError, MissingPackageError
+from agar_pipeline.files.disk import sha256_of
+from agar_pipeline.step_code.precision_and_weights import hash_named_weights
 
 LITE0 = "timm/tf_efficientnet_lite0.in1k"
 SMALL = "timm/test_resnet.r160_in1k"
@@ -73,7 +75,7 @@ def test_loaded_batch_norms_are_frozen_and_all_others_learn(imagenet_weights: Pa
     assert detector.frozen_batch_norms == norms
     assert len(norms) == 48
     before = copy.deepcopy(detector.state_dict())
-    images = [torch.randint(0, 255, (3, 96, 128), dtype=torch.uint8) for _ in range(2)]
+    images = [torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
     target = {"boxes": torch.tensor([[10.0, 10, 23, 23], [40, 40, 53, 53]]), "labels": torch.tensor([1, 3])}
     none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     loss = sum(detector(images, [target, none]).values())
@@ -193,6 +195,25 @@ def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingPackageError, match="the package timm is not installed") as caught:
         require_backbone(SMALL, None)
     assert "agar_pipeline[timm]" in str(caught.value)
+
+
+def test_weights_from_the_hub_are_loaded_and_known_by_their_content(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path
+) -> None:
+    """The hub's client finds in its cache what an earlier training downloaded."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--timm--test_resnet.r160_in1k"
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, folder / "snapshots" / "abc" / "model.safetensors")
+    body = build_pyramid(TimmBackbone.find(SMALL), (8, 16), "DEFAULT").body.state_dict()
+    assert torch.equal(body["layer1.0.conv1.weight"], state["layer1.0.conv1.weight"])
+    (word,) = hash_named_weights(ModelConfig(name="retinanet", backbone=SMALL, weights_backbone="DEFAULT")).items()
+    assert word == ("backbone DEFAULT", sha256_of(folder / "snapshots" / "abc" / "model.safetensors"))
 
 
 def test_an_unreachable_hub_says_how_the_weights_come_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
