@@ -67,10 +67,9 @@ def test_real_imagenet_weights_give_the_feature_maps_of_timms_own_model(imagenet
             torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["retinanet", "fasterrcnn"])
-def test_loaded_batch_norms_are_frozen_and_all_others_learn(imagenet_weights: Path, name: str) -> None:
+def test_loaded_batch_norms_are_frozen_and_all_else_learns(imagenet_weights: Path) -> None:
     torch.manual_seed(0)
-    detector = build(ModelConfig(name=name, backbone=LITE0, weights_backbone=str(imagenet_weights))).train()
+    detector = build(ModelConfig(name="retinanet", backbone=LITE0, weights_backbone=str(imagenet_weights))).train()
     norms = {key for key, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d)}
     assert detector.frozen_batch_norms == norms
     assert len(norms) == 48
@@ -84,7 +83,9 @@ def test_loaded_batch_norms_are_frozen_and_all_others_learn(imagenet_weights: Pa
     after = detector.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before if "running" in key)
     assert not any(torch.equal(before[key], after[key]) for key in before if key.endswith("conv_dw.weight"))
-    assert not build(ModelConfig(name=name, backbone=LITE0)).frozen_batch_norms, "random ones have no statistics yet"
+    assert not build(ModelConfig(name="retinanet", backbone=SMALL)).frozen_batch_norms, (
+        "random ones have no statistics yet"
+    )
 
 
 def test_the_pyramid_is_on_the_strides_that_the_colonies_want(tmp_path: Path) -> None:
