@@ -81,7 +81,7 @@ def _sources(scratch: Path) -> list[str]:
     return [str(scratch / "generated")]
 
 
-def prepare(source: str, scratch: Path) -> Path:
+def prepare(source: str, scratch: Path, val_share: float = VAL_SHARE) -> Path:
     """`train.json`, `val.json` and a link to the photos, from a folder of AGAR's or Pascal VOC's format."""
     place, _, mode = source.partition(":")
     out = scratch / (Path(place).name + ("-one" if mode == "one" else ""))
@@ -90,7 +90,7 @@ def prepare(source: str, scratch: Path) -> Path:
     labelled = _read_voc(Path(place)) if (Path(place) / "Annotations").is_dir() else _read_agar(Path(place))
     random.Random(0).shuffle(labelled)
     names = sorted({"colony" if mode == "one" else name for _, _, boxes in labelled for name, _ in boxes})
-    val = max(1, round(VAL_SHARE * len(labelled)))
+    val = max(1, round(val_share * len(labelled))) if val_share else 0
     for part, chosen in {"val": labelled[:val], "train": labelled[val:]}.items():
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []

@@ -38,7 +38,7 @@ def room(name: str) -> str:
 
 ROOMS = (
     *("text", "errors", "progress", "files", "config", "photos", "ownership", "processes", "cluster", "web"),
-    *("coco", "labels", "scoring", "counting"),
+    *("coco", "labels", "scoring", "counting", "review"),
     *("detection.models", "detection.fitting", "detection.loading", "detection.inference", "detection.training"),
     *("splitting", "snapshot_files"),
     *("fiftyone_io.database", "fiftyone_io.reading", "fiftyone_io.annotation_files", "fiftyone_io.importing"),

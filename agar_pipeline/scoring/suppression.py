@@ -43,14 +43,17 @@ def suppress_across_classes(detections: Detections) -> Detections:
         >>> suppress_across_classes(doubt).category_ids.tolist()
         [2]
     """
-    if detections.cut:
-        return detections
+    return detections if detections.cut else detections.take(np.flatnonzero(is_best_of_classes(detections)))
+
+
+def is_best_of_classes(detections: Detections) -> np.ndarray:
+    """(D,) False for the detections that `suppress_across_classes` removes."""
     order = np.argsort(detections.image_ids, kind="stable")
     starts = np.flatnonzero(np.diff(detections.image_ids[order], prepend=-np.inf))
     kept = np.ones(len(detections), dtype=bool)
     for rows in np.split(order, starts[1:]):
         _suppress_image(detections, rows, kept)
-    return detections.take(np.flatnonzero(kept))
+    return kept
 
 
 def _suppress_image(detections: Detections, rows: np.ndarray, kept: np.ndarray) -> None:

@@ -1,0 +1,6 @@
+"""Finds labels that are probably wrong, from predictions of images that the model was not trained on.
+
+`overlaps`: boxes of two sets that overlap. `evidence`: how strongly annotations and detections disagree, kind by kind.
+`trial_errors`: errors made on purpose in a copy of the labels. `probability`: from the evidence to the probability of
+an error. `suspects`: the ranked table, and how many labels are wrong.
+"""
