@@ -60,11 +60,11 @@ class Calibration:
         """What is said of a plate with more colonies than a countable one.
 
         >>> Calibration(CountRule()).range_note(251)
-        'more than 250 colonies, the most of a countable plate: count a thinner dilution'
+        'more than 250 colonies, the upper limit of a countable plate: count a thinner dilution'
         """
         if count <= self.countable[1]:
             return None
-        return f"more than {self.countable[1]} colonies, the most of a countable plate: count a thinner dilution"
+        return f"more than {self.countable[1]} colonies, the upper limit of a countable plate: count a thinner dilution"
 
     def renamed(self, names: Mapping[str, str]) -> Calibration:
         """The same for a file that spells the classes differently; `names`: class here → class there."""
