@@ -383,6 +383,16 @@ def test_a_moved_box_reruns_what_depends_on_boxes_and_not_the_split(chain: Chain
     assert computed(run) >= {"small/training_run", "other/training_run"}, "the moved box is learnt by both"
 
 
+def test_the_labels_of_the_evaluated_part_are_reviewed(chain: Chain, tmp_path: Path) -> None:
+    """From the current evaluation's own predictions; no artifact is made or changed."""
+    done = chain.run("agar", "review", "--experiment", "small", "--out-dir", str(tmp_path / "suspects"))
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((tmp_path / "suspects" / "review.json").read_text())
+    val = json.loads((Store(chain.home).open_latest(Key("coco_cache")).json_path("val")).read_text())
+    assert (numbers["images"], numbers["annotations"]) == (len(val["images"]), len(val["annotations"]))
+    assert not states(chain.run)
+
+
 def test_the_classes_that_count_change_the_evaluation_and_no_training(chain: Chain) -> None:
     run, home, pipeline = chain.run, chain.home, chain.configs / "pipeline" / "small.yaml"
     original, photos = pipeline.read_text(), home.parent / "plates"

@@ -187,6 +187,18 @@ def picture_with_boxes(
     return to_data_uri(draw_boxes(photo, scale, layers, margin_share), max_bytes)
 
 
+def picture_of_place(
+    photo: Image.Image, place_xyxy: tuple[int, int, int, int], layers: Sequence[BoxLayer], side_px: int = 360
+) -> str:
+    """Return a part of a photo, enlarged to `side_px`, with boxes in pixels of the photo, as a JPEG data URI."""
+    x1, y1, x2, y2 = place_xyxy
+    scale = side_px / max(x2 - x1, y2 - y1, 1)
+    size_wh = (max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale)))
+    part = photo.crop(place_xyxy).resize(size_wh, Image.Resampling.BICUBIC)
+    moved = [BoxLayer(np.asarray(of.boxes_xywh).reshape(-1, 4) - [x1, y1, 0, 0], of.kind) for of in layers]
+    return to_data_uri(draw_boxes(part, scale, moved), max_bytes=60_000)
+
+
 def picture_strip(
     items: Sequence[tuple[Path, Sequence[BoxLayer]]], height_px: int = 220, max_bytes: int = 150_000
 ) -> str:

@@ -1,0 +1,129 @@
+"""The page of suspects: how many labels are probably wrong, of which kind and class, and pictures of the worst.
+
+Here: choosing, drawing and wording. Not here: finding suspects (`review.suspects`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agar_pipeline.coco.columns import CocoColumns
+from agar_pipeline.errors import ImageFileError
+from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.reports.number_formats import number, plural, whole
+from agar_pipeline.reports.pictures import BoxLayer, open_photo, picture_of_place
+from agar_pipeline.reports.render import write_page
+from agar_pipeline.review.reasons import TITLES
+from agar_pipeline.review.suspects import SIDES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROBABLE = 0.5
+SURROUNDING = 1.5
+"""Width of the photo shown on each side of the boxes, in sides of the boxes."""
+_LARGEST_SIDE_PX = 20_000
+
+
+def write_review_page(
+    path: Path,
+    suspects: pd.DataFrame,
+    numbers: Mapping[str, Any],
+    columns: CocoColumns,
+    images_dir: Path,
+    title: str,
+    pictures: int,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        suspects: Of `review.suspects.LabelReview`, with `file_name` and `reason`.
+        numbers: `review.json`.
+        columns: The annotations that were reviewed.
+        images_dir: Folder of the images.
+        title: Title of the page.
+        pictures: Number of suspects drawn.
+    """
+    low, high = numbers["wrong"]["interval"]
+    probable = suspects[suspects["score"] >= PROBABLE]
+    values = {
+        "title": title,
+        "headline": f"About {whole(round(numbers['wrong']['estimate']))} labels are wrong or missing "
+        f"(95 % interval: {whole(round(low))} to {whole(round(high))}); {whole(numbers['annotations'])} are annotated.",
+        "kinds": [
+            {
+                "title": TITLES[kind],
+                "probable": int((probable["kind"] == kind).sum()),
+                "estimate": number(round(of["estimate"], 1)),
+                "interval": " to ".join(whole(round(end)) for end in of["interval"]),
+                "classes": [int(((probable["kind"] == kind) & (_classes(probable) == i)).sum()) for i in columns.names],
+            }
+            for kind, of in numbers["kinds"].items()
+        ],
+        "class_names": list(columns.names.values()),
+        "pictures": _draw(suspects.head(pictures), columns, images_dir),
+        "shown": plural(min(pictures, len(suspects)), "suspect"),
+    }
+    write_page(path, "review.html.j2", values)
+
+
+def _classes(suspects: pd.DataFrame) -> pd.Series[int]:
+    """The annotated class; of a missed colony the suggested one."""
+    return suspects["category_id"].fillna(suspects["suggested_category_id"])
+
+
+def _draw(suspects: pd.DataFrame, columns: CocoColumns, images_dir: Path) -> list[dict[str, Any]]:
+    """Draw each suspect; photos are opened once, and the order is that of the suspects."""
+    rows = list(enumerate(suspects.to_dict("records")))
+    drawn: dict[int, dict[str, Any]] = {}
+    for name, group in groupby(sorted(rows, key=lambda one: one[1]["file_name"]), lambda one: one[1]["file_name"]):
+        try:
+            photo, _ = open_photo(safe_image_path(images_dir, name), _size_of(columns, name))
+            note = ""
+        except ImageFileError as error:
+            photo, note = None, f"No picture: {error.in_one_line}"
+        for place, row in group:
+            item = {
+                "title": TITLES[row["kind"]],
+                "file_name": name,
+                "score": f"{row['score']:.0%}".replace("%", " %"),
+                "reason": row["reason"],
+                "note": note,
+                "uri": "" if photo is None else _picture(row, columns, photo),
+            }
+            drawn[place] = item
+    return [drawn[place] for place in range(len(rows))]
+
+
+def _size_of(columns: CocoColumns, name: str) -> int:
+    """The longer side of a photo as annotated, so that it is opened without scaling."""
+    row = int(np.flatnonzero(np.asarray(columns.file_names) == name)[0])
+    return min(int(columns.sizes_wh[row].max()), _LARGEST_SIDE_PX)
+
+
+def _picture(row: Mapping[Any, Any], columns: CocoColumns, photo: Any) -> str:
+    own = np.array([[row[side] for side in SIDES]], np.float64)
+    own = own[np.isfinite(own).all(axis=1)]
+    suggested = np.array([list(box) for box in row["suggested_boxes_xywh"]], np.float64).reshape(-1, 4)
+    mine = columns.annotation_image_ids == row["image_id"]
+    if len(own):
+        mine = mine & (columns.annotation_ids != row["annotation_id"])
+    both = np.concatenate([own, suggested])
+    low, high = both[:, :2].min(axis=0), (both[:, :2] + both[:, 2:]).max(axis=0)
+    around = SURROUNDING * (high - low).max()
+    limit = np.array(photo.size)
+    start, end = np.clip(low - around, 0, limit - 1).astype(int), np.clip(high + around, 1, limit).astype(int)
+    x1, y1 = start.tolist()
+    x2, y2 = np.maximum(end, start + 1).tolist()
+    layers = [
+        BoxLayer(columns.boxes_xywh[mine], "context"),
+        BoxLayer(suggested, "prediction"),
+        BoxLayer(own, "finding"),
+    ]
+    return picture_of_place(photo, (x1, y1, x2, y2), layers)
