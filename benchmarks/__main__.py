@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks._timing import RATIOS_FILE
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 ONE = "--one"
 
@@ -48,7 +49,7 @@ def main(names: list[str]) -> None:
 def _run(module: str) -> tuple[int, list[dict[str, Any]]]:
     """Exit code of a benchmark, and the ratios that it reported."""
     with tempfile.NamedTemporaryFile("r") as ratios:
-        env = os.environ | {RATIOS_FILE: ratios.name}
+        env = os.environ | {RATIOS_FILE: ratios.name, "PYTHONPATH": str(CHECKOUT)}  # children have no current folder
         ended = subprocess.run([sys.executable, "-m", "benchmarks", ONE, module], env=env, check=False).returncode
         return ended, [json.loads(line) for line in ratios]
 
