@@ -162,6 +162,7 @@ EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
     **dict.fromkeys(("timm", "safetensors"), "timm"),
     "pillow_heif": "heic",
+    "transformers": "transformers",
     **dict.fromkeys(("ray", "dagster_postgres", "s3fs"), "cluster"),
 }
 """Module → extra of pyproject.toml that installs it; all other modules that we import come with the package itself."""

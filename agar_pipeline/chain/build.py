@@ -180,6 +180,7 @@ def _run_in_own_process(
         return
     c.require_weights(node.config.model.name, node.config.model.weights)
     c.require_backbone(node.config.model.backbone, node.config.model.weights_backbone)
+    MissingPackageError.require(*c.DETECTORS[node.config.model.name].packages)
     if trainer.logger == "mlflow":
         MissingPackageError.require("mlflow")
     if trainer.launcher == "ray":

@@ -30,6 +30,19 @@ class DetectorRow:
     """Whether torchvision builds its backbone with frozen BatchNorms if its weights are pretrained."""
     takes_backbone: bool = False
     """Whether `model.backbone` names its backbone."""
+    hub_id: str | None = None
+    """Repository on the hub of `transformers` with the authors' weights, trained on COCO."""
+    packages: tuple[str, ...] = ()
+    """Packages of an extra that it needs."""
+
+    @property
+    def takes_folder(self) -> bool:
+        """Whether `model.weights` may be a folder that `save_pretrained` of `transformers` wrote."""
+        return "transformers" in self.packages
+
+
+def _detr(hub_id: str | None = None) -> DetectorRow:
+    return DetectorRow("detr", least_side=64, hub_id=hub_id, packages=("transformers",))
 
 
 DETECTORS: dict[str, DetectorRow] = {
@@ -63,8 +76,20 @@ DETECTORS: dict[str, DetectorRow] = {
     "ssdlite320_mobilenet_v3_large": DetectorRow(
         "ssdlite", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth", "mobilenet_v3_large"
     ),
+    "dfine": _detr(),
+    "dfine_n": _detr("ustc-community/dfine-nano-coco"),
+    "dfine_s": _detr("ustc-community/dfine-small-coco"),
+    "dfine_m": _detr("ustc-community/dfine-medium-coco"),
+    "dfine_l": _detr("ustc-community/dfine-large-coco"),
+    "dfine_x": _detr("ustc-community/dfine-xlarge-coco"),
+    "rtdetr_v2": _detr(),
+    "rtdetr_v2_r18": _detr("PekingU/rtdetr_v2_r18vd"),
+    "rtdetr_v2_r34": _detr("PekingU/rtdetr_v2_r34vd"),
+    "rtdetr_v2_r50": _detr("PekingU/rtdetr_v2_r50vd"),
+    "rtdetr_v2_r101": _detr("PekingU/rtdetr_v2_r101vd"),
 }
-"""Detector → what is known of it. Detectors of masks and keypoints are left out, because they need more than boxes."""
+"""Detector → what is known of it. Detectors of masks and keypoints are left out, because they need more than boxes.
+`dfine` and `rtdetr_v2` have the sizes of the folder that `model.weights` names."""
 
 
 BACKBONES: dict[str, dict[str, str]] = {
@@ -104,8 +129,9 @@ def weights_file(name: str, word: str, of_backbone: bool = False) -> str | None:
 
 
 def weights_of(name: str) -> tuple[str, ...]:
-    """Return the members of torchvision's weights enum for a whole detector."""
-    return ("COCO_V1", "DEFAULT") if DETECTORS[name].weights_file else ()
+    """Return the names of weights for a whole detector: members of torchvision's enum, or a repository of the hub."""
+    row = DETECTORS[name]
+    return ("COCO_V1", "DEFAULT") if row.weights_file else (row.hub_id,) if row.hub_id else ()
 
 
 def backbone_weights_of(name: str) -> tuple[str, ...]:
@@ -144,14 +170,24 @@ def _meant(near: list[str]) -> str:
 
 
 def require_weights(name: str, weights: str | None) -> None:
-    """Raise ConfigError if a detector's `weights` are neither a member of torchvision's enum nor a local file."""
-    members = weights_of(name)
-    if weights is None or weights in members or expanded(weights).is_file():
+    """Raise ConfigError if a detector's `weights` are neither a name of its weights, nor a local file or folder."""
+    members, row = weights_of(name), DETECTORS[name]
+    if weights is None or weights in members or (path := expanded(weights)).is_file():
+        return
+    folder = "the folder that save_pretrained wrote, " if row.takes_folder else ""
+    if folder and path.is_dir():
+        if missing := [file for file in ("config.json", "*.safetensors") if not any(path.glob(file))]:
+            raise ConfigError(
+                f"holds no model: it has no {' and no '.join(missing)}",
+                where="model.weights",
+                value=weights,
+                next_step="give a folder that save_pretrained wrote",
+            )
         return
     near = difflib.get_close_matches(weights, members, n=1)
     raise ConfigError(
         f"is neither a file nor weights of {name}",
         where="model.weights",
         value=weights,
-        next_step=f"{_meant(near)}write {' or '.join([*members, 'the path of a state dict', 'null'])}",
+        next_step=f"{_meant(near)}write {' or '.join([*members, f'{folder}the path of a state dict', 'null'])}",
     )

@@ -21,10 +21,16 @@ _SETTLED_NS = 1_000_000_000
 
 
 def named_by_content(value: str | None) -> str | None:
-    """Return `sha256:…` if the value is the path of a file; otherwise the value itself."""
-    if value is None or not (path := expanded(value)).is_file():
+    """Return `sha256:…` if the value is the path of a file or of a folder; otherwise the value itself.
+
+    A folder is named by the names and contents of the files in it; those in folders inside it are left out.
+    """
+    if value is None or not (path := expanded(value)).exists():
         return value
-    return f"sha256:{hash_content(path)[:32]}"
+    if path.is_file():
+        return f"sha256:{hash_content(path)[:32]}"
+    lines = [f"{hash_content(file)} {file.name}" for file in sorted(path.iterdir()) if file.is_file()]
+    return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:32]}"
 
 
 def hash_content(path: Path) -> str:

@@ -20,12 +20,15 @@ class ModelConfig:
     fingerprinted_if_set: ClassVar = {"backbone"}
 
     name: str = "tiny"
-    """`tiny`; a name from torchvision's registry of detectors; or `retinanet` or `fasterrcnn`, with a `backbone`."""
+    """`tiny`; a name from torchvision's registry of detectors; `retinanet` or `fasterrcnn`, with a `backbone`; or a size of
+    D-FINE or RT-DETRv2 (`dfine_s`, `rtdetr_v2_r18`). `dfine` and `rtdetr_v2` have the sizes of the folder in
+    `weights`."""
     backbone: str | None = None
     """null; or, for `retinanet` and `fasterrcnn`, the name of a backbone of timm:
     `timm/convnext_tiny.fb_in22k_ft_in1k`."""
     weights: str | None = None
-    """null; a member of torchvision's weights enum (`COCO_V1`, `DEFAULT`); or a path to a local state dict."""
+    """null; a member of torchvision's weights enum (`COCO_V1`, `DEFAULT`), or for D-FINE and RT-DETRv2 a repository of
+    the hub; a path to a local state dict, or to a folder that `save_pretrained` of transformers wrote."""
     weights_backbone: str | None = None
     """null; or a member of the weights enum of the backbone alone (`IMAGENET1K_V1`, `DEFAULT`). With a `backbone` of
     timm: `DEFAULT` for the weights of that name, or the path of a safetensors file or a state dict."""

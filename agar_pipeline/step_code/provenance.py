@@ -50,6 +50,7 @@ COMPUTING = {
     "torch": "torch",
     "torchmetrics": "torchmetrics",
     "torchvision": "torchvision",
+    "transformers": "transformers",
 }
 """Import name → distribution, for each library whose version can change the numbers of an artifact."""
 NOT_COMPUTING = {

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ from agar_pipeline.detection.fitting.data_choice import say_choice
 from agar_pipeline.detection.fitting.model_fitting import fit_config, make_spec
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.detection.models.detector import build_detector
-from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, TrainingError
+from agar_pipeline.detection.training.lightning_module import DetectorModule
+from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, StoppedError, TrainingError
 from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
 from agar_pipeline.steps import evaluation, smoke_run, training_run
+from tests.detection.models.small_detrs import SMALL, one_thread, save_small
 
 SIZE_PX = 96
 
@@ -334,3 +339,77 @@ def test_a_predictor_refuses_a_detector_that_is_elsewhere(coco_cache: CocoCache)
     detector = build_detector(make_spec(ModelConfig(), 3, 96, np.array([16.0]), 10))
     with pytest.raises(ComputeError, match="the detector is on cpu, but its images would go to cuda"):
         Predictor(detector, None, "cuda", "32-true")  # type: ignore[arg-type]
+
+
+def states_of(*folders: Path) -> list[dict[str, torch.Tensor]]:
+    return [torch.load(one / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for one in folders]
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", SMALL)
+def test_a_detr_passes_smoke_and_resumes_bit_for_bit_in_tiles(
+    name: str,
+    tmp_path: Path,
+    coco_cache: CocoCache,
+    bbox_report: BboxReport,
+    passed_smoke: SmokeRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    save_small(name, tmp_path / "weights")
+    words = [f"model.name={name}", f"model.weights={tmp_path / 'weights'}", "data.tiles={size: 64, overlap: 8}"]
+    config = small(*words, "data.scale=null", "optimizer.ema_decay=0.9", "model.score_floor=0", "trainer.max_steps=3")
+    smoke_run.build(config.smoke_run, _empty(tmp_path, "smoke_out"), print, coco_cache, bbox_report)
+    assert SmokeRun(tmp_path / "smoke_out").smoke()["checkpoint_round_trip"]
+    lines: list[str] = []
+    whole, parts = _empty(tmp_path, "whole"), _empty(tmp_path, "parts")
+    training_run.build(config.training_run, whole, lines.append, coco_cache, passed_smoke)
+    assert any("tensors of the head start at random" in line for line in lines), "the folder has classes a, b and c"
+    step = DetectorModule.training_step
+
+    def stop_after_two(self: DetectorModule, batch: Any, batch_index: int) -> Any:
+        if self.progress.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_index)
+
+    work_dir = tmp_path / "work"
+    (coco_cache.root / "photos.parquet").write_bytes(b"part of what a resumed training must find unchanged")
+    monkeypatch.setattr(DetectorModule, "training_step", stop_after_two)
+    with pytest.raises(StoppedError, match="step 2"):
+        training_run.build(config.training_run, parts, print, coco_cache, passed_smoke, work_dir)
+    monkeypatch.undo()
+    training_run.build(config.training_run, parts, print, coco_cache, passed_smoke, work_dir)
+    one, two = states_of(whole, parts)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert TrainingRun(parts).experiment()["model"]["architecture"]["pretrained"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_ranks_train_the_detr_that_one_trains(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    """RT-DETRv2 without its random denoising queries: all of its losses are sums over colonies."""
+    torch.manual_seed(0)
+    save_small("rtdetr_v2", tmp_path / "weights", num_denoising=0)
+    words = ["model.name=rtdetr_v2", f"model.weights={tmp_path / 'weights'}", "optimizer=sgd", "data.batch_size=4"]
+    request = {
+        "config": to_plain(small(*words, "trainer.devices=2").training_run),
+        "out_dir": str(_empty(tmp_path, "pair")),
+        "cache": str(coco_cache.root),
+        "smoke": str(passed_smoke.root),
+    }
+    (tmp_path / "ranks.py").write_text(TWO_RANKS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(tmp_path / "ranks.py"), str(_write(tmp_path / "request.json", request))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone = _empty(tmp_path, "alone")
+    training_run.build(small(*words).training_run, alone, print, coco_cache, passed_smoke)
+    one, two = states_of(alone, tmp_path / "pair")
+    assert max(float((one[key].float() - two[key].float()).abs().max()) for key in one) < 1e-4

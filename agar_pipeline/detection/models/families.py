@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from agar_pipeline.config import DETECTORS, find_unknown_name
+from agar_pipeline.detection.models.detr import DetrFamily
 from agar_pipeline.detection.models.family import Family
 from agar_pipeline.detection.models.faster_rcnn import FasterRCNNFamily
 from agar_pipeline.detection.models.fcos import FCOSFamily
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     "retinanet_on_timm": RetinaNetOnTimm(),
     "ssd": SSDFamily(),
     "ssdlite": SSDLiteFamily(),
+    "detr": DetrFamily(),
 }
 """`family` of a row of `config.DETECTORS` → the family."""
 

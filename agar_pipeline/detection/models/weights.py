@@ -20,14 +20,21 @@ from agar_pipeline.config import weights_of
 from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import ConfigError
 
-_HEADS = ("cls_logits", "box_predictor", "classification_head")
-"""Parts whose shape depends on the classes; only these may differ from the weights."""
-_OF_EACH_CLASS = ("cls_logits", "box_predictor", "classification_head.module_list")
+HEADS = ("cls_logits", "box_predictor", "classification_head")
+"""Parts of torchvision's detectors whose shape depends on the classes; only these may differ from the weights."""
+OF_EACH_CLASS = ("cls_logits", "box_predictor", "classification_head.module_list")
 """Parts of a head in which each row belongs to a class."""
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 
-def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequence[str] = ()) -> list[str]:
+def load_weights(
+    model: nn.Module,
+    name: str,
+    weights: str,
+    class_names: Sequence[str] = (),
+    heads: Sequence[str] = HEADS,
+    of_each_class: Sequence[str] = OF_EACH_CLASS,
+) -> list[str]:
     """Load pretrained weights into a detector, except for layers whose shape depends on the classes and differs.
 
     Args:
@@ -36,6 +43,8 @@ def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequenc
         weights: A member of its weights enum (`COCO_V1`, `DEFAULT`), or the path of a state dict.
         class_names: In the order of the model's labels. From a checkpoint with other classes, or with the same ones in
             another order, the parts of the head with a row per class are not loaded.
+        heads: As `HEADS`.
+        of_each_class: As `OF_EACH_CLASS`.
 
     Returns:
         Names of the tensors that keep their random start; all of them are in a head.
@@ -45,11 +54,11 @@ def load_weights(model: nn.Module, name: str, weights: str, class_names: Sequenc
     """
     state, learnt = _read_state(name, weights)
     if learnt is not None and class_names and tuple(learnt) != tuple(class_names):
-        state = {key: value for key, value in state.items() if not any(part in key for part in _OF_EACH_CLASS)}
+        state = {key: value for key, value in state.items() if not any(part in key for part in of_each_class)}
     own = model.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     left = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
-    wrong = [key for key in left if not any(head in key for head in _HEADS)]
+    wrong = [key for key in left if not any(head in key for head in heads)]
     if wrong:
         raise ConfigError(
             f"does not fit {name}: {len(wrong)} tensors are missing or of another shape, the first is {wrong[0]}",
@@ -85,9 +94,37 @@ def _read_state(name: str, weights: str) -> tuple[Mapping[str, torch.Tensor], Se
         ) from error
 
 
+def read_spec(path: Path) -> dict[str, Any]:
+    """The plain spec in a checkpoint of this project; empty if the file is something else.
+
+    Raises:
+        ConfigError: the file is damaged, or holds more than plain values.
+    """
+    content = _read_content(path)
+    spec = content.get("spec") if isinstance(content, Mapping) else None
+    return dict(spec) if isinstance(spec, Mapping) else {}
+
+
 def _read_file(path: Path) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | None]:
+    content = _read_content(path)
+    learnt = content.get("class_names") if isinstance(content, Mapping) else None
+    for key in _CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ConfigError(
+            "holds no state dict, but something else, such as a whole model",
+            where="model.weights",
+            value=path,
+            next_step="save model.state_dict() with torch.save, and give that file",
+        )
+    tensors = {key.removeprefix("model."): value for key, value in content.items()}
+    return tensors, learnt if isinstance(learnt, list) else None
+
+
+def _read_content(path: Path) -> Any:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ConfigError(
             "is damaged or holds more than plain tensors, which could run code, and was not loaded",
@@ -103,16 +140,3 @@ def _read_file(path: Path) -> tuple[Mapping[str, torch.Tensor], Sequence[str] | 
             value=path,
             next_step="save model.state_dict() with torch.save, and give that file",
         ) from error
-    learnt = content.get("class_names") if isinstance(content, Mapping) else None
-    for key in _CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ConfigError(
-            "holds no state dict, but something else, such as a whole model",
-            where="model.weights",
-            value=path,
-            next_step="save model.state_dict() with torch.save, and give that file",
-        )
-    tensors = {key.removeprefix("model."): value for key, value in content.items()}
-    return tensors, learnt if isinstance(learnt, list) else None
