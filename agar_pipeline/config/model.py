@@ -20,8 +20,8 @@ class ModelConfig:
     fingerprinted_if_set: ClassVar = {"backbone"}
 
     name: str = "tiny"
-    """`tiny`; a name from torchvision's registry of detectors; `retinanet` or `fasterrcnn`, with a `backbone`; or a size of
-    D-FINE or RT-DETRv2 (`dfine_s`, `rtdetr_v2_r18`). `dfine` and `rtdetr_v2` have the sizes of the folder in
+    """`tiny`; a name from torchvision's registry of detectors; `retinanet` or `fasterrcnn`, with a `backbone`; or a
+    size of D-FINE or RT-DETRv2 (`dfine_s`, `rtdetr_v2_r18`). `dfine` and `rtdetr_v2` have the sizes of the folder in
     `weights`."""
     backbone: str | None = None
     """null; or, for `retinanet` and `fasterrcnn`, the name of a backbone of timm:

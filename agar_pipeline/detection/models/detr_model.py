@@ -60,7 +60,7 @@ class DetrModel(nn.Module):
         pixels = self._batch(images)
         inner = self.network.model
         padded = _padded_tokens(images, pixels, self._strides())
-        inner.enc_score_head.padded = padded
+        inner.enc_score_head.padded = padded.to(pixels.device)
         tokens = padded.shape[1] - int(padded.sum(1).max())
         self.network.config.num_queries = min(self.most_queries, tokens)
         if self.training:
@@ -177,13 +177,13 @@ def _to_float32(value: Any) -> Any:
 
 
 def _padded_tokens(images: list[torch.Tensor], pixels: torch.Tensor, strides: list[int]) -> torch.Tensor:
-    """(N, tokens) whether the middle of a token's cell is outside its image."""
+    """(N, tokens) whether the middle of a token's cell is outside its image; on the CPU, which needs their number."""
     rows = []
     for image in images:
         levels = []
         for stride in strides:
             down, across = (
-                (torch.arange(-(-side // stride), device=pixels.device) + 0.5) * stride >= limit
+                (torch.arange(-(-side // stride)) + 0.5) * stride >= limit
                 for side, limit in zip(pixels.shape[2:], image.shape[1:], strict=True)
             )
             levels.append((down[:, None] | across[None]).flatten())

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,32 @@ def test_queries_follow_the_plate_and_what_is_left_out_is_said_and_found(folder:
     assert not predict_uncapped(detector, batches, *place, most=20_000, down_to=1.0).cut
     assert predict_uncapped(detector, batches, *place, most=160).cut == {3}
     assert detector.detections_per_image == 40
+
+
+@pytest.mark.parametrize("colonies", [1, 300, 301, 1000])
+def test_a_perfect_network_finds_each_of_1_to_1000_colonies(folder: Path, colonies: int) -> None:
+    """Its queries are the tokens that its encoder finds best, as in the library; 300 are allowed at first."""
+    detector, tokens = load(folder, side=640), 80**2 + 40**2 + 20**2
+    rng = np.random.default_rng(colonies)
+    wanted = np.sort(rng.uniform(0.02, 0.98, (colonies, 2)), axis=0)
+    places = torch.from_numpy(rng.permutation(tokens)[:colonies])
+    logits, boxes = torch.full((1, tokens, 3), -8.0), torch.full((1, tokens, 4), 0.02)
+    logits[0, places, places % 3] = 4.0
+    boxes[0, places, :2] = torch.from_numpy(wanted).float()
+
+    def answer(pixel_values: torch.Tensor) -> SimpleNamespace:
+        best = logits.amax(-1).topk(detector.model.network.config.num_queries).indices[0]
+        return SimpleNamespace(logits=logits[:, best], pred_boxes=boxes[:, best], enc_outputs_class=logits)
+
+    detector.model.network.forward = answer
+    detector.set_limits(300, 0.05)
+    batches = [([noise(640, 640)], [{"image_id": 3, "size_wh": (640, 640)}])]
+    found = predict_uncapped(detector, batches, np.array([1, 2, 3]), "cpu", "32-true", most=20_000)
+    assert not found.cut
+    assert len(found) == colonies
+    centres = np.sort((found.boxes_xywh[:, :2] + found.boxes_xywh[:, 2:] / 2) / 640, axis=0)
+    assert np.allclose(centres, wanted, atol=1e-4)
+    assert np.array_equal(np.bincount(found.category_ids - 1, minlength=3), np.bincount(places % 3, minlength=3))
 
 
 def test_padding_gets_no_query(folder: Path) -> None:
