@@ -7,7 +7,12 @@ A tool that ranks only within a kind of error is ranked over kinds by its scores
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +112,15 @@ def by_hotcoco(columns: CocoColumns, detections: Detections) -> pd.DataFrame:
 
 
 def by_fiftyone(columns: CocoColumns, detections: Detections) -> pd.DataFrame:
+    """`_by_fiftyone` in a process of its own: FiftyOne keeps the first database that it was given."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given, answer = Path(scratch) / "given", Path(scratch) / "answer"
+        given.write_bytes(pickle.dumps((columns, detections)))
+        subprocess.run([sys.executable, "-m", __name__, str(given), str(answer)], check=True)
+        return pd.read_pickle(answer)
+
+
+def _by_fiftyone(columns: CocoColumns, detections: Detections) -> pd.DataFrame:
     """`compute_mistakenness`, without its cut of missing objects at a confidence of 0.95.
 
     An annotation that is called spurious has the score 1; a missing object has its confidence.
@@ -167,3 +181,8 @@ def _sizes(columns: CocoColumns) -> list[tuple[int, list[int]]]:
 
 def _xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
+
+
+if __name__ == "__main__":
+    _by_fiftyone(*pickle.loads(Path(sys.argv[1]).read_bytes())).to_pickle(sys.argv[2])
+    os._exit(0)  # else FiftyOne looks for its database, which is gone
