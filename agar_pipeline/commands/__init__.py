@@ -29,6 +29,7 @@ COMMANDS = {
     "import": "Import annotated images into a FiftyOne dataset.",
     "inspect-coco": "Show counts, classes and broken rules of any COCO file.",
     "export-coco": "Export a FiftyOne dataset as COCO files, without Dagster.",
+    "models": "List the detectors, or try one of them.",
     "smoke": "Run one step of a training, from end to end.",
     "train": "Train from the COCO cache alone.",
     "config": "Show every value of an experiment, and where it comes from.",

@@ -65,13 +65,13 @@ DETECTORS: dict[str, DetectorRow] = {
     "fasterrcnn_resnet50_fpn_v2": DetectorRow(
         "faster_rcnn", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", "resnet50"
     ),
-    "fasterrcnn": DetectorRow("faster_rcnn_on_timm", takes_backbone=True),
+    "fasterrcnn": DetectorRow("faster_rcnn_on_timm", takes_backbone=True, packages=("timm",)),
     "fcos_resnet50_fpn": DetectorRow("fcos", "fcos_resnet50_fpn_coco-99b0c9b7.pth", "resnet50", freezes_norms=True),
     "retinanet_resnet50_fpn": DetectorRow(
         "retinanet", "retinanet_resnet50_fpn_coco-eeacb38b.pth", "resnet50", freezes_norms=True
     ),
     "retinanet_resnet50_fpn_v2": DetectorRow("retinanet", "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth", "resnet50"),
-    "retinanet": DetectorRow("retinanet_on_timm", takes_backbone=True),
+    "retinanet": DetectorRow("retinanet_on_timm", takes_backbone=True, packages=("timm",)),
     "ssd300_vgg16": DetectorRow("ssd", "ssd300_vgg16_coco-b556d3b4.pth", "vgg16", least_side=300),
     "ssdlite320_mobilenet_v3_large": DetectorRow(
         "ssdlite", "ssdlite320_mobilenet_v3_large_coco-a79551df.pth", "mobilenet_v3_large"

@@ -7,5 +7,6 @@ and RT-DETRv2; `detr_model`: their inputs and outputs; `detr_sizes`: their layer
 detector. `families`: the table of all families. `candidate_boxes`: finds boxes that are cut off before NMS.
 `float32_boxes`: box coordinates in full precision. `keep_scale`: normalization and padding. `tiles`, `tile_merge`:
 division of a plate into tiles, and merging of their detections. `detector`: the model with all of these parts.
-`weights`: pretrained weights. `checkpoint`: saving and loading. `weight_averaging`: EMA.
+`weights`: pretrained weights. `catalogue`: published figures. `checkpoint`: saving and loading. `weight_averaging`:
+EMA.
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def build_pyramid(backbone: TimmBackbone, strides: Sequence[int], weights: str |
     MissingPackageError.require("timm")
     import timm
 
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of the classifier's tensors, which are left out
     given: dict[str, Any] = {"pretrained": weights is not None}
     if weights not in (None, "DEFAULT"):
         assert weights is not None
