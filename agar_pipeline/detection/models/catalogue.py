@@ -23,7 +23,7 @@ class PublishedFigures:
     """What is known of a detector without building it."""
 
     parameters_m: float
-    """Millions of parameters, with one class and colonies of 12 px. Of D-FINE and RT-DETRv2: as published."""
+    """Millions of parameters, with one class and colonies of 12 px."""
     coco_ap: float | None
     """AP@[.5:.95] on COCO val2017, per cent; None: not published."""
     source: str | None
@@ -63,15 +63,15 @@ PUBLISHED: dict[str, PublishedFigures] = {
     "retinanet": PublishedFigures(35.3, None, None, _APACHE, 4, backbone=EXAMPLE),
     "ssd300_vgg16": _torchvision(23.8, 25.1, 8),
     "ssdlite320_mobilenet_v3_large": _torchvision(2.2, 21.3, 16, 0.36),
-    "dfine_n": _dfine(4, 42.8, 16),
-    "dfine_s": _dfine(10, 48.5),
-    "dfine_m": _dfine(19, 52.3),
-    "dfine_l": _dfine(31, 54.0),
-    "dfine_x": _dfine(62, 55.8),
-    "rtdetr_v2_r18": _rtdetr(20, 48.1),
-    "rtdetr_v2_r34": _rtdetr(31, 49.9),
-    "rtdetr_v2_r50": _rtdetr(42, 53.4),
-    "rtdetr_v2_r101": _rtdetr(76, 54.3),
+    "dfine_n": _dfine(3.7, 42.8, 16),
+    "dfine_s": _dfine(10.2, 48.5),
+    "dfine_m": _dfine(19.5, 52.3),
+    "dfine_l": _dfine(31.1, 54.0),
+    "dfine_x": _dfine(62.6, 55.8),
+    "rtdetr_v2_r18": _rtdetr(20.1, 48.1),
+    "rtdetr_v2_r34": _rtdetr(31.3, 49.9),
+    "rtdetr_v2_r50": _rtdetr(42.8, 53.4),
+    "rtdetr_v2_r101": _rtdetr(76.5, 54.3),
 }
 """Detector of `config.DETECTORS` → its figures.
 
