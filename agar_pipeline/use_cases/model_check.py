@@ -113,7 +113,7 @@ def _export(work_dir: Path, log: Callable[[str], None]) -> dict[str, Any]:
         _spread_scores(work_dir / "checkpoints" / "last.ckpt", spread)
         export_model(spread, out, [], log)
     except PipelineError as error:
-        return {"exported": False, "why_not": error.in_one_line}
+        return {"exported": False, "why_not": error.what if error.where == str(spread) else error.in_one_line}
     return {"exported": True, "size_mb": round(out.stat().st_size / 1e6, 1)}
 
 
