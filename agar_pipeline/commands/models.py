@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from typing import Any
 
 import click
@@ -10,8 +12,8 @@ import click
 from agar_pipeline.commands.terminal import echo, say
 
 PLATES = 2
-LEAST_WIDTH = 150
-"""Columns of the table where the output is not a terminal."""
+WIDTH = 150
+"""Columns of the table if the output is not a terminal."""
 
 
 @click.command("models", epilog="Example: agar models --check tiny")
@@ -57,10 +59,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         cells = (row["parameters_m"], ap, row["finest_stride"], row["extra"], row["licence_of_weights"], row["why"])
         star = "*" if row["recommended"] else ""
         table.add_row(star, row["name"], *("–" if cell is None else str(cell) for cell in cells))
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console.width = LEAST_WIDTH
-    console.print(table)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    echo("".join(part.text for part in Console(width=width, markup=False).render(table)), nl=False)
 
 
 def _sources(rows: list[dict[str, Any]]) -> list[str]:
