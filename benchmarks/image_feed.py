@@ -54,11 +54,13 @@ def main() -> None:
     print_ratio("image_feed_cached", seconds["naive"], seconds["cached"], aim=35)
 
 
-def make_photos(folder: Path, count: int, side: int) -> dict[str, list[list[float]]]:
+def make_photos(
+    folder: Path, count: int, side: int, colonies: tuple[int, int] = (10, 60)
+) -> dict[str, list[list[float]]]:
     """Writes plates of this side; returns file name → boxes_xywh."""
     from agar_pipeline.plates.generate import generate_plates
 
-    generate_plates(folder, count, side, seed=0, colonies_per_plate=(10, 60))
+    generate_plates(folder, count, side, seed=0, colonies_per_plate=colonies)
     boxes = {}
     for number in range(1, count + 1):
         labels = json.loads((folder / f"{number}.json").read_text())["labels"]

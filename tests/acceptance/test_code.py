@@ -43,12 +43,12 @@ def notes(lab: Lab, **env: Any) -> dict[str, list[str]]:
 def test_case_52_edited_code_and_upgraded_libraries(trained: Lab, package: Path) -> None:
     env = {"PYTHONPATH": str(package)}
     right(notes(trained, **env) == {}, "the same code is called other code")
-    edit(package, "detection/models/tiny.py", '"""', '"""Another docstring. ')
+    edit(package, "detection/training/schedule.py", '"""', '"""Another docstring. ')
     right(notes(trained, **env) == {}, "a docstring is called code")
-    edit(package, "detection/models/tiny.py", "    return ", "    len(())\n    return ")
+    edit(package, "detection/training/schedule.py", "        return ", "        len(())\n        return ")
     by_asset = notes(trained, **env)
     right(by_asset.keys() == {"small/smoke_run", "small/training_run"}, f"edited code is noted for {by_asset}")
-    right(by_asset["small/training_run"] == ["made by other code: detection/models/tiny.py"], str(by_asset))
+    right(by_asset["small/training_run"] == ["made by other code: detection/training/schedule.py"], str(by_asset))
     newer = package / "hotcoco-99.0.dist-info"
     newer.mkdir()
     (newer / "METADATA").write_text("Metadata-Version: 2.1\nName: hotcoco\nVersion: 99.0\n")
