@@ -75,7 +75,7 @@ def small_copy(pixels: np.ndarray) -> np.ndarray:
 def look_of(pixels: np.ndarray) -> Look:
     """Measure (H, W, 3) uint8 pixels of any scale."""
     small = small_copy(pixels).astype(np.float32)
-    luma = small @ _LUMA
+    luma = np.einsum("hwc,c->hw", small, _LUMA)  # `@` would wake the threads of BLAS
     colour = small.max(axis=2) - small.min(axis=2)
     return Look(float(luma.mean()), float(luma.std()), float(colour.mean()))
 
