@@ -18,7 +18,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from agar_pipeline.config import ModelConfig
-from agar_pipeline.detection.models.family import AnchorSizes
+from agar_pipeline.detection.models.family import AnchorSizes, Family
 from agar_pipeline.detection.models.faster_rcnn import FasterRCNNFamily
 from agar_pipeline.detection.models.retinanet import RetinaNetFamily
 from agar_pipeline.detection.models.spec import DetectorSpec
@@ -34,8 +34,8 @@ ROI_SAMPLES = 2
 """Side of the features of a proposal, and samples per cell: torchvision's values for Faster R-CNN."""
 
 
-class RetinaNetOnTimm(RetinaNetFamily):
-    """RetinaNet; its head has GroupNorms, because batches are small."""
+class _OnTimm(Family):
+    """What both families choose: anchors as `tiny` has them, and the backbone by its name."""
 
     def fit_anchors(self, box_sides: np.ndarray, smallest: float | None) -> AnchorSizes:
         return fit_anchor_sizes(box_sides, MOST_LEVELS, smallest)
@@ -43,6 +43,10 @@ class RetinaNetOnTimm(RetinaNetFamily):
     def find_architecture(self, model: ModelConfig) -> dict[str, Any] | None:
         assert model.backbone is not None
         return TimmBackbone.find(model.backbone).to_plain()
+
+
+class RetinaNetOnTimm(_OnTimm, RetinaNetFamily):
+    """RetinaNet; its head has GroupNorms, because batches are small."""
 
     def _build_plain(self, spec: DetectorSpec, weights_backbone: str | None) -> Any:
         backbone, anchors = _backbone_of(spec), _anchors(spec)
@@ -57,15 +61,8 @@ class RetinaNetOnTimm(RetinaNetFamily):
         )
 
 
-class FasterRCNNOnTimm(FasterRCNNFamily):
+class FasterRCNNOnTimm(_OnTimm, FasterRCNNFamily):
     """Faster R-CNN."""
-
-    def fit_anchors(self, box_sides: np.ndarray, smallest: float | None) -> AnchorSizes:
-        return fit_anchor_sizes(box_sides, MOST_LEVELS, smallest)
-
-    def find_architecture(self, model: ModelConfig) -> dict[str, Any] | None:
-        assert model.backbone is not None
-        return TimmBackbone.find(model.backbone).to_plain()
 
     def _build_plain(self, spec: DetectorSpec, weights_backbone: str | None) -> Any:
         backbone, strides = _backbone_of(spec), sorted(spec.anchor_sizes)
