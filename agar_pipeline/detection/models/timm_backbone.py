@@ -76,6 +76,7 @@ class TimmPyramid(nn.Module):
 
     The pyramid begins at the finest stride that is wanted, and all coarser stages of the backbone contribute to it from
     above. A stride coarser than those of the backbone is made from the coarsest one by leaving out rows and columns.
+    A level that nobody reads has no convolution: with one, training on several GPUs would wait for its gradient.
     """
 
     out_channels = PYRAMID_CHANNELS
@@ -92,6 +93,9 @@ class TimmPyramid(nn.Module):
         self.body, self.strides = body, tuple(strides)
         self.stage_of = {stride: stage for stride, stage in sorted(stage_of.items()) if stride >= min(strides)}
         self.pyramid = FeaturePyramidNetwork([channels for _, channels in self.stage_of.values()], PYRAMID_CHANNELS)
+        for at, stride in enumerate(self.stage_of):
+            if stride not in strides and not (stride == max(self.stage_of) < max(strides)):
+                self.pyramid.layer_blocks[at] = nn.Identity()
 
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
         """(B, 3, H, W) → stride → (B, 256, H / stride, W / stride)."""

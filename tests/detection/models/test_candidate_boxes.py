@@ -91,7 +91,9 @@ def test_proposals_that_are_held_for_background_are_not_missed() -> None:
     assert detector([picture("")])[0]["cut_at"] is None
 
 
-@pytest.mark.parametrize("name", ["tiny", "fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large", *FAMILIES[-2:]]
+)
 @torch.inference_mode()
 def test_an_onnx_file_says_the_same(name: str, tmp_path: Path) -> None:
     detector, image = make_detector(name), picture(name)

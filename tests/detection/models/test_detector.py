@@ -57,8 +57,11 @@ def make_columns(folder: Path, boxes: list[list[float]], size_wh: tuple[int, int
 
 
 def spec_of(name: str, **changes: Any) -> DetectorSpec:
+    """Of a model by its name, which is followed by ` on ` and its backbone if that is timm's."""
     sides = np.array([12.0, 16, 20, 30])
-    spec = make_spec(ModelConfig(name=name), 3, 320 if name.startswith("ssd") else 128, sides, 10)
+    name, _, backbone = name.partition(" on ")
+    model = ModelConfig(name=name, backbone=backbone or None)
+    spec = make_spec(model, 3, 320 if name.startswith("ssd") else 128, sides, 10)
     return dataclasses.replace(spec, **changes)
 
 
@@ -144,6 +147,8 @@ FAMILIES = [
     "retinanet_resnet50_fpn_v2",
     "fasterrcnn_mobilenet_v3_large_320_fpn",
     "ssdlite320_mobilenet_v3_large",
+    "retinanet on timm/test_resnet.r160_in1k",
+    "fasterrcnn on timm/test_resnet.r160_in1k",
 ]
 
 
@@ -159,6 +164,8 @@ def test_every_family_learns_and_answers_in_labels_from_1(name: str) -> None:
     loss = sum(detector(images, [some, none]).values())
     loss.backward()
     assert torch.isfinite(loss)
+    no_gradient = [key for key, p in detector.named_parameters() if p.requires_grad and p.grad is None]
+    assert not no_gradient, "ranks wait for the gradient of each parameter"
     with torch.inference_mode():
         answers = detector.eval()([images[0][:, : side // 2]])
     labels = torch.cat([answer["labels"] for answer in answers])

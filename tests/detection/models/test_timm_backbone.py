@@ -17,6 +17,7 @@ from torch import nn
 
 from agar_pipeline.config import ModelConfig, fingerprinted, from_plain, require_backbone
 from agar_pipeline.detection.fitting.model_fitting import make_spec
+from agar_pipeline.detection.inference.batches import predict_uncapped
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint, save_checkpoint
 from agar_pipeline.detection.models.detector import Detector, build_detector
@@ -24,6 +25,7 @@ from agar_pipeline.detection.models.timm_backbone import TimmBackbone, build_pyr
 from agar_pipeline.errors import ConfigError, MissingPackageError
 from agar_pipeline.files.disk import sha256_of
 from agar_pipeline.step_code.precision_and_weights import hash_named_weights
+from tests.detection.models.small_detrs import one_thread
 
 LITE0 = "timm/tf_efficientnet_lite0.in1k"
 SMALL = "timm/test_resnet.r160_in1k"
@@ -100,6 +102,58 @@ def test_the_pyramid_is_on_the_strides_that_the_colonies_want(tmp_path: Path) ->
         )
     wide = build(ModelConfig(name="retinanet", backbone=SMALL), np.array([9.0] * 30 + [150.0] * 10))
     assert wide.model.backbone.strides == (4, 8, 16, 32), "colonies of very different sizes get four levels"
+
+
+def show_colonies(model: Any, scores: torch.Tensor) -> None:
+    """Let the heads of a model answer that the colonies are its anchors, each with its score, (A, classes)."""
+    if hasattr(model, "head"):
+        answer = {"cls_logits": scores[None], "bbox_regression": torch.zeros(1, len(scores), 4)}
+        model.head.register_forward_hook(lambda module, given, found: answer)
+        return
+    anchors: list[torch.Tensor] = []
+    model.rpn.anchor_generator.register_forward_hook(lambda module, given, found: anchors.extend(found))
+
+    def propose(module: nn.Module, given: Any, found: Any) -> Any:
+        counts = [level[0].numel() for level in found[0]]
+        levels = [
+            part.view(level.shape[2], level.shape[3], -1).permute(2, 0, 1)[None]
+            for part, level in zip(scores.amax(1).split(counts), found[0], strict=True)
+        ]
+        return levels, [torch.zeros_like(deltas) for deltas in found[1]]
+
+    def judge(module: nn.Module, given: Any) -> None:
+        nearest = torch.cdist(given[1][0], anchors[-1]).min(1).indices
+        logits = torch.nn.functional.pad(scores[nearest], (1, 0))
+        module.answer = logits, torch.zeros(len(logits), 4 * logits.shape[1])
+
+    model.rpn.head.register_forward_hook(propose)
+    model.roi_heads.box_roi_pool.register_forward_pre_hook(judge)
+    model.roi_heads.box_predictor.register_forward_hook(
+        lambda module, given, found: model.roi_heads.box_roi_pool.answer
+    )
+
+
+@pytest.mark.parametrize("name", ["retinanet", "fasterrcnn"])
+@pytest.mark.parametrize("colonies", [1, 1000])
+@torch.inference_mode()
+def test_perfect_heads_find_1_and_1000_colonies(name: str, colonies: int) -> None:
+    """Each colony has the box of an anchor of stride 4; 300 detections are allowed at first."""
+    detector = build(ModelConfig(name=name, backbone=SMALL, max_detections=300)).eval()
+    per_row, total = 640 // 4, 2 * ((640 // 4) ** 2 + (640 // 8) ** 2)
+    rows, columns = np.divmod(np.random.default_rng(colonies).permutation(38 * 38)[:colonies], 38)
+    wanted = 16 * np.stack([columns + 1, rows + 1], 1)
+    scores = torch.full((total, 3), -8.0)
+    places = torch.from_numpy((4 * (rows + 1) * per_row + 4 * (columns + 1)) * 2 + 1)
+    scores[places, places % 3] = 4.0
+    show_colonies(detector.model, scores)
+    plate = [torch.zeros(3, 640, 640, dtype=torch.uint8)], [{"image_id": 3, "size_wh": (640, 640)}]
+    with one_thread():
+        found = predict_uncapped(detector, [plate], np.array([1, 2, 3]), "cpu", "32-true", most=20_000)
+    assert not found.cut
+    assert len(found) == colonies
+    centres = found.boxes_xywh[:, :2] + found.boxes_xywh[:, 2:] / 2
+    assert sorted(centres.round().astype(int).tolist()) == sorted(wanted.tolist())
+    assert np.array_equal(np.bincount(found.category_ids - 1, minlength=3), np.bincount(places % 3, minlength=3))
 
 
 def test_a_checkpoint_is_rebuilt_from_its_own_words_without_the_weights_file(tmp_path: Path) -> None:
