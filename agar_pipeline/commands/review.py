@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.commands.web_options import hosts_option, port_option
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from agar_pipeline.chain.current import Current
     from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.coco.detections import Detections
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command("review", epilog="Example: agar review --experiment demo --out-dir suspects")
+@click.command("review", epilog="Example: agar review --experiment demo")
 @click.option("--experiment", help="Review the part that its current evaluation scored.")
 @click.option("--predictions", type=FILE, help="COCO results, or the file that agar predict writes.")
 @click.option("--json", "coco_json", type=FILE, help="With --predictions: the COCO annotations to review.")
@@ -25,66 +30,127 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that the file_names of the COCO file are relative to; default: the folder of the COCO file.",
 )
-@click.option("--out-dir", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write the page and the files here.")
 @click.option("--pictures", default=48, show_default=True, type=click.IntRange(0, 400), help="Suspects to draw.")
+@click.option(
+    "--app/--no-app",
+    default=None,
+    help="Write the suspects of --experiment into its FiftyOne dataset, and open the App, or do not open it.  "
+    "[default: --app; neither with --out-dir]",
+)
+@click.option("--remove", is_flag=True, help="Remove the suspects and their saved views from FiftyOne.")
+@click.option(
+    "--accept",
+    is_flag=False,
+    flag_value="tag:accept",
+    metavar="[tag:NAME|VIEW|FILE]",
+    help="Apply the suggestions of suspects to a copy of the label field: those with a tag on their label, those in a "
+    "saved view, or those in a CSV, Parquet or JSON file with suspect_id.  [without a value: tag:accept]",
+)
+@click.option("--to-field", help="With --accept: name of the copy; default: the label field's with _reviewed.")
+@click.option("--overwrite", is_flag=True, help="Also replace or remove suspects and views that somebody edited.")
+@port_option(5151)
+@hosts_option
+@migrate_option
+@click.pass_context
 def command(
+    context: click.Context,
     experiment: str | None,
     predictions: Path | None,
     coco_json: Path | None,
     images_dir: Path | None,
-    out_dir: Path,
+    out_dir: Path | None,
     pictures: int,
+    app: bool | None,
+    remove: bool,
+    accept: str | None,
+    to_field: str | None,
+    overwrite: bool,
+    migrate_database: bool,
+    **web: Any,
 ) -> None:
     """Find labels that are probably wrong, the most probable first: missed colonies, boxes too many, wrong classes,
     poor boxes, double boxes, and two colonies in one box.
 
-    Writes suspects.parquet, review.json and report.html; the labels do not change. The model must not have been trained
-    on these photos: of an experiment, only the part that was evaluated is reviewed.
+    Suspects of an experiment are shown in FiftyOne, in a field and saved views of their own; the labels do not change.
+    The model must not have been trained on these photos: of an experiment, only the part that was evaluated is
+    reviewed.
+
+    With --accept, suggestions that a person confirmed are applied to a copy of the label field, which the pipeline can
+    use from then on.
     """
-    if (experiment is None) == (predictions is None):
-        raise click.UsageError("give either --experiment or --predictions")
+    if sum([experiment is not None, predictions is not None, remove, accept is not None]) != 1:
+        raise click.UsageError("give one of --experiment, --predictions, --remove and --accept")
     if (predictions is None) != (coco_json is None):
         raise click.UsageError("--predictions needs --json, the COCO file to review, and --json needs --predictions")
+    if predictions is not None and (out_dir is None or app is not None):
+        raise click.UsageError("--predictions needs --out-dir, and cannot be shown in FiftyOne: it has no dataset")
+    if to_field is not None and accept is None:
+        raise click.UsageError("--to-field can only be used with --accept")
+    from agar_pipeline.commands import review_words
+
+    if remove:
+        review_words.remove_from_fiftyone(overwrite=overwrite, migrate_database=migrate_database)
+    elif accept is not None:
+        context.exit(1 if review_words.accept_suggestions(accept, to_field, migrate_database=migrate_database) else 0)
+    elif predictions is not None and coco_json is not None and out_dir is not None:
+        _write(predictions, coco_json, images_dir, out_dir, pictures, f"Suspect labels of {coco_json.stem}")
+    elif experiment is not None:
+        app = app if app is not None or out_dir is not None else True
+        how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
+        _review_experiment(experiment, out_dir, pictures, app, how)
+
+
+def _review_experiment(
+    experiment: str, out_dir: Path | None, pictures: int, app: bool | None, how: dict[str, Any]
+) -> None:
+    """Write the files if there is a folder for them, and the suspects into FiftyOne unless `app` is None."""
+    from agar_pipeline.commands.review_words import show_suspects
+    from agar_pipeline.reports.review_files import find_suspects
+    from agar_pipeline.store import Key
+
+    current = _current(experiment)
+    cache, evaluation = current.open(Key("coco_cache")), current.open(Key("evaluation", experiment))
+    part = evaluation.metrics()["part"]
+    if part == "train":
+        say("note: the model was trained on these photos, so it repeats the errors of their labels")
+    predictions, coco_json = evaluation.root / "predictions.json", cache.json_path(part)
+    if out_dir is not None:
+        title = f"Suspect labels of {part}, by {experiment}"
+        suspects = _write(predictions, coco_json, cache.images_dir, out_dir, pictures, title)
+    else:
+        suspects, _ = find_suspects(*_read(predictions, coco_json), echo)
+    if app is not None:
+        show_suspects(suspects, current.open(Key("snapshot")), cache, experiment, app=app, **how)
+
+
+def _write(
+    predictions: Path, coco_json: Path, images_dir: Path | None, out_dir: Path, pictures: int, title: str
+) -> pd.DataFrame:
+    """Write the files of a review into a folder, and return the suspects."""
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
     from agar_pipeline.reports.review_files import REVIEW_FILES, write_review
 
-    if experiment is not None:
-        predictions, coco_json, images_dir = _evaluated(experiment)
-    assert predictions is not None
-    assert coco_json is not None
     folder = OwnFolder(out_dir, "review", Originals([predictions, coco_json]))
     require_no_photos(out_dir, "review")
     columns, detections = _read(predictions, coco_json)
-    title = f"Suspect labels of {coco_json.stem}"
+    images_dir = images_dir or coco_json.parent
     with folder.replacing(REVIEW_FILES) as draft:
-        write_review(
-            columns,
-            detections,
-            images_dir or coco_json.parent,
-            draft.root,
-            pictures=pictures,
-            title=title if experiment is None else f"{title}, by {experiment}",
-            log=echo,
-        )
+        suspects = write_review(columns, detections, images_dir, draft.root, pictures=pictures, title=title, log=echo)
     echo(f"look at {out_dir / 'report.html'}")
+    return suspects
 
 
-def _evaluated(experiment: str) -> tuple[Path, Path, Path]:
-    """Return the predictions of an experiment's current evaluation, their COCO file, and the folder of its images."""
+def _current(experiment: str) -> Current:
+    """Return the current artifacts of an experiment and of the data that it uses."""
     from agar_pipeline.chain.current import Current
     from agar_pipeline.chain.nodes import pipeline_nodes
     from agar_pipeline.config import agar_home, load_experiment, load_pipeline
-    from agar_pipeline.store import Key, Store
+    from agar_pipeline.store import Store
 
-    nodes = pipeline_nodes(load_pipeline(), {experiment: load_experiment(experiment)})
-    current = Current(Store(agar_home()), nodes)
-    cache, evaluation = current.open(Key("coco_cache")), current.open(Key("evaluation", experiment))
-    part = evaluation.metrics()["part"]
-    if part == "train":
-        say("note: the model was trained on these photos, so it repeats the errors of their labels")
-    return evaluation.root / "predictions.json", cache.json_path(part), cache.images_dir
+    return Current(Store(agar_home()), pipeline_nodes(load_pipeline(), {experiment: load_experiment(experiment)}))
 
 
 def _read(predictions: Path, coco_json: Path) -> tuple[CocoColumns, Detections]:

@@ -74,7 +74,30 @@ def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
 def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.writing.run_fields import remove
 
-    remove(_writable(request), request["dataset"], request["runs"])
+    remove(_writable(request), request["dataset"], map(RunFields, request["runs"]))
+    return {}
+
+
+def _declare_suspects(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.writing.suspect_fields import declare_suspects
+
+    words = (request["about"], request["label_field"], request["missing_views"])
+    declare_suspects(_writable(request), request["dataset"], *words)
+    return {}
+
+
+def _remove_suspects(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.writing.run_fields import remove
+    from agar_pipeline.fiftyone_io.writing.suspect_fields import SuspectFields
+
+    remove(_writable(request), request["dataset"], [SuspectFields()])
+    return {}
+
+
+def _declare_copy(request: dict[str, Any], log: Log) -> dict[str, Any]:
+    from agar_pipeline.fiftyone_io.writing.reviewed_field import declare_copy
+
+    declare_copy(_writable(request), request["dataset"], request["label_field"], request["to_field"])
     return {}
 
 
@@ -122,6 +145,9 @@ _HANDLERS = {
     "import": _import,
     "declare_run": _declare_run,
     "remove_run": _remove_run,
+    "declare_suspects": _declare_suspects,
+    "remove_suspects": _remove_suspects,
+    "declare_copy": _declare_copy,
     "prepare_counted": _prepare_counted,
     "remove_counted": _remove_counted,
     "open_app": _open_app,

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REVIEW_FILES = ("suspects.parquet", "review.json", "report.html")
 
@@ -27,7 +30,7 @@ def write_review(
     pictures: int,
     title: str,
     log: Callable[[str], None],
-) -> dict[str, Any]:
+) -> pd.DataFrame:
     """Review the labels of some images, and write the files.
 
     Args:
@@ -40,14 +43,32 @@ def write_review(
         log: Receives the result.
 
     Returns:
-        The content of `review.json`: images, annotations, suspects, and the estimated number of wrong labels with its
-        95 % interval, in all (`wrong`) and for each kind (`kinds`).
+        The suspects, as in `suspects.parquet`.
 
     Raises:
         AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
     from agar_pipeline.reports.review_page import write_review_page
+
+    table, numbers = find_suspects(columns, detections, log)
+    table.to_parquet(out_dir / "suspects.parquet", index=False)
+    (out_dir / "review.json").write_text(json.dumps(numbers, indent=2))
+    write_review_page(out_dir / "report.html", table, numbers, columns, images_dir, title, pictures)
+    return table
+
+
+def find_suspects(
+    columns: CocoColumns, detections: Detections, log: Callable[[str], None]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Review the labels of some images; arguments and errors as in `write_review`.
+
+    Returns:
+        The suspects with their names, photos and reasons; and the content of `review.json`: images, annotations,
+        suspects, and the estimated number of wrong labels with its 95 % interval, in all (`wrong`) and for each kind
+        (`kinds`).
+    """
     from agar_pipeline.review.reasons import explain
+    from agar_pipeline.review.suspect_ids import identify
     from agar_pipeline.review.suspects import review_labels
     from agar_pipeline.scoring.average_precision import require_known_ids
 
@@ -56,6 +77,7 @@ def write_review(
     names = dict(zip(columns.image_ids.tolist(), np.asarray(columns.file_names).tolist(), strict=True))
     table = review.suspects
     table.insert(1, "file_name", table["image_id"].map(names))
+    table.insert(0, "suspect_id", identify(table))
     table["reason"] = explain(table, columns.names)
     wrong = _estimate(np.sum(list(review.wrong.values()), axis=0))
     numbers: dict[str, Any] = {
@@ -65,15 +87,12 @@ def write_review(
         "wrong": wrong,
         "kinds": {kind: _estimate(of) for kind, of in review.wrong.items()},
     }
-    table.to_parquet(out_dir / "suspects.parquet", index=False)
-    (out_dir / "review.json").write_text(json.dumps(numbers, indent=2))
-    write_review_page(out_dir / "report.html", table, numbers, columns, images_dir, title, pictures)
     low, high = wrong["interval"]
     log(
         f"about {wrong['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to {high:.0f}); "
         f"{numbers['annotations']} are annotated"
     )
-    return numbers
+    return table, numbers
 
 
 def _estimate(values: np.ndarray) -> dict[str, Any]:

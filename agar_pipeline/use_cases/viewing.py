@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from agar_pipeline.errors import DatasetError
@@ -20,7 +21,9 @@ from agar_pipeline.fiftyone_io.database.connection import connect, open_database
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.writing.field_names import (
+    OwnFields,
     RunFields,
+    find_edited_views,
     find_view,
     is_declared,
     is_view_unedited,
@@ -79,18 +82,11 @@ def write_run(
     dataset, fields, boxes = evaluated.dataset, evaluated.fields, evaluated.boxes
     with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
-        document = _dataset_document(mongo, dataset)
+        document = dataset_document(mongo, dataset)
         samples = mongo[document["sample_collection_name"]]
-        gone = find_gone(samples, boxes.sample_ids)
+        gone = find_gone_of(samples, boxes.sample_ids, dataset, RunFields.writer)
         there = [sample_id for sample_id in boxes.worst() if sample_id not in gone]
-        if not there:
-            raise DatasetError(
-                f"does not hold any of the evaluation's {len(gone)} samples any more: "
-                "they were deleted, or imported again",
-                where=f"dataset {dataset!r}",
-                next_step="run `agar run`, then `agar view` for the new run",
-            )
-        view = find_view(mongo, document, fields)
+        view = find_view(mongo, document, fields.view)
         is_ours = view is None or is_view_unedited(view, document, fields)
         is_current = view is not None and shows(view, there[:worst])
         view_kept = not (is_ours or is_current or overwrite)
@@ -124,7 +120,7 @@ def open_app(
 def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:
     """Return the names of the runs that a dataset holds."""
     with open_database(database, home) as uri, connect(uri) as client:
-        return list_runs(_dataset_document(client[database_name()], dataset))
+        return list_runs(dataset_document(client[database_name()], dataset))
 
 
 def remove_runs(
@@ -145,7 +141,7 @@ def remove_runs(
     """
     with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
-        document = _dataset_document(mongo, dataset)
+        document = dataset_document(mongo, dataset)
         there, samples = list_runs(document), mongo[document["sample_collection_name"]]
         for run in runs:
             if run not in there:
@@ -155,28 +151,43 @@ def remove_runs(
                     next_step=f"name one that it holds: {', '.join(there) or 'there is none'}",
                 )
             if not overwrite:
-                _require_unedited(mongo, document, RunFields(run))
+                require_unedited(mongo, document, RunFields(run), f"run {run}", "predictions")
         for run in runs:
             remove_values(samples, RunFields(run), overwrite=overwrite)
         if runs:
             run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "runs": runs}, log)
 
 
-def _require_unedited(database: Database, document: dict[str, Any], fields: RunFields) -> None:
+def require_unedited(database: Database, document: dict[str, Any], fields: OwnFields, name: str, values: str) -> None:
+    """Raise DatasetError if somebody edited our values or saved views; `name` and `values` are words for them."""
     edited = find_edited(database[document["sample_collection_name"]], fields)
-    view = find_view(database, document, fields)
-    what = [f"predictions on {len(edited)} photos ({name_some(edited)})"] if edited else []
-    if view is not None and not is_view_unedited(view, document, fields):
-        what.append(f"the saved view {fields.view!r}")
+    what = [f"{values} on {len(edited)} photos ({name_some(edited)})"] if edited else []
+    what += [f"the saved view {view!r}" for view in find_edited_views(database, document, fields)]
     if what:
         raise DatasetError(
             f"was edited by somebody ({' and '.join(what)}), so nothing was removed",
-            where=f"run {fields.name} in dataset {document['name']!r}",
+            where=f"{name} in dataset {document['name']!r}",
             next_step="rename in FiftyOne what you want to keep, or give --overwrite to remove it too",
         )
 
 
-def _dataset_document(database: Database, dataset: str) -> dict[str, Any]:
+def find_gone_of(samples: Collection, sample_ids: list[str], dataset: str, command: str) -> set[str]:
+    """Return the sample ids that the dataset no longer holds.
+
+    Raises:
+        DatasetError: it holds none of them.
+    """
+    gone = find_gone(samples, sample_ids)
+    if sample_ids and len(gone) == len(set(sample_ids)):
+        raise DatasetError(
+            f"does not hold any of the evaluation's {len(gone)} samples any more: they were deleted, or imported again",
+            where=f"dataset {dataset!r}",
+            next_step=f"run `agar run`, then `{command}` for the new run",
+        )
+    return gone
+
+
+def dataset_document(database: Database, dataset: str) -> dict[str, Any]:
     document = database.datasets.find_one({"name": dataset})
     if document is None:
         there = name_some(sorted(str(name) for name in database.datasets.distinct("name") if name)) or "none"

@@ -116,7 +116,7 @@ def require_usable(found: Revisions, database: str) -> None:
         f"is of {found}, so that FiftyOne {found.ours} here would have to migrate it; older clients may refuse it "
         "afterwards; nothing was changed",
         where=_name(database),
-        next_step="make a backup (mongodump), then add --migrate-database to agar import, view or restore; "
+        next_step="make a backup (mongodump), then add --migrate-database to agar import, view, review or restore; "
         "or use `database: embedded`",
     )
 

@@ -1,6 +1,6 @@
-"""Reads, writes and removes a run's values on samples with pymongo, and detects values that a user has edited.
+"""Reads, writes and removes our values on samples with pymongo, and detects values that a user has edited.
 
-The three values of a sample are one unit: its predictions have a digest of all three as they were written. If the
+The values of a sample are one unit: the first of them has a digest of all as they were written. If the
 digest does not match, somebody edited the values, and they are kept. Each write is conditional on the values that were
 read, so that it does not apply if somebody edits them in between.
 """
@@ -8,7 +8,7 @@ read, so that it does not apply if somebody edits them in between.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,26 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 
-from agar_pipeline.fiftyone_io.writing.field_names import DIGEST, RunFields
+from agar_pipeline.fiftyone_io.writing.field_names import DIGEST, OwnFields
 
 _BATCH = 500
 Values = dict[str, Any]
 """Field → value, for the fields of a run that a sample has."""
 
 
-def seal(fields: RunFields, values: Values) -> Values:
+def seal(fields: OwnFields, values: Values) -> Values:
     """Return the values with their digest added."""
     return {**values, fields.name: {**values[fields.name], DIGEST: _digest(fields, values)}}
 
 
-def is_unedited(fields: RunFields, values: Values) -> bool:
+def is_unedited(fields: OwnFields, values: Values) -> bool:
     """Whether the values match their digest, that is, are unchanged since they were written."""
     predicted = values.get(fields.name)
     return isinstance(predicted, dict) and predicted.get(DIGEST) == _digest(fields, values)
 
 
 def write_values(
-    samples: Collection, fields: RunFields, wanted: dict[ObjectId, Values], *, overwrite: bool
+    samples: Collection, fields: OwnFields, wanted: dict[ObjectId, Values], *, overwrite: bool
 ) -> list[str]:
     """Write sealed values to samples that do not have them yet; edited values are kept unless `overwrite` is set.
 
@@ -58,7 +58,7 @@ def write_values(
     return _file_names(samples, [*kept, *_write(samples, fields, updates, wanted)])
 
 
-def read_values(samples: Collection, fields: RunFields, sample_ids: Sequence[str]) -> dict[str, Values]:
+def read_values(samples: Collection, fields: OwnFields, sample_ids: Sequence[str]) -> dict[str, Values]:
     """Return sample id → the values of the run as they are now, for the samples that exist."""
     found: dict[str, Values] = {}
     for start in range(0, len(sample_ids), _BATCH):
@@ -68,31 +68,34 @@ def read_values(samples: Collection, fields: RunFields, sample_ids: Sequence[str
     return found
 
 
-def find_edited(samples: Collection, fields: RunFields) -> list[str]:
+def find_edited(samples: Collection, fields: OwnFields) -> list[str]:
     """List the file names of all samples with values of the run that were edited since they were written."""
     found = _read(samples, fields, _has_any(fields))
     return _file_names(samples, [sample["_id"] for sample in found if not is_unedited(fields, _values(fields, sample))])
 
 
-def remove_values(samples: Collection, fields: RunFields, *, overwrite: bool) -> None:
-    """Remove the unedited values, with `overwrite` all of them; values that are edited meanwhile are kept."""
+def remove_values(samples: Collection, fields: OwnFields, *, overwrite: bool, but_of: Container[ObjectId] = ()) -> None:
+    """Remove the unedited values, with `overwrite` all of them; values that are edited meanwhile are kept.
+
+    Samples in `but_of` keep theirs.
+    """
     removal = {"$unset": dict.fromkeys(fields.names, ""), "$set": {"last_modified_at": _now()}}
     updates = [
         UpdateOne(unchanged(fields, sample), removal)
         for sample in _read(samples, fields, _has_any(fields))
-        if overwrite or is_unedited(fields, _values(fields, sample))
+        if sample["_id"] not in but_of and (overwrite or is_unedited(fields, _values(fields, sample)))
     ]
     for start in range(0, len(updates), _BATCH):
         samples.bulk_write(updates[start : start + _BATCH], ordered=False)
 
 
-def holds_values(samples: Collection, fields: RunFields) -> bool:
+def holds_values(samples: Collection, fields: OwnFields) -> bool:
     """Whether any sample has a value in any field of the run."""
     return samples.find_one(_has_any(fields), {"_id": 1}) is not None
 
 
 def _write(
-    samples: Collection, fields: RunFields, updates: list[UpdateOne], wanted: dict[ObjectId, Values]
+    samples: Collection, fields: OwnFields, updates: list[UpdateOne], wanted: dict[ObjectId, Values]
 ) -> list[Any]:
     """Apply the updates; return the ids of existing samples that were edited between reading and writing."""
     matched = 0
@@ -105,32 +108,32 @@ def _write(
     return [sample["_id"] for sample in now_there if sample.get(fields.name) != wanted[sample["_id"]][fields.name]]
 
 
-def _read(samples: Collection, fields: RunFields, condition: dict[str, Any]) -> Iterable[dict[str, Any]]:
+def _read(samples: Collection, fields: OwnFields, condition: dict[str, Any]) -> Iterable[dict[str, Any]]:
     return samples.find(condition, dict.fromkeys(fields.names, 1))
 
 
-def _values(fields: RunFields, sample: dict[str, Any]) -> Values:
+def _values(fields: OwnFields, sample: dict[str, Any]) -> Values:
     return {name: sample[name] for name in fields.names if name in sample}
 
 
-def unchanged(fields: RunFields, sample: dict[str, Any]) -> dict[str, Any]:
+def unchanged(fields: OwnFields, sample: dict[str, Any]) -> dict[str, Any]:
     """Mongo filter that matches the sample only while its values are those that were read."""
     values = {name: {"$eq": sample[name]} if name in sample else {"$exists": False} for name in fields.names}
     return {"_id": sample["_id"], **values}
 
 
-def _has_any(fields: RunFields) -> dict[str, Any]:
+def _has_any(fields: OwnFields) -> dict[str, Any]:
     return {"$or": [{name: {"$exists": True}} for name in fields.names]}
 
 
-def _digest(fields: RunFields, values: Values) -> str:
+def _digest(fields: OwnFields, values: Values) -> str:
     predicted = values[fields.name]
     without = {key: value for key, value in predicted.items() if key != DIGEST}
     rest = [values.get(name) for name in fields.names[1:]]
     return hashlib.sha256(bson.encode({"values": [without, *rest]})).hexdigest()
 
 
-def _content(fields: RunFields, values: Values) -> list[Any]:
+def _content(fields: OwnFields, values: Values) -> list[Any]:
     """Return the values without digests and detection ids, which differ with each write."""
     return [_without_ids(values.get(name)) for name in fields.names]
 

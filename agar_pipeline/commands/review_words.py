@@ -1,0 +1,91 @@
+"""`agar review` in FiftyOne: writes suspects, removes them, and applies those that a person accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agar_pipeline.commands.terminal import echo, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from agar_pipeline.artifacts import CocoCache, Snapshot
+
+_NAMED = 10
+
+
+def show_suspects(
+    suspects: pd.DataFrame,
+    snapshot: Snapshot,
+    cache: CocoCache,
+    experiment: str,
+    *,
+    app: bool,
+    overwrite: bool,
+    port: int | None,
+    hosts: tuple[str, ...],
+    migrate_database: bool,
+) -> None:
+    """Write suspects to the dataset of their snapshot, and open the App on them if asked."""
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.use_cases.reviewing import FIELDS, write_suspects
+    from agar_pipeline.use_cases.viewing import name_some, open_app
+
+    source, home = load_pipeline().fiftyone_snapshot, agar_home()
+    about = f"labels that are probably wrong, by {experiment}, snapshot {snapshot.manifest.fingerprint}"
+    written = write_suspects(
+        suspects, snapshot, cache, about, source.database, home, say, overwrite=overwrite, migrate=migrate_database
+    )
+    if written.gone:
+        say(f"note: {len(written.gone)} photos are not in the dataset any more: {name_some(written.gone)}")
+    if written.changed:
+        photos = name_some(list(dict.fromkeys(written.changed)))
+        what = f"{len(written.changed)} suspects are left out, because the labels changed since the snapshot: {photos}"
+        say(f"note: {what}; agar run, then review again")
+    if written.kept:
+        what = f"suspects that somebody tagged or edited were kept on {len(written.kept)} photos"
+        say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
+    for view in written.views_kept:
+        say(f"note: somebody edited the saved view {view!r}, so it was kept; --overwrite replaces it")
+    echo(f"{written.dataset}: {written.suspects} suspects on {written.photos} photos, in {FIELDS.name}")
+    say("tag the suspects that are right with `accept`, then: agar review --accept")
+    if app:
+        open_app(written.dataset, FIELDS.first_view, source.database, home, say, port=port, more_hosts=hosts)
+
+
+def remove_from_fiftyone(*, overwrite: bool, migrate_database: bool) -> None:
+    """Remove the suspects of the pipeline's dataset."""
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.use_cases.reviewing import FIELDS, remove_suspects
+
+    source, home = load_pipeline().fiftyone_snapshot, agar_home()
+    done = remove_suspects(source.dataset, source.database, home, say, overwrite=overwrite, migrate=migrate_database)
+    what = f"removed {FIELDS.name} and its saved views" if done else "holds no suspects of agar review"
+    echo(f"{source.dataset}: {what}")
+
+
+def accept_suggestions(word: str, to_field: str | None, *, migrate_database: bool) -> int:
+    """Apply accepted suggestions; return the number of those that were refused."""
+    from agar_pipeline.config import agar_home, configs_dir, load_pipeline, pipeline_name
+    from agar_pipeline.fiftyone_io.writing.accepted_labels import count_in_words
+    from agar_pipeline.use_cases.accepted_suspects import Choice
+    from agar_pipeline.use_cases.accepting import accept
+
+    source = load_pipeline().fiftyone_snapshot
+    done = accept(Choice.read(word), source, agar_home(), say, to_field=to_field, migrate=migrate_database)
+    for sentence in done.refused[:_NAMED]:
+        say(f"not applied: {sentence}")
+    if len(done.refused) > _NAMED:
+        say(f"not applied: {len(done.refused) - _NAMED} more")
+    counted = f"{count_in_words(done.kinds)} on {done.photos} {'photo' if done.photos == 1 else 'photos'}"
+    earlier = f"; {done.already} suggestions had been applied before" if done.already else ""
+    echo(f"{done.to_field}: {counted}{earlier}; {done.label_field} is unchanged")
+    if source.label_field == done.to_field:
+        echo("next: agar plan")
+    else:
+        file = configs_dir() / "pipeline" / f"{pipeline_name()}.yaml"
+        if file.is_relative_to(Path.cwd()):
+            file = file.relative_to(Path.cwd())
+        echo(f"next: set snapshot.label_field: {done.to_field} in {file}, then agar plan")
+    return len(done.refused)
