@@ -33,7 +33,7 @@ FREE = ("AGAR_", "DAGSTER_", "FIFTYONE_", "PYTEST_", "TORCHINDUCTOR_")
 torch sets one of them in the process that imports it."""
 PRELOADED = (
     "alembic.command", "dagster", "hydra", "jinja2", "matplotlib.figure", "pandas", "PIL.Image", "pyarrow.parquet",
-    "torchmetrics.functional", "torchvision", "agar_pipeline.chain.build", "agar_pipeline.commands.plan",
+    "torchvision", "agar_pipeline.chain.build", "agar_pipeline.commands.plan",
     "agar_pipeline.commands.run",
     "agar_pipeline.defs.assets", "agar_pipeline.defs.checks", "agar_pipeline.defs.run", "agar_pipeline.defs.sensors",
     "agar_pipeline.fiftyone_io.reading.observe", "agar_pipeline.steps.bbox_report",

@@ -64,7 +64,7 @@ class Evaluation(Artifact):
     """Metrics and predictions of a training run, and a page with pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "10"
+    code_version: ClassVar = "11"
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "counting.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)

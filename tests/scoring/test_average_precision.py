@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics.functional import mean_absolute_error, r2_score, symmetric_mean_absolute_percentage_error
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, counting_metrics
+from agar_pipeline.scoring.counting import CountRule, count_errors, counting_metrics
 
 
 def make_columns(boxes_per_image: list[int], seed: int = 0, num_classes: int = 3, crowd: float = 0.0) -> CocoColumns:
@@ -162,6 +164,16 @@ def test_counting_metrics_follow_their_formulas() -> None:
     assert counting["within_10_percent"] == 0.5
     assert [group["num_images"] for group in counting["per_density"].values()] == [1, 1, 1, 0, 1]
     assert counting["per_density"]["101-300"]["mae"] is None
+
+
+@pytest.mark.parametrize("most", [0, 3, 300])
+def test_count_errors_are_those_of_torchmetrics(most: int) -> None:
+    predicted, truth = np.random.default_rng(most).integers(0, most + 1, (2, 200))
+    p, g = torch.from_numpy(predicted).double(), torch.from_numpy(truth).double()
+    found = count_errors(predicted, truth)
+    assert found["mae"] == pytest.approx(float(mean_absolute_error(p, g)))
+    assert found["smape"] == pytest.approx(100 * float(symmetric_mean_absolute_percentage_error(p, g)))
+    assert found["r2"] == (pytest.approx(float(r2_score(p, g))) if most else None)
 
 
 def test_detections_survive_coco_results_format(tmp_path: Path) -> None:
