@@ -23,7 +23,9 @@ from bson.raw_bson import RawBSONDocument
 
 from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.store import Key, Store, find_faults
-from tests.conftest import CHECKOUT, Run, copy_configs, edit_samples, move_first_box, runner
+from tests.conftest import BIN, CHECKOUT, Run, copy_configs, edit_samples, move_first_box, runner
+from tests.web.callers import serving
+from tests.web.suspect_page import open_page, tag_suspect
 
 EXPERIMENTS = ("small", "other")
 KEYS = [
@@ -391,6 +393,48 @@ def test_the_labels_of_the_evaluated_part_are_reviewed(chain: Chain, tmp_path: P
     val = json.loads((Store(chain.home).open_latest(Key("coco_cache")).json_path("val")).read_text())
     assert (numbers["images"], numbers["annotations"]) == (len(val["images"]), len(val["annotations"]))
     assert not states(chain.run)
+
+
+def test_a_suspect_accepted_in_the_browser_is_corrected_and_only_what_depends_on_it_runs_again(chain: Chain) -> None:
+    """The whole loop: suspects in FiftyOne's App, one tagged there, applied to a copy, and one key switched."""
+    run, home, pipeline = chain.run, chain.home, chain.configs / "pipeline" / "small.yaml"
+    environment = {"AGAR_HOME": str(home), "AGAR_CONFIGS": str(chain.configs), "AGAR_PIPELINE": "small"}
+    sources = labels_of(home, "ground_truth")
+    with serving([str(BIN / "agar"), "review", "--experiment", "small"], home, "view", environment) as app:
+        suspects = {
+            sample_id: found["detections"] for sample_id, found in labels_of(home, "agar_suspects").items() if found
+        }
+        sample_id = max(suspects, key=lambda one: suspects[one][0]["confidence"])
+        suspect = next(one for one in suspects[sample_id] if one["kind"] == "box_too_many")
+        with open_page(app.url) as page:
+            assert suspect["reason"] in tag_suspect(page, sample_id, suspect["bounding_box"], "accept")
+    accepted = run("agar", "review", "--accept")
+    assert accepted.returncode == 0, accepted.stderr
+    assert "ground_truth_reviewed: 1 box removed on 1 photo; ground_truth is unchanged" in accepted.stdout
+    assert f"next: set snapshot.label_field: ground_truth_reviewed in {pipeline}, then agar plan" in accepted.stdout
+    assert labels_of(home, "ground_truth") == sources
+    assert not states(run), "the pipeline still reads the labels as they were"
+
+    pipeline.write_text(pipeline.read_text().replace("small}", "small, label_field: ground_truth_reviewed}", 1))
+    stale = states(run)
+    assert stale["snapshot"]["reasons"] == ["snapshot.label_field ground_truth → ground_truth_reviewed"]
+    every = {str(key) for key in KEYS}
+    assert set(stale) == every
+    assert computed(run) == every - {"split"}
+    photo = next(image["filepath"] for image in stored(home)["samples"] if str(image["_id"]) == sample_id)
+    changed = run("agar", "diff", "previous", "latest")
+    assert f"1 box changed in 1 image (1 removed): {Path(photo).name}" in changed.stdout
+    assert run("agar", "review", "--remove").returncode == 1, "somebody tagged a suspect"
+    assert run("agar", "review", "--remove", "--overwrite").returncode == 0
+    assert not any(labels_of(home, "agar_suspects").values())
+    assert not states(run)
+
+
+def labels_of(home: Path, field: str) -> dict[str, Any]:
+    """Sample id → the value of a field."""
+    return edit_samples(
+        home, "small", lambda samples: {str(one["_id"]): one.get(field) for one in samples.find(sort=[("_id", 1)])}
+    )
 
 
 def test_the_classes_that_count_change_the_evaluation_and_no_training(chain: Chain) -> None:
