@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command("review", epilog="Example: agar review --experiment demo")
+@click.command("review", epilog="Example: agar review --experiment demo --out-dir suspects")
 @click.option("--experiment", help="Review the part that its current evaluation scored.")
 @click.option("--predictions", type=FILE, help="COCO results, or the file that agar predict writes.")
 @click.option("--json", "coco_json", type=FILE, help="With --predictions: the COCO annotations to review.")
@@ -96,7 +96,8 @@ def command(
     elif predictions is not None and coco_json is not None and out_dir is not None:
         _write(predictions, coco_json, images_dir, out_dir, pictures, f"Suspect labels of {coco_json.stem}")
     elif experiment is not None:
-        app = app if app is not None or out_dir is not None else True
+        if app is None and out_dir is None:
+            app = review_words.can_be_shown() or None
         how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
         _review_experiment(experiment, out_dir, pictures, app, how)
 

@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 _NAMED = 10
 
 
+def can_be_shown() -> bool:
+    """Whether there is a FiftyOne dataset to write suspects into; if not, say why."""
+    import importlib.util
+
+    from agar_pipeline.config import load_pipeline
+
+    if load_pipeline().snapshot.source != "fiftyone":
+        say("note: the pipeline reads COCO files, so the suspects are not shown in FiftyOne; see --out-dir")
+        return False
+    if importlib.util.find_spec("fiftyone") is None:
+        say("note: FiftyOne is not installed, so the suspects are not shown there; see --out-dir")
+        return False
+    return True
+
+
 def show_suspects(
     suspects: pd.DataFrame,
     snapshot: Snapshot,

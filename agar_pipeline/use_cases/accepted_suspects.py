@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.errors import AnnotationError, DatasetError
+from agar_pipeline.errors import AnnotationError, ConfigError, DatasetError
 from agar_pipeline.fiftyone_io.writing.accepted_labels import Suggestion, suggestions_of
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection
 
@@ -35,12 +35,15 @@ class Choice:
 
         Raises:
             AnnotationError: the file is missing, cannot be read, or lists no suspect.
+            ConfigError: the word names nothing.
         """
-        kind, colon, name = word.partition(":")
-        if colon and kind == "tag":
-            return Choice(tag=name)
-        if colon and kind == "saved":
-            return Choice(view=name)
+        kind, _, name = word.partition(":")
+        if not word or word in ("tag:", "saved:"):
+            raise ConfigError(
+                "names nothing", where="--accept", value=word, next_step="give tag:NAME, the name of a view, or a file"
+            )
+        if name and kind in ("tag", "saved"):
+            return Choice(tag=name) if kind == "tag" else Choice(view=name)
         if Path(word).suffix.lower() in _SUFFIXES:
             return Choice(listed=read_listed(Path(word)))
         return Choice(view=word)

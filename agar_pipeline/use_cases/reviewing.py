@@ -25,7 +25,7 @@ from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
 from agar_pipeline.fiftyone_io.reading.source import resolved_source
 from agar_pipeline.fiftyone_io.writing.field_names import find_edited_views, find_view, info_of, is_declared
 from agar_pipeline.fiftyone_io.writing.run_values import remove_values, seal, write_values
-from agar_pipeline.fiftyone_io.writing.suspect_fields import SOURCE, SuspectFields
+from agar_pipeline.fiftyone_io.writing.suspect_fields import ABOUT, SOURCE, SuspectFields
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, Placed, labels_at, place_suspects
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.use_cases.reviewed_photos import read_photos
@@ -158,7 +158,8 @@ def _declare(
         for name in FIELDS.views
         if name not in views_kept and (name in edited or find_view(mongo, document, name) is None)
     ]
-    is_current = is_declared(document, FIELDS) and info_of(document, FIELDS.name).get(SOURCE) == label_field
+    info = info_of(document, FIELDS.name)
+    is_current = is_declared(document, FIELDS) and (info.get(SOURCE), info.get(ABOUT)) == (label_field, about)
     if views or not is_current:
         request = {"do": "declare_suspects", "uri": uri, "dataset": document["name"], "about": about}
         run_child(_CHILD, request | {"label_field": label_field, "missing_views": views}, log)

@@ -15,6 +15,8 @@ from agar_pipeline.review.reasons import TITLES
 
 SOURCE = "label_field"
 """Key in the field's `info`: the label field that the suspects are about."""
+ABOUT = "review"
+"""Key in the field's `info`: which review they are of."""
 _TEXTS = ("kind", "reason", "suspect_id", "annotation_id", "annotated_label", "other_annotation_id")
 ALL = "all suspects"
 
@@ -61,7 +63,7 @@ def declare_suspects(fiftyone: Any, dataset_name: str, about: str, label_field: 
     box = f"{fields.name}.detections.annotated_box"
     dataset.add_sample_field(box, fiftyone.ListField, subfield=fiftyone.FloatField)
     field = dataset.get_field(fields.name)
-    field.info, field.description = {**(field.info or {}), SOURCE: label_field}, about
+    field.info, field.description = {**(field.info or {}), SOURCE: label_field, ABOUT: about}, about
     field.save()
     score, kind = fiftyone.ViewField(f"{fields.name}.detections.confidence"), fiftyone.ViewField("kind")
     chosen = [kind.exists(), *(kind == name for name in TITLES)]

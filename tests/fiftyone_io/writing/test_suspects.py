@@ -9,14 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from bson import ObjectId, encode, json_util
 
 from agar_pipeline.artifacts import CocoCache, Snapshot
+from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.config import PipelineConfig, SnapshotConfig, SplitConfig
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.reading import observe
+from agar_pipeline.fiftyone_io.writing.suspect_labels import ReviewedPhoto
 from agar_pipeline.review.reasons import TITLES
 from agar_pipeline.snapshots.diff import SnapshotDiff, SnapshotTables, diff_tables
 from agar_pipeline.store import Key
@@ -337,23 +340,36 @@ def test_two_suggestions_about_one_annotation_and_stale_ones_are_refused_by_name
     assert reviewed.labels(6) == [("E.coli", box) for box in BOXES]
 
 
-@pytest.mark.parametrize(
-    ("word", "content", "said"),
-    [
-        ("nothing.json", None, "FileNotFoundError"),
-        ("none.json", "[]", "lists no suspect"),
-        ("other.csv", "id\n1\n", "KeyError"),
-        ("unknown.json", '["000000000000000000000000"]', "does not hold 1 of the 1 suspects of that file"),
-        ("no such view", None, "has no saved view 'no such view'"),
-    ],
-)
-def test_what_cannot_be_accepted_is_named(
-    reviewed: Reviewed, tmp_path: Path, word: str, content: str | None, said: str
-) -> None:
+REFUSED = {
+    "nothing.json": (None, "FileNotFoundError"),
+    "none.json": ("[]", "lists no suspect"),
+    "other.csv": ("id\n1\n", "KeyError"),
+    "unknown.json": ('["000000000000000000000000"]', "does not hold 1 of the 1 suspects of that file"),
+    "tag:no such tag": (None, "holds no suspect with the tag 'no such tag'"),
+    "no such view": (None, "has no saved view 'no such view'"),
+    "saved:": (None, "names nothing"),
+}
+
+
+def test_what_cannot_be_accepted_is_named(reviewed: Reviewed, tmp_path: Path) -> None:
     reviewed.write()
-    if content is not None:
-        (tmp_path / word).write_text(content)
     before = stored(reviewed)
-    with pytest.raises(PipelineError, match=said):
-        reviewed.accept(Choice.read(str(tmp_path / word) if "." in word else word))
-    assert stored(reviewed) == before
+    for word, (content, said) in REFUSED.items():
+        if content is not None:
+            (tmp_path / word).write_text(content)
+        with pytest.raises(PipelineError, match=said):
+            reviewed.accept(Choice.read(str(tmp_path / word) if "." in word else word))
+        assert stored(reviewed) == before
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_drawn_on_a_photo_as_stored_are_found_and_suggested_as_stored(orientation: int) -> None:
+    """The snapshot and the suspects have them as displayed, the suspects also in pixels of a smaller copy."""
+    as_stored = np.array([[0.125, 0.25, 0.0625, 0.5], [0.5, 0.125, 0.25, 0.25]])
+    shown = rel_xywh_to_xywh(turn_rel_xywh(as_stored, np.full(2, orientation)), np.array([[320.0, 640.0]]))
+    photo = ReviewedPhoto("s", "1.jpg", (320, 640), (160, 320), 7, ["a", "a"], shown, orientation)
+    labels = [{"label": "a", "bounding_box": box} for box in as_stored.tolist()]
+    assert photo.find(8, labels) is labels[1]
+    assert photo.find(8, labels[::-1]) is labels[1], "at another place"
+    assert photo.find(8, labels[:1]) is None
+    assert photo.in_shares(shown[0] / 2) == pytest.approx(as_stored[0])
