@@ -7,6 +7,7 @@ comparing (`label_review`), other tools (`_label_tools`).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -54,6 +55,28 @@ class Planted:
                 if iou.max() >= POINTED_IOU:
                     pointed[at] = lost[image][int(iou.argmax())][0]
         return pointed
+
+    def corrected(self, clean: CocoColumns, errors: Iterable[int]) -> CocoColumns:
+        """The damaged labels, with these errors as they were in the clean ones."""
+        chosen = list(errors)
+        wrong = {(int(self.image_ids[e]), a) for e in chosen for a in self.annotation_ids[e]}
+        lost = {(int(self.image_ids[e]), *box) for e in chosen for box in self.lost_xywh[e].tolist()}
+        kept = self.columns.take_annotations(~np.array([key in wrong for key in _keys(self.columns)], bool))
+        places = zip(clean.annotation_image_ids.tolist(), clean.boxes_xywh.tolist(), strict=True)
+        is_lost = np.array([(image, *box) in lost for image, box in places], bool)
+        back = clean.take_annotations(is_lost | np.array([key in wrong for key in _keys(clean)], bool))
+        return dataclasses.replace(
+            kept,
+            annotation_ids=np.concatenate([kept.annotation_ids, back.annotation_ids]),
+            annotation_image_ids=np.concatenate([kept.annotation_image_ids, back.annotation_image_ids]),
+            annotation_category_ids=np.concatenate([kept.annotation_category_ids, back.annotation_category_ids]),
+            boxes_xywh=np.concatenate([kept.boxes_xywh, back.boxes_xywh]),
+            iscrowd=np.concatenate([kept.iscrowd, back.iscrowd]),
+        )
+
+
+def _keys(columns: CocoColumns) -> list[tuple[int, int]]:
+    return list(zip(columns.annotation_image_ids.tolist(), columns.annotation_ids.tolist(), strict=True))
 
 
 def plant(columns: CocoColumns, seed: int, share: float = 0.05) -> Planted:

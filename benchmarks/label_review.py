@@ -20,53 +20,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from agar_pipeline.coco.columns import CocoColumns, read_coco
+from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.review.suspects import review_labels
 from benchmarks._label_tools import SIDES, by_cleanlab, by_fiftyone, by_hotcoco, suspects_of
 from benchmarks._planted_errors import KINDS, Planted, plant
+from benchmarks._short_training import GENERATED, load_source, train_short
 from benchmarks._timing import report_ratio
 
-GENERATED = "generated"
 FOLDS = 2
 AIM = 1.0
 LEAST_DETECTION_SCORE = 0.15
 """Predictions of a lower score are given to no tool: FiftyOne's matching takes hours for them."""
 
 
-def load_source(source: str, scratch: Path) -> tuple[CocoColumns, Path]:
-    """All labelled images of a source as one COCO file, and the folder of its images."""
-    from agar_pipeline.plates.generate import generate_plates
-    from benchmarks.recipe import prepare
-
-    if source == GENERATED:
-        source = str(scratch / GENERATED)
-        generate_plates(Path(source), 48, size_px=400, seed=3, colonies_per_plate=(5, 45))
-    folder = prepare(source, scratch, val_share=0)
-    return read_coco(folder / "train.json"), folder / "images"
-
-
 def cross_fit(columns: CocoColumns, images_dir: Path, folds: int, steps: int, seed: int, scratch: Path) -> Detections:
     """Detections on every image, by a model that was trained on the other folds."""
-    import torch
-
-    from agar_pipeline.config import load_experiment
-    from agar_pipeline.detection.inference.predict import Predictor
-    from agar_pipeline.detection.training.train import train
-
-    torch.set_num_threads(1)
-    limits = [f"trainer.max_steps={steps}", "trainer.max_seconds=null", "trainer.val_every_n_epochs=100000"]
-    base = ["data=auto", "trainer=cpu_minute", "data.batch_size=auto", "data.input_size=auto"]
-    config = load_experiment("demo", [*base, *limits, f"seed={seed}"]).training_run
     fold_of = np.random.default_rng(seed).permutation(len(columns.image_ids)) % folds
     found = []
     for fold in range(folds):
         rest, own = (columns.take_images(np.flatnonzero(where)) for where in (fold_of != fold, fold_of == fold))
-        with tempfile.TemporaryDirectory(dir=scratch) as out:
-            few = own.take_images(np.arange(min(4, len(own.image_ids))))
-            train(config, rest, few, images_dir, Path(out), lambda text: None, all_columns=columns)
-            predictor = Predictor.load(Path(out) / "checkpoints" / "best.ckpt", "cpu")
-            found.append(predictor.predict(own, images_dir))
+        predictor = train_short(rest, own, images_dir, steps, seed, scratch, columns)
+        found.append(predictor.predict(own, images_dir))
     return Detections.concatenate(found)
 
 
