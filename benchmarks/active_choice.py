@@ -5,9 +5,9 @@ cross-fitted committee disagree, the others are drawn. After each round a model 
 scored on plates that are never annotated. The ratio is the area under the curve of the chosen over that of the drawn,
 mean over the seeds, the shared first point left out.
 
-About 20 minutes on one core that does nothing else. ACTIVE_CHOICE_DATA="generated FOLDER:one …" and ACTIVE_CHOICE_SEEDS="0 1 2" choose what is
-run; `FOLDER:one` takes all classes for one. ACTIVE_CHOICE_RESULTS names a file to which each curve is added as a line,
-and from which curves that are there are taken.
+About 20 minutes on one core that does nothing else. ACTIVE_CHOICE_DATA="generated FOLDER:one …" and
+ACTIVE_CHOICE_SEEDS="0 1 2" choose what is run; `FOLDER:one` takes all classes for one. ACTIVE_CHOICE_RESULTS names a
+file to which each curve is added as a line, and from which curves that are there are taken.
 """
 
 from __future__ import annotations
