@@ -130,7 +130,7 @@ def remove_suspects(
         if info_of(document, FIELDS.name).get(FIELDS.mark) != FIELDS.name:
             return False
         if not overwrite:
-            require_unedited(mongo, document, FIELDS, f"the suspects in {FIELDS.name}", "suspects")
+            require_unedited(mongo, document, FIELDS, f"the field {FIELDS.name}", "suspects")
         remove_values(mongo[document["sample_collection_name"]], FIELDS, overwrite=overwrite)
         run_child(_CHILD, {"do": "remove_suspects", "uri": uri, "dataset": dataset}, log)
     return True

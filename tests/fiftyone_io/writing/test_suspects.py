@@ -307,7 +307,10 @@ def test_a_copy_is_extended_and_what_a_person_corrected_in_it_stays(reviewed: Re
     assert (done.kinds, done.already) == (Counter({"missed_colony": 1, "wrong_class": 1}), 1)
     assert reviewed.labels(1) == [("E.coli", BOXES[1]), ("E.coli", [0.7, 0.7, 0.1, 0.1])]
     reviewed.suspects.iloc[[3]].to_parquet(tmp_path / "accepted.parquet")
+    better = "sample[field].detections[0].bounding_box = [.1, .1, .25, .25]; sample.save()"
+    reviewed.person.does(reviewed.dataset, better, tmp_path / "photos" / "3.jpg", field=FIELD)
     assert reviewed.accept(Choice.read(str(tmp_path / "accepted.parquet"))).kinds == {"poor_box": 1}
+    assert reviewed.labels(3)[0] == ("E.coli", [0.1, 0.1, 0.25, 0.25]), "the suggestion as the person corrected it"
     done = reviewed.accept(Choice.read(f"{FIELD}: double box, most likely first"))
     assert done.kinds == {"double_box": 1}
     other = reviewed.accept(Choice(tag=None, listed=(reviewed.id_of(5),)), to_field="mine_reviewed")
