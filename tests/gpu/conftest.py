@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,17 @@ ACCELERATOR = "cpu" if REHEARSAL else "cuda"
 SIDE = 320 if REHEARSAL else 1024
 COLONIES = (8, 20) if REHEARSAL else (60, 160)
 """On each plate; a crowded one has small colonies, as the lab's have."""
-MODELS = (
-    ("tiny",)
-    if REHEARSAL
-    else (
-        "tiny", "fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn",
-        "ssdlite320_mobilenet_v3_large",
-    )
-)  # fmt: skip
+MODELS = [
+    "tiny", "fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn",
+    "ssdlite320_mobilenet_v3_large",
+]  # fmt: skip
+"""`model.name`, followed by ` on ` and the name of a backbone of timm."""
+if REHEARSAL:
+    MODELS = ["tiny"]
+if find_spec("timm"):
+    MODELS.append("retinanet on test_resnet" if REHEARSAL else "fasterrcnn on resnet18")
+if find_spec("transformers"):
+    MODELS += ["dfine_n"] if REHEARSAL else ["dfine_s", "rtdetr_v2_r18"]
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 CORES_A_WORKER = 1 if REHEARSAL else 3
 AGAR = [sys.executable, "-P", "-c", "from agar_pipeline.commands import main; main()"]
@@ -115,8 +119,9 @@ class Lab:
         new ones takes longer than a short training."""
         from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 
+        name, _, backbone = model.partition(" on ")
         given = {
-            "model.name": model, "trainer.precision": precision, "trainer.accelerator": ACCELERATOR,
+            "model.name": name, "model.backbone": f"timm/{backbone}" if backbone else "null", "trainer.precision": precision, "trainer.accelerator": ACCELERATOR,
             "trainer.max_steps": "null", "trainer.max_seconds": f"{SECONDS:g}", "trainer.val_every_n_epochs": "1000",
             "trainer.log_every_n_steps": "1", "data.input_size": str(SIDE), "data.batch_size": "4",
             "data.num_workers": "0" if REHEARSAL else "3", "optimizer.lr": "0.001",
