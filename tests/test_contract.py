@@ -110,6 +110,7 @@ def test_asset_keys_and_groups() -> None:
         "demo/smoke_run": "demo",
         "demo/training_run": "demo",
         "demo/evaluation": "demo",
+        "demo/label_review": "demo",
         "leaderboard": "data",
     }
 

@@ -23,7 +23,7 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Evaluation, TrainingRun
 from agar_pipeline.chain.build import build_node, build_snapshot
 from agar_pipeline.chain.current import Current
-from agar_pipeline.chain.nodes import AssetNode, pipeline_nodes
+from agar_pipeline.chain.nodes import AssetNode, pipeline_nodes, without_on_demand
 from agar_pipeline.chain.observation import explain_input, explain_source
 from agar_pipeline.chain.plan import DagsterRecord, Observation, PlannedAsset, make_plan
 from agar_pipeline.config import ExperimentConfig, PipelineConfig, fingerprinted
@@ -127,7 +127,7 @@ class TinyChain:
 
     @property
     def nodes(self) -> dict[Key, AssetNode]:
-        return pipeline_nodes(self.pipeline, self.experiments)
+        return without_on_demand(pipeline_nodes(self.pipeline, self.experiments))
 
     def plan(self) -> list[PlannedAsset]:
         nodes = self.nodes

@@ -8,7 +8,7 @@ Not here: how they are computed (`steps`), published and verified (`store`).
 
 from agar_pipeline.artifacts.data import MEDIA_TABLE, BboxReport, CocoCache, Snapshot, Split
 from agar_pipeline.artifacts.manifest import MACHINE, MANIFEST, PICTURES, Ancestor, Artifact, Manifest, digest_config
-from agar_pipeline.artifacts.training import Evaluation, Leaderboard, SmokeRun, TrainingRun
+from agar_pipeline.artifacts.training import Evaluation, LabelReview, Leaderboard, SmokeRun, TrainingRun
 
 __all__ = [
     "ARTIFACTS",
@@ -21,6 +21,7 @@ __all__ = [
     "BboxReport",
     "CocoCache",
     "Evaluation",
+    "LabelReview",
     "Leaderboard",
     "Manifest",
     "SmokeRun",
@@ -32,6 +33,6 @@ __all__ = [
 
 ARTIFACTS: dict[str, type[Artifact]] = {
     kind.asset: kind
-    for kind in (Snapshot, Split, CocoCache, BboxReport, SmokeRun, TrainingRun, Evaluation, Leaderboard)
+    for kind in (Snapshot, Split, CocoCache, BboxReport, SmokeRun, TrainingRun, Evaluation, LabelReview, Leaderboard)
 }
 """Asset name → artifact class, in the order of the chain."""

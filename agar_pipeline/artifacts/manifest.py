@@ -131,6 +131,8 @@ class Artifact:
     """Name of an input → the only files of it that the step reads; changes of its other files cause no rebuild."""
     in_experiment: ClassVar[bool] = False
     """Whether each experiment has its own artifact of this kind."""
+    on_demand: ClassVar[bool] = False
+    """Whether it is built only if somebody names it: a plan or run of everything leaves it out."""
 
     @classmethod
     def open(cls, root: Path) -> Any:

@@ -87,6 +87,56 @@ class Evaluation(Artifact):
 
 
 @dataclass(frozen=True)
+class LabelReview(Artifact):
+    """Suspect labels of all parts, from predictions of models that were not trained on the photos."""
+
+    asset: ClassVar = "label_review"
+    code_version: ClassVar = "1"
+    inputs: ClassVar = ("snapshot", "split", "coco_cache", "training_run", "evaluation")
+    reads: ClassVar = {"snapshot": ("image_ids.parquet",), "split": ("duplicates.parquet",)}
+    files: ClassVar = (
+        "suspects.parquet",
+        "review.json",
+        "predictions.json",
+        "folds.parquet",
+        "folds/0.ckpt",
+        "folds/1.ckpt",
+        "cross_validation.json",
+        "report.html",
+    )
+    unhashed: ClassVar = ("report.html",)
+    in_experiment: ClassVar = True
+    on_demand: ClassVar = True
+
+    @property
+    def fold_checkpoints(self) -> list[Path]:
+        """The models of the folds; that of fold i was not trained on the photos of fold i of `folds`."""
+        return sorted((self.root / "folds").glob("*.ckpt"), key=lambda path: int(path.stem))
+
+    def review(self) -> dict[str, Any]:
+        """Read the numbers of suspects and of wrong labels; see `reports.review_files.write_review`."""
+        return self._json("review.json")
+
+    def suspects(self) -> pd.DataFrame:
+        """Read one row per suspect, the most probable first: the columns of `review.suspects.LabelReview`, `part`,
+        `file_name` and `reason`.
+        """
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "suspects.parquet")
+
+    def folds(self) -> pd.DataFrame:
+        """Read one row per photo of train: image_id, fold."""
+        import pandas as pd
+
+        return pd.read_parquet(self.root / "folds.parquet")
+
+    def cross_validation(self) -> dict[str, Any]:
+        """Read the scores of the folds on train; see `scoring.cross_validation.cross_validate`."""
+        return self._json("cross_validation.json")
+
+
+@dataclass(frozen=True)
 class Leaderboard(Artifact):
     """Table and page that compare the experiments."""
 

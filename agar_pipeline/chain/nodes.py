@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,11 @@ class AssetNode:
     inputs: tuple[Key, ...]
     strict: bool = False
     """Whether a change of the code or of a computing library makes a new artifact (`code: strict`)."""
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it is built only if somebody names it."""
+        return self.key.kind.on_demand
 
     @property
     def provenance(self) -> Provenance:
@@ -85,14 +90,16 @@ def pipeline_nodes(pipeline: c.PipelineConfig, experiments: Mapping[str, c.Exper
     }
     nodes = [_node(asset, config) for asset, config in configs.items()]
     for name, experiment in experiments.items():
-        nodes += experiment_nodes(name, experiment, pipeline.counting)
+        nodes += experiment_nodes(name, experiment, pipeline.counting, pipeline.split.group_by)
     compared = (Key("coco_cache"), *(Key("evaluation", name) for name in experiments))
     nodes.append(AssetNode(Key("leaderboard"), c.LeaderboardConfig(tuple(experiments)), compared))
     return {node.key: dataclasses.replace(node, strict=pipeline.code == "strict") for node in nodes}
 
 
-def experiment_nodes(name: str, experiment: c.ExperimentConfig, counting: c.CountingConfig) -> list[AssetNode]:
-    """Return the three nodes of one experiment; the evaluation counts as the pipeline says."""
+def experiment_nodes(
+    name: str, experiment: c.ExperimentConfig, counting: c.CountingConfig, group_by: str | None = None
+) -> list[AssetNode]:
+    """Return the four nodes of one experiment; counts and groups of photos are those of the pipeline."""
     if name in ARTIFACTS:
         raise ConfigError(
             "has the name of an asset", where=f"configs/experiment/{name}.yaml", next_step="rename the file"
@@ -103,7 +110,13 @@ def experiment_nodes(name: str, experiment: c.ExperimentConfig, counting: c.Coun
         _node("smoke_run", experiment.smoke_run, name),
         _node("training_run", experiment.training_run, name),
         _node("evaluation", evaluation, name),
+        _node("label_review", experiment.label_review(group_by, counting), name),
     ]
+
+
+def without_on_demand(nodes: Mapping[Key, AssetNode], named: Collection[Key] = ()) -> dict[Key, AssetNode]:
+    """Return the nodes without those that are built only on demand, unless they are among the named ones."""
+    return {key: node for key, node in nodes.items() if key in named or not node.on_demand}
 
 
 def _node(asset: str, config: Any, experiment: str | None = None) -> AssetNode:

@@ -41,6 +41,7 @@ COMMANDS = {
     "diff": "Show what differs between two snapshots.",
     "evaluate": "Score a checkpoint, or predictions, against any COCO file.",
     "review": "Find labels that are probably wrong, on a page with pictures.",
+    "cross-validate": "Score a training on all photos of train, fold by fold.",
     "predict": "Find and count the colonies on photos.",
     "export-model": "Export a checkpoint as an ONNX file, and compare both.",
     "ui": "Serve Dagster's pages of this home, to its owner only.",

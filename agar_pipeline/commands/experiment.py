@@ -81,7 +81,9 @@ def build_from_cache(experiment: ExperimentConfig, last: str, *, as_configured: 
         built[report] = build_node(store, nodes[report], built, say, repoint=is_latest).artifact
     result: Any = None
     for node in [node for node in nodes.values() if node.key.experiment == experiment.name]:
-        inputs = {key: built[key] for key in node.inputs}
+        if node.on_demand and node.key.asset != last:
+            continue
+        inputs = {key: built[key] if key in built else current.open(key) for key in node.inputs}
         result = build_node(store, node, inputs, say, repoint=as_configured)
         built[node.key] = result.artifact
         if node.key.asset == last:

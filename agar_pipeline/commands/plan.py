@@ -15,25 +15,28 @@ if TYPE_CHECKING:
 
 
 @click.command("plan", epilog="Example: agar plan --json")
+@click.argument("assets", nargs=-1)
 @click.option("--experiment", help="Only the chain of this experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(experiment: str | None, as_json: bool) -> None:
+def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> None:
     """Show what would run again, why, and how long it took last time. Exit 0: nothing would run, 10: something would.
+
+    ASSETS limits the plan to these assets, as in `agar run`. A label_review is planned only if it is named.
 
     A split or a bbox report is called refused if it is current but forbids the steps after it.
 
     Exit 1: the dataset cannot be read; the lines then describe its last known state.
     """
-    from agar_pipeline.chain.nodes import load_nodes
+    from agar_pipeline.chain.nodes import load_nodes, without_on_demand
     from agar_pipeline.commands.plan_words import plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
 
     nodes = load_nodes()
-    chosen = select_keys(nodes, (), experiment)
+    chosen = select_keys(nodes, assets, experiment)
     store = Store(agar_home())
-    plan, trouble = plan_now(store, nodes)
+    plan, trouble = plan_now(store, without_on_demand(nodes, chosen))
     plan = [planned for planned in plan if planned.key in chosen]
     if as_json:
         plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": str(trouble) if trouble else None}
@@ -47,11 +50,12 @@ def command(experiment: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
     if any(planned.state != "fresh" for planned in plan):
         if not as_json:
-            echo(f"next: {_next_step(plan)}")
+            echo(f"next: {_next_step(plan, assets)}")
         raise click.exceptions.Exit(10)
 
 
-def _next_step(plan: Sequence[PlannedAsset]) -> str:
+def _next_step(plan: Sequence[PlannedAsset], assets: Sequence[str]) -> str:
     """Return the next command; if a verdict forbids to continue, preceded by what to fix."""
+    run = " ".join(["agar run", *assets])
     refusals = [planned.refusal for planned in plan if planned.refusal]
-    return f"{refusals[0].next_step}; then run `agar run`" if refusals else "agar run"
+    return f"{refusals[0].next_step}; then run `{run}`" if refusals else run

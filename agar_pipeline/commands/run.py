@@ -23,7 +23,7 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
     """Materialize what is stale, in one Dagster run; if everything is current, nothing is run.
 
     ASSETS limits the run to these assets, named as in `agar plan`; +NAME means an asset and all that it is made from.
-    Artifacts that the shared store (AGAR_STORE) holds are fetched.
+    A label_review is built only if it is named. Artifacts that the shared store (AGAR_STORE) holds are fetched.
     """
     from agar_pipeline.artifacts import Evaluation
     from agar_pipeline.config import agar_home
@@ -50,7 +50,7 @@ def _versions(artifact: Artifact) -> dict[str, str]:
 
 def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> list[Key]:
     """Plan, then materialize those of the chosen assets that are not fresh; return their keys."""
-    from agar_pipeline.chain.nodes import load_nodes
+    from agar_pipeline.chain.nodes import load_nodes, without_on_demand
     from agar_pipeline.commands.plan_words import dagster_records, plan_lines, plan_now, shared_trouble
     from agar_pipeline.commands.selection import select_keys
     from agar_pipeline.config import agar_home
@@ -62,6 +62,7 @@ def run_stale(assets: tuple[str, ...] = (), experiment: str | None = None) -> li
     MissingPackageError.require("dagster")
     nodes = load_nodes()
     chosen = select_keys(nodes, assets, experiment)
+    nodes = without_on_demand(nodes, chosen)
     store = Store(agar_home())
     for doubtful in filter(None, [note(open_home(store.home))]):
         say(doubtful)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from agar_pipeline.chain.nodes import AssetNode
+from agar_pipeline.chain.nodes import AssetNode, without_on_demand
 from agar_pipeline.config.chosen_pipeline import chosen_words
 from agar_pipeline.errors import ConfigError
 from agar_pipeline.store import Key
 
 
 def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experiment: str | None) -> set[Key]:
-    """Return the named assets, or all; with an experiment, only its own and those that they are made from.
+    """Return the named assets, or all but those on demand; with an experiment, only its own and their inputs.
 
     Args:
         nodes: Nodes of the pipeline.
@@ -39,7 +39,7 @@ def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experimen
             next_step="set AGAR_PIPELINE, add the experiment to `experiments` in the pipeline file, or train it alone: "
             f"agar train experiment={experiment}",
         )
-    chosen = {by_name[name.removeprefix("+")] for name in assets} or set(nodes)
+    chosen = {by_name[name.removeprefix("+")] for name in assets} or set(without_on_demand(nodes))
     for name in assets:
         if name.startswith("+"):
             chosen |= set(_made_from(nodes, by_name[name[1:]]))

@@ -10,7 +10,7 @@ import click
 from agar_pipeline.commands.terminal import echo, progress_bar
 
 if TYPE_CHECKING:
-    from agar_pipeline.store.verify import VerifyResult
+    from agar_pipeline.store.verify import BadArtifact, VerifyResult
 
 
 @click.command("verify", epilog="Example: agar verify --json")
@@ -49,18 +49,22 @@ def to_plain(result: VerifyResult) -> dict[str, Any]:
         }
         for found in result.bad
     ]
-    to_build = {str(found.key) for found in result.bad if found.current and not found.whole}
-    rebuilt = sorted(to_build | set(map(str, result.dangling)))
+    to_build = {str(found.key) for found in result.bad if _is_rebuilt(found)}
+    to_build |= {str(key) for key in result.dangling if not key.kind.on_demand}
     return {
         "ok": result.ok,
         "artifacts": result.checked,
         "size_bytes": result.size_bytes,
         "bad": bad,
         "latest_removed": [str(key) for key in result.dangling],
-        "rebuilt_by_agar_run": rebuilt,
+        "rebuilt_by_agar_run": sorted(to_build),
         "swept": result.swept,
         "put_back": [str(root) for root in result.put_back],
     }
+
+
+def _is_rebuilt(found: BadArtifact) -> bool:
+    return found.current and not found.whole and not found.key.kind.on_demand
 
 
 def show(result: VerifyResult) -> None:
@@ -78,7 +82,7 @@ def show(result: VerifyResult) -> None:
                 f"     the foreign files were moved to {found.aside}; the artifact's own files are intact, so it stays"
             )
         else:
-            fate = "`agar run` builds it again" if found.current else "it is not current, so it is built when needed"
+            fate = "`agar run` builds it again" if _is_rebuilt(found) else "it is built when it is needed"
             echo(f"     moved to {found.aside}; {fate}")
     for key in result.dangling:
         echo(f"bad: {key!s:<24} `latest` pointed to nothing and was removed; `agar run` builds the artifact again")
@@ -88,5 +92,5 @@ def show(result: VerifyResult) -> None:
         echo(f"{result.swept} leftovers of processes that have ended were removed")
     state = "all intact" if result.ok else f"{len(result.bad) + len(result.dangling)} damaged"
     echo(f"{result.checked} artifacts, {show_bytes(result.size_bytes)}: {state}")
-    to_build = any(found.current and not found.whole for found in result.bad) or result.dangling
+    to_build = any(map(_is_rebuilt, result.bad)) or result.dangling
     echo("next: agar run" if to_build else "next: agar plan")

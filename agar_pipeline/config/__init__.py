@@ -35,7 +35,14 @@ from agar_pipeline.config.detectors import (
     weights_file,
     weights_of,
 )
-from agar_pipeline.config.experiment import EvaluationConfig, ExperimentConfig, ScoringConfig, TrainingConfig
+from agar_pipeline.config.experiment import (
+    EvaluationConfig,
+    ExperimentConfig,
+    LabelReviewConfig,
+    ReviewConfig,
+    ScoringConfig,
+    TrainingConfig,
+)
 from agar_pipeline.config.file_content import hash_content
 from agar_pipeline.config.fingerprinted import fingerprinted
 from agar_pipeline.config.load_configs import (
@@ -119,6 +126,7 @@ __all__ = [
     "ExperimentConfig",
     "ImageChecks",
     "LabelMatch",
+    "LabelReviewConfig",
     "Launcher",
     "LeaderboardConfig",
     "LeakageConfig",
@@ -128,6 +136,7 @@ __all__ = [
     "Part",
     "PipelineConfig",
     "Precision",
+    "ReviewConfig",
     "ScoringConfig",
     "SnapshotConfig",
     "SnapshotSource",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -43,6 +44,18 @@ class ScoringConfig(EvaluationConfig):
 
 
 @dataclass(frozen=True, config=STRICT)
+class ReviewConfig:
+    """How the asset `label_review` is made, which is built only when it is asked for."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Number of parts that the photos of train are divided into. For each one a model is trained on the others."""
+    schedule: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Length of each of these trainings: this share of `max_epochs`, `max_steps` and `max_seconds` of the trainer."""
+    pictures: Annotated[int, Field(ge=0, le=400)] = 48
+    """Number of suspects drawn on the page."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class ExperimentConfig:
     """A composed experiment: `configs/config.yaml` with the overrides of `configs/experiment/<name>.yaml`."""
 
@@ -58,6 +71,8 @@ class ExperimentConfig:
     """Limits, precision and hardware of the training; a file of `configs/trainer/`."""
     evaluation: EvaluationConfig
     """What is scored and drawn."""
+    review: ReviewConfig = dataclasses.field(default_factory=ReviewConfig)
+    """How labels are reviewed."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the initial weights, the order of the images and their augmentation."""
 
@@ -80,6 +95,28 @@ class ExperimentConfig:
             self.trainer, max_epochs=None, max_steps=1, max_seconds=None, val_every_n_epochs=1, log_every_n_steps=1
         )
         return TrainingConfig(self.data, self.model, self.optimizer, trainer, self.seed, forecast_for=self.trainer)
+
+    def label_review(self, group_by: str | None, counting: CountingConfig) -> LabelReviewConfig:
+        """The review of labels in a pipeline that groups its photos and counts in this way."""
+        share, limits = self.review.schedule, self.trainer
+        trainer = dataclasses.replace(
+            limits,
+            max_epochs=None if limits.max_epochs is None else math.ceil(share * limits.max_epochs),
+            max_steps=None if limits.max_steps is None else math.ceil(share * limits.max_steps),
+            max_seconds=None if limits.max_seconds is None else share * limits.max_seconds,
+            logger="none",
+        )
+        return LabelReviewConfig(
+            self.data,
+            self.model,
+            self.optimizer,
+            trainer,
+            self.seed,
+            folds=self.review.folds,
+            pictures=self.review.pictures,
+            group_by=group_by,
+            counting=counting,
+        )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -108,3 +145,15 @@ class TrainingConfig:
                 next_step=f"write a multiple of {world_size}",
             )
         return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class LabelReviewConfig(TrainingConfig):
+    """What the step `label_review` reads: the training of one fold, and the section `review` of the experiment."""
+
+    folds: int = 5
+    pictures: int = 48
+    group_by: str | None = None
+    """See `SplitConfig.group_by`; photos of one group stay in one fold."""
+    counting: CountingConfig = dataclasses.field(default_factory=CountingConfig)
+    """See `PipelineConfig.counting`."""

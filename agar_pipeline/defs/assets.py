@@ -1,6 +1,6 @@
 """The assets; each is a signature, one call, and metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from agar_pipeline.config import configs_dir, pipeline_name
 from agar_pipeline.defs.artifact_io import note_built, open_inputs, to_asset_key
 from agar_pipeline.defs.failures import failure_with_fields
 from agar_pipeline.defs.metadata import changes_since, describe
+from agar_pipeline.defs.on_demand import is_named
 from agar_pipeline.defs.report_links import page_metadata
 from agar_pipeline.defs.resources import Compute
 from agar_pipeline.defs.source import observe
@@ -61,7 +62,7 @@ def data_assets(store: Store, nodes: Mapping[Key, AssetNode]) -> list[dg.AssetsD
 
 
 def experiment_assets(store: Store, nodes: Mapping[Key, AssetNode], experiment: str) -> list[dg.AssetsDefinition]:
-    """Define smoke_run, training_run and evaluation of one experiment, in a group of its own."""
+    """Define smoke_run, training_run, evaluation and label_review of one experiment, in a group of its own."""
 
     @dg.asset(**_spec(nodes, "smoke_run", {"torch"}, experiment), pool="gpu")
     def smoke_run(context: dg.AssetExecutionContext, compute: Compute) -> dg.MaterializeResult:
@@ -80,7 +81,15 @@ def experiment_assets(store: Store, nodes: Mapping[Key, AssetNode], experiment: 
         """MAP and counts of the best checkpoint, with pictures of its predictions."""
         return _build(context, store, nodes, Key("evaluation", experiment), compute)
 
-    return [smoke_run, training_run, evaluation]
+    @dg.asset(**_spec(nodes, "label_review", {"html"}, experiment), pool="gpu", output_required=False)
+    def label_review(context: dg.AssetExecutionContext, compute: Compute) -> Iterator[dg.MaterializeResult]:
+        """Suspect labels, by models that were not trained on the photos. A run of all assets leaves it out."""
+        if is_named(context):
+            yield _build(context, store, nodes, Key("label_review", experiment), compute)
+        else:
+            context.log.info("left out: it is built when it is asked for, by the job review or by `agar review`")
+
+    return [smoke_run, training_run, evaluation, label_review]
 
 
 def leaderboard_asset(store: Store, nodes: Mapping[Key, AssetNode]) -> dg.AssetsDefinition:

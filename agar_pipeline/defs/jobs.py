@@ -15,6 +15,10 @@ JOBS = {
     "data": (DATA, "The dataset, frozen, divided, written as COCO and checked. Needs no GPU."),
     "smoke": ((*DATA, "smoke_run"), "The data, and one step of every experiment: would training work, how long?"),
     "train": ((*DATA, "smoke_run", "training_run"), "All that leads to trained detectors."),
+    "review": (
+        (*DATA, "smoke_run", "training_run", "evaluation", "label_review"),
+        "Suspect labels of every experiment, and a cross-validation: trains one model for each fold.",
+    ),
     "full": ((*DATA, "smoke_run", "training_run", "evaluation", "leaderboard"), "The whole chain."),
 }
 """Name → its assets and its description."""
@@ -33,7 +37,7 @@ def gpu_tags() -> dict[str, Any]:
 
 
 def chain_jobs(keys: Iterable[Key]) -> list[Any]:
-    """Define the jobs data, smoke, train and full."""
+    """Define the jobs data, smoke, train, review and full."""
     keys = list(keys)
     return [
         dg.define_asset_job(

@@ -15,6 +15,7 @@ from agar_pipeline.artifacts import (
     BboxReport,
     CocoCache,
     Evaluation,
+    LabelReview,
     Leaderboard,
     SmokeRun,
     Snapshot,
@@ -170,6 +171,19 @@ def _evaluation(artifact: Evaluation) -> dict[str, Any]:
     }
 
 
+def _label_review(artifact: LabelReview) -> dict[str, Any]:
+    review, scores = artifact.review(), artifact.cross_validation()
+    rows = [(kind, of["estimate"], *of["interval"]) for kind, of in review["kinds"].items()]
+    figures = {f"cross_validated_{name}": scores[name]["value"] for name in ("map", "map_50", "count_mae")}
+    return {
+        "suspects": review["suspects"],
+        "wrong_labels": float(review["wrong"]["estimate"]),
+        "annotations": review["annotations"],
+        "kinds": table(("kind", "estimate", "low", "high"), rows),
+        **{name: value for name, value in figures.items() if value is not None},
+    }
+
+
 def _leaderboard(artifact: Leaderboard) -> dict[str, Any]:
     numbers = ("map", "map_low", "map_high", "map_50", "mae")
     rows = list(read_columns(artifact.root / "leaderboard.parquet", "experiment", "verdict", *numbers))
@@ -190,5 +204,6 @@ DESCRIPTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "smoke_run": _smoke_run,
     "training_run": _training_run,
     "evaluation": _evaluation,
+    "label_review": _label_review,
     "leaderboard": _leaderboard,
 }

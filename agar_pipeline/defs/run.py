@@ -9,6 +9,7 @@ import dagster as dg
 from agar_pipeline.chain.nodes import SOURCE
 from agar_pipeline.defs.artifact_io import to_asset_key
 from agar_pipeline.defs.failures import failure_of, known_error
+from agar_pipeline.defs.on_demand import NAMED_TAG
 from agar_pipeline.defs.run_locks import held_run
 from agar_pipeline.errors import GateError, PipelineError
 from agar_pipeline.store import Key
@@ -30,6 +31,7 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collec
             run_config={"loggers": {"agar": {}}},
             raise_on_error=False,
             run_id=run_id,
+            tags=NAMED_TAG,
         )
     if not result.success:
         raise _first_failure(result)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from agar_pipeline.chain.nodes import SOURCE, AssetNode
+from agar_pipeline.chain.nodes import SOURCE, AssetNode, without_on_demand
 from agar_pipeline.chain.observation import explain_source
 from agar_pipeline.chain.plan import Observation, PlannedAsset, make_plan
 from agar_pipeline.config import AutoRefresh, SnapshotSource, agar_home
@@ -35,6 +35,7 @@ _held = contextlib.ExitStack()
 
 def dataset_sensor(store: Store, nodes: Mapping[Key, AssetNode], auto_refresh: AutoRefresh) -> dg.SensorDefinition:
     """Define the sensor; it launches stale assets only if the pipeline file sets `auto_refresh`."""
+    nodes = without_on_demand(nodes)
     config: SnapshotSource = nodes[Key("snapshot")].config
 
     @dg.sensor(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import safe_image_path
+from agar_pipeline.reports.cross_validation_words import describe_cross_validation
 from agar_pipeline.reports.number_formats import number, plural, whole
 from agar_pipeline.reports.pictures import BoxLayer, open_photo, picture_of_place
 from agar_pipeline.reports.render import write_page
@@ -34,22 +36,25 @@ def write_review_page(
     path: Path,
     suspects: pd.DataFrame,
     numbers: Mapping[str, Any],
-    columns: CocoColumns,
+    columns_of: Mapping[str, CocoColumns],
     images_dir: Path,
     title: str,
     pictures: int,
+    cross_validation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page.
 
     Args:
         path: The HTML file.
-        suspects: Of `review.suspects.LabelReview`, with `file_name` and `reason`.
+        suspects: Of `review.suspects.LabelReview`, with `part`, `file_name` and `reason`.
         numbers: `review.json`.
-        columns: The annotations that were reviewed.
+        columns_of: Part → the annotations that were reviewed.
         images_dir: Folder of the images.
         title: Title of the page.
         pictures: Number of suspects drawn.
+        cross_validation: `cross_validation.json`; None if there is none.
     """
+    names = next(iter(columns_of.values())).names
     low, high = numbers["wrong"]["interval"]
     probable = suspects[suspects["score"] >= PROBABLE]
     values = {
@@ -61,16 +66,25 @@ def write_review_page(
                 "title": TITLES[kind],
                 "probable": int((probable["kind"] == kind).sum()),
                 "estimate": number(round(of["estimate"], 1)),
-                "interval": " to ".join(whole(round(end)) for end in of["interval"]),
-                "classes": [int(((probable["kind"] == kind) & (_classes(probable) == i)).sum()) for i in columns.names],
+                "interval": _interval(of),
+                "classes": [int(((probable["kind"] == kind) & (_classes(probable) == i)).sum()) for i in names],
             }
             for kind, of in numbers["kinds"].items()
         ],
-        "class_names": list(columns.names.values()),
-        "pictures": _draw(suspects.head(pictures), columns, images_dir),
+        "class_names": list(names.values()),
+        "parts": [
+            {"name": name, "estimate": number(round(of["estimate"], 1)), "interval": _interval(of)}
+            for name, of in numbers["parts"].items()
+        ],
+        "cross_validation": None if cross_validation is None else describe_cross_validation(cross_validation),
+        "pictures": _draw(suspects.head(pictures), columns_of, images_dir),
         "shown": plural(min(pictures, len(suspects)), "suspect"),
     }
     write_page(path, "review.html.j2", values)
+
+
+def _interval(of: Mapping[str, Any]) -> str:
+    return " to ".join(whole(round(end)) for end in of["interval"])
 
 
 def _classes(suspects: pd.DataFrame) -> pd.Series[int]:
@@ -78,11 +92,13 @@ def _classes(suspects: pd.DataFrame) -> pd.Series[int]:
     return suspects["category_id"].fillna(suspects["suggested_category_id"])
 
 
-def _draw(suspects: pd.DataFrame, columns: CocoColumns, images_dir: Path) -> list[dict[str, Any]]:
+def _draw(suspects: pd.DataFrame, columns_of: Mapping[str, CocoColumns], images_dir: Path) -> list[dict[str, Any]]:
     """Draw each suspect; photos are opened once, and the order is that of the suspects."""
     rows = list(enumerate(suspects.to_dict("records")))
     drawn: dict[int, dict[str, Any]] = {}
-    for name, group in groupby(sorted(rows, key=lambda one: one[1]["file_name"]), lambda one: one[1]["file_name"]):
+    of_photo = itemgetter("part", "file_name")
+    for (part, name), group in groupby(sorted(rows, key=lambda one: of_photo(one[1])), lambda one: of_photo(one[1])):
+        columns = columns_of[part]
         try:
             photo, _ = open_photo(safe_image_path(images_dir, name), _size_of(columns, name))
             note = ""

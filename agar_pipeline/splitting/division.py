@@ -137,7 +137,7 @@ def _draw(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | No
         drawn = draw_random(units, sizes, config.fractions, config.seed)
     else:
         counts = label_counts(labels_of(config, images[known]), unit_of, len(units))
-        drawn = draw_stratified(units, sizes, counts, config.fractions, config.seed)
+        drawn = draw_stratified(sizes, counts, config.fractions, config.seed)
     parts[known] = drawn[unit_of]
     grouped = config.group_by is not None or config.groups_duplicates
     return Reading(parts, left_out), len(units) if grouped else None

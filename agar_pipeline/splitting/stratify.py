@@ -46,9 +46,7 @@ def label_counts(labels: Sequence[tuple[str, ...]], unit_of: np.ndarray, units: 
     return counts
 
 
-def draw_stratified(
-    units: np.ndarray, sizes: np.ndarray, counts: np.ndarray, fractions: Mapping[Part, float], seed: int
-) -> np.ndarray:
+def draw_stratified(sizes: np.ndarray, counts: np.ndarray, fractions: Mapping[Part, float], seed: int) -> np.ndarray:
     """Assign units to parts by iterative stratification: rarest stratum first, each unit to the part that lacks most.
 
     The algorithm is that of Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD
@@ -58,8 +56,7 @@ def draw_stratified(
     get 100 images instead of 60.
 
     Args:
-        units: (U,) unique text keys, sorted.
-        sizes: (U,) number of images in each unit.
+        sizes: (U,) number of images in each unit, sorted by the units' keys.
         counts: (U, L) images of each unit in each stratum; every unit is in at least one.
         fractions: Share of each part; they sum to 1.
         seed: Seed of the order of equal units.
@@ -68,12 +65,17 @@ def draw_stratified(
         (U,) part of each unit.
     """
     parts, shares = drawn_parts(fractions)
+    return parts[fill_shares(shares, sizes, counts, seed)]
+
+
+def fill_shares(shares: np.ndarray, sizes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    """Assign units to K places with these (K,) shares, as `draw_stratified` does; returns the (U,) place of each."""
     lacking = shares[:, None] * counts.sum(axis=0)
     wanted = shares * sizes.sum()
     room = wanted.copy()
-    rank = np.random.default_rng(seed).permutation(len(units))
-    waiting = np.ones(len(units), dtype=bool)
-    drawn = np.empty(len(units), dtype=np.int64)
+    rank = np.random.default_rng(seed).permutation(len(sizes))
+    waiting = np.ones(len(sizes), dtype=bool)
+    drawn = np.empty(len(sizes), dtype=np.int64)
     while waiting.any():
         left = counts[waiting].sum(axis=0)
         stratum = int(np.argmin(np.where(left > 0, left, left.max() + 1)))
@@ -85,4 +87,4 @@ def draw_stratified(
             lacking[part] -= counts[unit]
             room[part] -= sizes[unit]
         waiting[members] = False
-    return parts[drawn]
+    return drawn

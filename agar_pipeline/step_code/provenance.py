@@ -28,6 +28,7 @@ STEPS = (
     "smoke_run",
     "training_run",
     "evaluation",
+    "label_review",
     "leaderboard",
 )
 COMPUTING = {

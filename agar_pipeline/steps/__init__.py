@@ -44,6 +44,7 @@ STEPS: dict[str, Step] = {
         Step("smoke_run", config.TrainingConfig, own_process=True, reads_photos=True),
         Step("training_run", config.TrainingConfig, own_process=True, resumable=True, reads_photos=True),
         Step("evaluation", config.ScoringConfig, own_process=True, reads_photos=True),
+        Step("label_review", config.LabelReviewConfig, own_process=True, resumable=True, reads_photos=True),
         Step("leaderboard", config.LeaderboardConfig, own_process=False),
     )
 }

@@ -24,7 +24,8 @@ def work_folder(store: Store, key: Key, fingerprint: str) -> Path:
 
 
 _OURS = re.compile(
-    r"[ab]\.(pt|part|json|json\.part)|checkpoints/(best|last)\.(ckpt|part)|tensorboard/events\.out\.tfevents\.[^/]+"
+    r"(folds/\d+/)?([ab]\.(pt|part|json|json\.part)|checkpoints/(best|last)\.(ckpt|part)|metrics\.csv)"
+    r"|tensorboard/events\.out\.tfevents\.[^/]+|folds/\d+\.ckpt"
 )
 
 

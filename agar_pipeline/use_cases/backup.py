@@ -32,7 +32,7 @@ from agar_pipeline.text.secrets import mask
 from agar_pipeline.use_cases.backup_file import Writer, remove_unfinished, unpack, write_backup
 
 Log = Callable[[str], None]
-LARGE = frozenset({"coco_cache", "training_run"})
+LARGE = frozenset({"coco_cache", "training_run", "label_review"})
 """Assets of which only the manifests are saved unless everything is asked for: they hold images and checkpoints."""
 _SHOWN = 5
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")

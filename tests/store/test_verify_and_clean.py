@@ -91,7 +91,7 @@ def test_verify_quarantines_what_is_bad_and_says_what_is_built_again(home: Path)
     code, output = call("verify")
     assert code == 1
     assert "split.parquet was altered on disk" in output
-    assert "it is not current, so it is built when needed" in output
+    assert "it is built when it is needed" in output
     assert "holds no artifact" in output
     assert "`agar run` builds it again" in output
     assert "2 artifacts" in output

@@ -1,0 +1,36 @@
+"""Words and figures of a cross-validation, for the page of a review and for `agar cross-validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TITLES = {
+    "map": "mAP",
+    "map_50": "mAP@50",
+    "count_mae": "count error, colonies for each photo",
+    "count_relative": "count error, share of the colonies",
+}
+
+
+def describe_cross_validation(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `words`, `rows` with title, value, interval and per_fold as texts, and a `warning` or None.
+
+    Args:
+        plain: `cross_validation.json`, see `scoring.cross_validation.cross_validate`.
+    """
+    rows = []
+    for name, title in TITLES.items():
+        of, digits = plain[name], 1 if name == "count_mae" else 3
+        why = plain["reasons"].get(name, "too few photos")
+        interval = why if of["low"] is None else f"{of['low']:.{digits}f} to {of['high']:.{digits}f}"
+        alone = ", ".join("–" if one is None else f"{one:.{digits}f}" for one in of["per_fold"])
+        value = "–" if of["value"] is None else f"{of['value']:.{digits}f}"
+        rows.append({"title": title, "value": value, "interval": interval, "per_fold": alone})
+    words = (
+        f"{plain['images']:,} photos of {plain['part']} with {plain['annotations']:,} annotations, in "
+        f"{plain['folds']} folds; each photo is predicted by a model that was trained on the other folds, for a "
+        "shorter time than the experiment's own. Val chose the best weights, so it is not scored. "
+        f"The intervals of {100 * plain['level']:g} % come from resampled photos."
+    )
+    return {"words": words, "rows": rows, "warning": plain.get("warning")}

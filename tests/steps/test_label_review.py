@@ -1,0 +1,154 @@
+"""The asset label_review: built when asked, each photo predicted by a model that has not learnt it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from agar_pipeline.artifacts import LabelReview
+from agar_pipeline.chain.nodes import pipeline_nodes
+from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.config import load_experiment, load_pipeline
+from agar_pipeline.detection.inference.predict import Predictor
+from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
+from agar_pipeline.steps import label_review
+from agar_pipeline.store import Key, Store
+from tests.coco_home import describe_plates
+from tests.conftest import Run, copy_configs, runner
+
+TRAIN, VAL, SIZE_PX = 8, 3, 96
+KEY = Key("label_review", "small")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A pipeline of COCO files in which everything was run, and then the review was asked for."""
+
+    run: Run
+    store: Store
+    configs: Path
+    images: Path
+    ran: str
+    """What `agar run` of everything said."""
+    reviewed: str
+    """What `agar review` said."""
+
+    @property
+    def review(self) -> LabelReview:
+        review: LabelReview = self.store.open_latest(KEY)
+        return review
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Eight plates in train, of which the last is a copy of the first."""
+    root = tmp_path_factory.mktemp("lab")
+    images, configs = root / "images", copy_configs(root / "configs")
+    generate_plates(images, TRAIN + VAL, SIZE_PX, 0, None, (3, 8))
+    for suffix in ("jpg", "json"):
+        shutil.copy(images / f"1.{suffix}", images / f"{TRAIN}.{suffix}")
+    for part, numbers in {"train": range(1, TRAIN + 1), "val": range(TRAIN + 1, TRAIN + VAL + 1)}.items():
+        (root / f"{part}.json").write_text(json.dumps(describe_plates(images, numbers, SIZE_PX)))
+    source: dict[str, Any] = {"source": "coco", "dataset": "few", "images_dir": str(images)}
+    source["files"] = {part: f"{root}/{part}.json" for part in ("train", "val")}
+    class_map = {name: place for place, name in enumerate(CLASS_NAMES, start=1)}
+    pipeline = {"snapshot": source, "class_map": class_map, "experiments": ["small"]}
+    (configs / "pipeline" / "few.yaml").write_text(yaml.safe_dump(pipeline))
+    small = configs / "experiment" / "small.yaml"
+    small.write_text(small.read_text() + "review: {folds: 3, schedule: 0.7, pictures: 2}\n")
+    run = runner({"AGAR_HOME": str(root / "home"), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "few"})
+    said = []
+    for command in (["run"], ["review", "--experiment", "small", "--out-dir", str(root / "suspects")]):
+        done = run("agar", *command)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout + done.stderr)
+    return Lab(run, Store(root / "home"), configs, images, *said)
+
+
+def test_it_is_built_only_when_it_is_asked_for(lab: Lab) -> None:
+    assert "label_review" not in lab.ran
+    assert "small/label_review       missing" in lab.reviewed
+    assert lab.run("agar", "plan").stdout.count("label_review") == 0
+    assert lab.run("agar", "plan", str(KEY)).returncode == 0
+    config = lab.configs / "experiment" / "small.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("folds: 3", "folds: 2"))
+    assert lab.run("agar", "plan").returncode == 0, "everything else is as it was"
+    stale = lab.run("agar", "plan", str(KEY))
+    assert stale.returncode == 10
+    assert "label_review.folds 3 → 2" in stale.stdout
+    config.write_text(before)
+
+
+def test_suspects_of_all_parts_are_in_the_artifact_and_in_the_folder(lab: Lab) -> None:
+    review, copied = lab.review, lab.store.home.parent / "suspects"
+    assert set(review.suspects()["part"]) <= {"train", "val"}
+    assert set(review.review()["parts"]) == {"train", "val"}
+    assert review.review()["images"] == TRAIN + VAL
+    assert {path.name for path in copied.glob("*.*")} >= {"suspects.parquet", "review.json", "report.html"}
+    assert (copied / "review.json").read_bytes() == (review.root / "review.json").read_bytes()
+    assert "Cross-validation" in (copied / "report.html").read_text()
+
+
+def test_the_cross_validation_is_of_all_photos_of_train(lab: Lab) -> None:
+    done = lab.run("agar", "cross-validate", "experiment=small", "--json")
+    assert done.returncode == 0, done.stderr
+    plain = json.loads(done.stdout)
+    assert (plain["part"], plain["images"], plain["folds"]) == ("train", TRAIN, 3)
+    assert Path(plain["path"]) == lab.review.root, "it was not built again"
+    for name in ("map", "map_50", "count_mae", "count_relative"):
+        of = plain[name]
+        assert len(of["per_fold"]) == 3
+        assert (name in plain["reasons"]) if of["value"] is None else (of["low"] <= of["value"] <= of["high"])
+    assert "mAP@50" in lab.run("agar", "cross-validate", "experiment=small").stdout
+
+
+def test_each_photo_is_predicted_by_a_model_that_has_not_learnt_it(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another picture in one photo changes every model but the one that predicts this photo.
+
+    A fold that was trained before the interruption is not trained again.
+    """
+    review, cache = lab.review, lab.store.open_latest(Key("coco_cache"))
+    columns, folds = read_coco(cache.json_path("train")), review.folds().set_index("image_id")["fold"]
+    fold_of = {str(name): int(folds[image]) for image, name in zip(columns.image_ids, columns.file_names, strict=True)}
+    assert fold_of["1.jpg"] == fold_of[f"{TRAIN}.jpg"], "copies stay together"
+    mine, kept = fold_of["2.jpg"], (fold_of["2.jpg"] + 1) % 3
+    changed = shutil.copytree(lab.images, tmp_path / "images")
+    shutil.copy(lab.images / "3.jpg", changed / "2.jpg")
+    monkeypatch.setenv("AGAR_IMAGES_DIR", str(changed))
+    monkeypatch.setenv("AGAR_CONFIGS", str(lab.configs))
+    nodes = pipeline_nodes(load_pipeline("few"), {"small": load_experiment("small")})
+    inputs = {key.asset: lab.store.open_latest(key) for key in nodes[KEY].inputs}
+    (tmp_path / "work" / "folds").mkdir(parents=True)
+    shutil.copy(review.fold_checkpoints[kept], tmp_path / "work" / "folds" / f"{kept}.ckpt")
+    said: list[str] = []
+    (tmp_path / "out").mkdir()
+    label_review.build(nodes[KEY].config, tmp_path / "out", said.append, **inputs, work_dir=tmp_path / "work")
+    assert f"fold {kept + 1} of 3 was trained before the interruption" in said
+    again = LabelReview(tmp_path / "out")
+    third = 3 - mine - kept
+    assert same_weights(review.fold_checkpoints[mine], again.fold_checkpoints[mine])
+    assert not same_weights(review.fold_checkpoints[third], again.fold_checkpoints[third])
+
+    monkeypatch.delenv("AGAR_IMAGES_DIR")
+    rows = np.flatnonzero(folds.loc[columns.image_ids].to_numpy() == mine)
+    own = Predictor.load(review.fold_checkpoints[mine], "cpu").predict(columns.take_images(rows), lab.images, 0)
+    written = pd.DataFrame(json.loads((review.root / "predictions.json").read_text()))
+    theirs = written[written["image_id"].isin(columns.image_ids[rows])]
+    assert sorted(theirs["score"]) == pytest.approx(sorted(own.scores), abs=1e-5)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (one, other))
+    return all(torch.equal(first[name], second[name]) for name in first)
