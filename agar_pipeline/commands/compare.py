@@ -44,7 +44,17 @@ def _print_list(evaluations: list[dict[str, Any]]) -> None:
         echo(
             f"{row['experiment']:<20} {row['evaluation'][:12]}  {row['created_at'][:16]}  {figures}  {latest}".rstrip()
         )
+        if row["cross_validated"]:
+            echo(f"{'':<20} {'cross-validated':<30}  {_cross_validated(row['cross_validated'])}")
     echo(_next_step([row["evaluation"][:8] for row in evaluations]))
+
+
+def _cross_validated(figures: dict[str, Any]) -> str:
+    words = []
+    for name, word in {"map": "map", "map_50": "map_50", "count_mae": "count error"}.items():
+        of = figures[name]
+        words.append(f"{word} {_figure(of['value'])} ({_figure(of['low'])} to {_figure(of['high'])})")
+    return "  ".join(words)
 
 
 def _next_step(evaluations: list[str]) -> str:

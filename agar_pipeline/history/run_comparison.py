@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.artifacts import Evaluation, Snapshot
+from agar_pipeline.artifacts import Evaluation, LabelReview, Snapshot
 from agar_pipeline.chain.reasons import diff_config
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.lineage import SHORTEST_PREFIX, Catalog, LineageEntry, chain_of
@@ -21,8 +21,25 @@ COUNTS = ("mae", "me", "smape", "r2", "within_10_percent")
 
 
 def list_evaluations(store: Store) -> list[dict[str, Any]]:
-    """Return all evaluations of the store, newest first: experiment, fingerprint, created_at, latest, and metrics."""
-    return [{**_name(record), **_figures(record)} for record in Catalog(store).of("evaluation")]
+    """Return all evaluations of the store, newest first: experiment, fingerprint, created_at, latest, metrics, and
+    cross_validated: the figures of the label review that was made from it, None without one.
+    """
+    catalog = Catalog(store)
+    records, reviews = catalog.of("evaluation"), catalog.of("label_review")
+    return [
+        {**_name(record), **_figures(record), "cross_validated": _cross_validated(record, reviews)}
+        for record in records
+    ]
+
+
+def _cross_validated(record: LineageEntry, reviews: list[LineageEntry]) -> dict[str, Any] | None:
+    """Return map, map_50 and count_mae with their intervals, of the newest review of this evaluation."""
+    made_from = record.manifest.data_version
+    for review in reviews:
+        if review.manifest.inputs.get(str(record.key)) == made_from:
+            figures = LabelReview.open(review.root).cross_validation()
+            return {name: figures[name] for name in ("map", "map_50", "count_mae")}
+    return None
 
 
 def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | None = None) -> LineageEntry:

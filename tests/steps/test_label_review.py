@@ -109,6 +109,9 @@ def test_the_cross_validation_is_of_all_photos_of_train(lab: Lab) -> None:
         of = plain[name]
         assert len(of["per_fold"]) == 3
         assert (name in plain["reasons"]) if of["value"] is None else (of["low"] <= of["value"] <= of["high"])
+    (listed,) = json.loads(lab.run("agar", "compare", "--json").stdout)
+    assert listed["cross_validated"]["count_mae"] == plain["count_mae"]
+    assert "cross-validated" in lab.run("agar", "compare").stdout
     assert "mAP@50" in lab.run("agar", "cross-validate", "experiment=small").stdout
 
 
