@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
@@ -48,7 +48,8 @@ def find_conflict(wanted: Key, inputs: Mapping[Key, Artifact]) -> ArtifactError 
         holders = [
             (side, version) for side in sides if (version := side.version_of(name, reading[side.name])) is not None
         ]
-        pairs = combinations(holders, 2)
+        own = [holder for holder in holders if holder[0].name == name]
+        pairs = product(own, holders) if own else combinations(holders, 2)  # what agrees with it agrees with each other
         apart = next(((one, other) for (one, a), (other, b) in pairs if not a.agrees(b, name)), None)
         if apart:
             differing.append((name, *apart))

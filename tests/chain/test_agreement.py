@@ -72,3 +72,7 @@ def test_a_split_belongs_to_every_snapshot_with_the_images_that_it_read(chain: C
     split = chain.after(first)["split"]
     assert first.data_version != second.data_version
     assert find_conflict(CACHE, {Key("snapshot"): second, Key("split"): split}) is None
+    cache = chain.build(CACHE, {"media": "copy"}, {"snapshot": second, "split": split}, "another")
+    together = {Key("snapshot"): second, Key("split"): split, CACHE: cache}
+    assert find_conflict(Key("label_review", "e"), together) is None, "both agree with the snapshot that is given"
+    assert find_conflict(Key("label_review", "e"), {**together, Key("snapshot"): first}) is not None
