@@ -12,9 +12,6 @@ from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from agar_pipeline.chain.current import Current
     from agar_pipeline.coco.columns import CocoColumns
     from agar_pipeline.coco.detections import Detections
 
@@ -22,7 +19,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("review", epilog="Example: agar review --experiment demo --out-dir suspects")
-@click.option("--experiment", help="Review the part that its current evaluation scored.")
+@click.option("--experiment", help="Review all parts; what is stale is built first.")
 @click.option("--predictions", type=FILE, help="COCO results, or the file that agar predict writes.")
 @click.option("--json", "coco_json", type=FILE, help="With --predictions: the COCO annotations to review.")
 @click.option(
@@ -31,7 +28,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="Folder that the file_names of the COCO file are relative to; default: the folder of the COCO file.",
 )
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write the page and the files here.")
-@click.option("--pictures", default=48, show_default=True, type=click.IntRange(0, 400), help="Suspects to draw.")
+@click.option(
+    "--pictures", default=48, show_default=True, type=click.IntRange(0, 400), help="Suspects to draw, of --predictions."
+)
 @click.option(
     "--app/--no-app",
     default=None,
@@ -73,8 +72,8 @@ def command(
     poor boxes, double boxes, and two colonies in one box.
 
     Suspects of an experiment are shown in FiftyOne, in a field and saved views of their own; the labels do not change.
-    The model must not have been trained on these photos: of an experiment, only the part that was evaluated is
-    reviewed.
+    The model must not have been trained on these photos. Of an experiment, all parts are reviewed: val and test by its
+    own model, train by models of folds, each of which has not learnt the photos that it predicts.
 
     With --accept, suggestions that a person confirmed are applied to a copy of the label field, which the pipeline can
     use from then on.
@@ -99,59 +98,49 @@ def command(
         if app is None and out_dir is None:
             app = review_words.can_be_shown() or None
         how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
-        _review_experiment(experiment, out_dir, pictures, app, how)
+        _review_experiment(experiment, out_dir, app, how)
 
 
-def _review_experiment(
-    experiment: str, out_dir: Path | None, pictures: int, app: bool | None, how: dict[str, Any]
-) -> None:
-    """Write the files if there is a folder for them, and the suspects into FiftyOne unless `app` is None."""
+def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, how: dict[str, Any]) -> None:
+    """Build the review, copy it if there is a folder for it, and write the suspects into FiftyOne unless `app` is
+    None.
+    """
     from agar_pipeline.commands.review_words import show_suspects
-    from agar_pipeline.reports.review_files import find_suspects
+    from agar_pipeline.commands.reviewed import copy_review, open_review
     from agar_pipeline.store import Key
 
-    current = _current(experiment)
-    cache, evaluation = current.open(Key("coco_cache")), current.open(Key("evaluation", experiment))
-    part = evaluation.metrics()["part"]
-    if part == "train":
-        say("note: the model was trained on these photos, so it repeats the errors of their labels")
-    predictions, coco_json = evaluation.root / "predictions.json", cache.json_path(part)
+    opened = open_review(experiment)
+    wrong, annotated = opened.review.review()["wrong"], opened.review.review()["annotations"]
+    low, high = wrong["interval"]
+    echo(
+        f"about {wrong['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to {high:.0f}); "
+        f"{annotated} are annotated"
+    )
     if out_dir is not None:
-        title = f"Suspect labels of {part}, by {experiment}"
-        suspects = _write(predictions, coco_json, cache.images_dir, out_dir, pictures, title)
-    else:
-        suspects, _ = find_suspects(*_read(predictions, coco_json), echo)
+        copy_review(opened.review, out_dir)
+    echo(f"look at {(out_dir or opened.review.root) / 'report.html'}")
     if app is not None:
-        show_suspects(suspects, current.open(Key("snapshot")), cache, experiment, app=app, **how)
+        snapshot, cache = (opened.current.open(Key(name)) for name in ("snapshot", "coco_cache"))
+        show_suspects(opened.review.suspects(), snapshot, cache, experiment, app=app, **how)
 
 
 def _write(
     predictions: Path, coco_json: Path, images_dir: Path | None, out_dir: Path, pictures: int, title: str
-) -> pd.DataFrame:
-    """Write the files of a review into a folder, and return the suspects."""
+) -> None:
+    """Write the files of a review into a folder."""
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals
-    from agar_pipeline.reports.review_files import REVIEW_FILES, write_review
+    from agar_pipeline.reports.review_files import REVIEW_FILES, ReviewedPart, write_review
 
     folder = OwnFolder(out_dir, "review", Originals([predictions, coco_json]))
     require_no_photos(out_dir, "review")
     columns, detections = _read(predictions, coco_json)
     images_dir = images_dir or coco_json.parent
     with folder.replacing(REVIEW_FILES) as draft:
-        suspects = write_review(columns, detections, images_dir, draft.root, pictures=pictures, title=title, log=echo)
+        parts = [ReviewedPart(coco_json.stem, columns, detections)]
+        write_review(parts, images_dir, draft.root, pictures=pictures, title=title, log=echo)
     echo(f"look at {out_dir / 'report.html'}")
-    return suspects
-
-
-def _current(experiment: str) -> Current:
-    """Return the current artifacts of an experiment and of the data that it uses."""
-    from agar_pipeline.chain.current import Current
-    from agar_pipeline.chain.nodes import pipeline_nodes
-    from agar_pipeline.config import agar_home, load_experiment, load_pipeline
-    from agar_pipeline.store import Store
-
-    return Current(Store(agar_home()), pipeline_nodes(load_pipeline(), {experiment: load_experiment(experiment)}))
 
 
 def _read(predictions: Path, coco_json: Path) -> tuple[CocoColumns, Detections]:

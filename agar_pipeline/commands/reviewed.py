@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agar_pipeline.artifacts import LabelReview
+    from agar_pipeline.chain.current import Current
 
 
-def current_review(experiment: str) -> LabelReview:
+@dataclass(frozen=True)
+class OpenReview:
+    """The current label review of an experiment, and where to find what it was made from."""
+
+    review: LabelReview
+    current: Current
+
+
+def open_review(experiment: str) -> OpenReview:
     """Return the current label review; what is stale of it and its inputs is built first.
 
     An experiment that the pipeline file lists is built in one Dagster run, as by `agar run +E/label_review`; another
@@ -20,20 +30,19 @@ def current_review(experiment: str) -> LabelReview:
         PipelineError: any error of building it.
     """
     from agar_pipeline.chain.current import Current
-    from agar_pipeline.chain.nodes import load_nodes
+    from agar_pipeline.chain.nodes import pipeline_nodes
     from agar_pipeline.commands.experiment import build_from_cache
     from agar_pipeline.commands.run import run_stale
     from agar_pipeline.config import agar_home, load_experiment, load_pipeline
     from agar_pipeline.store import Key, Store
 
-    key = Key("label_review", experiment)
-    review: LabelReview
-    if experiment in load_pipeline().experiments:
+    key, pipeline, settings = Key("label_review", experiment), load_pipeline(), load_experiment(experiment)
+    if experiment in pipeline.experiments:
         run_stale((f"+{key}",))
-        review = Current(Store(agar_home()), load_nodes()).open(key)
     else:
-        review = build_from_cache(load_experiment(experiment), key.asset, as_configured=True).artifact
-    return review
+        build_from_cache(settings, key.asset, as_configured=True)
+    current = Current(Store(agar_home()), pipeline_nodes(pipeline, {experiment: settings}))
+    return OpenReview(current.open(key), current)
 
 
 def copy_review(review: LabelReview, out_dir: Path) -> None:

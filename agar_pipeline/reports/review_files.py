@@ -6,7 +6,8 @@ Here: calling and writing. Not here: finding suspects (`review.suspects`), the p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,78 +22,94 @@ if TYPE_CHECKING:
 REVIEW_FILES = ("suspects.parquet", "review.json", "report.html")
 
 
+@dataclass(frozen=True)
+class ReviewedPart:
+    """Images that models of one kind predicted; parts with other models are reviewed apart."""
+
+    name: str
+    columns: CocoColumns
+    """The images and their annotations."""
+    detections: Detections
+    """Detections of models that were not trained on them."""
+
+
 def write_review(
-    columns: CocoColumns,
-    detections: Detections,
+    parts: Sequence[ReviewedPart],
     images_dir: Path,
     out_dir: Path,
     *,
     pictures: int,
     title: str,
     log: Callable[[str], None],
-) -> pd.DataFrame:
+    cross_validation: Mapping[str, Any] | None = None,
+) -> None:
     """Review the labels of some images, and write the files.
 
+    `review.json` has images, annotations, suspects, and the estimated number of wrong labels with its 95 % interval, in
+    all (`wrong`), for each kind (`kinds`) and for each part (`parts`).
+
     Args:
-        columns: The images and their annotations.
-        detections: Detections of a model that was not trained on them.
+        parts: At least one; how much a disagreement says is learnt for each part alone.
         images_dir: Folder of the images, for the pictures.
         out_dir: Receives the files.
         pictures: Number of suspects drawn.
         title: Title of the page.
         log: Receives the result.
-
-    Returns:
-        The suspects, as in `suspects.parquet`.
+        cross_validation: `cross_validation.json`, for the page; None if there is none.
 
     Raises:
         AnnotationError: a detection belongs to an image or category that the annotations do not list.
     """
+    import pandas as pd
+
     from agar_pipeline.reports.review_page import write_review_page
 
-    table, numbers = find_suspects(columns, detections, log)
+    reviewed = [_review(part) for part in parts]
+    table = pd.concat([of for of, _ in reviewed if len(of)] or [reviewed[0][0]], ignore_index=True)
+    table = table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    numbers = {"suspects": len(table), **_count(parts, [wrong for _, wrong in reviewed])}
     table.to_parquet(out_dir / "suspects.parquet", index=False)
     (out_dir / "review.json").write_text(json.dumps(numbers, indent=2))
-    write_review_page(out_dir / "report.html", table, numbers, columns, images_dir, title, pictures)
-    return table
+    columns_of = {part.name: part.columns for part in parts}
+    write_review_page(
+        out_dir / "report.html", table, numbers, columns_of, images_dir, title, pictures, cross_validation
+    )
+    low, high = numbers["wrong"]["interval"]
+    log(
+        f"about {numbers['wrong']['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to "
+        f"{high:.0f}); {numbers['annotations']} are annotated"
+    )
 
 
-def find_suspects(
-    columns: CocoColumns, detections: Detections, log: Callable[[str], None]
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Review the labels of some images; arguments and errors as in `write_review`.
-
-    Returns:
-        The suspects with their names, photos and reasons; and the content of `review.json`: images, annotations,
-        suspects, and the estimated number of wrong labels with its 95 % interval, in all (`wrong`) and for each kind
-        (`kinds`).
-    """
+def _review(part: ReviewedPart) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Return the suspects of one part, and kind → number of wrong labels as `review.suspects.LabelReview` has it."""
     from agar_pipeline.review.reasons import explain
     from agar_pipeline.review.suspect_ids import identify
     from agar_pipeline.review.suspects import review_labels
     from agar_pipeline.scoring.average_precision import require_known_ids
 
-    require_known_ids(columns, detections)
-    review = review_labels(columns, detections)
+    columns = part.columns
+    require_known_ids(columns, part.detections)
+    review = review_labels(columns, part.detections)
     names = dict(zip(columns.image_ids.tolist(), np.asarray(columns.file_names).tolist(), strict=True))
     table = review.suspects
     table.insert(1, "file_name", table["image_id"].map(names))
     table.insert(0, "suspect_id", identify(table))
+    table.insert(1, "part", part.name)
     table["reason"] = explain(table, columns.names)
-    wrong = _estimate(np.sum(list(review.wrong.values()), axis=0))
-    numbers: dict[str, Any] = {
-        "images": len(columns.image_ids),
-        "annotations": int((~columns.iscrowd).sum()),
-        "suspects": len(table),
-        "wrong": wrong,
-        "kinds": {kind: _estimate(of) for kind, of in review.wrong.items()},
+    return table, review.wrong
+
+
+def _count(parts: Sequence[ReviewedPart], wrong: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """Return the numbers of `review.json`; resamples of the parts are added, as they are independent."""
+    of_parts = [np.sum(list(of.values()), axis=0) for of in wrong]
+    return {
+        "images": sum(len(part.columns.image_ids) for part in parts),
+        "annotations": sum(int((~part.columns.iscrowd).sum()) for part in parts),
+        "wrong": _estimate(np.sum(of_parts, axis=0)),
+        "kinds": {kind: _estimate(np.sum([of[kind] for of in wrong], axis=0)) for kind in wrong[0]},
+        "parts": {part.name: _estimate(of) for part, of in zip(parts, of_parts, strict=True)},
     }
-    low, high = wrong["interval"]
-    log(
-        f"about {wrong['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to {high:.0f}); "
-        f"{numbers['annotations']} are annotated"
-    )
-    return table, numbers
 
 
 def _estimate(values: np.ndarray) -> dict[str, Any]:
