@@ -187,7 +187,7 @@ def _run_in_own_process(
         request["handler"] = "agar_pipeline.steps.__main__"
         run_child("agar_pipeline.cluster", request, log, needs=needs)
         return
-    if trainer.devices * trainer.num_nodes > 1 and node.key.asset == "training_run":
+    if trainer.devices * trainer.num_nodes > 1 and node.key.asset in ("training_run", "label_review"):
         require_ready(trainer, c.agar_home(), log)
     with leased(trainer, c.agar_home(), log) as env:
         env = {**env, **trainer.environment}

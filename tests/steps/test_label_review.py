@@ -22,6 +22,7 @@ from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
 from agar_pipeline.steps import label_review
 from agar_pipeline.store import Key, Store
+from agar_pipeline.store.unfinished import foreign_work
 from tests.coco_home import describe_plates
 from tests.conftest import Run, copy_configs, runner
 
@@ -96,6 +97,7 @@ def test_suspects_of_all_parts_are_in_the_artifact_and_in_the_folder(lab: Lab) -
     assert review.review()["images"] == TRAIN + VAL
     assert {path.name for path in copied.glob("*.*")} >= {"suspects.parquet", "review.json", "report.html"}
     assert (copied / "review.json").read_bytes() == (review.root / "review.json").read_bytes()
+    assert not (lab.store.home / "resume" / "small" / "label_review").exists(), "finished work is removed"
     assert "Cross-validation" in (copied / "report.html").read_text()
 
 
@@ -150,6 +152,14 @@ def test_each_photo_is_predicted_by_a_model_that_has_not_learnt_it(
     written = pd.DataFrame(json.loads((review.root / "predictions.json").read_text()))
     theirs = written[written["image_id"].isin(columns.image_ids[rows])]
     assert sorted(theirs["score"]) == pytest.approx(sorted(own.scores), abs=1e-5)
+
+
+def test_the_work_of_an_interrupted_review_is_ours_to_remove(tmp_path: Path) -> None:
+    names = ["folds/0.ckpt", "folds/12.ckpt", "folds/1/a.pt", "folds/1/b.json", "folds/1/checkpoints/best.ckpt"]
+    for name in [*names, "folds/1/metrics.csv", "folds/notes.txt"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert foreign_work(tmp_path) == ["folds/notes.txt"]
 
 
 def same_weights(one: Path, other: Path) -> bool:
