@@ -121,7 +121,8 @@ class Lab:
 
         name, _, backbone = model.partition(" on ")
         given = {
-            "model.name": name, "model.backbone": f"timm/{backbone}" if backbone else "null", "trainer.precision": precision, "trainer.accelerator": ACCELERATOR,
+            "model.name": name, "model.backbone": f"timm/{backbone}" if backbone else "null",
+            "trainer.precision": precision, "trainer.accelerator": ACCELERATOR,
             "trainer.max_steps": "null", "trainer.max_seconds": f"{SECONDS:g}", "trainer.val_every_n_epochs": "1000",
             "trainer.log_every_n_steps": "1", "data.input_size": str(SIDE), "data.batch_size": "4",
             "data.num_workers": "0" if REHEARSAL else "3", "optimizer.lr": "0.001",
