@@ -47,7 +47,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "saved view, or those in a CSV, Parquet or JSON file with suspect_id.  [without a value: tag:accept]",
 )
 @click.option("--to-field", help="With --accept: name of the copy; default: the label field's with _reviewed.")
-@click.option("--overwrite", is_flag=True, help="Also replace or remove suspects and views that somebody edited.")
+@click.option(
+    "--unlabelled",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Choose the photos of this folder to annotate next, and write them with proposed boxes into a FiftyOne "
+    "dataset of their own.",
+)
+@click.option("--budget", default=20, show_default=True, type=click.IntRange(1), help="With --unlabelled: photos.")
+@click.option("--join", metavar="DATASET", help="Add the finished photos of --unlabelled to the pipeline's dataset.")
+@click.option("--overwrite", is_flag=True, help="Also replace or remove what somebody edited: suspects, views, boxes.")
 @port_option(5151)
 @hosts_option
 @migrate_option
@@ -64,6 +73,9 @@ def command(
     remove: bool,
     accept: str | None,
     to_field: str | None,
+    unlabelled: Path | None,
+    budget: int,
+    join: str | None,
     overwrite: bool,
     migrate_database: bool,
     **web: Any,
@@ -77,18 +89,31 @@ def command(
 
     With --accept, suggestions that a person confirmed are applied to a copy of the label field, which the pipeline can
     use from then on.
+
+    With --unlabelled, photos are chosen on which models of different parts of the annotations disagree, and that look
+    unlike each other. A person corrects their proposed boxes in FiftyOne, and gives each finished photo the tag
+    `annotated`; --join then adds these photos to the pipeline's dataset.
     """
-    if sum([experiment is not None, predictions is not None, remove, accept is not None]) != 1:
-        raise click.UsageError("give one of --experiment, --predictions, --remove and --accept")
+    given = [predictions is not None, remove, accept is not None, unlabelled is not None, join is not None]
+    if sum(given) + (experiment is not None and unlabelled is None) != 1:
+        raise click.UsageError("give one of --experiment, --predictions, --remove, --accept, --unlabelled and --join")
     if (predictions is None) != (coco_json is None):
         raise click.UsageError("--predictions needs --json, the COCO file to review, and --json needs --predictions")
     if predictions is not None and (out_dir is None or app is not None):
         raise click.UsageError("--predictions needs --out-dir, and cannot be shown in FiftyOne: it has no dataset")
     if to_field is not None and accept is None:
         raise click.UsageError("--to-field can only be used with --accept")
-    from agar_pipeline.commands import review_words
+    from agar_pipeline.commands import review_unlabelled, review_words
 
-    if remove:
+    how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
+    if unlabelled is not None:
+        all_read = review_unlabelled.propose_next(
+            unlabelled, experiment, budget, out_dir, app=app if app is not None else out_dir is None, **how
+        )
+        context.exit(0 if all_read else 1)
+    if join is not None:
+        review_unlabelled.join(join, migrate_database=migrate_database)
+    elif remove:
         review_words.remove_from_fiftyone(overwrite=overwrite, migrate_database=migrate_database)
     elif accept is not None:
         context.exit(1 if review_words.accept_suggestions(accept, to_field, migrate_database=migrate_database) else 0)
@@ -97,7 +122,6 @@ def command(
     elif experiment is not None:
         if app is None and out_dir is None:
             app = review_words.can_be_shown() or None
-        how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
         _review_experiment(experiment, out_dir, app, how)
 
 
