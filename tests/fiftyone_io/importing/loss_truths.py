@@ -20,6 +20,7 @@ from tests.fiftyone_io.importing.import_world import ImportWorld
 
 RUNS = [SimpleNamespace(name=f"agar_e_{letter * 8}", fingerprint=letter * 32) for letter in "ab"]
 EDITED_BY_VIEW = (*(name for run in RUNS for name in RunFields(run.name).names), "last_modified_at")
+EDITED_BY_REVIEW = ("agar_suspects", "ground_truth_reviewed")
 Identity = tuple[int, int]
 """Device and inode."""
 
@@ -68,6 +69,7 @@ class Truths(ImportWorld):
         self.photos = {one for one in self.photos if one in names} | {
             one for one, paths in names.items() if any(path in theirs for path in paths)
         }
+        made = {path: _identity(path) for path in self.ours if path in before and path not in theirs}
         yield
         after = files_in(self.place)
         for path, content in theirs.items():
@@ -78,7 +80,9 @@ class Truths(ImportWorld):
             where = out or self.home
             assert path.is_relative_to(where), f"{path} was written where nobody asked for it"
         self.ours = {path: made for path, made in self.ours.items() if path in after}
-        self.ours |= {path: _identity(path) if _identity(path) in self.photos else new[path] for path in new}
+        again = [path for path, one in made.items() if path in after and _identity(path) != one]
+        made_now = {path: after[path] for path in (*new, *again)}  # a link is replaced by a copy of equal content
+        self.ours |= {path: _identity(path) if _identity(path) in self.photos else made_now[path] for path in made_now}
         self._require_documents()
 
     def _names_of(self, files: dict[Path, str]) -> dict[Identity, list[Path]]:
@@ -122,4 +126,4 @@ class Truths(ImportWorld):
 
 
 def without_view(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in EDITED_BY_VIEW}
+    return {name: value for name, value in row.items() if name not in (*EDITED_BY_VIEW, *EDITED_BY_REVIEW)}

@@ -30,16 +30,18 @@ from agar_pipeline.use_cases import viewing
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
 from tests.fiftyone_io.importing.import_world import ImportWorld
 from tests.fiftyone_io.importing.killed import run_and_kill
-from tests.fiftyone_io.importing.loss_truths import RUNS, Truths, files_in
+from tests.fiftyone_io.importing.loss_truths import RUNS, files_in
+from tests.fiftyone_io.importing.review_world import ReviewWorld
 
 MEDIA = (("reference",), ("link",), ("copy",), ("resize", "--max-side", "40"))
 
 
-class LossWorld(Truths):
-    """`ImportWorld` with exports, restores, views, cleans, backups and kills."""
+class LossWorld(ReviewWorld):
+    """`ImportWorld` with exports, restores, views, reviews, cleans, backups and kills."""
 
     STEPS = (
         *ImportWorld.STEPS,
+        *ReviewWorld.STEPS,
         *("deletes_sample", "deletes_photo", "exports", "exports", "exports", "edits_export", "adopts", "loses_list"),
         *("links_photos", "restores", "restores", "edits_restored", "views", "edits_predictions", "takes_view_back"),
         *("cleans", "backs_up", "restores_backup", "is_killed", "is_killed", "is_killed"),
@@ -213,7 +215,7 @@ class LossWorld(Truths):
 
     def is_killed(self, folder: int, number: int) -> None:
         """SIGKILL in the middle of any of these."""
-        which, number = number % 7, number // 7
+        which, number = number % 10, number // 10
         words, out = self._export_words(folder, number)
         given = self._restore_words(folder, number) or ["clean", "--yes"]
         photos, saved = self.folders[folder], self._backup(number)
@@ -224,6 +226,9 @@ class LossWorld(Truths):
             (lambda: self._agar(*given), None),
             (self._view(folder, number), None),
             (self._view_back(folder, number), None),
+            (self._review(number), None),
+            (self._accept(number), None),
+            (self._review_back(), None),
             (lambda: self._agar("backup", str(saved)), self.place),
         ]
         do, where = works[which]

@@ -20,7 +20,7 @@ from agar_pipeline.fiftyone_io.reading import observe
 from agar_pipeline.fiftyone_io.writing import restore
 from agar_pipeline.ownership.inserted_samples import CLAIMS, INSERTIONS
 from agar_pipeline.steps.__main__ import main as answer_step
-from agar_pipeline.use_cases import viewing
+from agar_pipeline.use_cases import accepting, reviewing, viewing
 from tests.fiftyone_io.conftest import collection_of
 from tests.fiftyone_io.importing.loss_world import LossWorld
 from tests.fiftyone_io.importing.person import Person
@@ -36,6 +36,10 @@ FOLLOWED_BY = {
     "restores": ("edits_restored", "is_killed", "restores"),
     "is_killed": ("edits_restored", "edits_export", "exports", "restores", "imports", "views"),
     "views": ("edits_predictions",),
+    "reviews": ("judges", "accepts", "takes_review_back"),
+    "judges": ("accepts", "reviews", "takes_review_back", "imports"),
+    "accepts": ("corrects_copy", "accepts", "corrects"),
+    "corrects_copy": ("accepts", "imports", "is_killed"),
     "edits_predictions": ("views", "takes_view_back", "is_killed", "imports"),
     "deletes_sample": ("restores_backup", "imports", "views"),
 }
@@ -57,7 +61,7 @@ def play(
     def run_child(module: str, request: dict[str, Any], log: Any) -> dict[str, Any]:
         return person.answers_as_child(request)
 
-    for module in (observe, restore, viewing):
+    for module in (observe, restore, viewing, reviewing, accepting):
         monkeypatch.setattr(module, "run_child", run_child)
     monkeypatch.setattr(build, "run_child", lambda module, request, log, **more: answer_step(request, log))
 
