@@ -20,7 +20,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.likeness import measure_training
 from agar_pipeline.counting.photo_features import Look, look_of, small_copy
 from agar_pipeline.errors import DatasetError, ImageFileError
-from agar_pipeline.review.acquisition import LEAST_SCORE, Candidate, Committee, Photos, choose
+from agar_pipeline.review.acquisition import Candidate, Committee, Photos, choose
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 from agar_pipeline.text.safe_text import csv_cell
@@ -144,12 +144,15 @@ def propose(
 
 
 def _ask(models: Sequence[PhotoModel], path: Path, row: int) -> tuple[list[Detections], Look]:
-    """The detections of each model on one photo, and what the photo looks like."""
+    """The detections of each model on one photo, and what the photo looks like.
+
+    Where a model reaches its limit, only detections that count are sure to be among them: the others say little.
+    """
     answers, look = [], None
     for model in models:
         photo = model.read(path)
         look = look or look_of(small_copy(photo.pixels_hwc))
-        found = suppress_across_classes(model.detect(photo, LEAST_SCORE))
+        found = suppress_across_classes(model.detect(photo, model.calibration.rule.least_of_all))
         answers.append(
             Detections(np.full(len(found), row), found.category_ids, found.boxes_xywh, found.scores, found.cut)
         )
