@@ -140,6 +140,8 @@ def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, 
         f"about {wrong['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to {high:.0f}); "
         f"{annotated} are annotated"
     )
+    if warning := opened.review.cross_validation()["warning"]:
+        say(f"the models are too bad to judge labels, so this number means nothing: {warning}")
     if out_dir is not None:
         copy_review(opened.review, out_dir)
     echo(f"look at {(out_dir or opened.review.root) / 'report.html'}")

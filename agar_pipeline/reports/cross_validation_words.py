@@ -29,8 +29,8 @@ def describe_cross_validation(plain: Mapping[str, Any]) -> dict[str, Any]:
         rows.append({"title": title, "value": value, "interval": interval, "per_fold": alone})
     words = (
         f"{plain['images']:,} photos of {plain['part']} with {plain['annotations']:,} annotations, in "
-        f"{plain['folds']} folds; each photo is predicted by a model that was trained on the other folds, for a "
-        "shorter time than the experiment's own. Val chose the best weights, so it is not scored. "
+        f"{plain['folds']} folds; each photo is predicted by a model that was trained on the other folds, for "
+        "`review.schedule` of the experiment's limits. Val chose the best weights, so it is not scored. "
         f"The intervals of {100 * plain['level']:g} % come from resampled photos."
     )
     return {"words": words, "rows": rows, "warning": plain.get("warning")}

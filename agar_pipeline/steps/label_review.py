@@ -74,9 +74,10 @@ def build(
     parts += _predict_own(config, coco_cache, training_run, evaluation, log)
     scores: dict[str, Any] = {"part": "train", "seed": config.seed, **cross_validate(train, detections, folds, counts)}
     lesson = training_run.experiment().get("lesson")
-    scores["warning"] = explain_uselessness(scores["map_50"]["value"], int(counts[0].sum()), lesson)
+    useless = explain_uselessness(scores["map_50"]["value"], int(counts[0].sum()), lesson)
+    scores["warning"] = useless or scores["reasons"].get("map_50")
     if scores["warning"]:
-        log(f"the suspects are of little use, because {scores['warning']}")
+        log(f"the models are too bad to judge labels: {scores['warning']}")
     (out_dir / "cross_validation.json").write_text(json.dumps(scores, indent=2, allow_nan=False))
     _write_folds(out_dir / "folds.parquet", train, folds)
     together = Detections.concatenate([part.detections for part in parts])

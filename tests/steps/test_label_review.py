@@ -98,7 +98,10 @@ def test_suspects_of_all_parts_are_in_the_artifact_and_in_the_folder(lab: Lab) -
     assert {path.name for path in copied.glob("*.*")} >= {"suspects.parquet", "review.json", "report.html"}
     assert (copied / "review.json").read_bytes() == (review.root / "review.json").read_bytes()
     assert not (lab.store.home / "resume" / "small" / "label_review").exists(), "finished work is removed"
-    assert "Cross-validation" in (copied / "report.html").read_text()
+    page = (copied / "report.html").read_text()
+    assert "Cross-validation" in page
+    assert "too bad to judge labels" in page, "after three steps of training"
+    assert "too bad to judge labels" in lab.reviewed
 
 
 def test_the_cross_validation_is_of_all_photos_of_train(lab: Lab) -> None:
