@@ -30,6 +30,10 @@ def can_be_shown() -> bool:
     return True
 
 
+LEAST_PROBABILITY = 0.05
+"""Of the suspects that are written to FiftyOne. A bad model has hundreds of thousands of less probable ones."""
+
+
 def show_suspects(
     suspects: pd.DataFrame,
     snapshot: Snapshot,
@@ -48,9 +52,12 @@ def show_suspects(
     from agar_pipeline.use_cases.viewing import name_some, open_app
 
     source, home = load_pipeline().fiftyone_snapshot, agar_home()
+    likely = suspects[suspects["score"] >= LEAST_PROBABILITY]
+    if unlikely := len(suspects) - len(likely):
+        say(f"note: {unlikely} suspects with a probability below {LEAST_PROBABILITY:.0%} are in suspects.parquet only")
     about = f"labels that are probably wrong, by {experiment}, snapshot {snapshot.manifest.fingerprint}"
     written = write_suspects(
-        suspects, snapshot, cache, about, source.database, home, say, overwrite=overwrite, migrate=migrate_database
+        likely, snapshot, cache, about, source.database, home, say, overwrite=overwrite, migrate=migrate_database
     )
     if written.gone:
         say(f"note: {len(written.gone)} photos are not in the dataset any more: {name_some(written.gone)}")

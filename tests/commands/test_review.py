@@ -70,7 +70,7 @@ def test_a_photo_that_is_gone_is_named_on_the_page(labelled: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
-        ([], 2, "give one of --experiment, --predictions, --remove and --accept"),
+        ([], 2, "give one of --experiment, --predictions, --remove, --accept, --unlabelled and --join"),
         (["--predictions", "predictions.json"], 2, "--predictions needs --json"),
         (["--predictions", "other.json", "--json", "val.json"], 1, "image_id"),
     ],
