@@ -2,7 +2,7 @@
 
 A family whose targets, losses or boxes are wrong somewhere does not get there. It is trained by the pipeline's own
 training, without augmentation, for the number of steps of its row; D-FINE, RT-DETRv2 and the backbone of timm are small
-ones with random weights. Each ratio is mAP@50 over 0.9. All of them take about 20 minutes on two cores;
+ones with random weights. Each ratio is mAP@50 over 0.9. All of them take about 40 minutes of one core.
 OVERFIT="dfine retinanet" trains some of them.
 """
 
