@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from agar_pipeline.commands import agar
+from agar_pipeline.plates.generate import generate_plates
 from docs.generate import commands_of
 from tests.conftest import edit_samples
 from tests.docs.pages import PAGES, Reader, commands
@@ -19,6 +20,7 @@ LETTERS = {
     "experiment=E": "experiment=mine",
     "--experiment E": "--experiment mine",
     "E/evaluation": "mine/evaluation",
+    "E/label_review": "mine/label_review",
     "--checkpoint C": "--checkpoint best.ckpt",
     "--json F": "--json val.json",
     "--images-dir D": "--images-dir photos",
@@ -28,6 +30,7 @@ LETTERS = {
     "--devices N": "--devices 2",
     "FINGERPRINT": "previous",
     "NAME": "plates_of_old",
+    "--unlabelled photos/": "--unlabelled new_photos --no-app",
 }
 """What a table writes for something of the reader's → what the newcomer has."""
 
@@ -50,6 +53,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     for format, make in MAKERS.items():
         make(reader.clone / f"photos_{format}")
     labelme(reader.clone / "photos_labelme")
+    generate_plates(reader.clone / "new_photos", 3, size_px=128, seed=6)
     return reader
 
 
