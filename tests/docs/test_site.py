@@ -16,7 +16,7 @@ from tests.conftest import BIN, CHECKOUT
 from tests.defs.test_web_ui import CHROMIUM, FLAGS, api
 from tests.docs.pages import DOCS, PAGES, blocks
 
-CANNOT_RUN = [command for page in PAGES for block in blocks(page) if block.reason for command in block.commands]
+NOT_RUN = [block for page in PAGES for block in blocks(page) if block.reason]
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,18 @@ def test_what_the_button_copies_can_be_pasted_into_a_shell(site: Path) -> None:
     assert typed[3:] == ["agar run +bbox_report", "sbatch --wait train.sh", "agar run"], "no prompt, no remark"
 
 
-def test_only_what_wants_docker_or_kubernetes_or_a_gpu_is_not_run() -> None:
+def test_only_what_wants_docker_or_kubernetes_or_a_gpu_or_is_run_elsewhere_is_not_run() -> None:
+    """Elsewhere: what needs a person's work in between, or minutes that another page spends already."""
     of_gpu = {"make test-gpu", "make bench-gpu", "bash benchmarks/gpu/run.sh wheels gpu-report.md"}
-    assert {command.split()[0] for command in set(CANNOT_RUN) - of_gpu} <= {"docker", "helm", "kubectl", "printf"}
+    by_test = {block.reason: re.findall(r"^the same is run by (test_\w+)$", block.reason) for block in NOT_RUN}
+    assert {name for names in by_test.values() for name in names} <= defined_tests()
+    not_run = {command for block in NOT_RUN if not by_test[block.reason] for command in block.commands}
+    assert {command.split()[0] for command in not_run - of_gpu} <= {"docker", "helm", "kubectl", "printf"}
+
+
+def defined_tests() -> set[str]:
+    files = (CHECKOUT / "tests").rglob("*.py")
+    return {found for path in files for found in re.findall(r"def (test_\w+)", path.read_text())}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -92,10 +101,6 @@ def test_the_commands_that_a_sentence_names_are_there(page: str) -> None:
 @pytest.mark.parametrize("page", ["invariants", "security"])
 def test_what_a_page_promises_is_held_by_tests_that_exist(page: str) -> None:
     named = set(re.findall(r"`(test_\w+)`", (DOCS / "explanation" / f"{page}.md").read_text()))
-    defined = {
-        found
-        for path in (CHECKOUT / "tests").rglob("*.py")
-        for found in re.findall(r"def (test_\w+)", path.read_text())
-    }
+    defined = defined_tests()
     assert named
     assert not named - defined
