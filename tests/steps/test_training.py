@@ -403,11 +403,11 @@ def test_a_modern_detector_passes_smoke_and_resumes_bit_for_bit_in_tiles(
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", [*SMALL, "retinanet"])
+@pytest.mark.parametrize("name", [*SMALL, *ON_TIMM])
 def test_two_ranks_train_the_detector_that_one_trains(
     name: str, tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
 ) -> None:
-    """Without random denoising queries. Faster R-CNN draws at random the proposals that it learns from."""
+    """Without random denoising queries."""
     words = [*words_of(name, tmp_path / "weights", num_denoising=0), "optimizer=sgd", "data.batch_size=4"]
     request = {
         "config": to_plain(small(*words, "trainer.devices=2").training_run),
