@@ -23,10 +23,12 @@ from agar_pipeline.config import ExperimentConfig, ModelConfig, ScoringConfig, l
 from agar_pipeline.detection.fitting.data_choice import say_choice
 from agar_pipeline.detection.fitting.model_fitting import fit_config, make_spec
 from agar_pipeline.detection.inference.predict import Predictor
+from agar_pipeline.detection.loading.devices import threads_restored
 from agar_pipeline.detection.models.detector import build_detector
 from agar_pipeline.detection.training.lightning_module import DetectorModule
 from agar_pipeline.errors import ArtifactError, ComputeError, GateError, ImageFileError, StoppedError, TrainingError
 from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
+from agar_pipeline.processes.devices import count_cores
 from agar_pipeline.steps import evaluation, smoke_run, training_run
 from tests.detection.models.small_detrs import SMALL, one_thread, save_small
 
@@ -208,7 +210,10 @@ def test_the_same_seed_trains_the_same_weights(tmp_path: Path, coco_cache: CocoC
 
 def test_a_time_budget_ends_training(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:
     config = small("trainer.max_steps=null", "trainer.max_seconds=4", "trainer.log_every_n_steps=1").training_run
-    training_run.build(config, tmp_path, print, coco_cache, passed_smoke)
+    with threads_restored():
+        torch.set_num_threads(many := count_cores() + 1)  # a number that the measurement of threads never chooses
+        training_run.build(config, tmp_path, print, coco_cache, passed_smoke)
+        assert torch.get_num_threads() == many, "else the next training in this process has other last bits"
     rates = pd.read_csv(tmp_path / "metrics.csv")["lr"].dropna().to_numpy()
     assert len(rates) > 3
     assert rates[-1] < rates.max() / 2

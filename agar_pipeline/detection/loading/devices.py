@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +162,19 @@ def count_free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         parts = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
         free = min(free, max(0, limit - used + int(parts["inactive_file"])))
     return free
+
+
+@contextlib.contextmanager
+def threads_restored() -> Iterator[None]:
+    """Context at whose end torch uses as many threads as before it.
+
+    The number of threads that one training chose must not change the last bits of the next one in the same process.
+    """
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit_threads() -> int:

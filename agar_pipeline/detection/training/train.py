@@ -20,7 +20,7 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.fitting.data_choice import say_choice, say_limit
 from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec, warn_of_seams
 from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
-from agar_pipeline.detection.loading.devices import Site
+from agar_pipeline.detection.loading.devices import Site, threads_restored
 from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts
@@ -94,7 +94,7 @@ def train(
     site = Site.find(config, log)
     if warning := warn_of_chance(config.trainer, site.accelerator):
         log(warning)
-    with determinism(config.trainer):
+    with determinism(config.trainer), threads_restored():
         L.seed_everything(config.seed, verbose=False)
         fitted_to = train_columns if all_columns is None else all_columns
         config = fit_config(config, fitted_to)
