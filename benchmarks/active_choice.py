@@ -6,16 +6,16 @@ scored on plates that are never annotated. The ratio is the area under the curve
 mean over the seeds, the shared first point left out.
 
 About 20 minutes on one core that does nothing else. ACTIVE_CHOICE_DATA="generated FOLDER:one …" and
-ACTIVE_CHOICE_SEEDS="0 1 2" choose what is run; `FOLDER:one` takes all classes for one. ACTIVE_CHOICE_RESULTS names a
-file to which each curve is added as a line, and from which curves that are there are taken.
+ACTIVE_CHOICE_SEEDS="0 1 2" choose what is run; `FOLDER:one` takes all classes for one. BENCH_RESULTS=FILE keeps each
+finished seed there, and does not run it again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.coco.columns import CocoColumns
+from benchmarks._kept_results import kept
 from benchmarks._short_training import DATA, GENERATED, is_there, load_source, name_of, train_short
 from benchmarks._timing import report_ratio
 
@@ -99,7 +100,10 @@ def main() -> None:
         if not is_there(source):
             report_ratio(f"active_choice_{name}", None, AIM, f"skipped: there is no {source}")
             continue
-        curves = pd.DataFrame([row for seed in seeds for row in curves_of(source, name, seed)])
+        of_seeds = [
+            kept(f"active_choice: {source}, seed {seed}", partial(curves_of, source, name, seed)) for seed in seeds
+        ]
+        curves = pd.DataFrame([row for rows in of_seeds for row in rows])
         print(f"\n{name}: mAP@50 over annotated plates, mean of {len(seeds)} seeds; boxes in these plates")
         print(curves.pivot_table(index="plates", columns="way", values=["map_50", "boxes"]).round(3).to_string())
         later = curves[curves["plates"] > FIRST]
@@ -110,16 +114,9 @@ def main() -> None:
 
 
 def curves_of(source: str, name: str, seed: int) -> list[dict[str, Any]]:
-    """The points of all ways, from the file of results where they are there."""
-    kept = Path(os.environ.get("ACTIVE_CHOICE_RESULTS", os.devnull))
-    lines = [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
-    rows = [line for line in lines if (line["data"], line["seed"]) == (name, seed)]
-    if not rows:
-        with tempfile.TemporaryDirectory() as scratch:
-            rows = _run(Study(source, seed, Path(scratch)), name)
-        with kept.open("a") as stream:
-            stream.writelines(json.dumps(row) + "\n" for row in rows)
-    return rows
+    """The points of all ways."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return _run(Study(source, seed, Path(scratch)), name)
 
 
 def _run(study: Study, name: str) -> list[dict[str, Any]]:

@@ -7,18 +7,21 @@ mean mAP after over before.
 
 `make bench NAME=label_correction` uses generated plates, and colonies and bccd where ../shared/data exists.
 LABEL_CORRECTION_DATA="FOLDER …", LABEL_CORRECTION_SEEDS="0 1 2" and LABEL_CORRECTION_STEPS=150 choose other runs.
+BENCH_RESULTS=FILE keeps each finished seed there, and does not run it again.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from agar_pipeline.coco.columns import CocoColumns
+from benchmarks._kept_results import kept
 from benchmarks._planted_errors import plant
 from benchmarks._short_training import DATA, GENERATED, is_there, load_source, name_of, train_short
 from benchmarks._timing import report_ratio
@@ -38,7 +41,8 @@ def main() -> None:
         if not is_there(source):
             report_ratio(name, None, AIM, f"skipped: there is no {source}")
             continue
-        rows = pd.DataFrame([compare(source, seed, steps) for seed in seeds])
+        name_of_run = f"{name}, {steps} steps, seed"
+        rows = pd.DataFrame([kept(f"{name_of_run} {seed}", partial(compare, source, seed, steps)) for seed in seeds])
         print(rows.round(3).to_string(index=False))
         report_ratio(name, float(rows["map_after"].mean() / rows["map_before"].mean()), AIM)
 

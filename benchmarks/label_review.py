@@ -6,7 +6,8 @@ precision among the first N suspects is the share of the errors that these point
 
 `make bench NAME=label_review` uses generated plates. LABEL_REVIEW_DATA="FOLDER …" names other data (AGAR's format or
 Pascal VOC's), LABEL_REVIEW_SEEDS="0 1 2" and LABEL_REVIEW_STEPS=600 ask for more. cleanlab is no dependency:
-`pip install cleanlab==2.9.0` adds it to the comparison.
+`pip install cleanlab==2.9.0` adds it to the comparison. BENCH_RESULTS=FILE keeps each finished seed there, and does not
+run it again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ import pandas as pd
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.review.suspects import review_labels
+from benchmarks._kept_results import kept
 from benchmarks._label_tools import SIDES, by_cleanlab, by_fiftyone, by_hotcoco, suspects_of
 from benchmarks._planted_errors import KINDS, Planted, plant
 from benchmarks._short_training import GENERATED, load_source, train_short
@@ -95,7 +98,8 @@ def main() -> None:
         tools = {name: tool for name, tool in tools.items() if not name.startswith("cleanlab")}
     ratios = []
     for source in sources:
-        runs = [compare(source, seed, steps, tools) for seed in seeds]
+        name = f"label_review: {source}, {steps} steps, {len(tools)} tools, seed"
+        runs = [kept(f"{name} {seed}", partial(compare, source, seed, steps, tools)) for seed in seeds]
         print(f"\n{Path(source).name}: share of the planted errors that are found (see `judge`), median of {len(runs)}")
         table = pd.DataFrame({name: pd.DataFrame([run[name] for run in runs]).median() for name in tools}).T
         print(table.round(3).to_string())

@@ -5,7 +5,7 @@ threshold that counts best on val. The peer is AGPL and never a dependency: it i
 
 `make bench NAME=peer` takes 60 s of each on generated plates; PEER_SECONDS="60 180 600", PEER_SEEDS="0 1 2" and
 PEER_DATA="FOLDER …" (photos `N.jpg` beside AGAR's `N.json`; `generated` for those plates) ask for more. With
-PEER_RESULTS=FILE each run adds a line to it, and what it holds already is not run again: all of it takes four hours.
+BENCH_RESULTS=FILE each run adds a line to it, and what it holds already is not run again: all of it takes four hours.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks._kept_results import kept
 from benchmarks._timing import report_ratio
 
 PACKAGES = (
@@ -43,7 +45,6 @@ EXPERIMENT = ["data=auto", "trainer=cpu_minute"]
 def main() -> None:
     budgets = [float(word) for word in os.environ.get("PEER_SECONDS", "60").split()]
     seeds = [int(word) for word in os.environ.get("PEER_SEEDS", "0").split()]
-    known = _known_results()
     with tempfile.TemporaryDirectory() as name:
         site = _install_peer(Path(name) / "peer")
         for folder in _datasets(Path(name)):
@@ -53,25 +54,10 @@ def main() -> None:
                 for seed in seeds:
                     for who, do in (("ours", _run_ours), ("peer", _run_peer)):
                         name_of_run = f"{folder.name} {seconds:g} s seed {seed} {who}"
-                        scores = known.get(name_of_run) or do(prepared, seconds, seed, site)
-                        _remember(known, name_of_run, scores)
+                        scores = kept(f"peer: {name_of_run}", partial(do, prepared, seconds, seed, site))
                         found.setdefault((who, seconds), []).append(scores)
                         print(f"{name_of_run}: {_words(scores)}", flush=True)
             _report(folder.name, budgets, found)
-
-
-def _known_results() -> dict[str, dict[str, float]]:
-    """Name of a run → its scores, of earlier calls."""
-    file = Path(os.environ.get("PEER_RESULTS", ""))
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return {plain.pop("run"): plain for plain in map(json.loads, lines)}
-
-
-def _remember(known: dict[str, dict[str, float]], run: str, scores: dict[str, float]) -> None:
-    if run not in known and (file := os.environ.get("PEER_RESULTS")):
-        with Path(file).open("a") as lines:
-            lines.write(json.dumps({"run": run} | scores) + "\n")
-    known[run] = scores
 
 
 def _datasets(scratch: Path) -> Iterator[Path]:

@@ -4,8 +4,8 @@ Each run is a process of its own with one thread, so that as many run at a time 
 given in steps: a minute on two cores is about 550. `make bench NAME=recipe` tries all variants for 60 steps on small
 generated plates. RECIPE_STEPS="550 1700", RECIPE_SEEDS="0 1 2", RECIPE_VARIANTS="defaults vfl" and
 RECIPE_DATA="FOLDER …" ask for more; a folder holds AGAR's format (`N.jpg` beside `N.json`) or Pascal VOC's
-(`Annotations`, `JPEGImages`), and `FOLDER:one` takes all classes for one. RECIPE_RESULTS names a file that each run
-adds a line to.
+(`Annotations`, `JPEGImages`), and `FOLDER:one` takes all classes for one. BENCH_RESULTS=FILE keeps each
+finished run there, and does not run it again.
 
 Here: variants that are keys of an experiment. Not here: those that would need code (`_recipe_patches`).
 """
@@ -22,8 +22,11 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from benchmarks._kept_results import kept
 
 VARIANTS: dict[str, tuple[list[str], str | None]] = {
     "defaults": ([], None),
@@ -68,7 +71,7 @@ def main() -> None:
         folders = [prepare(source, Path(scratch)) for source in _sources(Path(scratch))]
         wanted = [(f, n, name, seed) for f in folders for n in steps for name in names for seed in seeds]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            results = list(pool.map(lambda one: _run(*one), wanted))
+            results = list(pool.map(lambda one: kept(f"recipe: {one[0].name} {one[1:]}", partial(_run, *one)), wanted))
     _report([json.loads(line) for line in results])
 
 
@@ -146,9 +149,6 @@ def _run(folder: Path, steps: int, name: str, seed: int) -> str:
         sys.exit(done.stderr[-2000:])
     line = done.stdout.splitlines()[-1]
     print(line, flush=True)
-    if results := os.environ.get("RECIPE_RESULTS"):
-        with Path(results).open("a") as file:
-            file.write(line + "\n")
     return line
 
 
