@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
+
+from agar_pipeline.review.suspects import SIDES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_COLUMNS = ("file_name", "kind", "category_id", *SIDES, "suggested_category_id")
 
 
 def identify(suspects: pd.DataFrame) -> list[str]:
     """Return an id of 24 hexadecimal digits for each row of `LabelReview.suspects` with `file_name`.
 
-    The same suspicion of the same annotation, with the same suggestion, has the same id in another review.
+    The same suspicion of the same annotation, with the same suggestion, has the same id in another review. An
+    annotation is known by its photo, class and box: its number changes if another one is drawn on any photo before it.
+    Equal annotations are told apart by their order.
     """
-    columns = ["file_name", "annotation_id", "kind", "suggested_category_id", "suggested_boxes_xywh"]
-    return [_digest(row) for row in suspects[columns].itertuples(index=False)]
-
-
-def _digest(row: tuple[object, ...]) -> str:
-    *plain, boxes = row
-    content = [str(value) for value in plain], [[float(side) for side in box] for box in boxes]  # type: ignore[attr-defined]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+    plain = zip(*(suspects[name].astype(str) for name in _COLUMNS), strict=True)
+    boxes = ([[float(side) for side in box] for box in of] for of in suspects["suggested_boxes_xywh"])
+    contents = [json.dumps([row, of]) for row, of in zip(plain, boxes, strict=True)]
+    seen: Counter[str] = Counter()
+    found = []
+    for content in contents:
+        found.append(hashlib.sha256(f"{content}{seen[content]}".encode()).hexdigest()[:24])
+        seen[content] += 1
+    return found

@@ -156,9 +156,9 @@ def _table(
 
 
 def _suggested(columns: CocoColumns, detections: Detections, kinds: np.ndarray, partners: np.ndarray) -> np.ndarray:
-    """(M,) category: of a poor box its own, else that of the detection; 0 if there is none."""
-    theirs = _where(partners >= 0, detections.category_ids, partners, 0)
-    return np.where(kinds == "wrong_class", theirs, columns.annotation_category_ids)
+    """(M,) category: of a wrong class that of the detection, else its own."""
+    swapped = kinds == "wrong_class"
+    return np.where(swapped, _where(swapped, detections.category_ids, partners, 0), columns.annotation_category_ids)
 
 
 def _where(known: np.ndarray, values: np.ndarray, rows: np.ndarray, otherwise: float) -> np.ndarray:

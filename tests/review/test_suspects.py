@@ -10,6 +10,7 @@ import pytest
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.review.evidence import KINDS
+from agar_pipeline.review.suspect_ids import identify
 from agar_pipeline.review.suspects import review_labels
 from benchmarks._planted_errors import plant
 from tests.review.made_labels import COLONY_PX, make_labels, with_another, with_box, with_class, without
@@ -72,6 +73,18 @@ def test_of_a_double_box_one_is_kept() -> None:
     doubled = found[(found["kind"] == "double_box") & found["annotation_id"].isin(pair)]
     assert len(doubled) == 1
     assert {int(doubled.iloc[0]["annotation_id"]), int(doubled.iloc[0]["other_annotation_id"])} == pair
+
+
+def test_a_double_box_is_found_where_there_are_fewer_detections_than_annotations() -> None:
+    columns, detections = make_labels(10)
+    detections = detections.take(np.flatnonzero(detections.scores > 0.6))
+    row = len(columns.annotation_ids) - 1
+    box, category_id = columns.boxes_xywh[row].tolist(), int(columns.annotation_category_ids[row])
+    twice = with_another(columns, int(columns.annotation_image_ids[row]), category_id, box)
+    found = review_labels(twice, detections).suspects
+    assert len(detections) < row
+    doubled = found[found["kind"] == "double_box"].iloc[0]
+    assert {doubled["annotation_id"], doubled["other_annotation_id"]} == {columns.annotation_ids[row], 9000}
 
 
 def test_two_colonies_in_one_box_are_suggested_apart() -> None:
@@ -140,3 +153,19 @@ def test_the_review_repeats() -> None:
     columns, detections = make_labels(10)
     one, other = review_labels(columns, detections), review_labels(columns, detections)
     assert one.suspects.equals(other.suspects)
+
+
+def test_a_suspect_keeps_its_id_where_the_annotations_are_numbered_anew() -> None:
+    """They are numbered over all photos, so that a box more on one photo gives another annotation a known number."""
+    columns, detections = make_labels(10)
+    row = len(columns.annotation_ids) - 1
+    columns = with_another(columns, 10, int(columns.annotation_category_ids[row]), columns.boxes_xywh[row].tolist())
+
+    def ids(of: CocoColumns) -> list[str]:
+        table = review_labels(of, detections).suspects
+        return identify(table.assign(file_name=table["image_id"].astype(str)))
+
+    before = ids(columns)
+    renumbered = dataclasses.replace(columns, annotation_ids=columns.annotation_ids + 1)
+    assert ids(renumbered) == before
+    assert len(set(before)) == len(before), "the two equal ones, too"
