@@ -98,7 +98,8 @@ def apply_suggestions(
     result = Applied(list(copy), list(accepted), already=len(suggestions) - len(new))
     entries = [*accepted, *(one.entry for one in new)]
     for one in new:
-        why = _conflict(one.entry, entries) or _stale(one, source, "the label field") or _stale(one, copy, "the copy")
+        why = _conflict(one.entry, entries) or _stale(one, source, "the label field")
+        why = why or _stale(one, result.labels, "the copy")
         if why is not None:
             result.refused.append(f"{one.kind} {one.suspect_id}: {why}")
             continue
@@ -137,12 +138,10 @@ def _apply(one: Suggestion, labels: list[Detection]) -> None:
     """Change the labels as suggested: a changed annotation keeps its id, place and other attributes."""
     place = next((row for row, label in enumerate(labels) if str(label.get("_id")) == one.annotation_id), len(labels))
     if one.kind in ("wrong_class", "poor_box"):
-        ((label, box),) = one.labels
-        if one.kind == "wrong_class":
-            labels[place] = {**labels[place], "label": label}
-        else:
-            kept = {key: value for key, value in labels[place].items() if key not in _OF_THE_OLD_BOX}
-            labels[place] = {**kept, "bounding_box": box}
+        label, box = one.labels[0]  # both may be corrected by the person
+        outdated = () if box == box_of(labels[place]) else _OF_THE_OLD_BOX
+        kept = {key: value for key, value in labels[place].items() if key not in outdated}
+        labels[place] = {**kept, "label": label, "bounding_box": box}
     elif one.kind in ("box_too_many", "double_box"):
         del labels[place]
     else:

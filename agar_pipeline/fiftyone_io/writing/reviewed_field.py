@@ -36,8 +36,15 @@ def is_copy(document: dict[str, Any], name: str, label_field: str) -> bool:
     """Whether the dataset has this field as our copy of the label field.
 
     Raises:
-        DatasetError: it has a field of this name that is something else.
+        DatasetError: it has a field of this name that is something else, or the name leads into another field.
     """
+    if "." in name:
+        raise DatasetError(
+            "leads into another field, and the copy needs one of its own",
+            where="--to-field",
+            value=name,
+            next_step="give a name without a dot",
+        )
     if not any(field["name"] == name for field in document.get("sample_fields") or []):
         return False
     source = info_of(document, name).get(MARK)

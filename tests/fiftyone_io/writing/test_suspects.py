@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -298,7 +297,7 @@ def test_accepted_suggestions_change_a_copy_and_nothing_else(reviewed: Reviewed)
 
 def test_a_copy_is_extended_and_what_a_person_corrected_in_it_stays(reviewed: Reviewed, tmp_path: Path) -> None:
     reviewed.write()
-    (tmp_path / "accepted.json").write_text(json.dumps([reviewed.id_of(1)]))
+    reviewed.suspects.iloc[[1]].to_json(tmp_path / "accepted.json")
     reviewed.accept(Choice.read(str(tmp_path / "accepted.json")))
     correct = "sample[field].detections.append(fo.Detection(label='E.coli', bounding_box=[.7,.7,.1,.1])); sample.save()"
     reviewed.person.does(reviewed.dataset, correct, tmp_path / "photos" / "1.jpg", field=COPY)
@@ -316,9 +315,41 @@ def test_a_copy_is_extended_and_what_a_person_corrected_in_it_stays(reviewed: Re
     other = reviewed.accept(Choice(tag=None, listed=(reviewed.id_of(5),)), to_field="mine_reviewed")
     assert (other.to_field, other.kinds) == ("mine_reviewed", {"merged_box": 1})
     assert reviewed.labels(1, "mine_reviewed") == [("E.coli", box) for box in BOXES], "of the source, not of the copy"
+    before = stored(reviewed)
+    with pytest.raises(PipelineError, match="leads into another field"):
+        reviewed.accept(Choice(listed=(reviewed.id_of(5),)), to_field="ground_truth.reviewed")
+    assert stored(reviewed) == before
     for to_field in ("import_digest", FIELD):
         with pytest.raises(PipelineError, match="was not made by `agar review --accept`"):
             reviewed.accept(Choice(listed=(reviewed.id_of(5),)), to_field=to_field)
+
+
+def test_a_suspect_is_applied_as_the_person_corrected_it(reviewed: Reviewed, tmp_path: Path) -> None:
+    """Its class and its box, of either kind."""
+    masks = {"$set": {"ground_truth.detections.0.mask_path": "/of/the/old/box.png"}}
+    reviewed.database[collection_of(reviewed.database, reviewed.dataset)].update_many({}, masks)
+    reviewed.write()
+    places = [KINDS.index(kind) for kind in ("wrong_class", "poor_box")]
+    box = [0.1, 0.1, 0.25, 0.25]
+    correct = "it = sample[field].detections[0]; it.label = 'S.aureus'; it.bounding_box = box; sample.save()"
+    for place in places:
+        reviewed.person.does(reviewed.dataset, correct, tmp_path / "photos" / f"{place}.jpg", field=FIELD, box=box)
+    reviewed.tag(*places)
+    assert reviewed.accept(Choice(tag="accept")).kinds == {"wrong_class": 1, "poor_box": 1}
+    for place in places:
+        assert reviewed.labels(place)[0] == ("S.aureus", box)
+        assert "mask_path" not in reviewed.samples()[place][COPY]["detections"][0]
+
+
+def test_of_two_suggestions_at_one_place_one_is_applied(reviewed: Reviewed) -> None:
+    again = reviewed.suspects.iloc[[0]].assign(suspect_id=str(ObjectId()), suggested_category_id=1)
+    reviewed.write(pd.concat([reviewed.suspects.iloc[[0]], again]))
+    done = reviewed.accept(Choice.read(f"{FIELD}: missed colony, most likely first"))
+    assert done.kinds == {"missed_colony": 1}
+    assert [sentence.rpartition(": ")[2] for sentence in done.refused] == [
+        "a colony is annotated there in the copy now"
+    ]
+    assert len(reviewed.labels(0)) == 3
 
 
 def test_two_suggestions_about_one_annotation_and_stale_ones_are_refused_by_name(reviewed: Reviewed) -> None:
