@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from agar_pipeline.coco.detections import Detections
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+_USED_WITH = {
+    "images_dir": ("predictions",),
+    "out_dir": ("experiment", "predictions", "unlabelled"),
+    "pictures": ("predictions",),
+    "app": ("experiment", "unlabelled"),
+    "to_field": ("accept",),
+    "budget": ("unlabelled",),
+    "overwrite": ("experiment", "remove", "unlabelled"),
+}
+"""Option → what it can be used with; others can be used with everything."""
 
 
 @click.command("review", epilog="Example: agar review --experiment demo --out-dir suspects")
@@ -101,8 +112,8 @@ def command(
         raise click.UsageError("--predictions needs --json, the COCO file to review, and --json needs --predictions")
     if predictions is not None and (out_dir is None or app is not None):
         raise click.UsageError("--predictions needs --out-dir, and cannot be shown in FiftyOne: it has no dataset")
-    if to_field is not None and accept is None:
-        raise click.UsageError("--to-field can only be used with --accept")
+    modes = ["predictions", "remove", "accept", "unlabelled", "join"]
+    _require_used(context, next((mode for mode, is_given in zip(modes, given, strict=True) if is_given), "experiment"))
     from agar_pipeline.commands import review_unlabelled, review_words
 
     how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
@@ -120,9 +131,21 @@ def command(
     elif predictions is not None and coco_json is not None and out_dir is not None:
         _write(predictions, coco_json, images_dir, out_dir, pictures, f"Suspect labels of {coco_json.stem}")
     elif experiment is not None:
-        if app is None and out_dir is None:
+        if app is not None:
+            review_words.require_shown()
+        elif out_dir is None:
             app = review_words.can_be_shown() or None
         _review_experiment(experiment, out_dir, app, how)
+
+
+def _require_used(context: click.Context, mode: str) -> None:
+    """Raise UsageError for an option on the command line that this use of the command would ignore."""
+    for option in context.command.params:
+        modes = _USED_WITH.get(str(option.name), (mode,))
+        is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if is_given and mode not in modes:
+            with_modes = " or ".join(f"--{one}" for one in modes)
+            raise click.UsageError(f"{option.opts[0]} can only be used with {with_modes}, not with --{mode}")
 
 
 def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, how: dict[str, Any]) -> None:

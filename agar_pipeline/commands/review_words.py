@@ -30,6 +30,15 @@ def can_be_shown() -> bool:
     return True
 
 
+def require_shown() -> None:
+    """Raise PipelineError if there is no FiftyOne dataset to write suspects into, before long work begins."""
+    from agar_pipeline.config import load_pipeline
+    from agar_pipeline.errors import MissingPackageError
+
+    load_pipeline().fiftyone_snapshot  # noqa: B018 - it raises for COCO files
+    MissingPackageError.require("fiftyone")
+
+
 LEAST_PROBABILITY = 0.05
 """Of the suspects that are written to FiftyOne. A bad model has hundreds of thousands of less probable ones."""
 

@@ -85,12 +85,13 @@ def show(result: VerifyResult) -> None:
             fate = "`agar run` builds it again" if _is_rebuilt(found) else "it is built when it is needed"
             echo(f"     moved to {found.aside}; {fate}")
     for key in result.dangling:
-        echo(f"bad: {key!s:<24} `latest` pointed to nothing and was removed; `agar run` builds the artifact again")
+        fate = "it is built when it is needed" if key.kind.on_demand else "`agar run` builds the artifact again"
+        echo(f"bad: {key!s:<24} `latest` pointed to nothing and was removed; {fate}")
     for root in result.put_back:
         echo(f"put back: {root}, which was in quarantine although its own files are intact")
     if result.swept:
         echo(f"{result.swept} leftovers of processes that have ended were removed")
     state = "all intact" if result.ok else f"{len(result.bad) + len(result.dangling)} damaged"
     echo(f"{result.checked} artifacts, {show_bytes(result.size_bytes)}: {state}")
-    to_build = any(map(_is_rebuilt, result.bad)) or result.dangling
+    to_build = any(map(_is_rebuilt, result.bad)) or not all(key.kind.on_demand for key in result.dangling)
     echo("next: agar run" if to_build else "next: agar plan")

@@ -72,9 +72,11 @@ def test_a_photo_that_is_gone_is_named_on_the_page(labelled: Path) -> None:
     [
         ([], 2, "give one of --experiment, --predictions, --remove, --accept, --unlabelled and --join"),
         (["--predictions", "predictions.json"], 2, "--predictions needs --json"),
+        (["--accept"], 2, "--out-dir can only be used with --experiment or --predictions or --unlabelled"),
+        (["--unlabelled", ".", "--to-field", "mine"], 2, "--to-field can only be used with --accept"),
         (["--predictions", "other.json", "--json", "val.json"], 1, "image_id"),
     ],
-    ids=["nothing is given", "no annotations", "predictions of other images"],
+    ids=["nothing is given", "no annotations", "no use for a folder", "no copy", "predictions of other images"],
 )
 def test_what_cannot_be_reviewed_is_named(labelled: Path, given: list[str], code: int, said: str) -> None:
     other = [{"image_id": 999, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.5}]
