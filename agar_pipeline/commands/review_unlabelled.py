@@ -38,11 +38,12 @@ def propose_next(
     """
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.use_cases.viewing import open_app
-    from agar_pipeline.use_cases.viewing_counted import write_counted
+    from agar_pipeline.use_cases.viewing_counted import require_own, write_counted
 
     home, pipeline = agar_home(), load_pipeline()
     out = out_dir or home / _PROPOSALS / f"{given.absolute().name}_to_annotate"
     experiment = experiment or _only(pipeline.experiments)
+    require_own(out, pipeline.database, home)
     proposals = _choose(given, experiment, budget, out, home)
     written = write_counted(out, None, pipeline.database, home, say, overwrite=overwrite, migrate=migrate_database)
     _tell(proposals, written, out)
@@ -99,11 +100,11 @@ def _choose(given: Path, experiment: str, budget: int, out: Path, home: Path) ->
     paths = find_photos([given], passed_over)
     for note in passed_over.notes(Path.cwd()):
         say(f"note: {note}")
+    choosing.require_same(out, given)
+    folder = open_counts(out, paths, [], [choosing.CHOICE])
     teachers = find_teachers(experiment)
     new = choosing.find_new(paths, teachers.snapshot, home)
     _say_left_out(new)
-    choosing.require_same(out, given)
-    folder = open_counts(out, paths, [], [choosing.CHOICE])
     with leased_here("auto", home, say):
         models = [Predictor.load(path) for path in teachers.folds]
         with progress_bar("looking at photos") as progress:

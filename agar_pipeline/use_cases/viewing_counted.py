@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pymongo.database import Database
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database
@@ -49,6 +52,12 @@ class WrittenFolder:
     """Samples of the dataset that are not photos of the folder now."""
 
 
+def require_own(folder: Path, database: str, home: Path) -> None:
+    """Raise DatasetError, before long work begins, if `write_counted` would refuse the dataset of this folder."""
+    with open_database(database, home) as uri, connect(uri) as client:
+        _find_or_refuse(client[database_name()], folder.absolute(), None, folder.name)
+
+
 def write_counted(
     folder: Path,
     dataset: str | None,
@@ -80,7 +89,7 @@ def write_counted(
     opened = open_for_writing(database, home, source.dataset, log, migrate=migrate, may_create=True)
     with opened as uri, connect(uri) as client:
         mongo = client[database_name()]
-        document = find_dataset(mongo, folder, dataset) or find_dataset(mongo, folder, source.dataset)
+        document = _find_or_refuse(mongo, folder, dataset, source.dataset)
         name = source.dataset if document is None else str(document["name"])
         if document is None or not is_prepared(document):
             request = {"uri": uri, "dataset": name, "field": FIELDS.name, "folder": str(folder)}
@@ -93,6 +102,11 @@ def write_counted(
         set_written(mongo, document, sha256)
         others = samples.count_documents({}) - len(source.images)
     return WrittenFolder(name, len(source.images), len(source.boxes.labels), kept, missing, others)
+
+
+def _find_or_refuse(database: Database, folder: Path, dataset: str | None, default: str) -> dict[str, Any] | None:
+    """The dataset that was made of a folder, or None: then one can be made under its own or the default name."""
+    return find_dataset(database, folder, dataset) or find_dataset(database, folder, default)
 
 
 def remove_counted(

@@ -109,6 +109,9 @@ def test_a_dataset_of_somebody_else_and_proposals_of_another_folder_stay(
     theirs = review("--unlabelled", photos, "--budget", 2, "--out-dir", out, code=1).exception
     assert isinstance(theirs, PipelineError)
     assert "'next plates' exists, and `agar view` did not make it" in " ".join(str(theirs).split())
+    assert not out.exists(), "refused before photos were looked at"
+    person.does("views", "fo.delete_dataset(name)", name=out.name)
+    review("--unlabelled", photos, "--budget", 2, "--out-dir", out)
     other = shutil.copytree(photos, tmp_path / "other")
     second = review("--unlabelled", other, "--out-dir", out, code=1).exception
     assert isinstance(second, PipelineError)
