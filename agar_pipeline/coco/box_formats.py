@@ -58,6 +58,12 @@ def turn_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.nd
     return np.stack([x, y, width, height], axis=1)
 
 
+def turn_back_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.ndarray:
+    """Inverse of `turn_rel_xywh`: (N, 4) boxes drawn on photos as displayed to the photos as stored."""
+    undoing = np.where(np.isin(orientations, (6, 8)), 14 - orientations, orientations)  # all others undo themselves
+    return turn_rel_xywh(boxes_rel_xywh, undoing)
+
+
 def xywh_to_clipped_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """Convert COCO boxes to pixel corners inside the image.
 

@@ -37,36 +37,44 @@ def propose_next(
         Whether all photos could be read.
     """
     from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.errors import MissingPackageError
     from agar_pipeline.use_cases.viewing import open_app
     from agar_pipeline.use_cases.viewing_counted import require_own, write_counted
 
+    MissingPackageError.require("fiftyone")
     home, pipeline = agar_home(), load_pipeline()
-    out = out_dir or home / _PROPOSALS / f"{given.absolute().name}_to_annotate"
+    given = given.resolve()  # as imports do: the paths of photos that join must not lead through `..`
+    out = out_dir or home / _PROPOSALS / f"{given.name}_to_annotate"
     experiment = experiment or _only(pipeline.experiments)
     require_own(out, pipeline.database, home)
     proposals = _choose(given, experiment, budget, out, home)
     written = write_counted(out, None, pipeline.database, home, say, overwrite=overwrite, migrate=migrate_database)
-    _tell(proposals, written, out)
+    _tell(proposals, written, out, can_join=pipeline.snapshot.source == "fiftyone")
     if app:
         open_app(written.dataset, None, pipeline.database, home, say, port=port, more_hosts=hosts)
     return not proposals.unread
 
 
-def _tell(proposals: Proposals, written: WrittenFolder, out: Path) -> None:
+def _tell(proposals: Proposals, written: WrittenFolder, out: Path, *, can_join: bool) -> None:
     from agar_pipeline.use_cases.viewing import name_some
 
     for rank, (path, one) in enumerate(zip(proposals.chosen_paths, proposals.chosen, strict=True), start=1):
         echo(f"{rank}. {path}: {one.reason}")
     if written.kept:
-        say(f"note: boxes that somebody edited were kept on {len(written.kept)} photos: {name_some(written.kept)}")
+        what = f"boxes that somebody tagged as annotated or edited were kept on {len(written.kept)} photos"
+        say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.others:
         say(f"note: {written.others} photos of an earlier call stay in the dataset")
     echo(f"{written.dataset}: {written.boxes} proposed boxes on {written.plates} photos, in agar_counted")
     say(f"look at {out}: pictures, and choice.csv with the order")
     for error in proposals.unread:
         say(f"error: {error.in_one_line}")
-    join = as_command("agar", "review", "--join", written.dataset)
-    say(f"next: correct the boxes in FiftyOne, give each finished photo the tag 'annotated', then {join}")
+    if can_join:
+        join = as_command("agar", "review", "--join", written.dataset)
+        say(f"next: correct the boxes in FiftyOne, give each finished photo the tag 'annotated', then {join}")
+    else:
+        export = as_command("agar", "count", "--corrected", "--counted", out, "--export", "corrected.json")
+        say(f"next: correct the boxes in FiftyOne, then {export}: the pipeline reads COCO files")
 
 
 def _only(experiments: Sequence[str]) -> str:
@@ -132,7 +140,8 @@ def _say_left_out(new: NewPhotos) -> None:
 def join(dataset: str, *, migrate_database: bool) -> None:
     """Insert the annotated photos of a dataset of proposals into the pipeline's dataset."""
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.use_cases.joined_proposals import ANNOTATED, join_proposals
+    from agar_pipeline.use_cases.counted_folder import ANNOTATED
+    from agar_pipeline.use_cases.joined_proposals import join_proposals
     from agar_pipeline.use_cases.viewing import name_some
 
     pipeline = load_pipeline()

@@ -29,8 +29,8 @@ def view_counted_folder(
     if written.missing:
         say(f"note: {len(written.missing)} photos are not at their place: {name_some(written.missing)}")
     if written.kept:
-        what = f"predictions that somebody edited were kept on {len(written.kept)} photos: {name_some(written.kept)}"
-        say(f"note: {what}; --overwrite replaces them")
+        what = f"predictions that somebody tagged as annotated or edited were kept on {len(written.kept)} photos"
+        say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.others:
         say(f"note: {written.others} samples of the dataset are not photos of {folder}; they stay, and are not counted")
     echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in agar_counted")

@@ -92,12 +92,12 @@ def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount], calibration
 
 def count_rows(model: PhotoModel, counted: Sequence[PhotoCount]) -> list[dict[str, Any]]:
     """Return one row per photo: its path, the count, its interval (None: none), and the detections by class."""
-    from agar_pipeline.detection.inference.photo_folder import common_folder, counts_by_class
+    from agar_pipeline.detection.inference.photo_folder import common_folder, counts_by_class, place_of
 
     root = common_folder([one.path for one in counted]) if counted else Path()
     return [
         {
-            "image": str(one.path.absolute().relative_to(root)),
+            "image": str(place_of(one.path).relative_to(root)),
             "colonies": one.colonies,
             "low": None if one.interval is None else one.interval[0],
             "high": None if one.interval is None else one.interval[1],

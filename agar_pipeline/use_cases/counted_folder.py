@@ -22,6 +22,8 @@ from agar_pipeline.text.text_files import TextFileError, read_json
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
 
 FIELDS = RunFields("agar_counted", compared=False)
+ANNOTATED = "annotated"
+"""Tag of the photos with which a person is done: their boxes are kept, as those that a person edited."""
 _PREDICTIONS = "predictions.json"
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import numpy as np
 from pymongo.database import Database
 
+from agar_pipeline.coco.box_formats import turn_back_rel_xywh
 from agar_pipeline.config import SnapshotConfig, Spellings
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect
@@ -23,10 +25,9 @@ from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.reading.source import detections_fields
 from agar_pipeline.fiftyone_io.writing.counted_samples import mark_of
 from agar_pipeline.fiftyone_io.writing.joined_samples import Sample, find_paths, insert_annotated, read_tagged
-from agar_pipeline.use_cases.counted_folder import FIELDS
+from agar_pipeline.use_cases.counted_folder import ANNOTATED, FIELDS
+from agar_pipeline.use_cases.reviewed_photos import find_orientation
 
-ANNOTATED = "annotated"
-"""Tag of the photos with which a person is done."""
 _SIDES = 4
 Log = Callable[[str], None]
 Boxes = list[tuple[str, list[float]]]
@@ -61,7 +62,8 @@ def join_proposals(
 
     Raises:
         DatasetError: one of the datasets does not exist or cannot be used; no photo has the tag; a photo has no boxes
-            field, or a box that is none or of no class. Nothing was written.
+            field, or a box that is none or of no class; or the pipeline's boxes are drawn on photos as stored, and a
+            photo cannot be opened. Nothing was written.
     """
     with open_for_writing(source.database, home, source.dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
@@ -79,6 +81,8 @@ def join_proposals(
         receiving = mongo[target["sample_collection_name"]]
         there = find_paths(receiving, [str(sample["filepath"]) for sample in tagged])
         new = [(sample, boxes) for sample, boxes in annotated if sample["filepath"] not in there]
+        if source.exif == "stored":
+            new = [(sample, _as_stored(sample, boxes)) for sample, boxes in new]
         insert_annotated(receiving, target["_id"], source.label_field, new)
     added, boxes = [str(sample["filepath"]) for sample, _ in new], sum(len(boxes) for _, boxes in new)
     return Joined(source.dataset, added, boxes, sorted(there), total - len(tagged))
@@ -128,6 +132,16 @@ def _annotations(
             if not isinstance(box, list) or len(box) != _SIDES:
                 raise _refused(photo, proposals, f"has a box that is none: {box!r}", "delete this box in FiftyOne")
     return found
+
+
+def _as_stored(sample: Sample, boxes: Boxes) -> Boxes:
+    """The boxes of a photo, which are drawn on it as displayed, as the boxes of the pipeline's dataset are drawn."""
+    if not boxes:
+        return boxes
+    orientation = find_orientation(Path(str(sample["filepath"])))
+    shares = np.array([box for _, box in boxes], np.float64)
+    turned = turn_back_rel_xywh(shares, np.full(len(boxes), orientation))
+    return [(label, box) for (label, _), box in zip(boxes, turned.tolist(), strict=True)]
 
 
 def _refused(sample: Sample, dataset: str, what: str, next_step: str) -> DatasetError:

@@ -42,7 +42,7 @@ def read_photos(snapshot: Snapshot, cache: CocoCache, image_ids: list[int]) -> d
             first_box_id=int(rows["box_id"].min()) if len(rows) else 0,
             labels=[None if label is None else str(label) for label in rows["label"]],
             boxes_xywh=rows[_SIDES].to_numpy(float),
-            orientation=_orientation(folder / str(image["path"])) if as_stored else 1,
+            orientation=find_orientation(folder / str(image["path"])) if as_stored else 1,
         )
     return photos
 
@@ -57,13 +57,18 @@ def _reviewed_sizes(cache: CocoCache) -> dict[int, tuple[float, float]]:
     return sizes
 
 
-def _orientation(path: Path) -> int:
+def find_orientation(path: Path) -> int:
+    """Return the EXIF orientation of a photo whose boxes were, or will be, drawn on it as stored.
+
+    Raises:
+        DatasetError: it cannot be opened.
+    """
     try:
         with Image.open(path) as photo:
             return read_orientation(photo)
     except OSError as error:
         raise DatasetError(
-            f"cannot be opened ({error}), so it is not known how its boxes were turned",
+            f"cannot be opened ({error}), so it is not known how its boxes are turned",
             where=path,
             next_step="put the photo back",
         ) from error

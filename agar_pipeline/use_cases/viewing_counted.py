@@ -24,9 +24,11 @@ from agar_pipeline.fiftyone_io.writing.counted_samples import (
     remove_samples,
     set_written,
 )
+from agar_pipeline.fiftyone_io.writing.run_values import mark_confirmed
 from agar_pipeline.fiftyone_io.writing.write_back import write_back
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.use_cases.counted_folder import (
+    ANNOTATED,
     FIELDS,
     find_dataset,
     predictions_hash,
@@ -45,7 +47,7 @@ class WrittenFolder:
     plates: int
     boxes: int
     kept: list[str]
-    """File names of photos whose predictions somebody edited; they were not overwritten."""
+    """File names of photos whose predictions somebody edited, or tagged as annotated; they were not overwritten."""
     missing: list[str]
     """Photos that are not at their place."""
     others: int
@@ -98,6 +100,7 @@ def write_counted(
         assert document is not None
         samples = mongo[document["sample_collection_name"]]
         insert_missing(samples, document["_id"], source.photos, source.photo_sizes_wh.tolist())
+        mark_confirmed(samples, FIELDS, ANNOTATED)
         kept = write_back(samples, FIELDS, source.boxes, overwrite=overwrite)
         set_written(mongo, document, sha256)
         others = samples.count_documents({}) - len(source.images)

@@ -173,13 +173,23 @@ def names_of(model: PhotoModel) -> dict[int, str]:
     return dict(zip(model.category_ids.tolist(), model.class_names, strict=True))
 
 
+def place_of(path: Path) -> Path:
+    """The absolute path of a photo without `..`: a photo has one place, wherever it is named from.
+
+    >>> place_of(Path("/data/a/../b/1.jpg")).as_posix()
+    '/data/b/1.jpg'
+    """
+    path = path.absolute()
+    return path.parent.resolve() / path.name if ".." in path.parts else path
+
+
 def common_folder(paths: Sequence[Path]) -> Path:
     """The deepest folder that contains all of the paths.
 
     >>> common_folder([Path("/data/a/1.jpg"), Path("/data/b/2.jpg")]).as_posix()
     '/data'
     """
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    return Path(os.path.commonpath([place_of(path).parent for path in paths]))
 
 
 def counts_by_class(model: PhotoModel, detections: Detections) -> dict[str, int]:
@@ -198,7 +208,7 @@ def to_coco(model: PhotoModel, counted: Sequence[PhotoCount], root: Path, calibr
     images = [
         {
             "id": number,
-            "file_name": str(one.path.absolute().relative_to(root)),
+            "file_name": str(place_of(one.path).relative_to(root)),
             "width": one.size_wh[0],
             "height": one.size_wh[1],
         }

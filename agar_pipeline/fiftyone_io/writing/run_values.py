@@ -89,6 +89,12 @@ def remove_values(samples: Collection, fields: OwnFields, *, overwrite: bool, bu
         samples.bulk_write(updates[start : start + _BATCH], ordered=False)
 
 
+def mark_confirmed(samples: Collection, fields: OwnFields, tag: str) -> None:
+    """Let the values of all samples with a tag count as edited: who gave the tag has confirmed them as they are."""
+    written = {"tags": tag, fields.digest: {"$exists": True}}
+    samples.update_many(written, {"$unset": {fields.digest: ""}, "$set": {"last_modified_at": _now()}})
+
+
 def holds_values(samples: Collection, fields: OwnFields) -> bool:
     """Whether any sample has a value in any field of the run."""
     return samples.find_one(_has_any(fields), {"_id": 1}) is not None

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 from bson import ObjectId
 
-from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_rel_xywh, xywh_to_rel_xywh
+from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_back_rel_xywh, turn_rel_xywh, xywh_to_rel_xywh
 from agar_pipeline.review.evidence import MISSED
 from agar_pipeline.review.overlaps import find_overlaps
 from agar_pipeline.scoring.matching import FOUND_IOU
 
 Detection = dict[str, Any]
 """A label as FiftyOne stores it."""
-_TURNED_BACK = {6: 8, 8: 6}
-"""EXIF orientation → orientation that undoes it; all others undo themselves."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class ReviewedPhoto:
     def in_shares(self, box_xywh: Iterable[float]) -> list[float]:
         """Return a suspect's box as FiftyOne stores it."""
         shares = xywh_to_rel_xywh(np.array([list(box_xywh)]), np.array([self.reviewed_wh]))
-        back = _TURNED_BACK.get(self.orientation, self.orientation)
-        return [float(side) for side in turn_rel_xywh(shares, np.array([back]))[0]]
+        return [float(side) for side in turn_back_rel_xywh(shares, np.array([self.orientation]))[0]]
 
     def _is(self, one: Detection, place: int) -> bool:
         if one.get("label") != self.labels[place]:

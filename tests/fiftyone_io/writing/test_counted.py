@@ -26,6 +26,7 @@ from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.importing import import_images
 from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.use_cases import viewing_counted
+from agar_pipeline.use_cases.counted_folder import ANNOTATED
 from tests.fiftyone_io.conftest import collection_of, write_plate
 from tests.fiftyone_io.importing.person import Person
 
@@ -212,6 +213,24 @@ def test_a_new_count_keeps_what_a_person_corrected_and_is_not_mixed_with_the_old
     assert "1 of 4 plates were touched; boxes: 1 removed; 7 → 6 colonies" in said, "S.aureus does not count"
     person.adds("today", "/mine.jpg")
     assert "samples that were added: 1 (mine.jpg)" in run("view", "--counted", counted, "--remove", refused=True)
+    run("view", "--counted", counted, "--remove", "--overwrite")
+
+
+def test_boxes_that_a_person_confirmed_with_the_tag_stay(
+    run: Callable[..., str], person: Person, database: Any, counted: Path
+) -> None:
+    """They were right as they were proposed, so that nothing but the tag says that a person saw them."""
+    run("view", "--counted", counted, "--no-app")
+    person.does(counted.name, f"sample.tags.append({ANNOTATED!r})\nsample.save()", counted.parent / "photos" / "0.jpg")
+    confirmed = boxes_of(database, counted.name, FIELD)["0.jpg"]
+    for _ in range(2):
+        count_again(counted.parent, [0.9])
+        assert "edited were kept on 1 photos: 0.jpg" in run("view", "--counted", counted, "--no-app")
+        boxes = boxes_of(database, counted.name, FIELD)
+        assert boxes["0.jpg"] == confirmed
+        assert len(boxes["1.jpg"]) == 1
+    said = run("count", "--corrected", "--counted", counted)
+    assert "1 of 4 plates were touched; boxes: 2 added" in said, "than the new predictions"
     run("view", "--counted", counted, "--remove", "--overwrite")
 
 

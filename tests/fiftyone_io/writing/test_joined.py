@@ -6,17 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from agar_pipeline.coco.box_formats import turn_rel_xywh
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
+from agar_pipeline.photos.exif_orientation import TAG
 from agar_pipeline.use_cases import viewing_counted
-from agar_pipeline.use_cases.joined_proposals import ANNOTATED, Joined, join_proposals
+from agar_pipeline.use_cases.counted_folder import ANNOTATED
+from agar_pipeline.use_cases.joined_proposals import Joined, join_proposals
 from tests.fiftyone_io.conftest import collection_of
 from tests.fiftyone_io.importing.person import Person
 from tests.fiftyone_io.writing.test_counted import FIELD, boxes_of, count_again
 
-TAG = f"sample.tags.append({ANNOTATED!r})\nsample.save()"
+TAG_IT = f"sample.tags.append({ANNOTATED!r})\nsample.save()"
 FOUR_NUMBERS = "sample[field].detections[0].bounding_box = [.1, .2]"
 
 
@@ -45,9 +50,9 @@ def test_only_finished_photos_join_once_and_nothing_of_the_dataset_changes(
     before = rows(target)
     with pytest.raises(DatasetError, match="no photo with the tag 'annotated'"):
         join()
-    person.does(made, f"del sample[field].detections[:]\n{TAG}", photos[0], field=FIELD)
-    person.does(made, f"sample[field].detections[0].label = 'mould'\n{TAG}", photos[1], field=FIELD)
-    person.does(made, TAG, photos[3])
+    person.does(made, f"del sample[field].detections[:]\n{TAG_IT}", photos[0], field=FIELD)
+    person.does(made, f"sample[field].detections[0].label = 'mould'\n{TAG_IT}", photos[1], field=FIELD)
+    person.does(made, TAG_IT, photos[3])
     with pytest.raises(DatasetError, match=r"1\.jpg.* has a box of no class"):
         join()
     person.does(
@@ -75,3 +80,32 @@ def test_only_finished_photos_join_once_and_nothing_of_the_dataset_changes(
     assert rows(target) == joined_once, "joined again, nothing is written"
     answer = person.does(target, "answer = [len(dataset), dataset.count('ground_truth.detections')]")
     assert answer == [3, 3], "FiftyOne reads them"
+
+
+def test_boxes_join_as_those_of_the_dataset_are_drawn(
+    person: Person,
+    database: Any,
+    home: Path,
+    new_dataset: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On photos as stored; the proposals are drawn on photos as displayed."""
+    monkeypatch.setattr(viewing_counted, "run_child", lambda _, request, log: person.answers_as_child(request))
+    count_again(tmp_path, [0.9, 0.8, 0.7])
+    turned, upright = (tmp_path / "photos" / f"{number}.jpg" for number in range(2))
+    exif = Image.Exif()
+    exif[TAG] = 6
+    Image.new("RGB", (80, 100)).save(turned, exif=exif)
+    made = viewing_counted.write_counted(tmp_path / "counted today", "turned", "embedded", home, print).dataset
+    for photo in (turned, upright):
+        person.does(made, TAG_IT, photo)
+    target = new_dataset()
+    source = SnapshotConfig(dataset=target, label_field="ground_truth", exif="stored")
+    proposed = boxes_of(database, made, FIELD)
+    join_proposals(made, {"E.coli": 1, "S.aureus": 2}, source, home, print)
+    joined = boxes_of(database, target, "ground_truth")
+    assert joined["1.jpg"] == proposed["1.jpg"]
+    as_stored = np.array([box for _, box in joined["0.jpg"]])
+    shown = turn_rel_xywh(as_stored, np.full(len(as_stored), 6))
+    assert sorted(shown.round(6).tolist()) == sorted(np.round([box for _, box in proposed["0.jpg"]], 6).tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from agar_pipeline.config import ModelConfig
 from agar_pipeline.detection.fitting.model_fitting import make_spec
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint
 from agar_pipeline.detection.models.detector import build_detector
-from agar_pipeline.errors import PipelineError
+from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.plates.coco_plates import generate_coco
 from agar_pipeline.plates.generate import CLASS_NAMES
 from agar_pipeline.use_cases import viewing_counted
@@ -94,14 +95,15 @@ def test_photos_are_chosen_proposed_and_only_read(photos: Path, database: Any, p
 
     code = "sample[field].detections = []\nsample.tags.append('annotated')\nsample.save()"
     person.does(name, code, chosen[0], field=FIELD)
-    said = review("--unlabelled", photos, "--budget", 4, code=1).output
-    assert f"boxes that somebody edited were kept on 1 photos: {chosen[0].name}" in said
+    said = review("--unlabelled", photos.parent / "annotated" / ".." / photos.name, "--budget", 4, code=1).output
+    assert {Path(one["filepath"]) for one in database[collection_of(database, name)].find()} == set(chosen)
+    assert f"edited were kept on 1 photos: {chosen[0].name}" in said
     kept = database[collection_of(database, name)].find_one({"tags": "annotated"})
     assert not kept[FIELD].get("detections"), "FiftyOne drops empty lists"
 
 
 def test_a_dataset_of_somebody_else_and_proposals_of_another_folder_stay(
-    photos: Path, database: Any, person: Person, tmp_path: Path
+    photos: Path, database: Any, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "10.jpg").unlink()
     out = tmp_path / "next plates"
@@ -113,6 +115,12 @@ def test_a_dataset_of_somebody_else_and_proposals_of_another_folder_stay(
     person.does("views", "fo.delete_dataset(name)", name=out.name)
     review("--unlabelled", photos, "--budget", 2, "--out-dir", out)
     other = shutil.copytree(photos, tmp_path / "other")
+    monkeypatch.setattr(review_unlabelled, "find_teachers", lambda experiment: pytest.fail("before hours of training"))
     second = review("--unlabelled", other, "--out-dir", out, code=1).exception
     assert isinstance(second, PipelineError)
     assert "has the proposals of another folder" in str(second)
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    third = review("--unlabelled", photos, "--out-dir", tmp_path / "third", code=1).exception
+    assert isinstance(third, MissingPackageError)
+    assert "fiftyone" in str(third)
