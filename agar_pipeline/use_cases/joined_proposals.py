@@ -7,6 +7,7 @@ the pipeline's dataset already are never changed. Here: the order of the steps. 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,8 @@ def join_proposals(
 
     Raises:
         DatasetError: one of the datasets does not exist or cannot be used; no photo has the tag; a photo has no boxes
-            field, or a box that is none or of no class; or the pipeline's boxes are drawn on photos as stored, and a
-            photo cannot be opened. Nothing was written.
+            field, or a box that is none or of no class, or is not in the pipeline's `images_dir`; or the pipeline's
+            boxes are drawn on photos as stored, and a photo cannot be opened. Nothing was written.
     """
     with open_for_writing(source.database, home, source.dataset, log, migrate=migrate) as uri, connect(uri) as client:
         mongo = client[database_name()]
@@ -81,6 +82,7 @@ def join_proposals(
         receiving = mongo[target["sample_collection_name"]]
         there = find_paths(receiving, [str(sample["filepath"]) for sample in tagged])
         new = [(sample, boxes) for sample, boxes in annotated if sample["filepath"] not in there]
+        _require_inside([sample for sample, _ in new], source.images_dir, proposals)
         if source.exif == "stored":
             new = [(sample, _as_stored(sample, boxes)) for sample, boxes in new]
         insert_annotated(receiving, target["_id"], source.label_field, new)
@@ -132,6 +134,17 @@ def _annotations(
             if not isinstance(box, list) or len(box) != _SIDES:
                 raise _refused(photo, proposals, f"has a box that is none: {box!r}", "delete this box in FiftyOne")
     return found
+
+
+def _require_inside(samples: list[Sample], images_dir: str | None, proposals: str) -> None:
+    """Raise DatasetError for a photo outside `images_dir`: the next snapshot would be refused because of it."""
+    if images_dir is None:
+        return
+    root = Path(os.path.abspath(os.path.expanduser(images_dir)))  # noqa: PTH100, PTH111 - as snapshots find it
+    for sample in samples:
+        if not Path(str(sample["filepath"])).is_relative_to(root):
+            next_step = "move the photo there and choose again, or change snapshot.images_dir"
+            raise _refused(sample, proposals, f"is not in snapshot.images_dir, {root}", next_step)
 
 
 def _as_stored(sample: Sample, boxes: Boxes) -> Boxes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,9 @@ def test_boxes_join_as_those_of_the_dataset_are_drawn(
     target = new_dataset()
     source = SnapshotConfig(dataset=target, label_field="ground_truth", exif="stored")
     proposed = boxes_of(database, made, FIELD)
+    elsewhere = dataclasses.replace(source, images_dir=str(tmp_path / "elsewhere"))
+    with pytest.raises(DatasetError, match=r"0\.jpg.* is not in snapshot\.images_dir"):
+        join_proposals(made, {"E.coli": 1, "S.aureus": 2}, elsewhere, home, print)
     join_proposals(made, {"E.coli": 1, "S.aureus": 2}, source, home, print)
     joined = boxes_of(database, target, "ground_truth")
     assert joined["1.jpg"] == proposed["1.jpg"]
