@@ -26,7 +26,7 @@ PART_AREA_SHARE = 0.8
 """A detection is a part of an annotation if its area is at most this share of the annotation's."""
 
 PRIOR_COUNT = 5
-"""The mean support of all annotations counts like so many annotations of a size."""
+"""All annotations together count like so many annotations of a class or size."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def weigh(columns: CocoColumns, detections: Detections) -> Evidence:
     double, twin = _double(columns, fits)
     merged, first_part, part = _merged(columns, detections, sole, fits)
     annotations = {
-        "box_too_many": (1 - support) * (1 + _usual_of_size(columns, support)) / 2,
+        "box_too_many": (1 - support**2) * _share_of_better(columns, support),
         "wrong_class": wrong,
         "poor_box": np.where(matched >= 0, np.sqrt(match_score) * (1 - match_iou), 0) * (1 - merged),
         "double_box": double,
@@ -90,19 +90,35 @@ def _best(groups: np.ndarray, values: np.ndarray, rows: np.ndarray, count: int) 
     return best, row
 
 
-def _usual_of_size(columns: CocoColumns, support: np.ndarray) -> np.ndarray:
-    """(M,) mean support of the annotations of about the same size: one fifth of all.
+def _share_of_better(columns: CocoColumns, support: np.ndarray) -> np.ndarray:
+    """(M,) share of the annotations of the same class, and of about the same size, that have more support.
 
-    Models miss some sizes more often than others, and a box without support says less there. A fifth of few
-    annotations is drawn to the mean of all.
+    A model misses some classes and sizes more often than others, and a box without support says less there.
     """
     if not len(support):
         return support
     areas = columns.boxes_xywh[:, 2:].prod(axis=1)
-    fifth = np.searchsorted(np.quantile(areas, [0.2, 0.4, 0.6, 0.8]), areas)
-    sums, counts = np.bincount(fifth, support), np.bincount(fifth)
-    means: np.ndarray = (sums + PRIOR_COUNT * support.mean()) / (counts + PRIOR_COUNT)
-    return means[fifth]
+    fifth_of_size = np.searchsorted(np.quantile(areas, [0.2, 0.4, 0.6, 0.8]), areas)
+    classes = columns.annotation_category_ids
+    of_all = _share_above(support)
+    return (_share_in_groups(classes, support, of_all) + _share_in_groups(fifth_of_size, support, of_all)) / 2
+
+
+def _share_above(values: np.ndarray) -> np.ndarray:
+    """(N,) share of the values that are larger; half of those that are equal count."""
+    _, rows, counts = np.unique(values, return_inverse=True, return_counts=True)
+    shares: np.ndarray = 1 - (np.cumsum(counts) - counts / 2) / len(values)
+    return shares[rows]
+
+
+def _share_in_groups(groups: np.ndarray, values: np.ndarray, of_all: np.ndarray) -> np.ndarray:
+    """The same within each group; small groups are drawn to the share in all."""
+    shares = np.empty(len(values))
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        own = len(rows) * _share_above(values[rows])
+        shares[rows] = (own + PRIOR_COUNT * of_all[rows]) / (len(rows) + PRIOR_COUNT)
+    return shares
 
 
 def _mutual_best(

@@ -21,12 +21,13 @@ from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.config import CountingConfig, LabelReviewConfig, fingerprinted
 from agar_pipeline.counting.calibration import calibrate
 from agar_pipeline.counting.dish import Circle
-from agar_pipeline.counting.photo_study import study_photos
-from agar_pipeline.counting.region import area_of, find_circles
+from agar_pipeline.counting.photo_study import PhotoStudy, study_photos
+from agar_pipeline.counting.region import Region, area_of, find_circles
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.files.disk import link_or_copy, remove
 from agar_pipeline.processes.rank import World
 from agar_pipeline.reports.review_files import ReviewedPart, write_review
+from agar_pipeline.review.overlaps import find_overlaps
 from agar_pipeline.review.suspects import LEAST_DETECTION_SCORE
 from agar_pipeline.scoring.counting import count_per_image
 from agar_pipeline.scoring.cross_validation import cross_validate
@@ -70,7 +71,9 @@ def build(
     for fold in range(many):
         link_or_copy(work_dir / "folds" / f"{fold}.ckpt", out_dir / "folds" / f"{fold}.ckpt")
     detections = _predict_folds(config, train, folds, coco_cache.images_dir, out_dir / "folds", log)
-    counts = _count(config.counting, train, detections, folds, coco_cache, log)
+    study = study_photos(config.counting, read_coco(coco_cache.json_path("val")), None, coco_cache.images_dir, log)
+    circles = {"train": find_circles(study.region, train, coco_cache.images_dir, log), "val": study.circles}
+    counts = _count(config.counting, train, detections, folds, replace(study, circles=circles["train"]))
     parts = [ReviewedPart("train", train, detections)]
     parts += _predict_own(config, coco_cache, training_run, evaluation, log)
     scores: dict[str, Any] = {"part": "train", "seed": config.seed, **cross_validate(train, detections, folds, counts)}
@@ -84,8 +87,9 @@ def build(
     together = Detections.concatenate([part.detections for part in parts])
     (out_dir / "predictions.json").write_text(json.dumps(together.to_coco()))
     title = f"Suspect labels, by {training_run.root.parent.parent.name}"
+    inside = [_without_outsiders(study.region, part, circles.get(part.name), coco_cache, log) for part in parts]
     write_review(
-        parts, coco_cache.images_dir, out_dir, pictures=config.pictures, title=title, log=log, cross_validation=scores
+        inside, coco_cache.images_dir, out_dir, pictures=config.pictures, title=title, log=log, cross_validation=scores
     )
 
 
@@ -154,28 +158,20 @@ def _predict_folds(
 
 
 def _count(
-    counting: CountingConfig,
-    columns: CocoColumns,
-    detections: Detections,
-    folds: np.ndarray,
-    coco_cache: CocoCache,
-    log: Log,
+    counting: CountingConfig, columns: CocoColumns, detections: Detections, folds: np.ndarray, study: PhotoStudy
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted and the annotated colonies of each photo, both (N,).
 
-    They are counted as the pipeline says. The score threshold of a fold is chosen on the photos of the other folds, and
-    the place where colonies count is found on val, as in the evaluation.
+    They are counted as the pipeline says; `study` has the circles of these photos. The score threshold of a fold is
+    chosen on the photos of the other folds, and the place where colonies count on val, as in the evaluation.
     """
-    images_dir = coco_cache.images_dir
-    study = study_photos(counting, read_coco(coco_cache.json_path("val")), None, images_dir, log)
-    circles = find_circles(study.region, columns, images_dir, log)
     colonies = suppress_across_classes(detections)
     predicted, truth = np.zeros(len(folds), np.int64), np.zeros(len(folds), np.int64)
 
     def take(mine: np.ndarray) -> tuple[CocoColumns, Detections, list[Circle | None]]:
         part = columns.take_images(np.flatnonzero(mine))
         own = colonies.take(np.flatnonzero(np.isin(colonies.image_ids, part.image_ids)))
-        return part, own, [circle for circle, is_mine in zip(circles, mine, strict=True) if is_mine]
+        return part, own, [circle for circle, is_mine in zip(study.circles, mine, strict=True) if is_mine]
 
     for fold in range(int(folds.max()) + 1):
         others, found, places = take(folds != fold)
@@ -185,6 +181,22 @@ def _count(
         counted = rule.colonies(rule.keep(found, held_out.names), held_out.names)
         predicted[folds == fold], truth[folds == fold] = count_per_image(rule.annotated(held_out), counted)
     return predicted, truth
+
+
+def _without_outsiders(
+    region: Region, part: ReviewedPart, circles: list[Circle | None] | None, coco_cache: CocoCache, log: Log
+) -> ReviewedPart:
+    """A part without the detections that are outside the dish and touch no annotation: they are no missed colonies.
+
+    `circles`: those of the part's photos, if they are known already.
+    """
+    columns, found = part.columns, part.detections
+    if circles is None:
+        circles = find_circles(region, columns, coco_cache.images_dir, log)
+    boxes, images = columns.boxes_xywh, columns.annotation_image_ids
+    is_kept = area_of(circles, columns).holds(found.image_ids, found.boxes_xywh)
+    is_kept[find_overlaps(boxes, images, found.boxes_xywh, found.image_ids).second] = True
+    return replace(part, detections=found.take(np.flatnonzero(is_kept)))
 
 
 def _predict_own(
