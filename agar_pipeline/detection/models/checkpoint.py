@@ -85,12 +85,21 @@ def load_checkpoint(path: Path) -> tuple[Detector, CheckpointFacts]:
         The detector on the CPU, in evaluation mode, and the facts about it.
 
     Raises:
-        ArtifactError: it is missing, truncated, or not a checkpoint of this project.
+        ArtifactError: it is missing, truncated, or not a checkpoint of this project, or this version of it, or of a
+            library that builds the network, builds another network.
     """
     content = _read(Path(path))
     facts = CheckpointFacts.from_plain(content)
     detector = build_detector(facts.spec)
-    detector.load_state_dict(content["state_dict"])
+    try:
+        detector.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+        raise ArtifactError(
+            f"is of another version: its weights do not fit the network {facts.spec.name} that is built here ({first})",
+            where=path,
+            next_step="train again, or install the versions that it was trained with",
+        ) from error
     return detector.eval(), facts
 
 

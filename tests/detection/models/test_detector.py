@@ -374,3 +374,15 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     for name in ("cut.ckpt", "other.ckpt", "none.ckpt"):
         with pytest.raises(ArtifactError, match=name):
             load_checkpoint(tmp_path / name)
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_words(tmp_path: Path) -> None:
+    """As after a release, of ours or of a library, that builds another network under the same name."""
+    spec = spec_of("tiny", num_classes=2)
+    facts = CheckpointFacts(spec, ("three", "seven"), (3, 7), "32-true", False, 1, 2, None, {})
+    save_checkpoint(tmp_path / "old.ckpt", build_detector(spec), facts)
+    content = torch.load(tmp_path / "old.ckpt", weights_only=True)
+    content["state_dict"]["model.former_layer.weight"] = torch.zeros(1)
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(ArtifactError, match=r"old\.ckpt is of another version.*model\.former_layer\.weight"):
+        load_checkpoint(tmp_path / "old.ckpt")
