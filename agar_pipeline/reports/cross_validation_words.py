@@ -32,7 +32,7 @@ def describe_cross_validation(plain: Mapping[str, Any]) -> dict[str, Any]:
     words = (
         f"{plain['images']:,} photos of {plain['part']} with {plain['annotations']:,} annotations, in "
         f"{plain['folds']} folds; each photo is predicted by a model that was trained on the other folds, for "
-        "`review.schedule` of the experiment's limits. Val chose the best weights, so it is not scored. "
+        "a part of the experiment's limits (review.schedule). Val chose the best weights, so it is not scored. "
         f"The intervals of {100 * plain['level']:g} % come from resampled photos."
     )
     return {"words": words, "rows": rows, "warning": plain.get("warning")}

@@ -17,7 +17,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import safe_image_path
 from agar_pipeline.reports.cross_validation_words import describe_cross_validation
-from agar_pipeline.reports.number_formats import number, plural, whole
+from agar_pipeline.reports.number_formats import plural, whole
 from agar_pipeline.reports.pictures import BoxLayer, open_photo, picture_of_place
 from agar_pipeline.reports.render import write_page
 from agar_pipeline.review.reasons import TITLES
@@ -65,7 +65,7 @@ def write_review_page(
             {
                 "title": TITLES[kind],
                 "probable": int((probable["kind"] == kind).sum()),
-                "estimate": number(round(of["estimate"], 1)),
+                "estimate": whole(round(of["estimate"])),
                 "interval": _interval(of),
                 "classes": [int(((probable["kind"] == kind) & (_classes(probable) == i)).sum()) for i in names],
             }
@@ -73,7 +73,7 @@ def write_review_page(
         ],
         "class_names": list(names.values()),
         "parts": [
-            {"name": name, "estimate": number(round(of["estimate"], 1)), "interval": _interval(of)}
+            {"name": name, "estimate": whole(round(of["estimate"])), "interval": _interval(of)}
             for name, of in numbers["parts"].items()
         ],
         "cross_validation": None if cross_validation is None else describe_cross_validation(cross_validation),
