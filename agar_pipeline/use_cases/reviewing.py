@@ -18,18 +18,19 @@ from pymongo.database import Database
 
 from agar_pipeline.artifacts import CocoCache, Snapshot
 from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.database.connection import connect
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
 from agar_pipeline.fiftyone_io.reading.source import resolved_source
 from agar_pipeline.fiftyone_io.writing.field_names import find_edited_views, find_view, info_of, is_declared
-from agar_pipeline.fiftyone_io.writing.run_values import remove_values, seal, write_values
+from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values, seal, write_values
 from agar_pipeline.fiftyone_io.writing.suspect_fields import ABOUT, SOURCE, SuspectFields
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, Placed, labels_at, place_suspects
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.use_cases.reviewed_photos import read_photos
-from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, require_unedited
+from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, name_some, require_unedited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +85,8 @@ def write_suspects(
         migrate: Whether FiftyOne may migrate the database.
 
     Raises:
-        DatasetError: the dataset, its label field or all of its samples no longer exist, or a field of that name is
-            not ours.
+        DatasetError: the dataset, its label field or all of its samples no longer exist, a field of that name is not
+            ours, or it has suspects about another label field that somebody edited.
     """
     rows: list[dict[str, Any]] = suspects.astype(object).where(suspects.notna(), None).to_dict("records")  # type: ignore[assignment]
     dataset, label_field = str(snapshot.dataset()["dataset"]), str(snapshot.manifest.config["label_field"])
@@ -96,6 +97,8 @@ def write_suspects(
         config = SnapshotConfig(dataset=dataset, label_field=label_field, database=database)
         source = resolved_source(config, mongo, home, resolver_in_child(uri))
         samples = mongo[source.collection]
+        if not overwrite:
+            _require_same_labels(samples, document, label_field)
         gone = find_gone_of(samples, [photo.sample_id for photo in photos.values()], dataset, FIELDS.writer)
         present = _read_labels(samples, source.label_path, [photo.sample_id for photo in photos.values()])
         names = dict(enumerate(cache.class_names, start=1))
@@ -113,6 +116,21 @@ def write_suspects(
         kept,
         views_kept,
     )
+
+
+def _require_same_labels(samples: Collection, document: dict[str, Any], label_field: str) -> None:
+    """Raise DatasetError if suspects that somebody edited or tagged are about another label field: they would stay, and
+    be taken for suspects about this one.
+    """
+    earlier = info_of(document, FIELDS.name).get(SOURCE, label_field)
+    edited = find_edited(samples, FIELDS) if earlier != label_field else []
+    if edited:
+        raise DatasetError(
+            f"are about the labels in {earlier!r}, and those of this review about {label_field!r}; somebody tagged or "
+            f"edited the earlier ones on {len(edited)} photos ({name_some(edited)}), so nothing was written",
+            where=f"the suspects in {FIELDS.name!r} of dataset {document['name']!r}",
+            next_step="`agar review --accept`, if there is anything to apply, then review again with --overwrite",
+        )
 
 
 def remove_suspects(

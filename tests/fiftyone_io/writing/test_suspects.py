@@ -227,6 +227,20 @@ def test_a_new_review_replaces_the_suspects_but_not_what_a_person_did(reviewed: 
     assert reviewed.remove(), "nothing is edited any more"
 
 
+def test_suspects_about_another_label_field_are_not_mixed_with_new_ones(reviewed: Reviewed) -> None:
+    """As after a switch to the copy: else tagged suspects about the former field would be accepted again."""
+    reviewed.write()
+    reviewed.tag(2)
+    switch = "f = dataset.get_field(field); f.info = {**f.info, 'label_field': 'former'}; f.save()"
+    reviewed.person.does(reviewed.dataset, switch, field=FIELD)
+    before = stored(reviewed)
+    with pytest.raises(PipelineError, match=r"about the labels in 'former', and .* 'ground_truth'; .*\(2\.jpg\)"):
+        reviewed.write()
+    assert stored(reviewed) == before
+    assert reviewed.write(overwrite=True).kept == []
+    assert reviewed.write().kept == []
+
+
 def test_a_field_of_somebody_else_is_neither_written_nor_removed(reviewed: Reviewed) -> None:
     theirs = "dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)"
     reviewed.person.does(reviewed.dataset, theirs, field=FIELD)
