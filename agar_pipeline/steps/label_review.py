@@ -81,7 +81,7 @@ def build(
     useless = explain_uselessness(scores["map_50"]["value"], int(counts[0].sum()), lesson)
     scores["warning"] = useless or scores["reasons"].get("map_50")
     if scores["warning"]:
-        log(f"the models are too bad to judge labels: {scores['warning']}")
+        log(f"models and labels disagree too much to say how many labels are wrong: {scores['warning']}")
     (out_dir / "cross_validation.json").write_text(json.dumps(scores, indent=2, allow_nan=False))
     _write_folds(out_dir / "folds.parquet", train, folds)
     together = Detections.concatenate([part.detections for part in parts])

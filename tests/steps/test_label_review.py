@@ -102,8 +102,8 @@ def test_suspects_of_all_parts_are_in_the_artifact_and_in_the_folder(lab: Lab) -
     assert not list((lab.store.home / "resume" / "small" / "label_review").glob("*")), "finished work is removed"
     page = (copied / "report.html").read_text()
     assert "Cross-validation" in page
-    assert "too bad to judge labels" in page, "after three steps of training"
-    assert "too bad to judge labels" in lab.reviewed
+    assert "disagree too much to say how many labels are wrong" in page, "after three steps of training"
+    assert "disagree too much to trust this number" in lab.reviewed
 
 
 def test_the_cross_validation_is_of_all_photos_of_train(lab: Lab) -> None:
