@@ -23,9 +23,8 @@ def describe_cross_validation(plain: Mapping[str, Any]) -> dict[str, Any]:
     for name, title in TITLES.items():
         of, digits = plain[name], 1 if name == "count_mae" else 3
         why = plain["reasons"].get(name, "too few photos")
-        interval = (
-            why if of["low"] is None else f"{of['low'] + 0.0:.{digits}f} to {of['high'] + 0.0:.{digits}f}"
-        )  # no −0
+        low, high = ("" if end is None else f"{end + 0.0:.{digits}f}" for end in (of["low"], of["high"]))  # no −0
+        interval = f"{low} to {high}" if low else why
         alone = ", ".join("–" if one is None else f"{one:.{digits}f}" for one in of["per_fold"])
         value = "–" if of["value"] is None else f"{of['value']:.{digits}f}"
         rows.append({"title": title, "value": value, "interval": interval, "per_fold": alone})

@@ -87,7 +87,7 @@ def build(
     together = Detections.concatenate([part.detections for part in parts])
     (out_dir / "predictions.json").write_text(json.dumps(together.to_coco()))
     title = f"Suspect labels, by {training_run.root.parent.parent.name}"
-    inside = [_without_outsiders(study.region, part, circles.get(part.name), coco_cache, log) for part in parts]
+    inside = [_drop_outside_dish(study.region, part, circles.get(part.name), coco_cache, log) for part in parts]
     write_review(
         inside, coco_cache.images_dir, out_dir, pictures=config.pictures, title=title, log=log, cross_validation=scores
     )
@@ -183,7 +183,7 @@ def _count(
     return predicted, truth
 
 
-def _without_outsiders(
+def _drop_outside_dish(
     region: Region, part: ReviewedPart, circles: list[Circle | None] | None, coco_cache: CocoCache, log: Log
 ) -> ReviewedPart:
     """A part without the detections that are outside the dish and touch no annotation: they are no missed colonies.

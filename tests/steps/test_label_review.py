@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from dataclasses import dataclass
@@ -14,13 +15,17 @@ import pytest
 import torch
 import yaml
 
-from agar_pipeline.artifacts import LabelReview
+from agar_pipeline.artifacts import CocoCache, LabelReview
 from agar_pipeline.chain.nodes import pipeline_nodes
 from agar_pipeline.coco.columns import read_coco
+from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import load_experiment, load_pipeline
+from agar_pipeline.counting.dish import Circle
+from agar_pipeline.counting.region import Region
 from agar_pipeline.detection.inference import batches
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
+from agar_pipeline.reports.review_files import ReviewedPart
 from agar_pipeline.review.suspects import LEAST_DETECTION_SCORE
 from agar_pipeline.steps import label_review
 from agar_pipeline.store import Key, Store
@@ -30,6 +35,8 @@ from tests.conftest import Run, copy_configs, runner
 
 TRAIN, VAL, SIZE_PX = 8, 3, 96
 KEY = Key("label_review", "small")
+DISH = Circle(0.5, 0.5, 0.3)
+INSIDE, OUTSIDE = [45.0, 45.0, 10.0, 10.0], [1.0, 1.0, 8.0, 8.0]
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,32 @@ def test_models_that_reach_their_limit_are_judged_by_what_they_are_surer_of(
     assert "reaches its limit of detections" in " ".join(said)
     assert not found.cut
     assert not len(found) or found.scores.min() >= LEAST_DETECTION_SCORE
+
+
+@pytest.mark.parametrize(
+    ("annotated", "circle", "kept"),
+    [
+        ([], DISH, [INSIDE]),
+        ([OUTSIDE], DISH, [INSIDE, OUTSIDE]),
+        ([], None, [INSIDE, OUTSIDE]),
+    ],
+    ids=["no annotation", "an annotation outside is still judged", "no dish is found"],
+)
+def test_a_detection_outside_the_dish_is_no_missed_colony(
+    tmp_path: Path, annotated: list[list[float]], circle: Circle | None, kept: list[list[float]]
+) -> None:
+    boxes = [{"id": n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(annotated, start=1)]
+    image = {"id": 1, "file_name": "1.jpg", "width": 100, "height": 100}
+    content = {"images": [image], "annotations": boxes, "categories": [{"id": 1, "name": "E.coli"}]}
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    ones = np.ones(2, np.int64)
+    found = Detections(ones, ones, np.array([INSIDE, OUTSIDE]), np.array([0.9, 0.9]))
+    part = ReviewedPart("val", read_coco(tmp_path / "val.json"), found)
+    cache = CocoCache(tmp_path)
+    left = label_review._drop_outside_dish(Region("dish"), part, [circle], cache, print)
+    assert left.detections.boxes_xywh.tolist() == kept
+    empty = dataclasses.replace(part, detections=Detections.concatenate([]))
+    assert not len(label_review._drop_outside_dish(Region("dish"), empty, [circle], cache, print).detections)
 
 
 def test_the_work_of_an_interrupted_review_is_ours_to_remove(tmp_path: Path) -> None:

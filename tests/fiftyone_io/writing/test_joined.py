@@ -26,15 +26,19 @@ TAG_IT = f"sample.tags.append({ANNOTATED!r})\nsample.save()"
 FOUR_NUMBERS = "sample[field].detections[0].bounding_box = [.1, .2]"
 
 
+@pytest.fixture(autouse=True)
+def answering_person(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The person's FiftyOne answers what a child would, without its seconds of import."""
+    monkeypatch.setattr(viewing_counted, "run_child", lambda _, request, log: person.answers_as_child(request))
+
+
 def test_only_finished_photos_join_once_and_nothing_of_the_dataset_changes(
     person: Person,
     database: Any,
     home: Path,
     new_dataset: Callable[[], str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(viewing_counted, "run_child", lambda _, request, log: person.answers_as_child(request))
     count_again(tmp_path, [0.9, 0.8, 0.7])
     photos = [tmp_path / "photos" / f"{number}.jpg" for number in range(4)]
     made = viewing_counted.write_counted(tmp_path / "counted today", None, "embedded", home, print).dataset
@@ -89,10 +93,8 @@ def test_boxes_join_as_those_of_the_dataset_are_drawn(
     home: Path,
     new_dataset: Callable[[], str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On photos as stored; the proposals are drawn on photos as displayed."""
-    monkeypatch.setattr(viewing_counted, "run_child", lambda _, request, log: person.answers_as_child(request))
     count_again(tmp_path, [0.9, 0.8, 0.7])
     turned, upright = (tmp_path / "photos" / f"{number}.jpg" for number in range(2))
     exif = Image.Exif()
