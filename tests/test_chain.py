@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -402,6 +403,9 @@ def test_the_labels_of_all_parts_are_reviewed(chain: Chain, tmp_path: Path) -> N
     assert numbers["annotations"] == sum(len(part["annotations"]) for part in parts)
     assert numbers == review.review()
     assert not states(chain.run)
+    for page in [path for root in Store(chain.home).published() for path in root.glob("*.html")]:
+        shown = re.sub("<[^>]*>", "", page.read_text())
+        assert "`" not in shown, f"{page}: code stands in <code>, not in backticks"
 
 
 def test_a_suspect_accepted_in_the_browser_is_corrected_and_only_what_depends_on_it_runs_again(chain: Chain) -> None:

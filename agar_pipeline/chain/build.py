@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline import config as c
-from agar_pipeline.artifacts import Artifact
+from agar_pipeline.artifacts import Artifact, Manifest
 from agar_pipeline.artifacts.refusals import REFUSAL_OF, require
 from agar_pipeline.chain.agreement import require_agreement
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.cluster.partitions import launched_by
-from agar_pipeline.errors import ConfigError, DatasetMovedError, MissingPackageError
+from agar_pipeline.errors import ArtifactError, ConfigError, DatasetMovedError, MissingPackageError
 from agar_pipeline.preflight import require_ready
 from agar_pipeline.processes.environment import MLFLOW_NEEDS, RAY_NEEDS
 from agar_pipeline.processes.gpu_leases import leased, leased_devices
@@ -71,10 +71,11 @@ def build_node(
         named, known = _by_name(node, inputs), None
         if step.reads_photos:
             require_same_photos(named["coco_cache"], store.home, log)
+        earlier = {"earlier": store.roots(node.key)} if step.reuses else {}
         if step.own_process:
-            _run_in_own_process(node, named, out_dir, log, work_dir(out_dir), launcher)
+            alike = [str(root) for root in earlier.get("earlier", []) if _is_made_alike(node, root)]
+            _run_in_own_process(node, named, out_dir, log, work_dir(out_dir), launcher, alike)
         else:
-            earlier = {"earlier": store.roots(node.key)} if step.reuses else {}
             with launched_by(launcher, log):
                 known = step.build(node.config, out_dir, log, **named, **earlier)
         if source_version is not None:
@@ -157,6 +158,14 @@ def _by_name(node: AssetNode, inputs: Mapping[Key, Artifact]) -> dict[str, Any]:
     return named
 
 
+def _is_made_alike(node: AssetNode, root: Path) -> bool:
+    """Whether today's code, libraries and machine made the artifact in this folder."""
+    try:
+        return not node.differences(Manifest.read(root))
+    except ArtifactError:  # a folder without an intact manifest is none
+        return False
+
+
 def _run_in_own_process(
     node: AssetNode,
     inputs: Mapping[str, Artifact],
@@ -164,6 +173,7 @@ def _run_in_own_process(
     log: Callable[[str], None],
     work_dir: Path | None,
     launcher: c.Launcher,
+    earlier: list[str],
 ) -> None:
     request = {
         "asset": node.key.asset,
@@ -172,6 +182,7 @@ def _run_in_own_process(
         "out_dir": str(out_dir),
         "work_dir": None if work_dir is None else str(work_dir),
         "launcher": launcher,
+        "earlier": earlier,
     }
     trainer, needs = getattr(node.config, "trainer", None), _secrets_needed(node, launcher)
     if trainer is None:

@@ -16,7 +16,7 @@ Region = Literal["auto", "dish", "photo"]
 
 @dataclass(frozen=True, config=STRICT)
 class CountingConfig:
-    """How colonies are counted. Only the evaluation and `agar predict` read this: a change trains nothing again."""
+    """How colonies are counted. Evaluation, label review and `agar predict` read it: a change trains nothing again."""
 
     classes: tuple[str, ...] | None = None
     """The classes whose detections count as colonies; null: all. The other classes are reported apart."""

@@ -151,6 +151,9 @@ class TrainingConfig:
 class LabelReviewConfig(TrainingConfig):
     """What the step `label_review` reads: the training of one fold, and the section `review` of the experiment."""
 
+    not_trained_by: ClassVar = {"pictures", "counting"}
+    """Fields that do not change the trainings of the folds."""
+
     folds: int = 5
     pictures: int = 48
     group_by: str | None = None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from agar_pipeline.reports.number_formats import number, percent, score, signed, whole
 
@@ -37,6 +38,15 @@ def write_page(path: Path, template: str, values: dict[str, Any], script: str = 
     path.write_bytes(html.encode("utf-8", errors="backslashreplace"))
 
 
+def sentence(text: str) -> Markup:
+    """Return one of our sentences as HTML: what stands in backticks is shown as code.
+
+    >>> sentence("only `images: decode` finds <it>")
+    Markup('only <code>images: decode</code> finds &lt;it&gt;')
+    """
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -47,4 +57,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"whole": whole, "score": score, "number": number, "percent": percent, "signed": signed}
+    environment.filters["sentence"] = sentence
     return environment

@@ -59,5 +59,6 @@ def _most_likely(lesson: Mapping[str, Any] | None) -> str:
         return f"most likely: {photos} photos are too few to learn from; annotate more plates, then `agar run`"
     return (
         "most likely: the labels are inconsistent (colonies without a box, classes mixed up); look at the worst plates "
-        "on the page and at the bbox report, correct the labels, or train longer"
+        "on the page, at the bbox report, and at the suspects that `agar review --experiment E` lists; correct the "
+        "labels, or train longer"
     )

@@ -27,7 +27,8 @@ class Step:
     reads_photos: bool = False
     """True if the artifact depends on the pixels of the COCO cache's images."""
     reuses: bool = False
-    """True if `build` takes `earlier`, the folders of former artifacts, and links to unchanged files in them."""
+    """True if `build` takes `earlier`, the folders of former artifacts, and links to unchanged files in them. A step in
+    a process of its own gets only those that today's code and machine made."""
 
     @property
     def build(self) -> Callable[..., Any]:
@@ -44,7 +45,9 @@ STEPS: dict[str, Step] = {
         Step("smoke_run", config.TrainingConfig, own_process=True, reads_photos=True),
         Step("training_run", config.TrainingConfig, own_process=True, resumable=True, reads_photos=True),
         Step("evaluation", config.ScoringConfig, own_process=True, reads_photos=True),
-        Step("label_review", config.LabelReviewConfig, own_process=True, resumable=True, reads_photos=True),
+        Step(
+            "label_review", config.LabelReviewConfig, own_process=True, resumable=True, reads_photos=True, reuses=True
+        ),
         Step("leaderboard", config.LeaderboardConfig, own_process=False),
     )
 }

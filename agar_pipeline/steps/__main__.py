@@ -17,9 +17,11 @@ def main(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     step = STEPS[request["asset"]]
     config: Any = from_plain(step.config_type, request["config"], where=step.asset)
     inputs = {name: ARTIFACTS[name].open(Path(root)) for name, root in request["inputs"].items()}
-    work = {"work_dir": Path(request["work_dir"])} if request.get("work_dir") else {}
+    more: dict[str, Any] = {"work_dir": Path(request["work_dir"])} if request.get("work_dir") else {}
+    if step.reuses:
+        more["earlier"] = [Path(root) for root in request["earlier"]]
     with launched_by(request["launcher"], log):
-        step.build(config, Path(request["out_dir"]), log, **inputs, **work)
+        step.build(config, Path(request["out_dir"]), log, **inputs, **more)
     return {}
 
 

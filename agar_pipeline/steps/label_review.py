@@ -8,7 +8,7 @@ Not here: which photos are in a fold (`splitting.folds`), suspects (`review`), f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot, Split, TrainingRun
+from agar_pipeline.artifacts.former_folds import find_former_folds
 from agar_pipeline.coco.columns import CocoColumns, read_coco
 from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.config import CountingConfig, LabelReviewConfig, fingerprinted
@@ -49,11 +50,15 @@ def build(
     training_run: TrainingRun,
     evaluation: Evaluation,
     work_dir: Path,
+    earlier: Sequence[Path] = (),
 ) -> None:
     """Write the suspects with their page, the predictions, the models of the folds, and `cross_validation.json`.
 
     Under torchrun every rank calls this function, and only rank 0 predicts and writes. A fold that is trained is kept
     in `work_dir`, and a fold that was interrupted continues from its resume point.
+
+    Args:
+        earlier: Folders of former reviews; models of folds that would be trained in the same way are linked to.
 
     Raises:
         DatasetError: train has too few photos for two folds.
@@ -63,13 +68,17 @@ def build(
     folds = assign_folds(train, snapshot.image_ids(), split.duplicates(), config.group_by, config.folds, config.seed)
     if (many := int(folds.max()) + 1) < config.folds:
         log(f"note: {many} folds instead of {config.folds}: there are only {many} groups of photos")
-    for fold in range(many):
-        _train_fold(config, train, folds, fold, coco_cache, work_dir / "folds", log)
+    trained = work_dir / "folds"
+    if former := find_former_folds(earlier, config, coco_cache, folds, train.image_ids):
+        log(f"the {many} folds were trained in this way for an earlier review, whose models are used")
+        trained = former.root / "folds"
+    for fold in range(many if former is None else 0):
+        _train_fold(config, train, folds, fold, coco_cache, trained, log)
     if not World.from_environment().is_first:
         return
     (out_dir / "folds").mkdir()
     for fold in range(many):
-        link_or_copy(work_dir / "folds" / f"{fold}.ckpt", out_dir / "folds" / f"{fold}.ckpt")
+        link_or_copy(trained / f"{fold}.ckpt", out_dir / "folds" / f"{fold}.ckpt")
     detections = _predict_folds(config, train, folds, coco_cache.images_dir, out_dir / "folds", log)
     study = study_photos(config.counting, read_coco(coco_cache.json_path("val")), None, coco_cache.images_dir, log)
     circles = {"train": find_circles(study.region, train, coco_cache.images_dir, log), "val": study.circles}

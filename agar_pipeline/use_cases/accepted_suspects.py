@@ -127,7 +127,9 @@ def _ids_of(path: Path) -> list[str]:
     if path.suffix.lower() == ".json":
         content: Any = json.loads(path.read_text())
         if isinstance(content, dict):  # columns, as pandas writes a table
-            content = content[_ID].values() if isinstance(content[_ID], dict) else content[_ID]
+            content = list(content[_ID].values()) if isinstance(content[_ID], dict) else content[_ID]
+        if not isinstance(content, list):
+            raise TypeError(f"{content!r} is not a list")
         return [str(row if isinstance(row, str) else row[_ID]) for row in content]
     table = pd.read_csv(path, dtype={_ID: str}) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
     return [str(one) for one in table[_ID]]

@@ -23,7 +23,7 @@ from agar_pipeline.fiftyone_io.database.connection import connect
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
 from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
-from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, resolved_source
+from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, resolved_source, shorten
 from agar_pipeline.fiftyone_io.writing.accepted_labels import ACCEPTED, Suggestion, apply_suggestions
 from agar_pipeline.fiftyone_io.writing.field_names import info_of
 from agar_pipeline.fiftyone_io.writing.reviewed_field import fill_copy, is_copy, usual_copy
@@ -81,6 +81,8 @@ def accept(
         label_field = _reviewed_field(document)
         result = Accepted(label_field, to_field or usual_copy(label_field))
         has_copy = is_copy(document, result.to_field, label_field)
+        if choice.view is not None:
+            _require_view(mongo, document, choice.view)
 
         def resolve(path: str, view: str | None = None) -> ResolvedSource:
             config = SnapshotConfig(dataset=dataset, label_field=path, view=view, database=source.database)
@@ -110,6 +112,17 @@ def _reviewed_field(document: dict[str, Any]) -> str:
             next_step="write them first: agar review --experiment E",
         )
     return str(info[SOURCE])
+
+
+def _require_view(mongo: Database, document: dict[str, Any], name: str) -> None:
+    """Raise DatasetError if a dataset has no saved view of this name."""
+    names = sorted(str(view.get("name")) for view in mongo["views"].find({"_dataset_id": document["_id"]}))
+    if name not in names:
+        raise DatasetError(
+            f"has no saved view {name!r}",
+            where=f"dataset {document['name']!r}",
+            next_step=f"give --accept one of these, tag:NAME, or a file: {shorten([repr(one) for one in names])}",
+        )
 
 
 def _labels_in(mongo: Database, source: ResolvedSource) -> dict[str, list[Detection]]:

@@ -16,10 +16,11 @@ import torch
 import yaml
 
 from agar_pipeline.artifacts import CocoCache, LabelReview
+from agar_pipeline.artifacts.former_folds import find_former_folds
 from agar_pipeline.chain.nodes import pipeline_nodes
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.config import load_experiment, load_pipeline
+from agar_pipeline.config import CountingConfig, load_experiment, load_pipeline
 from agar_pipeline.counting.dish import Circle
 from agar_pipeline.counting.region import Region
 from agar_pipeline.detection.inference import batches
@@ -164,6 +165,37 @@ def test_each_photo_is_predicted_by_a_model_that_has_not_learnt_it(
     written = pd.DataFrame(json.loads((review.root / "predictions.json").read_text()))
     theirs = written[written["image_id"].isin(columns.image_ids[rows])]
     assert sorted(theirs["score"]) == pytest.approx(sorted(own.scores), abs=1e-5)
+
+
+def test_the_folds_are_not_trained_again_where_only_what_is_drawn_or_counted_changes(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, config = lab.review, lab.configs / "experiment" / "small.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("pictures: 2", "pictures: 3"))
+    done = lab.run("agar", "review", "--experiment", "small", "--out-dir", str(tmp_path / "suspects"))
+    config.write_text(before)
+    assert done.returncode == 0, done.stderr
+    assert "whose models are used" in done.stdout + done.stderr
+    again = next(LabelReview(root) for root in lab.store.roots(KEY) if root != first.root)
+    written = [[path.read_bytes() for path in review.fold_checkpoints] for review in (first, again)]
+    assert written[0] == written[1]
+
+    monkeypatch.setenv("AGAR_CONFIGS", str(lab.configs))
+    cache, table = lab.store.open_latest(Key("coco_cache")), first.folds()
+    folds, ids = table["fold"].to_numpy(), table["image_id"].to_numpy()
+    plan = pipeline_nodes(load_pipeline("few"), {"small": load_experiment("small")})[KEY].config
+
+    def find(root: Path = first.root, folds: np.ndarray = folds, **changes: Any) -> LabelReview | None:
+        return find_former_folds([root], dataclasses.replace(plan, **changes), cache, folds, ids)
+
+    assert find() == first
+    assert find(counting=CountingConfig(coverage=0.8)) == first
+    assert find(seed=plan.seed + 1) is None
+    assert find(folds=folds[::-1]) is None
+    damaged = Path(shutil.copytree(first.root, tmp_path / "damaged"))
+    (damaged / "folds" / "1.ckpt").write_bytes(b"")
+    assert find(damaged) is None
 
 
 def test_models_that_reach_their_limit_are_judged_by_what_they_are_surer_of(

@@ -392,9 +392,11 @@ REFUSED = {
     "nothing.json": (None, "FileNotFoundError"),
     "none.json": ("[]", "lists no suspect"),
     "other.csv": ("id\n1\n", "KeyError"),
+    "text.json": ('"1f0a"', "'1f0a' is not a list"),
+    "rows.json": ('{"suspect_id": "1f0a"}', "'1f0a' is not a list"),
     "unknown.json": ('["000000000000000000000000"]', "does not hold 1 of the 1 suspects of that file"),
     "tag:no such tag": (None, "holds no suspect with the tag 'no such tag'"),
-    "no such view": (None, "has no saved view 'no such view'"),
+    "no such view": (None, r"has no saved view 'no such view'\ngive --accept one of these, .*'agar_suspects: all sus"),
     "saved:": (None, "names nothing"),
 }
 
