@@ -2,8 +2,9 @@
 
 `manifest`: the manifest and base class of all published folders. `data`: the artifacts from the snapshot to the bbox
 report. `training`: those from the smoke run to the leaderboard. `former_folds`: the models of an earlier label review.
-`refusals`: why a split or a bbox report stops the steps after it. Here: the files of each artifact, methods that read
-them, and the code version that writes them. Not here: how they are computed (`steps`), published and verified (`store`).
+`refusals`: why a split or a bbox report stops the steps after it.
+Here: the files of each artifact, methods that read them, and the code version that writes them.
+Not here: how they are computed (`steps`), published and verified (`store`).
 """
 
 from agar_pipeline.artifacts.data import MEDIA_TABLE, BboxReport, CocoCache, Snapshot, Split
