@@ -82,10 +82,12 @@ class Reader:
             (self.clone / part).symlink_to(artifacts / "coco_cache/latest/coco" / part)
 
     def follow_the_tutorial(self, until: str = "") -> None:
-        """And write the first two configs that it shows, with three seconds of training in place of as many minutes."""
+        """And write the first two configs that it shows, with three seconds of training and two folds."""
         pipeline, experiment, *_ = re.findall(r"```yaml\n(.*?)```", PAGES["docs/tutorial.md"].read_text(), re.DOTALL)
         (self.clone / "configs" / "pipeline" / "mine.yaml").write_text(pipeline)  # the import finds it, and leaves it
-        (self.clone / "configs" / "experiment" / "first.yaml").write_text(experiment.replace("180", "3"))
+        (self.clone / "configs" / "experiment" / "first.yaml").write_text(
+            experiment.replace("180", "3") + "review: {folds: 2}\n"
+        )
         self.name_what_will_be_made("first")
         self.follow("docs/tutorial.md", until=until)
         self.activate("mine")

@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, Reader, commands
 from tests.fiftyone_io.annotation_files.test_import_formats import MAKERS
 from tests.fiftyone_io.annotation_files.tool_exports import labelme
 
-ONE_FILE = "PYTEST_ADDOPTS=tests/plates/test_plates.py make test"
+ONE_FILE = "PYTEST_ADDOPTS=tests/plates/test_plates.py make test WORKERS=0"
 LETTERS = {
     "experiment=E": "experiment=mine",
     "--experiment E": "--experiment mine",
@@ -40,12 +40,11 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     reader = Reader(tmp_path_factory.mktemp("newcomer"))
     edits = "s/0.2/0.25/;s/0.8/0.75/;s/180/5/"  # another split, and seconds of training in place of minutes
     reader.env["EDITOR"] = f"sed -i {edits} configs/experiment/mine.yaml"
-    again = "export AGAR_PIPELINE=mine; sed -i 's/max_seconds: 50/max_seconds: 5/' configs/experiment/demo.yaml"
-    swaps = {
-        "make test": ONE_FILE,
-        "export AGAR_PIPELINE=mine": again,
-    }  # once, the demo has trained in full
-    reader.type(commands("README.md")[1:], swaps)  # the first made the clone
+    quick = [
+        "sed -i 's/max_seconds: 50/max_seconds: 5/' configs/experiment/demo.yaml",
+        "sed -i 's/folds: 5/folds: 2/' configs/config.yaml",
+    ]
+    reader.type([*quick, *commands("README.md")[1:]], {"make test": ONE_FILE})  # the first made the clone
     reader.activate("mine")
     reader.name_what_will_be_made("mine")
     edit_samples(reader.clone / ".agar", "plates", lambda samples: samples.update_one({}, {"$set": {"tags": ["seen"]}}))
