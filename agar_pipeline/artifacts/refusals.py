@@ -14,7 +14,6 @@ from agar_pipeline.errors import GateError, remedy
 
 
 def require(refusal: GateError | None) -> None:
-    """Raise the refusal if there is one."""
     if refusal:
         raise refusal
 
@@ -71,7 +70,6 @@ _BAD_FILES = frozenset(
 
 
 def _remedy(failing: Collection[str]) -> str:
-    """Describe what the user should correct, according to the broken rules."""
     steps = ["put the missing photos back where they were"] if "missing_image" in failing else []
     steps += ["replace the bad photos"] if _BAD_FILES.intersection(failing) else []
     steps += ["export the boxes as x, y, width, height in pixels"] if "misread_boxes" in failing else []
@@ -88,7 +86,6 @@ REFUSAL_OF: dict[str, Callable[[Any], GateError | None]] = {
 
 
 def _first_failing(bbox_report: BboxReport, broken: list[str]) -> str:
-    """Describe part, file, annotation and value of the first finding that stops training."""
     findings = bbox_report.findings() if broken else None
     failing = None if findings is None else findings[findings["action"] == "fail"]
     if failing is None or failing.empty:

@@ -144,7 +144,6 @@ def _with_refusal(planned: PlannedAsset) -> PlannedAsset:
 
 
 def _blames(planned: PlannedAsset, key: Key) -> bool:
-    """Return whether an input is among the reasons of a line."""
     after = [name for reason in planned.reasons for name in reason.removeprefix("comes after ").split(", ")]
     return f"{key} changed" in planned.reasons or str(key) in after
 

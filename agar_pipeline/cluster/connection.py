@@ -90,7 +90,6 @@ def _require_answer(address: str | None) -> None:
 
 @contextlib.contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Restore the handler of SIGTERM, which Ray replaces."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:

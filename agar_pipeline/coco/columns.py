@@ -136,7 +136,6 @@ class CocoColumns:
 
     @property
     def names(self) -> dict[int, str]:
-        """category_id → class."""
         return dict(zip(self.category_ids.tolist(), self.class_names, strict=True))
 
     def take_images(self, rows: np.ndarray) -> CocoColumns:

@@ -18,7 +18,6 @@ _SMALL_BYTES = 4096
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as .npy."""
     np.save(path, np.ascontiguousarray(array), allow_pickle=False)
 
 

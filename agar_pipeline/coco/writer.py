@@ -63,7 +63,6 @@ def coco_writer(path: Path) -> Iterator[Callable[[CocoColumns], None]]:
 
 
 def concat_images(pieces: list[CocoColumns]) -> CocoColumns:
-    """The images of all pieces, without annotations."""
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in IMAGE_COLUMNS
     }

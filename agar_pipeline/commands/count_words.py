@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def print_counts(counts: Counts, found: Corrections, *, corrected: bool, as_json: bool) -> None:
-    """Print the corrected plates and what was changed on them; without corrections, all plates."""
     if as_json:
         plain = {"plates": [plate.to_plain() for plate in counts.plates], "changes": found.changes()}
         echo(json.dumps(plain))

@@ -14,7 +14,6 @@ _SHOWN = 20
 
 
 def snapshot_side(snapshot: Snapshot) -> DiffSide:
-    """Return name, tables and images' folder of one of the two snapshots."""
     dataset = snapshot.dataset()
     made = snapshot.manifest.created_at[:16].replace("T", " ")
     name = f"{dataset['dataset']}, snapshot {snapshot.manifest.fingerprint[:12]} of {made}"

@@ -217,5 +217,4 @@ def _next_step(
 
 
 def _in_yaml(mapping: Mapping[str, str | int]) -> str:
-    """Write a mapping in one line, as JSON, which YAML can read."""
     return json.dumps(mapping, ensure_ascii=False)

@@ -176,7 +176,6 @@ def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, 
 def _write(
     predictions: Path, coco_json: Path, images_dir: Path | None, out_dir: Path, pictures: int, title: str
 ) -> None:
-    """Write the files of a review into a folder."""
     from agar_pipeline.ownership.beside_photos import require_no_photos
     from agar_pipeline.ownership.folders import OwnFolder
     from agar_pipeline.ownership.originals import Originals

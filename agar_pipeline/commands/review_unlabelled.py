@@ -96,7 +96,6 @@ def find_teachers(experiment: str) -> Teachers:
 
 
 def _choose(given: Path, experiment: str, budget: int, out: Path, home: Path) -> Proposals:
-    """Choose the photos, and write choice.csv and the files of `agar predict` for them."""
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos, find_photos
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.photos.folder_walk import PassedOver

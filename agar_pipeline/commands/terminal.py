@@ -21,7 +21,6 @@ def echo(text: str, *, lead: str = "", nl: bool = True, err: bool = False) -> No
 
 
 def say(text: str) -> None:
-    """Print one line to stderr."""
     echo(text, err=True)
 
 

@@ -37,7 +37,6 @@ def command(as_json: bool) -> None:
 
 
 def to_plain(result: VerifyResult) -> dict[str, Any]:
-    """Return the result, JSON-ready."""
     bad = [
         {
             "asset": str(found.key),

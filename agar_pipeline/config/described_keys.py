@@ -115,7 +115,6 @@ def _spell_value(value: Any) -> str:
 
 
 def _configs_in(hint: Any) -> Iterator[type]:
-    """Yield the config classes that a type holds."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         yield hint
     for inner in typing.get_args(hint):

@@ -201,7 +201,6 @@ def _in_words(message: str) -> str:
 
 
 def _spelled(value: Any) -> str:
-    """Return a value as it is written in YAML."""
     words = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
 

@@ -109,7 +109,6 @@ class SplitConfig:
         return self
 
     def _check_fractions(self) -> None:
-        """Raise ConfigError if the fractions do not sum to 1, or lack train or val."""
         total = sum(self.fractions.values())
         if not math.isclose(total, 1, abs_tol=1e-9):
             raise ConfigError(
@@ -131,7 +130,6 @@ class SplitConfig:
             )
 
     def _check_sources(self) -> None:
-        """Raise ConfigError if a setting that the method reads is missing."""
         if self.method == "field" and not self.field:
             raise ConfigError(
                 "needs the field whose value names the part",
@@ -195,7 +193,6 @@ class SplitConfig:
         return tuple(sorted(set(columns)))
 
     def list_path(self, part: Part) -> Path:
-        """Return the path of the list of a part."""
         return configs_dir() / expanded(self.lists[part])
 
 
@@ -221,7 +218,6 @@ def _check_column(setting: str, value: str | None, word: str) -> None:
 
 
 def _in_yaml(values: Mapping[Any, object]) -> str:
-    """Return a mapping as it is written in one line of YAML."""
     return f"{{{', '.join(f'{key}: {value}' for key, value in values.items())}}}"
 
 

@@ -97,7 +97,6 @@ class Calibration:
         return f"in parentheses: the interval in which the true count lies with a probability of {stated}"
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON-ready values."""
         return {
             "format": FORMAT,
             "rule": self.rule.to_plain(),
@@ -110,7 +109,6 @@ class Calibration:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Calibration:
-        """Inverse of `to_plain`."""
         least, most = plain["countable"]
         thresholds = plain["thresholds"] and Thresholds.from_plain(plain["thresholds"])
         return cls(

@@ -31,10 +31,8 @@ class PlateCount:
 
     @property
     def least(self) -> int:
-        """Lower end of the interval, or the count."""
         return self.colonies if self.low is None else self.low
 
     @property
     def most(self) -> int:
-        """Upper end of the interval, or the count."""
         return self.colonies if self.high is None else self.high

@@ -166,7 +166,6 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> SheetRow:
 
 
 def _find(path: Path, listed: Path, folders: Sequence[Path], line: int) -> Path | None:
-    """The photo that a row lists; None if it is in no folder."""
     places = [folder / listed for folder in (path.parent, *folders)]
     there = list({os.path.realpath(place): place for place in places if place.is_file()}.values())
     if len(there) > 1:

@@ -45,7 +45,6 @@ class Thresholds:
     """F1 at IoU 0.5 on val at each of `CANDIDATES`, all classes together; 0 where nothing is annotated or found."""
 
     def of(self, class_name: str) -> float:
-        """The threshold of a class."""
         return self.own.get(class_name, self.common)
 
     def to_plain(self) -> dict[str, Any]:

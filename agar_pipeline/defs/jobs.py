@@ -37,7 +37,6 @@ def gpu_tags() -> dict[str, Any]:
 
 
 def chain_jobs(keys: Iterable[Key]) -> list[Any]:
-    """Define the jobs data, smoke, train, review and full."""
     keys = list(keys)
     return [
         dg.define_asset_job(

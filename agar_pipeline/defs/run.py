@@ -38,7 +38,6 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collec
 
 
 def _first_failure(result: dg.ExecuteInProcessResult) -> PipelineError:
-    """Return the message of a check that blocked, else that of the error of the step that failed."""
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data

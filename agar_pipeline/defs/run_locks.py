@@ -19,7 +19,6 @@ def _folder() -> Path:
 
 @contextlib.contextmanager
 def held_run(run_id: str) -> Iterator[None]:
-    """Hold the lock of a run during the block."""
     _folder().mkdir(parents=True, exist_ok=True)
     path = _folder() / f"{run_id}.lock"
     with FileLock(path):

@@ -34,8 +34,6 @@ _START_S = 120.0
 
 @dataclass
 class _Services:
-    """The processes that run beside the webserver."""
-
     workspace: Path
     """Workspace file that names the code server."""
     running: dict[str, Companion] = field(default_factory=dict)
@@ -73,7 +71,6 @@ def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log
 
 @contextlib.contextmanager
 def _application(instance: dg.DagsterInstance, workspace: Path, read_only: bool) -> Iterator[Callable]:
-    """Create Dagster's webserver application as `dagster-webserver` does."""
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
@@ -115,7 +112,6 @@ def _output(name: str) -> Path:
 
 
 def _wait_for(path: Path, services: _Services) -> None:
-    """Wait until a process listens on a Unix socket."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:

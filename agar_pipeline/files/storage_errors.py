@@ -115,7 +115,6 @@ def _nearest(path: Path) -> Path:
 
 
 def _owner_words(place: Path) -> str:
-    """Return `; … belongs to alice` if another user owns the place."""
     owner = place.stat().st_uid
     if owner == os.geteuid():
         return ""

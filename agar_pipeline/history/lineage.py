@@ -75,7 +75,6 @@ class Catalog:
         return agreeing or equal
 
     def record_of(self, root: Path) -> LineageEntry:
-        """Return the entry of a folder; raises ArtifactError if no artifact is published there."""
         for record in self.records:
             if record.root == root.resolve():
                 return record

@@ -112,7 +112,6 @@ def _rows_of_sample(
 
 
 def _sha256(row: pd.Series) -> str | None:
-    """Return the hash of the image file as the snapshot saw it; None if the file was missing."""
     return row["sha256"] if isinstance(row["sha256"], str) else None
 
 
@@ -169,7 +168,6 @@ def _parts_in_cache(catalog: Catalog, cache: LineageEntry, image_ids: dict[Path,
 
 
 def _users(catalog: Catalog, asset: str, seen: dict[Path, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the artifacts of this kind that used the image: it is in the part of the COCO cache that they read."""
     users = []
     for record in catalog.of(asset):
         own_part = "train" if asset == "training_run" else record.manifest.config["part"]

@@ -113,7 +113,6 @@ def compare_runs(
 
 
 def _chain(store: Store, record: LineageEntry) -> dict[str, LineageEntry]:
-    """Return asset → entry, from the evaluation back to the snapshot."""
     return chain_of(store, Evaluation.open(record.root))
 
 

@@ -80,7 +80,6 @@ class BoxPlaces:
 
 
 def place_boxes(columns: CocoColumns) -> BoxPlaces:
-    """Compute the position of every box in its image."""
     x, y, width, height = (np.ascontiguousarray(columns.boxes_xywh[:, side]) for side in range(4))
     finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(width) & np.isfinite(height)
     shorter_side = np.minimum(width, height)
@@ -139,7 +138,6 @@ def repeated(ids: np.ndarray) -> np.ndarray:
 
 
 def describe_rows(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) -> pd.DataFrame:
-    """Findings for one rule, one per row."""
     if not len(rows):
         return pd.DataFrame()
     broken = columns.take_annotations(rows)

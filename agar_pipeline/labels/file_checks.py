@@ -91,7 +91,6 @@ def check_files(
 
 
 def _describe(columns: CocoColumns, part: str, found: Sequence[tuple[int, str, str]]) -> pd.DataFrame:
-    """Turn rows of images, rules and values into findings."""
     by_rule = {rule: [(row, value) for row, name, value in found if name == rule] for rule in FILE_RULES}
     return concat_findings(
         [
@@ -104,8 +103,6 @@ def _describe(columns: CocoColumns, part: str, found: Sequence[tuple[int, str, s
 
 @dataclass(frozen=True)
 class _Asked:
-    """An image whose file is to be checked."""
-
     file_name: str
     sha256: str | None = None
     size_bytes: int = -1

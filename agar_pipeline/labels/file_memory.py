@@ -78,7 +78,6 @@ class FactsMemory:
             self._fresh[sha256, depth] = json.dumps(asdict(facts))
 
     def save(self) -> None:
-        """Write the new facts to the file."""
         try:
             with closing(self._connect()) as connection, connection:
                 connection.executemany(

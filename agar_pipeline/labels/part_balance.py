@@ -139,7 +139,6 @@ def sides_px(columns: CocoColumns) -> np.ndarray:
 
 
 def _merge(ascending: list[np.ndarray]) -> np.ndarray:
-    """All values in ascending order; a single array is returned without copying."""
     return ascending[0] if len(ascending) == 1 else np.sort(np.concatenate([np.zeros(0), *ascending]))
 
 

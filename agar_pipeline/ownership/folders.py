@@ -150,7 +150,6 @@ class OwnFolder:
         }
 
     def _stale(self, made: MadeList, names: Iterable[str]) -> list[str]:
-        """Return the listed files of this purpose that are not among the names."""
         wanted = set(names)
         return [
             name
@@ -219,7 +218,6 @@ class OwnFolder:
             (self.root / name).unlink()
 
     def _remove_folders(self, names: Iterable[str], made: MadeList) -> None:
-        """Remove the folders of these files that we made and that are empty."""
         for folder in reversed(folders_of(names)):
             if folder in made.folders:
                 with contextlib.suppress(OSError):  # it contains files of others
@@ -228,7 +226,6 @@ class OwnFolder:
 
 
 def _may_hold_files(path: Path) -> bool:
-    """Whether a path is a folder and no symbolic link, or does not exist."""
     return not os.path.lexists(path) or (path.is_dir() and not path.is_symlink())
 
 

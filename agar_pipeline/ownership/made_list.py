@@ -145,7 +145,6 @@ def folders_of(names: Iterable[str]) -> list[str]:
 
 @cache
 def _with_outer(folder: str) -> tuple[str, ...]:
-    """Return a relative folder and all its parents."""
     return tuple(str(each) for each in (PurePosixPath(folder), *PurePosixPath(folder).parents) if str(each) != ".")
 
 

@@ -30,7 +30,6 @@ def left_to_turn(photo: Image.Image) -> int:
 
 
 def displayed_wh(photo: Image.Image) -> tuple[int, int]:
-    """Return width and height of the photo as displayed."""
     return photo.size[::-1] if left_to_turn(photo) in QUARTER_TURNS else photo.size
 
 

@@ -56,7 +56,6 @@ def _smooth_noise(rng: Rng, size_px: int, cells: int) -> Pixels:
 
 
 def _between(rng: Rng, low: tuple[int, int, int], high: tuple[int, int, int]) -> Pixels:
-    """Return a colour between `low` and `high`, with a small random deviation."""
     a, b = np.array(low, np.float32), np.array(high, np.float32)
     return (a + (b - a) * np.float32(rng.uniform()) + rng.uniform(-4, 4, 3)).astype(np.float32)
 

@@ -13,7 +13,6 @@ from agar_pipeline.errors import ComputeError
 
 
 def count_cores() -> int:
-    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
@@ -27,7 +26,6 @@ def visible_gpus() -> list[str]:
 
 
 def uses_gpus(accelerator: str) -> bool:
-    """Whether a run with this accelerator uses CUDA devices."""
     return accelerator == "cuda" or (accelerator == "auto" and bool(visible_gpus()))
 
 

@@ -74,5 +74,4 @@ def _chosen(patterns: Iterable[str], needed: set[str]) -> dict[str, str]:
 
 
 def _named_by_user() -> list[str]:
-    """Return the names in `AGAR_CHILD_VARIABLES`, which are separated by commas."""
     return [name.strip() for name in os.environ.get("AGAR_CHILD_VARIABLES", "").split(",") if name.strip()]

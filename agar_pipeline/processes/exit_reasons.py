@@ -61,11 +61,9 @@ def _explain_exit(returncode: int) -> str:
 
 
 def _signal_of(returncode: int) -> int:
-    """Return the signal that ended a process, as a `Signals` if it has a name."""
     return signal.Signals(-returncode) if -returncode in set(signal.Signals) else -returncode
 
 
 def _last_line(output: Path) -> str:
-    """Return `; … is: …` with the last line of a process's output; empty if there is no output."""
     lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
     return f"; the last line of its output is: {lines[-1].strip()[:300]}" if lines else ""

@@ -182,8 +182,6 @@ def _interrupted_by_sigterm() -> Any:
 
 
 class _Messages:
-    """Passes the child's log lines to a log, as soon as they are written."""
-
     def __init__(self, path: Path, log: Log) -> None:
         self._stream, self._log, self._rest = path.open(), log, ""
 
@@ -191,14 +189,12 @@ class _Messages:
         self._stream.close()
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass on lines until the process has ended."""
         while process.poll() is None:
             self.tell()
             time.sleep(_POLL_S)
         self.tell()
 
     def tell(self) -> None:
-        """Pass on the lines that were written since the last call."""
         *lines, self._rest = (self._rest + self._stream.read()).split("\n")
         for line in lines:
             self._log(printable(json.loads(line)))

@@ -56,8 +56,6 @@ class DiffSide:
 
 @dataclass(frozen=True)
 class _Plate:
-    """An image on the page, and what changed in it."""
-
     image: ImageChange
     changes: tuple[BoxChange, ...]
     photo: str = ""
@@ -81,7 +79,6 @@ def write_diff_page(path: Path, diff: SnapshotDiff, before: DiffSide, after: Dif
 
 
 def _plates(diff: SnapshotDiff) -> list[_Plate]:
-    """Return the changed images: by number of changed boxes, then those with another file, added, removed."""
     changes: dict[str, list[BoxChange]] = defaultdict(list)
     for change in diff.boxes:
         changes[change.sample_id].append(change)
@@ -182,7 +179,6 @@ def _sentence(change: BoxChange) -> str:
 
 
 def _rows(diff: SnapshotDiff) -> list[dict[str, str]]:
-    """Return one row per change, images first."""
     rows: list[dict[str, str]] = []
     for words, images in (
         ("image added", diff.images_added),

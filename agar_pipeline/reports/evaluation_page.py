@@ -138,7 +138,6 @@ def _table(
 
 
 def _by_class(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the detection and counting metrics of each class in one row."""
     counts = metrics["counting"]["per_class"]
     return {name: {**row, **counts.get(name, {})} for name, row in metrics["per_class"].items()}
 
@@ -207,7 +206,6 @@ def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _errors(errors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return kinds of errors with counts and gains, the plot of the gains, and tables by class and density."""
     gains = errors["gains"]["all"]["all"]
     counts = errors["detections"] | {"missed": errors["annotations"]["missed"]}
     kinds = sorted(gains, key=lambda kind: -(gains[kind] or 0.0))

@@ -62,7 +62,6 @@ def _headline(table: pd.DataFrame) -> str:
 
 
 def _sort_key(value: Any) -> str:
-    """Return the sort key of a cell: the value before rounding, empty for null."""
     return "" if is_null(value) else str(value)
 
 

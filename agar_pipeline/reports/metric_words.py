@@ -96,7 +96,6 @@ def reason_for(reasons: Mapping[str, str], *keys: str) -> str:
 
 
 def figure(metric: str, value: Any, reason: str) -> dict[str, Any]:
-    """Return a headline figure for the template: the value, or why it was not computed."""
     words = words_of(metric)
     text = f"not computed: {reason}" if is_null(value) else words.write(value)
     return {
@@ -108,7 +107,6 @@ def figure(metric: str, value: Any, reason: str) -> dict[str, Any]:
 
 
 def cell(metric: str, value: Any, reason: str = "") -> dict[str, Any]:
-    """Return a table cell: the value, or why it was not computed."""
     if is_null(value):
         return {"text": f"not computed: {reason}" if reason else "–", "null": True}
     return {"text": value if isinstance(value, str) else words_of(metric).write(value), "null": False}

@@ -7,7 +7,6 @@ from typing import Any
 
 
 def is_null(value: Any) -> bool:
-    """Return whether a value is None, NaN, or pandas' NA."""
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
     try:
@@ -68,7 +67,6 @@ def percent_points(value: Any) -> str:
 
 
 def signed(value: Any) -> str:
-    """Format a difference with its sign."""
     if is_null(value):
         return "–"
     text = number(value)

@@ -189,7 +189,6 @@ def heat_map(counts: np.ndarray) -> str:
 
 
 def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
-    """Label both axes, and hide the tick marks."""
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.tick_params(length=0)

@@ -35,6 +35,5 @@ def draw_curves(metrics_csv: Path) -> str:
 
 
 def _column(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
-    """Return steps and values of the rows that have a value."""
     having = [row for row in rows if row.get(name)]
     return [int(row["step"]) for row in having], [float(row[name]) for row in having]

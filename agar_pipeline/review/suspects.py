@@ -120,7 +120,6 @@ def _rows(columns: CocoColumns, image_ids: np.ndarray) -> np.ndarray:
 def _table(
     columns: CocoColumns, detections: Detections, evidence: Evidence, chosen: np.ndarray, scores: np.ndarray
 ) -> pd.DataFrame:
-    """One row per annotation, with the most probable kind."""
     import pandas as pd
 
     many = len(chosen)

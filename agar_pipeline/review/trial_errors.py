@@ -70,7 +70,6 @@ def make_trial(columns: CocoColumns, rng: np.random.Generator) -> Trial:
 
 
 def _another(columns: CocoColumns, category_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another class for each, as often as it is annotated."""
     drawn = rng.choice(columns.annotation_category_ids, len(category_ids))
     other = rng.choice(columns.category_ids, len(category_ids))
     drawn = np.where(drawn == category_ids, other, drawn)
@@ -116,6 +115,5 @@ def _elsewhere(columns: CocoColumns, rows: np.ndarray, rng: np.random.Generator)
 
 
 def _unmatched(columns: CocoColumns, image_ids: np.ndarray, boxes_xywh: np.ndarray) -> np.ndarray:
-    """Numbers of the boxes that overlap no annotation."""
     pairs = find_overlaps(boxes_xywh, image_ids, columns.boxes_xywh, columns.annotation_image_ids)
     return np.setdiff1d(np.arange(len(boxes_xywh)), pairs.first[pairs.iou > 0.05])

@@ -101,7 +101,6 @@ class CountRule:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CountRule:
-        """Inverse of `to_plain`."""
         classes = plain.get("classes")
         return cls(
             float(plain["value"]),

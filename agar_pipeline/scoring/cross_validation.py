@@ -63,7 +63,6 @@ def cross_validate(
 def _take(
     columns: CocoColumns, detections: Detections, counts: tuple[np.ndarray, np.ndarray], mine: np.ndarray
 ) -> tuple[CocoColumns, Detections, tuple[np.ndarray, np.ndarray]]:
-    """The images where `mine`, (N,) bool, is true."""
     rows = np.flatnonzero(mine)
     part = columns.take_images(rows)
     own = detections.take(np.flatnonzero(np.isin(detections.image_ids, part.image_ids)))

@@ -57,7 +57,6 @@ def is_best_of_classes(detections: Detections) -> np.ndarray:
 
 
 def _suppress_image(detections: Detections, rows: np.ndarray, kept: np.ndarray) -> None:
-    """Set `kept` (D,) to False for the suppressed detections among one image's rows."""
     classes = detections.category_ids[rows]
     if not len(rows) or (classes == classes[0]).all():
         return

@@ -45,7 +45,6 @@ def write_image_ids(image_columns: Sequence[str], out_dir: Path, columns: ImageC
 
 
 def _labels_per_image(out_dir: Path, image_ids: Any) -> Any:
-    """Return the sorted distinct labels of each image's boxes."""
     labels: dict[int, list[str]] = {image_id: [] for image_id in image_ids.to_pylist()}
     boxes = pq.read_table(out_dir / "boxes.parquet", columns=["image_id", "label"])
     pairs = boxes.drop_null().group_by(["image_id", "label"]).aggregate([]).sort_by([("label", "ascending")])

@@ -97,7 +97,6 @@ def _without_twins(before: BoxColumns, after: BoxColumns) -> tuple[np.ndarray, n
 
 
 def _best_pairs(scores: np.ndarray) -> list[tuple[int, int]]:
-    """Return one-to-one pairs of rows and columns with a positive score, highest score first."""
     rows, columns = np.nonzero(scores > 0)
     best_first = np.argsort(-scores[rows, columns].astype(np.float64), kind="stable")
     pairs: list[tuple[int, int]] = []

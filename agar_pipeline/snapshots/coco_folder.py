@@ -177,7 +177,6 @@ def _read(config: CocoSnapshotConfig) -> _Folder:
 
 
 def _refuse_broken_ids(parsed: Mapping[Path, CocoColumns], images_dir: Path) -> None:
-    """Raise one AnnotationError for the broken ids of all files."""
     said: list[str] = []
     look: list[str] = []
     for path, columns in parsed.items():

@@ -191,8 +191,6 @@ def _image_changes(before: pd.DataFrame | None, after: pd.DataFrame | None) -> t
 
 @dataclass(frozen=True)
 class _GroupedBoxes:
-    """Boxes of many images, grouped by image."""
-
     columns: BoxColumns
     starts: np.ndarray
     """First row of each image, and the number of rows as the last element."""
@@ -206,7 +204,6 @@ class _GroupedBoxes:
 
 
 def _group(tables: SnapshotTables, sample_ids: pd.Index) -> _GroupedBoxes:
-    """Group the boxes of these samples, in the order of `sample_ids`."""
     boxes = tables.boxes
     image_ids = tables.images.set_index("sample_id")["image_id"].loc[sample_ids]
     place = pd.Index(image_ids).get_indexer(pd.Index(boxes["image_id"]))
@@ -241,7 +238,6 @@ def _diff_boxes(before: _GroupedBoxes, after: _GroupedBoxes, images: pd.DataFram
 
 
 def _differing(before: _GroupedBoxes, after: _GroupedBoxes) -> np.ndarray:
-    """Return the images whose boxes are not equal row by row."""
     as_many = before.counts == after.counts
     left = before.columns.rows(np.repeat(as_many, before.counts))
     right = after.columns.rows(np.repeat(as_many, after.counts))

@@ -119,7 +119,6 @@ def _listed(rows: np.ndarray, parts: np.ndarray) -> Iterable[tuple[int, int]]:
 
 
 def _copies(parts: np.ndarray, duplicates: Duplicates) -> list[np.ndarray]:
-    """Return the sorted rows of each picture of which several copies are in parts."""
     first = _first_copy(len(parts), duplicates.exact)
     rows = np.flatnonzero(np.array([part is not None for part in parts], dtype=bool))
     rows = rows[np.argsort(first[rows], kind="stable")]

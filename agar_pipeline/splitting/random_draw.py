@@ -70,5 +70,4 @@ def draw_hash(units: np.ndarray, fractions: Mapping[Part, float], seed: int) -> 
 
 
 def _share(salted: str) -> float:
-    """Hash a text to a uniformly distributed number of 53 bits in [0, 1)."""
     return (int.from_bytes(hashlib.sha256(salted.encode()).digest()[:8]) >> 11) * 2.0**-53

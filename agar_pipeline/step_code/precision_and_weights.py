@@ -95,7 +95,6 @@ def _timm_file(backbone: str) -> Path | None:
 
 
 def _hub_folder() -> Path:
-    """Return the folder where `torch.hub` stores downloads."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
     named = os.path.expanduser(os.environ.get("TORCH_HOME") or cache)  # noqa: PTH111 - as torch does; needs no $HOME
     return Path(named) / "hub" / "checkpoints"

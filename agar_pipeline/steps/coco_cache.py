@@ -111,7 +111,6 @@ def _write_parts(
     out_dir: Path,
     log: Callable[[str], None],
 ) -> dict[str, _Part]:
-    """Write the COCO file of each part in one pass over the snapshot's boxes."""
     part_of = split.table().set_index("image_id")["part"].reindex(images["image_id"].to_numpy()).to_numpy()
     memory = FactsMemory(agar_home() / "file_checks.sqlite")
     with contextlib.ExitStack() as stack:

@@ -127,7 +127,6 @@ def _check_round_trip(
 
 
 def _changed_tensors(saved: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
-    """Return the names of the tensors that are not bitwise equal to what was saved."""
     names = sorted({*saved, *loaded})
     return [n for n in names if n not in saved or n not in loaded or not saved[n].cpu().equal(loaded[n].cpu())]
 
@@ -254,7 +253,6 @@ def _measure_steps(
 
 
 def _scale(config: TrainingConfig, batch: CocoColumns) -> float:
-    """Return the model's input pixels per pixel of the largest image."""
     return 1.0 if config.data.image_side is None else config.data.image_side / float(batch.sizes_wh.max())
 
 

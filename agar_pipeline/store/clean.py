@@ -152,6 +152,5 @@ def _not_ours(item: Droppable) -> str | None:
 
 
 def _foreign_columns(folder: Path) -> list[str]:
-    """Return the files in a column cache that are not part of it."""
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if not _OF_COLUMNS.fullmatch(name) and not is_stray(name)]

@@ -243,7 +243,6 @@ class Store:
         return aside
 
     def assets(self) -> list[Key]:
-        """Return every asset that has a folder."""
         top = folders_in(self.artifacts)
         own = [Key(path.name) for path in top if path.name in ARTIFACTS]
         inner = [Key(sub.name, path.name) for path in top if path.name not in ARTIFACTS for sub in folders_in(path)]

@@ -49,7 +49,6 @@ class Built:
 
 
 def artifacts_in(home: Path) -> Path:
-    """Return the folder of a home that holds all artifacts."""
     return home / "artifacts"
 
 

@@ -38,8 +38,6 @@ class RemoteFiles:
         return mask(self.url)
 
     def read(self, name: str) -> bytes | None:
-        """Return the bytes of a file, or None if it does not exist."""
-
         def read(fs: Any, path: str) -> bytes | None:
             with contextlib.suppress(FileNotFoundError):
                 return bytes(fs.cat_file(path))
@@ -48,8 +46,6 @@ class RemoteFiles:
         return self._ask(name, read)
 
     def size_bytes(self, name: str) -> int | None:
-        """Return the size of a file, or None if it does not exist."""
-
         def size(fs: Any, path: str) -> int | None:
             with contextlib.suppress(FileNotFoundError):
                 return int(fs.info(path)["size"])
@@ -58,8 +54,6 @@ class RemoteFiles:
         return self._ask(name, size)
 
     def download(self, name: str, target: Path) -> bool:
-        """Copy a file to `target`; return False if it does not exist."""
-
         def get(fs: Any, path: str) -> bool:
             with contextlib.suppress(FileNotFoundError):
                 fs.get_file(path, str(target))
@@ -69,11 +63,9 @@ class RemoteFiles:
         return self._ask(name, get)
 
     def upload(self, source: Path, name: str) -> None:
-        """Upload a file; an existing one is replaced."""
         self._ask(name, lambda fs, path: _place(fs, path, lambda part: fs.put_file(str(source), part)))
 
     def write(self, name: str, text: bytes) -> None:
-        """Write a small file; an existing one is replaced."""
         self._ask(name, lambda fs, path: _place(fs, path, lambda part: fs.pipe_file(part, text)))
 
     def create(self, name: str, text: bytes) -> bool:

@@ -103,7 +103,6 @@ def accept(
 
 
 def _reviewed_field(document: dict[str, Any]) -> str:
-    """Return the label field that the suspects in a dataset are about."""
     info = info_of(document, FIELDS.name)
     if info.get(FIELDS.mark) != FIELDS.name or SOURCE not in info:
         raise DatasetError(
@@ -115,7 +114,6 @@ def _reviewed_field(document: dict[str, Any]) -> str:
 
 
 def _require_view(mongo: Database, document: dict[str, Any], name: str) -> None:
-    """Raise DatasetError if a dataset has no saved view of this name."""
     names = sorted(str(view.get("name")) for view in mongo["views"].find({"_dataset_id": document["_id"]}))
     if name not in names:
         raise DatasetError(
@@ -126,7 +124,6 @@ def _require_view(mongo: Database, document: dict[str, Any], name: str) -> None:
 
 
 def _labels_in(mongo: Database, source: ResolvedSource) -> dict[str, list[Detection]]:
-    """Return sample id → its labels, as a view shows them."""
     stages = [*source.stages, {"$project": {source.label_path: 1}}]
     return {str(row["_id"]): labels_at(row, source.label_path) for row in mongo[source.collection].aggregate(stages)}
 

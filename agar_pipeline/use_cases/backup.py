@@ -190,7 +190,6 @@ def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
 
 
 def _free_place(home: Path) -> Path:
-    """Return an unused path beside a home."""
     names = (f"{home.name}-restored{number}" for number in ("", *range(2, 1000)))
     return next(place for place in map(home.with_name, names) if not os.path.lexists(place))
 
@@ -218,7 +217,6 @@ def _restore_artifacts(folder: Path, store: Store) -> tuple[int, list[str]]:
 
 
 def _point(store: Store, word: str, name: str) -> None:
-    """Make an artifact the `latest` of an asset that has none."""
     *experiment, asset = word.split("/")
     if asset not in ARTIFACTS or len(experiment) > 1 or not _FINGERPRINT.fullmatch(name):
         return

@@ -161,7 +161,6 @@ def _read_boxes(detections: Iterable[Mapping[str, Any]], size_wh: tuple[int, int
 
 
 def _is_box(box: Any) -> bool:
-    """Whether a bounding box is x, y, width and height with an area."""
     if not isinstance(box, list) or len(box) != _NUMBERS or not all(isinstance(side, int | float) for side in box):
         return False
     return bool(np.isfinite(box).all() and box[2] > 0 and box[3] > 0)

@@ -28,12 +28,10 @@ _PREDICTIONS = "predictions.json"
 
 
 def is_counted_folder(path: Path) -> bool:
-    """Whether a path is a folder with predictions."""
     return (path / _PREDICTIONS).is_file()
 
 
 def predictions_hash(folder: Path) -> str:
-    """Return the sha256 of the folder's predictions."""
     return sha256_of(folder / _PREDICTIONS)
 
 
@@ -166,7 +164,6 @@ def _folder_of(document: dict[str, Any] | None, word: str) -> str:
 
 
 def _require_written(document: dict[str, Any] | None, folder: Path, writer: str) -> None:
-    """Raise DatasetError unless the dataset holds the predictions that are in the folder now."""
     if document is None:
         raise DatasetError(
             "is in no dataset of this database, so nobody can have corrected it",

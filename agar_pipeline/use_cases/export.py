@@ -148,7 +148,6 @@ def _describe(
     images_dir: Path,
     json_paths: dict[str, Path],
 ) -> Exported:
-    """Say what was written, and what of the dataset was not."""
     labels = dataset["labels"]
     match = Spellings(class_map).match(labels)
     unnamed = dataset["boxes"] - sum(labels.values())

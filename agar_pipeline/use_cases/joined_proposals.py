@@ -137,7 +137,6 @@ def _annotations(
 
 
 def _require_inside(samples: list[Sample], images_dir: str | None, proposals: str) -> None:
-    """Raise DatasetError for a photo outside `images_dir`: the next snapshot would be refused because of it."""
     if images_dir is None:
         return
     root = Path(os.path.abspath(os.path.expanduser(images_dir)))  # noqa: PTH100, PTH111 - as snapshots find it

@@ -55,12 +55,10 @@ class PredictedPlates:
 
     @property
     def counted(self) -> list[str]:
-        """Names of the classes that count as colonies."""
         return [name for name in self.categories if self.calibration.rule.counts(name)]
 
     @property
     def photos(self) -> list[Path]:
-        """(N,) paths of the photos."""
         return [self.images_dir / image for image in self.images]
 
 
@@ -122,7 +120,6 @@ def read_evaluated(store: Store, record: LineageEntry, log: Log) -> PredictedPla
 
 
 def _boxes_of(evaluation: Evaluation, columns: CocoColumns, rule: CountRule, order: np.ndarray) -> PlateBoxes:
-    """Return the boxes of an evaluation on its images in this order, without sample ids."""
     table, names, image_ids = evaluation.matches(), columns.names, columns.image_ids[order]
     plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
     labels, kinds = table["category_id"].map(names), table["kind"].to_numpy(dtype=object)

@@ -48,7 +48,6 @@ def read_photos(snapshot: Snapshot, cache: CocoCache, image_ids: list[int]) -> d
 
 
 def _reviewed_sizes(cache: CocoCache) -> dict[int, tuple[float, float]]:
-    """Return image_id → width and height in pixels, as the COCO files have them."""
     sizes: dict[int, tuple[float, float]] = {}
     for part in cache.parts():
         columns = read_coco(cache.json_path(part))

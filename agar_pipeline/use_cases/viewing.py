@@ -118,7 +118,6 @@ def open_app(
 
 
 def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:
-    """Return the names of the runs that a dataset holds."""
     with open_database(database, home) as uri, connect(uri) as client:
         return list_runs(dataset_document(client[database_name()], dataset))
 

@@ -29,7 +29,6 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The address with the token."""
         return f"http://127.0.0.1:{self.port}{quote(self.path)}?{urlencode({**self.query, TOKEN: self.token})}"
 
 

@@ -194,7 +194,6 @@ def _not_fitting(model: ModelConfig, why: str, next_step: str) -> ConfigError:
 
 
 def _flat(sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes of the backbone beside those of the rest."""
     backbone = {f"backbone's {key}": value for key, value in (sizes.get("backbone_config") or {}).items()}
     return {**{key: value for key, value in sizes.items() if key != "backbone_config"}, **backbone}
 

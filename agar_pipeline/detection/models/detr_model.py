@@ -143,8 +143,6 @@ class DetrModel(nn.Module):
 
 
 class _InFloat32(nn.Module):
-    """A layer that computes in float32 under autocast."""
-
     def forward(self, *arguments: Any, **named: Any) -> Any:
         device = next(self.parameters(), torch.empty(0)).device.type
         with torch.autocast(device, enabled=False):

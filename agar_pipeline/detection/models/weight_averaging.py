@@ -22,7 +22,6 @@ class WeightAverage:
         self.detector, self._decay, self._count = copy.deepcopy(detector), decay, 0
 
     def to(self, device: torch.device) -> None:
-        """Move the average to the device of the trained detector."""
         self.detector.to(device)
 
     @torch.no_grad()

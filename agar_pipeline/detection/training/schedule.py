@@ -70,11 +70,9 @@ class Progress:
         return "" if math.isinf(self.max_steps) else f" of {self.max_steps:,}"
 
     def state(self) -> dict[str, Any]:
-        """Plain values to resume from."""
         return {"step": self.step, "epoch": self.epoch, "batch": self.batch, "elapsed_s": self.elapsed_s}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Resume from the `state()` of an interrupted run."""
         self.step, self.epoch, self.batch = (int(state[name]) for name in ("step", "epoch", "batch"))
         self._before_s = float(state["elapsed_s"])
         self._measure(self._before_s)

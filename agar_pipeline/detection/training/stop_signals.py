@@ -35,7 +35,6 @@ class StopRequest:
         signal.alarm(PATIENCE_S)  # SIGALRM has no handler: the kernel ends the process, even inside library code
 
     def close(self) -> None:
-        """Restore the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._before:

@@ -123,7 +123,6 @@ def _require_utf8(path: Path) -> None:
 
 
 def _require_inside(path: Path, root: Path) -> None:
-    """Raise ImageFileError for a link out of the folder, and for anything that is not a regular file."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):

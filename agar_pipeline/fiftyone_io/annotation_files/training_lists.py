@@ -62,7 +62,6 @@ def _places(images: Iterable[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]
 
 
 def _find_lists(source: ImportSource, membership: Membership) -> dict[str, Path]:
-    """Find the list files, as tag → path."""
     images_dir = Path(source.images_dir)
     nearby = [images_dir / FOLDER, images_dir.parent / FOLDER]
     folder = Path(source.training_lists) if source.training_lists else next((f for f in nearby if f.is_dir()), None)

@@ -167,7 +167,6 @@ def _attributes(entry: Element) -> dict[str, Any]:
 
 
 def _value(written: str | None) -> Any:
-    """Parse a text as a number or boolean if possible."""
     text = (written or "").strip()
     for kind in (int, float):
         try:

@@ -98,7 +98,6 @@ def _roots(images_dir: Path, annotations: str | None) -> tuple[Path, Path]:
 
 
 def _has_photos(folder: Path) -> bool:
-    """Whether the folder itself, not one below it, contains photos."""
     return any(is_photo(path.name) for path in folder.iterdir())
 
 

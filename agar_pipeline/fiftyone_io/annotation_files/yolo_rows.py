@@ -138,7 +138,6 @@ class RowReader:
         return said
 
     def _refuse(self, row: Row, where: str) -> AnnotationError | None:
-        """Return an error if the row cannot be read; else None."""
         count = len(row.numbers)
         if (count <= 5 or self.declared.keypoints is not None) and min(row.numbers[2:4]) < 0:
             return AnnotationError(

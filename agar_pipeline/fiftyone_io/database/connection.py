@@ -202,7 +202,6 @@ def _explain_refusal(error: Exception, address: str, text: str, said_by: str) ->
 
 
 def _explain_silence(error: Exception, address: str, text: str, said_by: str) -> DatabaseError | None:
-    """Explain why no server answers at an address, or why it no longer does; None for other errors."""
     place = f"the database at {address}"
     if address.startswith("/") and isinstance(error, mongo_errors.ServerSelectionTimeoutError):
         return DatabaseError(

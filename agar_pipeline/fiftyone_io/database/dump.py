@@ -204,7 +204,6 @@ def compare_documents(
 
 
 def read_documents(path: Path) -> Iterator[RawBSONDocument]:
-    """Yield all documents of one file of a dump."""
     with path.open("rb") as stream:
         yield from bson.decode_file_iter(stream, _RAW)
 

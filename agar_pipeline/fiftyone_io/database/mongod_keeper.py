@@ -113,7 +113,6 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _clear(path: Path, folder: Path) -> None:
-    """Remove the socket, and its folder if that was created in the temporary directory."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     if path.parent != folder:

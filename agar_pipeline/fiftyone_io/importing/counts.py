@@ -58,7 +58,6 @@ class ImportCounts:
         return self.added + self.updated + self.unchanged
 
     def count(self, name: str) -> None:
-        """Add 1 to the count of this name."""
         setattr(self, name, getattr(self, name) + 1)
 
     def keep(self, why: str, filepath: str) -> None:

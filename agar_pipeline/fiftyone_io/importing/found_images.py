@@ -64,7 +64,6 @@ def _explain_unpaired(source: ImportSource, reading: Reading) -> None:
 
 
 def _treat_unlabelled(source: ImportSource, reading: Reading, progress: Progress) -> None:
-    """Apply `source.unlabelled` to images without annotation; raises DatasetError for `fail`."""
     names = reading.images_without_annotation
     if names and source.unlabelled == "fail":
         raise DatasetError(

@@ -13,5 +13,4 @@ from agar_pipeline.fiftyone_io.importing.import_images import import_images
 def import_agar(
     images_dir: Path, dataset: str, database: str, home: Path, log: Callable[[str], None], progress: Progress
 ) -> ImportCounts:
-    """Call `import_images` for a folder in AGAR's format."""
     return import_images(ImportSource("agar", str(images_dir)), dataset, database, home, log, progress)

@@ -74,7 +74,6 @@ class Planner:
         return record_of(sample, arrival.image, arrival.labels, self.list_tags)
 
     def add(self, arrival: Arrival, sample_id: ObjectId) -> Write:
-        """Plan a new sample."""
         image, tags = arrival.image, sorted(arrival.tags)
         record = ImportRecord(
             arrival.labels, [arrival.photo] if arrival.photo else [], str(image.path), image.fields, tags

@@ -70,7 +70,6 @@ def describe_samples(config: SnapshotConfig, database: Database) -> dict[str, An
 
 
 def _field_path(config: SnapshotConfig, document: Mapping[str, Any], path: str) -> str:
-    """Return the field's path in the names that the database uses."""
     fields: list[Mapping[str, Any]] = document.get("sample_fields") or []
     names: list[str] = []
     field: Mapping[str, Any] = {}

@@ -39,7 +39,6 @@ class OwnFields:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all fields."""
         return (self.name,)
 
     @property
@@ -84,7 +83,6 @@ class RunFields(OwnFields):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all fields."""
         return (self.name, self.missed, self.count_error) if self.compared else (self.name,)
 
     @property
@@ -152,7 +150,6 @@ def view_digest(view: dict[str, Any]) -> str:
 
 
 def _field(document: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return the record of a field; empty if the field does not exist."""
     fields: list[dict[str, Any]] = document.get("sample_fields") or []
     found: dict[str, Any] = {}
     for step in path.split("."):

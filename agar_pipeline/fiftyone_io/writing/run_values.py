@@ -26,7 +26,6 @@ Values = dict[str, Any]
 
 
 def seal(fields: OwnFields, values: Values) -> Values:
-    """Return the values with their digest added."""
     return {**values, fields.name: {**values[fields.name], DIGEST: _digest(fields, values)}}
 
 
@@ -96,7 +95,6 @@ def mark_confirmed(samples: Collection, fields: OwnFields, tag: str) -> None:
 
 
 def holds_values(samples: Collection, fields: OwnFields) -> bool:
-    """Whether any sample has a value in any field of the run."""
     return samples.find_one(_has_any(fields), {"_id": 1}) is not None
 
 

@@ -103,7 +103,6 @@ def place_suspects(
 
 
 def covers(present: Iterable[Detection], box_rel_xywh: list[float]) -> bool:
-    """Whether one of the labels is at the place of a box."""
     boxes = np.array([box for one in present if (box := box_of(one)) is not None], np.float64).reshape(-1, 4)
     here = np.zeros(1, np.int64)
     pairs = find_overlaps(np.array([box_rel_xywh]), here, boxes, np.zeros(len(boxes), np.int64))
@@ -111,7 +110,6 @@ def covers(present: Iterable[Detection], box_rel_xywh: list[float]) -> bool:
 
 
 def is_at(one: Detection | None, label: str | None, box_rel_xywh: list[float]) -> bool:
-    """Whether a label has this class and box."""
     return one is not None and one.get("label") == label and box_of(one) == box_rel_xywh
 
 

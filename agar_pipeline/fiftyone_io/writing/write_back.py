@@ -51,7 +51,6 @@ class PlateBoxes:
 
 
 def find_gone(samples: Collection, sample_ids: list[str]) -> set[str]:
-    """Return the sample ids that are no longer in the collection."""
     wanted = {"_id": {"$in": [ObjectId(sample_id) for sample_id in sample_ids]}}
     return set(sample_ids) - {str(row["_id"]) for row in samples.find(wanted, {"_id": 1})}
 
@@ -68,7 +67,6 @@ def write_back(samples: Collection, fields: RunFields, boxes: PlateBoxes, *, ove
 
 
 def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
-    """Return the values for each plate's sample, as FiftyOne stores them."""
     predicted: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
     missed: list[list[dict[str, Any]]] = [[] for _ in boxes.sample_ids]
     boxes_rel_xywh = xywh_to_rel_xywh(boxes.boxes_xywh, boxes.sizes_wh[boxes.plates])
