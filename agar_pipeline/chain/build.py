@@ -44,10 +44,6 @@ def build_node(
     """Build one asset, or find it built.
 
     Args:
-        store: The artifact store.
-        node: What to build.
-        inputs: The artifact of each of the node's inputs.
-        log: Receives progress messages.
         source_version: Version of the FiftyOne dataset; for the snapshot only.
         repoint: See `Store.build`.
         launcher: Where work on many images runs. The ranks of a training run where its own config says.

@@ -98,7 +98,6 @@ def make_plan(store: Store, nodes: Mapping[Key, AssetNode], seen: Observation) -
     """Plan every node, inputs first.
 
     Args:
-        store: The artifact store.
         nodes: All nodes, in the order of the chain.
         seen: The state of the dataset, and Dagster's records.
     """

@@ -35,7 +35,6 @@ def train_on_ray(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
     Args:
         request: The request for the ranks; `handler` names the module whose `main` handles it.
-        log: Called with messages about the ranks.
 
     Raises:
         ComputeError: the cluster cannot be joined or is too small, or ranks died too often.

@@ -113,7 +113,6 @@ def open_columns(folder: Path, json_path: Path, sha256: str | None = None) -> di
     """The fields of `CocoColumns`, mapped; None if there are none, or they were made from another JSON.
 
     Args:
-        folder: Folder of the columns.
         json_path: The JSON. It must have the same size and mtime as when the columns were made, or the same size and
             hash, as after a move to another disk.
         sha256: Hash of the JSON, if it is known.

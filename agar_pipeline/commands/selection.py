@@ -14,7 +14,6 @@ def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experimen
     """Return the named assets, or all but those on demand; with an experiment, only its own and their inputs.
 
     Args:
-        nodes: Nodes of the pipeline.
         assets: Names as in the plan; `+name` is the asset with everything that it is made from, as in Dagster's
             selections.
         experiment: Only the chain of this experiment.

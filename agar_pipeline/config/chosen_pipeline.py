@@ -25,7 +25,6 @@ def explain_choice(dataset: str, there: Collection[str]) -> str:
     """Suggest next steps when a FiftyOne dataset does not exist; the user may have meant another pipeline.
 
     Args:
-        dataset: Name of the missing dataset.
         there: Names of the datasets that the database has.
     """
     if _dataset_of(pipeline_name()) != dataset:  # the dataset was named on the command line

@@ -28,8 +28,6 @@ def require_choice(group: str, name: str, how: str = "choose", said_by: str = ""
     """Raise ConfigError if a group has no such file.
 
     Args:
-        group: The config group.
-        name: The name to check.
         how: How one of the group's files is chosen, for the next step.
         said_by: Source of the name for the message, if it was not typed on the command line.
     """

@@ -177,7 +177,6 @@ def read_private(path: Path, what: str) -> bytes:
     """Read a file that holds a secret.
 
     Args:
-        path: The file.
         what: Its name in messages.
 
     Raises:

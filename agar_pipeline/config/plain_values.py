@@ -52,7 +52,6 @@ def from_plain(
     """Check plain values and convert them into a config dataclass.
 
     Args:
-        config_type: The dataclass.
         plain: The composed or received values.
         where: The file that they are from, for messages.
         source_of: Dotted key → what set it, if that is another file or a word of the command line.

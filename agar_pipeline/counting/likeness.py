@@ -137,7 +137,6 @@ def measure_training(
     Args:
         columns: The annotations of train.
         images_dir: Folder that `file_name` is relative to.
-        log: Receives a line every ten seconds if no bar can be shown.
     """
     rows = sample_rows(len(columns.image_ids), MOST_PHOTOS)
     with progress_bar("measuring training photos", log) as progress:

@@ -40,7 +40,6 @@ def study_photos(
         val: The annotations of val.
         train: The annotations of train; None if there are none.
         images_dir: Folder that `file_name` is relative to.
-        log: Receives a line every ten seconds if no bar can be shown.
     """
     counted = CountRule(classes=config.classes)
     region, circles = find_region(config.region, counted.annotated(val), images_dir, log)

@@ -125,7 +125,6 @@ def find_region(
         rule: The value of `counting.region`.
         columns: The annotations of val, of the classes that count.
         images_dir: Folder that `file_name` is relative to.
-        log: Receives a line every ten seconds if no bar can be shown.
     """
     region = fixed_region(rule)
     if region is None:

@@ -58,7 +58,6 @@ def read_sheet(path: Path, folders: Sequence[Path] = ()) -> Sheet:
     """Read a sheet.
 
     Args:
-        path: The CSV file.
         folders: Where photos are looked for besides the sheet's own folder.
 
     Raises:

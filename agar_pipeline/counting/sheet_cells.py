@@ -49,7 +49,6 @@ def read_volume_ml(text: str, *, with_unit: bool) -> float:
     """Read a volume in ml.
 
     Args:
-        text: The cell.
         with_unit: Whether the cell must end with `ml`, because the column does not say so.
 
     >>> read_volume_ml("0,1 ml", with_unit=True), read_volume_ml("0.1", with_unit=False)

@@ -50,7 +50,6 @@ def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log
         port: Port of 127.0.0.1; None for the usual one, or any free one if that is taken.
         read_only: Nothing can be launched, ended or changed.
         more_hosts: Names and ports of a proxy or tunnel in front of the server.
-        log: Receives the address.
 
     Raises:
         ServerError: the port is taken, or a service ended.

@@ -89,7 +89,6 @@ def find_snapshot(store: Store, word: str) -> Snapshot:
     """Find the snapshot that a word names.
 
     Args:
-        store: Where to look.
         word: `latest`; `previous`, the newest other snapshot of the same dataset; a fingerprint or its first letters;
             or a folder, in this home or another.
 

@@ -24,7 +24,6 @@ def explain_image(store: Store, word: str) -> dict[str, Any]:
     """Return everything that the store knows about one image.
 
     Args:
-        store: Where to look.
         word: Path, base name, image_id or sample_id. It is looked up in the latest snapshot that has such an image.
             That sample is then followed through every snapshot of the same dataset, or with the same image file.
 

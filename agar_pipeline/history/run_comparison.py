@@ -46,7 +46,6 @@ def find_evaluation(store: Store, word: str, current: Callable[[str], Path] | No
     """Find the evaluation that a word names.
 
     Args:
-        store: Where to look.
         word: An experiment (its current evaluation); a fingerprint of an evaluation or of its training run, or its
             first letters; or the folder of an evaluation.
         current: Experiment → folder of its evaluation by today's config; the default is the one `latest` points to.

@@ -56,13 +56,11 @@ def check_files(
 
     Args:
         columns: The images, and the sizes they should have.
-        part: Name of the part.
         images_dir: Folder that `file_name` is relative to.
         depth: `skip` only checks that the file exists and may be opened.
         hashes: sha256 and size in bytes of each image, if known. A file of this size is assumed to have this content.
         memory: Facts about contents with known hashes; it is read and extended.
         progress: Called after every 64 files and at the end.
-        threads: See `open_pool`.
 
     Returns:
         One row per finding, ordered by rule and image; an image may have several.

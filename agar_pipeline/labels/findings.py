@@ -66,9 +66,6 @@ def judge(
     """Compute the verdict.
 
     Args:
-        parts: The checked parts, after mending.
-        findings: From `find_all`.
-        box_policy: Rule → action, for every rule.
         max_missing_share: If a larger share of images is missing, the verdict is `fail`, whatever the policy says.
         max_flawed_share: If a larger share of a part's boxes breaks one rule, the boxes of the part are misread as a
             whole.

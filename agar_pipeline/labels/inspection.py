@@ -59,7 +59,6 @@ def inspect_coco(
         json_path: Any COCO annotation file; the JSON itself is read, not the columns beside it.
         images_dir: Folder that `file_name` is relative to.
         sample: Number of image files to open, for the others only their existence is checked; None: all are opened.
-        seed: Seed of the sample.
         depth: Depth of the file checks.
         box_policy: `fail` or `keep` for rules that differ from the defaults; nothing is mended here.
         min_box_side_px: A box with a shorter side is a `small_box`.

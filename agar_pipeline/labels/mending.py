@@ -57,7 +57,6 @@ def mend_part(
 
     Args:
         columns: Images of one part with all their annotations, as annotated.
-        part: Name of the part.
         actions: Rule → `drop_box`, `drop_image` or `clip`; rules that are not listed change nothing.
         min_box_side_px: A box with a shorter side is a `small_box`.
         image_findings: Findings about these images and their files.

@@ -49,7 +49,6 @@ def find_misread_boxes(
     """One finding per part whose boxes seem to be written in another convention.
 
     Args:
-        parts: The checked parts, after mending.
         findings: Findings about the boxes as they were written.
         max_flawed_share: It is a sign of another convention if a larger share of a part's boxes breaks one rule.
         boxes_before: Part → its number of boxes before mending.

@@ -48,10 +48,8 @@ def take_photos(
         parts: Part → its images, with the sizes that their copies will have.
         images: Table with image_id, sha256 and size_bytes of at least these images, from the snapshot.
         source_dir: Folder to which `file_name` is relative.
-        out_dir: Folder of the artifact.
         media: Whether photos are linked, copied or resized.
         earlier: Folders of earlier caches, whose files are reused if photo and recipe are the same.
-        log: Receives the counts.
 
     Raises:
         DatasetError, ImageFileError, StorageError: See `place_photos`.

@@ -40,8 +40,6 @@ def place_photos(
     """Put every photo into `out_dir` under its own name. The source files are only read.
 
     Args:
-        photos: The photos to put into the folder.
-        source_dir: Folder of the source photos.
         out_dir: Folder that is empty or does not exist yet.
         media: `link` makes hard links, because loaders do not follow symbolic links out of the folder.
         earlier: Files that can be linked to instead of being made.

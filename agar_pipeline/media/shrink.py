@@ -37,8 +37,6 @@ def shrink(data: bytes, path: Path, size_wh: tuple[int, int], target_wh: tuple[i
     """Return the bytes of a training copy; the photo's own bytes if it is upright and already has the target size.
 
     Args:
-        data: Content of the photo's file.
-        path: Path of the photo, for error messages.
         size_wh: Displayed size in pixels for which the boxes were drawn.
         target_wh: Size of the copy in pixels, from `shrunk_sizes`.
 

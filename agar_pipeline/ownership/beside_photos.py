@@ -20,7 +20,6 @@ def require_no_photos(root: Path, purpose: str, folders: Iterable[str] = ("",)) 
 
     Args:
         root: The folder that a user named; it may not exist yet.
-        purpose: The command that writes.
         folders: Folders to check, relative to `root`; the empty text is `root` itself.
     """
     if not root.is_dir():

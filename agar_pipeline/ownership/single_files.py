@@ -24,7 +24,6 @@ def replacing_files(
 
     Args:
         paths: None stands for a file that was not requested. A terminal or a pipe is written to directly.
-        purpose: The command that writes.
         originals: Files that must not be lost, as in `OwnFolder`.
 
     Raises:

@@ -122,8 +122,6 @@ def companion(
     Args:
         module: Run by `agar_pipeline.processes.child`, so that it ends even if this process is killed.
         arguments: Every user of the machine can read them.
-        output: File for its output.
-        env: Added to this process's environment.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as stream:

@@ -39,7 +39,6 @@ def write_bbox_page(
     """Write the page of a bbox report; return its plots, title → data URI.
 
     Args:
-        path: The HTML file.
         report: As in report.json; `balance` is measured here if it is missing.
         findings: One row per finding: rule, part, image_id, annotation_id, file_name, value, action, and the box as
             x, y, width, height in pixels, if it is about a box.

@@ -33,10 +33,8 @@ def write_evaluation_page(
     """Write the page of an evaluation; return the pictures that the web UI shows, title → data URI.
 
     Args:
-        path: The HTML file.
         scored: The detections, their matches and metrics.
         images_dir: Folder that `file_name` is relative to.
-        title: Heading of the page.
         pictures: Number of images drawn: the worst ones, and some from the middle of the ranking.
         warning: Why this model should not be used for counting, in lines; shown at the top.
     """

@@ -89,9 +89,7 @@ def draw_boxes(photo: Image.Image, scale: float, layers: Sequence[BoxLayer], mar
     """Draw layers of boxes onto a copy of the image.
 
     Args:
-        photo: As `open_photo` returns it.
         scale: Pixels of `photo` per pixel of the boxes.
-        layers: Drawn in order.
         margin_share: Width of a grey frame around the image, as a share of its longer side, for boxes that leave it.
     """
     margin_px = round(margin_share * max(photo.size))

@@ -24,8 +24,6 @@ def write_page(path: Path, template: str, values: dict[str, Any], script: str = 
     """Render `templates/<template>` into one HTML file that loads no other file.
 
     Args:
-        path: The HTML file.
-        template: Name in `templates/`.
         values: Values for the template; they are escaped when they are shown.
         script: Our own JavaScript; the page's security policy allows only this exact text.
     """

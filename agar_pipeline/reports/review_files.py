@@ -50,11 +50,6 @@ def write_review(
 
     Args:
         parts: At least one; how much a disagreement says is learnt for each part alone.
-        images_dir: Folder of the images, for the pictures.
-        out_dir: Receives the files.
-        pictures: Number of suspects drawn.
-        title: Title of the page.
-        log: Receives the result.
         cross_validation: `cross_validation.json`, for the page; None if there is none.
 
     Raises:

@@ -45,13 +45,8 @@ def write_review_page(
     """Write the page.
 
     Args:
-        path: The HTML file.
         suspects: Of `review.suspects.LabelReview`, with `part`, `file_name` and `reason`.
-        numbers: `review.json`.
         columns_of: Part → the annotations that were reviewed.
-        images_dir: Folder of the images.
-        title: Title of the page.
-        pictures: Number of suspects drawn.
         cross_validation: `cross_validation.json`; None if there is none.
     """
     names = next(iter(columns_of.values())).names

@@ -32,7 +32,6 @@ def write_samples_page(
     """Write the page.
 
     Args:
-        path: The HTML file.
         samples: As `estimate_samples` returns them.
         countable: The range that they were estimated with.
         counted_by: What or who counted, as the rest of a sentence that begins with `Counted by`.

@@ -181,13 +181,8 @@ def write_evaluation(
     Args:
         columns: The ground truth.
         detections: Detections in its images.
-        images_dir: Folder of the images, for the pictures.
-        out_dir: Receives the files.
         calibration: How detections become counts; if None, the threshold is chosen on these images.
         circles: The circle of each image outside which nothing counts; if None, they are found on the images.
-        pictures: Number of images drawn.
-        title: Title of the page.
-        log: Receives the main figures.
         facts: Additional entries of metrics.json.
         lesson: How the model was trained, a plain `usefulness.Lesson`; None if that is unknown.
         is_val: The calibration was fitted to these images.

@@ -25,7 +25,6 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
     """Write the page of a split.
 
     Args:
-        path: The HTML file.
         summary: As in split.json.
         pairs: As in duplicates.parquet, pairs across parts first.
         images_dir: Folder that the paths are relative to.

@@ -143,7 +143,6 @@ def choose(
         photos: The N photos.
         annotations: The M photos that are annotated already, in pixels of the photos.
         annotated_looks: (M,) what they look like.
-        budget: Number of photos.
     """
     category_ids = np.sort(annotations.category_ids)
     colonies, disputed, counts = (
@@ -167,7 +166,6 @@ def pick(worth: np.ndarray, places: np.ndarray, taken: np.ndarray, budget: int) 
         worth: (N,) of each photo alone, at least 0.
         places: (N, F) standardized features.
         taken: (M, F) those of the photos that are annotated; M may be 0.
-        budget: Number of photos.
     """
     nearest = np.full(len(places), np.inf)
     for place in taken:

@@ -35,7 +35,6 @@ def cross_validate(
         detections: Detections on them.
         folds: (N,) fold of each image.
         counts: (N,) predicted and (N,) annotated colonies of each image.
-        seed: Seed of the resampling.
 
     Returns:
         images, annotations, folds (number), level; `map`, `map_50`, `count_mae` (mean |p − g|, colonies) and

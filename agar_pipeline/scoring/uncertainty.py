@@ -32,7 +32,6 @@ def confidence_intervals(
         detections: All detections, for average precision.
         predicted: (N,) counted colonies of each image.
         truth: (N,) annotated colonies of each image.
-        seed: Seed of the resampling.
 
     Returns:
         level, num_images; `map`, `map_50`, `mae`, `me`, `within_10_percent`: [low, high]; None where undefined, then

@@ -23,7 +23,6 @@ def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], 
     Args:
         coco_cache: A cache with its own copies of images is not checked: they are verified with its other files.
         home: Holds the cached hashes of files.
-        log: Receives the progress if images have to be read.
 
     Raises:
         ArtifactError: at least one image differs.

@@ -51,7 +51,6 @@ def divide(
     """Assign a part to each image; the order of the images does not matter.
 
     Args:
-        config: Method and options of the split.
         images: One row per image: sample_id, and the columns that `config.image_columns` names.
         lists: Part → lines of its list, for method `lists`.
         duplicates: (P, 2) rows of images that look the same, if `config.groups_duplicates` is set.

@@ -58,7 +58,6 @@ def find_duplicates(
     """Find all exact duplicates and, if the config asks for them, near duplicates.
 
     Args:
-        config: Options and thresholds of the split.
         paths: (N,) paths of the photos.
         sha256: (N,) hashes of their files; null for a missing file, which is not compared.
         home: Folder of the cache of perceptual hashes.

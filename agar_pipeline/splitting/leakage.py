@@ -73,7 +73,6 @@ def apply_leakage_policy(
     """Return counts for exact and near pairs, and whether the policy accepts them (`ok`), JSON-ready.
 
     Args:
-        config: The policies.
         pairs: Result of `list_pairs`.
         copies: Result of `count_copies`.
         cut: Number of photos with more candidates than were compared.

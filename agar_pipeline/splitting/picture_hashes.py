@@ -55,8 +55,6 @@ def see_pictures(paths: Sequence[Path], sha256: Sequence[str], home: Path, progr
     """Return the hash and thumbnail of each photo, from the cache or computed now.
 
     Args:
-        paths: Paths of the photos.
-        sha256: Hash of each file.
         home: Folder of the cache `picture_hashes.sqlite`.
         progress: Called with the number of processed photos, and the number of photos that are not in the cache.
 

@@ -24,7 +24,6 @@ def draw_random(units: np.ndarray, sizes: np.ndarray, fractions: Mapping[Part, f
         units: (U,) unique text keys, sorted.
         sizes: (U,) number of images in each unit. A unit across a cut is assigned by the position of its middle.
         fractions: Share of each part; they sum to 1.
-        seed: Seed of the shuffle.
 
     Returns:
         (U,) part of each unit.

@@ -61,11 +61,6 @@ def build(
     """Write coco/<part>.json, findings.parquet, mending.json, dataset.json, and images if the cache holds copies.
 
     Args:
-        config: Classes, mending, copies of images.
-        out_dir: Folder of the artifact.
-        log: Receives the counts.
-        snapshot: The images and boxes.
-        split: The part of each image.
         earlier: Folders of former caches; unchanged copies of images are linked to, not written again.
 
     Returns:
@@ -157,9 +152,7 @@ def write_photos(parts: Mapping[str, CocoColumns], images: pa.Table, out_dir: Pa
     It makes the cache's data version depend on the pixels.
 
     Args:
-        parts: Images of each part.
         images: image_id and sha256 of at least these images, sorted by id.
-        out_dir: Folder of the artifact.
     """
     all_ids = images["image_id"].to_numpy()
     rows = {part: np.searchsorted(all_ids, columns.image_ids) for part, columns in parts.items()}

@@ -56,7 +56,6 @@ def find_droppable(store: Store, *, snapshots: bool = False, named: Sequence[str
     column caches of imported or edited COCO files, and of each asset all unfinished work but the newest.
 
     Args:
-        store: Store of the home.
         snapshots: Include old snapshots.
         named: Fingerprints (or their first letters) and names in quarantine that are included in any case.
 

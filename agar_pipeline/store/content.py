@@ -37,8 +37,6 @@ def fingerprint(asset: str, code_version: str, config: Mapping[str, Any], reads:
     """Hash all inputs of an artifact; no time, host or path enters the hash.
 
     Args:
-        asset: Name of the asset.
-        code_version: Version of the step's code.
         config: The part of the config that affects the artifact, JSON-ready; the order of its keys is irrelevant.
         reads: Input name → data version of that input, or of the files of it that the step reads.
 
@@ -103,10 +101,6 @@ def make_manifest(
 
     Args:
         kind: Class of the artifact.
-        draft: The filled folder.
-        config: The part of the config that enters the fingerprint.
-        inputs: Content of each input by name.
-        seconds: How long the step took to write the files.
         known: Hashes that the step knows already; these files are not read.
         made_by: The code of the step; the default is the code version of `kind`.
     """
@@ -163,7 +157,6 @@ def find_faults(root: Path, *, thorough: bool = False, foreign: bool = True, nam
     file of the folder has changed.
 
     Args:
-        root: The artifact's folder.
         thorough: Hash every file, images too.
         foreign: Report other files that are not part of the artifact.
         name: The fingerprint, for a folder that is not named by it.

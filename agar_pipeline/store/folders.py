@@ -133,11 +133,8 @@ class Store:
         """Return the artifact of these inputs; write it first if neither this home nor the shared store has it intact.
 
         Args:
-            key: Which asset.
             config: The part of its config that enters the fingerprint, JSON-ready.
-            inputs: Content of each input by name.
             write: Writes the artifact's files into the empty folder that it receives.
-            log: Receives progress messages.
             repoint: Make the artifact the `latest`; False for a variant that differs from the configs.
             uses: Folders of the inputs, which are protected from being dropped during the build.
             made_by: The code of the step; the default is the code version of the artifact's class.

@@ -142,8 +142,6 @@ class SharedStore:
         """Upload a published folder, its manifest last.
 
         Args:
-            key: Which asset.
-            root: The folder of an intact artifact.
             replace: Overwrite the published artifact, because it is damaged.
 
         Returns:

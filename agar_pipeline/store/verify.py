@@ -64,7 +64,6 @@ def verify(store: Store, progress: Progress) -> VerifyResult:
     """Hash every published artifact again; quarantine damaged ones, and remove each `latest` that leads nowhere.
 
     Args:
-        store: Store of the home.
         progress: Called with (bytes done, bytes in total).
     """
     require_own(store.home)
@@ -138,7 +137,6 @@ def keep(store: Store, word: str) -> Path:
     """Keep an artifact, and what it was made from, until `release`; a link beside the artifact records it.
 
     Args:
-        store: Store of the home.
         word: The artifact's fingerprint, or its first letters.
 
     Raises:

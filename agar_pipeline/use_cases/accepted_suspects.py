@@ -70,7 +70,6 @@ def choose(
     """Return sample id → the suggestions that are accepted on it.
 
     Args:
-        choice: What the person chose.
         shown: Sample id → labels of suspects that the chosen view shows; all if none is chosen.
         suspects: Sample id → all labels of its suspects.
         where: Name of the field and the dataset.

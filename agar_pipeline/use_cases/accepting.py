@@ -64,12 +64,7 @@ def accept(
     and so is each of two that are about the same annotation; the others are applied.
 
     Args:
-        choice: Which suspects are accepted.
-        source: The pipeline's dataset and database.
-        home: Folder of the embedded database.
-        log: Receives messages for the user.
         to_field: Name of the copy; None takes the label field's with `_reviewed`.
-        migrate: Whether FiftyOne may migrate the database.
 
     Raises:
         DatasetError: the dataset has no suspects of ours, none is chosen, or a field of that name is not our copy.

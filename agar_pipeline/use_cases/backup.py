@@ -55,8 +55,6 @@ def back_up(path: Path, store: Store, log: Log, *, everything: bool = False) -> 
 
     Args:
         path: Path of the file; it must not exist, and must lie outside the home.
-        store: Store of the home.
-        log: Receives progress messages.
         everything: Save the files of COCO caches and trainings too, with images and checkpoints.
 
     Raises:

@@ -67,7 +67,6 @@ def write_backup(path: Path, fill: Callable[[Writer], Mapping[str, Any]]) -> dic
     """Write a backup, read it back, and only then give it its name; an existing file is never replaced.
 
     Args:
-        path: Path of the backup.
         fill: Adds the members; returns additional entries of the index.
 
     Raises:
@@ -121,7 +120,6 @@ def read_index(path: Path, room: int | None) -> dict[str, Any]:
     """Read a whole backup, check every member against the index, and return the index.
 
     Args:
-        path: Path of the backup.
         room: Maximum size of the unpacked content, bytes; None for no limit.
 
     Raises:

@@ -28,9 +28,6 @@ def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], o
     """Return the output folder of the files, before the colonies are counted.
 
     Args:
-        out_dir: The folder.
-        photos: The photos that will be counted.
-        inputs: Other files that the command reads.
         others: Names of other files that will be written.
 
     Raises:

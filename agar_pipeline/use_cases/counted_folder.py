@@ -98,8 +98,6 @@ def find_dataset(database: Database, folder: Path, dataset: str | None = None) -
     """Return the record of the dataset that was made of a counted folder; None if there is none.
 
     Args:
-        database: FiftyOne's database.
-        folder: The counted folder.
         dataset: Name of the dataset, if several were made of the folder.
 
     Raises:
@@ -129,7 +127,6 @@ def open_counted(word: str, database: str, home: Path, *, corrected: bool) -> Pr
     Args:
         word: Path of a folder, or name of a dataset.
         database: As in `SnapshotConfig`; it is not opened for a folder unless `corrected` is set.
-        home: Folder of the embedded database.
         corrected: Require that the dataset holds the predictions that are in the folder now.
 
     Raises:

@@ -25,7 +25,6 @@ def open_sheet(path: Path, images: Sequence[Path], passed_over: PassedOver) -> t
     """Read a sheet whose photos may be in the folders of a command line.
 
     Args:
-        path: The sheet.
         images: Photos, and folders of photos; the sheet may list photos relative to each folder.
         passed_over: Records what is hidden in the folders.
 

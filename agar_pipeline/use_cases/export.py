@@ -83,12 +83,9 @@ def export_coco(
     """Write `coco/<part>.json` and `dataset.json` into `out_dir`.
 
     Args:
-        snapshot: Dataset, label field and view.
-        split: How images are assigned to parts.
         classes: Names in order of their ids, 1…K; if empty, the dataset's labels over all parts, sorted.
         out_dir: Created if it does not exist. Our files of an earlier export are replaced, all other files stay.
         home: Holds the embedded database, and the artifacts that are built.
-        log: Receives the messages of the steps.
         own: Whether images are put into `out_dir/images`.
         unlabelled: What is done with images that nobody has labelled yet, as in `PipelineConfig`.
 

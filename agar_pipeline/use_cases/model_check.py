@@ -68,9 +68,7 @@ def check_model(
     Args:
         model: As `model_of` returns it.
         columns: Plates of `side_of` this model; they are train and val.
-        images_dir: Their folder.
         work_dir: Receives the checkpoint and the ONNX file.
-        log: Receives progress messages.
 
     Returns:
         JSON-ready: parameters, seconds, losses, and `onnx`: the size of the file, or why there is none.

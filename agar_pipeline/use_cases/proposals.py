@@ -106,9 +106,7 @@ def propose(
 
     Args:
         models: Two or more, trained on different parts of the annotations.
-        paths: Photos without annotations.
         cache: Its train part is what is annotated.
-        budget: Number of photos.
         progress: Called after each photo with the numbers of photos done and of all photos.
 
     Raises:

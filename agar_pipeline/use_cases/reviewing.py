@@ -76,13 +76,9 @@ def write_suspects(
     Args:
         suspects: `suspects.parquet` of images of any part.
         snapshot: What the COCO cache was made from.
-        cache: The COCO cache that was reviewed.
         about: Description of the field, for people.
         database: As in `SnapshotConfig`.
-        home: Folder of the embedded database.
-        log: Receives messages for the user.
         overwrite: Whether suspects and views that somebody edited are replaced.
-        migrate: Whether FiftyOne may migrate the database.
 
     Raises:
         DatasetError: the dataset, its label field or all of its samples no longer exist, a field of that name is not

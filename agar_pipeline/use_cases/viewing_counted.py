@@ -76,10 +76,7 @@ def write_counted(
         folder: As `agar predict --out-dir` wrote it.
         dataset: Name of the dataset; None takes the one that was made of the folder, or else the folder's name.
         database: As in `SnapshotConfig`.
-        home: Folder of the embedded database.
-        log: Receives messages for the user.
         overwrite: Whether predictions that somebody edited are replaced.
-        migrate: Whether FiftyOne may migrate the database.
 
     Raises:
         ArtifactError: the folder holds no predictions.

@@ -25,7 +25,6 @@ def fit_config(config: TrainingConfig, columns: CocoColumns) -> TrainingConfig:
     """Choose what `data` leaves open; a settled config is returned with the same values.
 
     Args:
-        config: As composed.
         columns: All of train, even if only a part of it is trained on.
     """
     return dataclasses.replace(config, data=choose_data(config, columns))

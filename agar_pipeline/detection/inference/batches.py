@@ -33,7 +33,6 @@ def predict_batches(
         detector: Already on its device; it is left in evaluation mode.
         batches: As `build_loader` yields them; of the targets only `image_id` and `size_wh` are read.
         category_ids: (K,) ascending; label l stands for `category_ids[l - 1]`.
-        accelerator: Where the detector is.
         precision: As resolved for the accelerator.
     """
     return _predict(detector, batches, category_ids, accelerator, precision)[0]

@@ -87,10 +87,8 @@ def paste_colonies(shown: Shown, source: Shown, most: int, rng: np.random.Genera
 
     Args:
         shown: The image. It is not changed.
-        source: The other photo, at the same scale.
         most: Maximum number of colonies. The number, the colonies and their places are random. A colony is skipped if
             its first random place overlaps a box.
-        rng: Random generator.
 
     Returns:
         A new image of the same size, with the boxes and labels of the pasted colonies appended.

@@ -259,7 +259,6 @@ def build_loader(
     """The data loader for one rank's batches.
 
     Args:
-        dataset: The items.
         batches: Lists of item indices, see `sampling`.
         num_workers: Loader processes of this rank.
         pin_memory: Use page-locked memory, for transfers to a GPU.

@@ -60,7 +60,6 @@ def merge_tiles(
     """Select the detections of the plate from the detections of all tiles.
 
     Args:
-        grid: The tiles.
         tile_index: (D,) the tile in which a detection was made.
         boxes_xyxy: (D, 4) pixels of the plate.
         labels: (D,); boxes with different labels are never paired, as NMS within a tile does not remove them either.

@@ -34,11 +34,9 @@ def choose_crop(
     """Choose a random window to train on.
 
     Args:
-        size_wh: Size of the image.
         side: Side of the window; along an axis on which the image is shorter, the window is as long as the image.
         boxes_xyxy: (N, 4) on the image.
         empty: Share of the windows at any position; each of the others contains the middle of some box.
-        rng: Random generator.
 
     Returns:
         Left, top, right, bottom, inside the image.

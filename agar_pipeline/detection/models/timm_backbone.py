@@ -190,13 +190,7 @@ def _no_stages(name: str, what: str) -> ConfigError:
 
 
 def _require_fitting(whole: Any, name: str, weights: str) -> None:
-    """Require each tensor of a backbone in a file, but for its classifier: timm itself would leave those out silently.
-
-    Args:
-        whole: The backbone with its classifier.
-        name: Of timm.
-        weights: Path of the file.
-    """
+    """Require each tensor of a backbone in a file, but for its classifier: timm itself would leave it out silently."""
     state = _read_state(expanded(weights), weights)
     classifier = whole.pretrained_cfg.get("classifier") or ()
     parts = (classifier,) if isinstance(classifier, str) else tuple(classifier)

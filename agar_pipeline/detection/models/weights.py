@@ -38,7 +38,6 @@ def load_weights(
     """Load pretrained weights into a detector, except for layers whose shape depends on the classes and differs.
 
     Args:
-        model: A torchvision detector.
         name: Its name in torchvision's registry, or `tiny`.
         weights: A member of its weights enum (`COCO_V1`, `DEFAULT`), or the path of a state dict.
         class_names: In the order of the model's labels. From a checkpoint with other classes, or with the same ones in

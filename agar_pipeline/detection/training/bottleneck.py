@@ -29,10 +29,8 @@ def reckon_step_s(
     """Estimate the seconds of a step with a given number of loader processes.
 
     Args:
-        profile: The measurement.
         workers: Loader processes of this rank.
         cores: CPU cores that this rank may use.
-        accelerator: Where the model runs.
         data_s: Seconds in which one core loads a batch; default: as measured.
     """
     data_s = profile.seconds["data"] if data_s is None else data_s
@@ -86,7 +84,6 @@ def forecast(
     """Estimate time, disk and memory of the whole training.
 
     Args:
-        profile: The measurement.
         trainer: Limits of the experiment, not those of the smoke step.
         steps_per_epoch: For all of train.
         val_images: Number of images in all of val.

@@ -81,11 +81,6 @@ def profile_steps(
 
     Args:
         config: As `fit_config` returns it.
-        spec: Spec of the detector.
-        columns: All of train.
-        images_dir: Folder of its photos.
-        accelerator: As resolved.
-        precision: As resolved.
         world_size: Ranks that share the global batch.
     """
     dataset = DetectionDataset(columns, images_dir, config.data.image_side, config.data, config.seed)

@@ -74,7 +74,6 @@ def train(
     """Train a detector. Under torchrun every rank calls this; only rank 0 writes.
 
     Args:
-        config: Data, model, optimizer, trainer and seed.
         train_columns: Images and boxes to train on.
         val_columns: Images and boxes for choosing the best model; the categories are the same.
         images_dir: Folder of the images of both splits.

@@ -42,7 +42,6 @@ def open_database(database: str, home: Path, *, may_create: bool = False) -> Ite
     Args:
         database: `embedded`, `fiftyone` (the user's own set-up), `mongodb://…`, or a reference to an address
             (`env:NAME`, `file:PATH`).
-        home: Folder that holds the embedded database.
         may_create: Create the user's own database if it does not exist yet.
 
     Raises:
@@ -150,7 +149,6 @@ def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> Data
 
     Args:
         error: An error of pymongo, or the ValueError of an address that it cannot parse.
-        uri: Address of the database.
         said_by: The setting, variable or file that holds the address.
     """
     address, text = show_address(uri), mask(str(error))

@@ -24,7 +24,6 @@ def find_conflicts(uri: str, folder: Path) -> list[str]:
 
     Args:
         uri: Address of the database into which the dump will be restored.
-        folder: Folder of the dump.
     """
     dumped = read_dumped(folder)
     found: list[str] = []

@@ -42,7 +42,6 @@ def main(mongod: str, folder: Path, data: Path, idle_s: float) -> int:
     """Own a mongod until it ends, has had no client for `idle_s` seconds, or its folder is removed.
 
     Args:
-        mongod: Path of the mongod program.
         folder: Folder of locks, log, and usually the socket; other users cannot open it.
         data: Data folder that mongod serves.
         idle_s: Seconds without a client after which mongod is shut down.

@@ -76,7 +76,6 @@ def open_for_writing(
         database: As in `open_database`.
         home: Folder of the embedded database. Only this project uses that database, so it is migrated if necessary.
         dataset: Name of the dataset that will be written; it need not exist.
-        log: Receives messages for the user.
         migrate: Whether the user asked for a migration.
         may_create: Create the user's own database if it does not exist yet.
 

@@ -86,7 +86,6 @@ def prepare_child(uri: str, *, may_write: bool, may_migrate: bool = False) -> No
     """Set FiftyOne's environment variables in this process; call before FiftyOne is imported.
 
     Args:
-        uri: Address of the database.
         may_write: If False, FiftyOne does not save datasets that it loads.
         may_migrate: If False, FiftyOne migrates neither the database nor a dataset that it loads.
     """

@@ -30,7 +30,6 @@ def record_of(
 
     Args:
         sample: The sample; without its labels the result may be None although the labels would allow a record.
-        image: The image of the sample.
         labels: Digest of the image's labels; None if the annotation states none.
         list_tags: Tags of the training lists, which older versions treated as written by an import.
 

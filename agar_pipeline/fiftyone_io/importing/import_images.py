@@ -56,11 +56,8 @@ def import_images(
     """Import a folder of annotated images.
 
     Args:
-        source: Format and folders of the images and annotations.
         dataset: Name of the dataset, which is created if it does not exist.
         database: As in `SnapshotConfig`.
-        home: Folder of the embedded database.
-        log: Receives messages for the user.
         progress: Called while images are read, and again while they are written.
         migrate: Whether FiftyOne may migrate the database if it cannot use it otherwise.
         overwrite: Whether labels that a user made or changed are replaced by those of the annotations.

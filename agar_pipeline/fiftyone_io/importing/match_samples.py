@@ -96,7 +96,6 @@ def match_samples(
     Args:
         images: N images with different paths.
         photos: (N,) sha256 of the images.
-        samples: All samples of the dataset.
         hash_photo: Called for the file of a sample whose photo was found at the path of an image.
     """
     return _Matching(images, photos, samples, hash_photo).run()

@@ -34,9 +34,6 @@ def write_arrivals(
     """Plan and write the images in batches, and count the results.
 
     Args:
-        samples: The collection of the dataset's samples.
-        arrivals: All images of the folder.
-        match: The samples of the images.
         planner: Decides what is written; its counts are updated.
         taken: Ids of the samples in the dataset; the ids of new samples are added.
         on: Called with the number of processed images and their total number.

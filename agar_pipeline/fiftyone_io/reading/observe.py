@@ -83,7 +83,6 @@ def observe_dataset(config: SnapshotConfig, home: Path) -> Observation:
     """Compute the data version; FiftyOne is imported only if the view or label field was not resolved before.
 
     Args:
-        config: Which samples and boxes.
         home: Folder of the embedded database, the resolved sources and the remembered file hashes.
 
     Raises:

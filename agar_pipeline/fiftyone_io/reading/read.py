@@ -42,10 +42,6 @@ def read_snapshot(config: SnapshotConfig, home: Path, out_dir: Path, log: Log, j
     the label field. Boxes are written as they are stored, unchecked; a missing number becomes NaN.
 
     Args:
-        config: Which samples and boxes.
-        home: Folder of the embedded database.
-        out_dir: Folder that receives the files.
-        log: Receives messages for the user.
         just_observed: The data version that was observed just before. If the version that is read is equal, the data
             did not change meanwhile, and the second pass is skipped.
 

@@ -30,7 +30,6 @@ def import_fiftyone(uri: str, dataset: str | None = None, *, may_write: bool = F
     the user's among those that the database names (see `class_guard`).
 
     Args:
-        uri: Address of the database.
         dataset: Name of the dataset that will be loaded. It is checked first, so that an error can name the field, view
             or run that is refused.
         may_write: As in `prepare_child`.

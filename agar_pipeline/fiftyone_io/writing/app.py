@@ -43,10 +43,8 @@ def open_app(
 
     Args:
         fiftyone: The package, imported after `prepare_server`.
-        dataset: A `fiftyone.Dataset`.
         view: Name of the saved view that is opened; None opens the whole dataset.
         home: Folder in which the address is published while the App runs.
-        log: Receives the address.
         port: Port on 127.0.0.1; None uses FiftyOne's default port, or any free one if that is taken.
         more_hosts: Host names with ports of a proxy or tunnel through which the App is reached.
     """

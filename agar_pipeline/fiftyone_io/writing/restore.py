@@ -62,13 +62,10 @@ def restore_snapshot(
     """Restore a snapshot into a new dataset.
 
     Args:
-        folder: Folder of a published snapshot.
         dataset: Name of a dataset that does not exist or has no samples.
         label_field: Field that receives the boxes; of a nested name only the last part is used, because a new dataset
             has no field to nest it in.
         database: As in `SnapshotConfig`.
-        home: Folder of the embedded database.
-        log: Receives messages for the user.
         migrate: Whether FiftyOne may migrate the database if it cannot use it otherwise.
 
     Raises:
