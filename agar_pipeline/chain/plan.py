@@ -14,7 +14,7 @@ from typing import Any, Literal
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.artifacts.refusals import REFUSAL_OF
 from agar_pipeline.chain.nodes import SOURCE, AssetNode
-from agar_pipeline.chain.reasons import changed_inputs, config_reasons
+from agar_pipeline.chain.reasons import changed_inputs, config_reasons, join_reasons
 from agar_pipeline.errors import ArtifactError, GateError
 from agar_pipeline.store import Content, Key, Store, find_faults, fingerprint
 from agar_pipeline.store.verify import was_set_aside
@@ -29,9 +29,6 @@ class DagsterRecord:
     code_version: str | None
     data_version: str | None
     input_data_versions: Mapping[str, str]
-
-
-_REASONS_TOLD = 8
 
 
 @dataclass(frozen=True)
@@ -53,17 +50,13 @@ class PlannedAsset:
     """Of a fresh split or bbox report: why nothing may be built from it, and what to do."""
 
     def why(self, told: Collection[str] = ()) -> str:
-        """Return the reasons on one line, at most `_REASONS_TOLD` of them.
+        """Return the reasons on one line, as many as `join_reasons` tells.
 
         Args:
             told: Reasons that an earlier line names already; they are left out unless nothing else remains.
         """
         reasons = [*self.reasons, *([self.refusal.problem] if self.refusal else [])]
-        reasons = [reason for reason in reasons if reason not in told] or reasons
-        if len(reasons) <= _REASONS_TOLD:
-            return "; ".join(reasons)
-        rest = len(reasons) - _REASONS_TOLD + 1
-        return "; ".join((*reasons[: _REASONS_TOLD - 1], f"and {rest} more: agar plan --json lists them"))
+        return join_reasons([reason for reason in reasons if reason not in told] or reasons)
 
     def to_plain(self) -> dict[str, Any]:
         return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.chain.nodes import AssetNode
+
+_TOLD = 8
 
 
 def changed_inputs(manifest: Manifest, reads: Mapping[str, str]) -> list[str]:
@@ -38,3 +40,17 @@ def diff_config(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> 
         elif before != after:
             reasons.append(f"{prefix}.{name} {before} → {after}")
     return reasons
+
+
+def join_reasons(reasons: Sequence[str]) -> str:
+    """Write reasons on one line, at most `_TOLD` of them.
+
+    >>> join_reasons(["a box moved", "1 image added"])
+    'a box moved; 1 image added'
+    >>> join_reasons([str(number) for number in range(10)])
+    '0; 1; 2; 3; 4; 5; 6; and 3 more: agar plan --json lists them'
+    """
+    if len(reasons) <= _TOLD:
+        return "; ".join(reasons)
+    rest = len(reasons) - _TOLD + 1
+    return "; ".join((*reasons[: _TOLD - 1], f"and {rest} more: agar plan --json lists them"))

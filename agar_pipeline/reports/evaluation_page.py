@@ -16,9 +16,9 @@ from agar_pipeline.reports.counting_section import interval_words, threshold_plo
 from agar_pipeline.reports.literature import PUBLISHED, compare_protocol
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
 from agar_pipeline.reports.number_formats import is_null, number, percent, plural, signed
-from agar_pipeline.reports.plate_counts import PlateCount, choose_plates, count_plates
 from agar_pipeline.reports.plate_pictures import draw_plate, row_of_plates
 from agar_pipeline.reports.render import write_page
+from agar_pipeline.reports.shown_plates import PlateCount, choose_plates, count_plates
 from agar_pipeline.scoring.score import Scored
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")

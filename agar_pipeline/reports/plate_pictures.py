@@ -1,6 +1,6 @@
 """Draws an image twice, with annotated and with predicted boxes, each box in the colour of its kind.
 
-Here: drawing for the evaluation page. Not here: choosing images (`plate_counts`).
+Here: drawing for the evaluation page. Not here: choosing images (`shown_plates`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from agar_pipeline.reports.pictures import (
     picture_strip,
     to_data_uri,
 )
-from agar_pipeline.reports.plate_counts import PlateCount
+from agar_pipeline.reports.shown_plates import PlateCount
 
 SIDE_PX, BYTES = 600, 150_000
 ROW_HEIGHT_PX = 285

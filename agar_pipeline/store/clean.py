@@ -19,7 +19,7 @@ from agar_pipeline.store.content import foreign_files
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, use_lock, writer_lock
 from agar_pipeline.store.quarantine import QUARANTINED, find_guarded
-from agar_pipeline.store.unfinished import drop_work, foreign_work, unfinished
+from agar_pipeline.store.unfinished import drop_work, foreign_work, older_work
 from agar_pipeline.store.verify import SHORTEST_WORD, find_kept, targets_of
 
 _COLUMNS = re.compile(r"[0-9a-f]{32}")
@@ -73,8 +73,7 @@ def find_droppable(store: Store, *, snapshots: bool = False, named: Sequence[str
     ]
     found += [Droppable(path, None, disk.size_bytes(path)) for path in aside if path in chosen or path not in guarded]
     found += [Droppable(path, None, disk.size_bytes(path)) for path in columns if _COLUMNS.fullmatch(path.name)]
-    older = [(key, path) for key, folders in unfinished(store).items() for path in folders[1:]]
-    return found + [Droppable(path, key, disk.size_bytes(path), is_work=True) for key, path in older]
+    return found + [Droppable(path, key, disk.size_bytes(path), is_work=True) for key, path in older_work(store)]
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -29,14 +29,14 @@ _OURS = re.compile(
 )
 
 
-def unfinished(store: Store) -> dict[Key, list[Path]]:
-    """Return the work folders of each asset, newest first."""
+def older_work(store: Store) -> list[tuple[Key, Path]]:
+    """Return the work folders that `agar clean` removes: those of each asset but its newest."""
     found: dict[Key, list[Path]] = {}
     for folder in (store.home / "resume").glob("*/*/*"):
         experiment, asset = folder.parts[-3:-1]
         if asset in ARTIFACTS and folder.is_dir() and len(foreign_work(folder)) < len(_names(folder)):
             found.setdefault(Key(asset, experiment), []).append(folder)
-    return {key: sorted(folders, key=_age_key, reverse=True) for key, folders in found.items()}
+    return [(key, folder) for key, of in found.items() for folder in sorted(of, key=_age_key, reverse=True)[1:]]
 
 
 def _age_key(folder: Path) -> int:

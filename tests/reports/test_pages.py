@@ -23,7 +23,7 @@ from agar_pipeline.reports.bbox_page import write_bbox_page
 from agar_pipeline.reports.evaluation_page import write_evaluation_page
 from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
-from agar_pipeline.reports.plate_counts import choose_plates, count_plates
+from agar_pipeline.reports.shown_plates import choose_plates, count_plates
 from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.score import score_detections
 
