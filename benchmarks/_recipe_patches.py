@@ -121,8 +121,8 @@ def _losses(classes: str, boxes: str) -> Callable[[int], int]:
             wish[rows, columns] = _iou(decoded.detach(), wanted).clamp(min=0)
         else:
             wish[rows, columns] = 0.95
-        judged = matched != -2
-        logits, wish = logits[judged], wish[judged]
+        used = matched != -2
+        logits, wish = logits[used], wish[used]
         chance = logits.sigmoid()
         entropy = functional.binary_cross_entropy_with_logits(logits, wish, reduction="none")
         if classes == "vfl":

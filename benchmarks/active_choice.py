@@ -48,14 +48,14 @@ class Study:
     """One source and seed: which plates can be annotated, and which are tested."""
 
     def __init__(self, source: str, seed: int, scratch: Path) -> None:
-        from agar_pipeline.counting.photo_features import look_of, measure_files
+        from agar_pipeline.counting.photo_features import measure_files, measure_pixels
 
         columns, self.images_dir = load_plates(source, scratch)
         self.seed, self.scratch = seed, scratch
         rows = np.random.default_rng(seed).permutation(len(columns.image_ids))[:PLATES]
         self.test, self.pool = columns.take_images(rows[:TESTED]), columns.take_images(np.sort(rows[TESTED:]))
         names = [str(name) for name in self.pool.file_names]
-        self.looks = measure_files(look_of, self.images_dir, names, lambda done, total: None)
+        self.pixels = measure_files(measure_pixels, self.images_dir, names, lambda done, total: None)
 
     def train(self, rows: np.ndarray, steps: int, seed: int) -> Predictor:
         """A model of these plates."""
@@ -84,8 +84,8 @@ def choose_next(study: Study, annotated: np.ndarray, left: np.ndarray, turn: int
     photos, known = study.pool.take_images(left).without_annotations(), study.pool.take_images(annotated)
     found = [model.predict(photos, study.images_dir, 0) for model in models]
     committee = Committee(found, [model.calibration.rule.least_of_all for model in models])
-    looks = [study.looks[row] for row in left]
-    chosen = choose(committee, Photos(photos.image_ids, looks), known, [study.looks[row] for row in annotated], STEP)
+    pixels = [study.pixels[row] for row in left]
+    chosen = choose(committee, Photos(photos.image_ids, pixels), known, [study.pixels[row] for row in annotated], STEP)
     return left[[one.row for one in chosen]]
 
 

@@ -113,7 +113,7 @@ def _row(name: str, divided: list[tuple[np.ndarray, ...]]) -> float:
         assert bounds is not None
         spread = 1.645 * np.sqrt(predicted)
         naive = np.maximum(0, np.ceil(predicted - spread)), np.floor(predicted + spread)
-        found.append([value for low, high in (bounds, naive) for value in _judge(low, high, true)])
+        found.append([value for low, high in (bounds, naive) for value in _coverage_and_width(low, high, true)])
     held, width, naive_held, naive_width = np.mean(found, axis=0)
     print(
         f"| {name} | {len(divided[0][0])} | {COVERAGE:.0%} | {held:.1%} | {width:.1f} | {naive_held:.1%} "
@@ -123,5 +123,5 @@ def _row(name: str, divided: list[tuple[np.ndarray, ...]]) -> float:
     return POINTS / 100 / max(abs(held - COVERAGE), 1e-3)
 
 
-def _judge(low: np.ndarray, high: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+def _coverage_and_width(low: np.ndarray, high: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     return float(((low <= true) & (true <= high)).mean()), float((high - low).mean())

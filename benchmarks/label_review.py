@@ -67,7 +67,7 @@ TOOLS: dict[str, Callable[[CocoColumns, Detections], pd.DataFrame]] = {
 }
 
 
-def judge(planted: Planted, suspects: pd.DataFrame) -> dict[str, float]:
+def found_shares(planted: Planted, suspects: pd.DataFrame) -> dict[str, float]:
     """Share of the planted errors that the first suspects point at.
 
     Returns:
@@ -100,7 +100,7 @@ def main() -> None:
     for source in sources:
         name = f"label_review: {source}, {steps} steps, {len(tools)} tools, seed"
         runs = [kept(f"{name} {seed}", partial(compare, source, seed, steps, tools)) for seed in seeds]
-        print(f"\n{Path(source).name}: share of the planted errors that are found (see `judge`), median of {len(runs)}")
+        print(f"\n{Path(source).name}: planted errors found (see `found_shares`), median of {len(runs)}")
         table = pd.DataFrame({name: pd.DataFrame([run[name] for run in runs]).median() for name in tools}).T
         print(table.round(3).to_string())
         best = table.drop(index="ours").max()
@@ -119,4 +119,4 @@ def compare(
         planted = plant(columns, seed)
         found = cross_fit(planted.columns, images_dir, FOLDS, steps, seed, Path(scratch))
     found = found.take(np.flatnonzero(found.scores >= LEAST_DETECTION_SCORE))
-    return {name: judge(planted, tool(planted.columns, found)) for name, tool in tools.items()}
+    return {name: found_shares(planted, tool(planted.columns, found)) for name, tool in tools.items()}

@@ -118,7 +118,7 @@ class LabelReview(Artifact):
         return self._json("review.json")
 
     def suspects(self) -> pd.DataFrame:
-        """Read one row per suspect, the most probable first: the columns of `review.suspects.LabelReview`, `part`,
+        """Read one row per suspect, the most probable first: the columns of `review.suspects.RankedSuspects`, `part`,
         `file_name` and `reason`.
         """
         import pandas as pd

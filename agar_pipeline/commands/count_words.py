@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agar_pipeline.commands.terminal import echo, say
 
 if TYPE_CHECKING:
-    from agar_pipeline.use_cases.corrected_counts import Counts, PlateCount
+    from agar_pipeline.use_cases.corrected_counts import CountedPlate, Counts
     from agar_pipeline.use_cases.corrections import Corrections
     from agar_pipeline.use_cases.predicted_plates import PredictedPlates
 
@@ -34,12 +34,12 @@ def print_counts(counts: Counts, found: Corrections, *, corrected: bool, as_json
         echo(f"{total} colonies on {len(counts.plates)} plates, as predicted")
 
 
-def _as_predicted(plate: PlateCount) -> str:
+def _as_predicted(plate: CountedPlate) -> str:
     """Return `27 (24–30)`, or the count alone where it has no interval."""
     return f"{plate.colonies}" + (f" ({plate.interval[0]}–{plate.interval[1]})" if plate.interval else "")
 
 
-def _as_corrected(plate: PlateCount) -> str:
+def _as_corrected(plate: CountedPlate) -> str:
     return f"{plate.predicted:>9} {plate.colonies:>9}  {_name_changes(plate.changes)}"
 
 

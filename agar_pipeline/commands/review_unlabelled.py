@@ -12,7 +12,7 @@ from agar_pipeline.commands.terminal import echo, progress_bar, say
 from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
-    from agar_pipeline.use_cases.proposals import NewPhotos, Proposals, Teachers
+    from agar_pipeline.use_cases.proposals import NewPhotos, Proposals, ProposingModels
     from agar_pipeline.use_cases.viewing_counted import WrittenFolder
 
 _PROPOSALS = "proposals"
@@ -83,16 +83,16 @@ def _only(experiments: Sequence[str]) -> str:
     return experiments[0]
 
 
-def find_teachers(experiment: str) -> Teachers:
+def find_proposing_models(experiment: str) -> ProposingModels:
     """Return the artifacts of an experiment that choose and propose; what is stale is built first."""
     from agar_pipeline.commands.reviewed import open_review
     from agar_pipeline.store import Key
-    from agar_pipeline.use_cases.proposals import Teachers
+    from agar_pipeline.use_cases.proposals import ProposingModels
 
     opened = open_review(experiment)
     snapshot, cache = (opened.current.open(Key(name)) for name in ("snapshot", "coco_cache"))
     best = opened.current.open(Key("training_run", experiment)).best_checkpoint
-    return Teachers(snapshot, cache, opened.review.fold_checkpoints, best)
+    return ProposingModels(snapshot, cache, opened.review.fold_checkpoints, best)
 
 
 def _choose(given: Path, experiment: str, budget: int, out: Path, home: Path) -> Proposals:
@@ -109,14 +109,14 @@ def _choose(given: Path, experiment: str, budget: int, out: Path, home: Path) ->
         say(f"note: {note}")
     choosing.require_same(out, given)
     folder = open_counts(out, paths, [], [choosing.CHOICE])
-    teachers = find_teachers(experiment)
-    new = choosing.find_new(paths, teachers.snapshot, home)
+    artifacts = find_proposing_models(experiment)
+    new = choosing.find_new(paths, artifacts.snapshot, home)
     _say_left_out(new)
     with leased_here("auto", home, say):
-        models = [Predictor.load(path) for path in teachers.folds]
+        models = [Predictor.load(path) for path in artifacts.folds]
         with progress_bar("looking at photos") as progress:
-            proposals = choosing.propose(models, new.paths, teachers.cache, budget, progress)
-        best = Predictor.load(teachers.best)
+            proposals = choosing.propose(models, new.paths, artifacts.cache, budget, progress)
+        best = Predictor.load(artifacts.best)
         with progress_bar("proposing boxes") as progress:
             answers = list(count_photos(best, proposals.chosen_paths, best.calibration, progress))
     counted = [answer for answer in answers if isinstance(answer, PhotoCount)]

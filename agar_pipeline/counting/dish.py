@@ -191,7 +191,7 @@ class _Edges:
         products = np.column_stack(
             [(terms[:, :, None] * terms[:, None]).reshape(-1, 9), terms * (points**2).sum(axis=1, keepdims=True)]
         )
-        sums = np.einsum("ce,ep->cp", near.astype(np.float64), products)  # `@` would wake the threads of BLAS
+        sums = np.einsum("ce,ep->cp", near.astype(np.float64), products)  # not `@`: it starts the threads of BLAS
         matrices = sums[:, :9].reshape(-1, 3, 3) + 1e-9 * np.eye(3)  # no set is singular: one without edges gives 0
         twice_x, twice_y, rest = np.linalg.solve(matrices, sums[:, 9:, None])[..., 0].T
         x, y = twice_x / 2, twice_y / 2

@@ -60,7 +60,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Held:
+class IntervalCoverage:
     """How many plates had their true count within the interval of their predicted count."""
 
     plates: int
@@ -82,7 +82,7 @@ class CountIntervals:
     reason: str | None = None
     """Why there is no interval."""
     spread: Spread = Spread(1.0, 0.5)
-    on_val: Held | None = None
+    on_val: IntervalCoverage | None = None
     """On val itself: each plate by the interval that the other plates calibrate. About the stated share is within by
     construction; this shows how wide the intervals are, and at which densities plates lie outside."""
 
@@ -103,7 +103,9 @@ class CountIntervals:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CountIntervals:
         bands, held = tuple(Band(**band) for band in plain["bands"]), plain["on_val"]
-        return cls(plain["coverage"], bands, plain["reason"], Spread(**plain["spread"]), held and Held(**held))
+        return cls(
+            plain["coverage"], bands, plain["reason"], Spread(**plain["spread"]), held and IntervalCoverage(**held)
+        )
 
 
 def plates_needed(coverage: float) -> int:
@@ -132,7 +134,7 @@ def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> C
     for least, rows in _bands(predicted, needed):
         reach = np.sort(quotients[rows])[_rank(len(rows), coverage) - 1]
         bands.append(Band(least, float(reach), len(rows)))
-    held = judge(intervals_without_own(predicted, true, coverage), true)
+    held = measure_coverage(intervals_without_own(predicted, true, coverage), true)
     return CountIntervals(coverage, tuple(bands), None, spread, held)
 
 
@@ -150,17 +152,17 @@ def interval_metrics(
     bounds = intervals.of(predicted)
     if bounds is None or not len(true):
         return None
-    held = intervals.on_val if is_val and intervals.on_val else judge(bounds, true)
+    held = intervals.on_val if is_val and intervals.on_val else measure_coverage(bounds, true)
     how = "each plate of val by the other plates of val" if is_val else "calibrated on val"
     return {"coverage": intervals.coverage, **dataclasses.asdict(held), "how": how}
 
 
-def judge(bounds: tuple[np.ndarray, np.ndarray], true: np.ndarray) -> Held:
+def measure_coverage(bounds: tuple[np.ndarray, np.ndarray], true: np.ndarray) -> IntervalCoverage:
     """Compare intervals with the (N,) true counts of their plates, N of at least 1."""
     low, high = bounds
     within = (low <= true) & (true <= high)
     shares = {name: float(within[rows].mean()) for name, rows in by_density(true).items() if rows.any()}
-    return Held(len(true), int(within.sum()), float((high - low).mean()), shares)
+    return IntervalCoverage(len(true), int(within.sum()), float((high - low).mean()), shares)
 
 
 def intervals_without_own(predicted: np.ndarray, true: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:

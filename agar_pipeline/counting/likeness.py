@@ -15,11 +15,11 @@ import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.counting.photo_features import (
-    Look,
     PhotoFeatures,
-    look_of,
+    PixelFeatures,
     measure_files,
     measure_photo,
+    measure_pixels,
     sample_rows,
 )
 from agar_pipeline.progress import progress_bar
@@ -140,15 +140,15 @@ def measure_training(
     """
     rows = sample_rows(len(columns.image_ids), MOST_PHOTOS)
     with progress_bar("measuring training photos", log) as progress:
-        looks = measure_files(look_of, images_dir, [str(columns.file_names[row]) for row in rows], progress)
-    look_of_row: dict[int, Look | None] = dict(zip(rows.tolist(), looks, strict=True))
+        pixels = measure_files(measure_pixels, images_dir, [str(columns.file_names[row]) for row in rows], progress)
+    pixels_of_row: dict[int, PixelFeatures | None] = dict(zip(rows.tolist(), pixels, strict=True))
     columns = columns.in_photo_pixels().without_crowds()
     order, starts = columns.rows_of_images()
     return [
         measure_photo(
             tuple(columns.sizes_wh[row].tolist()),
             columns.boxes_xywh[order[starts[row] : starts[row + 1]]],
-            look_of_row.get(row),
+            pixels_of_row.get(row),
         )
         for row in range(len(columns.image_ids))
     ]

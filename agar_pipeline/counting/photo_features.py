@@ -1,4 +1,4 @@
-"""What a photo is like, in a few numbers: size, brightness, contrast, colour, and its colonies.
+"""Measures a few features of a photo: size, brightness, contrast, colour, and its colonies.
 
 Here: measuring one photo, and many in threads. Not here: comparing photos (`likeness`).
 """
@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Look:
-    """What can be seen of a photo without a detector."""
+class PixelFeatures:
+    """Features of the pixels of a photo; no detector is needed."""
 
     brightness: float
     """Mean of the luma, 0 to 255."""
@@ -47,7 +47,7 @@ class PhotoFeatures:
     """Number of colonies."""
     colony_px: float | None
     """Median √(width · height) of the colonies, pixels of the photo; None without a colony."""
-    look: Look | None = None
+    pixels: PixelFeatures | None = None
     """None if the pixels were not read."""
 
     def values(self) -> dict[str, float]:
@@ -55,14 +55,16 @@ class PhotoFeatures:
         found: dict[str, float] = {"side_px": self.side_px, "count": self.count}
         if self.colony_px is not None:
             found |= {"colony_px": self.colony_px, "colony_share": self.colony_px / self.side_px}
-        return found | (vars(self.look) if self.look else {})
+        return found | (vars(self.pixels) if self.pixels else {})
 
 
-def measure_photo(size_wh: tuple[int, int], boxes_xywh: np.ndarray, look: Look | None = None) -> PhotoFeatures:
+def measure_photo(
+    size_wh: tuple[int, int], boxes_xywh: np.ndarray, pixels: PixelFeatures | None = None
+) -> PhotoFeatures:
     """The features of a photo of `size_wh` pixels with (N, 4) boxes in the same pixels."""
     sides = np.sqrt(np.maximum(boxes_xywh[:, 2] * boxes_xywh[:, 3], 0))
     sides = sides[sides > 0]  # a box without an area, or NaN, says nothing about the size of colonies
-    return PhotoFeatures(float(max(size_wh)), len(boxes_xywh), float(np.median(sides)) if len(sides) else None, look)
+    return PhotoFeatures(float(max(size_wh)), len(boxes_xywh), float(np.median(sides)) if len(sides) else None, pixels)
 
 
 def small_copy(pixels: np.ndarray) -> np.ndarray:
@@ -72,12 +74,12 @@ def small_copy(pixels: np.ndarray) -> np.ndarray:
     return resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
 
 
-def look_of(pixels: np.ndarray) -> Look:
+def measure_pixels(pixels: np.ndarray) -> PixelFeatures:
     """Measure (H, W, 3) uint8 pixels of any scale."""
     small = small_copy(pixels).astype(np.float32)
-    luma = np.einsum("hwc,c->hw", small, _LUMA)  # `@` would wake the threads of BLAS
+    luma = np.einsum("hwc,c->hw", small, _LUMA)  # not `@`: it starts the threads of BLAS
     colour = small.max(axis=2) - small.min(axis=2)
-    return Look(float(luma.mean()), float(luma.std()), float(colour.mean()))
+    return PixelFeatures(float(luma.mean()), float(luma.std()), float(colour.mean()))
 
 
 def sample_rows(count: int, most: int) -> np.ndarray:

@@ -63,22 +63,22 @@ class CountTable:
     """(N, T) int64 detections."""
     annotated: np.ndarray
     """(N,) int64 annotations, without crowds."""
-    judged: np.ndarray
+    not_ignored: np.ndarray
     """(N, T) int64 detections that are right or wrong: those in crowd regions are neither."""
     right: np.ndarray
     """(N, T) int64 detections that are matched to an annotation of their class at IoU 0.5."""
 
     def merits(self, criterion: Criterion, *, without_own: bool = False) -> np.ndarray:
-        """How good each candidate is, (1, T); with `without_own` (N, T), for each plate judged by the other plates.
+        """How good each candidate is, (1, T); with `without_own` (N, T), for each plate by the other plates.
 
         Both criteria are a sum over plates divided by another: −|predicted − annotated| over the number of plates, and
-        2·right over judged + annotated, which is F1.
+        2·right over not_ignored + annotated, which is F1.
         """
         true = self.annotated[:, None]
         if criterion == "count_error":
             upper, lower = -np.abs(self.predicted - true), np.ones_like(true)
         else:
-            upper, lower = 2 * self.right, self.judged + true
+            upper, lower = 2 * self.right, self.not_ignored + true
         uppers, lowers = upper.sum(axis=0, keepdims=True), lower.sum(axis=0, keepdims=True)
         if without_own:
             uppers, lowers = uppers - upper, lowers - lower
@@ -172,8 +172,8 @@ def choose_threshold(columns: CocoColumns, detections: Detections) -> float:
 
 
 def _table(columns: CocoColumns, detections: Detections, kinds: np.ndarray) -> CountTable:
-    judged, right = kinds != "ignored", kinds == "true_positive"
-    counts = (counts_at_candidates(columns.image_ids, detections.take(rows)) for rows in (judged, right))
+    not_ignored, right = kinds != "ignored", kinds == "true_positive"
+    counts = (counts_at_candidates(columns.image_ids, detections.take(rows)) for rows in (not_ignored, right))
     return CountTable(
         counts_at_candidates(columns.image_ids, detections), count_annotations(columns), next(counts), next(counts)
     )

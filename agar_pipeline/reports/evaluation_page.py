@@ -18,7 +18,7 @@ from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_
 from agar_pipeline.reports.number_formats import is_null, number, percent, plural, signed
 from agar_pipeline.reports.plate_pictures import draw_plate, row_of_plates
 from agar_pipeline.reports.render import write_page
-from agar_pipeline.reports.shown_plates import PlateCount, choose_plates, count_plates
+from agar_pipeline.reports.shown_plates import ScoredPlate, choose_plates, group_by_plate
 from agar_pipeline.scoring.score import Scored
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
@@ -40,7 +40,7 @@ def write_evaluation_page(
     """
     metrics, counting = scored.metrics, scored.metrics["counting"]
     reasons: dict[str, str] = metrics["reasons"]
-    plates = count_plates(scored)
+    plates = group_by_plate(scored)
     worst, ordinary = choose_plates(plates, pictures)
     count_plots = _count_plots(plates, counting)
     recall_plot = evaluation_plots.precision_recall(metrics["precision_recall"]) if metrics["num_annotations"] else ""
@@ -149,7 +149,7 @@ def _empty_plates_words(empty: Mapping[str, Any]) -> str:
     )
 
 
-def _count_plots(plates: Sequence[PlateCount], counting: Mapping[str, Any]) -> list[dict[str, str]]:
+def _count_plots(plates: Sequence[ScoredPlate], counting: Mapping[str, Any]) -> list[dict[str, str]]:
     true_counts = np.array([plate.annotated for plate in plates], dtype=np.float64)
     predicted_counts = np.array([plate.predicted for plate in plates], dtype=np.float64)
     made = [

@@ -20,7 +20,7 @@ from agar_pipeline.reports.pictures import (
     picture_strip,
     to_data_uri,
 )
-from agar_pipeline.reports.shown_plates import PlateCount
+from agar_pipeline.reports.shown_plates import ScoredPlate
 
 SIDE_PX, BYTES = 600, 150_000
 ROW_HEIGHT_PX = 285
@@ -30,7 +30,7 @@ TRUTH_COLOURS: dict[str, Kind] = {"true_positive": "truth", "missed": "wrong"}
 PREDICTION_COLOURS: dict[str, Kind] = {"true_positive": "prediction", "background": "wrong"}
 
 
-def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
+def draw_plate(plate: ScoredPlate, images_dir: Path) -> dict[str, Any]:
     """Return what the template needs of one image; if it cannot be read, a note in place of pictures."""
     item: dict[str, Any] = {
         "image_id": plate.image_id,
@@ -57,7 +57,7 @@ def draw_plate(plate: PlateCount, images_dir: Path) -> dict[str, Any]:
     }
 
 
-def row_of_plates(plates: Sequence[PlateCount], images_dir: Path) -> str:
+def row_of_plates(plates: Sequence[ScoredPlate], images_dir: Path) -> str:
     """Return images side by side as one data URI, with annotated and predicted boxes; empty without images."""
     items = [
         (
@@ -73,7 +73,7 @@ def _layers(boxes_by_kind: Any, colours: dict[str, Kind]) -> list[BoxLayer]:
     return [BoxLayer(boxes, colours.get(kind, kind)) for kind, boxes in boxes_by_kind.items() if len(boxes)]
 
 
-def _in_words(plate: PlateCount) -> str:
+def _in_words(plate: ScoredPlate) -> str:
     """Describe the kinds of matches: `3 missed, 1 duplicate`; each colony and each box is counted once."""
     counts = {kind: len(boxes) for kind, boxes in plate.detections_xywh.items()}
     counts["missed"] = len(plate.annotations_xywh["missed"])

@@ -77,7 +77,7 @@ def write_review(
 
 
 def _review(part: ReviewedPart) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Return the suspects of one part, and kind → number of wrong labels as `review.suspects.LabelReview` has it."""
+    """Return the suspects of one part, and kind → number of wrong labels as `review.suspects.RankedSuspects` has it."""
     from agar_pipeline.review.reasons import explain
     from agar_pipeline.review.suspect_ids import identify
     from agar_pipeline.review.suspects import review_labels

@@ -45,7 +45,7 @@ def write_review_page(
     """Write the page.
 
     Args:
-        suspects: Of `review.suspects.LabelReview`, with `part`, `file_name` and `reason`.
+        suspects: Of `review.suspects.RankedSuspects`, with `part`, `file_name` and `reason`.
         columns_of: Part → the annotations that were reviewed.
         cross_validation: `cross_validation.json`; None if there is none.
     """

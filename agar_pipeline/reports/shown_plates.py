@@ -16,7 +16,7 @@ from agar_pipeline.scoring.score import Scored
 
 
 @dataclass(frozen=True)
-class PlateCount:
+class ScoredPlate:
     """One image (plate) with its annotated boxes, its kept detections, and its counts."""
 
     image_id: int
@@ -44,8 +44,8 @@ class PlateCount:
         return 2 * len(self.detections_xywh["true_positive"]) / boxes if boxes else 1.0
 
 
-def count_plates(scored: Scored) -> list[PlateCount]:
-    """Return one count per image, in the order of the COCO file; crowd regions are not colonies."""
+def group_by_plate(scored: Scored) -> list[ScoredPlate]:
+    """Return one plate per image, in the order of the COCO file; crowd regions are not colonies."""
     columns, counted, matches, rule = scored.columns, scored.counted, scored.matches, scored.rule
     predicted_counts, true_counts = count_per_image(rule.annotated(columns), rule.colonies(counted, columns.names))
     circles = None if rule.area is None else rule.area.circles_px.tolist()
@@ -57,7 +57,7 @@ def count_plates(scored: Scored) -> list[PlateCount]:
         )
         truth, predicted = columns.boxes_xywh[rows.annotations], counted.boxes_xywh[rows.detections]
         plates.append(
-            PlateCount(
+            ScoredPlate(
                 int(columns.image_ids[index]),
                 str(columns.file_names[index]),
                 int(true_counts[index]),
@@ -70,7 +70,7 @@ def count_plates(scored: Scored) -> list[PlateCount]:
     return plates
 
 
-def choose_plates(plates: Sequence[PlateCount], most: int) -> tuple[list[PlateCount], list[PlateCount]]:
+def choose_plates(plates: Sequence[ScoredPlate], most: int) -> tuple[list[ScoredPlate], list[ScoredPlate]]:
     """Choose the worst images (by count error, then by matched share), and some around the middle of that ranking."""
     ranked = sorted(plates, key=lambda plate: (-abs(plate.error), plate.matched_share, plate.image_id))
     worst_count = min(len(ranked), -(-2 * most // 3))

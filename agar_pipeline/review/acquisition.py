@@ -1,9 +1,10 @@
 """Chooses the photos to annotate next: those on which several models disagree, and that look unlike each other.
 
 The models were trained on different parts of the labels (query by committee: Seung, Opper, Sompolinsky, COLT 1992; for
-detectors: Roy, Unmesh, Namboodiri, BMVC 2018). A photo alone is worth the number of boxes on which they disagree. The
-photos are chosen one after the other; each has the largest product of its worth and its distance to the nearest photo
-that is annotated or was chosen before: the greedy k-centers of core-sets (Sener, Savarese, ICLR 2018), weighted.
+detectors: Roy, Unmesh, Namboodiri, BMVC 2018). The worth of a photo alone is the number of boxes on which they
+disagree, plus the standard deviation of their counts. The photos are chosen one after the other; each has the largest
+product of its worth and its distance to the nearest photo that is annotated or was chosen before: the greedy k-centers
+of core-sets (Sener, Savarese, ICLR 2018), weighted.
 
 Here: the worth, the distance, the order, and the reason in words. Not here: models and photos (`use_cases`).
 """
@@ -17,7 +18,7 @@ import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.counting.photo_features import Look
+from agar_pipeline.counting.photo_features import PixelFeatures
 from agar_pipeline.review.overlaps import find_overlaps
 from agar_pipeline.scoring.matching import FOUND_IOU
 
@@ -59,31 +60,31 @@ class Committee:
         """
         seen = [found.take(np.flatnonzero(found.scores >= LEAST_SCORE)) for found in self.detections]
         total = np.zeros(len(image_ids))
-        for mine in seen:
-            rows = _rows_of(image_ids, mine.image_ids)
-            for theirs in seen:
-                if theirs is not mine:
-                    total += np.bincount(rows, _unconfirmed(mine, theirs), len(image_ids))
+        for one in seen:
+            rows = _rows_of(image_ids, one.image_ids)
+            for other in seen:
+                if other is not one:
+                    total += np.bincount(rows, _unconfirmed(one, other), len(image_ids))
         return total / (len(seen) * (len(seen) - 1))
 
 
-def _unconfirmed(mine: Detections, theirs: Detections) -> np.ndarray:
-    """(D,) part of each of my scores that none of their detections confirms."""
-    pairs = find_overlaps(mine.boxes_xywh, mine.image_ids, theirs.boxes_xywh, theirs.image_ids)
-    pairs = pairs.where(mine.category_ids[pairs.first] == theirs.category_ids[pairs.second])
-    agreed = np.minimum(1, theirs.scores[pairs.second] / mine.scores[pairs.first])
-    confirmed = np.zeros(len(mine))
+def _unconfirmed(one: Detections, other: Detections) -> np.ndarray:
+    """(D,) the part of each score of one model that no detection of the other model confirms."""
+    pairs = find_overlaps(one.boxes_xywh, one.image_ids, other.boxes_xywh, other.image_ids)
+    pairs = pairs.where(one.category_ids[pairs.first] == other.category_ids[pairs.second])
+    agreed = np.minimum(1, other.scores[pairs.second] / one.scores[pairs.first])
+    confirmed = np.zeros(len(one))
     np.maximum.at(confirmed, pairs.first, agreed * np.minimum(1, pairs.iou / FOUND_IOU))
-    return mine.scores * (1 - confirmed)
+    return one.scores * (1 - confirmed)
 
 
 @dataclass(frozen=True)
 class Photos:
-    """What N photos look like."""
+    """N photos, with the features of their pixels."""
 
     image_ids: np.ndarray
     """(N,)."""
-    looks: Sequence[Look | None]
+    pixels: Sequence[PixelFeatures | None]
     """(N,); None: the pixels were not read."""
 
     def features(self, boxes: Detections, models: int, category_ids: np.ndarray) -> np.ndarray:
@@ -102,7 +103,7 @@ class Photos:
         np.add.at(of_class, (rows, np.searchsorted(category_ids, boxes.category_ids)), 1 / models)
         counts = of_class.sum(axis=1, keepdims=True)
         unknown = (np.nan,) * 3
-        pixels = [unknown if one is None else (one.brightness, one.contrast, one.colourfulness) for one in self.looks]
+        pixels = [unknown if one is None else (one.brightness, one.contrast, one.colourfulness) for one in self.pixels]
         shares = of_class / np.maximum(counts, 1 / models)
         return np.column_stack([np.log1p(counts), size, np.array(pixels).reshape(-1, 3), shares])
 
@@ -134,7 +135,11 @@ class Candidate:
 
 
 def choose(
-    committee: Committee, photos: Photos, annotations: CocoColumns, annotated_looks: Sequence[Look | None], budget: int
+    committee: Committee,
+    photos: Photos,
+    annotations: CocoColumns,
+    annotated_pixels: Sequence[PixelFeatures | None],
+    budget: int,
 ) -> list[Candidate]:
     """Choose at most `budget` of N photos.
 
@@ -142,7 +147,7 @@ def choose(
         committee: Its detections on the N photos.
         photos: The N photos.
         annotations: The M photos that are annotated already, in pixels of the photos.
-        annotated_looks: (M,) what they look like.
+        annotated_pixels: (M,) features of their pixels.
     """
     category_ids = np.sort(annotations.category_ids)
     colonies, disputed, counts = (
@@ -151,7 +156,7 @@ def choose(
         committee.counts(photos.image_ids),
     )
     new = photos.features(Detections.concatenate(colonies), len(colonies), category_ids)
-    old = Photos(annotations.image_ids, annotated_looks).features(_as_detections(annotations), 1, category_ids)
+    old = Photos(annotations.image_ids, annotated_pixels).features(_as_detections(annotations), 1, category_ids)
     places = _standardized(np.concatenate([new, old]))
     return [
         Candidate(row, score, float(disputed[row]), tuple(counts[:, row].tolist()), distance)
@@ -185,11 +190,11 @@ def _distances(places: np.ndarray, place: np.ndarray) -> np.ndarray:
     return distances
 
 
-def _standardized(looks: np.ndarray) -> np.ndarray:
+def _standardized(features: np.ndarray) -> np.ndarray:
     """(N, F) features with the same spread, 0 where not known; two photos are typically at a distance near 1."""
-    known = ~np.isnan(looks)
+    known = ~np.isnan(features)
     many = np.maximum(1, known.sum(axis=0))
-    centred = np.where(known, looks - np.where(known, looks, 0).sum(axis=0) / many, 0)
+    centred = np.where(known, features - np.where(known, features, 0).sum(axis=0) / many, 0)
     spread = np.sqrt(np.square(centred).sum(axis=0) / many)
     varies = spread > LEAST_SPREAD
     scaled: np.ndarray = centred[:, varies] / spread[varies] / np.sqrt(2 * max(1, int(varies.sum())))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 LEAST_TAIL = 0.25
-"""π is judged by tails that hold at least this share of the trial errors; smaller tails hold too few candidates."""
+"""π is estimated from tails with at least this share of the trial errors; smaller tails hold too few candidates."""
 BINS = 100
 
 
@@ -47,8 +47,8 @@ class Mixture:
         tails = np.cumsum(erring[::-1])[::-1]
         seen_tails = np.cumsum(seen[::-1])[::-1]
         seen_tails = (seen_tails + np.sqrt(seen_tails) + 1) / seen.sum()
-        judged = tails >= LEAST_TAIL
-        share = min(1.0, (seen_tails[judged] / tails[judged]).min())
+        large = tails >= LEAST_TAIL
+        share = min(1.0, (seen_tails[large] / tails[large]).min())
         expected = share * seen.sum() * erring
         both = expected + seen
         rising = isotonic_regression(expected / np.maximum(both, 1e-12), weights=np.maximum(both, 1e-6)).x
@@ -68,5 +68,7 @@ def bins_of(evidence: np.ndarray) -> np.ndarray:
 
 
 def interpolated(odds: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """(N,) odds between the centres of the bins, so that they rank; 0 without evidence."""
+    """(N,) odds, interpolated between the centres of the bins, so that candidates of one bin differ; 0 without
+    evidence.
+    """
     return np.where(evidence > 0, np.interp(evidence, (np.arange(BINS) + 0.5) / BINS, odds), 0)

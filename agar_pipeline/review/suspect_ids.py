@@ -19,7 +19,7 @@ _COLUMNS = ("file_name", "kind", "category_id", *SIDES, "suggested_category_id")
 
 
 def identify(suspects: pd.DataFrame) -> list[str]:
-    """Return an id of 24 hexadecimal digits for each row of `LabelReview.suspects` with `file_name`.
+    """Return an id of 24 hexadecimal digits for each row of `RankedSuspects.suspects` with `file_name`.
 
     The same suspicion of the same annotation, with the same suggestion, has the same id in another review. An
     annotation is known by its photo, class and box: its number changes if another one is drawn on any photo before it.

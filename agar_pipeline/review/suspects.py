@@ -34,7 +34,7 @@ LEAST_SCORE = 0.02
 
 
 @dataclass(frozen=True)
-class LabelReview:
+class RankedSuspects:
     """What the review of some images found."""
 
     suspects: pd.DataFrame
@@ -47,7 +47,7 @@ class LabelReview:
     """Kind → (1 + R,) number of labels that are wrong in this way: the estimate, then R resamples of the images."""
 
 
-def review_labels(columns: CocoColumns, detections: Detections, seed: int = 0) -> LabelReview:
+def review_labels(columns: CocoColumns, detections: Detections, seed: int = 0) -> RankedSuspects:
     """Find labels that are probably wrong.
 
     Args:
@@ -70,7 +70,7 @@ def review_labels(columns: CocoColumns, detections: Detections, seed: int = 0) -
         _table(columns, detections, evidence, chosen, odds.max(axis=0, initial=0)),
         _missed_table(detections, missed, interpolated(mixtures[MISSED].odds(), evidence.missed[missed])),
     ]
-    return LabelReview(_ranked(tables), _count_wrong(columns, detections, evidence, mixtures, chosen, rng))
+    return RankedSuspects(_ranked(tables), _count_wrong(columns, detections, evidence, mixtures, chosen, rng))
 
 
 def _fit(

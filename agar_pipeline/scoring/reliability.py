@@ -29,10 +29,10 @@ def reliability(columns: CocoColumns, detections: Detections) -> dict[str, dict[
     if detections.cut:
         return dict.fromkeys(columns.class_names)
     kinds = match_detections(columns, detections).detection_kinds
-    judged = kinds != "ignored"
+    not_ignored = kinds != "ignored"
     found = {}
     for category_id, name in sorted(zip(columns.category_ids.tolist(), columns.class_names, strict=True)):
-        mine = judged & (detections.category_ids == category_id)
+        mine = not_ignored & (detections.category_ids == category_id)
         found[name] = _bins(detections.scores[mine], kinds[mine] == "true_positive") if mine.any() else None
     return found
 

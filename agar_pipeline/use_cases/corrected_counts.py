@@ -29,7 +29,7 @@ PURPOSE, COUNTS = "count", "counts.csv"
 
 
 @dataclass(frozen=True)
-class PlateCount:
+class CountedPlate:
     """The count of one plate."""
 
     image: str
@@ -52,7 +52,7 @@ class PlateCount:
 class Counts:
     """The counts of all plates, and which labels were not those of a class."""
 
-    plates: list[PlateCount]
+    plates: list[CountedPlate]
     notes: list[str]
 
 
@@ -102,7 +102,7 @@ def count_plates(found: Corrections, labels: CountedLabels, calibration: Calibra
         changes = {str(kind): plate.changes.get(kind, 0) for kind in KINDS}
         source: Literal["corrected", "predicted"] = "corrected" if plate.is_corrected else "predicted"
         interval = None if plate.is_corrected else calibration.interval(now)
-        rows.append(PlateCount(plate.image, now, interval, before, by_class, source, changes))
+        rows.append(CountedPlate(plate.image, now, interval, before, by_class, source, changes))
     note = [f"{outside} boxes do not count, because they lie outside the dish"] if outside else []
     return Counts(rows, [*labels.notes(all_labels), *note])
 

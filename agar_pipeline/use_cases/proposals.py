@@ -18,7 +18,7 @@ import numpy as np
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.likeness import measure_training
-from agar_pipeline.counting.photo_features import Look, look_of, small_copy
+from agar_pipeline.counting.photo_features import PixelFeatures, measure_pixels, small_copy
 from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.review.acquisition import Candidate, Committee, Photos, choose
 from agar_pipeline.scoring.suppression import suppress_across_classes
@@ -63,7 +63,7 @@ class Proposals:
 
 
 @dataclass(frozen=True)
-class Teachers:
+class ProposingModels:
     """The artifacts of an experiment that choose and propose."""
 
     snapshot: Snapshot
@@ -112,16 +112,16 @@ def propose(
     Raises:
         DatasetError: no photo can be read.
     """
-    read, looks, unread = list[Path](), list[Look | None](), list[ImageFileError]()
+    read, pixels, unread = list[Path](), list[PixelFeatures | None](), list[ImageFileError]()
     found: list[list[Detections]] = [[] for _ in models]
     for number, path in enumerate(paths, start=1):
         try:
-            detections, look = _ask(models, path, len(read))
+            detections, measured = _ask(models, path, len(read))
         except ImageFileError as error:
             unread.append(error)
         else:
             read.append(path)
-            looks.append(look)
+            pixels.append(measured)
             for pieces, one in zip(found, detections, strict=True):
                 pieces.append(one)
         progress(number, len(paths))
@@ -135,27 +135,27 @@ def propose(
         [Detections.concatenate(pieces) for pieces in found], [one.calibration.rule.least_of_all for one in models]
     )
     annotations = read_coco(cache.json_path("train"))
-    annotated_looks = [photo.look for photo in measure_training(annotations, cache.images_dir)]
-    photos = Photos(np.arange(len(read)), looks)
-    chosen = choose(committee, photos, annotations.in_photo_pixels(), annotated_looks, budget)
+    annotated_pixels = [photo.pixels for photo in measure_training(annotations, cache.images_dir)]
+    photos = Photos(np.arange(len(read)), pixels)
+    chosen = choose(committee, photos, annotations.in_photo_pixels(), annotated_pixels, budget)
     return Proposals(read, chosen, unread)
 
 
-def _ask(models: Sequence[PhotoModel], path: Path, row: int) -> tuple[list[Detections], Look]:
-    """The detections of each model on one photo, and what the photo looks like.
+def _ask(models: Sequence[PhotoModel], path: Path, row: int) -> tuple[list[Detections], PixelFeatures]:
+    """The detections of each model on one photo, and the features of its pixels.
 
     Where a model reaches its limit, only detections that count are sure to be among them: the others say little.
     """
-    answers, look = [], None
+    answers, measured = [], None
     for model in models:
         photo = model.read(path)
-        look = look or look_of(small_copy(photo.pixels_hwc))
+        measured = measured or measure_pixels(small_copy(photo.pixels_hwc))
         found = suppress_across_classes(model.detect(photo, model.calibration.rule.least_of_all))
         answers.append(
             Detections(np.full(len(found), row), found.category_ids, found.boxes_xywh, found.scores, found.cut)
         )
-    assert look is not None
-    return answers, look
+    assert measured is not None
+    return answers, measured
 
 
 def write_choice(proposals: Proposals, folder: OwnFolder) -> None:

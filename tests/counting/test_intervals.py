@@ -9,7 +9,7 @@ import pytest
 
 from agar_pipeline.counting.intervals import (
     CountIntervals,
-    Held,
+    IntervalCoverage,
     fit_intervals,
     intervals_without_own,
     plates_needed,
@@ -111,11 +111,11 @@ def test_leaving_a_plate_out_is_calibrating_on_the_others(count: int) -> None:
         assert (bounds[0][row], bounds[1][row]) == (expected[0][0], expected[1][0])
 
 
-def test_val_itself_is_judged_by_the_other_plates_at_each_density() -> None:
+def test_each_plate_of_val_has_the_interval_that_the_other_plates_calibrate() -> None:
     true = np.repeat([0, 20, 400], [10, 80, 30])
     predicted = true + np.repeat([0, 2, 0], [10, 80, 30])
     held = fit_intervals(predicted, true, 0.9).on_val
-    assert held == Held(120, 120, (80 * 4 + 10) / 120, {"0": 1.0, "1-30": 1.0, "over 300": 1.0})
+    assert held == IntervalCoverage(120, 120, (80 * 4 + 10) / 120, {"0": 1.0, "1-30": 1.0, "over 300": 1.0})
     predicted[0] = 30  # the only one as wrong: the others do not reach as far
     held = fit_intervals(predicted, true, 0.9).on_val
     assert held is not None

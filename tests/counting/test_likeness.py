@@ -11,7 +11,7 @@ from PIL import Image
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.counting.likeness import MOST_PHOTOS, TrainingLikeness, fit_likeness, measure_training
-from agar_pipeline.counting.photo_features import Look, PhotoFeatures, look_of, measure_photo
+from agar_pipeline.counting.photo_features import PhotoFeatures, PixelFeatures, measure_photo, measure_pixels
 from agar_pipeline.photos.load_and_resize import load_image
 
 
@@ -19,7 +19,9 @@ def photos_like(count: int, seed: int) -> list[PhotoFeatures]:
     """Photos of 512 px with colonies of about 18 px."""
     rng = np.random.default_rng(seed)
     return [
-        PhotoFeatures(512, float(rng.integers(5, 200)), rng.normal(18, 2), Look(*rng.normal((115, 30, 40), (8, 4, 5))))
+        PhotoFeatures(
+            512, float(rng.integers(5, 200)), rng.normal(18, 2), PixelFeatures(*rng.normal((115, 30, 40), (8, 4, 5)))
+        )
         for _ in range(count)
     ]
 
@@ -37,14 +39,14 @@ def likeness() -> TrainingLikeness:
         pytest.param({"side_px": 4000}, "photo of 4,000 px (training: 512 px)", id="a larger photo"),
         pytest.param({"colony_px": 60}, "colonies of 60 px (training: 1", id="larger colonies"),
         pytest.param({"count": 3000}, "3,000 colonies (training: ", id="more colonies than any"),
-        pytest.param({"look": Look(210, 30, 40)}, "brightness 210 (training: 9", id="a bright photo"),
-        pytest.param({"look": Look(115, 80, 40)}, "contrast 80 (training: ", id="a photo of much contrast"),
+        pytest.param({"pixels": PixelFeatures(210, 30, 40)}, "brightness 210 (training: 9", id="a bright photo"),
+        pytest.param({"pixels": PixelFeatures(115, 80, 40)}, "contrast 80 (training: ", id="a photo of much contrast"),
     ],
 )
 def test_a_photo_of_another_kind_is_named_with_what_is_unlike(
     likeness: TrainingLikeness, changed: dict[str, object], words: str
 ) -> None:
-    usual = {"side_px": 512, "count": 40, "colony_px": 18, "look": Look(115, 30, 40)}
+    usual = {"side_px": 512, "count": 40, "colony_px": 18, "pixels": PixelFeatures(115, 30, 40)}
     assert likeness.unlike(PhotoFeatures(**usual)) == ()  # type: ignore[arg-type]
     said = likeness.unlike(PhotoFeatures(**usual | changed))  # type: ignore[arg-type]
     assert any(one.startswith(words) for one in said), said
@@ -60,7 +62,7 @@ def test_few_photos_of_the_same_kind_are_named(likeness: TrainingLikeness) -> No
 
 def test_it_comes_back_from_json_and_is_none_without_photos(likeness: TrainingLikeness) -> None:
     again = TrainingLikeness.from_plain(json.loads(json.dumps(likeness.to_plain())))
-    photo = PhotoFeatures(4000, 4, 18, Look(115, 30, 40))
+    photo = PhotoFeatures(4000, 4, 18, PixelFeatures(115, 30, 40))
     assert again.unlike(photo) == likeness.unlike(photo)
     assert fit_likeness([]) is None
 
@@ -83,10 +85,10 @@ def test_training_photos_are_measured_in_their_own_pixels_and_some_are_read(tmp_
     )
     measured = measure_training(columns, tmp_path)
     assert len(measured) == count
-    assert measured[0] == measured[0].__class__(400, 2, 20, measured[0].look)
-    assert sum(photo.look is not None for photo in measured) in (MOST_PHOTOS, MOST_PHOTOS - 1)
-    looks = [photo.look for photo in measured if photo.look is not None]
-    assert (looks[0].contrast, round(looks[0].colourfulness)) == (pytest.approx(0, abs=1e-3), 100)
+    assert measured[0] == measured[0].__class__(400, 2, 20, measured[0].pixels)
+    assert sum(photo.pixels is not None for photo in measured) in (MOST_PHOTOS, MOST_PHOTOS - 1)
+    pixels = [photo.pixels for photo in measured if photo.pixels is not None]
+    assert (pixels[0].contrast, round(pixels[0].colourfulness)) == (pytest.approx(0, abs=1e-3), 100)
 
 
 def test_real_crops_and_real_plates_are_told_apart(shared_data: Path) -> None:
@@ -105,5 +107,5 @@ def _measured(folder: Path, step: int) -> list[PhotoFeatures]:
         boxes = np.array([[one[key] for key in ("x", "y", "width", "height")] for one in labels]).reshape(-1, 4)
         pixels, scale = load_image(path, 160)
         size_wh = (round(pixels.shape[1] / scale), round(pixels.shape[0] / scale))
-        found.append(measure_photo(size_wh, boxes, look_of(pixels)))
+        found.append(measure_photo(size_wh, boxes, measure_pixels(pixels)))
     return found

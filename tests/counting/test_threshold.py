@@ -45,8 +45,8 @@ def brute_force(columns: CocoColumns, detections: Detections, criterion: str) ->
             values.append(float(np.abs(predicted - true).mean()))
             continue
         kinds = match_detections(columns, kept).detection_kinds
-        right, judged = int((kinds == "true_positive").sum()), int((kinds != "ignored").sum())
-        values.append(2 * right / max(judged + int(true.sum()), 1))
+        right, not_ignored = int((kinds == "true_positive").sum()), int((kinds != "ignored").sum())
+        values.append(2 * right / max(not_ignored + int(true.sum()), 1))
     return values
 
 

@@ -23,7 +23,7 @@ from agar_pipeline.reports.bbox_page import write_bbox_page
 from agar_pipeline.reports.evaluation_page import write_evaluation_page
 from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
-from agar_pipeline.reports.shown_plates import choose_plates, count_plates
+from agar_pipeline.reports.shown_plates import choose_plates, group_by_plate
 from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.scoring.score import score_detections
 
@@ -243,7 +243,7 @@ def test_the_worst_plates_come_first_and_no_box_is_counted_twice(columns: CocoCo
     image_ids, category_ids = np.ones(5, np.int64), np.array([1, 1, 1, 1, 1])
     detections = Detections(image_ids, category_ids, boxes, np.array([0.9, 0.8, 0.7, 0.1, 0.6]))
     scored = score_detections(columns, detections, CountRule(0.5, "val"))
-    first, second, third = plates = count_plates(scored)
+    first, second, third = plates = group_by_plate(scored)
     assert (first.predicted, first.annotated, first.error) == (4, 2, 2)
     assert {kind: len(boxes) for kind, boxes in first.detections_xywh.items() if len(boxes)} == {
         "true_positive": 1,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.counting.photo_features import Look
+from agar_pipeline.counting.photo_features import PixelFeatures
 from agar_pipeline.review.acquisition import Candidate, Committee, Photos, choose
 from tests.review.made_labels import make_labels
 
-DARK, BRIGHT = Look(40, 20, 10), Look(220, 30, 5)
+DARK, BRIGHT = PixelFeatures(40, 20, 10), PixelFeatures(220, 30, 5)
 
 
 def photo(image_id: int, colonies: int, score: float = 0.9, category_id: int = 1, shift: float = 0) -> Detections:
@@ -23,9 +23,9 @@ def committee(*models: list[Detections]) -> Committee:
     return Committee([Detections.concatenate(pieces) for pieces in models], [0.5] * len(models))
 
 
-def chosen(asked: Committee, looks: list[Look | None], budget: int, first_id: int = 1) -> list[Candidate]:
+def chosen(asked: Committee, pixels: list[PixelFeatures | None], budget: int, first_id: int = 1) -> list[Candidate]:
     columns, _ = make_labels(images=4)
-    photos = Photos(np.arange(first_id, first_id + len(looks)), looks)
+    photos = Photos(np.arange(first_id, first_id + len(pixels)), pixels)
     return choose(asked, photos, columns, [DARK] * 4, budget)
 
 
@@ -58,21 +58,21 @@ def test_not_twenty_alike_are_chosen_but_the_different_ones_between_them() -> No
     """Ten copies of the plate with the most disputes, and two other plates with fewer."""
     ids = range(1, 13)
     many = [photo(i, 8) for i in ids if i <= 10] + [photo(11, 6, category_id=2), photo(12, 5, category_id=3)]
-    looks: list[Look | None] = [*[DARK] * 10, BRIGHT, None]
-    rows = [one.row for one in chosen(committee(many, [photo(1, 0)]), looks, budget=4)]
+    pixels: list[PixelFeatures | None] = [*[DARK] * 10, BRIGHT, None]
+    rows = [one.row for one in chosen(committee(many, [photo(1, 0)]), pixels, budget=4)]
     assert {10, 11} < set(rows[:3])
     assert len(set(rows)) == 4
 
 
 def test_the_order_of_photos_and_their_ids_do_not_matter_and_one_model_is_refused() -> None:
     pieces = [photo(i, 9 - i) for i in range(1, 6)]
-    looks: list[Look | None] = [DARK, BRIGHT, None, DARK, BRIGHT]
+    pixels: list[PixelFeatures | None] = [DARK, BRIGHT, None, DARK, BRIGHT]
     columns, _ = make_labels(images=4)
     order = [3, 0, 4, 1, 2]
-    turned_looks: list[Look | None] = [looks[i] for i in order]
+    turned_pixels: list[PixelFeatures | None] = [pixels[i] for i in order]
     asked = committee(pieces, [photo(1, 2)])
-    plain = choose(asked, Photos(np.arange(1, 6), looks), columns, [DARK] * 4, 5)
-    turned = choose(asked, Photos(np.array(order) + 1, turned_looks), columns, [DARK] * 4, 5)
+    plain = choose(asked, Photos(np.arange(1, 6), pixels), columns, [DARK] * 4, 5)
+    turned = choose(asked, Photos(np.array(order) + 1, turned_pixels), columns, [DARK] * 4, 5)
     assert [order[one.row] for one in turned] == [one.row for one in plain]
     with pytest.raises(ValueError, match="1 model"):
         committee(pieces)

@@ -17,7 +17,7 @@ import numpy as np
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.counting.dish import Circle
-from agar_pipeline.counting.photo_features import Look, look_of, measure_photo, small_copy
+from agar_pipeline.counting.photo_features import PixelFeatures, measure_photo, measure_pixels, small_copy
 from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.ownership.made_list import made_below
 from agar_pipeline.photos.folder_walk import PassedOver, walk_files, without_twins
@@ -118,49 +118,51 @@ def count_photos(
     """
     names = names_of(model)
     with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = reader.submit(_see, model, paths[0], calibration) if paths else None
+        coming = reader.submit(_read, model, paths[0], calibration) if paths else None
         for place, path in enumerate(paths):
             assert coming is not None
             now, coming = coming, None
             if place + 1 < len(paths):
-                coming = reader.submit(_see, model, paths[place + 1], calibration)
+                coming = reader.submit(_read, model, paths[place + 1], calibration)
             try:
-                seen = now.result()
+                photo = now.result()
             except ImageFileError as error:
                 yield error
             else:
-                found = suppress_across_classes(model.detect(seen.photo, calibration.rule.least_of_all))
-                yield _count(path, seen, found, calibration, names)
+                found = suppress_across_classes(model.detect(photo.decoded, calibration.rule.least_of_all))
+                yield _count(path, photo, found, calibration, names)
             progress(place + 1, len(paths))
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the reading thread finds on a photo before the model does."""
+class _ReadPhoto:
+    """A decoded photo, with what the reading thread measured on it before the model runs."""
 
-    photo: Any
+    decoded: Any
     circle: Circle | None
-    look: Look | None
+    pixels: PixelFeatures | None
 
 
-def _see(model: PhotoModel, path: Path, calibration: Calibration) -> _Seen:
+def _read(model: PhotoModel, path: Path, calibration: Calibration) -> _ReadPhoto:
     photo, region, likeness = model.read(path), calibration.region, calibration.likeness
     if region.use != "dish" and likeness is None:
-        return _Seen(photo, region.circle, None)
+        return _ReadPhoto(photo, region.circle, None)
     small = small_copy(photo.pixels_hwc)
-    return _Seen(photo, region.circle_on(small), look_of(small) if likeness else None)
+    return _ReadPhoto(photo, region.circle_on(small), measure_pixels(small) if likeness else None)
 
 
-def _count(path: Path, seen: _Seen, found: Detections, calibration: Calibration, names: dict[int, str]) -> PhotoCount:
-    size_wh, circle, rule = seen.photo.size_wh, seen.circle, calibration.rule
+def _count(
+    path: Path, photo: _ReadPhoto, found: Detections, calibration: Calibration, names: dict[int, str]
+) -> PhotoCount:
+    size_wh, circle, rule = photo.decoded.size_wh, photo.circle, calibration.rule
     kept = rule.keep(found, names)
     kept = kept.take(np.argsort(-kept.scores, kind="stable"))
     is_inside = np.ones(len(kept), bool) if circle is None else inside(kept.boxes_xywh, circle.in_pixels(size_wh[0]))
     outside, kept = kept.take(np.flatnonzero(~is_inside)), kept.take(np.flatnonzero(is_inside))
     colonies = rule.colonies(kept, names)
-    notes = [*seen.photo.notes, *calibration.region.notes(circle, len(rule.colonies(outside, names)))]
+    notes = [*photo.decoded.notes, *calibration.region.notes(circle, len(rule.colonies(outside, names)))]
     if calibration.likeness:
-        unlike = calibration.likeness.unlike(measure_photo(size_wh, colonies.boxes_xywh, seen.look))
+        unlike = calibration.likeness.unlike(measure_photo(size_wh, colonies.boxes_xywh, photo.pixels))
         notes += [f"unlike the training photos: {'; '.join(unlike)}"] if unlike else []
     if over := calibration.range_note(len(colonies)):
         notes.append(over)

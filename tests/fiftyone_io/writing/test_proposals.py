@@ -25,7 +25,7 @@ from agar_pipeline.errors import MissingPackageError, PipelineError
 from agar_pipeline.plates.coco_plates import generate_coco
 from agar_pipeline.plates.generate import CLASS_NAMES
 from agar_pipeline.use_cases import viewing_counted
-from agar_pipeline.use_cases.proposals import CHOICE, Teachers
+from agar_pipeline.use_cases.proposals import CHOICE, ProposingModels
 from tests.fiftyone_io.conftest import collection_of
 from tests.fiftyone_io.importing.person import Person
 from tests.fiftyone_io.writing.test_counted import FIELD
@@ -59,8 +59,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: Person) -> P
     models = [save_untrained(tmp_path / f"{seed}.ckpt", seed) for seed in range(3)]
     snapshot: Any = SimpleNamespace(images=lambda: pd.DataFrame({"sha256": known}))
     cache: Any = SimpleNamespace(images_dir=annotated, json_path=lambda part: annotated / f"{part}.json")
-    teachers = Teachers(snapshot, cache, models[:2], models[2])
-    monkeypatch.setattr(review_unlabelled, "find_teachers", lambda experiment: teachers)
+    artifacts = ProposingModels(snapshot, cache, models[:2], models[2])
+    monkeypatch.setattr(review_unlabelled, "find_proposing_models", lambda experiment: artifacts)
     monkeypatch.setattr(viewing_counted, "run_child", lambda _, request, log: person.answers_as_child(request))
     return folder
 
@@ -115,7 +115,9 @@ def test_a_dataset_of_somebody_else_and_proposals_of_another_folder_stay(
     person.does("views", "fo.delete_dataset(name)", name=out.name)
     review("--unlabelled", photos, "--budget", 2, "--out-dir", out)
     other = shutil.copytree(photos, tmp_path / "other")
-    monkeypatch.setattr(review_unlabelled, "find_teachers", lambda experiment: pytest.fail("before hours of training"))
+    monkeypatch.setattr(
+        review_unlabelled, "find_proposing_models", lambda experiment: pytest.fail("before hours of training")
+    )
     second = review("--unlabelled", other, "--out-dir", out, code=1).exception
     assert isinstance(second, PipelineError)
     assert "has the proposals of another folder" in str(second)
