@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+XYWH_COLUMNS = ["x", "y", "width", "height"]
+"""The columns of a box in all tables: top-left corner and size, pixels of the photo."""
+
 
 def rel_xywh_to_xywh(boxes_rel_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
     """Convert FiftyOne boxes to pixels.

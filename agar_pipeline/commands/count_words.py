@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.name_list import name_some
 
 if TYPE_CHECKING:
     from agar_pipeline.use_cases.corrected_counts import CountedPlate, Counts
@@ -51,8 +52,6 @@ def _name_changes(changes: Mapping[str, int]) -> str:
 
 def say_notes(source: PredictedPlates, counts: Counts, found: Corrections) -> None:
     """Name what was left out or not counted, and edits that change no count."""
-    from agar_pipeline.use_cases.viewing import name_some
-
     field = source.fields.name
     say(source.calibration.words)
     say(source.calibration.interval_words)

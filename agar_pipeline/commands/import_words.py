@@ -24,6 +24,7 @@ from agar_pipeline.config import (
     pipeline_name,
     tell_alike,
 )
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
@@ -87,11 +88,10 @@ def import_and_report(
 
 
 def _print(dataset: str, counts: ImportCounts) -> None:
-    classes = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.classes.items())[:_SHOWN])
-    rest = len(counts.classes) - _SHOWN
+    classes = name_some([f"{label} {count:,}" for label, count in sorted(counts.classes.items())], _SHOWN)
     echo(
         f"{dataset}: {counts.images:,} images, {counts.boxes:,} boxes, {len(counts.classes)} classes"
-        + (f" ({classes}{f' and {rest} more' if rest > 0 else ''})" if classes else "")
+        + (f" ({classes})" if classes else "")
     )
     moved = f"; {counts.moved} of them were found at a new place" if counts.moved else ""
     echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged{moved}")
@@ -189,8 +189,7 @@ def say_what_was_kept(counts: ImportCounts) -> None:
 
 def _say_names(what: str, names: list[str]) -> None:
     if names:
-        rest = len(names) - _SHOWN
-        say(f"note: {len(names)} {what}: {', '.join(names[:_SHOWN])}{f' and {rest} more' if rest > 0 else ''}")
+        say(f"note: {len(names)} {what}: {name_some(names, _SHOWN)}")
 
 
 def _run_with(pipeline: str) -> str:

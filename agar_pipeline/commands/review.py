@@ -164,7 +164,7 @@ def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, 
         f"{annotated} are annotated"
     )
     if warning := opened.review.cross_validation()["warning"]:
-        say(f"models and labels disagree too much to trust this number, so judge by the pictures: {warning}")
+        say(f"models and labels disagree too much to trust this number, so look at the pictures: {warning}")
     if out_dir is not None:
         copy_review(opened.review, out_dir)
     echo(f"look at {(out_dir or opened.review.root) / 'report.html'}")

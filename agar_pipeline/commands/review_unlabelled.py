@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agar_pipeline.commands.terminal import echo, progress_bar, say
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def propose_next(
 
 
 def _tell(proposals: Proposals, written: WrittenFolder, out: Path, *, can_join: bool) -> None:
-    from agar_pipeline.use_cases.viewing import name_some
 
     for rank, (path, one) in enumerate(zip(proposals.chosen_paths, proposals.chosen, strict=True), start=1):
         echo(f"{rank}. {path}: {one.reason}")
@@ -126,7 +126,6 @@ def _choose(given: Path, experiment: str, budget: int, out: Path, home: Path) ->
 
 
 def _say_left_out(new: NewPhotos) -> None:
-    from agar_pipeline.use_cases.viewing import name_some
 
     for what, paths in {
         "are in the pipeline's dataset already": new.known,
@@ -141,7 +140,6 @@ def join(dataset: str, *, migrate_database: bool) -> None:
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.use_cases.counted_folder import ANNOTATED
     from agar_pipeline.use_cases.joined_proposals import join_proposals
-    from agar_pipeline.use_cases.viewing import name_some
 
     pipeline = load_pipeline()
     source = pipeline.fiftyone_snapshot

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.name_list import name_some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def show_suspects(
     """Write suspects to the dataset of their snapshot, and open the App on them if asked."""
     from agar_pipeline.config import agar_home, load_pipeline
     from agar_pipeline.use_cases.reviewing import FIELDS, write_suspects
-    from agar_pipeline.use_cases.viewing import name_some, open_app
+    from agar_pipeline.use_cases.viewing import open_app
 
     source, home = load_pipeline().fiftyone_snapshot, agar_home()
     likely = suspects[suspects["score"] >= LEAST_PROBABILITY]

@@ -10,6 +10,7 @@ import click
 from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
+from agar_pipeline.text.name_list import name_some
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _view_run(
     from agar_pipeline.store import Store
 
     store, source = Store(agar_home()), load_pipeline().fiftyone_snapshot
-    from agar_pipeline.use_cases.viewing import name_some, open_app, write_run
+    from agar_pipeline.use_cases.viewing import open_app, write_run
 
     record = choose_evaluation(store, word)
     written = write_run(

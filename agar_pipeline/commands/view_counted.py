@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.safe_text import as_command
 
 
@@ -21,7 +22,7 @@ def view_counted_folder(
 ) -> None:
     """Write the folder into a dataset of its own, and open the App on it."""
     from agar_pipeline.config import agar_home, load_pipeline
-    from agar_pipeline.use_cases.viewing import name_some, open_app
+    from agar_pipeline.use_cases.viewing import open_app
     from agar_pipeline.use_cases.viewing_counted import write_counted
 
     home, database = agar_home(), load_pipeline().database

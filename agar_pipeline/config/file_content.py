@@ -14,10 +14,7 @@ import time
 from pathlib import Path
 
 from agar_pipeline.config.places import agar_home, expanded, home_is_made
-from agar_pipeline.files.disk import replace_file, sha256_of
-
-_SETTLED_NS = 1_000_000_000
-"""A file that changed less than this ago is not cached, because a second change could leave the same times."""
+from agar_pipeline.files.disk import SETTLED_NS, replace_file, sha256_of
 
 
 def named_by_content(value: str | None) -> str | None:
@@ -43,7 +40,7 @@ def hash_content(path: Path) -> str:
         if known["stamp"] == stamp:
             return str(known["sha256"])
     digest = sha256_of(path)
-    if home_is_made() and stamp == _stamp(path) and abs(time.time_ns() - stamp[2]) > _SETTLED_NS:
+    if home_is_made() and stamp == _stamp(path) and abs(time.time_ns() - stamp[2]) > SETTLED_NS:
         with contextlib.suppress(OSError):  # a home that cannot be written is not an error
             memory.parent.mkdir(parents=True, exist_ok=True)
             replace_file(memory, json.dumps({"stamp": stamp, "sha256": digest}))

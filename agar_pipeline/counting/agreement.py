@@ -1,13 +1,13 @@
 """Finds counts of one sample that contradict each other, which a mean would hide.
 
 Parallel plates of a dilution should have the same number of colonies, and the numbers of two consecutive dilutions
-should be as the amounts of sample on their plates. Both are tested by the index of ISO 14461-2:2005, clause 7, the
-likelihood ratio G² = 2 · Σ cᵢ · ln(cᵢ / eᵢ) of the counts and their expectations; by chance alone it is distributed as
-χ² with one degree of freedom less than there are counts.
+should have the ratio of the amounts of sample on their plates. Both are tested by the index of ISO 14461-2:2005, clause
+7, the likelihood ratio G² = 2 · Σ cᵢ · ln(cᵢ / eᵢ) of the counts and their expectations; by chance alone it is
+distributed as χ² with one degree of freedom less than there are counts.
 
 A count with an interval enters as the number in it that is nearest to the expectation, so that an error of counting
-which is allowed for makes no warning. Plates above the countable range have too few colonies, because colonies merge:
-that a thinner suspension has more than they let expect is no contradiction.
+within the interval causes no warning. The counts of plates above the countable range are too low, because colonies
+merge. A thinner suspension with more colonies than such a plate predicts is therefore no contradiction.
 
 Here: the tests, and their words. Not here: the estimate (`cfu`).
 """

@@ -17,7 +17,7 @@ Which plates enter (`estimate_sample`):
 
 The interval holds the exact limits of Garwood (1936) for a Poisson sum, divided by Σ(Vᵢ · dᵢ). If plates have intervals
 of their counts, the sum of their lower ends enters the lower limit and that of their upper ends the upper limit. So it
-covers which cells happened to be on the plates, and errors of counting; it holds more often than `level` says where
+covers the random number of cells on a plate, and errors of counting; it holds more often than `level` says where
 errors of counting cancel out. It does not cover errors of volumes and dilutions, clumps of cells, nor the difference
 between portions of the product (ISO 19036 adds these from a laboratory's own trials). "Less than" is the standard's
 wording, not a limit of confidence; its interval can end higher.

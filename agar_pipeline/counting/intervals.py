@@ -8,7 +8,7 @@ with the stated probability, whatever the detector and the distribution of its e
 "Algorithmic Learning in a Random World" (2005); Lei et al., "Distribution-Free Predictive Inference for Regression",
 JASA 113 (2018), with the quotient as their locally weighted residual. What is fitted to val besides (the threshold of
 the counts, the power of the spread) is fitted for each plate without it, as in the jackknife+ (Barber et al., Annals of
-Statistics 49, 2021). Bands of the predicted count that have plates enough are calibrated each by itself (Vovk's
+Statistics 49, 2021). Each band of the predicted count that has enough plates is calibrated by itself (Vovk's
 Mondrian conformal prediction), so that the probability holds on sparse and on full plates.
 
 Counts are whole numbers, so several plates can have the same quotient; an interval then holds the true count more often
@@ -32,7 +32,7 @@ LEAST_POWER, MOST_POWER = 0.1, 1.0
 """At a power of 0 plates with the same error would have the same quotient, and intervals hold more often than stated:
 94 % in place of 90 % in a simulation of sparse plates, 92.6 % with 0.1."""
 _TOLERANCE = 1e-9
-"""Keeps a whole number whole that was divided by a spread and multiplied with it again."""
+"""Rounding error that is allowed in a bound: a whole number that was divided by a spread and multiplied by it again."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _rank(plates: int, coverage: float) -> int:
 
 
 def _bands(predicted: np.ndarray, needed: int) -> list[tuple[int, np.ndarray]]:
-    """Least predicted count and rows of each band: neighbouring densities, merged until each has plates enough."""
+    """Least predicted count and rows of each band: neighbouring densities, merged until each has enough plates."""
     starts = [0]
     for least, _, _ in DENSITIES[2:]:  # plates without a predicted colony belong to the sparse ones
         inside = np.count_nonzero((predicted >= starts[-1]) & (predicted < least))

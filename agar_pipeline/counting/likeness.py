@@ -1,7 +1,8 @@
 """How far a photo is from those that the detector was trained on, by a few plain features.
 
-A detector says nothing about photos of another kind: it finds fewer colonies, or other things, with high scores. So the
-ranges of the training photos' features are kept with the calibration, and a photo outside them is named.
+On a photo unlike the training photos a detector finds fewer colonies, or other things, and its scores are high all the
+same. Therefore the ranges of the training photos' features are kept with the calibration, and a photo outside them is
+named.
 """
 
 from __future__ import annotations

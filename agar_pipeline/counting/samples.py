@@ -1,7 +1,7 @@
 """Joins a sheet of plates with what was counted on their photos: from a sheet and readings to samples.
 
-Who or what counted is of no matter here: a `PlateReading` may come from a model (`agar predict --sheet`) or from boxes
-that a person corrected. Its notes say so. Here: grouping. Not here: reading the sheet (`sheet`), arithmetic (`cfu`),
+A `PlateReading` comes from a model (`agar predict --sheet`) or from boxes that a person corrected; its notes say which,
+and the arithmetic is the same. Here: grouping. Not here: reading the sheet (`sheet`), arithmetic (`cfu`),
 the files (`sample_files`).
 """
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agar_pipeline.counting.sheet_cells import READERS, CellError
 from agar_pipeline.errors import SheetError
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.text_files import TextFileError, read_text
 
 _DELIMITERS = ";\t,"
@@ -70,9 +71,8 @@ def read_sheet(path: Path, folders: Sequence[Path] = ()) -> Sheet:
     found = [_find(path, row.photo, folders, row.line) for row in rows]
     missing = [f"{row.photo} (line {row.line})" for row, photo in zip(rows, found, strict=True) if photo is None]
     if missing:
-        more = f", and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise SheetError(
-            f"lists {len(missing)} of {len(rows)} photos that do not exist: {', '.join(missing[:_SHOWN])}{more}",
+            f"lists {len(missing)} of {len(rows)} photos that do not exist: {name_some(missing, _SHOWN)}",
             where=path,
             next_step="write them relative to the folder of the sheet, or give the folder of the photos as well",
         )

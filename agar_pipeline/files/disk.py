@@ -11,6 +11,10 @@ from pathlib import Path
 
 NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 
+SETTLED_NS = 1_000_000_000
+"""Nanoseconds after its last change within which a file's hash is not cached: a second change in the same clock tick
+would have the same times."""
+
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as stream:

@@ -1,7 +1,7 @@
 """Finds snapshots, and follows an artifact back to the snapshot that it was made from.
 
 Here: reading the store's manifests.
-Not here: building or judging artifacts, following one image (`photo_history`).
+Not here: building artifacts, or finding out whether one is stale, following one image (`photo_history`).
 Manifests record the content of their inputs. Artifacts with equal content cannot be told apart; all are returned.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS, Artifact, Manifest, Snapshot
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.store import Content, Key, Store, find_faults
+from agar_pipeline.text.name_list import name_some
 
 SHORTEST_PREFIX = 4
 """Minimum number of letters of a fingerprint that name a snapshot; they must also be unique."""
@@ -187,8 +188,6 @@ def _previous(records: list[LineageEntry], store: Store) -> LineageEntry:
 
 def _listed(records: list[LineageEntry]) -> str:
     lines = [
-        f"{r.manifest.fingerprint[:12]} ({r.manifest.config['dataset']}, {r.manifest.created_at[:16]})"
-        for r in records[:_SHOWN]
+        f"{r.manifest.fingerprint[:12]} ({r.manifest.config['dataset']}, {r.manifest.created_at[:16]})" for r in records
     ]
-    beyond = f" and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
-    return (", ".join(lines) or "none") + beyond
+    return name_some(lines, _SHOWN) or "none"

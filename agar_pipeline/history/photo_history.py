@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts import Snapshot, Split
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.lineage import Catalog, LineageEntry
 from agar_pipeline.step_code.provenance import provenance_of
@@ -50,7 +51,7 @@ def explain_image(store: Store, word: str) -> dict[str, Any]:
 
 def annotations_sha256(boxes: pd.DataFrame) -> str:
     """Hash an image's boxes, independent of their order and ids."""
-    content = boxes[["label", "x", "y", "width", "height", "iscrowd", "attributes"]]
+    content = boxes[["label", *XYWH_COLUMNS, "iscrowd", "attributes"]]
     rows = sorted(json.dumps(row) for row in content.astype(object).where(content.notna(), None).to_numpy().tolist())
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 

@@ -13,11 +13,11 @@ from agar_pipeline.artifacts import Evaluation, LabelReview, Snapshot
 from agar_pipeline.chain.reasons import diff_config
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.lineage import SHORTEST_PREFIX, Catalog, LineageEntry, chain_of
+from agar_pipeline.scoring.counting import COUNT_METRICS
 from agar_pipeline.snapshots.diff import SnapshotTables, diff_tables, summarize
 from agar_pipeline.store import Store
 
 METRICS = ("map", "map_50", "map_75", "mar_max")
-COUNTS = ("mae", "me", "smape", "r2", "within_10_percent")
 
 
 def list_evaluations(store: Store) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def _name(record: LineageEntry) -> dict[str, Any]:
 def _figures(record: LineageEntry) -> dict[str, float | None]:
     metrics = Evaluation.open(record.root).metrics()
     counting = metrics.get("counting") or {}
-    return {name: metrics.get(name) for name in METRICS} | {name: counting.get(name) for name in COUNTS}
+    return {name: metrics.get(name) for name in METRICS} | {name: counting.get(name) for name in COUNT_METRICS}
 
 
 def _data_differences(chain_a: dict[str, LineageEntry], chain_b: dict[str, LineageEntry]) -> list[str]:

@@ -1,6 +1,7 @@
 """The rules for annotations in a COCO file, applied to whole columns.
 
-Here: finding. Not here: verdict or mending (`mending`), rules for images and files (`image_rules`, `file_checks`).
+Here: finding. Not here: the verdict (`findings`), mending (`mending`), rules for images and files (`image_rules`,
+`file_checks`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import count
 import numpy as np
 import pandas as pd
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import PIECE, CocoColumns
 
 BOUNDS_TOLERANCE_PX = 1e-2
@@ -19,7 +21,7 @@ BOUNDS_TOLERANCE_PX = 1e-2
 MIN_BOX_SIDE_PX = 2.0
 SAME_PLACE_DECIMALS = 6
 
-FINDING_COLUMNS = ("rule", "part", "image_id", "annotation_id", "file_name", "value", "x", "y", "width", "height")
+FINDING_COLUMNS = ("rule", "part", "image_id", "annotation_id", "file_name", "value", *XYWH_COLUMNS)
 RowsByRule = dict[str, np.ndarray]
 """Rule → rows of the annotations that break it, ascending."""
 
@@ -153,7 +155,7 @@ def describe_rows(columns: CocoColumns, part: str, rule: str, rows: np.ndarray) 
                 str(columns.file_names[row]) if there else None for row, there in zip(image_rows, known, strict=True)
             ],
             "value": _values(columns, rule, rows),
-            **{name: boxes[:, i] for i, name in enumerate(("x", "y", "width", "height"))},
+            **{name: boxes[:, i] for i, name in enumerate(XYWH_COLUMNS)},
         }
     )
 

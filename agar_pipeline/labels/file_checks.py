@@ -1,6 +1,6 @@
 """Checks each image file against the COCO file: whether it exists, is safe to open, and can be decoded.
 
-Here: finding. Not here: reading one file (`file_facts`), the verdict (`mending`), loading for a model
+Here: finding. Not here: reading one file (`file_facts`), the verdict (`findings`), loading for a model
 (`load_and_resize`).
 """
 

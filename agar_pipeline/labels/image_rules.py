@@ -1,6 +1,6 @@
 """The rules for images, categories and parts of a COCO file that can be checked without image files.
 
-Here: finding. Not here: checking image files (`file_checks`), the verdict (`mending`).
+Here: finding. Not here: checking image files (`file_checks`), the verdict (`findings`).
 """
 
 from __future__ import annotations

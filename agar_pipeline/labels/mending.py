@@ -1,7 +1,7 @@
 """Applies the box policy: clips or drops boxes, drops images, and counts every change.
 
 Here: applying actions to columns. Not here: finding (`box_rules`, `image_rules`, `file_checks`), the verdict
-(`steps.bbox_report`).
+(`findings`).
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.labels.box_conventions import farthest_reach, find_fitting, find_larger
 from agar_pipeline.labels.box_rules import concat_findings
 
 RULE = "misread_boxes"
-_SIDES = ["x", "y", "width", "height"]
 _COUNTED = {
     "out_of_bounds_box": "leave their picture",
     "small_box": "are narrower than a box may be",
@@ -83,7 +83,7 @@ def _signs(of_part: pd.DataFrame, columns: CocoColumns, most: float, boxes: int)
 def _leave_clearly(found: pd.DataFrame, columns: CocoColumns) -> np.ndarray:
     """(F,) bool: the box leaves its image by more than drawing along an edge explains, or its image is not known."""
     sizes, known = _sizes_of(found["image_id"].to_numpy(np.int64), columns)
-    boxes = found[_SIDES].to_numpy(np.float64)
+    boxes = found[XYWH_COLUMNS].to_numpy(np.float64)
     slack = np.maximum(_OVERHANG_PX, _OVERHANG_SHARE * sizes)
     inside = (boxes[:, :2] >= -slack).all(axis=1) & (boxes[:, :2] + boxes[:, 2:] <= sizes + slack).all(axis=1)
     return ~inside | ~known
@@ -109,7 +109,7 @@ def _cause(columns: CocoColumns, of_part: pd.DataFrame, rule: str, shortest_px: 
     flawed = pd.concat([flawed[as_drawn], flawed[~as_drawn]]).drop_duplicates("annotation_id")
     kept = np.isin(columns.annotation_image_ids, flawed["image_id"].to_numpy(np.int64))
     kept &= ~np.isin(columns.annotation_ids, flawed["annotation_id"].to_numpy(np.int64))
-    boxes = np.concatenate([flawed[_SIDES].to_numpy(np.float64), columns.boxes_xywh[kept]])
+    boxes = np.concatenate([flawed[XYWH_COLUMNS].to_numpy(np.float64), columns.boxes_xywh[kept]])
     image_ids = np.concatenate([flawed["image_id"].to_numpy(np.int64), columns.annotation_image_ids[kept]])
     sizes, known = _sizes_of(image_ids, columns)
     usable = np.flatnonzero(known & np.isfinite(boxes).all(axis=1))[:_MOST]

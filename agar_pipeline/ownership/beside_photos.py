@@ -11,6 +11,7 @@ from pathlib import Path
 from agar_pipeline.errors import StorageError
 from agar_pipeline.ownership.made_list import MadeList
 from agar_pipeline.photos.formats import is_photo
+from agar_pipeline.text.name_list import name_some
 
 _SHOWN = 3
 
@@ -29,10 +30,9 @@ def require_no_photos(root: Path, purpose: str, folders: Iterable[str] = ("",)) 
         names = sorted(path.name for path in place.iterdir() if is_photo(path.name))
         photos = [name for name in names if (place / name).relative_to(root).as_posix() not in made.files]
         if photos:
-            more = f", and {len(photos) - _SHOWN} more" if len(photos) > _SHOWN else ""
             free = root.absolute()
             raise StorageError(
-                f"holds photos ({', '.join(photos[:_SHOWN])}{more}), and {purpose} would write beside them; "
+                f"holds photos ({name_some(photos, _SHOWN)}), and {purpose} would write beside them; "
                 "nothing was written",
                 where=place,
                 next_step=f"write to a separate folder, such as {free.with_name(f'{free.name}-{purpose}')}",

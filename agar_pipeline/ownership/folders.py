@@ -22,6 +22,7 @@ from agar_pipeline.ownership.draft_files import Draft
 from agar_pipeline.ownership.made_list import MadeFile, MadeList, folders_of, is_part_of_list
 from agar_pipeline.ownership.originals import Originals
 from agar_pipeline.photos.formats import is_photo
+from agar_pipeline.text.name_list import name_some
 
 _SHOWN = 3
 _DRAFT = f"{OURS}draft-"
@@ -49,7 +50,7 @@ class OwnFolder:
         others = sorted(path.name for path in self.root.iterdir() if not is_part_of_list(path))
         if others:
             raise StorageError(
-                f"holds other files ({_few(others)}); nothing was written",
+                f"holds other files ({name_some(others, _SHOWN)}); nothing was written",
                 where=self.root,
                 next_step=remedy("write to a new or an empty folder", option="give --out-dir a new or an empty folder"),
             )
@@ -177,7 +178,8 @@ class OwnFolder:
         hit = [name for name in (*names, *going) if self.originals.hit_by(self.root / name)]
         if hit:
             raise StorageError(
-                f"holds original photos or inputs that would be replaced or removed ({_few(hit)}); nothing was written",
+                f"holds original photos or inputs that would be replaced or removed ({name_some(hit, _SHOWN)}); "
+                "nothing was written",
                 where=self.root,
                 next_step=remedy("write to another folder", option="give --out-dir another folder"),
             )
@@ -185,7 +187,7 @@ class OwnFolder:
         blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name, linked))]
         if blocked:
             raise StorageError(
-                f"holds {len(blocked)} files that are in the way: {_few(blocked)}; nothing was written",
+                f"holds {len(blocked)} files that are in the way: {name_some(blocked, _SHOWN)}; nothing was written",
                 where=self.root,
                 next_step="move them away, or "
                 + remedy("write to another folder", option="give --out-dir another folder"),
@@ -234,8 +236,3 @@ def _make_folders(root: Path) -> list[Path]:
     missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
-
-
-def _few(names: Sequence[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f", and {rest} more" if rest > 0 else "")

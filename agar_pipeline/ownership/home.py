@@ -21,6 +21,7 @@ from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, PROJECT, agar_ho
 from agar_pipeline.errors import StorageError
 from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home_place import warn_of_place
+from agar_pipeline.text.name_list import name_some
 
 FORMAT = 1
 """Format version of a home, stored in its marker. It is raised when an older version can no longer use the home."""
@@ -141,10 +142,9 @@ def _holds_files(home: Path, names: list[str]) -> bool:
 
 
 def _refusal(home: Path, foreign: list[str]) -> StorageError:
-    shown = ", ".join(map(repr, foreign[:_SHOWN]))
-    more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+    shown = name_some([repr(name) for name in foreign], _SHOWN)
     return StorageError(
-        f"cannot be the home, because it holds {shown}{more}, which agar_pipeline did not make; nothing was written",
+        f"cannot be the home, because it holds {shown}, which agar_pipeline did not make; nothing was written",
         where=home,
         next_step="set AGAR_HOME to a new or an empty folder",
     )

@@ -28,6 +28,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from agar_pipeline.errors import DatasetError
+from agar_pipeline.text.name_list import name_some
 
 CLAIMS, INSERTIONS = "agar_claims", "agar_insertions"
 ALIVE = timedelta(minutes=2)
@@ -208,11 +209,10 @@ def _say(result: TakenBack, what: str, log: Log) -> None:
     if result.removed:
         log(f"note: samples of {what} that were removed again: {result.removed}")
     if result.kept:
-        names = ", ".join(Path(path).name for path in result.kept[:10])
-        rest = f" and {len(result.kept) - 10} more" if len(result.kept) > 10 else ""
+        names = name_some([Path(path).name for path in result.kept])
         log(
             f"note: samples of {what} that were kept, because somebody changed them meanwhile: "
-            f"{len(result.kept)} ({names}{rest})"
+            f"{len(result.kept)} ({names})"
         )
 
 

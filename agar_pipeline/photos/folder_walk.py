@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agar_pipeline.config.places import is_for_our_own_use
 from agar_pipeline.photos.formats import can_be_read, is_hidden, may_be_missed
+from agar_pipeline.text.name_list import name_some
 
 _SHOWN = 3
 
@@ -37,8 +38,7 @@ class PassedOver:
 
 def _names(paths: dict[Path, None], root: Path) -> str:
     names = [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths]
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return name_some(names, _SHOWN)
 
 
 def walk_files(

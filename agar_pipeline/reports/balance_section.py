@@ -7,6 +7,7 @@ from typing import Any
 
 from agar_pipeline.labels.part_balance import PartDrift
 from agar_pipeline.reports.number_formats import number, percent, whole
+from agar_pipeline.text.name_list import name_some
 
 MANY_CLASSES = 40
 
@@ -61,8 +62,7 @@ def _summary(drifts: Mapping[str, PartDrift]) -> str:
     ]
     words = []
     if absent:
-        shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
-        words.append(f"These classes have no box in a part, though others have some: {shown}.")
+        words.append(f"These classes have no box in a part, though others have some: {name_some(absent, 6)}.")
     if far:
         words.append(f"Colonies per plate differ more than chance explains: {', '.join(far)}.")
     return " ".join(words) or "The parts differ in colonies per plate no more than chance explains."

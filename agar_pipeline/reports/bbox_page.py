@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import rules_allowing
 from agar_pipeline.labels.file_checks import FILE_RULES
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 LISTED = 200
 PICTURES = 6
-FINDING_COLUMNS = [
-    "rule", "part", "image_id", "annotation_id", "file_name", "value", "action", "x", "y", "width", "height",
-]  # fmt: skip
+FINDING_COLUMNS = ["rule", "part", "image_id", "annotation_id", "file_name", "value", "action", *XYWH_COLUMNS]
 
 
 def write_bbox_page(

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.number_formats import plural, whole
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
 from agar_pipeline.reports.render import write_page
-from agar_pipeline.snapshots.diff import BOX, Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
+from agar_pipeline.snapshots.diff import Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
 from agar_pipeline.snapshots.photo_changes import PHOTO_WORDS
 
 PICTURES = 24
@@ -163,7 +164,7 @@ def _picture(plate: _Plate, side: DiffSide, which: Side) -> dict[str, str]:
 
 def _all_boxes_xywh(tables: SnapshotTables, sample_id: str) -> np.ndarray:
     image_ids = tables.images.loc[tables.images["sample_id"] == sample_id, "image_id"]
-    return tables.boxes.loc[tables.boxes["image_id"].isin(image_ids), BOX].to_numpy(dtype=np.float64)
+    return tables.boxes.loc[tables.boxes["image_id"].isin(image_ids), XYWH_COLUMNS].to_numpy(dtype=np.float64)
 
 
 def _boxes_xywh(boxes: Sequence[Box]) -> np.ndarray:

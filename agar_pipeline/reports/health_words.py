@@ -1,6 +1,6 @@
 """Describes the quality of the data in sentences for laboratory staff, and in a table of colony sizes.
 
-Here: wording and judging of figures. Not here: measuring (`labels.health`).
+Here: the words, and which figures are marked as good. Not here: measuring (`labels.health`).
 """
 
 from __future__ import annotations

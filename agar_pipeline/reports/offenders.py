@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import safe_image_path
@@ -21,7 +22,6 @@ from agar_pipeline.reports.rule_words import SEVERITY, words_for
 if TYPE_CHECKING:
     import pandas as pd
 
-BOX = ["x", "y", "width", "height"]
 MARGIN_SHARE = 0.05
 LOOKED_AT = 5000
 """Maximum number of findings of each rule among which the worst are searched."""
@@ -35,7 +35,7 @@ def worst_findings(findings: pd.DataFrame, parts: Mapping[str, CocoColumns], mos
     One finding per rule is taken in turn, blocking rules first, boxes that extend furthest outside of the image first.
     """
     findings = findings.groupby("rule", sort=False).head(LOOKED_AT)
-    boxes_xywh = findings[BOX].to_numpy(dtype=np.float64, na_value=np.nan)
+    boxes_xywh = findings[XYWH_COLUMNS].to_numpy(dtype=np.float64, na_value=np.nan)
     has_box, about_image = np.isfinite(boxes_xywh).all(axis=1), findings["rule"].isin(DRAWN_WITHOUT_BOX)
     drawable = findings[findings["file_name"].notna() & (has_box | about_image)]
     drawable = drawable.assign(
@@ -53,8 +53,11 @@ def picture_of_finding(
     finding: Mapping[str, Any], parts: Mapping[str, CocoColumns], images_dir: Path
 ) -> dict[str, Any]:
     """Return what the template needs: the picture with the box at fault, or a note why there is none."""
-    box_xywh = np.array([[finding[key] for key in BOX]], dtype=np.float64)
-    place = ", ".join(f"{key} {number(value)}" for key, value in zip(BOX, box_xywh[0].tolist(), strict=True)) + " px"
+    box_xywh = np.array([[finding[key] for key in XYWH_COLUMNS]], dtype=np.float64)
+    place = (
+        ", ".join(f"{key} {number(value)}" for key, value in zip(XYWH_COLUMNS, box_xywh[0].tolist(), strict=True))
+        + " px"
+    )
     if not np.isfinite(box_xywh).all():
         place = str(finding["value"])
     item = {

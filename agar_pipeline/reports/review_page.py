@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import safe_image_path
@@ -21,7 +22,6 @@ from agar_pipeline.reports.number_formats import plural, whole
 from agar_pipeline.reports.pictures import BoxLayer, open_photo, picture_of_place
 from agar_pipeline.reports.render import write_page
 from agar_pipeline.review.reasons import TITLES
-from agar_pipeline.review.suspects import SIDES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ def _size_of(columns: CocoColumns, name: str) -> int:
 
 
 def _picture(row: Mapping[Any, Any], columns: CocoColumns, photo: Any) -> str:
-    own = np.array([[row[side] for side in SIDES]], np.float64)
+    own = np.array([[row[side] for side in XYWH_COLUMNS]], np.float64)
     own = own[np.isfinite(own).all(axis=1)]
     suggested = np.array([list(box) for box in row["suggested_boxes_xywh"]], np.float64).reshape(-1, 4)
     mine = columns.annotation_image_ids == row["image_id"]

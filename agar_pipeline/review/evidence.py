@@ -26,7 +26,7 @@ PART_AREA_SHARE = 0.8
 """A detection is a part of an annotation if its area is at most this share of the annotation's."""
 
 PRIOR_COUNT = 5
-"""All annotations together count like so many annotations of a class or size."""
+"""Weight of the share among all annotations in the share of a class or size, as a number of annotations."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _share_above(values: np.ndarray) -> np.ndarray:
 
 
 def _share_in_groups(groups: np.ndarray, values: np.ndarray, of_all: np.ndarray) -> np.ndarray:
-    """The same within each group; small groups are drawn to the share in all."""
+    """The same within each group, averaged with the share in all, which has the weight of `PRIOR_COUNT` annotations."""
     shares = np.empty(len(values))
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)

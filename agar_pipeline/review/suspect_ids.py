@@ -10,12 +10,12 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agar_pipeline.review.suspects import SIDES
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = ("file_name", "kind", "category_id", *SIDES, "suggested_category_id")
+_COLUMNS = ("file_name", "kind", "category_id", *XYWH_COLUMNS, "suggested_category_id")
 
 
 def identify(suspects: pd.DataFrame) -> list[str]:

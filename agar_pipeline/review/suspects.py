@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.review.evidence import KINDS, MISSED, OF_ANNOTATIONS, Evidence, weigh
@@ -26,7 +27,6 @@ ERRORS_WANTED = 400
 """Trial errors of each kind that are enough to learn from."""
 MOST_TRIALS = 40
 REPLICATES = 200
-SIDES = ("x", "y", "width", "height")
 LEAST_DETECTION_SCORE = 0.1
 """Detections of a lower score are no evidence. Most detections are below it, so that it also saves time."""
 LEAST_SCORE = 0.02
@@ -137,7 +137,7 @@ def _table(
             "kind": kinds,
             "score": scores,
             "category_id": pd.array(columns.annotation_category_ids, dtype="Int64"),
-            **{side: own[:, at] for at, side in enumerate(SIDES)},
+            **{side: own[:, at] for at, side in enumerate(XYWH_COLUMNS)},
             "detection_score": _where(by_detection, detections.scores, partners, np.nan),
             "suggested_category_id": _nullable(by_detection, _suggested(columns, detections, kinds, partners)),
             "other_annotation_id": _nullable(twins, _where(twins, columns.annotation_ids, partners, 0)),
@@ -184,7 +184,7 @@ def _missed_table(detections: Detections, rows: np.ndarray, scores: np.ndarray) 
             "kind": MISSED,
             "score": scores,
             "category_id": nothing,
-            **dict.fromkeys(SIDES, np.nan),
+            **dict.fromkeys(XYWH_COLUMNS, np.nan),
             "detection_score": detections.scores[rows],
             "suggested_category_id": pd.array(detections.category_ids[rows], dtype="Int64"),
             "other_annotation_id": nothing,
@@ -194,7 +194,7 @@ def _missed_table(detections: Detections, rows: np.ndarray, scores: np.ndarray) 
 
 
 def _ranked(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """The most probable first; `score` becomes a probability only here, since odds above 1 still rank."""
+    """The most probable first; `score` is limited to 1 after sorting, because odds above 1 also have an order."""
     import pandas as pd
 
     table = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)

@@ -38,7 +38,7 @@ class CountedArea:
     """(N, 3) x, y and radius, pixels of the image; `WHOLE_IMAGE` where everything counts."""
 
     def holds(self, image_ids: np.ndarray, boxes_xywh: np.ndarray) -> np.ndarray:
-        """(D,) bool for D boxes on these images."""
+        """(D,) bool: whether the centre of each box lies in the area of its image."""
         known, rows = np.unique(self.image_ids, return_index=True)
         return inside(boxes_xywh, self.circles_px[rows[np.searchsorted(known, image_ids)]])
 

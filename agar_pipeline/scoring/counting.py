@@ -21,7 +21,8 @@ DENSITIES = ((0, 0, "0"), (1, 30, "1-30"), (31, 100, "31-100"), (101, 300, "101-
 too numerous to count.
 """
 DEFAULT_THRESHOLD = 0.5
-ERRORS = ("mae", "me", "smape", "r2", "within_10_percent")
+COUNT_METRICS = ("mae", "me", "smape", "r2", "within_10_percent")
+"""The figures of `count_errors`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class CountRule:
     classes: tuple[str, ...] | None = None
     """Classes whose detections count as colonies; None: all."""
     area: CountedArea | None = dataclasses.field(default=None, compare=False, repr=False)
-    """The part of each image in which colonies count; None: all of it. It belongs to images, and is not kept."""
+    """The part of each image in which colonies count; None: all of it. It belongs to the images that
+    are counted, so it is not part of `to_plain`."""
 
     def least_score(self, name: str) -> float:
         return self.per_class.get(name, self.threshold)
@@ -207,7 +209,7 @@ def counting_metrics(
 def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
     """mae, me, smape, r2 and within_10_percent of (N,) counts, as `counting_metrics` defines them."""
     if not len(truth):
-        return dict.fromkeys(ERRORS)
+        return dict.fromkeys(COUNT_METRICS)
     errors = predicted - truth
     squares = np.square(truth - truth.mean()).sum()
     return {
@@ -221,7 +223,7 @@ def count_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | 
 
 def _unknown_errors(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
     del predicted, truth
-    return dict.fromkeys(ERRORS)
+    return dict.fromkeys(COUNT_METRICS)
 
 
 def _empty_plates(predicted: np.ndarray, *, known: bool) -> dict[str, Any]:
@@ -237,8 +239,8 @@ def _empty_plates(predicted: np.ndarray, *, known: bool) -> dict[str, Any]:
 def _explain_undefined(metrics: dict[str, Any], truth: np.ndarray, why: str | None) -> dict[str, str]:
     if why:
         tables = [f"{table}.{name}" for table in ("per_density", "per_class") for name in metrics[table]]
-        return dict.fromkeys([*ERRORS, *tables, "empty_plates"], why)
-    reasons = {name: "no plate" for name in ERRORS if metrics[name] is None}
+        return dict.fromkeys([*COUNT_METRICS, *tables, "empty_plates"], why)
+    reasons = {name: "no plate" for name in COUNT_METRICS if metrics[name] is None}
     if metrics["r2"] is None and len(truth):
         reasons["r2"] = "all plates have the same number of colonies" if len(truth) > 1 else "only one plate"
     for name, row in metrics["per_density"].items():

@@ -28,7 +28,7 @@ def cross_validate(
     """Compute the figures over all images, and those of each fold alone.
 
     The detections of all folds are ranked together by their scores, as those of one model. Intervals come from
-    resampled images, as in `uncertainty`; they do not include that another training gives another model.
+    resampled images, as in `uncertainty`; they do not cover the variation from one training to another.
 
     Args:
         columns: N images and their annotations.

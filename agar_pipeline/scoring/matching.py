@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 
@@ -197,7 +198,6 @@ def matches_table(columns: CocoColumns, detections: Detections, matches: Matches
             "annotation_id": pd.array(columns.annotation_ids[left], dtype="Int64"),
         }
     )
-    sides = ["x", "y", "width", "height"]
-    predicted[sides], missed[sides] = detections.boxes_xywh, columns.boxes_xywh[left]
+    predicted[XYWH_COLUMNS], missed[XYWH_COLUMNS] = detections.boxes_xywh, columns.boxes_xywh[left]
     table = pd.concat([predicted, missed], ignore_index=True).astype({"kind": "string"})
     return table.sort_values(["image_id", "score"], ascending=[True, False], kind="stable", ignore_index=True)

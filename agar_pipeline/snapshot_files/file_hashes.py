@@ -24,14 +24,12 @@ from types import TracebackType
 import numpy as np
 
 from agar_pipeline.cluster.partitions import open_pool
+from agar_pipeline.files.disk import SETTLED_NS
 from agar_pipeline.files.file_system import connect_sqlite, sqlite_trouble
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.photos.formats import lacks_plugin, open_image
 
 _WHOLE_BYTES = 64_000_000
-_SETTLED_NS = 1_000_000_000
-"""Nanoseconds after its last change within which a file's hash is not cached: a second change in the same clock tick
-would have the same times."""
 _KEEP_EVERY_S = 10.0
 _Key = tuple[int, int, int, int]
 """size, mtime_ns, ctime_ns, inode."""
@@ -147,7 +145,7 @@ class FileMemory:
         for path, (key, record) in zip(paths, self._pool.map(_hash_file, paths), strict=True):
             fresh[path] = record
             self._on_read(len(fresh))
-            settled = key is not None and abs(now_ns - key[2]) > _SETTLED_NS
+            settled = key is not None and abs(now_ns - key[2]) > SETTLED_NS
             if key is not None and settled and _is_text(path) and not lacks_plugin(path):
                 row = (path, *key, record.sha256, record.width, record.height, record.orientation)
                 self._memory.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)

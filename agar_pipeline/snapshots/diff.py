@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.snapshots.box_pairing import KINDS, BoxColumns, Kind, near, pair_boxes
 from agar_pipeline.snapshots.photo_changes import PHOTO_WORDS, compare_photos, counted, name_few
-
-BOX = ["x", "y", "width", "height"]
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,7 @@ def _group(tables: SnapshotTables, sample_ids: pd.Index) -> _GroupedBoxes:
     order = order[np.count_nonzero(place < 0) :]
     columns = BoxColumns(
         labels=_objects(boxes["label"]),
-        boxes_xywh=boxes[BOX].to_numpy(dtype=np.float64),
+        boxes_xywh=boxes[XYWH_COLUMNS].to_numpy(dtype=np.float64),
         rest=np.stack([_objects(boxes["iscrowd"]), _objects(boxes["attributes"])], axis=1),
     )
     return _GroupedBoxes(columns.rows(order), np.searchsorted(place[order], np.arange(len(sample_ids) + 1)))

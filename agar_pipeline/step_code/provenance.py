@@ -19,6 +19,7 @@ from agar_pipeline.config.places import agar_home
 from agar_pipeline.files.disk import replace_file
 from agar_pipeline.step_code.reached_code import Package, read_sources
 from agar_pipeline.step_code.syntax_tree import PACKAGE
+from agar_pipeline.text.name_list import name_some
 
 STEPS = (
     "snapshot",
@@ -110,8 +111,7 @@ class Provenance:
         before, phrases = _as_named_now(recorded["modules"], self.modules), []
         changed = [path for path in sorted({*before, *self.modules}) if before.get(path) != self.modules.get(path)]
         if changed:
-            rest = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-            phrases.append(f"made by other code: {', '.join(changed[:_SHOWN])}{rest}")
+            phrases.append(f"made by other code: {name_some(changed, _SHOWN)}")
         old = recorded["libraries"]
         phrases += [
             f"{name} {old[name]} → {self.libraries[name]}"

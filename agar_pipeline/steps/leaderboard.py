@@ -1,6 +1,6 @@
 """leaderboard: ranks the experiments by score, and tells which differences are larger than noise.
 
-Here: ranking and judging differences. Not here: the intervals (`scoring.uncertainty`), the page.
+Here: ranking, and comparing differences with the noise. Not here: the intervals (`scoring.uncertainty`), the page.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import pandas as pd
 
 from agar_pipeline.artifacts import CocoCache, Evaluation
 from agar_pipeline.config import LeaderboardConfig
+from agar_pipeline.scoring.counting import COUNT_METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCORES = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_max", "num_images", "num_annotations")
-COUNTS = ("mae", "me", "smape", "r2", "within_10_percent")
 COMPARED = ("map_low", "map_high", "seed", "seed_spread", "delta", "delta_low", "delta_high")
 
 
@@ -64,13 +64,13 @@ def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
                 "experiment": name,
                 "recipe": training.get("recipe"),
                 **{score: of[score] for score in SCORES},
-                **{count: (of.get("counting") or {}).get(count) for count in COUNTS},
+                **{count: (of.get("counting") or {}).get(count) for count in COUNT_METRICS},
                 "map_low": low,
                 "map_high": high,
                 "seed": training.get("seed"),
             }
         )
-    numbers = [*SCORES, *COUNTS, *COMPARED]
+    numbers = [*SCORES, *COUNT_METRICS, *COMPARED]
     table = pd.DataFrame(rows, columns=["experiment", "recipe", *numbers]).astype(dict.fromkeys(numbers, "Float64"))
     table["seed_spread"] = table.groupby("recipe")["map"].transform("std").astype("Float64")
     return table.sort_values(["map", "experiment"], ascending=[False, True], na_position="last", ignore_index=True)

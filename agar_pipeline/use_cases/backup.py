@@ -28,6 +28,7 @@ from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
 from agar_pipeline.store import Key, Store, find_faults
 from agar_pipeline.store.key import use_lock, writer_lock
 from agar_pipeline.store.verify import targets_of
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.secrets import mask
 from agar_pipeline.use_cases.backup_file import Writer, remove_unfinished, unpack, write_backup
 
@@ -175,10 +176,9 @@ def _restore_database(folder: Path, home: Path, path: Path, log: Log) -> int:
     with open_database("embedded", home, may_create=True) as uri:
         conflicts = find_conflicts(uri, folder)
         if conflicts:
-            more = f" and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
             raise StorageError(
                 "already holds data that differs from the backup, so nothing was restored: "
-                f"{', '.join(conflicts[:_SHOWN])}{more}",
+                f"{name_some(conflicts, _SHOWN)}",
                 where=f"the home {home}",
                 next_step="keep both, by restoring the backup into a home of its own: "
                 f"AGAR_HOME={quote(str(_free_place(home)))} agar backup --restore {quote(str(path))}",

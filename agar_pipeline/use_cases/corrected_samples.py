@@ -13,6 +13,7 @@ from pathlib import Path
 from agar_pipeline.counting.samples import PlateReading, Sample, estimate_samples
 from agar_pipeline.counting.sheet import Sheet, read_sheet
 from agar_pipeline.errors import SheetError
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.use_cases.corrected_counts import CountedLabels, Counts
 from agar_pipeline.use_cases.corrections import Corrections
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
@@ -58,10 +59,9 @@ def samples_of(
     of_rows = {row.photo: readings.get(os.path.realpath(row.photo)) for row in sheet.rows}
     unknown = [photo.name for photo, reading in of_rows.items() if reading is None]
     if unknown:
-        more = f", and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise SheetError(
             f"lists {len(unknown)} photos that are not among the {len(readings)} counted plates: "
-            f"{', '.join(unknown[:_SHOWN])}{more}",
+            f"{name_some(unknown, _SHOWN)}",
             where=sheet.path,
             next_step="remove these lines, or count these photos with `agar predict` as well",
         )

@@ -1,4 +1,4 @@
-"""What a person changed in FiftyOne on the predictions that `agar view` wrote: plate by plate, with the boxes of now.
+"""What a person changed in FiftyOne on the predictions that `agar view` wrote: plate by plate, with the current boxes.
 
 The predictions as they were written come from the files of the evaluation, or of the counted folder; the database is
 only read. Here: the comparison. Not here: the counts and files that follow from it (`corrected_counts`).
@@ -44,7 +44,7 @@ class Plate:
     predicted: BoxColumns
     """The predictions, in pixels of the photo."""
     boxes: BoxColumns
-    """The boxes of now: the predictions, or what a person made of them."""
+    """The current boxes in FiftyOne: the predictions, or what a person made of them."""
     changes: Mapping[Kind, int] = field(default_factory=dict)
     """`KINDS` → number of boxes, without zeros."""
 

@@ -1,4 +1,4 @@
-"""`agar predict --sheet`: which photos a sheet asks for, and what a model's counts of them are for its samples.
+"""`agar predict --sheet`: from a sheet to the photos that it lists, and from a model's counts of them to its samples.
 
 Not here: the files (`sample_files`), samples of counts that a person corrected, which need no model (`samples`).
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agar_pipeline.counting.samples import PlateReading, Sample, estimate_samples
 from agar_pipeline.counting.sheet import Sheet, read_sheet
+from agar_pipeline.text.name_list import name_some
 
 if TYPE_CHECKING:
     from agar_pipeline.counting.calibration import Calibration
@@ -43,8 +44,7 @@ def open_sheet(path: Path, images: Sequence[Path], passed_over: PassedOver) -> t
     others = [photo.name for photo in given if os.path.realpath(photo) not in listed]
     if not others:
         return sheet, list(sheet.notes)
-    more = f", and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    note = f"{path.name} does not list {', '.join(others[:_SHOWN])}{more}: not counted"
+    note = f"{path.name} does not list {name_some(others, _SHOWN)}: not counted"
     return sheet, [*sheet.notes, note]
 
 

@@ -18,6 +18,7 @@ from agar_pipeline.files.disk import link_or_copy
 from agar_pipeline.files.storage_errors import clear_storage_errors
 from agar_pipeline.ownership.draft_files import Draft
 from agar_pipeline.ownership.folders import OwnFolder
+from agar_pipeline.text.name_list import name_some
 
 PURPOSE = "export-coco"
 _DATASET, _IMAGES = "dataset.json", "images"
@@ -44,8 +45,7 @@ def write_export(
         text = json.dumps(_describe(cache, folder.root, images_dir), indent=1, ensure_ascii=False)
         draft.path(_DATASET).write_text(text + "\n")
     if draft.kept:
-        more = f" and {len(draft.kept) - _SHOWN} more" if len(draft.kept) > _SHOWN else ""
-        log(f"note: kept {', '.join(draft.kept[:_SHOWN])}{more}: files of an earlier export that were changed since")
+        log(f"note: kept {name_some(draft.kept, _SHOWN)}: files of an earlier export that were changed since")
     return images_dir, {part: folder.root / name for part, name in parts.items()}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from agar_pipeline.artifacts import CocoCache, Evaluation, Snapshot
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import CocoColumns, read_coco
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.counting.dish import Circle
@@ -123,7 +124,7 @@ def _boxes_of(evaluation: Evaluation, columns: CocoColumns, rule: CountRule, ord
     table, names, image_ids = evaluation.matches(), columns.names, columns.image_ids[order]
     plates = np.searchsorted(image_ids, table["image_id"].to_numpy())
     labels, kinds = table["category_id"].map(names), table["kind"].to_numpy(dtype=object)
-    boxes_xywh = table[["x", "y", "width", "height"]].to_numpy()
+    boxes_xywh = table[XYWH_COLUMNS].to_numpy()
     is_colony = (kinds != "missed") & labels.map(rule.counts).to_numpy(dtype=bool)
     if rule.area is not None:
         is_colony &= rule.area.holds(table["image_id"].to_numpy(), boxes_xywh)
@@ -149,7 +150,9 @@ def _in_pixels(circles: Sequence[Circle | None], widths_px: Sequence[int]) -> np
 
 
 def _for_plates_of(part: str, calibration: Calibration) -> Calibration:
-    """Return the calibration without its intervals if they were calibrated on this part, where they hold by choice."""
+    """Return the calibration without its intervals if they were calibrated on this part, where they hold by
+    construction.
+    """
     if calibration.rule.chosen_on != part or calibration.intervals.reason is not None:
         return calibration
     reason = f"these are the plates of {part}, on which intervals are calibrated"

@@ -54,7 +54,7 @@ class Proposals:
     paths: list[Path]
     """(N,)."""
     chosen: list[Candidate]
-    """The first one should be annotated first; `row` is that of `paths`."""
+    """In the order in which they should be annotated; `row` is an index into `paths`."""
     unread: list[ImageFileError]
 
     @property
@@ -144,7 +144,7 @@ def propose(
 def _ask(models: Sequence[PhotoModel], path: Path, row: int) -> tuple[list[Detections], PixelFeatures]:
     """The detections of each model on one photo, and the features of its pixels.
 
-    Where a model reaches its limit, only detections that count are sure to be among them: the others say little.
+    If a model reaches its limit of detections, those with low scores may be missing; those that count are complete.
     """
     answers, measured = [], None
     for model in models:

@@ -10,12 +10,11 @@ from pathlib import Path
 from PIL import Image
 
 from agar_pipeline.artifacts import CocoCache, Snapshot
+from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.writing.suspect_labels import ReviewedPhoto
 from agar_pipeline.photos.exif_orientation import read_orientation
-
-_SIDES = ["x", "y", "width", "height"]
 
 
 def read_photos(snapshot: Snapshot, cache: CocoCache, image_ids: list[int]) -> dict[int, ReviewedPhoto]:
@@ -41,7 +40,7 @@ def read_photos(snapshot: Snapshot, cache: CocoCache, image_ids: list[int]) -> d
             reviewed_wh=reviewed_wh[int(image["image_id"])],
             first_box_id=int(rows["box_id"].min()) if len(rows) else 0,
             labels=[None if label is None else str(label) for label in rows["label"]],
-            boxes_xywh=rows[_SIDES].to_numpy(float),
+            boxes_xywh=rows[XYWH_COLUMNS].to_numpy(float),
             orientation=find_orientation(folder / str(image["path"])) if as_stored else 1,
         )
     return photos

@@ -29,8 +29,9 @@ from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_val
 from agar_pipeline.fiftyone_io.writing.suspect_fields import ABOUT, SOURCE, SuspectFields
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, Placed, labels_at, place_suspects
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.use_cases.reviewed_photos import read_photos
-from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, name_some, require_unedited
+from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, require_unedited
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -71,5 +71,5 @@ def _words(plate: SamplePlate) -> str:
 
 
 def _number(value: float | None) -> float | None:
-    """Without the error of the last binary digits."""
+    """Round to 12 digits, which removes the error of the last binary digits."""
     return None if value is None else float(f"{value:.12g}")

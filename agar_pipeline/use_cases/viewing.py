@@ -35,12 +35,12 @@ from agar_pipeline.fiftyone_io.writing.write_back import find_gone, write_back
 from agar_pipeline.history.lineage import LineageEntry
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.store import Store
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.use_cases.predicted_plates import read_evaluated
 
 Log = Callable[[str], None]
 
 _CHILD = "agar_pipeline.fiftyone_io"
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,3 @@ def dataset_document(database: Database, dataset: str) -> dict[str, Any]:
             f"agar restore FINGERPRINT --dataset {quote(dataset)}",
         )
     return document
-
-
-def name_some(names: list[str]) -> str:
-    """Join as many names as fit on a line."""
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

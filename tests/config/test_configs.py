@@ -189,7 +189,7 @@ def test_a_file_of_weights_is_known_by_its_content_wherever_it_lies(home: Path, 
 def test_a_large_file_of_weights_is_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_home(home)
     (tmp_path / "weights.pt").write_bytes(b"trained")
-    monkeypatch.setattr(file_content, "_SETTLED_NS", -1)
+    monkeypatch.setattr(file_content, "SETTLED_NS", -1)
     digest = file_content.hash_content(tmp_path / "weights.pt")
     monkeypatch.setattr(hashlib, "file_digest", _refuse)
     assert file_content.hash_content(tmp_path / "weights.pt") == digest

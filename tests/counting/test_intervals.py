@@ -1,4 +1,4 @@
-"""An interval holds the true count as often as it says, and a perfect detector has none of any width."""
+"""An interval contains the true count as often as stated, and the intervals of a perfect detector have no width."""
 
 from __future__ import annotations
 

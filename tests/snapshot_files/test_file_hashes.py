@@ -25,7 +25,7 @@ def photo(tmp_path: Path) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh files count as settled, so that the tests need not wait a second."""
-    monkeypatch.setattr(file_hashes, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_hashes, "SETTLED_NS", 0)
 
 
 @pytest.fixture

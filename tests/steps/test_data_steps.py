@@ -40,7 +40,7 @@ GOOD_BOXES = [(1, "S.aureus", 10, 10, 20, 20), (1, "S. aureus", 50, 50, 8, 8), (
 
 @pytest.fixture(autouse=True)
 def _own_home(home: Path) -> None:
-    """Hashes of pictures are remembered there."""
+    """The cache of picture hashes is in this home."""
 
 
 def quiet(text: str) -> None:

@@ -201,7 +201,7 @@ def test_the_folds_are_not_trained_again_where_only_what_is_drawn_or_counted_cha
 def test_models_that_reach_their_limit_are_judged_by_what_they_are_surer_of(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else none of the figures could be computed."""
+    """Otherwise none of the figures could be computed."""
     load = Predictor.load
 
     def load_limited(*words: Any) -> Predictor:
@@ -230,7 +230,7 @@ def test_models_that_reach_their_limit_are_judged_by_what_they_are_surer_of(
         ([OUTSIDE], DISH, [INSIDE, OUTSIDE]),
         ([], None, [INSIDE, OUTSIDE]),
     ],
-    ids=["no annotation", "an annotation outside is still judged", "no dish is found"],
+    ids=["no annotation", "an annotation outside is still reviewed", "no dish is found"],
 )
 def test_a_detection_outside_the_dish_is_no_missed_colony(
     tmp_path: Path, annotated: list[list[float]], circle: Circle | None, kept: list[list[float]]

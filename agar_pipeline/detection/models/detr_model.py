@@ -3,8 +3,8 @@
 Here: from uint8 images and boxes in pixels to the network's inputs, and from its queries to detections. Not here: sizes
 (`detr_sizes`), the family (`detr`).
 
-A query is a token of the encoder (a cell of a feature map) that its score head finds best. The number of queries is a
-limit and no layer has its size. Their decoder runs in float32: bfloat16 has steps of 2.5 px at the end of 640 px.
+The queries are the tokens of the encoder (cells of a feature map) with the best scores of its head. The size of no
+layer depends on their number. The decoder runs in float32: bfloat16 has steps of 2.5 px near the right edge of 640 px.
 """
 
 from __future__ import annotations
@@ -175,7 +175,9 @@ def _to_float32(value: Any) -> Any:
 
 
 def _padded_tokens(images: list[torch.Tensor], pixels: torch.Tensor, strides: list[int]) -> torch.Tensor:
-    """(N, tokens) whether the middle of a token's cell is outside its image; on the CPU, which needs their number."""
+    """(N, tokens) whether the middle of a token's cell is outside its image; on the CPU, because `forward` reads their
+    number.
+    """
     rows = []
     for image in images:
         levels = []
@@ -192,7 +194,7 @@ def _padded_tokens(images: list[torch.Tensor], pixels: torch.Tensor, strides: li
 def _best_left_out(encoder_logits: torch.Tensor, queries: int) -> torch.Tensor:
     """(N,) 1 if a token that is no query has a score of `ENCODER_FLOOR` or more, else -1.
 
-    How the decoder would judge it is not known.
+    The score that the decoder would give it is not known.
     """
     scores = encoder_logits.float().sigmoid().amax(-1)
     if queries >= scores.shape[1]:

@@ -1,7 +1,7 @@
 """The family of Faster R-CNN: its second head gets the proposals of the first.
 
-Only the best proposals of each pyramid level, and of all levels, reach the second head. How it would judge the others
-is not known.
+Only the best proposals of each pyramid level, and of all levels, reach the second head. The scores that it
+would give the others are not known.
 """
 
 from __future__ import annotations

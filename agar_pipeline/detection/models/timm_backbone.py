@@ -1,4 +1,4 @@
-"""Backbones of timm, with a feature pyramid on the strides that a data set wants.
+"""Backbones of timm, with a feature pyramid on the strides that the colonies of a data set need.
 
 Here: finding a backbone by name, its weights, its pyramid. Not here: the detectors on top of it (`timm_family`).
 """
@@ -30,7 +30,7 @@ _PROBE_SIDE = 64
 
 @dataclass(frozen=True)
 class TimmBackbone:
-    """A backbone by name, and how its weights want images."""
+    """A backbone by name, and the size and normalization of images that its weights were trained with."""
 
     name: str
     """Of timm, with the tag of its weights if it has one: `convnext_tiny.fb_in22k_ft_in1k`."""
@@ -176,7 +176,7 @@ def _stages(body: Any, name: str, strides: Sequence[int]) -> dict[int, tuple[int
     missing = [stride for stride in strides if stride not in found and stride < max(found)]
     if missing or max(found) < min(strides):
         have, want = (", ".join(map(str, sorted(some))) for some in (found, strides))
-        raise _no_stages(name, f"has feature maps on stride {have}, and these colonies want {want}")
+        raise _no_stages(name, f"has feature maps on stride {have}, and these colonies need {want}")
     return found
 
 

@@ -209,7 +209,7 @@ def test_a_config_says_which_detectors_take_a_backbone(plain: dict[str, str], pr
         ("timm/convnext_tinny", "is not a backbone of timm", "convnext_tiny"),
         ("timm/convnext_tiny.fb_in23k", "is not a backbone of timm", "convnext_tiny.fb_in22k"),
         ("timm/vit_tiny_patch16_224", "cannot take images of any size", "timm/convnext_tiny"),
-        ("timm/test_vit4", "has feature maps on stride 16, and these colonies want 4, 8", "timm/convnext_tiny"),
+        ("timm/test_vit4", "has feature maps on stride 16, and these colonies need 4, 8", "timm/convnext_tiny"),
     ],
 )
 def test_a_wrong_backbone_is_named_with_the_next_step(name: str, problem: str, step: str) -> None:
