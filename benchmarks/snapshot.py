@@ -57,7 +57,7 @@ BARE: list[dict[str, Any]] = [
 
 
 def _load(uri: str) -> Any:
-    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
     fiftyone = import_fiftyone(uri, may_write=True)
     fiftyone.config.show_progress_bars = False

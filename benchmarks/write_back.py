@@ -27,7 +27,7 @@ _runs = itertools.count()
 
 def main() -> None:
     from agar_pipeline.fiftyone_io.database.connection import connect
-    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
     with temporary_database() as (_, uri):
         fiftyone = import_fiftyone(uri, may_write=True)

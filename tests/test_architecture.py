@@ -107,7 +107,7 @@ def test_each_heavy_library_has_one_home(library: str, homes: tuple[str, ...]) -
 
 def test_child_processes_have_one_home() -> None:
     users = {str(p.relative_to(PACKAGE)) for p in MODULES if "subprocess" in imported(p)}
-    mongod = {"fiftyone_io/database/mongod.py", "fiftyone_io/database/mongod_keeper.py"}
+    mongod = {"fiftyone_io/database/mongod_client.py", "fiftyone_io/database/mongod_keeper.py"}
     assert users <= {"processes/launch.py"} | mongod
 
 
@@ -121,7 +121,7 @@ BY_OTHERS = ("detection.inference.export_onnx", "detection.models.checkpoint", "
         ("flock(", {"files.locks", "files.file_system", "fiftyone_io.database.mongod_keeper"}),  # probed; given back
         ("sched_getaffinity", {"processes.devices"}),
         ('environ["RANK"]', set()),
-        ('"RANK"', {"processes.rank", "preflight.ranks"}),  # whether there are ranks at all
+        ('"RANK"', {"processes.rank", "preflight.devices"}),  # whether there are ranks at all
         # a draft put into its place: a link, what has one writer, what must not replace a file of the user's
         ("draft.replace(", {"files.disk", *("store.folders", "defs.plain_name"), *BY_OTHERS, "ownership.folders"}),
     ],

@@ -213,7 +213,7 @@ def test_a_run_is_seen_in_fiftyone_and_taken_back_without_a_trace(chain: Chain) 
 
 EDIT_AS_A_PERSON = """
 import sys
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 uri, name = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
 ds = fo.load_dataset("small")

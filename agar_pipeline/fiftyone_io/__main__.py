@@ -21,13 +21,13 @@ def main(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _resolve(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.reading.resolve import resolve
+    from agar_pipeline.fiftyone_io.reading.view import resolve
 
     return asdict(resolve(_config(request), request["uri"]))
 
 
 def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone, migrate
+    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone, migrate
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True, may_migrate=True)
     migrate(fiftyone, request["dataset"])
@@ -36,7 +36,7 @@ def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
-    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
     label_field = request.get("label_field", IMPORT_FIELD)
@@ -48,7 +48,7 @@ def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
     from agar_pipeline.fiftyone_io.importing.import_images import import_at, progress_line
     from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
-    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
 
@@ -129,7 +129,7 @@ def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
 
 
 def _writable(request: dict[str, Any]) -> Any:
-    from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
     return import_fiftyone(request["uri"], request["dataset"], may_write=True)
 

@@ -12,13 +12,13 @@ from agar_pipeline.preflight.check import Check
 
 def check_training(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
     """Check everything that a training depends on, quick checks first; each result is yielded when it is known."""
-    from agar_pipeline.preflight import machine, ranks  # not at the top: `ranks` is also run as a program (`-m`)
+    from agar_pipeline.preflight import devices, machine  # not at the top: `devices` is also run as a program (`-m`)
 
     yield from machine.check_storage(home)
     yield machine.check_open_files()
     yield machine.check_map_backend()
     yield from machine.check_packages()
-    yield from ranks.check_ranks(trainer, home, log)
+    yield from devices.check_ranks(trainer, home, log)
 
 
 def require_ready(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> None:

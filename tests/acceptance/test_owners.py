@@ -21,7 +21,7 @@ from tests.restore_in_steps import AT_A_TIME, start_restore
 
 DRAW_A_BOX = """
 import sys
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 uri, name = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
 sample = fo.load_dataset("small").exists(name).first()

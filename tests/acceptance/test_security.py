@@ -132,7 +132,7 @@ def test_case_48_names_are_escaped_in_pages(tmp_path: Path, monkeypatch: pytest.
 
 
 FIFTYONE_SETTINGS = """
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 fo = import_fiftyone("mongodb://127.0.0.1:1")
 print(fo.config.do_not_track, fo.config.default_app_address)
 """

@@ -20,14 +20,14 @@ from PIL import Image
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.fiftyone_io.database.connection import open_database
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
 COLONIES = Path(__file__).resolve().parents[3] / "shared" / "data" / "colonies"
 MAKE_DATASETS = """
 import json, sys
 from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 uri, = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)
 prepare_dataset(fo, "template", ["agar_background", "agar_sample_id", "import_digest", "import_record"], print)

@@ -14,8 +14,8 @@ from agar_pipeline.commands import agar
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.preflight import require_ready
+from agar_pipeline.preflight.devices import check_ranks
 from agar_pipeline.preflight.machine import check_storage
-from agar_pipeline.preflight.ranks import check_ranks
 from agar_pipeline.processes import devices
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from agar_pipeline.fiftyone_io.database.connection import open_database
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 from agar_pipeline.fiftyone_io.writing.app import open_app, prepare_server
 
 

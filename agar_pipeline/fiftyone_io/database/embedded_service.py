@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agar_pipeline.config import database_idle_s
 from agar_pipeline.errors import StorageError
-from agar_pipeline.fiftyone_io.database.mongod import OwnMongod, attached
+from agar_pipeline.fiftyone_io.database.mongod_client import OwnMongod, attached
 from agar_pipeline.ownership.home import open_home
 
 

@@ -2,8 +2,8 @@
 
 FiftyOne itself would need ten seconds of imports for this. If a session of the user's FiftyOne has started a mongod, we
 register with its service as a client: the service is recognised by its command line and counts clients by process id,
-which works without importing FiftyOne. If no mongod runs, we start our own (`mongod`), which other users cannot reach.
-FiftyOne cannot join that mongod, so it ends when its last client ends.
+which works without importing FiftyOne. If no mongod runs, we start our own (`mongod_client`), which other users cannot
+reach. FiftyOne cannot join that mongod, so it ends when its last client ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from pymongo.errors import PyMongoError
 
 from agar_pipeline.errors import DatabaseError
-from agar_pipeline.fiftyone_io.database.mongod import OwnMongod, ask_data_folder, attached
+from agar_pipeline.fiftyone_io.database.mongod_client import OwnMongod, ask_data_folder, attached
 from agar_pipeline.fiftyone_io.database.settings import database_dir, is_set, source_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Process that owns a mongod and shuts it down when it has had no client for a while or its folder is removed.
 
-`mongod` starts one keeper per data folder; the keeper imports no heavy library. It runs in its own session, so that
-neither Ctrl-C nor the end of a client stops it; mongod ends together with it. Each client holds a shared lock on
+`mongod_client` starts one keeper per data folder; the keeper imports no heavy library. It runs in its own session, so
+that neither Ctrl-C nor the end of a client stops it; mongod ends together with it. Each client holds a shared lock on
 `clients.lock`, which the kernel releases when the client ends in any way.
 """
 

@@ -1,7 +1,7 @@
 """Determines which collection, pipeline and label field a snapshot reads, and caches the result under the home.
 
 For a whole dataset of images, the dataset's record in the database is sufficient. For a view, FiftyOne computes the
-Mongo pipeline (`resolve`, in a child process). The result is cached under a hash of everything that it depends on, so
+Mongo pipeline (`view`, in a child process). The result is cached under a hash of everything that it depends on, so
 that later calls need one small read and no FiftyOne.
 """
 

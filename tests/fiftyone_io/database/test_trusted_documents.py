@@ -189,7 +189,7 @@ def test_what_is_remembered_is_checked_and_private(database: Any, tmp_path: Path
 GUARDED = """
 import base64, json, pickle, sys, zlib
 from agar_pipeline.fiftyone_io.database.class_guard import guard_server
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 uri, dataset, came = sys.argv[1:]
 fo = import_fiftyone(uri, may_write=True)  # of no dataset that was looked at before
 import eta.core.utils as etau

@@ -14,7 +14,7 @@ from tests.fiftyone_io.conftest import child_env
 
 _PROGRAM = """
 import json, sys
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 fo = import_fiftyone(sys.argv[1], may_write=True)
 channel = sys.stdout
 sys.stdout = sys.stderr

@@ -32,7 +32,7 @@ def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) 
         yield Check("devices", "OK", f"{visible}; {asked}")
         interface = trainer.socket_ifname or network.find_loopback()
         with gpu_leases.leased(trainer, home, log) as env:
-            reply = run_child("agar_pipeline.preflight.ranks", {}, log, ranks=trainer.devices, env=env)
+            reply = run_child("agar_pipeline.preflight.devices", {}, log, ranks=trainer.devices, env=env)
     except ComputeError as error:
         yield Check("devices", "FAIL", error.problem, error.next_step or "lower trainer.devices")
         return

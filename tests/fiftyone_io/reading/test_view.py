@@ -26,7 +26,7 @@ import json, sys
 from dataclasses import asdict
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import PipelineError
-from agar_pipeline.fiftyone_io.reading.resolve import import_fiftyone, resolve
+from agar_pipeline.fiftyone_io.reading.view import import_fiftyone, resolve
 uri, specs, imported = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
 answers = []
 for spec in specs:
