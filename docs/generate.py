@@ -1,7 +1,7 @@
-"""Fills the reference pages from the code: commands from click when the site is built, keys from the dataclasses.
+"""Fills pages from the code: commands from click when the site is built, keys from the dataclasses.
 
-The tables of keys are also in the page itself, for readers of the checkout: `python -m docs.generate` writes them, and
-a test holds them up to date. It draws the picture of the rooms as well.
+The tables of keys and of published figures are also in the pages themselves, for readers of the checkout:
+`python -m docs.generate` writes them, and a test holds them up to date. It draws the picture of the rooms as well.
 """
 
 from __future__ import annotations
@@ -111,6 +111,26 @@ def describe_error_index() -> Iterator[str]:
     yield from describe_errors()
 
 
+def describe_coco_figures() -> Iterator[str]:
+    """The published AP on COCO of each detector that has one."""
+    from agar_pipeline.detection.models.catalogue import PUBLISHED
+
+    yield "| detector | COCO AP | source |\n| --- | --- | --- |"
+    for name, figures in PUBLISHED.items():
+        if figures.coco_ap is not None:
+            backbone = f" on `{figures.backbone}`" if figures.backbone else ""
+            yield f"| `{name}`{backbone} | {figures.coco_ap:.1f} | {figures.source} |"
+
+
+def describe_agar_figures() -> Iterator[str]:
+    """The published results on the AGAR data set, as the evaluation page lists them."""
+    from agar_pipeline.reports.literature import PUBLISHED
+
+    yield "| source | photos | mAP | count MAE |\n| --- | --- | --- | --- |"
+    for row in PUBLISHED:
+        yield f"| {row.source} | {row.data} | {100 * row.map_50_95:.1f} % | {row.count_mae or ''} |"
+
+
 CELL_PX, NAME_PX = 16, 190
 
 
@@ -147,12 +167,16 @@ MARKS = {
     "<!-- pipeline file -->": describe_pipeline_file,
     "<!-- experiment file -->": describe_experiment_file,
     "<!-- box rules -->": describe_rules,
+    "<!-- figures on COCO -->": describe_coco_figures,
+    "<!-- figures on AGAR -->": describe_agar_figures,
 }
 """What stands in a page → what follows it, up to `END`."""
 END = "<!-- end -->"
-KEPT = Path(__file__).parent / "reference" / "configuration.md"
-"""The page that holds in the checkout what is generated."""
+PAGES = Path(__file__).parent
+KEPT = (PAGES / "reference" / "configuration.md", PAGES / "explanation" / "detectors.md")
+"""The pages that hold in the checkout what is generated."""
 
 if __name__ == "__main__":
-    KEPT.write_text(on_page_markdown(KEPT.read_text()))
-    (Path(__file__).parent / "pictures" / "rooms.svg").write_text(draw_rooms())
+    for page in KEPT:
+        page.write_text(on_page_markdown(page.read_text()))
+    (PAGES / "pictures" / "rooms.svg").write_text(draw_rooms())
