@@ -10,7 +10,11 @@ import click
 from agar_pipeline.commands.chosen_model import FILE, find_model, load_calibration, load_model, model_options
 
 if TYPE_CHECKING:
+    from agar_pipeline.counting.calibration import Calibration
+    from agar_pipeline.counting.samples import Sample
     from agar_pipeline.counting.sheet import Sheet
+    from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel
+    from agar_pipeline.ownership.folders import OwnFolder
 
 
 @click.command("predict", epilog="Example: agar predict --experiment demo photos/ --out-dir counted")
@@ -40,22 +44,15 @@ def command(
     If a photo cannot be read, it is named, the others are predicted, and the exit code is 1. Needs neither Dagster
     nor FiftyOne.
     """
-    named = (options["experiment"], options["checkpoint"], model)
-    if sum(one is not None for one in named) != 1:
-        raise click.UsageError("give one of --experiment, --checkpoint and --model")
-    if options["counting"] is not None and options["checkpoint"] is None:
-        raise click.UsageError("--counting can only be used with --checkpoint")
-    if not images and sheet_path is None:
-        raise click.UsageError("give photos, folders of photos, or --sheet")
+    _require_usable(images, sheet_path, model, options)
     from agar_pipeline.commands.predict_words import print_counts
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import agar_home
     from agar_pipeline.detection.inference.photo_folder import PhotoCount, count_photos
     from agar_pipeline.processes.gpu_leases import leased_here
-    from agar_pipeline.text.safe_text import as_command
-    from agar_pipeline.use_cases.count_files import open_counts, write_counts
+    from agar_pipeline.use_cases.count_files import open_counts
     from agar_pipeline.use_cases.counted_sheet import estimate_counted
-    from agar_pipeline.use_cases.sample_files import PAGE, SAMPLE_FILES, TABLE, write_samples
+    from agar_pipeline.use_cases.sample_files import SAMPLE_FILES
 
     checkpoint, counting = None, None
     if model is None:
@@ -75,16 +72,10 @@ def command(
     say(calibration.interval_words)
     if checkpoint is not None and counting is None:
         say("note: a checkpoint alone counts all its classes; --experiment or --counting counts as the pipeline says")
-    if folder is not None:
-        write_counts(counter, counted, calibration, folder)
-        if samples:
-            counted_by = f"{inputs[0].name}: {calibration.words}; {calibration.interval_words}"
-            write_samples(samples, folder, calibration.countable, counted_by)
-            say(f"look at {folder.root / PAGE}, and {TABLE} beside it")
-        say(f"look at {out_dir}: pictures, counts.csv and predictions.json")
-        say(f"next: {as_command('agar', 'view', '--counted', out_dir)} corrects the boxes in FiftyOne")
-    else:
+    if folder is None:
         say("next: run the same command with --out-dir counted, which draws the boxes")
+    else:
+        _write_files(folder, counter, counted, calibration, samples, inputs[0].name)
     for one in counted:
         for words in one.notes:
             say(f"note: {one.path}: {words}")
@@ -94,6 +85,41 @@ def command(
     if unread:
         say(f"{len(unread)} of {len(paths)} photos could not be read; the others are done")
         raise click.exceptions.Exit(1)
+
+
+def _require_usable(
+    images: tuple[Path, ...], sheet_path: Path | None, model: Path | None, options: dict[str, Any]
+) -> None:
+    """Raise UsageError if the options name no model, several models, or no photos."""
+    if sum(one is not None for one in (options["experiment"], options["checkpoint"], model)) != 1:
+        raise click.UsageError("give one of --experiment, --checkpoint and --model")
+    if options["counting"] is not None and options["checkpoint"] is None:
+        raise click.UsageError("--counting can only be used with --checkpoint")
+    if not images and sheet_path is None:
+        raise click.UsageError("give photos, folders of photos, or --sheet")
+
+
+def _write_files(
+    folder: OwnFolder,
+    counter: PhotoModel,
+    counted: list[PhotoCount],
+    calibration: Calibration,
+    samples: list[Sample],
+    model_name: str,
+) -> None:
+    """Write counts, boxes and pictures, and the samples of a sheet; say where to look."""
+    from agar_pipeline.commands.terminal import say
+    from agar_pipeline.text.safe_text import as_command
+    from agar_pipeline.use_cases.count_files import write_counts
+    from agar_pipeline.use_cases.sample_files import PAGE, TABLE, write_samples
+
+    write_counts(counter, counted, calibration, folder)
+    if samples:
+        counted_by = f"{model_name}: {calibration.words}; {calibration.interval_words}"
+        write_samples(samples, folder, calibration.countable, counted_by)
+        say(f"look at {folder.root / PAGE}, and {TABLE} beside it")
+    say(f"look at {folder.root}: pictures, counts.csv and predictions.json")
+    say(f"next: {as_command('agar', 'view', '--counted', folder.root)} corrects the boxes in FiftyOne")
 
 
 def photos_to_count(images: tuple[Path, ...], sheet_path: Path | None) -> tuple[Sheet | None, list[Path]]:
