@@ -50,7 +50,11 @@ def g_squared(counts: Sequence[float], amounts: Sequence[float]) -> float:
 
 
 def chance_of(index: float, freedom: int) -> float:
-    """Return how often chance alone makes a G² of this size or more."""
+    """Return how often chance alone makes a G² of this size or more.
+
+    >>> round(chance_of(6.8, freedom=1), 4)
+    0.0091
+    """
     from scipy.special import chdtrc
 
     return float(chdtrc(freedom, index))

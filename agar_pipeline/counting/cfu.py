@@ -66,6 +66,11 @@ def estimate_sample(
 ) -> SampleEstimate:
     """Compute the colony-forming units per ml of a sample from its plates.
 
+    >>> plates = [PlateCount(1e-2, 1.0, 232), PlateCount(1e-2, 1.0, 244), PlateCount(1e-3, 1.0, 33)]
+    >>> found = estimate_sample(plates)
+    >>> found.colonies, round(found.cfu_per_ml), round(found.low), round(found.high)
+    (509, 24238, 22178, 26438)
+
     Args:
         plates: All of one sample, in any order.
         countable: Smallest and largest count of a countable plate, both inclusive.
@@ -91,6 +96,10 @@ def estimate_sample(
 
 def garwood_limits(low_sum: int, high_sum: int, level: float) -> tuple[float, float]:
     """Exact limits of the expectation of a Poisson count (Garwood, Biometrika 28, 1936).
+
+    >>> low, high = garwood_limits(10, 10, 0.95)
+    >>> round(low, 2), round(high, 2)
+    (4.8, 18.39)
 
     Args:
         low_sum: The count, or its lower end.

@@ -52,7 +52,11 @@ class Circle:
     radius: float
 
     def in_pixels(self, width_px: float) -> tuple[float, float, float]:
-        """The centre, x and y, and the radius, in pixels of a photo that is `width_px` wide."""
+        """The centre, x and y, and the radius, in pixels of a photo that is `width_px` wide.
+
+        >>> Circle(0.5, 0.375, 0.25).in_pixels(4000)
+        (2000.0, 1500.0, 1000.0)
+        """
         return self.x * width_px, self.y * width_px, self.radius * width_px
 
     def to_plain(self) -> list[float]:

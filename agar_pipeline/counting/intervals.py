@@ -120,6 +120,10 @@ def plates_needed(coverage: float) -> int:
 def fit_intervals(predicted: np.ndarray, true: np.ndarray, coverage: float) -> CountIntervals:
     """Calibrate intervals on plates with known counts.
 
+    >>> predicted = np.arange(1, 61)
+    >>> fit_intervals(predicted, predicted + 2, coverage=0.9).of(np.array([30]))
+    (array([28]), array([32]))
+
     Args:
         predicted: (N,) counts, each from a threshold that was chosen without the plate.
         true: (N,) annotated counts.

@@ -66,7 +66,12 @@ class Range:
     """Robust standard deviation on the scale of the comparison, at least the feature's floor."""
 
     def distance(self, name: str, value: float) -> float:
-        """How far a value lies outside, in spreads; 0 inside."""
+        """How far a value lies outside, in spreads; 0 inside.
+
+        >>> usual = Range(low=90, high=140, spread=10)
+        >>> usual.distance("brightness", 120), usual.distance("brightness", 210)
+        (0.0, 7.0)
+        """
         low, value, high = (_scaled(name, one) for one in (self.low, value, self.high))
         return float(max(low - value, value - high, 0) / self.spread)
 

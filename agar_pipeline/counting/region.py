@@ -58,7 +58,11 @@ class Region:
 
 
 def fixed_region(rule: str | tuple[float, float, float]) -> Region | None:
-    """The region that `counting.region` states; None for `auto`, which is chosen on val."""
+    """The region that `counting.region` states; None for `auto`, which is chosen on val.
+
+    >>> fixed_region((0.5, 0.4, 0.35)).circle
+    Circle(x=0.5, y=0.4, radius=0.35)
+    """
     if not isinstance(rule, str):
         return Region("circle", "it is given in the pipeline file", Circle(*rule))
     if rule == "photo":

@@ -167,6 +167,10 @@ def choose(
 def pick(worth: np.ndarray, places: np.ndarray, taken: np.ndarray, budget: int) -> list[tuple[int, float, float]]:
     """Weighted greedy k-centers: row, score and distance of at most `budget` of N photos.
 
+    >>> worth, places = np.array([5.0, 4, 3]), np.array([[0.0], [0.1], [1.0]])
+    >>> [row for row, _, _ in pick(worth, places, taken=np.zeros((0, 1)), budget=2)]  # row 1 is too close to row 0
+    [0, 2]
+
     Args:
         worth: (N,) of each photo alone, at least 0.
         places: (N, F) standardized features.

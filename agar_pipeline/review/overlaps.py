@@ -34,6 +34,11 @@ def find_overlaps(
 ) -> Overlaps:
     """Return all pairs with a common area; memory is bounded, since pairs are formed in portions.
 
+    >>> one, two = np.array([[0.0, 0, 4, 2]]), np.array([[0.0, 0, 2, 2], [9.0, 9, 2, 2]])
+    >>> found = find_overlaps(one, np.array([7]), two, np.array([7, 7]))
+    >>> found.second.tolist(), found.iou.tolist(), found.inside.tolist()
+    ([0], [0.5], [1.0])
+
     Args:
         first_xywh: (A, 4) boxes, pixels.
         first_image_ids: (A,).

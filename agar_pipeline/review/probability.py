@@ -63,7 +63,11 @@ def count_bins(evidence: np.ndarray, images: np.ndarray, count: int) -> np.ndarr
 
 
 def bins_of(evidence: np.ndarray) -> np.ndarray:
-    """(N,) bin of each."""
+    """(N,) bin of each.
+
+    >>> bins_of(np.array([0, 0.005, 0.5, 1])).tolist()
+    [0, 0, 50, 99]
+    """
     return np.clip((evidence * BINS).astype(np.int64), 0, BINS - 1)
 
 
