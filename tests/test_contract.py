@@ -9,13 +9,21 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any, get_args
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
 
 from agar_pipeline.commands import COMMANDS, agar
+from agar_pipeline.config.box_policy import ImageChecks, UnlabelledPolicy
+from agar_pipeline.config.media import Media
+from agar_pipeline.config.snapshot import ExifPolicy
+from agar_pipeline.config.split import SplitMethod
+from agar_pipeline.config.trainer import Accelerator
+from docs.generate import commands_of
 from tests.conftest import BIN, CHECKOUT, runner
 
 run = runner({})
@@ -26,6 +34,29 @@ def test_every_command_has_help_with_one_example(name: str) -> None:
     answer = CliRunner().invoke(agar, [name, "--help"])
     assert answer.exit_code == 0
     assert answer.output.count(f"Example: agar {name}") + answer.output.count('Example: eval "$(agar env)"') == 1
+
+
+CHOICES: dict[str, Any] = {
+    "accelerator": Accelerator,
+    "depth": ImageChecks,
+    "exif": ExifPolicy,
+    "media": Media,
+    "split_method": SplitMethod,
+    "unlabelled": UnlabelledPolicy,
+}
+
+
+def test_options_offer_what_the_configs_accept() -> None:
+    """The commands repeat these words, because importing the configs would take half a second of each `--help`."""
+    offered = {
+        (" ".join(path), option.name, frozenset(option.type.choices))
+        for path, command in commands_of(agar, ("agar",))
+        for option in command.params
+        if isinstance(option.type, click.Choice) and option.name != "cfg"
+    }
+    for path, name, choices in offered:
+        assert choices == {*get_args(CHOICES[name])} - {"given"}, f"{path} --{name}"  # `given` is for COCO files alone
+    assert {name for _, name, _ in offered} == set(CHOICES)
 
 
 def test_wrong_usage_is_2_and_tells_the_next_step() -> None:
