@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 
 Progress = Callable[[int, int], None]
 """Called with the number of items that are done, and the total number."""
+Log = Callable[[str], None]
+"""Receives a line for the user."""
 LINE_EVERY_S = 10.0
 BAR_AFTER_S = 0.5
 """Seconds before a bar is shown. Importing rich takes a tenth of a second, and quick work must not wait for that."""
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, log: Callable[[str], None] | None = None) -> Iterator[Progress]:
+def progress_bar(title: str, log: Log | None = None) -> Iterator[Progress]:
     """Show a bar on a terminal; elsewhere write a line every ten seconds to `log`, if there is one."""
     on_terminal, said_at = sys.stderr.isatty(), time.monotonic()
     with contextlib.ExitStack() as shown:

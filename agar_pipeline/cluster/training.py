@@ -23,8 +23,7 @@ from agar_pipeline.files import disk
 from agar_pipeline.processes.child import CHILD_ENV, ERROR_FILE, answer_request, message_log
 from agar_pipeline.processes.environment import worker_environment
 from agar_pipeline.processes.rank import World
-
-Log = Callable[[str], None]
+from agar_pipeline.progress import Log
 
 MAX_RESTARTS = 3
 """Restarts after workers died. If a rank reports an error, there is no restart, because the error would come again."""

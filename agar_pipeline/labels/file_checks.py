@@ -7,7 +7,7 @@ Here: finding. Not here: reading one file (`file_facts`), the verdict (`findings
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from agar_pipeline.labels.file_facts import read_facts
 from agar_pipeline.labels.file_memory import FactsMemory, FileFacts
 from agar_pipeline.labels.image_rules import describe_images
 from agar_pipeline.photos.image_paths import find_image_file
+from agar_pipeline.progress import Progress
 
 SHA256_DIGITS = 64
 FILE_RULES = (
@@ -37,8 +38,6 @@ FILE_RULES = (
     "unusual_image",
     "blank_image",
 )
-Progress = Callable[[int, int], None]
-"""Called with the number of checked files and of all files."""
 
 
 def check_files(

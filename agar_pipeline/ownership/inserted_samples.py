@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from agar_pipeline.errors import DatasetError
+from agar_pipeline.progress import Log
 from agar_pipeline.text.name_list import name_some
 
 CLAIMS, INSERTIONS = "agar_claims", "agar_insertions"
@@ -35,7 +36,6 @@ ALIVE = timedelta(minutes=2)
 """How long a claim of another machine is valid after its last update. On this machine the process is looked up instead.
 """
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
-Log = Callable[[str], None]
 
 
 @dataclass

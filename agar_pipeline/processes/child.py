@@ -23,8 +23,7 @@ from agar_pipeline.processes.exit_reasons import RANKS_FILE
 from agar_pipeline.processes.garbage_collection import start_importing
 from agar_pipeline.processes.library_warnings import keep_warnings_harmless
 from agar_pipeline.processes.rank import World
-
-Log = Callable[[str], None]
+from agar_pipeline.progress import Log
 
 PARENT_PID = "AGAR_PARENT_PID"
 CHILD_ENV = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}

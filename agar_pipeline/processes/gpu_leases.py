@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from agar_pipeline.config import TrainerConfig
@@ -13,8 +13,7 @@ from agar_pipeline.files import locks
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.processes.devices import require_devices, uses_gpus, visible_gpus
 from agar_pipeline.processes.network import check_interface, find_loopback
-
-Log = Callable[[str], None]
+from agar_pipeline.progress import Log
 
 
 @contextlib.contextmanager

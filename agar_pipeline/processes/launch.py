@@ -31,10 +31,10 @@ from agar_pipeline.processes.child import (
     PARENT_PID,
     REPLY_FILE,
     RESERVE_FILE,
-    Log,
 )
 from agar_pipeline.processes.environment import child_environment
 from agar_pipeline.processes.exit_reasons import explain_end
+from agar_pipeline.progress import Log
 from agar_pipeline.text.safe_text import printable
 from agar_pipeline.text.secrets import mask
 

@@ -8,7 +8,7 @@ Not here: judging boxes and images (`coco_cache`, `bbox_report`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -24,7 +24,7 @@ from agar_pipeline.labels.box_rules import find_box_findings
 from agar_pipeline.labels.image_rules import find_image_findings, find_part_findings
 from agar_pipeline.photos.image_paths import refuse_name
 from agar_pipeline.photos.missing_photos import explain_missing, folder_of_names, show_missing
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.snapshot_files.image_ids import ImageColumns, write_image_ids
@@ -50,7 +50,6 @@ REFUSED = (
 )
 """Rules about ids. They are refused here, because a snapshot assigns new ids and would hide broken ones."""
 _SHOWN = 3
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

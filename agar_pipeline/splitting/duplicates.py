@@ -20,7 +20,8 @@ import numpy as np
 from agar_pipeline.cluster.partitions import open_pool
 from agar_pipeline.config import SplitConfig
 from agar_pipeline.photos.formats import open_image
-from agar_pipeline.splitting.picture_hashes import Progress, hash_words, see_pictures
+from agar_pipeline.progress import Progress
+from agar_pipeline.splitting.picture_hashes import hash_words, see_pictures
 from agar_pipeline.splitting.thumbnails import compare_looks
 
 BLOCK = 512

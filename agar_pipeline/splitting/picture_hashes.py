@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from agar_pipeline.cluster.partitions import open_pool
 from agar_pipeline.files.file_system import connect_sqlite, sqlite_trouble
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.photos.formats import open_image
+from agar_pipeline.progress import Progress
 
 HASH_SIDE = 16
 """Side of the hash: 16 × 16 = 256 bits. Of a hash of 64 bits, most would describe the round dish that plates share."""
@@ -31,7 +32,6 @@ METHOD = 3
 """Version of the cache: raise it when hashes or thumbnails are computed differently, so that old ones are deleted."""
 _TOLD_EVERY = 100
 _KEPT_EVERY = 500
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from agar_pipeline.errors import ArtifactError, SharedStoreError
 from agar_pipeline.files import disk
+from agar_pipeline.progress import Log
 from agar_pipeline.store.drafts import open_draft, publish_draft
-from agar_pipeline.store.key import Key, Log
+from agar_pipeline.store.key import Key
 from agar_pipeline.store.shared_store import SharedStore
 
 

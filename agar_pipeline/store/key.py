@@ -10,7 +10,6 @@ from typing import Any
 from agar_pipeline.artifacts import ARTIFACTS, Artifact
 from agar_pipeline.store.content import KnownFiles
 
-Log = Callable[[str], None]
 Write = Callable[[Path], KnownFiles | None]
 """Fills an empty folder; may return hashes that it knows already, so that these files need not be hashed."""
 

@@ -6,7 +6,7 @@ Not here: removing the others (`clean`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import require_own, sweep_scratch
+from agar_pipeline.progress import Progress
 from agar_pipeline.store.content import find_faults
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, writer_lock
 from agar_pipeline.store.quarantine import put_back, set_foreign_aside
 
-Progress = Callable[[int, int], None]
 KEEPER = "kept-"
 """Prefix of the links that keep an artifact which no `latest` leads to."""
 SHORTEST_WORD = 4

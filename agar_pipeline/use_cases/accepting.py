@@ -7,7 +7,6 @@ Here: the order of the steps. Not here: which suspects are accepted (`accepted_s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,11 +29,11 @@ from agar_pipeline.fiftyone_io.writing.reviewed_field import fill_copy, is_copy,
 from agar_pipeline.fiftyone_io.writing.suspect_fields import SOURCE
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, labels_at
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.use_cases.accepted_suspects import Choice, choose
 from agar_pipeline.use_cases.reviewing import FIELDS
 from agar_pipeline.use_cases.viewing import dataset_document
 
-Log = Callable[[str], None]
 _CHILD = "agar_pipeline.fiftyone_io"
 _DETECTIONS = ".detections"
 

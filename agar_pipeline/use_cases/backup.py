@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,6 +25,7 @@ from agar_pipeline.fiftyone_io.database.dump import dump_database, restore_datab
 from agar_pipeline.fiftyone_io.database.dump_conflicts import find_conflicts
 from agar_pipeline.files import disk, locks
 from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
+from agar_pipeline.progress import Log
 from agar_pipeline.store import Key, Store, find_faults
 from agar_pipeline.store.key import use_lock, writer_lock
 from agar_pipeline.store.verify import targets_of
@@ -32,7 +33,6 @@ from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.secrets import mask
 from agar_pipeline.use_cases.backup_file import Writer, remove_unfinished, unpack, write_backup
 
-Log = Callable[[str], None]
 LARGE = frozenset({"coco_cache", "training_run", "label_review"})
 """Assets of which only the manifests are saved unless everything is asked for: they hold images and checkpoints."""
 _SHOWN = 5

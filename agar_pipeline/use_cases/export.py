@@ -8,7 +8,7 @@ Not here: reading and splitting, the files in the folder (`export_folder`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,10 @@ from agar_pipeline.config.media import Media, check_media
 from agar_pipeline.errors import ConfigError, DatasetError
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshots.sources import known_photos, observe_source
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases.export_folder import PURPOSE, write_export
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ the pipeline's dataset already are never changed. Here: the order of the steps. 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -26,11 +26,11 @@ from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.reading.source import detections_fields
 from agar_pipeline.fiftyone_io.writing.counted_samples import mark_of
 from agar_pipeline.fiftyone_io.writing.joined_samples import Sample, find_paths, insert_annotated, read_tagged
+from agar_pipeline.progress import Log
 from agar_pipeline.use_cases.counted_folder import ANNOTATED, FIELDS
 from agar_pipeline.use_cases.reviewed_photos import find_orientation
 
 _SIDES = 4
-Log = Callable[[str], None]
 Boxes = list[tuple[str, list[float]]]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +25,12 @@ from agar_pipeline.errors import ArtifactError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.history.lineage import LineageEntry, chain_of
+from agar_pipeline.progress import Log
 from agar_pipeline.scoring.counted_area import WHOLE_IMAGE
 from agar_pipeline.scoring.counting import CountRule, count_annotations
 from agar_pipeline.store import Store
 
 _SHORT = 8
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ The photos are only read.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.likeness import measure_training
 from agar_pipeline.counting.photo_features import PixelFeatures, measure_pixels, small_copy
 from agar_pipeline.errors import DatasetError, ImageFileError
+from agar_pipeline.progress import Progress
 from agar_pipeline.review.acquisition import Candidate, Committee, Photos, choose
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from agar_pipeline.ownership.folders import OwnFolder
 
 CHOICE = "choice.csv"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

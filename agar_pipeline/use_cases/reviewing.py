@@ -7,7 +7,7 @@ The database is written only at the user's request, and only the field and the v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_val
 from agar_pipeline.fiftyone_io.writing.suspect_fields import ABOUT, SOURCE, SuspectFields
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, Placed, labels_at, place_suspects
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.text.name_list import name_some
 from agar_pipeline.use_cases.reviewed_photos import read_photos
 from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, require_unedited
@@ -36,7 +37,6 @@ from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, requ
 if TYPE_CHECKING:
     import pandas as pd
 
-Log = Callable[[str], None]
 FIELDS = SuspectFields()
 _CHILD = "agar_pipeline.fiftyone_io"
 

@@ -7,7 +7,6 @@ The database is written only at the user's request, and only fields that this mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -34,11 +33,10 @@ from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_val
 from agar_pipeline.fiftyone_io.writing.write_back import find_gone, write_back
 from agar_pipeline.history.lineage import LineageEntry
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.store import Store
 from agar_pipeline.text.name_list import name_some
 from agar_pipeline.use_cases.predicted_plates import read_evaluated
-
-Log = Callable[[str], None]
 
 _CHILD = "agar_pipeline.fiftyone_io"
 

@@ -6,7 +6,6 @@ Only datasets that this module created are written or deleted; the photos stay w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from agar_pipeline.fiftyone_io.writing.counted_samples import (
 from agar_pipeline.fiftyone_io.writing.run_values import mark_confirmed
 from agar_pipeline.fiftyone_io.writing.write_back import write_back
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.use_cases.counted_folder import (
     ANNOTATED,
     FIELDS,
@@ -36,7 +36,6 @@ from agar_pipeline.use_cases.counted_folder import (
 )
 
 _CHILD = "agar_pipeline.fiftyone_io"
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
