@@ -29,7 +29,7 @@ def main() -> None:
     from agar_pipeline.counting.likeness import TrainingLikeness
     from agar_pipeline.counting.region import Region
     from agar_pipeline.detection.inference.photo_folder import count_photos, find_photos
-    from agar_pipeline.scoring.counting import CountRule
+    from agar_pipeline.scoring.count_rule import CountRule
     from benchmarks.image_feed import make_photos
 
     torch.set_num_threads(1)

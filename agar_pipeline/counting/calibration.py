@@ -20,7 +20,8 @@ from agar_pipeline.counting.photo_study import PhotoStudy
 from agar_pipeline.counting.region import Region, area_of
 from agar_pipeline.counting.threshold import Criterion, Thresholds, search_thresholds
 from agar_pipeline.errors import ArtifactError, ConfigError
-from agar_pipeline.scoring.counting import CountRule, count_per_image
+from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.scoring.counting import count_per_image
 
 CALIBRATION_FILE = "counting.json"
 FORMAT = 1

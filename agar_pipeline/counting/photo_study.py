@@ -11,7 +11,7 @@ from agar_pipeline.config import CountingConfig
 from agar_pipeline.counting.dish import Circle
 from agar_pipeline.counting.likeness import TrainingLikeness, fit_likeness, measure_training
 from agar_pipeline.counting.region import Region, find_region
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD, count_annotations
+from agar_pipeline.scoring.count_rule import DEFAULT_THRESHOLD
+from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.scoring.matching import match_detections
 
 CANDIDATES = np.round(np.arange(0.05, 0.96, 0.01), 2)

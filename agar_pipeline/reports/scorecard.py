@@ -126,7 +126,7 @@ def evaluate_predictions(
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import read_detections
     from agar_pipeline.counting.calibration import Calibration
-    from agar_pipeline.scoring.counting import CountRule
+    from agar_pipeline.scoring.count_rule import CountRule
     from agar_pipeline.scoring.prediction_file import is_predicted, read_predicted
 
     if score_threshold is None and calibration is None and "test" in re.split(r"[\W_]+", coco_json.stem.casefold()):

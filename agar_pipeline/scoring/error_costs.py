@@ -12,7 +12,8 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import ap_50_per_class
-from agar_pipeline.scoring.counting import CountRule, by_density, count_annotations
+from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.scoring.counting import by_density, count_annotations
 from agar_pipeline.scoring.matching import Matches, match_detections
 
 ERROR_KINDS = ("wrong_class", "poor_box", "merged", "duplicate", "background", "missed")

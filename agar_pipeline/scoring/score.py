@@ -14,7 +14,8 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, by_density, count_annotations, count_per_image, counting_metrics
+from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.scoring.counting import by_density, count_annotations, count_per_image, counting_metrics
 from agar_pipeline.scoring.error_costs import error_gains
 from agar_pipeline.scoring.matching import ANNOTATION_KINDS, DETECTION_KINDS, Matches, match_detections
 from agar_pipeline.scoring.reliability import reliability

@@ -26,8 +26,9 @@ from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
 from agar_pipeline.history.lineage import LineageEntry, chain_of
 from agar_pipeline.progress import Log
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.counted_area import WHOLE_IMAGE
-from agar_pipeline.scoring.counting import CountRule, count_annotations
+from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.store import Store
 
 _SHORT = 8

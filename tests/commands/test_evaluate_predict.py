@@ -18,7 +18,7 @@ from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.counting.intervals import Band, CountIntervals
 from agar_pipeline.errors import AnnotationError, TrainingError
 from agar_pipeline.scoring.class_agreement import ClassAgreement, agree_on_classes
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.prediction_file import is_predicted, read_predicted
 from tests.conftest import Run, runner
 

@@ -14,7 +14,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import CountingConfig, from_plain
 from agar_pipeline.counting.calibration import Calibration, calibrate
 from agar_pipeline.errors import ArtifactError, ConfigError
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.score import score_detections
 from tests.scoring.test_average_precision import make_columns, perfect
 

@@ -24,7 +24,7 @@ from agar_pipeline.detection.inference.predict import LoadedPhoto
 from agar_pipeline.photos.load_and_resize import read_photo
 from agar_pipeline.plates.generate import render_plate
 from agar_pipeline.reports.scorecard import write_evaluation
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.use_cases.count_files import open_counts, write_counts
 
 SIDE = 256

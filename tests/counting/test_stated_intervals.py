@@ -22,7 +22,7 @@ from agar_pipeline.detection.inference.onnx_model import OnnxFacts, OnnxModel
 from agar_pipeline.detection.inference.photo_folder import PhotoCount
 from agar_pipeline.reports.number_formats import percent
 from agar_pipeline.reports.scorecard import write_evaluation
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.use_cases.count_files import open_counts, write_counts
 from tests.scoring.test_average_precision import make_columns, noisy, perfect
 

@@ -19,7 +19,8 @@ from agar_pipeline.counting.threshold import (
     counts_at_candidates,
     search_thresholds,
 )
-from agar_pipeline.scoring.counting import DEFAULT_THRESHOLD, count_annotations
+from agar_pipeline.scoring.count_rule import DEFAULT_THRESHOLD
+from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.scoring.matching import match_detections
 from tests.scoring.test_average_precision import make_columns, noisy
 

@@ -13,7 +13,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.run_comparison import compare_runs, find_evaluation, list_evaluations
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.store import Content, Key, Store
 from tests.conftest import Run, runner

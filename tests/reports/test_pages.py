@@ -24,7 +24,7 @@ from agar_pipeline.reports.evaluation_page import write_evaluation_page
 from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
 from agar_pipeline.reports.shown_plates import choose_plates, group_by_plate
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.score import score_detections
 
 EVIL_CLASS = "<script>alert('$x^^$')</script>"

@@ -17,7 +17,8 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections, read_detections
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, count_errors, counting_metrics
+from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.scoring.counting import count_errors, counting_metrics
 
 
 def make_columns(boxes_per_image: list[int], seed: int = 0, num_classes: int = 3, crowd: float = 0.0) -> CocoColumns:

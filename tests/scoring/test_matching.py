@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, count_per_image
+from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.scoring.counting import count_per_image
 from agar_pipeline.scoring.error_costs import ERROR_KINDS, error_gains
 from agar_pipeline.scoring.matching import match_detections, matches_table
 from agar_pipeline.scoring.score import score_detections

@@ -12,7 +12,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.reports.scorecard import write_evaluation
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.usefulness import Lesson, explain_uselessness
 from tests.detection.loading.test_dataset import columns_of
 

@@ -14,7 +14,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.writer import write_coco
 from agar_pipeline.config import LeaderboardConfig
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.score import score_detections
 from agar_pipeline.steps import leaderboard
 from tests.scoring.test_average_precision import make_columns, noisy, perfect

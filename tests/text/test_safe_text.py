@@ -18,7 +18,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.photo_folder import PhotoCount
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.text.safe_text import csv_cell, printable
 from agar_pipeline.use_cases.count_files import open_counts, write_counts
 from tests.conftest import BIN, CHECKOUT

@@ -20,7 +20,7 @@ from agar_pipeline.detection.models.tile_merge import merge_tiles
 from agar_pipeline.detection.models.tiles import TileGrid
 from agar_pipeline.errors import ArtifactError, ComputeError
 from agar_pipeline.photos.load_and_resize import read_photo
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 
 FACTS_KEY = "agar_pipeline"
 """Key in the file's metadata; the value is JSON of `OnnxFacts`."""

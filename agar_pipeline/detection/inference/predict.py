@@ -20,7 +20,7 @@ from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_chec
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.photos.load_and_resize import read_photo
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.training.schedule import Progress
 from agar_pipeline.detection.training.stop_signals import PATIENCE_S
 from agar_pipeline.scoring.average_precision import coco_metrics
-from agar_pipeline.scoring.counting import CountRule, counting_metrics
+from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.scoring.counting import counting_metrics
 from agar_pipeline.scoring.suppression import suppress_across_classes
 
 

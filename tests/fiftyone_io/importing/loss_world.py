@@ -23,8 +23,8 @@ from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.counted_area import WHOLE_IMAGE
-from agar_pipeline.scoring.counting import CountRule
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases import viewing
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates

@@ -24,7 +24,7 @@ from agar_pipeline.counting.intervals import Band, CountIntervals
 from agar_pipeline.detection.inference.photo_folder import PhotoCount, PhotoModel, to_coco
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.fiftyone_io.importing import import_images
-from agar_pipeline.scoring.counting import CountRule
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.use_cases import viewing_counted
 from agar_pipeline.use_cases.counted_folder import ANNOTATED
 from tests.fiftyone_io.conftest import collection_of, write_plate
