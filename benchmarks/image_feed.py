@@ -127,7 +127,7 @@ def _ours(folder: Path, photos: dict[str, list[list[float]]], side: int) -> Any:
     """The loader that training uses, over photos of this side; alone, and with the model's own first step."""
     from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
     from agar_pipeline.detection.loading.sampling import PlainBatches
-    from agar_pipeline.detection.models.keep_scale import KeepScale
+    from agar_pipeline.detection.models.torchvision_family import KeepScale
 
     columns = columns_of(photos, side, side / PHOTO_PX)
     dataset = DetectionDataset(columns, folder, MODEL_PX)

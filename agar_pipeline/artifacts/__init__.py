@@ -11,27 +11,6 @@ from agar_pipeline.artifacts.data import MEDIA_TABLE, BboxReport, CocoCache, Sna
 from agar_pipeline.artifacts.manifest import MACHINE, MANIFEST, PICTURES, Ancestor, Artifact, Manifest, digest_config
 from agar_pipeline.artifacts.training import Evaluation, LabelReview, Leaderboard, SmokeRun, TrainingRun
 
-__all__ = [
-    "ARTIFACTS",
-    "MACHINE",
-    "MANIFEST",
-    "MEDIA_TABLE",
-    "PICTURES",
-    "Ancestor",
-    "Artifact",
-    "BboxReport",
-    "CocoCache",
-    "Evaluation",
-    "LabelReview",
-    "Leaderboard",
-    "Manifest",
-    "SmokeRun",
-    "Snapshot",
-    "Split",
-    "TrainingRun",
-    "digest_config",
-]
-
 ARTIFACTS: dict[str, type[Artifact]] = {
     kind.asset: kind
     for kind in (Snapshot, Split, CocoCache, BboxReport, SmokeRun, TrainingRun, Evaluation, LabelReview, Leaderboard)

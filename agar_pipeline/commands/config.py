@@ -24,7 +24,7 @@ def command(words: tuple[str, ...], as_json: bool, keys: bool) -> None:
             raise click.UsageError("--keys describes all keys: leave the other arguments out")
         _describe_keys()
         return
-    from agar_pipeline.config.provenance import explain_experiment
+    from agar_pipeline.config.load_configs import explain_experiment
 
     name, overrides = split_words(words)
     origins = explain_experiment(name, overrides)

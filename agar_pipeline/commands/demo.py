@@ -45,7 +45,8 @@ def prepare_dataset(home: Path) -> None:
     from agar_pipeline.commands.terminal import progress_bar, say
     from agar_pipeline.config import load_pipeline
     from agar_pipeline.errors import DatasetError, PipelineError
-    from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
+    from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
+    from agar_pipeline.fiftyone_io.importing.import_images import import_images
     from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
     from agar_pipeline.ownership.home import open_home
     from agar_pipeline.plates.generate import generate_plates
@@ -62,7 +63,8 @@ def prepare_dataset(home: Path) -> None:
             pass  # the import below fails in the same way, and reports it
     say(f"{written} plates generated in {folder}")
     with progress_bar("importing") as progress:
-        counts = import_agar(folder, config.dataset, config.database, home, say, progress)
+        source = ImportSource("agar", str(folder))
+        counts = import_images(source, config.dataset, config.database, home, say, progress)
     if counts.problems:
         raise DatasetError(
             f"holds {len(counts.problems)} generated plates that are broken: {counts.problems[0]}",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agar_pipeline.commands import COMMANDS
 from agar_pipeline.commands.pipelines import pipeline_of
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config import DRAWN, SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
@@ -94,6 +93,4 @@ def print_export(exported: Exported, as_json: bool) -> None:
         echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
     echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
     echo(f"the photos are in {images_dir}")
-    if "inspect-coco" in COMMANDS:
-        look = as_command("agar", "inspect-coco", "--json", paths["train"], "--images-dir", images_dir)
-        echo(f"next: {look}")
+    echo(f"next: {as_command('agar', 'inspect-coco', '--json', paths['train'], '--images-dir', images_dir)}")

@@ -71,7 +71,7 @@ def _check(name: str, as_json: bool) -> None:
     import tempfile
     from pathlib import Path
 
-    from agar_pipeline.plates.coco_plates import generate_coco
+    from agar_pipeline.plates.generate import generate_coco
     from agar_pipeline.use_cases.model_check import check_model, model_of, side_of
 
     model = model_of(name)

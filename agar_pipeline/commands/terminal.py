@@ -9,10 +9,8 @@ from pathlib import Path
 
 import click
 
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import progress_bar as progress_bar
 from agar_pipeline.text.safe_text import printable
-
-__all__ = ["as_typed", "echo", "progress_bar", "say"]
 
 
 def echo(text: str, *, lead: str = "", nl: bool = True, err: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""`agar view`: shows an evaluation in FiftyOne, or removes it there."""
+"""`agar view`: shows an evaluation, or photos that `agar predict` counted, in FiftyOne, or removes it there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.safe_text import as_command
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 if TYPE_CHECKING:
@@ -58,12 +59,10 @@ def command(
     if all_runs and (not remove or experiment or word or counted):
         raise click.UsageError("--all can only be used with --remove, and without --experiment, --run and --counted")
     if counted is not None:
-        from agar_pipeline.commands.view_counted import remove_counted_folder, view_counted_folder
-
         if remove:
-            remove_counted_folder(counted, dataset, **how)
+            _remove_counted(counted, dataset, **how)
         else:
-            view_counted_folder(counted, dataset, no_app=no_app, **how)
+            _view_counted(counted, dataset, no_app=no_app, **how)
     elif remove:
         _remove_runs(experiment, word, all_runs, **how)
     else:
@@ -143,3 +142,46 @@ def _runs_to_remove(
             return source.dataset, named
     record = choose_evaluation(store, experiment or word)
     return dataset_of(record, store), [fields_of(record).name]
+
+
+def _view_counted(
+    folder: Path,
+    dataset: str | None,
+    *,
+    no_app: bool,
+    overwrite: bool,
+    port: int | None,
+    hosts: tuple[str, ...],
+    migrate_database: bool,
+) -> None:
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.use_cases.viewing import open_app
+    from agar_pipeline.use_cases.viewing_counted import write_counted
+
+    home, database = agar_home(), load_pipeline().database
+    written = write_counted(folder, dataset, database, home, say, overwrite=overwrite, migrate=migrate_database)
+    if written.missing:
+        say(f"note: {len(written.missing)} photos are not at their place: {name_some(written.missing)}")
+    if written.kept:
+        what = f"predictions that somebody tagged as annotated or edited were kept on {len(written.kept)} photos"
+        say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
+    if written.others:
+        say(f"note: {written.others} samples of the dataset are not photos of {folder}; they stay, and are not counted")
+    echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in agar_counted")
+    if no_app:
+        again = as_command("agar", "view", "--counted", folder)
+        echo(
+            f"next: {again} opens the App; correct the boxes, then {as_command('agar', 'count', '--corrected')}"
+            f" {as_command('--counted', folder)}"
+        )
+    else:
+        open_app(written.dataset, None, database, home, say, port=port, more_hosts=hosts)
+
+
+def _remove_counted(folder: Path, dataset: str | None, *, overwrite: bool, migrate_database: bool, **_: Any) -> None:
+    from agar_pipeline.config import agar_home, load_pipeline
+    from agar_pipeline.use_cases.viewing_counted import remove_counted
+
+    database = load_pipeline().database
+    name = remove_counted(folder, dataset, database, agar_home(), say, overwrite=overwrite, migrate=migrate_database)
+    echo(f"removed the dataset {name}; the photos and {folder} stay")

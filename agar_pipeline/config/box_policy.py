@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from agar_pipeline.errors import ConfigError
@@ -85,35 +85,19 @@ An action is left out where it would keep data that ends a training in an error,
 """
 
 BOX_POLICY_DEFAULTS: dict[BoxRule, Action] = {
-    "non_finite_box": "fail",
-    "degenerate_box": "fail",
+    **dict.fromkeys(ALLOWED_ACTIONS, "fail"),
     "small_box": "keep",  # narrower than min_box_side_px: only listed, so that a person can look at it
     "out_of_bounds_box": "clip",  # clipped to the image; a box wholly outside becomes degenerate, and fails as such
     "duplicate_box": "keep",
-    "unknown_class": "fail",
-    "unknown_image": "fail",
-    "duplicate_annotation_id": "fail",
-    "duplicate_image_id": "fail",
-    "duplicate_file_name": "fail",
-    "duplicate_category": "fail",
-    "category_id_below_1": "fail",
-    "negative_id": "fail",
-    "invalid_image_size": "fail",
-    "unlabelled_image": "fail",  # set by the key `unlabelled` of a pipeline file
-    "missing_image": "fail",
-    "unsafe_file_name": "fail",
-    "unreadable_image": "fail",
     "damaged_image": "keep",  # the decoder reports errors but returns an image; some cameras write such files
-    "oversized_image": "fail",
-    "image_size_mismatch": "fail",
     "rotated_image": "keep",  # the loader applies the EXIF rotation; the declared size must fit the rotated image
     "unusual_image": "keep",  # the loader converts CMYK, 16-bit, alpha and palette images to 8-bit RGB
     "blank_image": "keep",  # may be a lens cap or a wrong value range, but also an empty, evenly lit plate
-    "empty_part": "fail",
     "part_without_boxes": "keep",
     "absent_class": "keep",
-    "misread_boxes": "fail",  # more boxes than max_flawed_share break a rule: probably the whole file is wrong
 }
+"""The default action of each rule. The key `unlabelled` of a pipeline file sets that of `unlabelled_image`."""
+
 UnlabelledPolicy = Literal["fail", "leave_out", "keep"]
 UNLABELLED_ACTIONS: dict[UnlabelledPolicy, Action] = {"fail": "fail", "leave_out": "drop_image", "keep": "keep"}
 """The action for the rule `unlabelled_image` that each value of the key `unlabelled` stands for."""
@@ -162,8 +146,4 @@ def rules_allowing(action: Action) -> frozenset[BoxRule]:
 
 def mending_actions(box_policy: Mapping[BoxRule, Action]) -> dict[BoxRule, Action]:
     """Return the rules whose action changes the COCO cache, sorted by name."""
-    return {rule: box_policy[rule] for rule in _sorted(box_policy) if box_policy[rule] in MENDING}
-
-
-def _sorted(rules: Iterable[BoxRule]) -> list[BoxRule]:
-    return sorted(rules)
+    return {rule: box_policy[rule] for rule in sorted(box_policy) if box_policy[rule] in MENDING}

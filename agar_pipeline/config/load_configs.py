@@ -1,21 +1,23 @@
 """Loads the pipeline or the experiment that a person names: composes it and checks it against the dataclasses.
 
-Errors name the file and the key.
+Errors name the file and the key. `explain_experiment` tells which file or override set each value.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from agar_pipeline.config.categories import class_map_of_files
 from agar_pipeline.config.compose import compose_plain
 from agar_pipeline.config.experiment import ExperimentConfig
-from agar_pipeline.config.layers import find_source
-from agar_pipeline.config.overrides import check_word, is_sweep, require_choice
+from agar_pipeline.config.layers import find_source, layers_of, leaves_of, source_of
+from agar_pipeline.config.overrides import GROUPS, check_word, is_sweep, require_choice
 from agar_pipeline.config.pipeline import PipelineConfig
 from agar_pipeline.config.places import pipeline_name
-from agar_pipeline.config.plain_values import from_plain
+from agar_pipeline.config.plain_values import from_plain, to_plain
 from agar_pipeline.config.snapshot import CocoSnapshotConfig
 from agar_pipeline.errors import ConfigError
 
@@ -77,3 +79,31 @@ def load_experiment(name: str, overrides: Sequence[str] = (), said_by: str = "")
         f"experiment {name}",
         lambda path: find_source(path, name, overrides),
     )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A value, and the file or override that set it last."""
+
+    key: str
+    value: Any
+    source: str
+
+
+def explain_experiment(name: str, overrides: Sequence[str] = ()) -> list[Origin]:
+    """Return the origin of every value of an experiment, in the order of the config classes.
+
+    Raises:
+        ConfigError: as `load_experiment`.
+    """
+    plain = to_plain(load_experiment(name, overrides))
+    sources: dict[str, str] = {}
+    for source, values in layers_of(name, overrides):
+        for key, _ in leaves_of(values):
+            sources[key] = source
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("+~")
+        if key in GROUPS:  # the file of the group is one of the layers
+            continue
+        sources |= {known: word for known, _ in leaves_of(plain) if known == key or known.startswith(f"{key}.")}
+    return [Origin(key, value, source_of(key, sources)) for key, value in leaves_of(plain) if key != "name"]

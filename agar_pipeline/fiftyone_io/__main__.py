@@ -16,41 +16,37 @@ Log = Callable[[str], None]
 
 
 def main(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    """Handle one request with the handler that `request["do"]` names."""
-    return _HANDLERS[request["do"]](request, log)
+    """Handle one request with the handler that `request["do"]` names; its reply is empty if that returns None."""
+    return _HANDLERS[request["do"]](request, log) or {}
 
 
 def _resolve(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.reading.view import resolve
 
-    return asdict(resolve(_config(request), request["uri"]))
+    config = from_plain(SnapshotConfig, request["config"], where="the request to the FiftyOne child")
+    return asdict(resolve(config, request["uri"]))
 
 
-def _migrate(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _migrate(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.reading.view import import_fiftyone, migrate
 
     fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True, may_migrate=True)
     migrate(fiftyone, request["dataset"])
-    return {}
 
 
-def _prepare_dataset(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _prepare_dataset(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
-    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
-    fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
     label_field = request.get("label_field", IMPORT_FIELD)
-    prepare_dataset(fiftyone, request["dataset"], request["text_fields"], log, label_field)
-    return {}
+    prepare_dataset(_writable(request), request["dataset"], request["text_fields"], log, label_field)
 
 
 def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
     from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
     from agar_pipeline.fiftyone_io.importing.import_images import import_at, progress_line
     from agar_pipeline.fiftyone_io.importing.prepare_dataset import prepare_dataset
-    from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
-    fiftyone = import_fiftyone(request["uri"], request["dataset"], may_write=True)
+    fiftyone = _writable(request)
 
     def prepare(dataset: str, text_fields: list[str]) -> None:
         prepare_dataset(fiftyone, dataset, text_fields, log)
@@ -63,60 +59,53 @@ def _import(request: dict[str, Any], log: Log) -> dict[str, Any]:
     return asdict(import_at(request["uri"], source, request["dataset"], home, prepare, progress, overwrite=overwrite))
 
 
-def _declare_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _declare_run(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.run_fields import declare
 
     fields = RunFields(request["run"])
     declare(_writable(request), request["dataset"], fields, request["about"], request["worst"])
-    return {}
 
 
-def _remove_run(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _remove_run(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.run_fields import remove
 
     remove(_writable(request), request["dataset"], map(RunFields, request["runs"]))
-    return {}
 
 
-def _declare_suspects(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _declare_suspects(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.suspect_fields import declare_suspects
 
     words = (request["about"], request["label_field"], request["missing_views"])
     declare_suspects(_writable(request), request["dataset"], *words)
-    return {}
 
 
-def _remove_suspects(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _remove_suspects(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.run_fields import remove
     from agar_pipeline.fiftyone_io.writing.suspect_fields import SuspectFields
 
     remove(_writable(request), request["dataset"], [SuspectFields()])
-    return {}
 
 
-def _declare_copy(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _declare_copy(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.reviewed_field import declare_copy
 
     declare_copy(_writable(request), request["dataset"], request["label_field"], request["to_field"])
-    return {}
 
 
-def _prepare_counted(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _prepare_counted(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.counted_schema import prepare
 
     fields = RunFields(request["field"], compared=False)
     prepare(_writable(request), request["dataset"], fields, request["folder"], request["class_names"])
-    return {}
 
 
-def _remove_counted(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _remove_counted(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.counted_schema import remove
 
     remove(_writable(request), request["dataset"], overwrite=request["overwrite"])
-    return {}
 
 
-def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
+def _open_app(request: dict[str, Any], log: Log) -> None:
     from agar_pipeline.fiftyone_io.writing.app import open_app, prepare_server
     from agar_pipeline.fiftyone_io.writing.run_fields import load_dataset
 
@@ -125,7 +114,6 @@ def _open_app(request: dict[str, Any], log: Log) -> dict[str, Any]:
     dataset = load_dataset(fiftyone, request["dataset"])
     view, port, more_hosts = request["view"], request["port"], tuple(request["more_hosts"])
     open_app(fiftyone, dataset, view, Path(request["home"]), log, port=port, more_hosts=more_hosts)
-    return {}
 
 
 def _writable(request: dict[str, Any]) -> Any:
@@ -134,11 +122,7 @@ def _writable(request: dict[str, Any]) -> Any:
     return import_fiftyone(request["uri"], request["dataset"], may_write=True)
 
 
-def _config(request: dict[str, Any]) -> SnapshotConfig:
-    return from_plain(SnapshotConfig, request["config"], where="the request to the FiftyOne child")
-
-
-_HANDLERS = {
+_HANDLERS: dict[str, Callable[[dict[str, Any], Log], dict[str, Any] | None]] = {
     "resolve": _resolve,
     "migrate": _migrate,
     "prepare_dataset": _prepare_dataset,

@@ -7,5 +7,3 @@ Not here: starting a training (`launch`), counting devices (`processes.devices`)
 
 from agar_pipeline.preflight.check import Check
 from agar_pipeline.preflight.readiness import check_training, require_ready
-
-__all__ = ["Check", "check_training", "require_ready"]

@@ -14,13 +14,12 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
     if isinstance(config, CocoSnapshotConfig):
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
     try:
-        from agar_pipeline.fiftyone_io.database.connection import connect, open_database, show_address
+        from agar_pipeline.fiftyone_io.database.connection import connected, open_database, show_address
         from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
-        from agar_pipeline.fiftyone_io.database.settings import database_name
 
-        with open_database(config.database, home) as uri, connect(uri) as client:
-            version = client.server_info()["version"]
-            found = read_revisions(client[database_name()], config.dataset)
+        with open_database(config.database, home) as uri, connected(uri) as mongo:
+            version = mongo.client.server_info()["version"]
+            found = read_revisions(mongo, config.dataset)
             require_usable(found, config.database)
     except ImportError as error:
         missing = MissingPackageError.of(ModuleNotFoundError(name="fiftyone"))

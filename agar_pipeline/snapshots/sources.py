@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from agar_pipeline.config import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
+from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
 from agar_pipeline.snapshot_files.content_hash import Observation as Observation
 
 
@@ -44,17 +44,6 @@ def read_source(
     from agar_pipeline.fiftyone_io.reading.read import read_snapshot
 
     return read_snapshot(config, home, out_dir, log, just_observed)
-
-
-def known_photos(config: SnapshotConfig, home: Path) -> list[str]:
-    """Return the paths of the images of all datasets in the database of a source.
-
-    Raises:
-        PipelineError: see `read_photo_paths`.
-    """
-    from agar_pipeline.fiftyone_io.reading.photo_paths import read_photo_paths
-
-    return read_photo_paths(config.database, home)
 
 
 def hold_source(config: SnapshotSource, home: Path) -> contextlib.AbstractContextManager[object]:

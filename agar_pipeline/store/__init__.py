@@ -12,5 +12,3 @@ Not here: what the files mean (`artifacts`).
 from agar_pipeline.store.content import Content, KnownFiles, MadeBy, describe_files, find_faults, fingerprint
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Built, Key
-
-__all__ = ["Built", "Content", "Key", "KnownFiles", "MadeBy", "Store", "describe_files", "find_faults", "fingerprint"]

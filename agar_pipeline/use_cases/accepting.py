@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect
-from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected
+from agar_pipeline.fiftyone_io.database.documents import now
+from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, resolved_source, shorten
 from agar_pipeline.fiftyone_io.writing.accepted_labels import ACCEPTED, Suggestion, apply_suggestions
@@ -34,7 +33,6 @@ from agar_pipeline.use_cases.accepted_suspects import Choice, choose
 from agar_pipeline.use_cases.reviewing import FIELDS
 from agar_pipeline.use_cases.viewing import dataset_document
 
-_CHILD = "agar_pipeline.fiftyone_io"
 _DETECTIONS = ".detections"
 
 
@@ -69,8 +67,7 @@ def accept(
         DatasetError: the dataset has no suspects of ours, none is chosen, or a field of that name is not our copy.
     """
     dataset = source.dataset
-    with open_for_writing(source.database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(source.database, home, dataset, log, migrate=migrate) as uri, connected(uri) as mongo:
         document = dataset_document(mongo, dataset)
         label_field = _reviewed_field(document)
         result = Accepted(label_field, to_field or usual_copy(label_field))
@@ -88,7 +85,7 @@ def accept(
         found = choose(choice, shown, suspects, f"field {FIELDS.name!r} of dataset {dataset!r}")
         if not has_copy:
             request = {"do": "declare_copy", "uri": uri, "dataset": dataset}
-            run_child(_CHILD, request | {"label_field": label_field, "to_field": result.to_field}, log)
+            run_child(CHILD, request | {"label_field": label_field, "to_field": result.to_field}, log)
         samples = mongo[labels.collection]
         fill_copy(samples, labels.label_path.removesuffix(_DETECTIONS), result.to_field)
         for sample in samples.find({"_id": {"$in": [ObjectId(sample_id) for sample_id in found]}}).sort("filepath"):
@@ -137,7 +134,7 @@ def _apply(
     read = (label_path.partition(".")[0], result.to_field)
     unchanged = {key: {"$eq": sample[key]} if key in sample else {"$exists": False} for key in read}
     new = {**copy, "detections": applied.labels, ACCEPTED: applied.accepted}
-    values = {result.to_field: new, "last_modified_at": datetime.now(UTC).replace(tzinfo=None)}
+    values = {result.to_field: new, "last_modified_at": now()}
     if samples.update_one({"_id": sample["_id"], **unchanged}, {"$set": values}).matched_count:
         result.kinds.update(applied.done)
         result.photos += 1

@@ -18,8 +18,7 @@ import numpy as np
 
 from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, xywh_to_rel_xywh
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect, open_database
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.run_values import Values, is_unedited, read_values
 from agar_pipeline.scoring.counted_area import inside
@@ -88,8 +87,7 @@ def read_corrections(source: PredictedPlates, database: str, home: Path) -> Corr
     Raises:
         DatasetError: the dataset does not exist, or holds no predictions of this run.
     """
-    with open_database(database, home) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_database(database, home) as uri, connected(uri) as mongo:
         document = mongo.datasets.find_one({"name": source.dataset}, {"sample_collection_name": 1})
         if document is None:
             raise DatasetError(

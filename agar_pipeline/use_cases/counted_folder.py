@@ -10,8 +10,7 @@ from pymongo.database import Database
 
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.errors import ArtifactError, DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect, open_database
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database
 from agar_pipeline.fiftyone_io.writing.counted_samples import find_marked, mark_of, sample_id_of
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.write_back import PlateBoxes
@@ -136,8 +135,7 @@ def open_counted(word: str, database: str, home: Path, *, corrected: bool) -> Pr
     folder = Path(word).absolute()
     if is_counted_folder(folder) and not corrected:
         return read_counted(folder, folder.name)
-    with open_database(database, home) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_database(database, home) as uri, connected(uri) as mongo:
         if is_counted_folder(folder):
             document = find_dataset(mongo, folder)
         else:

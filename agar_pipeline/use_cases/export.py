@@ -31,7 +31,7 @@ from agar_pipeline.errors import ConfigError, DatasetError
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals
 from agar_pipeline.progress import Log
-from agar_pipeline.snapshots.sources import known_photos, observe_source
+from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.store import Key, Store
 from agar_pipeline.use_cases.export_folder import PURPOSE, write_export
 
@@ -187,4 +187,6 @@ def _originals(
     yield from (f"{images_dir}/{path}" for path in taken.images()["path"])
     yield from split.lists.values()
     if out_dir.is_dir() and any(out_dir.iterdir()):
-        yield from known_photos(snapshot, home)
+        from agar_pipeline.fiftyone_io.reading.source import read_photo_paths
+
+        yield from read_photo_paths(snapshot.database, home)

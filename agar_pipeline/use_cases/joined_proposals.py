@@ -20,9 +20,8 @@ from pymongo.database import Database
 from agar_pipeline.coco.box_formats import turn_back_rel_xywh
 from agar_pipeline.config import SnapshotConfig, Spellings
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect
+from agar_pipeline.fiftyone_io.database.connection import connected
 from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
 from agar_pipeline.fiftyone_io.reading.source import detections_fields
 from agar_pipeline.fiftyone_io.writing.counted_samples import mark_of
 from agar_pipeline.fiftyone_io.writing.joined_samples import Sample, find_paths, insert_annotated, read_tagged
@@ -66,8 +65,7 @@ def join_proposals(
             field, or a box that is none or of no class, or is not in the pipeline's `images_dir`; or the pipeline's
             boxes are drawn on photos as stored, and a photo cannot be opened. Nothing was written.
     """
-    with open_for_writing(source.database, home, source.dataset, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(source.database, home, source.dataset, log, migrate=migrate) as uri, connected(uri) as mongo:
         document = _proposals(mongo, proposals)
         target = _target(mongo, source)
         samples = mongo[document["sample_collection_name"]]

@@ -19,9 +19,8 @@ from pymongo.database import Database
 from agar_pipeline.artifacts import CocoCache, Snapshot
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect
-from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected
+from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.fiftyone_io.reading.observe import resolver_in_child
 from agar_pipeline.fiftyone_io.reading.source import resolved_source
 from agar_pipeline.fiftyone_io.writing.field_names import find_edited_views, find_view, info_of, is_declared
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIELDS = SuspectFields()
-_CHILD = "agar_pipeline.fiftyone_io"
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,7 @@ def write_suspects(
     rows: list[dict[str, Any]] = suspects.astype(object).where(suspects.notna(), None).to_dict("records")  # type: ignore[assignment]
     dataset, label_field = str(snapshot.dataset()["dataset"]), str(snapshot.manifest.config["label_field"])
     photos = read_photos(snapshot, cache, sorted({row["image_id"] for row in rows}))
-    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connected(uri) as mongo:
         document = dataset_document(mongo, dataset)
         config = SnapshotConfig(dataset=dataset, label_field=label_field, database=database)
         source = resolved_source(config, mongo, home, resolver_in_child(uri))
@@ -139,15 +136,14 @@ def remove_suspects(
         DatasetError: somebody edited or tagged suspects, or edited a view, and `overwrite` is False. Then nothing was
             removed.
     """
-    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connected(uri) as mongo:
         document = dataset_document(mongo, dataset)
         if info_of(document, FIELDS.name).get(FIELDS.mark) != FIELDS.name:
             return False
         if not overwrite:
             require_unedited(mongo, document, FIELDS, f"the field {FIELDS.name}", "suspects")
         remove_values(mongo[document["sample_collection_name"]], FIELDS, overwrite=overwrite)
-        run_child(_CHILD, {"do": "remove_suspects", "uri": uri, "dataset": dataset}, log)
+        run_child(CHILD, {"do": "remove_suspects", "uri": uri, "dataset": dataset}, log)
     return True
 
 
@@ -177,7 +173,7 @@ def _declare(
     is_current = is_declared(document, FIELDS) and (info.get(SOURCE), info.get(ABOUT)) == (label_field, about)
     if views or not is_current:
         request = {"do": "declare_suspects", "uri": uri, "dataset": document["name"], "about": about}
-        run_child(_CHILD, request | {"label_field": label_field, "missing_views": views}, log)
+        run_child(CHILD, request | {"label_field": label_field, "missing_views": views}, log)
 
 
 def _write(samples: Collection, placed: Placed, *, overwrite: bool) -> list[str]:

@@ -16,9 +16,8 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect, open_database
-from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database
+from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.fiftyone_io.writing.field_names import (
     OwnFields,
     RunFields,
@@ -37,8 +36,6 @@ from agar_pipeline.progress import Log
 from agar_pipeline.store import Store
 from agar_pipeline.text.name_list import name_some
 from agar_pipeline.use_cases.predicted_plates import read_evaluated
-
-_CHILD = "agar_pipeline.fiftyone_io"
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,7 @@ def write_run(
     """
     evaluated = read_evaluated(store, record, log)
     dataset, fields, boxes = evaluated.dataset, evaluated.fields, evaluated.boxes
-    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connected(uri) as mongo:
         document = dataset_document(mongo, dataset)
         samples = mongo[document["sample_collection_name"]]
         gone = find_gone_of(samples, boxes.sample_ids, dataset, RunFields.writer)
@@ -91,7 +87,7 @@ def write_run(
         if not is_declared(document, fields) or not (view_kept or (is_ours and is_current)):
             request = {"do": "declare_run", "uri": uri, "dataset": dataset, "run": fields.name}
             request["about"] = f"predictions of {record.key.experiment}, evaluation {record.manifest.fingerprint}"
-            run_child(_CHILD, request | {"worst": None if view_kept else there[:worst]}, log)
+            run_child(CHILD, request | {"worst": None if view_kept else there[:worst]}, log)
         kept = write_back(samples, fields, boxes, overwrite=overwrite)
     rows = zip(evaluated.images, boxes.sample_ids, strict=True)
     names = sorted(image for image, sample_id in rows if sample_id in gone)
@@ -112,12 +108,12 @@ def open_app(
     with open_for_writing(database, home, dataset, log) as uri:
         request: dict[str, Any] = {"do": "open_app", "uri": uri, "dataset": dataset, "view": view}
         request |= {"home": str(home), "port": port, "more_hosts": more_hosts}
-        run_child(_CHILD, request, log)
+        run_child(CHILD, request, log)
 
 
 def list_runs_of(dataset: str, database: str, home: Path) -> list[str]:
-    with open_database(database, home) as uri, connect(uri) as client:
-        return list_runs(dataset_document(client[database_name()], dataset))
+    with open_database(database, home) as uri, connected(uri) as mongo:
+        return list_runs(dataset_document(mongo, dataset))
 
 
 def remove_runs(
@@ -136,8 +132,7 @@ def remove_runs(
         DatasetError: a run does not exist; or somebody edited its values or its view, and `overwrite` is False. Then
             nothing was removed.
     """
-    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(database, home, dataset, log, migrate=migrate) as uri, connected(uri) as mongo:
         document = dataset_document(mongo, dataset)
         there, samples = list_runs(document), mongo[document["sample_collection_name"]]
         for run in runs:
@@ -152,7 +147,7 @@ def remove_runs(
         for run in runs:
             remove_values(samples, RunFields(run), overwrite=overwrite)
         if runs:
-            run_child(_CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "runs": runs}, log)
+            run_child(CHILD, {"do": "remove_run", "uri": uri, "dataset": dataset, "runs": runs}, log)
 
 
 def require_unedited(database: Database, document: dict[str, Any], fields: OwnFields, name: str, values: str) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 from pymongo.database import Database
 
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect, open_database
-from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database
+from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.fiftyone_io.writing.counted_samples import (
     describe_edits,
     insert_missing,
@@ -35,8 +34,6 @@ from agar_pipeline.use_cases.counted_folder import (
     read_counted,
 )
 
-_CHILD = "agar_pipeline.fiftyone_io"
-
 
 @dataclass(frozen=True)
 class WrittenFolder:
@@ -55,8 +52,8 @@ class WrittenFolder:
 
 def require_own(folder: Path, database: str, home: Path) -> None:
     """Raise DatasetError, before long work begins, if `write_counted` would refuse the dataset of this folder."""
-    with open_database(database, home) as uri, connect(uri) as client:
-        _find_or_refuse(client[database_name()], folder.absolute(), None, folder.name)
+    with open_database(database, home) as uri, connected(uri) as mongo:
+        _find_or_refuse(mongo, folder.absolute(), None, folder.name)
 
 
 def write_counted(
@@ -85,13 +82,12 @@ def write_counted(
     source, sha256 = read_counted(folder, dataset or folder.name), predictions_hash(folder)
     missing = [image for image, path in zip(source.images, source.photos, strict=True) if not path.is_file()]
     opened = open_for_writing(database, home, source.dataset, log, migrate=migrate, may_create=True)
-    with opened as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with opened as uri, connected(uri) as mongo:
         document = _find_or_refuse(mongo, folder, dataset, source.dataset)
         name = source.dataset if document is None else str(document["name"])
         if document is None or not is_prepared(document):
             request = {"uri": uri, "dataset": name, "field": FIELDS.name, "folder": str(folder)}
-            run_child(_CHILD, {"do": "prepare_counted", "class_names": list(source.categories), **request}, log)
+            run_child(CHILD, {"do": "prepare_counted", "class_names": list(source.categories), **request}, log)
             document = find_dataset(mongo, folder, name)
         assert document is not None
         samples = mongo[document["sample_collection_name"]]
@@ -124,15 +120,14 @@ def remove_counted(
         DatasetError: there is none; or somebody edited it, and `overwrite` is False. Then nothing was removed.
     """
     folder = folder.absolute()
-    with open_database(database, home) as uri, connect(uri) as client:
-        document = find_dataset(client[database_name()], folder, dataset)
+    with open_database(database, home) as uri, connected(uri) as mongo:
+        document = find_dataset(mongo, folder, dataset)
     if document is None:
         raise DatasetError(
             "is in no dataset of this database", where=folder, next_step="name the dataset with --dataset"
         )
     name = str(document["name"])
-    with open_for_writing(database, home, name, log, migrate=migrate) as uri, connect(uri) as client:
-        mongo = client[database_name()]
+    with open_for_writing(database, home, name, log, migrate=migrate) as uri, connected(uri) as mongo:
         if not overwrite:
             if edits := describe_edits(mongo, document, FIELDS):
                 raise DatasetError(
@@ -141,5 +136,5 @@ def remove_counted(
                     next_step="save the corrections with `agar count --corrected --export`, then give --overwrite",
                 )
             remove_samples(mongo[document["sample_collection_name"]], FIELDS)
-        run_child(_CHILD, {"do": "remove_counted", "uri": uri, "dataset": name, "overwrite": overwrite}, log)
+        run_child(CHILD, {"do": "remove_counted", "uri": uri, "dataset": name, "overwrite": overwrite}, log)
     return name

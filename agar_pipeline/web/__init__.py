@@ -8,13 +8,9 @@ and Sec-Fetch-Site), and simple requests that a browser sends to any site withou
 - `rules`: what a request must contain.
 - `peer`: which user's process sends a request.
 - `guard`: the middleware.
-- `address`: the link with the token.
-- `serving`: the port and the server.
+- `serving`: the port, the server, and the link with the token.
 """
 
-from agar_pipeline.web.address import Address, published
 from agar_pipeline.web.guard import Guard
 from agar_pipeline.web.rules import AccessRules
-from agar_pipeline.web.serving import listen, serve
-
-__all__ = ["AccessRules", "Address", "Guard", "listen", "published", "serve"]
+from agar_pipeline.web.serving import Address, listen, published, serve

@@ -1,15 +1,26 @@
-"""Opens one port of the loopback address and runs the server on it. No other module imports uvicorn."""
+"""Opens one port of the loopback address, runs the server on it, and publishes the address with the access token.
+
+No other module imports uvicorn.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
+import os
+import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from agar_pipeline.errors import ServerError
+from agar_pipeline.files.disk import replace_file
 from agar_pipeline.web.guard import App, Guard
-from agar_pipeline.web.rules import AccessRules
+from agar_pipeline.web.rules import TOKEN, AccessRules
 
 _HOST = "127.0.0.1"
 _STOP_S = 2
@@ -33,14 +44,8 @@ def listen(usual: int, asked_for: int | None = None) -> socket.socket:
         except OSError as error:
             listening.close()
             refused = error
-    if refused.errno == errno.EADDRINUSE:
-        raise ServerError(
-            "is taken by another program",
-            where=f"port {port} of {_HOST}",
-            next_step="give another port with --port, or leave --port out to use any free one",
-        )
     raise ServerError(
-        f"cannot be used ({refused})",
+        "is taken by another program" if refused.errno == errno.EADDRINUSE else f"cannot be used ({refused})",
         where=f"port {port} of {_HOST}",
         next_step="give another port with --port, or leave --port out to use any free one",
     )
@@ -70,3 +75,37 @@ def serve(app: App, listening: socket.socket, rules: AccessRules, alive: Callabl
     # uvicorn sends itself the signal again after it has stopped
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     Server(config).run(sockets=[listening])
+
+
+FOLDER = "web"
+"""Folder in the home."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """The address of a page, with its own token. A copy is useless after the server has ended."""
+
+    port: int
+    path: str = "/"
+    query: dict[str, str] = field(default_factory=dict)
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{quote(self.path)}?{urlencode({**self.query, TOKEN: self.token})}"
+
+
+@contextlib.contextmanager
+def published(address: Address, home: Path, name: str) -> Iterator[Path]:
+    """Keep the address in `home/web/NAME-PORT.json` during the block, so that a second terminal can find it.
+
+    It is not put on a command line or into the environment, because other users could read it there.
+    """
+    folder = home / FOLDER
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{name}-{address.port}.json"
+    replace_file(path, json.dumps({"url": address.url, "pid": os.getpid()}), mode=0o600)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

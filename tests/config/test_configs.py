@@ -139,7 +139,7 @@ def _refuse(*_: object) -> None:
 
 
 def test_every_value_has_an_origin() -> None:
-    from agar_pipeline.config.provenance import explain_experiment
+    from agar_pipeline.config.load_configs import explain_experiment
 
     origins = explain_experiment("demo", ["optimizer.lr=0.5", "model=retinanet_resnet50_fpn_v2"])
     found = {origin.key: (origin.value, origin.source) for origin in origins}

@@ -19,7 +19,10 @@ from bson import ObjectId
 from PIL import Image
 
 from agar_pipeline.config import SnapshotConfig
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import ImportSource
 from agar_pipeline.fiftyone_io.database.connection import open_database
+from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
+from agar_pipeline.fiftyone_io.importing.import_images import import_images
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
 from agar_pipeline.fiftyone_io.reading.view import import_fiftyone
 
@@ -166,3 +169,8 @@ def stop_keeper(home: Path) -> None:
         keeper_pid = server(home).get("keeper_pid")
         if keeper_pid is not None:
             os.kill(keeper_pid, signal.SIGTERM)
+
+
+def import_agar(folder: Path, dataset: str, home: Path) -> ImportCounts:
+    source = ImportSource("agar", str(folder))
+    return import_images(source, dataset, "embedded", home, print, lambda done, total: None)

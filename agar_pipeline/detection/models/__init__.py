@@ -5,8 +5,7 @@ family of detectors. `torchvision_family`: what torchvision's have in common; `f
 `ssd`: those families. `timm_backbone`, `timm_family`: RetinaNet and Faster R-CNN on a backbone of timm. `detr`: D-FINE
 and RT-DETRv2; `detr_model`: their inputs and outputs; `detr_sizes`: their layers. `tiny`: this project's small
 detector. `families`: the table of all families. `candidate_boxes`: finds boxes that are cut off before NMS.
-`float32_boxes`: box coordinates in full precision. `keep_scale`: normalization and padding. `tiles`, `tile_merge`:
-division of a plate into tiles, and merging of their detections. `detector`: the model with all of these parts.
-`weights`: pretrained weights. `catalogue`: published figures. `checkpoint`: saving and loading. `weight_averaging`:
-EMA.
+`tiles`, `tile_merge`: division of a plate into tiles, and merging of their detections. `detector`: the model with all
+of these parts. `weights`: pretrained weights. `catalogue`: published figures. `checkpoint`: saving and loading.
+`weight_averaging`: EMA.
 """

@@ -1,27 +1,28 @@
 """What the families of torchvision's detectors have in common, whatever parameter names each uses.
 
-Here: building with random or backbone weights, the scale of anchors, limits. Not here: the families (`faster_rcnn`,
-`fcos`, `retinanet`, `ssd`, `tiny`), pretrained detectors (`weights`).
+Here: building with random or backbone weights, the scale of anchors, limits, the input of uint8 images, box coordinates
+in float32. Not here: the families (`faster_rcnn`, `fcos`, `retinanet`, `ssd`, `tiny`), pretrained detectors
+(`weights`).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 from urllib.error import URLError
 
 import numpy as np
+import torch
 import torchvision
 from torch import nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from agar_pipeline.config import DETECTORS
 from agar_pipeline.detection.models.family import AnchorSizes, Family
-from agar_pipeline.detection.models.float32_boxes import keep_boxes_in_float32
-from agar_pipeline.detection.models.keep_scale import KeepScale
 from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.errors import ConfigError
 
@@ -55,11 +56,11 @@ class TorchvisionFamily(Family):
         """The layers whose outputs are decoded to boxes."""
         return [model.head]
 
-    def limits_in_training(self, cap: int) -> dict[str, int]:  # noqa: ARG002
+    def limits_in_training(self, cap: int) -> dict[str, int]:
         """Limits that torchvision's builder takes."""
         return {}
 
-    def build_as_if_pretrained(self, model: Any, name: str, num_classes: int) -> None:  # noqa: ARG002
+    def build_as_if_pretrained(self, model: Any, name: str, num_classes: int) -> None:
         """Give a model with random weights the layers that torchvision builds for a pretrained backbone."""
         if DETECTORS[name].freezes_norms:
             _freeze_norms(model.backbone.body)
@@ -109,3 +110,62 @@ def _freeze_norms(module: nn.Module) -> None:
             setattr(module, name, FrozenBatchNorm2d(child.num_features, child.eps))
         else:
             _freeze_norms(child)
+
+
+class KeepScale(GeneralizedRCNNTransform):
+    """Normalizes uint8 images and pads them, but never resizes: images already have the model's scale.
+
+    (torchvision's `_skip_resize` has an effect in training only.)
+    """
+
+    factor: torch.Tensor
+    offset: torch.Tensor
+
+    def __init__(self, mean: list[float], std: list[float], size_divisible: int = 32) -> None:
+        super().__init__(0, 0, mean, std, size_divisible=size_divisible)
+        std_column = torch.tensor(std)[:, None, None]
+        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # a buffer: is on the device
+        self.register_buffer("offset", torch.tensor(mean)[:, None, None] / std_column, persistent=False)
+
+    def normalize(self, image: torch.Tensor) -> torch.Tensor:
+        """(3, H, W) uint8 → (x / 255 − mean) / std, in place on one float copy: 2.5 ms for 1024 px instead of 11 ms."""
+        if image.dtype != torch.uint8:
+            return super().normalize(image)
+        planar = image.to(torch.float32, memory_format=torch.contiguous_format)
+        return planar.mul_(self.factor).sub_(self.offset)
+
+    def resize(self, image: torch.Tensor, target: Any = None) -> tuple[torch.Tensor, Any]:
+        return image, target
+
+
+def keep_boxes_in_float32(model: nn.Module, heads: Iterable[nn.Module]) -> None:
+    """Make a torchvision detector generate its anchors, encode targets and decode the boxes of `heads` in float32.
+
+    Under autocast torchvision makes anchors in the type of the feature maps, and decodes boxes in the type of the
+    head's output. bfloat16 has steps of 4 px from 512 px and of 8 px from 1,024 px, and a colony there is 13 px wide.
+    Convolutions keep the lower precision, because they take most of the time.
+    """
+    for module in model.modules():
+        if isinstance(module, AnchorGenerator | DefaultBoxGenerator):
+            module.register_forward_pre_hook(_give_float32_levels)
+    for head in heads:
+        head.register_forward_hook(_answer_in_float32)
+
+
+def _give_float32_levels(generator: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Replace the feature maps by one channel in float32: an anchor generator reads only type, device and size."""
+    images, levels = arguments
+    return images, [level if level.dtype == torch.float32 else level[:1, :1].float() for level in levels]
+
+
+def _answer_in_float32(head: nn.Module, arguments: tuple[Any, ...], answer: Any) -> Any:
+    return _to_float32(answer)
+
+
+def _to_float32(answer: Any) -> Any:
+    """The tensors of a dict, a list or a tuple, converted to float32."""
+    if isinstance(answer, torch.Tensor):
+        return answer.float()
+    if isinstance(answer, dict):
+        return {name: _to_float32(value) for name, value in answer.items()}
+    return type(answer)(_to_float32(value) for value in answer)

@@ -10,11 +10,12 @@ from urllib.parse import unquote
 
 import pymongo
 from pymongo import errors as mongo_errors
+from pymongo.database import Database
 
 from agar_pipeline.config import database_address
 from agar_pipeline.errors import ConfigError, DatabaseError
-from agar_pipeline.fiftyone_io.database.embedded_service import embedded_database
 from agar_pipeline.fiftyone_io.database.fiftyone_service import own_database
+from agar_pipeline.fiftyone_io.database.mongod_client import embedded_database
 from agar_pipeline.fiftyone_io.database.settings import (
     LARGEST_LAG,
     OLDEST_MAJOR,
@@ -91,6 +92,13 @@ def connect(uri: str, said_by: str = SAID_BY_PIPELINE) -> Iterator[pymongo.Mongo
             yield client
     except mongo_errors.PyMongoError as error:
         raise explain(error, uri, said_by) from mask_error(error)
+
+
+@contextlib.contextmanager
+def connected(uri: str) -> Iterator[Database]:
+    """Yield the Mongo database with FiftyOne's collections; errors as in `connect`."""
+    with connect(uri) as client:
+        yield client[database_name()]
 
 
 def _client(uri: str, said_by: str) -> pymongo.MongoClient:

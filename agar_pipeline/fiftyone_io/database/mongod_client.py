@@ -1,7 +1,9 @@
 """Attaches to, or starts, our own mongod: shared by all our processes with the same data, closed to other users.
 
-It listens only on a Unix socket in a folder of mode 0700 and on no port, so that it needs no password. Here: attaching
-to it, and starting its `mongod_keeper`. Not here: which data it serves (`embedded_service`, `fiftyone_service`).
+It listens only on a Unix socket in a folder of mode 0700 and on no port, so that it needs no password. FiftyOne's own
+service serves no home: its clients attach to any mongod that runs for this user, regardless of its data folder, and it
+listens on a port that every user of the machine can reach. Here: the home's database, attaching to a mongod, and
+starting its `mongod_keeper`. Not here: the database of the user's own FiftyOne (`fiftyone_service`).
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from urllib.parse import quote
 import pymongo
 from pymongo.errors import PyMongoError
 
+from agar_pipeline.config import database_idle_s
 from agar_pipeline.errors import DatabaseError, StorageError, from_fields
 from agar_pipeline.fiftyone_io.database.settings import mongod_path
 from agar_pipeline.files import disk
 from agar_pipeline.files.locks import lock_within
 from agar_pipeline.files.private_files import open_private, private_folder, require_private_folder
+from agar_pipeline.ownership.home import open_home
 
 START_S = 25.0
 ANSWER_S = 3.0
@@ -47,6 +51,28 @@ class OwnMongod:
     data: Path
     idle_s: float
     """Seconds without a client after which mongod is shut down."""
+
+
+@contextlib.contextmanager
+def embedded_database(home: Path) -> Iterator[str]:
+    """Attach to the home's mongod, or start it, and yield its address; it runs while any process is in the block.
+
+    Raises:
+        DatabaseError: mongod cannot be started or does not answer.
+        StorageError: The home is not writable, or another user could open the database's folder.
+    """
+    folder = open_home(home.resolve()) / "fiftyone"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = folder.resolve()
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written ({error.strerror}), but the embedded database has its files there",
+            where=folder,
+            next_step="set AGAR_HOME to a folder that you can write",
+        ) from error
+    with attached(OwnMongod("the embedded database", folder, folder / "db", database_idle_s())) as uri:
+        yield uri
 
 
 @contextlib.contextmanager

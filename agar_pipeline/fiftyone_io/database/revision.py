@@ -22,12 +22,13 @@ from packaging.version import InvalidVersion, Version
 from pymongo.database import Database
 
 from agar_pipeline.errors import DatabaseError
-from agar_pipeline.fiftyone_io.database.connection import connect, open_database
-from agar_pipeline.fiftyone_io.database.settings import database_name, may_administrate
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database
+from agar_pipeline.fiftyone_io.database.settings import may_administrate
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.text.secrets import mask
 
-_CHILD = "agar_pipeline.fiftyone_io"
+CHILD = "agar_pipeline.fiftyone_io"
+"""Module of the child processes that import FiftyOne."""
 _TYPE = "fiftyone"
 """`fiftyone.constants.CLIENT_TYPE`; FiftyOne Enterprise has another value."""
 Log = Callable[[str], None]
@@ -83,8 +84,8 @@ def open_for_writing(
         DatabaseError: The database would have to be migrated, cannot be reached, or cannot be used.
     """
     with open_database(database, home, may_create=may_create) as uri:
-        with connect(uri) as client:
-            found = read_revisions(client[database_name()], dataset)
+        with connected(uri) as mongo:
+            found = read_revisions(mongo, dataset)
         ours = database == "embedded"
         if (migrate and found.older) or (ours and found.unusable):
             _migrate(uri, dataset, database, found, log)
@@ -180,9 +181,9 @@ def _migrate(uri: str, dataset: str, database: str, found: Revisions, log: Log) 
     )
     if database == "embedded":
         log("note: older checkouts of this project that use this home may refuse it, too")
-    run_child(_CHILD, {"do": "migrate", "uri": uri, "dataset": dataset}, log)
-    with connect(uri) as client:
-        require_usable(read_revisions(client[database_name()], dataset), database)
+    run_child(CHILD, {"do": "migrate", "uri": uri, "dataset": dataset}, log)
+    with connected(uri) as mongo:
+        require_usable(read_revisions(mongo, dataset), database)
 
 
 def _name(database: str) -> str:

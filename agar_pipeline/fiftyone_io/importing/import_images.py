@@ -21,20 +21,19 @@ from pymongo.database import Database
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource, Progress
 from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
-from agar_pipeline.fiftyone_io.database.connection import connect
-from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected
+from agar_pipeline.fiftyone_io.database.documents import now
+from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.fiftyone_io.importing.found_images import read_source
 from agar_pipeline.fiftyone_io.importing.match_samples import match_samples
-from agar_pipeline.fiftyone_io.importing.plan import Arrival, Planner, digest_of, now
+from agar_pipeline.fiftyone_io.importing.plan import Arrival, Planner, digest_of
 from agar_pipeline.fiftyone_io.importing.writes import read_samples, write_arrivals, write_moves
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD, detections_fields
 from agar_pipeline.ownership.imported_labels import RECORD_FIELD
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
-_CHILD = "agar_pipeline.fiftyone_io"
 _PROGRESS = "::progress "
 """Prefix of a child's line that reports progress; it is printable because other characters of lines are escaped."""
 Log = Callable[[str], None]
@@ -83,10 +82,10 @@ def import_images(
         if source.format == "coco":  # its polygons are read by FiftyOne
             where = {"uri": uri, "home": str(home), "dataset": dataset}
             request = {"do": "import", "source": asdict(source), "overwrite": overwrite, **where}
-            return ImportCounts(**run_child(_CHILD, request, listen))
+            return ImportCounts(**run_child(CHILD, request, listen))
 
         def prepare(name: str, text_fields: list[str]) -> None:
-            run_child(_CHILD, {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": text_fields}, log)
+            run_child(CHILD, {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": text_fields}, log)
 
         return import_at(uri, source, dataset, home, prepare, progress, overwrite=overwrite)
 
@@ -129,8 +128,7 @@ def import_at(
     if not reading.images:
         return counts
     text_fields = tuple(sorted({name for image in reading.images for name in image.fields}))
-    with connect(uri) as client:
-        database: Database = client[database_name()]
+    with connected(uri) as database:
         document = _prepared(database, dataset, [*text_fields, RECORD_FIELD], prepare)
         samples = database[document["sample_collection_name"]]
         list_tags = frozenset(count.tag for count in membership.counts)

@@ -7,9 +7,8 @@ unless they are to be overwritten. Each write is conditional on the values that 
 from __future__ import annotations
 
 import dataclasses
-import random
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import bson
@@ -17,6 +16,7 @@ from bson import ObjectId
 from pymongo import DeleteOne, InsertOne, UpdateOne
 
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage
+from agar_pipeline.fiftyone_io.database.documents import detection, detections, new_sample
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
 from agar_pipeline.fiftyone_io.importing.earlier_imports import record_of
 from agar_pipeline.fiftyone_io.importing.match_samples import Sample
@@ -78,20 +78,9 @@ class Planner:
         record = ImportRecord(
             arrival.labels, [arrival.photo] if arrival.photo else [], str(image.path), image.fields, tags
         )
-        new = {
-            "_id": sample_id,
-            "tags": tags,
-            "_media_type": "image",
-            "_rand": random.random(),
-            "_dataset_id": self.dataset_id,
-            "created_at": self.stamp,
-            "filepath": str(image.path),
-            "last_modified_at": self.stamp,
-            "metadata": {"_cls": "ImageMetadata", **image.metadata},
-            IMPORT_FIELD: as_detections(image),
-            **image.fields,
-            RECORD_FIELD: record.text(),
-        }
+        metadata = {"_cls": "ImageMetadata", **image.metadata}
+        values = {"tags": tags, IMPORT_FIELD: as_detections(image), **image.fields, RECORD_FIELD: record.text()}
+        new = new_sample(self.dataset_id, str(image.path), metadata, self.stamp, _id=sample_id, **values)
         return Write(sample_id, str(image.path), InsertOne(new), "added")
 
     def update(self, arrival: Arrival, sample: Sample) -> Write | None:
@@ -251,12 +240,5 @@ def as_detections(image: AnnotatedImage) -> dict[str, Any] | None:
     """Return an image's labels as FiftyOne stores them; None if nobody has labelled it."""
     if not image.labelled:
         return None
-    boxes = [
-        {"_id": ObjectId(), "_cls": "Detection", "attributes": {}, "tags": [], **box} for box in box_contents(image)
-    ]
-    return {"_cls": "Detections", "detections": boxes}
-
-
-def now() -> datetime:
-    """Return the present time in UTC without time zone, as MongoDB stores it."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    boxes = zip(image.labels, image.boxes_rel_xywh, image.attributes, strict=True)
+    return detections(detection(label, box, **more) for label, box, more in boxes)

@@ -125,7 +125,7 @@ def _walk_like_first(data: np.ndarray, starts: np.ndarray) -> tuple[Fields, np.n
         while data[name_end]:
             name_end += 1
         header = data[at[0] : name_end + 1]
-        same &= equal_rows(_rows(data, at, len(header)), header)
+        same &= equal_rows(read_rows(data, at, len(header)), header)
         at = np.where(same, at + len(header), starts)
         fields[header[1:-1].tobytes().decode()] = (kind, at)
         size = _value_bytes(data, kind, at)
@@ -143,15 +143,10 @@ def _value_bytes(data: np.ndarray, kind: int, at: np.ndarray) -> int | np.ndarra
     return None if more is None else read_int32(data, at) + more
 
 
-def _rows(data: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
-    """Return (R, length) bytes from each offset; an offset too near the end is replaced by the last possible one."""
+def read_rows(data: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
+    """Return (R, length) uint8 from each offset; an offset too near the end is replaced by the last possible one."""
     windows = np.lib.stride_tricks.as_strided(data, (len(data) - length + 1, length), (1, 1), writeable=False)
     return windows[np.minimum(at, len(data) - length)]
-
-
-def read_rows(data: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
-    """Return (R, length) uint8 from each offset."""
-    return _rows(data, at, length)
 
 
 def equal_rows(rows: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -162,7 +157,7 @@ def equal_rows(rows: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def read_int32(data: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Read an int32 at each offset, as (R,) int64."""
-    return _rows(data, at, 4).view("<i4")[:, 0].astype(np.int64)
+    return read_rows(data, at, 4).view("<i4")[:, 0].astype(np.int64)
 
 
 def read_numbers(data: np.ndarray, values: Values) -> np.ndarray:
@@ -171,7 +166,7 @@ def read_numbers(data: np.ndarray, values: Values) -> np.ndarray:
     for kind, dtype in ((DOUBLE, "<f8"), (INT32, "<i4"), (INT64, "<i8")):
         rows = np.flatnonzero(values.kinds == kind)
         if rows.size:
-            numbers[rows] = _rows(data, values.at[rows], np.dtype(dtype).itemsize).view(dtype)[:, 0]
+            numbers[rows] = read_rows(data, values.at[rows], np.dtype(dtype).itemsize).view(dtype)[:, 0]
     return numbers
 
 

@@ -61,14 +61,6 @@ def read_image_columns(samples: Collection, source: ResolvedSource, stages: Mapp
     return ImageColumns(values, tags.hexdigest())
 
 
-def describe_samples(config: SnapshotConfig, database: Database) -> dict[str, Any]:
-    """List the tags with their counts, and the field names, that a split could use."""
-    document = dataset_document(config, database)
-    counts = database[document["sample_collection_name"]].aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
-    fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
-    return {"tags": {str(row["_id"]): row["count"] for row in counts}, "fields": fields}
-
-
 def _field_path(config: SnapshotConfig, document: Mapping[str, Any], path: str) -> str:
     fields: list[Mapping[str, Any]] = document.get("sample_fields") or []
     names: list[str] = []

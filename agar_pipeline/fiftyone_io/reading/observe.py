@@ -11,20 +11,21 @@ from typing import Any
 
 import pyarrow as pa
 from pymongo.collection import Collection
-from pymongo.database import Database
 
 from agar_pipeline.config import SnapshotConfig, to_plain
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect, open_database, version_notice
-from agar_pipeline.fiftyone_io.database.settings import database_name
-from agar_pipeline.fiftyone_io.reading.image_id_columns import (
-    column_stages,
-    describe_samples,
-    read_image_columns,
-)
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database, version_notice
+from agar_pipeline.fiftyone_io.database.revision import CHILD
+from agar_pipeline.fiftyone_io.reading.image_id_columns import column_stages, read_image_columns
 from agar_pipeline.fiftyone_io.reading.mongo_columns import decode, decode_paths
 from agar_pipeline.fiftyone_io.reading.query import Extent, find_extent, raw_batches
-from agar_pipeline.fiftyone_io.reading.source import Resolve, ResolvedSource, explain_empty, resolved_source
+from agar_pipeline.fiftyone_io.reading.source import (
+    Resolve,
+    ResolvedSource,
+    describe_samples,
+    explain_empty,
+    resolved_source,
+)
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.progress import progress_bar
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
@@ -32,7 +33,6 @@ from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, sta
 from agar_pipeline.snapshot_files.image_ids import ImageColumns
 from agar_pipeline.snapshot_files.source_columns import Columns
 
-CHILD = "agar_pipeline.fiftyone_io"
 Log = Callable[[str], None]
 
 
@@ -114,14 +114,13 @@ def open_source(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve) 
     Raises:
         DatasetError: There is no sample to read; the message lists what the dataset has.
     """
-    with connect(uri) as client:
-        database: Database = client[database_name()]
+    with connected(uri) as database:
         source = resolved_source(config, database, home, resolve)
         samples = database[source.collection]
         extent = find_extent(samples, source, config.images_dir)
         if not extent.samples:
             raise explain_empty(config, database)
-        notice = version_notice(client) if config.database_notice else None
+        notice = version_notice(database.client) if config.database_notice else None
         stages = column_stages(config, database, home, resolve)
         description = describe_samples(config, database) if stages else {}
         yield OpenSource(samples, source, notice, extent, stages, description)

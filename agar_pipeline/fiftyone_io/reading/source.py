@@ -22,11 +22,13 @@ from pymongo.database import Database
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.config.chosen_pipeline import explain_choice
 from agar_pipeline.errors import DatasetError, remedy
+from agar_pipeline.fiftyone_io.database.connection import connected, open_database
 from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading
 from agar_pipeline.files.disk import replace_file
 from agar_pipeline.files.private_files import open_private, private_folder
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.ownership.inserted_samples import find_unfinished
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.secrets import mask
 
 FORMAT = 1
@@ -142,6 +144,14 @@ def detections_fields(document: dict[str, Any]) -> list[str]:
     return found
 
 
+def describe_samples(config: SnapshotConfig, database: Database) -> dict[str, Any]:
+    """List the tags with their counts, and the field names, that a split could use."""
+    document = dataset_document(config, database)
+    counts = database[document["sample_collection_name"]].aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
+    fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
+    return {"tags": {str(row["_id"]): row["count"] for row in counts}, "fields": fields}
+
+
 def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
     """Return an error that explains why a snapshot would have no image, and lists tags and fields for a view."""
     document = dataset_document(config, database)
@@ -150,9 +160,8 @@ def explain_empty(config: SnapshotConfig, database: Database) -> DatasetError:
         return DatasetError(
             "has no samples", where=f"dataset {config.dataset!r}", next_step="import images into it with `agar import`"
         )
-    counts = samples.aggregate([{"$unwind": "$tags"}, {"$sortByCount": "$tags"}])
-    tags = [f"{row['_id']} ({row['count']})" for row in counts]
-    fields = [field["name"] for field in document["sample_fields"] if not field["name"].startswith("_")]
+    there = describe_samples(config, database)
+    tags, fields = [f"{tag} ({count})" for tag, count in there["tags"].items()], there["fields"]
     return DatasetError(
         "holds 0 samples",
         where=f"view {config.view!r} of dataset {config.dataset!r}",
@@ -167,5 +176,21 @@ def shorten(names: list[str]) -> str:
     >>> shorten([]), shorten(["a", "b"]), shorten(["a"] * 22)[-15:]
     ('none', 'a, b', 'a, a and 2 more')
     """
-    rest = len(names) - _SHOWN
-    return (", ".join(names[:_SHOWN]) or "none") + (f" and {rest} more" if rest > 0 else "")
+    return name_some(names, _SHOWN) or "none"
+
+
+def read_photo_paths(database: str, home: Path) -> list[str]:
+    """Read the file paths of all samples of all datasets.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with open_database(database, home) as uri, connected(uri) as known:
+        collections = known.datasets.find({}, {"sample_collection_name": 1})
+        return [
+            sample["filepath"]
+            for collection in collections
+            for sample in known[collection["sample_collection_name"]].find(
+                {"filepath": {"$type": "string"}}, {"_id": 0, "filepath": 1}
+            )
+        ]

@@ -14,9 +14,9 @@ from bson import json_util
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatabaseError, DatasetError, remedy
 from agar_pipeline.fiftyone_io.database.class_guard import guard_classes, guard_stages
-from agar_pipeline.fiftyone_io.database.connection import connect
+from agar_pipeline.fiftyone_io.database.connection import connected
 from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
-from agar_pipeline.fiftyone_io.database.settings import database_name, prepare_child
+from agar_pipeline.fiftyone_io.database.settings import prepare_child
 from agar_pipeline.fiftyone_io.database.trusted_documents import require_reading_view, require_trusted
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, shorten
 
@@ -39,8 +39,8 @@ def import_fiftyone(uri: str, dataset: str | None = None, *, may_write: bool = F
         DatasetError: The dataset would make FiftyOne load a foreign class.
     """
     if dataset is not None:
-        with connect(uri) as client:
-            require_trusted(client[database_name()], dataset)
+        with connected(uri) as mongo:
+            require_trusted(mongo, dataset)
     prepare_child(uri, may_write=may_write, may_migrate=may_migrate)
     guard_classes(may_migrate=may_migrate)
     import fiftyone
@@ -78,10 +78,10 @@ def resolve(config: SnapshotConfig, uri: str) -> ResolvedSource:
         DatasetError: The view or the field does not exist, or is of the wrong kind.
         DatabaseError: FiftyOne cannot use the version of the database or of the dataset.
     """
-    with connect(uri) as client:
-        require_usable(read_revisions(client[database_name()], config.dataset), config.database)
+    with connected(uri) as mongo:
+        require_usable(read_revisions(mongo, config.dataset), config.database)
         if config.view and config.view.startswith("saved:"):
-            require_reading_view(client[database_name()], config.dataset, config.view.removeprefix("saved:"))
+            require_reading_view(mongo, config.dataset, config.view.removeprefix("saved:"))
     fiftyone = import_fiftyone(uri, config.dataset)
     try:
         dataset = fiftyone.Dataset(config.dataset, _create=False, _virtual=True)

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bson import ObjectId
-
+from agar_pipeline.fiftyone_io.database.documents import detection
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, box_of, covers, is_at
 
 ACCEPTED = "accepted"
@@ -145,12 +144,7 @@ def _apply(one: Suggestion, labels: list[Detection]) -> None:
     elif one.kind in ("box_too_many", "double_box"):
         del labels[place]
     else:
-        labels[place : place + 1] = [_new(label, box) for label, box in one.labels]
-
-
-def _new(label: str | None, box: list[float]) -> Detection:
-    box_and_label = {"label": label, "bounding_box": box}
-    return {"_id": ObjectId(), "_cls": "Detection", "attributes": {}, "tags": [], **box_and_label}
+        labels[place : place + 1] = [detection(label, box) for label, box in one.labels]
 
 
 def count_in_words(kinds: Counter[str]) -> str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-import random
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,13 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from agar_pipeline.fiftyone_io.database.documents import new_sample, now
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
-from agar_pipeline.fiftyone_io.writing.run_values import find_edited, is_unedited, unchanged
+from agar_pipeline.fiftyone_io.writing.run_values import apply_updates, find_edited, is_unedited, unchanged
 
 MARK = "written_by_agar_view"
 """Key in a dataset's `info`; its value has `folder`, `fields` (the schema as we made it) and `sha256` (of the
 predictions that were written last)."""
-_BATCH = 500
 
 
 def sample_id_of(filepath: Path) -> str:
@@ -58,25 +56,14 @@ def insert_missing(
     samples: Collection, dataset_id: ObjectId, photos: Iterable[Path], sizes_wh: Iterable[tuple[int, int]]
 ) -> None:
     """Insert the samples that do not exist yet; existing ones are not changed."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    inserts = []
+    stamp, inserts = now(), []
     for path, (width, height) in zip(photos, sizes_wh, strict=True):
         mime_type, _ = mimetypes.guess_type(path)
         size_bytes = path.stat().st_size if path.is_file() else None
-        metadata = {"size_bytes": size_bytes, "mime_type": mime_type, "width": width, "height": height}
-        sample = {
-            "_media_type": "image",
-            "_rand": random.random(),
-            "_dataset_id": dataset_id,
-            "filepath": str(path),
-            "tags": [],
-            "metadata": {"_cls": "ImageMetadata", **metadata},
-            "created_at": now,
-            "last_modified_at": now,
-        }
+        facts = {"size_bytes": size_bytes, "mime_type": mime_type, "width": width, "height": height}
+        sample = new_sample(dataset_id, str(path), {"_cls": "ImageMetadata", **facts}, stamp)
         inserts.append(UpdateOne({"_id": ObjectId(sample_id_of(path))}, {"$setOnInsert": sample}, upsert=True))
-    for start in range(0, len(inserts), _BATCH):
-        samples.bulk_write(inserts[start : start + _BATCH], ordered=False)
+    apply_updates(samples, inserts)
 
 
 def describe_edits(database: Database, document: dict[str, Any], fields: RunFields) -> list[str]:
@@ -103,5 +90,4 @@ def remove_samples(samples: Collection, fields: RunFields) -> None:
         for sample in samples.find({}, {"filepath": 1, "tags": 1, fields.name: 1})
         if fields.name not in sample or is_unedited(fields, {fields.name: sample[fields.name]})
     ]
-    for start in range(0, len(deletions), _BATCH):
-        samples.bulk_write(deletions[start : start + _BATCH], ordered=False)
+    apply_updates(samples, deletions)

@@ -5,14 +5,15 @@ Here: reading and inserting the samples. Not here: which of them are annotated, 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.collection import Collection
+
+from agar_pipeline.fiftyone_io.database.documents import detection, detections, new_sample, now
+from agar_pipeline.fiftyone_io.writing.run_values import apply_updates
 
 _BATCH = 500
 Sample = Mapping[str, Any]
@@ -47,25 +48,9 @@ def insert_annotated(
         label_field: Its field of annotations.
         annotated: Sample as `read_tagged` returns it, and (label, box relative to the photo) of each annotation.
     """
-    now = datetime.now(UTC).replace(tzinfo=None)
-    inserts = []
+    stamp, inserts = now(), []
     for sample, boxes in annotated:
-        new = {
-            "_media_type": "image",
-            "_rand": random.random(),
-            "_dataset_id": dataset_id,
-            "filepath": sample["filepath"],
-            "tags": [],
-            "metadata": sample.get("metadata"),
-            "created_at": now,
-            "last_modified_at": now,
-            label_field: {"_cls": "Detections", "detections": [_detection(*box) for box in boxes]},
-        }
+        labels = {label_field: detections(detection(*box) for box in boxes)}
+        new = new_sample(dataset_id, sample["filepath"], sample.get("metadata"), stamp, **labels)
         inserts.append(UpdateOne({"_id": sample["_id"]}, {"$setOnInsert": new}, upsert=True))
-    for start in range(0, len(inserts), _BATCH):
-        samples.bulk_write(inserts[start : start + _BATCH], ordered=False)
-
-
-def _detection(label: str, box_rel_xywh: list[float]) -> dict[str, Any]:
-    plain = {"attributes": {}, "tags": [], "label": label, "bounding_box": box_rel_xywh}
-    return {"_id": ObjectId(), "_cls": "Detection", **plain}
+    apply_updates(samples, inserts)

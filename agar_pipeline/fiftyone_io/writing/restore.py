@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 import math
 import mimetypes
-import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +24,15 @@ from pymongo.database import Database
 
 from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, xywh_to_rel_xywh
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.database.connection import connect
-from agar_pipeline.fiftyone_io.database.revision import open_for_writing
-from agar_pipeline.fiftyone_io.database.settings import database_name
+from agar_pipeline.fiftyone_io.database.connection import connected
+from agar_pipeline.fiftyone_io.database.documents import new_sample, now
+from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.ownership.inserted_samples import insertions_into, is_claimed
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 from agar_pipeline.text.secrets import mask
 
 _BATCH = 500
-_CHILD = "agar_pipeline.fiftyone_io"
 _BOX = ["x", "y", "width", "height"]
 Log = Callable[[str], None]
 Prepare = Callable[[str, str, list[str]], None]
@@ -82,7 +79,7 @@ def restore_snapshot(
 
         def prepare(name: str, field: str, text_fields: list[str]) -> None:
             request = {"uri": uri, "dataset": name, "text_fields": text_fields, "label_field": field}
-            run_child(_CHILD, {"do": "prepare_dataset", **request}, log)
+            run_child(CHILD, {"do": "prepare_dataset", **request}, log)
 
         images, boxes = restore_at(uri, folder, dataset, label_field, database, prepare, log)
     return RestoreCounts(images, boxes, label_field, missing, replaced)
@@ -95,8 +92,7 @@ def restore_at(
 
     If it is interrupted, also by Ctrl-C, the samples that it inserted are removed again, and no others.
     """
-    with connect(uri) as client:
-        database: Database = client[database_name()]
+    with connected(uri) as database:
         if not is_claimed(
             database, dataset
         ):  # without a claim, no samples of an interrupted restore will be removed first
@@ -158,23 +154,17 @@ def _documents(folder: Path, dataset_id: ObjectId, label_field: str) -> Iterator
     image_ids = np.array([image["image_id"] for image in images], dtype=np.int64)
     detections, starts = _detections(folder, images, image_ids)
     split_columns = _read_columns(folder)
-    now = datetime.now(UTC).replace(tzinfo=None)
+    stamp = now()
     for start in range(0, len(images), _BATCH):
         yield [
             {
+                **new_sample(dataset_id, str(root / image["path"]), _metadata(image), stamp),
                 "_id": ObjectId(image["sample_id"]),
-                "_media_type": "image",
-                "_rand": random.random(),
-                "_dataset_id": dataset_id,
-                "filepath": str(root / image["path"]),
                 "tags": [
                     name.removeprefix(_TAG)
                     for name in split_columns
                     if name.startswith(_TAG) and split_columns[name][row]
                 ],
-                "metadata": _metadata(image),
-                "created_at": now,
-                "last_modified_at": now,
                 **{field: split_columns[name][row] for name, field in _text_fields(split_columns).items()},
                 label_field: {"_cls": "Detections", "detections": detections[starts[row] : starts[row + 1]]}
                 if image.get("labelled", True)  # column missing in snapshots of earlier versions

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import bson
 from bson import ObjectId
-from pymongo import UpdateOne
+from pymongo import DeleteOne, UpdateOne
 from pymongo.collection import Collection
 
+from agar_pipeline.fiftyone_io.database.documents import now
 from agar_pipeline.fiftyone_io.writing.field_names import DIGEST, OwnFields
 
 _BATCH = 500
@@ -53,7 +53,7 @@ def write_values(
             if there and not (is_same or overwrite or is_unedited(fields, there)):
                 kept.append(sample["_id"])
             else:
-                updates.append(UpdateOne(unchanged(fields, sample), {"$set": {**new, "last_modified_at": _now()}}))
+                updates.append(UpdateOne(unchanged(fields, sample), {"$set": {**new, "last_modified_at": now()}}))
     return _file_names(samples, [*kept, *_write(samples, fields, updates, wanted)])
 
 
@@ -78,34 +78,35 @@ def remove_values(samples: Collection, fields: OwnFields, *, overwrite: bool, bu
 
     Samples in `but_of` keep theirs.
     """
-    removal = {"$unset": dict.fromkeys(fields.names, ""), "$set": {"last_modified_at": _now()}}
+    removal = {"$unset": dict.fromkeys(fields.names, ""), "$set": {"last_modified_at": now()}}
     updates = [
         UpdateOne(unchanged(fields, sample), removal)
         for sample in _read(samples, fields, _has_any(fields))
         if sample["_id"] not in but_of and (overwrite or is_unedited(fields, _values(fields, sample)))
     ]
-    for start in range(0, len(updates), _BATCH):
-        samples.bulk_write(updates[start : start + _BATCH], ordered=False)
+    apply_updates(samples, updates)
 
 
 def mark_confirmed(samples: Collection, fields: OwnFields, tag: str) -> None:
     """Let the values of all samples with a tag count as edited: who gave the tag has confirmed them as they are."""
     written = {"tags": tag, fields.digest: {"$exists": True}}
-    samples.update_many(written, {"$unset": {fields.digest: ""}, "$set": {"last_modified_at": _now()}})
+    samples.update_many(written, {"$unset": {fields.digest: ""}, "$set": {"last_modified_at": now()}})
 
 
 def holds_values(samples: Collection, fields: OwnFields) -> bool:
     return samples.find_one(_has_any(fields), {"_id": 1}) is not None
 
 
+def apply_updates(samples: Collection, updates: Sequence[UpdateOne | DeleteOne]) -> int:
+    """Apply operations in any order, and return how many samples matched; pymongo itself forms the batches."""
+    return samples.bulk_write(updates, ordered=False).matched_count if updates else 0
+
+
 def _write(
     samples: Collection, fields: OwnFields, updates: list[UpdateOne], wanted: dict[ObjectId, Values]
 ) -> list[Any]:
     """Apply the updates; return the ids of existing samples that were edited between reading and writing."""
-    matched = 0
-    for start in range(0, len(updates), _BATCH):
-        matched += samples.bulk_write(updates[start : start + _BATCH], ordered=False).matched_count
-    if matched == len(updates):
+    if apply_updates(samples, updates) == len(updates):
         return []
     ids = [update._filter["_id"] for update in updates]
     now_there = _read(samples, fields, {"_id": {"$in": ids}})
@@ -155,7 +156,3 @@ def _without_ids(value: Any) -> Any:
 def _file_names(samples: Collection, ids: list[Any]) -> list[str]:
     found = samples.find({"_id": {"$in": ids}}, {"filepath": 1})
     return sorted(Path(str(sample.get("filepath"))).name for sample in found)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

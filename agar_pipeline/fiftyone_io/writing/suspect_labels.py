@@ -15,6 +15,7 @@ import numpy as np
 from bson import ObjectId
 
 from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_back_rel_xywh, turn_rel_xywh, xywh_to_rel_xywh
+from agar_pipeline.fiftyone_io.database.documents import detection
 from agar_pipeline.review.evidence import MISSED
 from agar_pipeline.review.overlaps import find_overlaps
 from agar_pipeline.scoring.matching import FOUND_IOU
@@ -151,16 +152,7 @@ def _labels_of(
             boxes = [box_of(found) or []]
     words = {"kind": row["kind"], "reason": row["reason"], "suspect_id": row["suspect_id"], **about}
     return [
-        {
-            "_id": _label_id(row["suspect_id"], place),
-            "_cls": "Detection",
-            "attributes": {},
-            "tags": [],
-            "label": label,
-            "bounding_box": box,
-            "confidence": float(row["score"]),
-            **words,
-        }
+        detection(label, box, confidence=float(row["score"]), **words) | {"_id": _label_id(row["suspect_id"], place)}
         for place, box in enumerate(boxes)
     ]
 

@@ -17,6 +17,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 
 from agar_pipeline.coco.box_formats import xywh_to_rel_xywh
+from agar_pipeline.fiftyone_io.database.documents import detection, detections
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.run_values import seal, write_values
 
@@ -72,23 +73,15 @@ def _documents(fields: RunFields, boxes: PlateBoxes) -> list[dict[str, Any]]:
     boxes_rel_xywh = xywh_to_rel_xywh(boxes.boxes_xywh, boxes.sizes_wh[boxes.plates])
     columns = (boxes.plates, boxes.labels, boxes.kinds, boxes.scores, boxes_rel_xywh)
     for plate, label, kind, score, box in zip(*(column.tolist() for column in columns), strict=True):
-        detection = {
-            "_id": ObjectId(),
-            "_cls": "Detection",
-            "attributes": {},
-            "tags": [],
-            "label": label,
-            "bounding_box": box,
-            **({"kind": kind} if fields.compared else {}),
-        }
+        found = detection(label, box, **({"kind": kind} if fields.compared else {}))
         if kind == "missed":
-            missed[plate].append(detection)
+            missed[plate].append(found)
         else:
-            predicted[plate].append({**detection, "confidence": score})
+            predicted[plate].append({**found, "confidence": score})
     values = [
         {
-            fields.name: {"_cls": "Detections", "detections": found},
-            fields.missed: {"_cls": "Detections", "detections": lost},
+            fields.name: detections(found),
+            fields.missed: detections(lost),
             fields.count_error: int(error),
         }
         for found, lost, error in zip(predicted, missed, boxes.count_errors.tolist(), strict=True)

@@ -12,8 +12,7 @@ import pytest
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.importing.counts import ImportCounts
-from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
-from tests.fiftyone_io.conftest import agar_label, collection_of, write_plate
+from tests.fiftyone_io.conftest import agar_label, collection_of, import_agar, write_plate
 
 Import = Callable[[Path, str], ImportCounts]
 
@@ -21,7 +20,7 @@ Import = Callable[[Path, str], ImportCounts]
 @pytest.fixture
 def run_import(uri: str, home: Path) -> Import:
     def run(folder: Path, dataset: str) -> ImportCounts:
-        return import_agar(folder, dataset, "embedded", home, print, lambda done, total: None)
+        return import_agar(folder, dataset, home)
 
     return run
 

@@ -11,11 +11,10 @@ import pytest
 
 from agar_pipeline.config import SnapshotConfig, SplitConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
 from agar_pipeline.fiftyone_io.reading.observe import observe_at
 from agar_pipeline.fiftyone_io.reading.read import read_at
 from agar_pipeline.splitting.division import divide
-from tests.fiftyone_io.conftest import collection_of, resolver
+from tests.fiftyone_io.conftest import collection_of, import_agar, resolver
 
 TAGS = SplitConfig(method="tags", views={"train": "tag:train", "val": "tag:val"}, unassigned="leave_out")
 FIELD = SplitConfig(method="field", field="agar_background", values={"bright": "train", "dark": "val"})
@@ -25,7 +24,7 @@ STRATA = SplitConfig(method="hash", stratify_by="class", group_by="field:agar_ba
 @pytest.fixture
 def name(new_dataset: Callable[[], str], plates: Path, uri: str, home: Path, database: Any) -> str:
     dataset = new_dataset()
-    import_agar(plates, dataset, "embedded", home, print, lambda done, total: None)
+    import_agar(plates, dataset, home)
     samples = database[collection_of(database, dataset)]
     for number, tag in enumerate(["train", "train", "val", "other"]):
         edit(samples, plates, number, {"$set": {"tags": [tag], "agar_background": "dark" if number > 2 else "bright"}})

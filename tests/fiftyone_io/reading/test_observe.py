@@ -12,12 +12,11 @@ from bson import ObjectId
 
 from agar_pipeline.config import SnapshotConfig, load_pipeline
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
 from agar_pipeline.fiftyone_io.reading import source
 from agar_pipeline.fiftyone_io.reading.observe import observe_at, observe_dataset
 from agar_pipeline.snapshot_files.content_hash import Observation
 from tests.conftest import CHECKOUT
-from tests.fiftyone_io.conftest import collection_of, resolver
+from tests.fiftyone_io.conftest import collection_of, import_agar, resolver
 
 Edit = Callable[[Any, Path], object]
 
@@ -25,7 +24,7 @@ Edit = Callable[[Any, Path], object]
 @pytest.fixture
 def name(new_dataset: Callable[[], str], plates: Path, uri: str, home: Path) -> str:
     dataset = new_dataset()
-    import_agar(plates, dataset, "embedded", home, print, lambda done, total: None)
+    import_agar(plates, dataset, home)
     return dataset
 
 

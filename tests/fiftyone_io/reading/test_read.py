@@ -21,18 +21,17 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.errors import DatabaseError, DatasetError, ImageFileError
 from agar_pipeline.fiftyone_io.database import connection as database_module
-from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
 from agar_pipeline.fiftyone_io.reading import mongo_columns as columns_module
 from agar_pipeline.fiftyone_io.reading import observe, query, read
 from agar_pipeline.fiftyone_io.reading.observe import observe_at
 from agar_pipeline.snapshot_files import parquet_tables
-from tests.fiftyone_io.conftest import COLONIES, collection_of, resolver, server
+from tests.fiftyone_io.conftest import COLONIES, collection_of, import_agar, resolver, server
 
 
 @pytest.fixture
 def name(new_dataset: Callable[[], str], plates: Path, uri: str, home: Path) -> str:
     dataset = new_dataset()
-    import_agar(plates, dataset, "embedded", home, print, lambda done, total: None)
+    import_agar(plates, dataset, home)
     return dataset
 
 
@@ -310,7 +309,7 @@ def test_the_colonies_are_all_there(
     new_dataset: Callable[[], str], uri: str, home: Path, snapshot: Callable[..., Snapshot]
 ) -> None:
     dataset = new_dataset()
-    import_agar(COLONIES, dataset, "embedded", home, print, lambda done, total: None)
+    import_agar(COLONIES, dataset, home)
     taken = snapshot(dataset)
     boxes: pd.DataFrame = taken.boxes()
     assert (len(taken.images()), len(boxes), boxes.label.nunique()) == (684, 12_641, 9)

@@ -12,10 +12,9 @@ from bson import json_util
 
 from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.importing.import_agar import import_agar
 from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource, plain_source
-from tests.fiftyone_io.conftest import child_env, collection_of, write_plate
+from tests.fiftyone_io.conftest import child_env, collection_of, import_agar, write_plate
 
 LABEL_FIELDS = (
     "name one of type Detections (snapshot.label_field); "
@@ -69,7 +68,7 @@ def child(uri: str, database: Any, home: Path, tmp_path_factory: pytest.TempPath
     """All questions to FiftyOne, asked in one child; and what the child left of the database."""
     folder = tmp_path_factory.mktemp("plates")
     write_plate(folder, "1", [{"id": 1, "class": "a", "x": 10, "y": 20, "width": 30, "height": 40}])
-    import_agar(folder, "template", "embedded", home, print, lambda done, total: None)
+    import_agar(folder, "template", home)
     before = _content(database)
     command = [sys.executable, "-c", RESOLVE, uri, json.dumps(list(SPECS.values())), "template"]
     answer = json.loads(subprocess.run(command, check=True, env=child_env(), stdout=subprocess.PIPE).stdout)

@@ -22,8 +22,7 @@ from agar_pipeline.detection.fitting.model_fitting import make_spec
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, save_checkpoint
 from agar_pipeline.detection.models.detector import build_detector
 from agar_pipeline.errors import MissingPackageError, PipelineError
-from agar_pipeline.plates.coco_plates import generate_coco
-from agar_pipeline.plates.generate import CLASS_NAMES
+from agar_pipeline.plates.generate import CLASS_NAMES, generate_coco
 from agar_pipeline.use_cases import viewing_counted
 from agar_pipeline.use_cases.proposals import CHOICE, ProposingModels
 from tests.fiftyone_io.conftest import collection_of
