@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from click.testing import CliRunner
 from agar_pipeline.commands import agar
 from agar_pipeline.errors import PipelineError
 from tests.commands.test_evaluate_predict import plates  # noqa: F401
-from tests.conftest import runner
+from tests.conftest import BIN, CHECKOUT
 from tests.ownership.test_folders_of_others import LIST, bytes_of
 
 RESULT = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "score": 0.9}
@@ -147,9 +149,11 @@ def test_a_single_file_replaces_only_what_the_same_command_made(
 
 
 def test_a_pipe_may_be_written_to(lab: Path, tmp_path: Path) -> None:
-    run = runner({"AGAR_HOME": str(tmp_path / "home")})
-    given = ("--json", str(lab / "val.json"), "--images-dir", str(lab))
-    done = run("agar", "inspect-coco", *given, "--report", "/dev/stdout", "--html", "/dev/null")
+    """`runner` would write stdout of `agar` to a file."""
+    words = ("inspect-coco", "--json", lab / "val.json", "--images-dir", lab, "--report", "/dev/stdout")
+    env = os.environ | {"AGAR_HOME": str(tmp_path / "home")}
+    command = [str(word) for word in (BIN / "agar", *words, "--html", "/dev/null")]
+    done = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert '"findings_listed"' in done.stdout
     assert not (lab / LIST).exists()
