@@ -91,7 +91,7 @@ class LabelReview(Artifact):
     """Suspect labels of all parts, from predictions of models that were not trained on the photos."""
 
     asset: ClassVar = "label_review"
-    code_version: ClassVar = "4"
+    code_version: ClassVar = "5"
     inputs: ClassVar = ("snapshot", "split", "coco_cache", "training_run", "evaluation")
     reads: ClassVar = {"snapshot": ("image_ids.parquet",), "split": ("duplicates.parquet",)}
     files: ClassVar = (

@@ -78,7 +78,7 @@ def weigh(columns: CocoColumns, detections: Detections) -> Evidence:
         "double_box": twin,
         "merged_box": part,
     }
-    return Evidence(annotations, partners, first_part, _missed(sole, scores, kept))
+    return Evidence(annotations, partners, first_part, _missed(sole, detections, kept))
 
 
 def _best(groups: np.ndarray, values: np.ndarray, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +174,27 @@ def _merged(
     return second * (1 - fits), first, row
 
 
-def _missed(pairs: Overlaps, scores: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Score of each detection, less where an annotation is already at its place."""
+def _missed(pairs: Overlaps, detections: Detections, kept: np.ndarray) -> np.ndarray:
+    """Score of each detection, less where an annotation is already at its place, and less on images where the models
+    find much that nobody annotated.
+    """
+    scores = detections.scores
     iou, _ = _best(pairs.second, pairs.iou, pairs.first, len(scores))
     inside, _ = _best(pairs.second, pairs.inside, pairs.first, len(scores))
-    return np.where(kept, scores * (1 - np.minimum(1, iou / FOUND_IOU)) * (1 - np.clip(inside - 0.3, 0, 1)), 0)
+    free = (1 - np.minimum(1, iou / FOUND_IOU)) * (1 - np.clip(inside - 0.3, 0, 1))
+    reliability = _share_annotated(detections.image_ids, np.where(kept, scores, 0), iou >= FOUND_IOU)
+    return np.where(kept, scores * free * np.sqrt(reliability), 0)
+
+
+def _share_annotated(image_ids: np.ndarray, weights: np.ndarray, is_annotated: np.ndarray) -> np.ndarray:
+    """(D,) share of the other detections on the same image that have an annotation, by weight; images with few
+    detections are drawn to the share in all. 1 if no detection at all has an annotation.
+    """
+    if not (weights * is_annotated).any():
+        return np.ones(len(weights))
+    _, images = np.unique(image_ids, return_inverse=True)
+    annotated, found = np.bincount(images, weights * is_annotated), np.bincount(images, weights)
+    prior = PRIOR_COUNT * annotated.sum() / found.sum()
+    others = found[images] - weights
+    shares: np.ndarray = (annotated[images] - weights * is_annotated + prior) / (others + PRIOR_COUNT)
+    return shares

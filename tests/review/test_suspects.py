@@ -9,7 +9,7 @@ import pytest
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
-from agar_pipeline.review.evidence import KINDS
+from agar_pipeline.review.evidence import KINDS, weigh
 from agar_pipeline.review.suspect_ids import identify
 from agar_pipeline.review.suspects import review_labels
 from benchmarks._planted_errors import plant
@@ -30,6 +30,19 @@ def test_a_missed_colony_is_suggested_with_its_class() -> None:
     assert (first["kind"], first["image_id"]) == ("missed_colony", columns.annotation_image_ids[row])
     assert np.abs(np.array(first["suggested_boxes_xywh"][0]) - columns.boxes_xywh[row]).max() < 6
     assert first["suggested_category_id"] == columns.annotation_category_ids[row]
+
+
+def test_an_unannotated_detection_says_less_on_a_photo_where_there_are_many() -> None:
+    columns, detections = make_labels()
+    detections = dataclasses.replace(detections, scores=np.full(len(detections), 0.8))
+    row, one, other = 0, 1, 2
+    assert columns.annotation_image_ids[row] == one
+    bare = np.flatnonzero(columns.annotation_image_ids == other)
+    found = weigh(without(columns, [row, *bare.tolist()]), detections).missed
+    assert found[detections.image_ids == one].max() > 1.2 * found[detections.image_ids == other].max() > 0
+    nothing_annotated = weigh(columns.without_annotations(), detections).missed
+    assert set(nothing_annotated) <= {0.0, 0.8}
+    assert (nothing_annotated > 0).mean() > 0.5, "then all are of equal use"
 
 
 def test_a_box_too_many_is_suggested_to_be_removed() -> None:
