@@ -39,7 +39,7 @@ def test_an_unannotated_detection_says_less_on_a_photo_where_there_are_many() ->
     assert columns.annotation_image_ids[row] == one
     bare = np.flatnonzero(columns.annotation_image_ids == other)
     found = weigh(without(columns, [row, *bare.tolist()]), detections).missed
-    assert found[detections.image_ids == one].max() > 1.2 * found[detections.image_ids == other].max() > 0
+    assert found[detections.image_ids == one].max() > 1.1 * found[detections.image_ids == other].max() > 0
     nothing_annotated = weigh(columns.without_annotations(), detections).missed
     assert set(nothing_annotated) <= {0.0, 0.8}
     assert (nothing_annotated > 0).mean() > 0.5, "then all are of equal use"
