@@ -104,9 +104,7 @@ class Reader:
             swaps: What stands for something of the reader's → what it is here.
             folder: Default: the clone.
         """
-        script = "\n".join(lines)
-        for text, ours in [*(swaps or {}).items(), *SERVING.items()]:
-            script = script.replace(text, ours)
+        script = swap("\n".join(lines), {**(swaps or {}), **SERVING})
         shell = subprocess.Popen(
             ["bash", "-exc", script], cwd=folder or self.clone, env=self.env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -115,6 +113,13 @@ class Reader:
             said, _ = shell.communicate(timeout=500)
         assert shell.returncode == 0, said[-4000:]
         return said
+
+
+def swap(text: str, swaps: Mapping[str, str]) -> str:
+    """Put what is here in the place of what stands for something of the reader's."""
+    for theirs, ours in swaps.items():
+        text = text.replace(theirs, ours)
+    return text
 
 
 def _publish_checkout(repository: Path) -> None:
