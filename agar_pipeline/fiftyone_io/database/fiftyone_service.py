@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from pymongo.errors import PyMongoError
 
 from agar_pipeline.errors import DatabaseError
-from agar_pipeline.fiftyone_io.database.mongod_client import OwnMongod, ask_data_folder, attached
+from agar_pipeline.fiftyone_io.database.mongod_client import OPTIONS, OwnMongod, ask_data_folder, attached
 from agar_pipeline.fiftyone_io.database.settings import database_dir, is_set, source_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _join_theirs(folder: Path) -> str | None:
     while (mongod := _find_mongod(folder)) is not None:
         port = _join(mongod)
         if port is not None:
-            uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+            uri = f"mongodb://127.0.0.1:{port}/?{OPTIONS}"
             with contextlib.suppress(PyMongoError):
                 if Path(ask_data_folder(uri)).resolve() == folder:
                     return uri

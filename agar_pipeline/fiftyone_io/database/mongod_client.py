@@ -33,6 +33,9 @@ from agar_pipeline.files.locks import lock_within
 from agar_pipeline.files.private_files import open_private, private_folder, require_private_folder
 from agar_pipeline.ownership.home import open_home
 
+OPTIONS = "directConnection=true&journal=true"
+"""Of the addresses of databases on this machine. journal: a write is acknowledged when it is in the journal. Otherwise
+mongod writes its journal ten times a second, and a crash within that time would lose what it has acknowledged."""
 START_S = 25.0
 ANSWER_S = 3.0
 _LEAST_ROOM_BYTES = 500_000
@@ -195,7 +198,7 @@ def _attach(mongod: OwnMongod) -> str | None:
         require_private_folder(path.parent)
     if not _listens(path):
         return None
-    uri = f"mongodb://{quote(str(path), safe='')}/?directConnection=true"
+    uri = f"mongodb://{quote(str(path), safe='')}/?{OPTIONS}"
     try:
         serves_it = ask_data_folder(uri) == str(mongod.data)
         return uri if serves_it and _has_keeper(mongod) else None  # the keeper may have been killed meanwhile

@@ -19,6 +19,8 @@ from agar_pipeline.errors import DatabaseError
 from agar_pipeline.fiftyone_io.database.fiftyone_service import own_database
 from tests.other_user import as_another_user
 
+JOURNALED = {"j": True}
+"""A write is acknowledged when no crash can lose it."""
 HOLD = """
 import sys
 from agar_pipeline.fiftyone_io.database.fiftyone_service import own_database
@@ -85,6 +87,7 @@ def test_ours_opens_no_port_is_shared_and_ends_with_its_last_client(
     _end(first)
     with pymongo.MongoClient(uri) as client:
         assert client.admin.command("ping")["ok"] == 1
+        assert client.write_concern.document == JOURNALED
     _end(second)
     _wait_until_gone(folder)
 
@@ -96,6 +99,7 @@ def test_a_session_of_the_users_fiftyone_is_joined(start: Callable[[str], subpro
     uri = _line(holder := start(HOLD))
     assert uri.startswith("mongodb://127.0.0.1:")
     with pymongo.MongoClient(uri) as client:
+        assert client.write_concern.document == JOURNALED
         before = _content(client)
         assert before["datasets"][0]["name"] == "theirs"
         assert start(LOOK).communicate(timeout=60)[0].split() == ["True", "False"], "read without FiftyOne's import"
