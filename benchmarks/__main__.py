@@ -63,7 +63,8 @@ def main(names: list[str]) -> None:
 def _run(module: str, settings: dict[str, str]) -> tuple[int, list[dict[str, Any]]]:
     """Exit code of a benchmark that runs with these variables, and the ratios that it reported."""
     with tempfile.NamedTemporaryFile("r") as ratios:
-        env = os.environ | settings | {RATIOS_FILE: ratios.name, "PYTHONPATH": str(CHECKOUT)}  # children have no current folder
+        env = os.environ | settings | {RATIOS_FILE: ratios.name}
+        env["PYTHONPATH"] = str(CHECKOUT)  # children have no current folder
         ended = subprocess.run([sys.executable, "-m", "benchmarks", ONE, module], env=env, check=False).returncode
         return ended, [json.loads(line) for line in ratios]
 

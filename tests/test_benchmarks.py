@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -53,3 +54,23 @@ def test_the_table_has_every_benchmark(
     assert [line.split() for line in lines[-len(table) :]] == table
     assert lines[-len(table) - 1].split() == ["ratio", "value", "aim"]
     assert " cores, Python 3." in done.stdout, "the machine"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "used"),
+    [([], {}, "tiny dfine"), ([], {"OVERFIT": "all"}, "all"), (["overfit"], {}, "None")],
+    ids=["all benchmarks", "all with a setting", "one"],
+)
+def test_a_long_benchmark_uses_less_data_only_in_a_run_of_all(
+    name: list[str], given: dict[str, str], used: str, tmp_path: Path
+) -> None:
+    package = tmp_path / "benchmarks"
+    package.mkdir()
+    for file in ("__init__.py", "__main__.py", "_timing.py"):
+        shutil.copy(CHECKOUT / "benchmarks" / file, package)
+    (package / "overfit.py").write_text("def main():\n    import os\n    print('uses', os.environ.get('OVERFIT'))\n")
+    env = {key: value for key, value in os.environ.items() if key != "OVERFIT"} | given
+    command = [sys.executable, "-m", "benchmarks", *name]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert f"uses {used}" in done.stdout
+    assert (f"OVERFIT={used!r}" in done.stdout) == (not name), "the table says so"
