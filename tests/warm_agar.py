@@ -73,7 +73,8 @@ class Forked:
     """A process that is forked from the server; the part of `subprocess.Popen` that `launch` uses."""
 
     def __init__(self, server: str, words: list[str], env: dict[str, str], cwd: Path, streams: list[Path]) -> None:
-        self.args, self.returncode = words, None
+        self.args = words
+        self.returncode: int | None = None
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one message is received at a time
         self._connection.connect(server)
         request = {"words": words, "env": env, "cwd": str(cwd), "streams": [str(path) for path in streams]}
@@ -190,9 +191,7 @@ def _become(server: str, words: list[str], env: dict[str, str], cwd: str, stream
         del sys.path[0]
         return functools.partial(runpy.run_module, STEP[-1], run_name="__main__", alter_sys=True)
     sys.argv, sys.path[0] = words, str(BIN)
-    launch.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-        **vars(subprocess) | {"Popen": functools.partial(_start, server)}
-    )
+    vars(launch)["subprocess"] = SimpleNamespace(**vars(subprocess) | {"Popen": functools.partial(_start, server)})
     from agar_pipeline.commands import main
 
     return main
