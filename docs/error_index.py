@@ -112,6 +112,8 @@ def _words(node: ast.expr, constants: Mapping[str, ast.expr]) -> str:
         text = _words(node.value, constants)
     elif isinstance(node, ast.Call) and _name(node.func) == "remedy":
         text = f"{_words(node.args[0], constants)} (in a command: {_words(node.keywords[0].value, constants)})"
+    elif isinstance(node, ast.Call) and _name(node.func) == "plural":
+        text = f"… {_words(node.args[-1], constants)}" + "s" * (len(node.args) == 2)
     elif isinstance(node, ast.Name) and isinstance(constants.get(node.id), ast.Constant | ast.JoinedStr | ast.BinOp):
         text = _words(constants[node.id], constants)
     else:

@@ -255,9 +255,9 @@ def test_predictions_that_a_person_edited_are_kept_named_and_only_overwritten_wh
     counted = run("agar", "count", "--corrected", "--experiment", "small", "--out-dir", str(home.parent / "counted"))
     assert counted.returncode == 0, counted.stderr
     drawn, cleared = edited
-    assert f"1 of {len(val_photos(home)) - 1} plates were touched; boxes: 1 added; " in counted.stdout
-    assert "1 boxes count as colonies of no class: label 'theirs'" in counted.stderr
-    assert f"left out, because they have no predictions in {name}: " in counted.stderr
+    assert f"1 of {len(val_photos(home)) - 1} plates touched; boxes: 1 added; " in counted.stdout
+    assert "1 box counts as a colony of no class: label 'theirs'" in counted.stderr
+    assert f"left out: no predictions in {name}: " in counted.stderr
     with (home.parent / "counted" / "counts.csv").open(newline="") as file:
         rows = {Path(row["image"]).name: row for row in csv.DictReader(file)}
     assert cleared not in rows

@@ -28,7 +28,7 @@ def refusal_of_split(split: Split) -> GateError | None:
     pairs = split.duplicates()
     worst = pairs[pairs["across_parts"] & pairs["kind"].isin(kinds)].iloc[0]
     return GateError(
-        f"the same pictures are in two parts of the split ({counted} pairs), which makes scores too good: "
+        f"the same pictures are in two parts of the split (pairs: {counted}), which makes scores too good: "
         f"{worst['path']!r} ({worst['part']}) and {worst['other_path']!r} ({worst['other_part']})",
         next_step=f"look at {split.root / 'report.html'}; remove one of each pair, or "
         + remedy(

@@ -12,6 +12,7 @@ from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.processes.child import CHILD_ENV
 from agar_pipeline.processes.environment import worker_environment
+from agar_pipeline.text.plurals import plural
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,7 +68,8 @@ class RayTasks:
         self._run = ray.remote(run_partition)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         self._waiting = WAITING_PER_CPU * max(1, cpus)
-        self._log(f"photos are processed on the Ray cluster {cluster_address() or 'of this machine'}, with {cpus} CPUs")
+        where = cluster_address() or "of this machine"
+        self._log(f"photos are processed on the Ray cluster {where}, with {plural(cpus, 'CPU')}")
 
 
 def run_partition(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

@@ -24,6 +24,7 @@ from agar_pipeline.processes.child import CHILD_ENV, ERROR_FILE, answer_request,
 from agar_pipeline.processes.environment import worker_environment
 from agar_pipeline.processes.rank import World
 from agar_pipeline.progress import Log
+from agar_pipeline.text.plurals import plural
 
 MAX_RESTARTS = 3
 """Restarts after workers died. If a rank reports an error, there is no restart, because the error would come again."""
@@ -94,10 +95,8 @@ def _place(trainer: TrainerConfig) -> tuple[Any, str]:
         use_gpu=kind == "GPU",
         placement_strategy="STRICT_PACK" if trainer.num_nodes == 1 else spread,
     )
-    return (
-        scaling,
-        f"{count} Ray worker(s) on {trainer.num_nodes} node(s) of the cluster {where}, each with a {kind}",
-    )
+    workers = f"{plural(count, 'Ray worker')} on {plural(trainer.num_nodes, 'node')}"
+    return scaling, f"{workers} of the cluster {where}, each with a {kind}"
 
 
 def _fit(request_path: Path, scaling: Any) -> None:

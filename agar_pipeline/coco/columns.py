@@ -18,6 +18,7 @@ from agar_pipeline.coco.mapped_arrays import TextColumn, from_portable, release_
 from agar_pipeline.coco.mapped_columns import OF_ANNOTATIONS, find_columns, keep_columns
 from agar_pipeline.coco.parse import parse_columns
 from agar_pipeline.errors import DatasetError
+from agar_pipeline.text.plurals import plural
 
 IMAGE_COLUMNS = ("image_ids", "file_names", "sizes_wh", "original_sizes_wh", "labelled")
 PIECE = 500_000
@@ -165,7 +166,8 @@ class CocoColumns:
         """
         if not len(self.image_ids):
             raise DatasetError(
-                f"lists 0 images ({len(self.annotation_ids)} annotations, {len(self.category_ids)} categories)",
+                f"lists 0 images ({plural(len(self.annotation_ids), 'annotation')}, "
+                f"{plural(len(self.category_ids), 'category', 'categories')})",
                 where=path,
                 next_step="check the view or tag that it was made from, and export it again",
             )

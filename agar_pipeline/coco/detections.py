@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.coco.results_parse import parse_results
+from agar_pipeline.text.plurals import plural
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Detections:
         """Why no figures may be computed from these detections; None if they may."""
         if not self.cut:
             return None
-        first, images = min(self.cut), "image" if len(self.cut) == 1 else "images"
+        first = min(self.cut)
         return (
-            f"on {len(self.cut)} {images} the model reaches its limit of detections, "
+            f"on {plural(len(self.cut), 'image')} the model reaches its limit of detections, "
             f"with {np.count_nonzero(self.image_ids == first):,} boxes on image {first}: "
             "it has not learned yet what is not a colony"
         )

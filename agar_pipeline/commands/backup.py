@@ -10,6 +10,7 @@ import click
 
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config.places import expanded
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 
@@ -49,9 +50,11 @@ def command(file: Path, restoring: bool, everything: bool, as_json: bool) -> Non
         echo(f"note: {note}")
     names = ", ".join(done.datasets) or "none"
     if restoring:
-        echo(f"{path} was restored into {store.home}: datasets {names}; {done.artifacts} artifacts were missing")
+        missing = plural(done.artifacts, "artifact was", "artifacts were")
+        echo(f"{path} was restored into {store.home}: datasets {names}; {missing} missing")
         echo("next: agar verify")
         return
     size = f"{path.stat().st_size / 1e6:.1f} MB"
-    echo(f"{path}: datasets {names}; {done.artifacts} artifacts; {size}, and reading it again found no difference")
+    artifacts = plural(done.artifacts, "artifact")
+    echo(f"{path}: datasets {names}; {artifacts}; {size}, and reading it again found no difference")
     echo(f"next: copy it to another machine; {as_command('agar', 'backup', '--restore', file)} restores it")

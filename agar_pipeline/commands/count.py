@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agar_pipeline.commands.terminal import say
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.counting.sheet import Sheet
@@ -133,6 +134,6 @@ def _export(source: PredictedPlates, found: Corrections, path: Path, all_plates:
             next_step="correct boxes in FiftyOne, or add --all, which exports all plates",
         )
     images, boxes = write_annotations(source, plates, path)
-    say(f"wrote {boxes} boxes on {images} plates into {path}")
+    say(f"wrote {plural(boxes, 'box', 'boxes')} on {plural(images, 'plate')} into {path}")
     where = as_command("--images-dir", source.images_dir, "--annotations", path)
     say(f"next: agar import coco {where} --dataset NAME")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.use_cases.corrected_counts import CountedPlate, Counts
@@ -28,11 +29,12 @@ def print_counts(counts: Counts, found: Corrections, *, corrected: bool, as_json
     for plate in shown:
         echo(f"{plate.image:<{width}} " + (_as_corrected(plate) if corrected else f"{_as_predicted(plate):>{wide}}"))
     total, before = (sum(getattr(plate, name) for plate in counts.plates) for name in ("colonies", "predicted"))
+    colonies, plates = plural(total, "colony", "colonies"), plural(len(counts.plates), "plate")
     if corrected:
-        touched = f"{len(shown)} of {len(counts.plates)} plates were touched"
-        echo(f"{touched}; {_name_changes(found.changes()) or 'no box was changed'}; {before} → {total} colonies")
+        touched = f"{len(shown)} of {plates} touched"
+        echo(f"{touched}; {_name_changes(found.changes()) or 'no box was changed'}; {before} → {colonies}")
     else:
-        echo(f"{total} colonies on {len(counts.plates)} plates, as predicted")
+        echo(f"{colonies} on {plates}, as predicted")
 
 
 def _as_predicted(plate: CountedPlate) -> str:
@@ -58,10 +60,10 @@ def say_notes(source: PredictedPlates, counts: Counts, found: Corrections) -> No
     for note in counts.notes:
         say(f"note: {note}")
     for names, why in (
-        (found.gone, "left out, because their samples are not in the dataset any more"),
-        (found.unwritten, f"left out, because they have no predictions in {field}"),
+        (found.gone, "left out: no sample in the dataset any more"),
+        (found.unwritten, f"left out: no predictions in {field}"),
         (found.other_edits, f"edited, but without another box or label; only the boxes of {field} count"),
         (list(found.unusable), "counted without boxes that have no area or no place; delete them in FiftyOne"),
     ):
         if names:
-            say(f"note: {len(names)} photos are {why}: {name_some(sorted(names))}")
+            say(f"note: {plural(len(names), 'photo is', 'photos are')} {why}: {name_some(sorted(names))}")

@@ -9,6 +9,7 @@ import click
 
 from agar_pipeline.commands.terminal import as_typed, echo
 from agar_pipeline.errors import MissingPackageError
+from agar_pipeline.text.plurals import plural
 
 PLATES, SIZE_PX, SEED = 120, 320, 0
 
@@ -33,7 +34,7 @@ def command() -> None:
     metrics = evaluation.metrics()
     for name in ("map", "map_50", "map_75", "mar_max"):
         echo(f"{name:<8} {metrics[name]:.3f}" if metrics[name] is not None else f"{name:<8} null")
-    echo(f"count MAE {metrics['counting']['mae']:.2f} on {metrics['num_images']} plates of the part val")
+    echo(f"count MAE {metrics['counting']['mae']:.2f} on {plural(metrics['num_images'], 'plate')} of the part val")
     echo(f"look at   {evaluation.root / 'report.html'}")
     echo(f"          {report.root / 'report.html'}")
     echo(f"next: {as_typed('agar')} ui, and open the address that it prints")
@@ -61,13 +62,13 @@ def prepare_dataset(home: Path) -> None:
                 return
         except PipelineError:
             pass  # the import below fails in the same way, and reports it
-    say(f"{written} plates generated in {folder}")
+    say(f"{plural(written, 'plate')} generated in {folder}")
     with progress_bar("importing") as progress:
         source = ImportSource("agar", str(folder))
         counts = import_images(source, config.dataset, config.database, home, say, progress)
     if counts.problems:
         raise DatasetError(
-            f"holds {len(counts.problems)} generated plates that are broken: {counts.problems[0]}",
+            f"holds {plural(len(counts.problems), 'broken plate')}: {counts.problems[0]}",
             where=folder,
             next_step="remove this folder, then run `agar demo` again",
         )

@@ -9,6 +9,7 @@ from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.reports.diff_page import DiffSide
 from agar_pipeline.snapshots.box_pairing import KINDS
 from agar_pipeline.snapshots.diff import SnapshotDiff, SnapshotTables, summarize
+from agar_pipeline.text.plurals import plural
 
 _SHOWN = 20
 
@@ -34,7 +35,7 @@ def change_lines(diff: SnapshotDiff) -> list[str]:
     for path, kinds in shown.items():
         lines.append(f"{path:<{width}}" + "".join(f" {kinds[kind] or '':>10}" for kind in KINDS))
     if len(counts) > len(shown):
-        lines.append(f"… and {len(counts) - len(shown)} more images")
+        lines.append(f"… and {plural(len(counts) - len(shown), 'more image')}")
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.plurals import plural
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -58,10 +59,8 @@ def command(
 
     learnt, photos_in_all = (checkpoint and count_learnt(checkpoint, coco_json)) or (0, 0)
     if learnt:
-        say(
-            f"note: the model was trained on {learnt} of these {photos_in_all} photos, "
-            "so their score says little about new plates"
-        )
+        photos = plural(photos_in_all, "photo")
+        say(f"note: the model was trained on {learnt} of the {photos}, so their score says little about new plates")
     calibration = Calibration.read(counting) if counting else None
     inputs = Originals(path for path in (checkpoint, predictions, counting, coco_json) if path)
     folder = OwnFolder(out_dir, "evaluate", inputs)

@@ -11,6 +11,7 @@ import click
 from agar_pipeline.commands.chosen_model import FILE, find_model, model_options
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.errors import MissingPackageError
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 
@@ -57,5 +58,5 @@ def command(out: Path, images_dir: Path | None, photos: int, as_json: bool, **op
         plain = {"out": str(out), "class_names": list(facts.class_names), "size_bytes": out.stat().st_size}
         echo(json.dumps(plain, indent=1))
         return
-    echo(f"{out}: {len(facts.class_names)} classes, {out.stat().st_size / 1e6:.1f} MB")
+    echo(f"{out}: {plural(len(facts.class_names), 'class', 'classes')}, {out.stat().st_size / 1e6:.1f} MB")
     echo(f"next: {as_command('agar', 'predict', '--model', out)} photos/")

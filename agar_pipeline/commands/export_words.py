@@ -11,6 +11,7 @@ from agar_pipeline.commands.pipelines import pipeline_of
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.config import DRAWN, SnapshotConfig, SplitConfig, agar_home, from_plain, load_pipeline
 from agar_pipeline.errors import ConfigError, read_by_a_user_of_options
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 from agar_pipeline.use_cases.export import Exported, ExportMedia, export_coco
 
@@ -90,7 +91,7 @@ def print_export(exported: Exported, as_json: bool) -> None:
         return
     for part, path in paths.items():
         counts = exported.counts[part]
-        echo(f"{path}: {counts['images']:,} images, {counts['annotations']:,} boxes")
-    echo(f"{len(exported.class_names)} classes: {', '.join(exported.class_names)}")
+        echo(f"{path}: {plural(counts['images'], 'image')}, {plural(counts['annotations'], 'box', 'boxes')}")
+    echo(f"{plural(len(exported.class_names), 'class', 'classes')}: {', '.join(exported.class_names)}")
     echo(f"the photos are in {images_dir}")
     echo(f"next: {as_command('agar', 'inspect-coco', '--json', paths['train'], '--images-dir', images_dir)}")

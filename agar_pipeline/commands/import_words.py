@@ -25,6 +25,7 @@ from agar_pipeline.config import (
     tell_alike,
 )
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
@@ -90,20 +91,21 @@ def import_and_report(
 def _print(dataset: str, counts: ImportCounts) -> None:
     classes = name_some([f"{label} {count:,}" for label, count in sorted(counts.classes.items())], _SHOWN)
     echo(
-        f"{dataset}: {counts.images:,} images, {counts.boxes:,} boxes, {len(counts.classes)} classes"
+        f"{dataset}: {plural(counts.images, 'image')}, {plural(counts.boxes, 'box', 'boxes')}, "
+        + plural(len(counts.classes), "class", "classes")
         + (f" ({classes})" if classes else "")
     )
-    moved = f"; {counts.moved} of them were found at a new place" if counts.moved else ""
+    moved = f"; {counts.moved} of them found at a new place" if counts.moved else ""
     echo(f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged{moved}")
     for each in counts.lists:
-        echo(f"tag {each['tag']}: {each['tagged']} of {each['entries']} listed images")
+        echo(f"tag {each['tag']}: {each['tagged']} of {plural(each['entries'], 'listed image')}")
 
 
 def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None) -> None:
     if counts.uncountable:
         say(
-            f"note: {counts.uncountable} uncountable images are left out, "
-            f"{counts.removed} of them were removed from the dataset"
+            f"note: {plural(counts.uncountable, 'uncountable image is', 'uncountable images are')} left out, "
+            f"{counts.removed} of them removed from the dataset"
         )
     for sentence in counts.passed_over:
         say(f"note: {sentence}")
@@ -117,13 +119,12 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         counts.images_without_annotation,
     )
     if counts.unlabelled:
-        say(
-            f"note: {counts.unlabelled} images have no labels yet; `unlabelled:` of the pipeline file says what happens"
-        )
+        images = plural(counts.unlabelled, "image has", "images have")
+        say(f"note: {images} no labels yet; `unlabelled:` of the pipeline file says what happens")
     if counts.crowds:
         say(
-            f"note: {counts.crowds} of the {counts.boxes} boxes are iscrowd, regions of many objects: "
-            "they are neither learnt nor scored"
+            f"note: iscrowd is set for {counts.crowds} of {plural(counts.boxes, 'box', 'boxes')}, regions of many "
+            "objects: neither learnt nor scored"
         )
     _say_names("annotations have no image", counts.annotations_without_image)
     _say_names(
@@ -171,8 +172,8 @@ def _say_what_labels_mean(counts: ImportCounts, pipeline: PipelineConfig | None)
         return
     match = pipeline.coco_cache.spellings.match(counts.classes)
     for label, count in sorted(counts.unknown_labels.items())[:_SHOWN]:
-        unknown = match.explain_unknown(label)
-        say(f"note: {count} boxes: {unknown}, is not in the class map of configs/pipeline/{pipeline.name}.yaml")
+        unknown = f"{plural(count, 'box', 'boxes')}: {match.explain_unknown(label)}"
+        say(f"note: {unknown}, is not in the class map of configs/pipeline/{pipeline.name}.yaml")
 
 
 def say_what_was_kept(counts: ImportCounts) -> None:
@@ -189,7 +190,7 @@ def say_what_was_kept(counts: ImportCounts) -> None:
 
 def _say_names(what: str, names: list[str]) -> None:
     if names:
-        say(f"note: {len(names)} {what}: {name_some(names, _SHOWN)}")
+        say(f"note: {what}: {len(names)} ({name_some(names, _SHOWN)})")
 
 
 def _run_with(pipeline: str) -> str:

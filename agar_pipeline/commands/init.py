@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 
@@ -23,5 +24,5 @@ def command(folder: Path) -> None:
     done = create_project(folder)
     for name in done.kept:
         say(f"note: {folder / name} exists with other content, and was not changed")
-    echo(f"{len(done.written)} files written to {folder}: yours to edit" if done.written else "nothing to do")
+    echo(f"{plural(len(done.written), 'file')} written to {folder}: yours to edit" if done.written else "nothing to do")
     say(f"next: {as_command('cd', folder)} && agar demo, or read README.md there")

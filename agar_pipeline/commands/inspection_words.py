@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agar_pipeline.commands.terminal import echo
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.config import Action, BoxRule
@@ -35,11 +36,12 @@ def print_inspection(inspection: Inspection) -> None:
     from agar_pipeline.reports.rule_words import words_for
 
     plain = inspection.report
-    echo(f"{plain['images']:,} images, {plain['annotations']:,} annotations, {plain['categories']} categories")
+    images, annotations = plural(plain["images"], "image"), plural(plain["annotations"], "annotation")
+    echo(f"{images}, {annotations}, {plural(plain['categories'], 'category', 'categories')}")
     if plain["crowds"]:
         echo(
-            f"{plain['crowds']:,} of the annotations are iscrowd, regions of many objects: "
-            "they are neither learnt nor scored"
+            f"iscrowd is set for {plain['crowds']:,} of the annotations, regions of many objects: "
+            "neither learnt nor scored"
         )
     width = max([len(name) for name in plain["category_distribution"]], default=0)
     for name, parts in plain["category_distribution"].items():
@@ -48,7 +50,7 @@ def print_inspection(inspection: Inspection) -> None:
     files = plain["image_files"]
     sampled = f", a sample with seed {files['seed']}" if files["asked"] < files["of"] else ""
     how = {"header": "opened", "decode": "decoded", "skip": "not opened"}[files["depth"]]
-    echo(f"every box checked; {files['opened']:,} of {files['of']:,} image files {how}{sampled}")
+    echo(f"every box checked; {files['opened']:,} of {plural(files['of'], 'image file')} {how}{sampled}")
     echo(f"out of bounds: {plain['out_of_bounds_ratio']:.2%} of the boxes")
     for rule, entry in plain["findings"].items():
         if entry["count"]:

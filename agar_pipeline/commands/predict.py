@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agar_pipeline.commands.chosen_model import FILE, find_model, load_calibration, load_model, model_options
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.counting.calibration import Calibration
@@ -83,7 +84,7 @@ def command(
     for error in unread:
         say(f"error: {error.in_one_line}")
     if unread:
-        say(f"{len(unread)} of {len(paths)} photos could not be read; the others are done")
+        say(f"{len(unread)} of {plural(len(paths), 'photo')} could not be read; the others are done")
         raise click.exceptions.Exit(1)
 
 

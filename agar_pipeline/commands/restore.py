@@ -9,6 +9,7 @@ import click
 
 from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
+from agar_pipeline.text.plurals import plural
 
 
 @click.command("restore", epilog="Example: agar restore previous --dataset plates_before")
@@ -45,20 +46,16 @@ def command(
     counts = restore_snapshot(found.root, dataset, label_field, database, home, say, migrate=migrate_database)
     if counts.photos_missing:
         where = found.dataset()["images_dir"]
-        say(f"note: {_photos(counts.photos_missing)} not found in {where}: put the missing photos back")
+        missing = plural(counts.photos_missing, "photo was", "photos were")
+        say(f"note: {missing} not found in {where}: put the missing photos back")
     if counts.photos_replaced:
-        say(f"note: {_photos(counts.photos_replaced)} replaced since then, so a snapshot of {dataset} will differ")
+        replaced = plural(counts.photos_replaced, "photo was", "photos were")
+        say(f"note: {replaced} replaced since then, so a snapshot of {dataset} will differ")
     if as_json:
         plain = {"dataset": dataset, "snapshot": found.manifest.fingerprint, **asdict(counts)}
         echo(json.dumps(plain, indent=1))
         return
-    echo(
-        f"{dataset}: {counts.images} images and {counts.boxes} boxes of snapshot {found.manifest.fingerprint}, "
-        f"boxes in {counts.label_field}"
-    )
+    images, boxes = plural(counts.images, "image"), plural(counts.boxes, "box", "boxes")
+    echo(f"{dataset}: {images} and {boxes} of snapshot {found.manifest.fingerprint}, boxes in {counts.label_field}")
     named = json.dumps(dataset, ensure_ascii=False)
     echo(f"next: set snapshot.dataset to {named} in a file of configs/pipeline, then agar plan")
-
-
-def _photos(count: int) -> str:
-    return "1 photo was" if count == 1 else f"{count} photos were"

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
@@ -160,8 +161,8 @@ def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, 
     wrong, annotated = opened.review.review()["wrong"], opened.review.review()["annotations"]
     low, high = wrong["interval"]
     echo(
-        f"about {wrong['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to {high:.0f}); "
-        f"{annotated} are annotated"
+        f"about {plural(round(wrong['estimate']), 'label is', 'labels are')} wrong or missing "
+        f"(95 % interval: {low:.0f} to {high:.0f}); {plural(annotated, 'is', 'are')} annotated"
     )
     if warning := opened.review.cross_validation()["warning"]:
         say(f"models and labels disagree too much to trust this number, so look at the pictures: {warning}")

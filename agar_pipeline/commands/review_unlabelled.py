@@ -10,6 +10,7 @@ import click
 
 from agar_pipeline.commands.terminal import echo, progress_bar, say
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ def _tell(proposals: Proposals, written: WrittenFolder, out: Path, *, can_join: 
     for rank, (path, one) in enumerate(zip(proposals.chosen_paths, proposals.chosen, strict=True), start=1):
         echo(f"{rank}. {path}: {one.reason}")
     if written.kept:
-        what = f"boxes that somebody tagged as annotated or edited were kept on {len(written.kept)} photos"
+        what = f"boxes that somebody tagged as annotated or edited were kept on {plural(len(written.kept), 'photo')}"
         say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.others:
-        say(f"note: {written.others} photos of an earlier call stay in the dataset")
-    echo(f"{written.dataset}: {written.boxes} proposed boxes on {written.plates} photos, in agar_counted")
+        say(f"note: still in the dataset: {plural(written.others, 'photo')} of an earlier call")
+    boxes, photos = plural(written.boxes, "proposed box", "proposed boxes"), plural(written.plates, "photo")
+    echo(f"{written.dataset}: {boxes} on {photos}, in agar_counted")
     say(f"look at {out}: pictures, and choice.csv with the order")
     for error in proposals.unread:
         say(f"error: {error.in_one_line}")
@@ -128,11 +130,12 @@ def _choose(given: Path, experiment: str, budget: int, out: Path, home: Path) ->
 def _say_left_out(new: NewPhotos) -> None:
 
     for what, paths in {
-        "are in the pipeline's dataset already": new.known,
-        "have the same content as another photo of the folder": new.copies,
+        "in the pipeline's dataset already": new.known,
+        "with the same content as another photo of the folder": new.copies,
     }.items():
         if paths:
-            say(f"note: {len(paths)} photos {what}, and are left out: {name_some([path.name for path in paths])}")
+            names = name_some([path.name for path in paths])
+            say(f"note: left out, {what}: {plural(len(paths), 'photo')} ({names})")
 
 
 def join(dataset: str, *, migrate_database: bool) -> None:
@@ -146,12 +149,11 @@ def join(dataset: str, *, migrate_database: bool) -> None:
     joined = join_proposals(dataset, pipeline.class_map, source, agar_home(), say, migrate=migrate_database)
     if joined.there:
         names = name_some([Path(path).name for path in joined.there])
-        say(f"note: {joined.dataset} held {len(joined.there)} of the photos already, they were not changed: {names}")
+        say(f"note: {joined.dataset} held {len(joined.there)} of the photos already, unchanged: {names}")
     if joined.waiting:
-        say(f"note: {joined.waiting} photos of {dataset} do not have the tag {ANNOTATED!r}, and wait")
+        say(f"note: without the tag {ANNOTATED!r}, and not joined yet: {plural(joined.waiting, 'photo')} of {dataset}")
     if source.view is not None:
         say(f"note: the pipeline reads the view {source.view!r}: make sure that the new photos are in it")
-    echo(
-        f"{joined.dataset}: {len(joined.added)} photos with {joined.boxes} annotations joined, in {source.label_field}"
-    )
+    photos, annotations = plural(len(joined.added), "photo"), plural(joined.boxes, "annotation")
+    echo(f"{joined.dataset}: {photos} with {annotations} joined, in {source.label_field}")
     say("next: agar plan")

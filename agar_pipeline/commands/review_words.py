@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,23 +65,27 @@ def show_suspects(
     source, home = load_pipeline().fiftyone_snapshot, agar_home()
     likely = suspects[suspects["score"] >= LEAST_PROBABILITY]
     if unlikely := len(suspects) - len(likely):
-        say(f"note: {unlikely} suspects with a probability below {LEAST_PROBABILITY:.0%} are in suspects.parquet only")
+        rest = plural(unlikely, "suspect")
+        say(f"note: in suspects.parquet only, with a probability below {LEAST_PROBABILITY:.0%}: {rest}")
     about = f"labels that are probably wrong, by {experiment}, snapshot {snapshot.manifest.fingerprint}"
     written = write_suspects(
         likely, snapshot, cache, about, source.database, home, say, overwrite=overwrite, migrate=migrate_database
     )
     if written.gone:
-        say(f"note: {len(written.gone)} photos are not in the dataset any more: {name_some(written.gone)}")
+        gone = plural(len(written.gone), "photo is", "photos are")
+        say(f"note: {gone} not in the dataset any more: {name_some(written.gone)}")
     if written.changed:
         photos = name_some(list(dict.fromkeys(written.changed)))
-        what = f"{len(written.changed)} suspects are left out, because the labels changed since the snapshot: {photos}"
+        left_out = f"{plural(len(written.changed), 'suspect is', 'suspects are')} left out"
+        what = f"{left_out}, because the labels changed since the snapshot: {photos}"
         say(f"note: {what}; agar run, then review again")
     if written.kept:
-        what = f"suspects that somebody tagged or edited were kept on {len(written.kept)} photos"
+        what = f"suspects that somebody tagged or edited were kept on {plural(len(written.kept), 'photo')}"
         say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     for view in written.views_kept:
         say(f"note: somebody edited the saved view {view!r}, so it was kept; --overwrite replaces it")
-    echo(f"{written.dataset}: {written.suspects} suspects on {written.photos} photos, in {FIELDS.name}")
+    marked = f"{plural(written.suspects, 'suspect')} on {plural(written.photos, 'photo')}"
+    echo(f"{written.dataset}: {marked}, in {FIELDS.name}")
     say("tag the suspects that are right with `accept`, then: agar review --accept")
     if app:
         open_app(written.dataset, FIELDS.first_view, source.database, home, say, port=port, more_hosts=hosts)
@@ -110,8 +115,8 @@ def accept_suggestions(word: str, to_field: str | None, *, migrate_database: boo
         say(f"not applied: {sentence}")
     if len(done.refused) > _NAMED:
         say(f"not applied: {len(done.refused) - _NAMED} more")
-    counted = f"{count_in_words(done.kinds)} on {done.photos} {'photo' if done.photos == 1 else 'photos'}"
-    earlier = f"; {done.already} suggestions had been applied before" if done.already else ""
+    counted = f"{count_in_words(done.kinds)} on {plural(done.photos, 'photo')}"
+    earlier = f"; {plural(done.already, 'suggestion')} had been applied before" if done.already else ""
     echo(f"{done.to_field}: {counted}{earlier}; {done.label_field} is unchanged")
     if source.label_field == done.to_field:
         echo("next: agar plan")

@@ -10,6 +10,7 @@ import click
 from agar_pipeline.commands.experiment import build_from_cache, parse_experiment
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.errors import PipelineError, StoppedError
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 
@@ -73,6 +74,6 @@ def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:
             say(f"error: {error}")
     if failed:
         raise PipelineError(
-            f"{failed} of {len(runs)} trainings failed, with the errors above",
+            f"{failed} of {plural(len(runs), 'training')} failed, with the errors above",
             next_step="correct what they name, and run the same command again; finished trainings are not repeated",
         )

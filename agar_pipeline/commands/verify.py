@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agar_pipeline.commands.terminal import echo, progress_bar
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.store.verify import BadArtifact, VerifyResult
@@ -89,8 +90,8 @@ def show(result: VerifyResult) -> None:
     for root in result.put_back:
         echo(f"put back: {root}, which was in quarantine although its own files are intact")
     if result.swept:
-        echo(f"{result.swept} leftovers of processes that have ended were removed")
+        echo(f"removed {plural(result.swept, 'leftover')} of processes that have ended")
     state = "all intact" if result.ok else f"{len(result.bad) + len(result.dangling)} damaged"
-    echo(f"{result.checked} artifacts, {show_bytes(result.size_bytes)}: {state}")
+    echo(f"{plural(result.checked, 'artifact')}, {show_bytes(result.size_bytes)}: {state}")
     to_build = any(map(_is_rebuilt, result.bad)) or not all(key.kind.on_demand for key in result.dangling)
     echo("next: agar run" if to_build else "next: agar plan")

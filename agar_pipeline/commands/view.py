@@ -11,6 +11,7 @@ from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -92,13 +93,15 @@ def _view_run(
     )
     name = written.fields.name
     if written.gone:
-        say(f"note: {len(written.gone)} photos are not in the dataset any more: {name_some(written.gone)}")
+        gone = plural(len(written.gone), "photo is", "photos are")
+        say(f"note: {gone} not in the dataset any more: {name_some(written.gone)}")
     if written.kept:
-        what = f"predictions that somebody edited were kept on {len(written.kept)} photos: {name_some(written.kept)}"
-        say(f"note: {what}; --overwrite replaces them")
+        what = f"predictions that somebody edited were kept on {plural(len(written.kept), 'photo')}"
+        say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.view_kept:
         say(f"note: somebody edited the saved view {written.fields.view!r}, so it was kept; --overwrite replaces it")
-    echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in {name} and {name}_missed")
+    boxes, plates = plural(written.boxes, "box", "boxes"), plural(written.plates, "plate")
+    echo(f"{written.dataset}: {boxes} on {plates}, in {name} and {name}_missed")
     again = f"agar view --run {name.rpartition('_')[2]}"
     if no_app:
         echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove removes it again")
@@ -161,13 +164,17 @@ def _view_counted(
     home, database = agar_home(), load_pipeline().database
     written = write_counted(folder, dataset, database, home, say, overwrite=overwrite, migrate=migrate_database)
     if written.missing:
-        say(f"note: {len(written.missing)} photos are not at their place: {name_some(written.missing)}")
+        missing = plural(len(written.missing), "photo is not at its place", "photos are not at their place")
+        say(f"note: {missing}: {name_some(written.missing)}")
     if written.kept:
-        what = f"predictions that somebody tagged as annotated or edited were kept on {len(written.kept)} photos"
+        photos = plural(len(written.kept), "photo")
+        what = f"predictions that somebody tagged as annotated or edited were kept on {photos}"
         say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.others:
-        say(f"note: {written.others} samples of the dataset are not photos of {folder}; they stay, and are not counted")
-    echo(f"{written.dataset}: {written.boxes} boxes on {written.plates} plates, in agar_counted")
+        others = plural(written.others, "sample")
+        say(f"note: kept, and not counted, because {folder} has no such photo: {others} of the dataset")
+    boxes, plates = plural(written.boxes, "box", "boxes"), plural(written.plates, "plate")
+    echo(f"{written.dataset}: {boxes} on {plates}, in agar_counted")
     if no_app:
         again = as_command("agar", "view", "--counted", folder)
         echo(

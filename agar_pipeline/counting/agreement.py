@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from agar_pipeline.counting.plate_count import PlateCount
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.powers_of_ten import dilution
 
 CHANCE = 0.01
@@ -88,9 +89,9 @@ def _of_dilutions(steps: Sequence[Sequence[PlateCount]], most: int) -> Iterator[
         chance = _chance([thick, thin])
         if chance < CHANCE:
             yield (
-                f"dilution {dilution(thin[0].dilution)} has {seen} colonies, but {expected:.0f} are expected from "
-                f"dilution {dilution(thick[0].dilution)}: more than chance explains ({_words(chance)}); "
-                "check dilutions and volumes"
+                f"dilution {dilution(thin[0].dilution)} has {plural(seen, 'colony', 'colonies')}, against "
+                f"{expected:.0f} expected from dilution {dilution(thick[0].dilution)}: more than chance explains "
+                f"({_words(chance)}); check dilutions and volumes"
             )
 
 

@@ -48,7 +48,7 @@ _FEATURES = {
     "side_px": _Feature("photo of {} px", 0.25),
     "colony_px": _Feature("colonies of {} px", 0.25),
     "colony_share": _Feature("colonies of {} of the photo's side", 0.25),
-    "count": _Feature("{} colonies", 0.5),
+    "count": _Feature("colony count {}", 0.5),
     "brightness": _Feature("brightness {}", 12, is_ratio=False),
     "contrast": _Feature("contrast {}", 8, is_ratio=False),
     "colourfulness": _Feature("colourfulness {}", 12, is_ratio=False),

@@ -17,6 +17,7 @@ from agar_pipeline.counting.dish import Circle, find_dish
 from agar_pipeline.counting.photo_features import measure_files, sample_rows
 from agar_pipeline.progress import progress_bar
 from agar_pipeline.scoring.counted_area import WHOLE_IMAGE, CountedArea
+from agar_pipeline.text.plurals import plural
 
 LEAST_FOUND = 0.95
 """Share of val's photos on which a dish must be found for `auto` to choose it."""
@@ -44,8 +45,8 @@ class Region:
         if self.use == "dish" and circle is None:
             return ["no dish was found: the whole photo counts"]
         place = "dish" if self.use == "dish" else "circle of counting.region"
-        does = "detection does" if outside == 1 else "detections do"
-        return [f"outside the {place}: {outside:,} {does} not count"] if outside else []
+        does = plural(outside, "detection does", "detections do")
+        return [f"outside the {place}: {does} not count"] if outside else []
 
     def to_plain(self) -> dict[str, Any]:
         circle = None if self.circle is None else self.circle.to_plain()

@@ -19,6 +19,7 @@ from pathlib import Path
 from agar_pipeline.counting.sheet_cells import READERS, CellError
 from agar_pipeline.errors import SheetError
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_text
 
 _DELIMITERS = ";\t,"
@@ -72,7 +73,8 @@ def read_sheet(path: Path, folders: Sequence[Path] = ()) -> Sheet:
     missing = [f"{row.photo} (line {row.line})" for row, photo in zip(rows, found, strict=True) if photo is None]
     if missing:
         raise SheetError(
-            f"lists {len(missing)} of {len(rows)} photos that do not exist: {name_some(missing, _SHOWN)}",
+            f"lists {plural(len(missing), 'photo that does', 'photos that do')} not exist, of {len(rows)}: "
+            f"{name_some(missing, _SHOWN)}",
             where=path,
             next_step="write them relative to the folder of the sheet, or give the folder of the photos as well",
         )
@@ -104,7 +106,7 @@ def _read_cells(path: Path) -> tuple[list[tuple[int, dict[str, str]]], set[str]]
     for line, cells in table[1:]:
         if len(cells) != len(header):
             raise SheetError(
-                f"has {len(cells)} cells, and the header has {len(header)}",
+                f"has {plural(len(cells), 'cell')}, and the header has {len(header)}",
                 where=f"{path}, line {line}",
                 next_step="put quotes around cells with a comma, or export with semicolons",
             )

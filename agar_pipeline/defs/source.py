@@ -9,6 +9,7 @@ from agar_pipeline.config import agar_home, to_plain
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
 from agar_pipeline.snapshots.sources import Observation, observe_source
+from agar_pipeline.text.plurals import plural
 
 
 def fiftyone_dataset(snapshot_node: AssetNode) -> dg.SourceAsset:
@@ -25,7 +26,7 @@ def fiftyone_dataset(snapshot_node: AssetNode) -> dg.SourceAsset:
     def fiftyone_dataset(context: dg.OpExecutionContext) -> dg.ObserveResult:
         require_one_home(context.instance)
         seen = observe_source(config, agar_home())
-        context.log.info(f"{seen.samples} samples, {seen.boxes} boxes")
+        context.log.info(f"{plural(seen.samples, 'sample')}, {plural(seen.boxes, 'box', 'boxes')}")
         return dg.ObserveResult(
             data_version=dg.DataVersion(seen.version), metadata={"samples": seen.samples, "boxes": seen.boxes}
         )

@@ -14,6 +14,7 @@ from agar_pipeline.errors import ArtifactError
 from agar_pipeline.history.lineage import Catalog, LineageEntry
 from agar_pipeline.step_code.provenance import provenance_of
 from agar_pipeline.store import Store
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,8 @@ def _find_image(catalog: Catalog, tables: dict[Path, pd.DataFrame], word: str, s
             return {"dataset": dataset["dataset"], **own, "sha256": _sha256(row)}
     paths = tables[records[0].root]["path"]
     raise ArtifactError(
-        f"names no image of the {len(records)} snapshots in {store.home}; the latest holds {', '.join(paths[:3])}, …",
+        f"names no image of {plural(len(records), 'snapshot')} in {store.home}; the latest holds "
+        f"{', '.join(paths[:3])}, …",
         where=repr(word),
         next_step="give the path, base name, image_id or sample_id of an image",
     )

@@ -19,6 +19,7 @@ from agar_pipeline.media.former_caches import IMAGES, find_known
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 from agar_pipeline.media.shrink import shrunk_sizes
 from agar_pipeline.progress import progress_bar
+from agar_pipeline.text.plurals import plural
 
 DONE = {"link": "linked", "copy": "copied", "resize": "resized"}
 
@@ -93,7 +94,8 @@ def _photos(columns: CocoColumns, images: pd.DataFrame) -> list[Photo]:
 
 
 def _in_words(placed: Placed, media: OWN_MEDIA) -> str:
-    words = f"{placed.made} photos {DONE[media]}"
+    words = f"{plural(placed.made, 'photo')} {DONE[media]}"
     if placed.not_linked:
-        words = f"{placed.not_linked} photos were copied, because no hard links to them are possible from here"
+        copied = plural(placed.not_linked, "photo was", "photos were")
+        words = f"{copied} copied, because no hard links are possible from here"
     return f"{words}, {placed.reused} reused; {show_bytes(placed.size_bytes)} in all"

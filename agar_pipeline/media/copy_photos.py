@@ -23,6 +23,7 @@ from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 from agar_pipeline.media.shrink import shrink
 from agar_pipeline.photos.image_paths import refuse_name, safe_image_path
 from agar_pipeline.progress import Progress
+from agar_pipeline.text.plurals import plural
 
 _PROBES = 8
 _SHOWN = 3
@@ -203,12 +204,12 @@ def _raise_faults(faults: Sequence[_Fault], photos: int) -> None:
     changed = [fault for fault in faults if isinstance(fault, DatasetError)]
     if changed:
         raise DatasetError(
-            f"{len(changed)} of {photos} photos are not as the snapshot has them: "
+            f"the snapshot differs from {len(changed)} of {plural(photos, 'photo')}: "
             f"{_list([fault.problem for fault in changed])}",
             next_step="take a new snapshot: agar run",
         )
     raise ImageFileError(
-        f"{len(faults)} of {photos} photos cannot be put into the cache: "
+        f"{len(faults)} of {plural(photos, 'photo')} cannot be put into the cache: "
         f"{_list([fault.in_one_line for fault in faults])}",
         next_step="correct or remove these photos, then run the command again",
     )

@@ -23,6 +23,7 @@ from agar_pipeline.ownership.made_list import MadeFile, MadeList, folders_of, is
 from agar_pipeline.ownership.originals import Originals
 from agar_pipeline.photos.formats import is_photo
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 
 _SHOWN = 3
 _DRAFT = f"{OURS}draft-"
@@ -187,7 +188,7 @@ class OwnFolder:
         blocked = [f"{name} {why}" for name in names if (why := self._why_not(made, name, linked))]
         if blocked:
             raise StorageError(
-                f"holds {len(blocked)} files that are in the way: {name_some(blocked, _SHOWN)}; nothing was written",
+                f"holds {plural(len(blocked), 'file')} in the way: {name_some(blocked, _SHOWN)}; nothing was written",
                 where=self.root,
                 next_step="move them away, or "
                 + remedy("write to another folder", option="give --out-dir another folder"),

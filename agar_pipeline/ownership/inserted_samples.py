@@ -30,6 +30,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.progress import Log
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 
 CLAIMS, INSERTIONS = "agar_claims", "agar_insertions"
 ALIVE = timedelta(minutes=2)
@@ -76,8 +77,8 @@ class Insertions:
             samples.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             raise DatasetError(
-                f"already holds {len(error.details['writeErrors'])} of {len(documents)} samples, because somebody else "
-                "inserted them meanwhile",
+                f"already holds {len(error.details['writeErrors'])} of {plural(len(documents), 'sample')}, because "
+                "somebody else inserted them meanwhile",
                 where=f"dataset {self.dataset!r}",
                 next_step="choose another name with --dataset",
             ) from error

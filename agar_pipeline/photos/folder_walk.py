@@ -33,7 +33,7 @@ class PassedOver:
             "hidden files or folders are skipped": self.hidden,
             "files that cannot be read here are skipped, because a photo of the same name is beside them": self.twins,
         }
-        return [f"{len(paths)} {what}: {_names(paths, root)}" for what, paths in kinds.items() if paths]
+        return [f"{what}: {len(paths)} ({_names(paths, root)})" for what, paths in kinds.items() if paths]
 
 
 def _names(paths: dict[Path, None], root: Path) -> str:

@@ -15,6 +15,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from agar_pipeline.text.plurals import plural
+
 Spell = Callable[[str], str]
 _UPLOADED = re.compile(r"\A[0-9a-f]{8}-")
 _CALLED = (
@@ -61,7 +63,8 @@ def find_spelling(missing: Collection[str], there: Collection[str], *, paired: b
     if not count:
         return None
     lists, holds, cure = _PAIRED if paired else _CALLED
-    finding = f"{lists} {written!r}, {holds} {in_folder!r}; {count} of {len(missing)} names match {words}"
+    match = plural(len(missing), "name matches", "names match")
+    finding = f"{lists} {written!r}, {holds} {in_folder!r}; {count} of {match} {words}"
     return SpellingHint(finding, cure)
 
 

@@ -14,6 +14,7 @@ from agar_pipeline.processes import devices, gpu_leases, network
 from agar_pipeline.processes.child import child_main
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.processes.rank import World
+from agar_pipeline.text.plurals import plural
 
 FREE_SHARE = 0.5
 """Share of a GPU's memory that should be free; below it, another process is using the GPU."""
@@ -24,7 +25,8 @@ WORDS = 4_000_000
 def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
     """Start the ranks as training does, and let them run an all-reduce."""
     gpus, cores = devices.visible_gpus(), devices.count_cores()
-    visible = f"{len(gpus)} CUDA device(s) visible{' (' + ', '.join(gpus) + ')' if gpus else ''}, {cores} core(s)"
+    named = f" ({', '.join(gpus)})" if gpus else ""
+    visible = f"{plural(len(gpus), 'CUDA device')} visible{named}, {plural(cores, 'core')}"
     world_size = trainer.devices * trainer.num_nodes
     asked = f"{trainer.devices} asked for: world size {world_size}"
     try:

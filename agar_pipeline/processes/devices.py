@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
+from agar_pipeline.text.plurals import plural
 
 
 def count_cores() -> int:
@@ -38,14 +39,15 @@ def require_devices(trainer: TrainerConfig) -> None:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
         seen = "" if given is None else f" (CUDA_VISIBLE_DEVICES={given})"
         raise ComputeError(
-            f"is more than the {len(gpus)} CUDA device(s) that are visible{seen}",
+            f"is more than {plural(len(gpus), 'visible CUDA device')}{seen}",
             where="trainer.devices",
             value=trainer.devices,
             next_step="lower trainer.devices, set trainer.accelerator=cpu, or run `agar launch-check`",
         )
     if not uses_gpus(trainer.accelerator) and trainer.devices > max(cores, 1):
         raise ComputeError(
-            f"is more than this machine's {cores} core(s) (accelerator {trainer.accelerator}), one for each process",
+            f"is more than this machine's {plural(cores, 'core')}, one for each process (accelerator "
+            f"{trainer.accelerator})",
             where="trainer.devices",
             value=trainer.devices,
             next_step="lower trainer.devices",

@@ -14,6 +14,7 @@ from agar_pipeline.ownership.home import open_home
 from agar_pipeline.processes.devices import require_devices, uses_gpus, visible_gpus
 from agar_pipeline.processes.network import check_interface, find_loopback
 from agar_pipeline.progress import Log
+from agar_pipeline.text.plurals import plural
 
 
 @contextlib.contextmanager
@@ -33,7 +34,8 @@ def leased(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[dict[str, s
         if interface is not None:
             check_interface(interface)
             env = {"NCCL_SOCKET_IFNAME": interface, "GLOO_SOCKET_IFNAME": interface}
-            log(f"{trainer.devices} processes communicate over the network interface {interface}")
+            ranks = plural(trainer.devices, "process communicates", "processes communicate")
+            log(f"{ranks} over the network interface {interface}")
     with leased_devices(trainer.accelerator, home, log, trainer.devices) as chosen:
         yield {**env, **chosen}
 

@@ -19,10 +19,11 @@ from agar_pipeline.labels.part_balance import measure_balance, sides_px
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.balance_section import describe_balance
 from agar_pipeline.reports.health_words import describe_health
-from agar_pipeline.reports.number_formats import is_null, number, percent, plural, whole
+from agar_pipeline.reports.number_formats import is_null, number, percent, whole
 from agar_pipeline.reports.offenders import picture_of_finding, worst_findings
 from agar_pipeline.reports.render import write_page
 from agar_pipeline.reports.rule_words import ACTION_WORDS, SEVERITY, words_for
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd

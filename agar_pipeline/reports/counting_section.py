@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.reports import evaluation_plots
-from agar_pipeline.reports.number_formats import number, percent, plural
+from agar_pipeline.reports.number_formats import number, percent
 from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.text.plurals import plural
 
 CHOSEN_BY = {
     "count_error": "It has the least mean absolute error of the counts",

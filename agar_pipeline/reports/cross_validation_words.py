@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agar_pipeline.text.plurals import plural
+
 TITLES = {
     "map": "mAP",
     "map_50": "mAP@50",
@@ -29,7 +31,7 @@ def describe_cross_validation(plain: Mapping[str, Any]) -> dict[str, Any]:
         value = "–" if of["value"] is None else f"{of['value']:.{digits}f}"
         rows.append({"title": title, "value": value, "interval": interval, "per_fold": alone})
     words = (
-        f"{plain['images']:,} photos of {plain['part']} with {plain['annotations']:,} annotations, in "
+        f"{plural(plain['images'], 'photo')} of {plain['part']} with {plural(plain['annotations'], 'annotation')}, in "
         f"{plain['folds']} folds; each photo is predicted by a model that was trained on the other folds, for "
         "a part of the experiment's limits (review.schedule). Val chose the best weights, so it is not scored. "
         f"The intervals of {100 * plain['level']:g} % come from resampled photos."

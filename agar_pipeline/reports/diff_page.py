@@ -15,11 +15,12 @@ import numpy as np
 
 from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.reports.number_formats import plural, whole
+from agar_pipeline.reports.number_formats import whole
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
 from agar_pipeline.reports.render import write_page
 from agar_pipeline.snapshots.diff import Box, BoxChange, ImageChange, SnapshotDiff, SnapshotTables, summarize
 from agar_pipeline.snapshots.photo_changes import PHOTO_WORDS
+from agar_pipeline.text.plurals import plural
 
 PICTURES = 24
 LISTED = 500

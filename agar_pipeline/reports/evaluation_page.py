@@ -15,11 +15,12 @@ from agar_pipeline.reports import evaluation_plots, plots
 from agar_pipeline.reports.counting_section import interval_words, threshold_plots, threshold_words
 from agar_pipeline.reports.literature import PUBLISHED, compare_protocol
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
-from agar_pipeline.reports.number_formats import is_null, number, percent, plural, signed
+from agar_pipeline.reports.number_formats import is_null, number, percent, signed
 from agar_pipeline.reports.plate_pictures import draw_plate, row_of_plates
 from agar_pipeline.reports.render import write_page
 from agar_pipeline.reports.shown_plates import ScoredPlate, choose_plates, group_by_plate
 from agar_pipeline.scoring.score import Scored
+from agar_pipeline.text.plurals import plural
 
 DETECTION_FIGURES = ("map_50", "map", "map_75", "mar_max", "map_small", "map_medium", "map_large")
 PLATES_IN_A_ROW = 4

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agar_pipeline.reports.number_formats import number, percent, plural, whole
+from agar_pipeline.reports.number_formats import number, percent, whole
+from agar_pipeline.text.plurals import plural
 
 LEGIBLE_PX, POOR_PX = 16.0, 8.0
 """Side of small colonies, pixels: from `LEGIBLE_PX` on a model can learn them, below `POOR_PX` it hardly sees them."""

@@ -12,8 +12,9 @@ import numpy as np
 
 from agar_pipeline.reports import plots
 from agar_pipeline.reports.metric_words import cell, words_of
-from agar_pipeline.reports.number_formats import is_null, plural
+from agar_pipeline.reports.number_formats import is_null
 from agar_pipeline.reports.render import TEMPLATES_DIR, write_page
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd

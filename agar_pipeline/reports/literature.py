@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agar_pipeline.config import spelling_of
+from agar_pipeline.text.plurals import plural
 
 SPECIES = ("S. aureus", "B. subtilis", "P. aeruginosa", "E. coli", "C. albicans")
 
@@ -48,6 +49,7 @@ def compare_protocol(class_names: Sequence[str], num_images: int) -> tuple[bool,
     if extra:
         sentences.append(f"; and your mean covers {', '.join(extra)} too")
     sentences.append(
-        f". They are of {num_images:,} photos; another training seed alone changes map_50_95 by about ±{SEED_NOISE}."
+        f". They are of {plural(num_images, 'photo')}; another training seed alone changes map_50_95 by about "
+        f"±{SEED_NOISE}."
     )
     return True, "".join(sentences)

@@ -71,12 +71,3 @@ def signed(value: Any) -> str:
         return "–"
     text = number(value)
     return text.replace("-", "−") if float(value) <= 0 else f"+{text}"
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Format a count with its noun.
-
-    >>> plural(3, "box", "boxes"), plural(1, "box", "boxes")
-    ('3 boxes', '1 box')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -15,6 +15,7 @@ import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +72,8 @@ def write_review(
     )
     low, high = numbers["wrong"]["interval"]
     log(
-        f"about {numbers['wrong']['estimate']:.0f} labels are wrong or missing (95 % interval: {low:.0f} to "
-        f"{high:.0f}); {numbers['annotations']} are annotated"
+        f"about {plural(round(numbers['wrong']['estimate']), 'label is', 'labels are')} wrong or missing (95 % "
+        f"interval: {low:.0f} to {high:.0f}); {plural(numbers['annotations'], 'is', 'are')} annotated"
     )
 
 

@@ -18,10 +18,11 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.photos.image_paths import safe_image_path
 from agar_pipeline.reports.cross_validation_words import describe_cross_validation
-from agar_pipeline.reports.number_formats import plural, whole
+from agar_pipeline.reports.number_formats import whole
 from agar_pipeline.reports.pictures import BoxLayer, open_photo, picture_of_place
 from agar_pipeline.reports.render import write_page
 from agar_pipeline.review.reasons import TITLES
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +55,9 @@ def write_review_page(
     probable = suspects[suspects["score"] >= PROBABLE]
     values = {
         "title": title,
-        "headline": f"About {whole(round(numbers['wrong']['estimate']))} labels are wrong or missing "
-        f"(95 % interval: {whole(round(low))} to {whole(round(high))}); {whole(numbers['annotations'])} are annotated.",
+        "headline": f"About {plural(round(numbers['wrong']['estimate']), 'label is', 'labels are')} wrong or missing "
+        f"(95 % interval: {whole(round(low))} to {whole(round(high))}); "
+        f"{plural(numbers['annotations'], 'is', 'are')} annotated.",
         "kinds": [
             {
                 "title": TITLES[kind],

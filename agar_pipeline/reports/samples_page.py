@@ -13,9 +13,9 @@ from typing import Any
 from agar_pipeline.counting.samples import Sample, SamplePlate
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.reports.cfu_words import count_words, interval, written
-from agar_pipeline.reports.number_formats import plural
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
 from agar_pipeline.reports.render import write_page
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.powers_of_ten import dilution
 
 PICTURE_SIDE_PX = 560
@@ -63,7 +63,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "interval": interval(found),
         "colonies": found.colonies,
         "colonies_words": plural(found.colonies, "colony", "colonies"),
-        "used": f"{sample.used} of {len(sample.plates)}",
+        "used": f"{sample.used} of {plural(len(sample.plates), 'plate')}",
         "estimate": found.estimate,
         "warnings": found.warnings,
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts.manifest import PICTURES
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.text.plurals import plural
 
 EVALUATION_FILES = ("metrics.json", "predictions.json", "matches.parquet", "report.html", PICTURES)
 
@@ -225,7 +226,8 @@ def write_evaluation(
     shown = why if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
     if warning:
         log(warning)
-    log(f"map_50 {shown} · {len(detections)} predictions on {len(columns.image_ids)} images")
+    found, images = plural(len(detections), "prediction"), plural(len(columns.image_ids), "image")
+    log(f"map_50 {shown} · {found} on {images}")
     return metrics
 
 

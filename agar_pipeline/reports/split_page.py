@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.errors import ImageFileError
-from agar_pipeline.reports.number_formats import percent, plural, whole
+from agar_pipeline.reports.number_formats import percent, whole
 from agar_pipeline.reports.pictures import open_photo, to_data_uri
 from agar_pipeline.reports.render import write_page
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     import pandas as pd

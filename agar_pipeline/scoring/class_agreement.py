@@ -17,6 +17,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import Spellings
 from agar_pipeline.errors import TrainingError
+from agar_pipeline.text.plurals import plural
 
 _SHOWN = 8
 
@@ -102,7 +103,7 @@ def _tell_unlisted(coco_json: Path, names: Sequence[str]) -> list[str]:
 def _tell_unknown(columns: CocoColumns, unknown: dict[int, str]) -> list[str]:
     counts = {name: int((columns.annotation_category_ids == i).sum()) for i, name in unknown.items()}
     return [
-        f"the model does not know {name!r}: its {count} annotations count as missed"
+        f"the model does not know {name!r}: its {plural(count, 'annotation counts', 'annotations count')} as missed"
         for name, count in counts.items()
         if count
     ]

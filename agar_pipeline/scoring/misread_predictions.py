@@ -20,6 +20,7 @@ from agar_pipeline.labels.box_conventions import (
     read_in_units,
 )
 from agar_pipeline.scoring.matching import FOUND_IOU, overlaps_xywh, rows_by_image
+from agar_pipeline.text.plurals import plural
 
 DOUBTED_MAP_50 = 0.1
 """Other readings are tried only below this mAP@50; they hardly improve the score of a model that is really so bad."""
@@ -129,12 +130,12 @@ def _explain_categories(detections: Detections, pairs: Pairs) -> str | None:
         predicted = detections.category_ids[rows][iou.argmax(axis=1)]
         for shift in same:
             same[shift] += int((found & (predicted + shift == categories)).sum())
-    shift = max(same, key=lambda each: same[each])
+    shift, boxes = max(same, key=lambda each: same[each]), plural(met, "box matches", "boxes match")
     if not met or same[shift] < 0.5 * met:
-        return f"{met} boxes match an annotation of another category: compare the category_ids of the two files"
+        return f"{boxes} an annotation of another category: compare the category_ids of the two files"
     if shift == 0:
         return None
     return (
-        f"{met} boxes match an annotation, {same[shift]} of them with its category if {shift:+d} is added to "
+        f"{boxes} an annotation, {same[shift]} of them with its category if {shift:+d} is added to "
         f"category_id\nnumber the categories as the annotation file does, then evaluate again"
     )

@@ -16,6 +16,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.coco.results_parse import parse_scored
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.scoring.class_agreement import agree_on_classes
+from agar_pipeline.text.plurals import plural
 
 _TRIED = 20
 """Number of images whose names are used to find a common folder."""
@@ -94,9 +95,8 @@ def _in_one_folder(names: list[str], listed: Collection[str]) -> tuple[list[str]
         return names, []
     folder, spelled = ways[fits.index(max(fits))]
     change = "added to" if folder in more else "removed from"
-    return spelled, [
-        f"{max(fits)} of {len(names)} predicted images are listed if the folder {folder!r} is {change} their names"
-    ]
+    images = plural(len(names), "predicted image is", "predicted images are")
+    return spelled, [f"{max(fits)} of {images} listed if the folder {folder!r} is {change} the names"]
 
 
 def _require_sizes(
@@ -120,8 +120,8 @@ def _require_sizes(
 
 def _tell_images(coco_json: Path, listed: dict[str, int], predicted: list[str]) -> list[str]:
     absent, more = listed.keys() - set(predicted), set(predicted) - listed.keys()
-    said = [f"{len(more)} predicted images are not in {coco_json.name} and do not count"] if more else []
+    said = [f"not in {coco_json.name}, and not counted: {plural(len(more), 'predicted image')}"] if more else []
     if absent:
-        missed = f"{len(absent)} images of {coco_json.name} were not predicted"
-        said.append(f"{missed}, and their annotations count as missed; the first is {min(absent)!r}")
+        missed = f"no prediction of {plural(len(absent), 'image')} of {coco_json.name}"
+        said.append(f"{missed}, whose annotations count as missed; the first is {min(absent)!r}")
     return said

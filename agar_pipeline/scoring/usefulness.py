@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from agar_pipeline.text.plurals import plural
+
 USEFUL_MAP_50 = 0.5
 """A model below this mAP@50 is too bad for counting: at 0.30, on phone photos of eight species, the count of a plate
 was off by 86 %.
@@ -54,9 +56,10 @@ def _most_likely(lesson: Mapping[str, Any] | None) -> str:
             "defaults chooses a scale at which the model sees it"
         )
     if steps < LEAST_STEPS:
-        return f"most likely: it was trained for {steps} steps only; raise trainer.max_seconds or max_epochs"
+        return f"most likely: it was trained for {plural(steps, 'step')} only; raise trainer.max_seconds or max_epochs"
     if photos < LEAST_PHOTOS:
-        return f"most likely: {photos} photos are too few to learn from; annotate more plates, then `agar run`"
+        few = plural(photos, "photo is", "photos are")
+        return f"most likely: {few} too few to learn from; annotate more plates, then `agar run`"
     return (
         "most likely: the labels are inconsistent (colonies without a box, classes mixed up); look at the worst plates "
         "on the page, at the bbox report, and at the suspects that `agar review --experiment E` lists; correct the "

@@ -17,6 +17,7 @@ from agar_pipeline.config import ExifPolicy
 from agar_pipeline.errors import ImageFileError, remedy
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
 from agar_pipeline.snapshot_files.source_columns import Columns
+from agar_pipeline.text.plurals import plural
 
 _SHOWN = 3
 
@@ -95,7 +96,7 @@ class ImageSizes:
         """
         if self._turned.count and self._exif == "refuse":
             raise ImageFileError(
-                f"{self._turned.count} photos are turned by their EXIF data: {self._turned.names()}",
+                f"{plural(self._turned.count, 'photo is', 'photos are')} turned by EXIF data: {self._turned.names()}",
                 next_step=remedy(
                     "set snapshot.exif to what their boxes were drawn on, displayed or stored; or save them upright",
                     option="give --exif displayed or --exif stored, as their boxes were drawn; or save them upright",
@@ -103,22 +104,23 @@ class ImageSizes:
             )
         if self._contrary.count and self._exif == "displayed":
             raise ImageFileError(
-                f"{self._contrary.count} photos lie on their side by EXIF, but {self._declared_by} has their size as "
-                f"stored, so that their boxes may be turned against them: {self._contrary.names()}",
+                f"{plural(self._contrary.count, 'photo lies on its side', 'photos lie on their side')} by EXIF, but "
+                f"{self._declared_by} has the size as stored, so that boxes may be turned against the photo: "
+                f"{self._contrary.names()}",
                 next_step=remedy("set snapshot.exif: stored", option="give --exif stored")
                 + f" if the boxes were drawn so, else correct the sizes in {self._declared_by}",
             )
         if self._turned.count:
             log(
-                f"{self._turned.count} photos are turned by their EXIF data; their boxes are taken as drawn on the "
-                f"photo as {self._exif} (snapshot.exif): {self._turned.names()}"
+                f"{plural(self._turned.count, 'photo is', 'photos are')} turned by EXIF data; boxes are taken as drawn "
+                f"on the photo as {self._exif} (snapshot.exif): {self._turned.names()}"
             )
         if self._differing.count:
-            log(
-                f"{self._differing.count} images are of another size than {self._declared_by} says: "
-                + (f"{self._differing.names()}" if self._in_pixels else "the size in the file is used")
-            )
+            what = self._differing.names() if self._in_pixels else "the size in the file is used"
+            differ = plural(self._differing.count, "image is", "images are")
+            log(f"{differ} of another size than {self._declared_by} says: {what}")
         if self._absent.count:
-            log(f"{self._absent.count} image files are missing or cannot be opened: {self._absent.names()}")
+            absent = plural(self._absent.count, "image file is", "image files are")
+            log(f"{absent} missing or cannot be opened: {self._absent.names()}")
         if self._unknown.count:
-            log(f"{self._unknown.count} files cannot be read as images: {self._unknown.names()}")
+            log(f"no image can be read from {plural(self._unknown.count, 'file')}: {self._unknown.names()}")

@@ -38,6 +38,7 @@ from agar_pipeline.snapshot_files.parquet_tables import (
     images_table,
 )
 from agar_pipeline.snapshot_files.source_columns import Boxes, Columns
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import as_command
 
 REFUSED = (
@@ -140,7 +141,7 @@ def _look_at_photos(config: CocoSnapshotConfig, folder: _Folder, home: Path, log
         photos = memory.look_up(folder.photos)
     if photos.sha256.count(None) == total:
         raise DatasetError(
-            f"none of the {total} image files can be read, not even {folder.photos[0]!r}: "
+            f"none of {plural(total, 'image file')} can be read, not even {folder.photos[0]!r}: "
             f"{show_missing(config.images_path(), folder.columns.paths.to_pylist())}",
             next_step="correct snapshot.images_dir in the pipeline file, "
             f"the folder that the file_names of {folder.files[0]} are relative to",

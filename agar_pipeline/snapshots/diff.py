@@ -19,6 +19,7 @@ import pandas as pd
 from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.snapshots.box_pairing import KINDS, BoxColumns, Kind, near, pair_boxes
 from agar_pipeline.snapshots.photo_changes import PHOTO_WORDS, compare_photos, counted, name_few
+from agar_pipeline.text.plurals import plural
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,8 @@ def _box_reason(changes: Sequence[BoxChange]) -> str:
     paths = list(dict.fromkeys(change.path for change in changes))
     counts = Counter(change.kind for change in changes)
     kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind])
-    boxes, images = ("box" if len(changes) == 1 else "boxes"), ("image" if len(paths) == 1 else "images")
-    return f"{len(changes):,} {boxes} changed in {len(paths):,} {images} ({kinds}){name_few(paths)}"
+    boxes, images = plural(len(changes), "box", "boxes"), plural(len(paths), "image")
+    return f"{boxes} changed in {images} ({kinds}){name_few(paths)}"
 
 
 def _plain_box(box: Box | None) -> dict[str, Any] | None:

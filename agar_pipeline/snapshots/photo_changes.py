@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from agar_pipeline.text.plurals import plural
+
 _NAMED = 3
 """Maximum number of images that a reason names."""
 
@@ -59,7 +61,7 @@ def counted(names: Sequence[str], one: str, many: str) -> str:
     >>> counted(["1.jpg", "2.jpg", "3.jpg", "4.jpg"], "photo replaced", "photos replaced")
     '4 photos replaced: 1.jpg, 2.jpg, 3.jpg, …'
     """
-    return f"{len(names):,} {one if len(names) == 1 else many}{name_few(names)}"
+    return plural(len(names), one, many) + name_few(names)
 
 
 def name_few(names: Sequence[str]) -> str:

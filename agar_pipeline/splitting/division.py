@@ -19,6 +19,7 @@ from agar_pipeline.splitting.groups import group_keys
 from agar_pipeline.splitting.random_draw import draw_hash, draw_random
 from agar_pipeline.splitting.stratify import draw_stratified, label_counts, labels_of
 from agar_pipeline.splitting.views_and_lists import Reading, by_field, by_lists, by_views
+from agar_pipeline.text.plurals import plural
 
 SHOWN = 3
 UNLABELLED = "not labelled yet"
@@ -89,7 +90,7 @@ def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
     labelled = images["labelled"].to_numpy(bool) if config.labelled_only else np.ones(len(images), bool)
     if len(images) and not labelled.any():
         raise DatasetError(
-            f"none of the {len(images)} images is labelled yet",
+            f"none of {plural(len(images), 'image')} is labelled yet",
             next_step="annotate some; or, if nothing is on the plates, "
             f"{remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}",
         )
@@ -157,15 +158,15 @@ def _unassigned(images: pd.DataFrame, reading: Reading, there: str) -> DatasetEr
     examples = ", ".join(repr(str(name)) for name in names[missing][:SHOWN])
     why = "; ".join(f"{reason} ({n})" for reason, n in reading.left_out.items())
     return DatasetError(
-        f"{count} of {len(images)} images are in no part of the split: {why}; first {examples}",
+        f"no part of the split has {count} of {plural(len(images), 'image')}: {why}; first {examples}",
         next_step=f"give these images a part, or set `unassigned: leave_out` in the split{_listed(there)}",
     )
 
 
 def _unknown(names: Sequence[str]) -> DatasetError:
     return DatasetError(
-        f"{len(names)} lines of {remedy('split.lists', option='the lists')} name no image of the snapshot, or several: "
-        f"{', '.join(map(repr, names[:SHOWN]))}",
+        f"no image of the snapshot, or more than one, fits {plural(len(names), 'line')} of "
+        f"{remedy('split.lists', option='the lists')}: {', '.join(map(repr, names[:SHOWN]))}",
         next_step=remedy(
             "write paths below images_dir or sample ids, or set `unknown_names: ignore` in the split",
             option="write paths below the folder of the images, or sample ids",
@@ -180,9 +181,9 @@ def _require_no_empty_part(
     if empty is None:
         return
     if config.method in DRAWN:
-        of = f"{images} images" if groups is None else f"{images} images in {groups} groups"
+        of = plural(images, "image") + ("" if groups is None else f" in {plural(groups, 'group')}")
         raise DatasetError(
-            f"{of} leave the part {empty!r} empty with the fractions {dict(config.fractions)}",
+            f"the part {empty!r} gets none of {of} with the fractions {dict(config.fractions)}",
             next_step=remedy(
                 "add images, or change split.fractions in the pipeline file", option="add images, or change --fractions"
             ),
@@ -194,7 +195,7 @@ def _require_no_empty_part(
         "given": "snapshot.files",
     }[config.method]
     raise DatasetError(
-        f"the part {empty!r} is empty: {source} names none of the {images} images of the snapshot for it",
+        f"the part {empty!r} is empty: {source} names none of {plural(images, 'image')} of the snapshot for it",
         next_step=f"{remedy('correct `split` in the pipeline file', option='correct the options that name the parts')}"
         f"{_listed(there)}",
     )

@@ -13,6 +13,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.splitting.groups import join_all
 from agar_pipeline.splitting.stratify import fill_shares, is_missing
+from agar_pipeline.text.plurals import plural
 
 
 def assign_folds(
@@ -39,8 +40,8 @@ def assign_folds(
     annotated = np.isin(columns.image_ids, columns.annotation_image_ids[~columns.iscrowd])
     if len(np.unique(group_of[annotated])) < 2:
         raise DatasetError(
-            f"has {len(columns.image_ids)} photos in {len(groups)} groups, and two folds need annotated photos of two "
-            "groups",
+            f"has {plural(len(columns.image_ids), 'photo')} in {plural(len(groups), 'group')}, and two folds need "
+            "annotated photos of two groups",
             where="the part train",
             next_step="annotate more photos, or correct split.group_by; photos that look the same are one group",
         )

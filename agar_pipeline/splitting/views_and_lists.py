@@ -14,6 +14,7 @@ import pandas as pd
 from agar_pipeline.config import Part, SplitConfig, hash_list
 from agar_pipeline.errors import ConfigError, DatasetError
 from agar_pipeline.splitting.stratify import is_missing
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_lines
 
 SHOWN = 3
@@ -140,7 +141,8 @@ def _one_part(held: Mapping[Part, np.ndarray], images: pd.DataFrame, called: Map
         both = [called[part] for part in held if held[part][row]]
         name = images["path" if "path" in images else "sample_id"].iloc[row]
         raise DatasetError(
-            f"{int(twice.sum())} images are in two parts of the split: {str(name)!r} is in {' and '.join(both)}",
+            f"{plural(int(twice.sum()), 'image is', 'images are')} in two parts of the split: "
+            f"{str(name)!r} is in {' and '.join(both)}",
             next_step="remove each of them from one of the two",
         )
     parts = np.full(len(images), None, dtype=object)

@@ -16,6 +16,7 @@ from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import BboxReportConfig
 from agar_pipeline.labels.findings import find_all, judge
 from agar_pipeline.labels.part_balance import measure_balance
+from agar_pipeline.text.plurals import plural
 
 
 def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache) -> None:
@@ -35,4 +36,4 @@ def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], c
     (out_dir / PICTURES).write_bytes(orjson.dumps(pictures))
     broken = {rule: f["count"] for rule, f in report["findings"].items() if f["count"]}
     verdict = "ok" if report["ok"] else "NOT ok"
-    log(f"{report['annotations']} annotations checked: {verdict}, findings {broken or 'none'}")
+    log(f"{plural(report['annotations'], 'annotation')} checked: {verdict}, findings {broken or 'none'}")

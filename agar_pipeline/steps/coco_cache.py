@@ -33,6 +33,7 @@ from agar_pipeline.media.cache_photos import scale_columns, take_photos
 from agar_pipeline.media.former_caches import IMAGES
 from agar_pipeline.snapshot_files.parquet_tables import read_images, read_labels
 from agar_pipeline.snapshot_files.read_blocks import read_blocks
+from agar_pipeline.text.plurals import plural
 
 UNKNOWN_CATEGORY_ID = 0
 NO_PART = "no part"
@@ -44,9 +45,9 @@ OF_NO_FILE = {"width": 0, "height": 0, "size_bytes": -1, "sha256": ""}
 """Replaces values that the snapshot does not know; findings report them, and policies judge the findings."""
 LOG_EVERY_S = 10
 MENDED_WORDS = {
-    "images_dropped": "images left out",
-    "annotations_dropped": "annotations left out",
-    "annotations_clipped": "annotations clipped",
+    "images_dropped": ("image left out", "images left out"),
+    "annotations_dropped": ("annotation left out", "annotations left out"),
+    "annotations_clipped": ("annotation clipped", "annotations clipped"),
 }
 
 
@@ -232,8 +233,8 @@ def _where(images_dir: Path, out_dir: Path, media: str) -> dict[str, str]:
 
 
 def _in_words(part: str, count: Mapping[str, Any]) -> str:
-    done = [f"{count[name]} {words}" for name, words in MENDED_WORDS.items() if count[name]]
-    said = f"{part}: {count['images']} images, {count['annotations']} annotations"
+    done = [plural(count[name], *words) for name, words in MENDED_WORDS.items() if count[name]]
+    said = f"{part}: {plural(count['images'], 'image')}, {plural(count['annotations'], 'annotation')}"
     return said + (f" ({', '.join(done)})" if done else "")
 
 

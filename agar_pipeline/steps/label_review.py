@@ -36,6 +36,7 @@ from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.scoring.usefulness import explain_uselessness
 from agar_pipeline.splitting.folds import assign_folds
 from agar_pipeline.step_code.precision_and_weights import record_machine
+from agar_pipeline.text.plurals import plural
 
 Log = Callable[[str], None]
 
@@ -125,7 +126,7 @@ def _train_fold(
         log(f"{title} was trained before the interruption")
         return
     others = np.flatnonzero(folds != fold)
-    log(f"{title}: training on {len(others)} photos, to predict {len(folds) - len(others)}")
+    log(f"{title}: training on {plural(len(others), 'photo')}, to predict {len(folds) - len(others)}")
     folder.mkdir(parents=True, exist_ok=True)
     points = ResumePoints(folder, {"config": fingerprinted(config), "fold": fold})
     settled, val_columns = fit_config(config, train_columns), read_coco(coco_cache.json_path("val"))

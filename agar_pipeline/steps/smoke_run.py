@@ -19,6 +19,7 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.processes.rank import World
 from agar_pipeline.step_code.precision_and_weights import record_machine
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
@@ -117,10 +118,11 @@ def _check_round_trip(
     if not changed and not alike and outcome.accelerator != "cpu":
         alike = _alike(*(_look_on_cpu(predictor, few, images_dir) for predictor in (before, after)), exactly=True)
     if not alike:
-        what = f"{len(changed)} tensors differ, {changed[0]} first" if changed else "though all tensors are equal"
+        differ = plural(len(changed), "tensor differs", "tensors differ")
+        what = f"{differ}, {changed[0]} first" if changed else "though all tensors are equal"
         raise TrainingError(
-            f"the checkpoint predicts {len(seen_again)} boxes, and the model that it was saved from {len(seen)}; "
-            f"they must be the same ({what})",
+            f"the checkpoint predicts {plural(len(seen_again), 'box', 'boxes')}, and the model that it was saved from "
+            f"{len(seen)}; they must be the same ({what})",
             next_step="report this bug, with the config of the experiment",
         )
     return coco_metrics(few, seen_again), look_s

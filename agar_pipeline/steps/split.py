@@ -21,6 +21,7 @@ from agar_pipeline.splitting.division import Division, divide
 from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, Duplicates, find_duplicates
 from agar_pipeline.splitting.leakage import apply_leakage_policy, count_copies, list_pairs
 from agar_pipeline.splitting.views_and_lists import read_lists
+from agar_pipeline.text.plurals import plural
 
 
 def build(
@@ -64,14 +65,13 @@ def _find_duplicates(
 
 def _tell_leakage(leakage: dict[str, Any], log: Callable[[str], None]) -> None:
     if leakage["near"]["cut"]:
-        log(
-            f"{leakage['near']['cut']} photos resemble more than {NEAREST} others each: only the nearest were "
-            "compared, so they may have more near duplicates"
-        )
+        resemble = plural(leakage["near"]["cut"], "photo resembles", "photos resemble")
+        log(f"{resemble} more than {NEAREST} others: only the nearest were compared; there may be more near duplicates")
     for kind in ("exact", "near"):
         count = leakage[kind]["across_parts"]
         if count and leakage[kind]["policy"] != "off":
-            log(f"{count} pairs of {kind} duplicates are in two parts ({leakage[kind]['policy']}): see report.html")
+            pairs = plural(count, f"pair of {kind} duplicates is", f"pairs of {kind} duplicates are")
+            log(f"{pairs} in two parts ({leakage[kind]['policy']}): see report.html")
 
 
 def describe(division: Division, images: int) -> dict[str, Any]:
@@ -86,12 +86,13 @@ def describe(division: Division, images: int) -> dict[str, Any]:
 
 
 def _tell(division: Division, images: int, log: Callable[[str], None]) -> None:
-    of = f" in {division.groups} groups" if division.groups is not None else ""
-    log(f"{images} images{of}: " + ", ".join(f"{count} {part}" for part, count in division.counts.items()))
+    of = f" in {plural(division.groups, 'group')}" if division.groups is not None else ""
+    log(f"{plural(images, 'image')}{of}: " + ", ".join(f"{count} {part}" for part, count in division.counts.items()))
     if division.left_out:
         log("left out of all parts: " + "; ".join(f"{n} ({reason})" for reason, n in division.left_out.items()))
     if division.unknown_names:
-        log(f"{len(division.unknown_names)} lines of the lists name no image: {division.unknown_names[0]!r} …")
+        lines = plural(len(division.unknown_names), "line")
+        log(f"no image is named by {lines} of the lists: {division.unknown_names[0]!r} …")
 
 
 def _require_columns(config: SplitConfig, images: pd.DataFrame, snapshot: Snapshot) -> None:

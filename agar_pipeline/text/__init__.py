@@ -6,6 +6,7 @@
 - `unplaced_error`: errors of these readers, without the file's name.
 - `secrets`: finds and hides passwords and keys.
 - `powers_of_ten`: writes numbers as laboratories do.
+- `plurals`: a count with its noun.
 - `name_list`: the first of many names, for a message.
 - `safe_text`: makes names safe for a terminal, a spreadsheet or a shell.
 """

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.unplaced_error import UnplacedError
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -72,7 +73,7 @@ class Ids:
         has = f"the ids are {'texts' if self.kinds == {str} else 'numbers'}"
         has += f", such as {quote(example)}" if example is not None else ""
         return IdError(
-            f"is {quote(wrong[0])}, but {has} ({len(wrong)} of {len(links)} links differ from the ids)",
+            f"is {quote(wrong[0])}, but {has} (unlike the ids: {len(wrong)} of {plural(len(links), 'link')})",
             next_step="write the links and the ids in the same way",
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 from agar_pipeline.errors import AnnotationError, ConfigError, DatasetError
 from agar_pipeline.fiftyone_io.writing.accepted_labels import Suggestion, suggestions_of
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection
+from agar_pipeline.text.plurals import plural
 
 _SUFFIXES = (".csv", ".parquet", ".json")
 _ID = "suspect_id"
@@ -87,7 +88,7 @@ def choose(
     unknown = sorted(ids - {one.suspect_id for chosen in found.values() for one in chosen})
     if choice.listed is not None and unknown:
         raise DatasetError(
-            f"does not hold {len(unknown)} of the {len(ids)} suspects of that file, such as {unknown[0]}; "
+            f"does not hold {len(unknown)} of {plural(len(ids), 'suspect')} of that file, such as {unknown[0]}; "
             "nothing was applied",
             where=where,
             next_step="write the suspects of that review first: agar review --experiment E",

@@ -21,6 +21,7 @@ from agar_pipeline.errors import DatasetError
 from agar_pipeline.ownership.folders import OwnFolder
 from agar_pipeline.ownership.originals import Originals
 from agar_pipeline.ownership.single_files import replacing_files
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import csv_cell
 from agar_pipeline.use_cases.corrections import KINDS, Corrections, Plate
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
@@ -81,11 +82,13 @@ class CountedLabels:
 
     def notes(self, labels: Counter[Any]) -> list[str]:
         """Name the labels that are not those of a class; label → number of boxes."""
-        how = "count as colonies of no class" if self._all_count else "do not count"
+        box, boxes = ("box does not count", "boxes do not count")
+        if self._all_count:
+            box, boxes = ("box counts as a colony of no class", "boxes count as colonies of no class")
         unknown = [(label, count) for label, count in labels.items() if self.class_of(label) not in self.class_names]
         return [
             *self.match.tell_merged(),
-            *(f"{count} boxes {how}: {self.match.explain_unknown(label)}" for label, count in unknown),
+            *(f"{plural(count, box, boxes)}: {self.match.explain_unknown(label)}" for label, count in unknown),
         ]
 
 
@@ -103,7 +106,7 @@ def count_plates(found: Corrections, labels: CountedLabels, calibration: Calibra
         source: Literal["corrected", "predicted"] = "corrected" if plate.is_corrected else "predicted"
         interval = None if plate.is_corrected else calibration.interval(now)
         rows.append(CountedPlate(plate.image, now, interval, before, by_class, source, changes))
-    note = [f"{outside} boxes do not count, because they lie outside the dish"] if outside else []
+    note = [f"{plural(outside, 'box does', 'boxes do')} not count: outside the dish"] if outside else []
     return Counts(rows, [*labels.notes(all_labels), *note])
 
 

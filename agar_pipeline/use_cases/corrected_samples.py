@@ -14,6 +14,7 @@ from agar_pipeline.counting.samples import PlateReading, Sample, estimate_sample
 from agar_pipeline.counting.sheet import Sheet, read_sheet
 from agar_pipeline.errors import SheetError
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.use_cases.corrected_counts import CountedLabels, Counts
 from agar_pipeline.use_cases.corrections import Corrections
 from agar_pipeline.use_cases.predicted_plates import PredictedPlates
@@ -60,7 +61,7 @@ def samples_of(
     unknown = [photo.name for photo, reading in of_rows.items() if reading is None]
     if unknown:
         raise SheetError(
-            f"lists {len(unknown)} photos that are not among the {len(readings)} counted plates: "
+            f"lists {plural(len(unknown), 'photo')} not among the counted plates ({len(readings)}): "
             f"{name_some(unknown, _SHOWN)}",
             where=sheet.path,
             next_step="remove these lines, or count these photos with `agar predict` as well",
@@ -72,5 +73,5 @@ def counted_by(source: PredictedPlates, samples: Sequence[Sample]) -> str:
     """Who or what counted, as the rest of a sentence that begins with `Counted by`."""
     readings = [plate.reading for sample in samples for plate in sample.plates if plate.reading is not None]
     corrected = sum(CORRECTED in reading.notes for reading in readings)
-    by_person = f", and {CORRECTED} on {corrected} of {len(readings)} plates" if corrected else ""
+    by_person = f", and {CORRECTED} on {corrected} of {plural(len(readings), 'plate')}" if corrected else ""
     return f"the detector (dataset {source.dataset}, field {source.fields.name}){by_person}"

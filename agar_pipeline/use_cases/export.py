@@ -33,6 +33,7 @@ from agar_pipeline.ownership.originals import Originals
 from agar_pipeline.progress import Log
 from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.store import Key, Store
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.use_cases.export_folder import PURPOSE, write_export
 
 
@@ -158,8 +159,11 @@ def _describe(
         notes=[
             *match.tell_merged(),
             *tell_alike(class_map),
-            *(f"{count} boxes are left out: {match.explain_unknown(label)}" for label, count in left_out.items()),
-            *([f"{unnamed} boxes are left out, because they have no label"] if unnamed else []),
+            *(
+                f"{plural(count, 'box is', 'boxes are')} left out: {match.explain_unknown(label)}"
+                for label, count in left_out.items()
+            ),
+            *([f"{plural(unnamed, 'box is', 'boxes are')} left out: no label"] if unnamed else []),
         ],
     )
 

@@ -13,6 +13,7 @@ from agar_pipeline.config import DETECTORS
 from agar_pipeline.detection.models.catalogue import PUBLISHED, PublishedFigures
 from agar_pipeline.errors import EXTRAS
 from agar_pipeline.processes.devices import count_cores, visible_gpus
+from agar_pipeline.text.plurals import plural
 
 SMALL_STRIDE = 8
 """A colony of 12 px is 1.5 cells of such a feature map; on coarser ones, touching colonies share a cell."""
@@ -48,7 +49,7 @@ class Machine:
 
     def __str__(self) -> str:
         gpu = "no GPU" if self.gpu_gb is None else f"a GPU of {self.gpu_gb:.0f} GB"
-        return f"{gpu}, {self.cores} core(s)"
+        return f"{gpu}, {plural(self.cores, 'core')}"
 
 
 def list_models(machine: Machine) -> list[dict[str, Any]]:

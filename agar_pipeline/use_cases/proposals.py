@@ -24,6 +24,7 @@ from agar_pipeline.progress import Progress
 from agar_pipeline.review.acquisition import Candidate, Committee, Photos, choose
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.safe_text import csv_cell
 from agar_pipeline.use_cases.counted_folder import is_counted_folder, read_counted
 
@@ -128,7 +129,7 @@ def propose(
     if not read:
         raise DatasetError(
             f"cannot be read: {unread[0].in_one_line}" if unread else "are all in the dataset of the pipeline already",
-            where=f"the {len(paths)} photos" if unread else "the photos",
+            where=plural(len(paths), "photo") if unread else "the photos",
             next_step="give a folder with other photos",
         )
     committee = Committee(

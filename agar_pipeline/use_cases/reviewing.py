@@ -30,6 +30,7 @@ from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, Placed, 
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.progress import Log
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.use_cases.reviewed_photos import read_photos
 from agar_pipeline.use_cases.viewing import dataset_document, find_gone_of, require_unedited
 
@@ -121,7 +122,7 @@ def _require_same_labels(samples: Collection, document: dict[str, Any], label_fi
     if edited:
         raise DatasetError(
             f"are about the labels in {earlier!r}, and those of this review about {label_field!r}; somebody tagged or "
-            f"edited the earlier ones on {len(edited)} photos ({name_some(edited)}), so nothing was written",
+            f"edited the earlier ones on {plural(len(edited), 'photo')} ({name_some(edited)}), so nothing was written",
             where=f"the suspects in {FIELDS.name!r} of dataset {document['name']!r}",
             next_step="`agar review --accept`, if there is anything to apply, then review again with --overwrite",
         )

@@ -35,6 +35,7 @@ from agar_pipeline.processes.launch import run_child
 from agar_pipeline.progress import Log
 from agar_pipeline.store import Store
 from agar_pipeline.text.name_list import name_some
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.use_cases.predicted_plates import read_evaluated
 
 
@@ -153,7 +154,7 @@ def remove_runs(
 def require_unedited(database: Database, document: dict[str, Any], fields: OwnFields, name: str, values: str) -> None:
     """Raise DatasetError if somebody edited our values or saved views; `name` and `values` are words for them."""
     edited = find_edited(database[document["sample_collection_name"]], fields)
-    what = [f"{values} on {len(edited)} photos ({name_some(edited)})"] if edited else []
+    what = [f"{values} on {plural(len(edited), 'photo')} ({name_some(edited)})"] if edited else []
     what += [f"the saved view {view!r}" for view in find_edited_views(database, document, fields)]
     if what:
         raise DatasetError(
@@ -172,7 +173,7 @@ def find_gone_of(samples: Collection, sample_ids: list[str], dataset: str, comma
     gone = find_gone(samples, sample_ids)
     if sample_ids and len(gone) == len(set(sample_ids)):
         raise DatasetError(
-            f"does not hold any of the evaluation's {len(gone)} samples any more: they were deleted, or imported again",
+            f"does not hold any of {plural(len(gone), 'sample')} of the evaluation: deleted, or imported again",
             where=f"dataset {dataset!r}",
             next_step=f"run `agar run`, then `{command}` for the new run",
         )

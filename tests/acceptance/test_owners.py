@@ -84,7 +84,7 @@ def test_case_64_view_keeps_predictions_that_somebody_edited(trained: Lab) -> No
     before = samples_of(trained, "small")
     said = trained.run("view", "--experiment", "small", "--no-app")
     right(samples_of(trained, "small") == before, "predictions were written again")
-    assert f"kept on 1 photos: {edited}" in said
+    assert f"kept on 1 photo: {edited}" in said
     refused(trained.call("view", "--remove"), name, "--all", code=2)
     refused(trained.call("view", "--remove", "--all"), edited, "nothing was removed", "--overwrite")
     right(samples_of(trained, "small") == before, "predictions were removed")

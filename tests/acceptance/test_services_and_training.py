@@ -149,9 +149,9 @@ def test_case_40_more_devices_than_there_are_are_refused_and_one_is_the_default(
     from agar_pipeline.detection.loading.devices import Site
 
     many = lab.call("train", *SMALL, "trainer.devices=64", "data.batch_size=64", "trainer.accelerator=cpu")
-    refused(many, "trainer.devices=64", "core(s)")
+    refused(many, "trainer.devices=64", "one for each process")
     none = lab.call("train", *SMALL, "trainer.accelerator=cuda", CUDA_VISIBLE_DEVICES="")
-    refused(none, "the 0 CUDA device(s) that are visible")
+    refused(none, "is more than 0 visible CUDA devices")
     refused(lab.call("train", *SMALL, "trainer.devices=0"), "trainer.devices", code=2)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # the one thing that is pretended
     config = load_experiment("baseline").training_run

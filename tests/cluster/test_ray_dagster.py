@@ -55,7 +55,7 @@ def test_the_chain_on_ray_is_the_chain_without(ray_cluster: dict[str, str], tmp_
         run = runner({**settings, "DAGSTER_HOME": f"{home}/dagster"})
         assert run("agar", "env").returncode == 0  # makes the home, with a folder for Dagster in it
         said = materialize(run, compute, **(ray_cluster if name == "ray" else {}))
-        assert ("2 Ray worker(s) on 2 node(s)" in said) == (name == "ray")
+        assert ("2 Ray workers on 2 nodes" in said) == (name == "ray")
         on_ray = set(re.findall(r"(\w+) - photos are processed on the Ray cluster", said))
         assert on_ray == ({key.asset for key in DATA} if name == "ray" else set())
     for key in [*DATA, TRAINING]:
@@ -74,4 +74,4 @@ def test_the_commands_of_the_page(ray_cluster: dict[str, str], tmp_path: Path) -
     reader.env |= ray_cluster
     one_core_each = {"trainer.devices=2": "trainer.devices=1", '"devices":2': '"devices":1'}
     said = reader.follow("docs/how-to/ray.md", {"head:6379": ray_cluster["RAY_ADDRESS"], **one_core_each})
-    assert "2 Ray worker(s) on 2 node(s)" in said
+    assert "2 Ray workers on 2 nodes" in said

@@ -44,7 +44,7 @@ def test_two_ray_workers_lose_what_two_torchrun_ranks_do(lab: tuple[Run, Path], 
     forget_training(home)
     workers = run("agar", "train", *SAME, "trainer.max_steps=10", *ON_RAY, **ray_cluster)
     assert workers.returncode == 0, workers.stderr
-    assert "2 Ray worker(s) on 2 node(s)" in workers.stderr
+    assert "2 Ray workers on 2 nodes" in workers.stderr
     found = losses(workers.stdout)
     assert len(found) == len(expected) == 10
     assert np.abs(found - expected).max() < 1e-4, f"{found} against {expected}"

@@ -177,8 +177,8 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     assert "develop it, and save it as TIFF, PNG or JPEG" in done.stderr
     assert "stack.tif: 2 pages, of which only the first is read" in done.stderr
     assert "stack.tif: nearly black" in done.stderr
-    assert "note: 1 files that cannot be read here are skipped" in done.stderr, "a raw file beside its own JPEG"
-    assert "note: 3 hidden files or folders are skipped" in done.stderr
+    assert "because a photo of the same name is beside them: 1 (" in done.stderr, "a raw file beside its own JPEG"
+    assert "note: hidden files or folders are skipped: 3 (" in done.stderr
     assert "4 of 7 photos could not be read" in done.stderr
     nothing = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(tmp_path / "none"))
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)
@@ -205,7 +205,7 @@ def test_a_model_meets_a_file_by_the_names_of_the_classes(plates: Path) -> None:
     found, agreement = meet(("S. aureus", "Martian"), [2, 1])
     assert found == ["S. aureus", "E. coli"], "what it takes for E. coli is not forgotten"
     assert "val.json does not list 'E. coli' of the model" in agreement.notes[0]
-    assert agreement.notes[1] == "the model does not know 'Martian': its 1 annotations count as missed"
+    assert agreement.notes[1] == "the model does not know 'Martian': its 1 annotation counts as missed"
     assert meet(("S. aureus", "S.aureus", "E. coli"), [3, 2, 1])[0] == ["S. aureus", "E. coli"], "exactly first"
     with pytest.raises(TrainingError, match=r"m.ckpt knows 'S. aureus', 'E. coli', .* lists 'x', 'y': no class is in"):
         meet(("x", "y"), [1, 2])
@@ -229,19 +229,19 @@ def test_predictions_with_names_are_matched_by_names(plates: Path, tmp_path: Pat
     predicted = read_predicted(path, plates / "val.json", columns)
     assert predicted.detections.image_ids.tolist() == [3, 1]
     assert predicted.detections.category_ids.tolist() == [1, 2]
-    assert [note.partition(",")[0] for note in predicted.notes] == ["1 images of val.json were not predicted"]
+    assert [note.partition(",")[0] for note in predicted.notes] == ["no prediction of 1 image of val.json"]
     plain["images"][1]["file_name"] = "elsewhere.png"
     path.write_text(json.dumps(plain))
     predicted = read_predicted(path, plates / "val.json", columns)
     assert predicted.detections.image_ids.tolist() == [3]
-    assert "1 predicted images are not in val.json" in predicted.notes[0]
+    assert "not in val.json, and not counted: 1 predicted image" in predicted.notes[0]
     first, other = {**plain["images"][0]}, {**FIRST, "id": 9}
     for image, name, expected in ((other, "ä 100 %.jpg", 1), (first, "photos/day 2/b.png", 3)):
         image = {**image, "file_name": name}
         path.write_text(json.dumps({**plain, "images": [image], "annotations": plain["annotations"][:1]}))
         predicted = read_predicted(path, plates / "val.json", columns)
         assert predicted.detections.image_ids.tolist() == [expected], "one folder more or less"
-        assert "1 of 1 predicted images are listed if the folder" in predicted.notes[0]
+        assert "1 of 1 predicted image is listed if the folder" in predicted.notes[0]
     for image, words in (
         ({**first, "file_name": "b.png"}, "has no image in common with .*val.json"),  # it may be that of either day
         ({**first, "width": 63}, "'day 2/b.png' has 63×96 pixels, but .*val.json has 64×96"),

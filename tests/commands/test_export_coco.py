@@ -93,7 +93,7 @@ def test_parts_come_from_views_and_classes_from_all_parts_together(
 
 def test_a_hash_split_keeps_groups_and_a_field_must_name_parts(export: Export, tmp_path: Path) -> None:
     done = export("--split-method", "hash", "--group-by", "field:agar_sample_id", "--fractions", "0.5", "0.5")
-    assert "leave the part" in str(done.exception), "all plates are of one sample_id: one group cannot fill two parts"
+    assert "gets none of" in str(done.exception), "all plates are of one sample_id: one group cannot fill two parts"
     assert "change --fractions" in str(done.exception)
     done = export("--split-field", "agar_background")
     assert "part 'train' is empty" in str(done.exception)

@@ -138,10 +138,9 @@ def test_a_broken_file_is_listed_the_rest_imported_and_the_exit_code_1(
     assert done.returncode == 1
     assert f"broken: {tmp_path}/2.json is not JSON" in done.stderr
     assert (
-        "note: 1 boxes: label 'Blu', nearest class 'Blue', is not in the class map of configs/pipeline/co"
-        in done.stderr
+        "note: 1 box: label 'Blu', nearest class 'Blue', is not in the class map of configs/pipeline/co" in done.stderr
     )
-    assert "colonies: 1 images" in done.stdout
+    assert "colonies: 1 image," in done.stdout
     assert "Blue_green 1" in done.stdout
     stop_keeper(home)
 
@@ -165,14 +164,14 @@ def test_labels_of_a_person_are_kept_named_and_replaced_only_when_asked(
         write_plate(tmp_path, str(number), [agar_label(2, 2)])
     done = run(*command)
     assert done.returncode == 0
-    assert "note: 12 samples keep the labels that they were given after their import, though the annot" in done.stderr
-    assert f"{tmp_path}/0.jpg, " in done.stderr
-    assert " and 2 more\n" in done.stderr
+    kept_why = "note: samples keep the labels that they were given after their import, though the annotations changed"
+    assert f"{kept_why}: 12 ({tmp_path}/0.jpg, " in done.stderr
+    assert " and 2 more)\n" in done.stderr
     assert "`agar import … --overwrite` replaces what was kept" in done.stderr
     kept = json.loads(run(*command, "--json").stdout)["kept"]["corrected"]
     assert sorted(kept) == sorted(str(tmp_path / f"{number}.jpg") for number in range(12))
     assert labels() == {"by hand"}
-    assert "note: 13 samples had labels that a person made or changed" in run(*command, "--overwrite").stderr
+    assert "a person made or changed, which --overwrite has replaced: 13 (" in run(*command, "--overwrite").stderr
     assert labels() == {"E.coli"}
 
 

@@ -62,7 +62,7 @@ def test_samples_are_computed_from_the_photos_that_the_sheet_lists(
 def test_a_wrong_sheet_is_refused_before_anything_is_counted(plates: Path, sheet: Path) -> None:  # noqa: F811
     missing = predict(plates, "--sheet", sheet)
     assert isinstance(missing.exception, SheetError)
-    assert "lists 2 of 3 photos that do not exist: ä 100 %.jpg (line 2), b.png (line 3)" in str(missing.exception)
+    assert "lists 2 photos that do not exist, of 3: ä 100 %.jpg (line 2), b.png (line 3)" in str(missing.exception)
     twice = predict(plates, "--sheet", sheet, plates / "day 1", plates / "day 2" / "b.png")
     assert isinstance(twice.exception, SheetError)
     assert "column photo=b.png is " in str(twice.exception)

@@ -125,7 +125,7 @@ def test_after_kill_9_the_next_one_takes_back_what_the_killed_one_inserted(lab: 
     assert f"{interrupted} removed again: {AT_A_TIME - 1}" in again.stderr
     kept = f"{interrupted} kept, because somebody changed them meanwhile: 1 ({Path(edited['filepath']).name})"
     assert kept in again.stderr
-    assert "exists and holds 1 samples" in again.stderr
+    assert "exists and holds 1 sample;" in again.stderr
     assert [sample["_id"] for sample in lab.samples("killed").find()] == [edited["_id"]]
     lab.samples("killed").delete_one({"_id": edited["_id"]})
     assert lab.run("agar", "restore", "latest", "--dataset", "killed").returncode == 0

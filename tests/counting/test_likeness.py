@@ -38,7 +38,7 @@ def likeness() -> TrainingLikeness:
     [
         pytest.param({"side_px": 4000}, "photo of 4,000 px (training: 512 px)", id="a larger photo"),
         pytest.param({"colony_px": 60}, "colonies of 60 px (training: 1", id="larger colonies"),
-        pytest.param({"count": 3000}, "3,000 colonies (training: ", id="more colonies than any"),
+        pytest.param({"count": 3000}, "colony count 3,000 (training: ", id="more colonies than any"),
         pytest.param({"pixels": PixelFeatures(210, 30, 40)}, "brightness 210 (training: 9", id="a bright photo"),
         pytest.param({"pixels": PixelFeatures(115, 80, 40)}, "contrast 80 (training: ", id="a photo of much contrast"),
     ],

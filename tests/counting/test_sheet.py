@@ -68,7 +68,7 @@ def test_what_spreadsheets_export_is_read(lab: Path, content: str | bytes) -> No
         ("photo,sample,dilution,volume\na.jpg,milk,1e-3,100\n", "column volume=100 has no unit"),
         (f"{HEADER}\na.jpg,,1e-3,1\n", "line 2, column sample is empty"),
         (f"{GOOD}./a.jpg,milk,1e-4,1\n", "line 4, column photo=a.jpg is listed in line 2 already"),
-        (f"{GOOD}x.jpg,milk,1e-4,1\n", "lists 1 of 3 photos that do not exist: x.jpg (line 4)\nwrite them relative"),
+        (f"{GOOD}x.jpg,milk,1e-4,1\n", "lists 1 photo that does not exist, of 3: x.jpg (line 4)\nwrite them relative"),
         ("photo;sample\nm\xe4rz.jpg;1\n".encode("latin-1"), "is not text in UTF-8 or UTF-16"),
     ],
 )

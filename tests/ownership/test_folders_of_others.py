@@ -114,7 +114,7 @@ def test_what_a_person_edited_is_neither_replaced_nor_removed(lab: Lab, tmp_path
     assert all(name in told for name in ("0.jpg", "coco/test.json")), told
     (out / "coco" / "val.json").write_text("{}")
     before = bytes_of(out)
-    assert refused(lab.export(out, "copy"), "2 files that are in the way", "0.jpg", "coco/val.json was changed since")
+    assert refused(lab.export(out, "copy"), "2 files in the way", "0.jpg", "coco/val.json was changed since")
     assert bytes_of(out) == before
 
 

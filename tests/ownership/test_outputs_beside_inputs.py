@@ -68,7 +68,7 @@ def test_evaluate_writes_beside_its_inputs_but_never_over_them(lab: Path, run: R
     out.mkdir()
     (out / "metrics.json").write_text("of another tool")
     code, told = evaluate(out)
-    assert (code, "1 files that are in the way" in told, "metrics.json was not written by agar" in told) == (
+    assert (code, "1 file in the way" in told, "metrics.json was not written by agar" in told) == (
         1,
         True,
         True,

@@ -16,6 +16,7 @@ from agar_pipeline.config import TrainerConfig, load_experiment
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.processes import devices, gpu_leases
 from agar_pipeline.store import Key, Store
+from agar_pipeline.text.plurals import plural
 from tests.coco_home import make_home
 from tests.conftest import Run
 from tests.test_interruptions import Training, processes_of
@@ -105,8 +106,8 @@ def test_more_devices_than_there_are_is_refused_before_anything_heavy_is_loaded(
     many = run("agar", "train", *SAME, f"trainer.devices={4 * cores}", f"data.batch_size={4 * cores}")
     cuda = run("agar", "train", *SAME, "trainer.accelerator=cuda", CUDA_VISIBLE_DEVICES="")
     for done, told in (
-        (many, f"is more than this machine's {cores} core(s)"),
-        (cuda, "the 0 CUDA device(s) that are visible"),
+        (many, f"is more than this machine's {plural(cores, 'core')}"),
+        (cuda, "is more than 0 visible CUDA devices"),
     ):
         assert done.returncode == 1
         assert told in done.stderr

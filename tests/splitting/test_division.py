@@ -191,7 +191,7 @@ def test_images_without_labels_are_in_no_part_and_change_no_other_ones_part() ->
     }
     named = SplitConfig(method="lists", lists={"train": "t", "val": "v"}, labelled_only=True)
     assert divide(named, images, lists=lists).left_out == {"not labelled yet": 20}, "a list may name them"
-    with pytest.raises(DatasetError, match="none of the 60 images is labelled yet"):
+    with pytest.raises(DatasetError, match="none of 60 images is labelled yet"):
         divide(config(labelled_only=True), images.assign(labelled=False))
 
 
@@ -217,13 +217,13 @@ TAGS = {"method": "tags", "views": {"train": "tag:train", "val": "tag:val"}}
 @pytest.mark.parametrize(
     ("columns", "setting", "message"),
     [
-        ({**VIEWS, "view:tag:val": [0, 1]}, TAGS, r"1 images are in two parts.*a/1.jpg.*'tag:train'"),
-        ({**VIEWS, "view:tag:train": [1, 0]}, TAGS, r"1 of 2 images are in no part.*\n.*tags seen \(2\)"),
+        ({**VIEWS, "view:tag:val": [0, 1]}, TAGS, r"1 image is in two parts.*a/1.jpg.*'tag:train'"),
+        ({**VIEWS, "view:tag:train": [1, 0]}, TAGS, r"no part of the split has 1 of 2 images.*\n.*tags seen \(2\)"),
         ({**VIEWS}, TAGS, r"part 'val' is empty: view 'tag:val'.*\n.*seen \(2\)"),
         ({"field:f": ["train", "holdout"]}, {"method": "field", "field": "f"}, r"f is 'holdout', which names no part"),
-        ({"field:f": ["p", None]}, {"group_by": "field:f"}, r"1 of 2 images are in no part.*no value of field:f"),
-        ({"field:f": ["p", "p"]}, {"group_by": "field:f"}, r"2 images in 1 groups leave the part '\w+' empty"),
-        ({}, {"method": "lists", "lists": {"train": "t", "val": "v"}}, r"1 lines .*name no image.*'nobody.jpg'"),
+        ({"field:f": ["p", None]}, {"group_by": "field:f"}, r"no part .* has 1 of 2 images.*no value of field:f"),
+        ({"field:f": ["p", "p"]}, {"group_by": "field:f"}, r"part '\w+' gets none of 2 images in 1 group with"),
+        ({}, {"method": "lists", "lists": {"train": "t", "val": "v"}}, r"no image .*fits 1 line of .*'nobody.jpg'"),
     ],
     ids=["in two", "in none", "a tag with 0 samples", "an unknown value", "no group", "one group", "a wrong line"],
 )  # fmt: skip

@@ -70,7 +70,7 @@ def test_the_seed_alone_decides() -> None:
 
 def test_fewer_groups_than_folds_make_fewer_folds_and_one_is_refused() -> None:
     assert set(assign(make_columns([1, 1, 2]), folds=5)) == {0, 1, 2}
-    with pytest.raises(DatasetError, match=r"3 photos in 1 groups.*\nannotate more photos") as refused:
+    with pytest.raises(DatasetError, match=r"3 photos in 1 group, .*\nannotate more photos") as refused:
         assign(make_columns([1, 1, 2]), plates=["a"] * 3)
     assert "the part train" in str(refused.value)
     with pytest.raises(DatasetError, match="annotated photos of two groups"):

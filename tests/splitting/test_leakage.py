@@ -209,7 +209,8 @@ def test_exact_duplicates_across_parts_block_and_the_page_shows_the_pairs(leakin
     assert page.count("data:image/jpeg") == 2 * min(12, int(table["across_parts"].sum()))
     node = AssetNode(Key("coco_cache"), CocoCacheConfig(class_map={"a": 1}), (Key("snapshot"), Key("split")))
     with pytest.raises(
-        GateError, match=r"exact pairs\), which makes scores too good: '[ab]\d\d.jpg' \(\w+\)(.|\n)*group_duplicates"
+        GateError,
+        match=r"\(pairs: \d+ exact\), which makes scores too good: '[ab]\d\d.jpg' \(\w+\)(.|\n)*group_duplicates",
     ) as caught:
         build_node(Store(home), node, {Key("snapshot"): snapshot, Key("split"): split}, print)
     assert len(str(caught.value).splitlines()) <= 3

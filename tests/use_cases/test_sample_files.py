@@ -75,7 +75,7 @@ def test_plates_left_out_corrections_and_contradictions_are_told(
     assert first["sample"] == "'=1+1 <b>"
     assert first["plates_used"] == "1.png (10⁻², 100); 2.png (10⁻³, 60 (55–66))"
     assert first["plates_left_out"].startswith("3.png (10⁻⁴, 2): fewer than 25 colonies")
-    assert "10 are expected from dilution 10⁻²" in first["warnings"]
+    assert "against 10 expected from dilution 10⁻²" in first["warnings"]
     assert (water["relation"], water["cfu_per_ml"], water["estimate"]) == ("<", "2.0", "yes")
     assert (lost["cfu_per_ml"], lost["reported"]) == ("", "not known")
     assert "6.png (undiluted, not counted): the photo could not be read" in lost["plates_left_out"]

@@ -16,6 +16,7 @@ from agar_pipeline.config import DETECTORS, DataConfig, TilesConfig, TrainerConf
 from agar_pipeline.detection.models.tile_merge import least_overlap
 from agar_pipeline.labels.colony_scale import ColonySizes, choose_scale, measure_sizes
 from agar_pipeline.progress import say_duration
+from agar_pipeline.text.plurals import plural
 
 CROP_FACTOR = 1.5
 """A photo is divided into crops if its longer side is more than this many crops."""
@@ -120,4 +121,4 @@ def say_limit(trainer: TrainerConfig) -> str:
     """The limit of a training's length."""
     if trainer.max_seconds is not None:
         return say_duration(trainer.max_seconds)
-    return f"{trainer.max_epochs} epochs" if trainer.max_epochs is not None else f"{trainer.max_steps} step(s)"
+    return plural(trainer.max_steps or 0, "step") if trainer.max_epochs is None else plural(trainer.max_epochs, "epoch")

@@ -35,6 +35,7 @@ from agar_pipeline.detection.models.checkpoint import load_checkpoint
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.photos.load_and_resize import load_image
+from agar_pipeline.text.plurals import plural
 
 OPSET = 17
 LEAST_CAP = 1000
@@ -104,7 +105,7 @@ def export_model(
                 next_step="give photos with colonies, with --images-dir or --photos",
             )
         log(
-            f"the ONNX file gives the same {compared} detections as its checkpoint; "
+            f"the ONNX file gives the same {plural(compared, 'detection')} as its checkpoint; "
             f"boxes differ by up to {worst[0]:.1g} of a side, scores by up to {worst[1]:.1g}"
         )
         draft.replace(out)
@@ -176,7 +177,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     if (alone > floor + TOLERANCE).any():  # at the floor, rounding decides which side a score is on
         raise ArtifactError(
             f"does not agree with its checkpoint on {name}: of {len(ours[1])} and {len(theirs[1])} detections, "
-            f"{len(alone)} are in one of them only; no file was left",
+            f"{plural(len(alone), 'is', 'are')} in one of them only; no file was left",
             where=f"the ONNX file of this {kind}",
             next_step="train the model further (scores of an untrained one are equal), or predict with the checkpoint",
         )

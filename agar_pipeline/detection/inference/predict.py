@@ -21,6 +21,7 @@ from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.photos.load_and_resize import read_photo
 from agar_pipeline.scoring.count_rule import CountRule
+from agar_pipeline.text.plurals import plural
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Predictor:
         workers = choose_workers(num_workers, len(dataset))
         loader = build_loader(dataset, batches, workers, pin_memory=self.accelerator == "cuda")
         if log:
-            log(f"predicting {len(dataset)} images")
+            log(f"predicting {plural(len(dataset), 'image')}")
         place = self.category_ids, self.accelerator, self.precision
         if not cap_may_rise:
             return predict_batches(self.detector, loader, *place)

@@ -19,6 +19,7 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.processes.devices import count_cores
 from agar_pipeline.processes.rank import World
+from agar_pipeline.text.plurals import plural
 
 OPEN_FILES = 65_536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -45,7 +46,7 @@ class Site:
         precision = resolve_precision(config.trainer.precision, accelerator)
         if precision != config.trainer.precision:
             log(f"this hardware does not support precision {config.trainer.precision}: {precision} is used")
-        log(f"{world.size} process{'es' if world.size > 1 else ''} on {accelerator}, {precision}")
+        log(f"{plural(world.size, 'process', 'processes')} on {accelerator}, {precision}")
         return cls(world, accelerator, precision)
 
 
@@ -53,7 +54,7 @@ def _require_world(world: World, config: TrainingConfig) -> None:
     asked = config.trainer.devices * config.trainer.num_nodes
     if world.size != asked:
         raise ComputeError(
-            f"{world.size} process(es) run, but trainer.devices × trainer.num_nodes is {asked}",
+            f"{plural(world.size, 'process runs', 'processes run')}, trainer.devices × trainer.num_nodes is {asked}",
             next_step="start as many with torchrun, or let `agar train` start them",
         )
     if config.data.batch_size != "auto" and config.data.batch_size % world.size:
@@ -76,7 +77,7 @@ def resolve_accelerator(accelerator: str, devices: int = 1) -> str:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and available < devices:
         raise ComputeError(
-            f"{devices} CUDA device(s) are needed, but {available} are visible",
+            f"{plural(devices, 'CUDA device is', 'CUDA devices are')} needed, {plural(available, 'is', 'are')} visible",
             next_step="lower trainer.devices, set trainer.accelerator=cpu, or run `agar launch-check`",
         )
     if accelerator == "mps" and not torch.backends.mps.is_available():

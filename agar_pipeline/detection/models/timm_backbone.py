@@ -22,6 +22,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from agar_pipeline.config.places import expanded
 from agar_pipeline.config.timm_backbones import EXAMPLE, PREFIX
 from agar_pipeline.errors import ConfigError, MissingPackageError
+from agar_pipeline.text.plurals import plural
 
 PYRAMID_CHANNELS = 256
 _PROBE_SIDE = 64
@@ -204,8 +205,8 @@ def _require_fitting(whole: Any, name: str, weights: str) -> None:
     ]
     if wrong:
         raise ConfigError(
-            f"does not fit {PREFIX}{name}: {len(wrong)} tensors are missing or of another shape, "
-            f"the first is {wrong[0]}",
+            f"does not fit {PREFIX}{name}: {plural(len(wrong), 'tensor is', 'tensors are')} missing or of another "
+            f"shape, the first is {wrong[0]}",
             where="model.weights_backbone",
             value=weights,
             next_step=f"give the state dict of timm.create_model({name!r}), or change model.backbone",

@@ -19,6 +19,7 @@ from torch import nn
 from agar_pipeline.config import weights_of
 from agar_pipeline.config.places import expanded
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.text.plurals import plural
 
 HEADS = ("cls_logits", "box_predictor", "classification_head")
 """Parts of torchvision's detectors whose shape depends on the classes; only these may differ from the weights."""
@@ -60,7 +61,8 @@ def load_weights(
     wrong = [key for key in left if not any(head in key for head in heads)]
     if wrong:
         raise ConfigError(
-            f"does not fit {name}: {len(wrong)} tensors are missing or of another shape, the first is {wrong[0]}",
+            f"does not fit {name}: {plural(len(wrong), 'tensor is', 'tensors are')} missing or of another shape, "
+            f"the first is {wrong[0]}",
             where="model.weights",
             value=weights,
             next_step=f"give weights of {name}, or change model.name",

@@ -16,6 +16,7 @@ from typing import Any
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.detection.training.profile import PARTS, StepProfile
 from agar_pipeline.progress import say_duration
+from agar_pipeline.text.plurals import plural
 
 WAITING_SHARE = 0.2
 """A step that waits for photos for less than this share of its time is called compute-bound."""
@@ -59,7 +60,7 @@ def say_bottleneck(profile: StepProfile, cores: int, accelerator: str) -> str:
         if copies >= WORTH_SAYING:
             advice.append(f"media: resize would give about {copies:.1f}×")
     if not advice:
-        advice.append(f"all {cores} cores are busy: a smaller input or more cores would help")
+        advice.append(f"all cores ({cores}) are busy: a smaller input or more cores would help")
     return f"data-bound: {waiting:.0%} of a step waits for photos; {'; '.join(advice)}"
 
 
@@ -110,8 +111,8 @@ def forecast(
 def say_forecast(plain: dict[str, Any]) -> str:
     """The forecast in one line."""
     return (
-        f"the whole training: about {say_duration(plain['seconds'])} for {plain['steps']:,} steps "
-        f"({plain['epochs']:g} epochs), "
+        f"the whole training: about {say_duration(plain['seconds'])} for {plural(plain['steps'], 'step')} "
+        f"(epochs: {plain['epochs']:g}), "
         f"{plain['disk_bytes'] / 1e6:,.0f} MB of disk, {plain['peak_memory_bytes'] / 1e9:.1f} GB of memory at the peak"
     )
 

@@ -23,6 +23,7 @@ from agar_pipeline.detection.training.out_of_memory import explain_memory, is_ou
 from agar_pipeline.detection.training.training_loop import TrainingLoop
 from agar_pipeline.errors import ComputeError, TrainingError
 from agar_pipeline.processes.garbage_collection import done_importing
+from agar_pipeline.text.plurals import plural
 
 
 def silence_lightning() -> None:
@@ -64,7 +65,8 @@ def build_trainer(config: TrainingConfig, site: Site, loop: TrainingLoop) -> L.T
     )
     if trainer.world_size != world.size:
         raise ComputeError(
-            f"Lightning expects {trainer.world_size} processes, but {world.size} were started",
+            f"Lightning expects {plural(trainer.world_size, 'process', 'processes')}, but "
+            f"{plural(world.size, 'was', 'were')} started",
             next_step="unset the variables of the cluster that Lightning reads, which `agar launch-check` shows",
         )
     return trainer

@@ -38,6 +38,7 @@ from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.files.disk import link_or_copy
 from agar_pipeline.processes.rank import World
+from agar_pipeline.text.plurals import plural
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _fit(config: TrainingConfig, loop: TrainingLoop, loader: DataLoader, site: S
         loop.tell(
             f"model.weights={config.model.weights} was trained for other classes than these "
             f"{loop.validation.spec.num_classes}: "
-            f"{len(fresh)} tensors of the head start at random, the first is {fresh[0]}"
+            f"{plural(len(fresh), 'tensor of the head starts', 'tensors of the head start')} at random, "
+            f"the first is {fresh[0]}"
         )
     loop.resume()
     if site.world.rank == 0 and loop.points is not None:
@@ -199,10 +201,11 @@ def _outcome(loop: TrainingLoop, spec: DetectorSpec, site: Site) -> TrainingOutc
 
 def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
     if not len(train_columns.image_ids) or train_columns.iscrowd.all():
-        crowds = f", besides {len(train_columns.iscrowd)} regions marked iscrowd" if len(train_columns.iscrowd) else ""
+        regions = plural(len(train_columns.iscrowd), "region")
+        crowds = f", besides {regions} marked iscrowd" if len(train_columns.iscrowd) else ""
         raise TrainingError(
-            f"has {len(train_columns.image_ids)} images and {int((~train_columns.iscrowd).sum())} boxes{crowds}, "
-            "from which nothing can be learnt",
+            f"has {plural(len(train_columns.image_ids), 'image')} and "
+            f"{plural(int((~train_columns.iscrowd).sum()), 'box', 'boxes')}{crowds}, from which nothing can be learnt",
             where="the part train",
             next_step="correct the split, or the class map",
         )

@@ -33,6 +33,7 @@ from agar_pipeline.detection.training.tracking import MetricsLog
 from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import StoppedError
 from agar_pipeline.progress import say_duration
+from agar_pipeline.text.plurals import plural
 
 LOG_EVERY_S = 3.0
 FIT_THREADS_EVERY_S = 15.0
@@ -148,7 +149,8 @@ class TrainingLoop(L.Callback):
             self._validate(trainer)
             if self.validation.out_of_patience:
                 trainer.should_stop = True
-                self.tell(f"training ends early: val map has not risen in {self.validation.without_better} validations")
+                validations = plural(self.validation.without_better, "validation")
+                self.tell(f"training ends early: val map has not risen in {validations}")
         _, stop, due = self._agree(epoch_ended=True)
         self._save_or_stop(trainer, stop, due)
 

@@ -21,6 +21,7 @@ from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
 from agar_pipeline.fiftyone_io.annotation_files.file_pairs import by_stem, find_files, find_photos, pair_by_stem
 from agar_pipeline.fiftyone_io.annotation_files.training_lists import FOLDER
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_json
 
 
@@ -42,8 +43,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"holds {len(images)} images and {len(annotations)} JSON files, but no image with a JSON file of the same "
-            "name beside it",
+            f"holds {plural(len(images), 'image')} and {plural(len(annotations), 'JSON file')}, but no image with a "
+            "JSON file of the same name beside it",
             where=images_dir,
             next_step="give the folder that holds AGAR's N.jpg and N.json",
         )

@@ -16,6 +16,7 @@ from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Reading, finite_number, plain_attributes
 from agar_pipeline.text.ids import IdError, Ids, find_boxes_elsewhere, quote, without_root
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_json
 
 _SHOWN = 5
@@ -125,7 +126,7 @@ class CocoContent:
         if without:
             keys = ", ".join(map(str, without[0]))[:80]
             raise AnnotationError(
-                f"has {len(without)} of {len(annotations)} annotations without {key}, the first of them with {keys}; "
+                f"has {len(without)} of {plural(len(annotations), 'annotation')} without {key}, the first with {keys}; "
                 "nothing is imported",
                 where=self.path,
                 next_step=f"rename the key with this link to {key}",
@@ -141,8 +142,8 @@ class CocoContent:
         if lost:
             first = annotations[lost[0]]
             raise AnnotationError(
-                f"has {len(lost)} of {len(annotations)} annotations of images that it does not list; the first is "
-                f"annotation {first.get('id')} with the {key} {quote(first[key])}; nothing is imported",
+                f"has {len(lost)} of {plural(len(annotations), 'annotation')} of images that it does not list; the "
+                f"first is annotation {first.get('id')} with the {key} {quote(first[key])}; nothing is imported",
                 where=self.path,
                 next_step="list the images, or remove these annotations",
             )

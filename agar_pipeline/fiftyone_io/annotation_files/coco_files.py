@@ -27,6 +27,7 @@ from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts, p
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
 from agar_pipeline.photos.formats import is_hidden
 from agar_pipeline.photos.name_spellings import explain_names, show_names
+from agar_pipeline.text.plurals import plural
 
 _SHOWN = 5
 _OF_PART = "_annotations.coco.json"
@@ -98,7 +99,8 @@ def _none_found(path: Path, listed: int, images_dir: Path, on_disk: int, reading
     names = show_names(reading.annotations_without_image, reading.images_without_annotation)
     example = f"; {names.finding}" if names.finding else ""
     return DatasetError(
-        f"lists {listed} images, and none of them is in {images_dir}, which holds {on_disk} images{example}",
+        f"lists {plural(listed, 'image')}, and none of them is in {images_dir}, which holds "
+        f"{plural(on_disk, 'image')}{example}",
         where=path,
         next_step=names.next_step,
     )

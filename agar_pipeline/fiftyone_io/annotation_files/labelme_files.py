@@ -25,6 +25,7 @@ from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
 )
 from agar_pipeline.fiftyone_io.annotation_files.file_pairs import by_stem, find_files, find_photos, pair_by_stem
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_json
 
 _OF_CORNERS = frozenset({"rectangle", "polygon", "mask", "rotation", "oriented_rectangle", "quadrilateral"})
@@ -51,8 +52,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, {stem: paths[0] for stem, paths in annotations.items()}, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"there are {len(images)} images in {images_dir} and {len(annotations)} JSON files in {json_root}, but no "
-            "image has a JSON file of the same name",
+            f"found {plural(len(images), 'image')} in {images_dir} and {plural(len(annotations), 'JSON file')} in "
+            f"{json_root}, but no image has a JSON file of the same name",
             next_step="give the folder of the images, and --annotations with the folder of labelme's JSON files",
         )
     turns = TurnedPhotos(source.exif, "labelme's file")
@@ -112,7 +113,7 @@ def _shape(entry: Any, where: str) -> tuple[str, list[float], dict[str, Any]]:
     kind, points = str(entry.get("shape_type") or "polygon"), _points(entry, where)
     if len(points) < 2 or (len(points) != 2 if kind == "circle" else kind not in _OF_CORNERS):
         raise AnnotationError(
-            f"is of the type {kind} with {len(points)} points, which does not enclose a box",
+            f"is of the type {kind} with {plural(len(points), 'point')}, which does not enclose a box",
             where=f"{where} ({label})",
             next_step="replace it by a rectangle, circle or polygon",
         )

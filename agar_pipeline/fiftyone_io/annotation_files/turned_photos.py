@@ -24,6 +24,7 @@ from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
 )
 from agar_pipeline.photos.exif_orientation import QUARTER_TURNS
 from agar_pipeline.text.ids import quote
+from agar_pipeline.text.plurals import plural
 
 _SHOWN = 3
 Boxes = list[list[float]]
@@ -105,7 +106,8 @@ class TurnedPhotos:
         if self.refused:
             reading.add_problem(
                 AnnotationError(
-                    f"{len(self.refused)} photos are turned by their EXIF data: {_names(self.refused)}",
+                    f"{plural(len(self.refused), 'photo is', 'photos are')} turned by EXIF data: "
+                    f"{_names(self.refused)}",
                     next_step="give --exif displayed or --exif stored, as their boxes were drawn, or save the photos "
                     "upright",
                 )
@@ -113,8 +115,9 @@ class TurnedPhotos:
         if self.contrary:
             reading.add_problem(
                 AnnotationError(
-                    f"{len(self.contrary)} photos are turned by a quarter by their EXIF data, but {self.declared_by} "
-                    f"states their size as stored, so that their boxes may be misplaced: {_names(self.contrary)}",
+                    f"{plural(len(self.contrary), 'photo is', 'photos are')} turned by a quarter by EXIF data, but "
+                    f"{self.declared_by} states the size as stored, so that boxes may be misplaced: "
+                    f"{_names(self.contrary)}",
                     next_step="give --exif stored if the boxes were drawn on the stored photos, otherwise correct the "
                     "sizes",
                 )
@@ -122,8 +125,8 @@ class TurnedPhotos:
         turned = [name for name in self.turned if name not in set(self.contrary)]
         if turned:
             reading.notes.append(
-                f"{len(turned)} photos are turned by their EXIF data; their boxes are read as drawn on the photo as "
-                f"{self.exif} (--exif): {_names(turned)}"
+                f"{plural(len(turned), 'photo is', 'photos are')} turned by EXIF data; boxes are read as drawn on the "
+                f"photo as {self.exif} (--exif): {_names(turned)}"
             )
 
 

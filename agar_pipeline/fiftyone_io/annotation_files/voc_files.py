@@ -23,6 +23,7 @@ from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
 from agar_pipeline.fiftyone_io.annotation_files.voc_annotation import read_voc
 from agar_pipeline.photos.formats import is_photo
+from agar_pipeline.text.plurals import plural
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
 _OTHER_LAYOUTS = (("images", _ANNOTATIONS), ("data", "labels"))
@@ -45,8 +46,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
         if len(annotations) == 1:
             read_voc(*next(iter(annotations.values())))  # raises a clear error for CVAT's single file for all images
         raise DatasetError(
-            f"there are {len(images)} images in {images_root} and {len(annotations)} XML files in {xml_root}, but no "
-            "image has an XML file of the same name",
+            f"found {plural(len(images), 'image')} in {images_root} and {plural(len(annotations), 'XML file')} in "
+            f"{xml_root}, but no image has an XML file of the same name",
             next_step=f"give a folder with {_IMAGES}/ and {_ANNOTATIONS}/, or --annotations with the folder of the XML "
             "files",
         )

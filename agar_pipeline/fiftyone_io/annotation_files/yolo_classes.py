@@ -14,6 +14,7 @@ from typing import Any
 from agar_pipeline.config import is_blank
 from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.photos.formats import is_hidden
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_lines, read_yaml
 
 _LISTS = ("classes.txt", "obj.names", "*.names", "darknet.labels", "_darknet.labels")
@@ -150,7 +151,7 @@ def _read(path: Path) -> ClassNames:
     count = plain.get("nc")
     if type(count) is int and count != len(names):
         raise AnnotationError(
-            f"has nc: {count}, but `names` lists {len(names)} classes",
+            f"has nc: {count}, but `names` lists {plural(len(names), 'class', 'classes')}",
             where=path,
             next_step="correct the one that is wrong",
         )

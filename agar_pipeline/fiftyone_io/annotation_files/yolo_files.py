@@ -30,6 +30,7 @@ from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhoto
 from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import ClassNames, find_class_names, find_declared
 from agar_pipeline.fiftyone_io.annotation_files.yolo_parts import find_parts
 from agar_pipeline.fiftyone_io.annotation_files.yolo_rows import Row, RowReader, read_rows
+from agar_pipeline.text.plurals import plural
 
 _NOT_LABELS = frozenset({"classes", "train", "val", "valid", "test", "labels", "obj", "readme", "requirements"})
 """Stems of text files that are common in such folders and contain no boxes."""
@@ -56,8 +57,8 @@ def read_folder(source: ImportSource, progress: Progress) -> Reading:
     pairs = pair_by_stem(images, labels, images_dir, reading)
     if not pairs and not reading.problems:
         raise DatasetError(
-            f"holds {len(images)} images, and none has a text file of the same name: beside it, in labels/ in place of "
-            "images/, or in --annotations",
+            f"holds {plural(len(images), 'image')}, and none has a text file of the same name: beside it, in labels/ "
+            "in place of images/, or in --annotations",
             where=images_dir,
             next_step="give the folder of the images, and --annotations with the folder of the text files",
         )

@@ -15,6 +15,7 @@ import numpy as np
 from agar_pipeline.errors import AnnotationError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import OR_REMOVE, finite_number
 from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import Declared
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_lines
 
 _LARGEST_SHARE = 2.0
@@ -60,7 +61,8 @@ def read_rows(path: Path, classes: int, names_path: Path) -> list[Row]:
         where = f"{path}: row {place}"
         if len(numbers) < 4:
             raise AnnotationError(
-                f"has {len(numbers) + 1} columns, but needs 5 (class, x and y of the centre, width, height) or more",
+                f"has {plural(len(numbers) + 1, 'column')}, but needs 5 or more: class, x and y of the centre, width, "
+                "height",
                 where=where,
                 next_step=_MEND,
             )
@@ -131,10 +133,12 @@ class RowReader:
         said = []
         if self.keypoints:
             said.append(
-                f"{self.keypoints} boxes have keypoints ({self.declared.spell_keypoints()}), which are not imported"
+                f"{plural(self.keypoints, 'box has', 'boxes have')} keypoints ({self.declared.spell_keypoints()}), "
+                "which are not imported"
             )
         if self.polygons:
-            said.append(f"{self.polygons} polygons are imported as the boxes around them")
+            polygons = plural(self.polygons, "polygon is", "polygons are")
+            said.append(f"{polygons} imported, the box around each")
         return said
 
     def _refuse(self, row: Row, where: str) -> AnnotationError | None:
@@ -216,7 +220,7 @@ def _other_readings(long: Sequence[Row]) -> Iterable[str]:
     (count,) = counts
     for values in (2, 3):
         if (count - 4) % values == 0 and all(_has_keypoints(row.numbers, values) for row in long):
-            yield f"a box with {(count - 4) // values} keypoints (kpt_shape: [{(count - 4) // values}, {values}])"
+            yield f"a box with {plural(points := (count - 4) // values, 'keypoint')} (kpt_shape: [{points}, {values}])"
     if count == 6 and all(row.ends_whole and _is_one(row.numbers[4]) for row in long):
         yield "a box with a confidence and the number of a track"
 

@@ -22,6 +22,7 @@ from pymongo.collection import Collection
 
 from agar_pipeline.errors import DatabaseError
 from agar_pipeline.fiftyone_io.database.connection import connect
+from agar_pipeline.text.plurals import plural
 
 COLLECTIONS = "collections.json"
 """File that lists the dumped collections with their names, files, options and indexes."""
@@ -182,7 +183,7 @@ def _require_same(collection: Collection, each: Dumped, path: Path) -> None:
         missing, other = compare_documents(collection, batch)
         if missing or other:
             raise DatabaseError(
-                f"is not as it was saved: somebody changed {len(missing + other)} documents; nothing was restored",
+                f"is not as it was saved: {plural(len(missing + other), 'changed document')}; nothing was restored",
                 where=f"{each.name} in the database",
                 next_step="run the command again when nobody writes into the database",
             )

@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 
 from agar_pipeline.fiftyone_io.database.connection import connect
 from agar_pipeline.fiftyone_io.database.dump import Dumped, compare_documents, read_batches, read_documents, read_dumped
+from agar_pipeline.text.plurals import plural
 
 _SAMPLES = ("sample_collection_name", "frame_collection_name")
 
@@ -72,7 +73,7 @@ def _owner(each: Dumped, document: RawBSONDocument, names: Mapping[Any, str]) ->
 def _counted(owner: str, count: int) -> str:
     if not owner.startswith("dataset "):
         return owner
-    return f"{owner} ({count} {'document differs' if count == 1 else 'documents differ'})"
+    return f"{owner} ({plural(count, 'document differs', 'documents differ')})"
 
 
 def _other_version(collection: Collection, path: Path) -> list[str]:

@@ -27,6 +27,7 @@ from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
 from agar_pipeline.fiftyone_io.annotation_files.training_lists import read_membership
 from agar_pipeline.fiftyone_io.importing.plan import box_contents
 from agar_pipeline.photos.name_spellings import explain_names, without_suffix
+from agar_pipeline.text.plurals import plural
 
 _LARGEST_DOCUMENT = 16_000_000
 """Bytes; a little below MongoDB's own limit."""
@@ -67,7 +68,7 @@ def _treat_unlabelled(source: ImportSource, reading: Reading, progress: Progress
     names = reading.images_without_annotation
     if names and source.unlabelled == "fail":
         raise DatasetError(
-            f"holds {len(names)} images that nobody has labelled, among them {names[0]!r}; nothing was imported",
+            f"holds {plural(len(names), 'image')} that nobody has labelled, such as {names[0]!r}; nothing was imported",
             where=source.images_dir,
             next_step="annotate them, or choose what to do with them: --unlabelled leave_out, or --unlabelled keep",
         )

@@ -32,6 +32,7 @@ from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.snapshot_files.image_ids import ImageColumns
 from agar_pipeline.snapshot_files.source_columns import Columns
+from agar_pipeline.text.plurals import plural
 
 Log = Callable[[str], None]
 
@@ -150,7 +151,7 @@ def look_through(
             yield columns, files
     if absent == content.samples:
         raise DatasetError(
-            f"has none of the {absent} image files, or none can be read, not even {columns.paths[0].as_py()!r}",
+            f"has none of {plural(absent, 'image file')}, or none can be read, not even {columns.paths[0].as_py()!r}",
             where=opened.root,
             next_step="check that the disk is mounted, or import the images again from where they are now",
         )

@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.reading.source import ResolvedSource
+from agar_pipeline.text.plurals import plural
 
 _BATCH = 500
 
@@ -61,7 +62,7 @@ def _outside(samples: Collection, source: ResolvedSource, root: str, in_all: int
     about = {"$group": {"_id": None, "count": {"$sum": 1}, "first": {"$min": "$filepath"}}}
     row = next(samples.aggregate([*source.stages, elsewhere, about]), {"count": "some", "first": None})
     return DatasetError(
-        f"does not contain {row['count']} of {in_all} images, among them {row['first']!r}",
+        f"does not contain {row['count']} of {plural(in_all, 'image')}, among them {row['first']!r}",
         where="snapshot.images_dir",
         value=root,
         next_step="correct snapshot.images_dir, or leave it out",

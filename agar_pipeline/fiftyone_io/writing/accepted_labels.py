@@ -13,6 +13,7 @@ from typing import Any
 
 from agar_pipeline.fiftyone_io.database.documents import detection
 from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, box_of, covers, is_at
+from agar_pipeline.text.plurals import plural
 
 ACCEPTED = "accepted"
 """Attribute of the copy on a sample: the suspects that were applied there, each with its annotation."""
@@ -161,8 +162,8 @@ def count_in_words(kinds: Counter[str]) -> str:
         ("double_box", "removed as doubles"),
         ("merged_box", "replaced by two"),
     )
-    found = [f"{kinds[kind]} {word}" for kind, word in words if kinds[kind]]
+    found = [(kinds[kind], word) for kind, word in words if kinds[kind]]
     if not found:
         return "no box changed"
-    number, _, rest = found[0].partition(" ")
-    return ", ".join([f"{number} {'box' if number == '1' else 'boxes'} {rest}", *found[1:]])
+    (first, done), *others = found
+    return ", ".join([f"{plural(first, 'box', 'boxes')} {done}", *(f"{count} {word}" for count, word in others)])

@@ -11,6 +11,7 @@ from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.writing.counted_samples import MARK
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.fiftyone_io.writing.run_fields import declare, load_dataset
+from agar_pipeline.text.plurals import plural
 
 
 def prepare(fiftyone: Any, name: str, fields: RunFields, folder: str, class_names: list[str]) -> None:
@@ -51,7 +52,7 @@ def remove(fiftyone: Any, name: str, *, overwrite: bool) -> None:
     dataset = load_dataset(fiftyone, name)
     if not overwrite and len(dataset):
         raise DatasetError(
-            f"holds {len(dataset)} samples that somebody edited meanwhile, and was kept",
+            f"holds {plural(len(dataset), 'sample')} that somebody edited meanwhile, and was kept",
             where=f"dataset {name!r}",
             next_step="look at them, then run the same command again",
         )

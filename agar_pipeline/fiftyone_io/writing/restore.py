@@ -30,6 +30,7 @@ from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.ownership.inserted_samples import insertions_into, is_claimed
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.snapshot_files.file_hashes import hash_files
+from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.secrets import mask
 
 _BATCH = 500
@@ -126,7 +127,7 @@ def _require_empty(database: Database, dataset: str, where: str) -> None:
     count = database[document["sample_collection_name"]].count_documents({})
     if count:
         raise DatasetError(
-            f"exists and holds {count} samples; nothing was restored",
+            f"exists and holds {plural(count, 'sample')}; nothing was restored",
             where=f"dataset {dataset!r} of database {mask(where)}",
             next_step="choose another name with --dataset",
         )

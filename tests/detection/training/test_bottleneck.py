@@ -41,7 +41,7 @@ def profile(data_s: float, compute_s: float, **changes: Any) -> StepProfile:
         ),
         pytest.param(
             profile(0.3, 0.1, num_workers=1), 2, "cuda",
-            "data-bound: 67% of a step waits for photos; all 2 cores are busy: "
+            "data-bound: 67% of a step waits for photos; all cores (2) are busy: "
             "a smaller input or more cores would help",
             id="nothing to add",
         ),
@@ -80,6 +80,6 @@ def test_the_forecast_follows_the_nearest_limit() -> None:
     by_epochs = forecast(measured, TrainerConfig(max_epochs=10), 100, 50, 0.1, step_s=0.5)
     assert (by_epochs["steps"], by_epochs["seconds"]) == (1000, 550.0)
     assert say_forecast(by_epochs) == (
-        "the whole training: about 9 min 10 s for 1,000 steps (10 epochs), 60 MB of disk, 2.0 GB of memory at the peak"
+        "the whole training: about 9 min 10 s for 1,000 steps (epochs: 10), 60 MB of disk, 2.0 GB of memory at the peak"
     )
     assert len(draw_parts(measured)) == 5

@@ -322,7 +322,7 @@ def test_a_photo_that_nobody_has_labelled_is_no_empty_plate(
     counts = run()
     assert (counts.added, sorted(counts.images_without_annotation)) == (3, sorted(names)), "left out and named"
     with pytest.raises(
-        DatasetError, match=r"holds 2 images that nobody has labelled, among them .*begun.jpg'; nothing was imported"
+        DatasetError, match=r"holds 2 images that nobody has labelled, such as .*begun.jpg'; nothing was imported"
     ):
         run(unlabelled="fail")
     counts = run(unlabelled="keep")

@@ -436,9 +436,7 @@ def test_turned_photos_are_told_in_the_words_of_a_snapshot(tmp_path: Path) -> No
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(plain))
     (problem,) = read("coco", tmp_path).problems
-    assert (
-        "1 photos are turned by a quarter by their EXIF data, but the COCO file states their size as stored" in problem
-    )
+    assert "1 photo is turned by a quarter by EXIF data, but the COCO file states the size as stored" in problem
     assert "'1.jpg'" in problem
     assert "give --exif stored" in problem
     stored = read("coco", tmp_path, exif="stored")
@@ -449,7 +447,7 @@ def test_turned_photos_are_told_in_the_words_of_a_snapshot(tmp_path: Path) -> No
     path.write_text(json.dumps(plain))
     assert boxes_px(read("coco", tmp_path), size_wh=(80, 100)) == [[0, 0, 20, 10]]
     (problem,) = read("coco", tmp_path, exif="refuse").problems
-    assert "1 photos are turned by their EXIF data: '1.jpg': give --exif displayed or --exif stored" in problem
+    assert "1 photo is turned by EXIF data: '1.jpg': give --exif displayed or --exif stored" in problem
     files: list[tuple[Format, str, str]] = [
         ("voc", "1.xml", xml([[0, 0, 20, 10]], labels=["a"])),
         ("yolo", "1.txt", rows([[0, 0, 20, 10]])),

@@ -56,7 +56,7 @@ def test_photos_of_every_suffix_are_read_or_named(tmp_path: Path, monkeypatch: p
     assert found.images_without_annotation == ["unlabelled.nef"]
     assert not found.annotations_without_image
     assert found.passed_over.notes(tmp_path) == [
-        "1 files that cannot be read here are skipped, because a photo of the same name is beside them: 1.cr2"
+        "files that cannot be read here are skipped, because a photo of the same name is beside them: 1 (1.cr2)"
     ]
 
 
@@ -71,7 +71,7 @@ def test_hidden_files_and_folders_are_passed_over_with_one_note(tmp_path: Path) 
     assert [image.name for image in found.images] == ["1.jpg"]
     assert (found.problems, found.annotations_without_image, found.images_without_annotation) == ([], [], [])
     (note,) = found.passed_over.notes(tmp_path)
-    assert note.startswith("6 hidden files or folders are skipped: ")
+    assert note.startswith("hidden files or folders are skipped: 6 (")
     assert len(note) < 200
     hidden = tmp_path / ".data"
     add(hidden, "1.jpg")

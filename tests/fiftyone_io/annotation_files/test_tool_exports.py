@@ -120,7 +120,7 @@ def test_a_labelme_shape_that_makes_no_box_or_is_of_another_photo_is_named(tmp_p
     plain = {"shapes": [], "imagePath": "..\\plates\\2.jpg", "imageHeight": 80, "imageWidth": 100}
     wrong = {
         "another photo of this folder": plain,
-        "1.json: shape 1 (a) is of the type point with 1 points, which does not enclose a box: replace it": {
+        "1.json: shape 1 (a) is of the type point with 1 point, which does not enclose a box: replace it": {
             "shapes": [{"label": "a", "points": [[1, 2]], "shape_type": "point"}]
         },
         "shape 1 (a) is of the type ellipse": {
@@ -128,7 +128,7 @@ def test_a_labelme_shape_that_makes_no_box_or_is_of_another_photo_is_named(tmp_p
         },
         "has the label ' '": {"shapes": [{"label": " ", "points": [[1, 2], [3, 4]], "shape_type": "rectangle"}]},
         "has the point [1, None]": {"shapes": [{"label": "a", "points": [[1, None]], "shape_type": "polygon"}]},
-        "is of the type polygon with 1 points": {"shapes": [{"label": "a", "points": [[1, 2]]}]},
+        "is of the type polygon with 1 point": {"shapes": [{"label": "a", "points": [[1, 2]]}]},
         "drawn on 80×100 pixels": {**plain, "imagePath": "1.jpg", "imageHeight": 100, "imageWidth": 80},
         "1.json is not a labelme file, but Label Studio's own JSON: export it there as COCO": [
             {"data": {}, "annotations": []}

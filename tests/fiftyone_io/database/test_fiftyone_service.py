@@ -44,7 +44,7 @@ from agar_pipeline.fiftyone_io.reading.observe import observe_dataset
 try:
     observe_dataset(SnapshotConfig(dataset="theirs", database="fiftyone", label_field="gt"), Path(sys.argv[1]))
 except DatasetError as error:
-    print("has none of the 1 image files, or none can be read" in str(error), "fiftyone" in sys.modules)
+    print("has none of 1 image file, or none can be read" in str(error), "fiftyone" in sys.modules)
 """
 
 

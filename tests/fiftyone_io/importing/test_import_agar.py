@@ -261,7 +261,7 @@ def test_training_lists_become_tags(plates: Path, name: str, run_import: Import,
 
 def test_a_folder_without_pairs_says_what_it_holds(tmp_path: Path, name: str, run_import: Import) -> None:
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(DatasetError, match="0 images and 1 JSON files"):
+    with pytest.raises(DatasetError, match="0 images and 1 JSON file, "):
         run_import(tmp_path, name)
     with pytest.raises(DatasetError, match="is not a folder"):
         run_import(tmp_path / "nowhere", name)

@@ -165,7 +165,7 @@ def test_a_file_that_goes_changes_the_version_and_all_that_go_are_an_error(
     (plates / "2.jpg").unlink()
     assert observe(uri, home, database, name).version != before.version
     plates.rename(plates.with_name("unmounted"))
-    with pytest.raises(DatasetError, match="has none of the 6 image files, or none can be read"):
+    with pytest.raises(DatasetError, match="has none of 6 image files, or none can be read"):
         observe(uri, home, database, name)
 
 

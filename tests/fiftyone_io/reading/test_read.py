@@ -198,7 +198,7 @@ def test_the_size_in_the_file_counts_and_metadata_stands_in_for_it(
         [40, 60],
         [100, 80],
     ]
-    assert any("1 images are of another size" in line for line in lines)
+    assert any("1 image is of another size" in line for line in lines)
 
 
 def test_missing_and_unreadable_images_are_null_and_named_not_a_crash(
@@ -220,12 +220,12 @@ def test_missing_and_unreadable_images_are_null_and_named_not_a_crash(
     assert boxes.loc[rows.image_id["1.jpg"]].isna().all(axis=None)
     assert boxes.loc[rows.image_id["0.jpg"]].notna().all(axis=None)
     assert any(line.startswith("2 image files are missing") and "1.jpg" in line for line in lines)
-    assert any(line.startswith("1 files cannot be read as images") and "2.jpg" in line for line in lines)
+    assert any(line.startswith("no image can be read from 1 file: ") and "2.jpg" in line for line in lines)
 
 
 def test_no_image_file_at_all_is_an_error(name: str, snapshot: Callable[..., Snapshot], plates: Path) -> None:
     plates.rename(plates.with_name("unmounted"))
-    with pytest.raises(DatasetError, match="has none of the 6 image files, or none can be read"):
+    with pytest.raises(DatasetError, match="has none of 6 image files, or none can be read"):
         snapshot(name)
 
 
@@ -391,8 +391,8 @@ def test_turned_photos_are_refused_where_asked_or_where_the_metadata_contradicts
     _one_box(samples, plates / "0.jpg", shown, (80, 120), metadata={"width": 80, "height": 120})
     lines: list[str] = []
     snapshot(name, log=lines.append)
-    assert any("1 photos are turned by their EXIF data" in line and "as displayed" in line for line in lines)
-    with pytest.raises(ImageFileError, match=r"turned by their EXIF data: '0\.jpg'"):
+    assert any("1 photo is turned by EXIF data" in line and "as displayed" in line for line in lines)
+    with pytest.raises(ImageFileError, match=r"turned by EXIF data: '0\.jpg'"):
         snapshot(name, exif="refuse")
     _one_box(samples, plates / "0.jpg", BLOB, (120, 80), metadata={"width": 120, "height": 80})
     with pytest.raises(ImageFileError, match=r"metadata has their size as stored, so that .*: '0\.jpg'"):

@@ -129,9 +129,7 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     written = dump(database, dataset)
     run("view", "--counted", counted, "--no-app")
     assert dump(database, dataset) == written, "seen twice is written once"
-    assert "0 of 4 plates were touched; no box was changed; 10 → 10" in run(
-        "count", "--corrected", "--counted", counted
-    )
+    assert "0 of 4 plates touched; no box was changed; 10 → 10" in run("count", "--corrected", "--counted", counted)
 
     correct(person, dataset, counted)
     out, export = tmp_path / "out", tmp_path / "corrected.json"
@@ -141,9 +139,9 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     person.does(dataset, CORRECT_THE_LABEL, counted.parent / "photos" / "0.jpg", field=FIELD)
     by_hand = dump(database, dataset)
     said = run(*count)
-    assert "2 of 4 plates were touched; boxes: 2 added, 1 removed, 1 relabelled, 1 moved; 10 → 11 colonies" in said
+    assert "2 of 4 plates touched; boxes: 2 added, 1 removed, 1 relabelled, 1 moved; 10 → 11 colonies" in said
     assert f"edited, but without another box or label; only the boxes of {FIELD} count: 2.jpg" in said
-    assert "2 boxes do not count, because they lie outside the dish" in said
+    assert "2 boxes do not count: outside the dish" in said
     assert "no area or no place; delete them in FiftyOne: 0.jpg" in said
     assert dump(database, dataset) == by_hand, "the database is only read"
     with (out / "counts.csv").open(newline="") as file:
@@ -174,7 +172,7 @@ def test_a_persons_corrections_are_counted_marked_exported_and_imported_again(
     sheet.write_text(sheet.read_text().replace("1.jpg", "../elsewhere/1.jpg"))
     write_plate(tmp_path / "elsewhere", "1", None)
     said = run("count", "--counted", counted, "--out-dir", out, "--sheet", sheet, refused=True)
-    assert "lists 1 photos that are not among the 4 counted plates: 1.jpg" in said
+    assert "lists 1 photo not among the counted plates (4): 1.jpg" in said
 
     photos = {path: path.read_bytes() for path in (tmp_path / "photos").glob("*.jpg")}
     run("import", "coco", "--images-dir", tmp_path / "photos", "--annotations", export, "--dataset", "learn from them")
@@ -208,9 +206,9 @@ def test_a_new_count_keeps_what_a_person_corrected_and_is_not_mixed_with_the_old
         "count", "--corrected", "--counted", counted, refused=True
     )
     said = run("view", "--counted", counted, "--no-app")
-    assert "edited were kept on 1 photos: 0.jpg" in said
+    assert "edited were kept on 1 photo: 0.jpg" in said
     said = run("count", "--corrected", "--counted", counted)
-    assert "1 of 4 plates were touched; boxes: 1 removed; 7 → 6 colonies" in said, "S.aureus does not count"
+    assert "1 of 4 plates touched; boxes: 1 removed; 7 → 6 colonies" in said, "S.aureus does not count"
     person.adds("today", "/mine.jpg")
     assert "samples that were added: 1 (mine.jpg)" in run("view", "--counted", counted, "--remove", refused=True)
     run("view", "--counted", counted, "--remove", "--overwrite")
@@ -225,12 +223,12 @@ def test_boxes_that_a_person_confirmed_with_the_tag_stay(
     confirmed = boxes_of(database, counted.name, FIELD)["0.jpg"]
     for _ in range(2):
         count_again(counted.parent, [0.9])
-        assert "edited were kept on 1 photos: 0.jpg" in run("view", "--counted", counted, "--no-app")
+        assert "edited were kept on 1 photo: 0.jpg" in run("view", "--counted", counted, "--no-app")
         boxes = boxes_of(database, counted.name, FIELD)
         assert boxes["0.jpg"] == confirmed
         assert len(boxes["1.jpg"]) == 1
     said = run("count", "--corrected", "--counted", counted)
-    assert "1 of 4 plates were touched; boxes: 2 added" in said, "than the new predictions"
+    assert "1 of 4 plates touched; boxes: 2 added" in said, "than the new predictions"
     run("view", "--counted", counted, "--remove", "--overwrite")
 
 

@@ -73,8 +73,8 @@ def review(*words: object, code: int = 0) -> Result:
 def test_photos_are_chosen_proposed_and_only_read(photos: Path, database: Any, person: Person, home: Path) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in photos.iterdir()}
     said = review("--unlabelled", photos, "--budget", 4, code=1).output
-    assert "3 photos are in the pipeline's dataset already, and are left out: 1.jpg, 2.jpg, 3.jpg" in said
-    assert "1 photos have the same content as another photo of the folder, and are left out: again.jpg" in said
+    assert "left out, in the pipeline's dataset already: 3 photos (1.jpg, 2.jpg, 3.jpg)" in said
+    assert "left out, with the same content as another photo of the folder: 1 photo (again.jpg)" in said
     assert "error: " in said
     assert "10.jpg" in said
     name = "plates of june_to_annotate"
@@ -96,7 +96,7 @@ def test_photos_are_chosen_proposed_and_only_read(photos: Path, database: Any, p
     person.does(name, code, chosen[0], field=FIELD)
     said = review("--unlabelled", photos.parent / "annotated" / ".." / photos.name, "--budget", 4, code=1).output
     assert {Path(one["filepath"]) for one in database[collection_of(database, name)].find()} == set(chosen)
-    assert f"edited were kept on 1 photos: {chosen[0].name}" in said
+    assert f"edited were kept on 1 photo: {chosen[0].name}" in said
     kept = database[collection_of(database, name)].find_one({"tags": "annotated"})
     assert not kept[FIELD].get("detections"), "FiftyOne drops empty lists"
 

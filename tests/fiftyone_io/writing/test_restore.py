@@ -64,6 +64,6 @@ def test_restoring_leaves_a_dataset_with_samples_as_it_is(
     name = new_dataset()
     samples = database[collection_of(database, name)]
     samples.insert_one({"filepath": "/1.jpg"})
-    with pytest.raises(DatasetError, match="exists and holds 1 samples"):
+    with pytest.raises(DatasetError, match="exists and holds 1 sample;"):
         restore_at(uri, tmp_path, name, "ground_truth", "embedded", lambda *prepare: None, print)
     assert samples.count_documents({}) == 1

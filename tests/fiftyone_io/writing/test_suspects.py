@@ -220,7 +220,7 @@ def test_a_new_review_replaces_the_suspects_but_not_what_a_person_did(reviewed: 
     changed = reviewed.suspects.assign(score=0.5)
     assert (reviewed.write(changed).kept, reviewed.write(changed).views_kept) == (["2.jpg"], [name])
     before = stored(reviewed)
-    with pytest.raises(PipelineError, match=r"edited by somebody \(suspects on 1 photos \(2.jpg\) and the saved view"):
+    with pytest.raises(PipelineError, match=r"edited by somebody \(suspects on 1 photo \(2.jpg\) and the saved view"):
         reviewed.remove()
     assert stored(reviewed) == before
     assert reviewed.write(changed, overwrite=True).kept == []
@@ -261,7 +261,7 @@ def test_samples_that_are_gone_and_labels_that_changed_are_named(reviewed: Revie
     written = reviewed.write()
     assert (written.gone, written.changed, written.suspects) == (["1.jpg"], ["2.jpg"], 6)
     samples.delete_many({})
-    with pytest.raises(PipelineError, match="does not hold any of the evaluation's 7 samples any more"):
+    with pytest.raises(PipelineError, match="does not hold any of 7 samples of the evaluation"):
         reviewed.write()
     reviewed.database.datasets.update_one({"name": reviewed.dataset}, {"$set": {"name": "renamed"}})
     with pytest.raises(PipelineError, match="is not in this database any more"):
@@ -394,7 +394,7 @@ REFUSED = {
     "other.csv": ("id\n1\n", "KeyError"),
     "text.json": ('"1f0a"', "'1f0a' is not a list"),
     "rows.json": ('{"suspect_id": "1f0a"}', "'1f0a' is not a list"),
-    "unknown.json": ('["000000000000000000000000"]', "does not hold 1 of the 1 suspects of that file"),
+    "unknown.json": ('["000000000000000000000000"]', "does not hold 1 of 1 suspect of that file"),
     "tag:no such tag": (None, "holds no suspect with the tag 'no such tag'"),
     "no such view": (None, r"has no saved view 'no such view'\ngive --accept one of these, .*'agar_suspects: all sus"),
     "saved:": (None, "names nothing"),
