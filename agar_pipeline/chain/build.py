@@ -23,6 +23,7 @@ from agar_pipeline.preflight import require_ready
 from agar_pipeline.processes.environment import MLFLOW_NEEDS, RAY_NEEDS
 from agar_pipeline.processes.gpu_leases import leased, leased_devices
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshots.photo_content import require_same_photos
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Built, Content, Key, KnownFiles, Store
@@ -35,7 +36,7 @@ def build_node(
     store: Store,
     node: AssetNode,
     inputs: Mapping[Key, Artifact],
-    log: Callable[[str], None],
+    log: Log,
     *,
     source_version: str | None = None,
     repoint: bool = True,
@@ -110,7 +111,7 @@ def build_snapshot(
     store: Store,
     node: AssetNode,
     observe: Callable[[], str],
-    log: Callable[[str], None],
+    log: Log,
     *,
     repoint: bool = True,
     launcher: c.Launcher = "torchrun",
@@ -166,7 +167,7 @@ def _run_in_own_process(
     node: AssetNode,
     inputs: Mapping[str, Artifact],
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     work_dir: Path | None,
     launcher: c.Launcher,
     earlier: list[str],

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from agar_pipeline.config import Launcher
 from agar_pipeline.processes.devices import count_cores
+from agar_pipeline.progress import Log
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,7 +51,7 @@ _launched: ContextVar[Pool | None] = ContextVar("launched", default=None)
 
 
 @contextlib.contextmanager
-def launched_by(launcher: Launcher, log: Callable[[str], None]) -> Iterator[None]:
+def launched_by(launcher: Launcher, log: Log) -> Iterator[None]:
     """Set where pools run that are opened with `open_pool` during the block.
 
     A cluster is joined once, and only if there is work for it.

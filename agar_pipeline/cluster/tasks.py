@@ -12,6 +12,7 @@ from agar_pipeline.cluster.connection import cluster_address, joined
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.processes.child import CHILD_ENV
 from agar_pipeline.processes.environment import worker_environment
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 Item = TypeVar("Item")
@@ -26,7 +27,7 @@ WAITING_PER_CPU = 2
 class RayTasks:
     """A pool on a Ray cluster. Use it in a `with` block; the cluster is joined at the first work."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Log) -> None:
         self._log, self._stack = log, contextlib.ExitStack()
         self._run: Any = None
         self._waiting = 0

@@ -7,7 +7,7 @@ named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from agar_pipeline.counting.photo_features import (
     measure_pixels,
     sample_rows,
 )
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 
 MOST_PHOTOS = 200
 """Number of training photos whose pixels are read."""
@@ -135,9 +135,7 @@ def fit_likeness(photos: Sequence[PhotoFeatures]) -> TrainingLikeness | None:
     return TrainingLikeness(ranges, threshold, len(photos))
 
 
-def measure_training(
-    columns: CocoColumns, images_dir: Path, log: Callable[[str], None] | None = None
-) -> list[PhotoFeatures]:
+def measure_training(columns: CocoColumns, images_dir: Path, log: Log | None = None) -> list[PhotoFeatures]:
     """Measure the training photos with their annotations of the classes that count; pixels of some of them only.
 
     Args:

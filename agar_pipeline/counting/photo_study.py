@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from agar_pipeline.config import CountingConfig
 from agar_pipeline.counting.dish import Circle
 from agar_pipeline.counting.likeness import TrainingLikeness, fit_likeness, measure_training
 from agar_pipeline.counting.region import Region, find_region
+from agar_pipeline.progress import Log
 from agar_pipeline.scoring.count_rule import CountRule
 
 
@@ -31,7 +31,7 @@ def study_photos(
     val: CocoColumns,
     train: CocoColumns | None,
     images_dir: Path,
-    log: Callable[[str], None] | None = None,
+    log: Log | None = None,
 ) -> PhotoStudy:
     """Read photos of val and train at a small scale.
 

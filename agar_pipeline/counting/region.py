@@ -5,7 +5,7 @@ Here: the choice on val, and which boxes lie inside. Not here: finding a dish (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ import numpy as np
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.counting.dish import Circle, find_dish
 from agar_pipeline.counting.photo_features import measure_files, sample_rows
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.scoring.counted_area import WHOLE_IMAGE, CountedArea
 from agar_pipeline.text.plurals import plural
 
@@ -106,9 +106,7 @@ def area_of(circles: Sequence[Circle | None], columns: CocoColumns) -> CountedAr
     return CountedArea(columns.image_ids, np.array(circles_px, np.float64).reshape(-1, 3))
 
 
-def find_circles(
-    region: Region, columns: CocoColumns, images_dir: Path, log: Callable[[str], None] | None = None
-) -> list[Circle | None]:
+def find_circles(region: Region, columns: CocoColumns, images_dir: Path, log: Log | None = None) -> list[Circle | None]:
     """The circle of each photo of `columns` outside which nothing counts; None: all of it counts."""
     if region.use != "dish":
         return [region.circle] * len(columns.image_ids)
@@ -120,7 +118,7 @@ def find_region(
     rule: str | tuple[float, float, float],
     columns: CocoColumns,
     images_dir: Path,
-    log: Callable[[str], None] | None = None,
+    log: Log | None = None,
 ) -> tuple[Region, list[Circle | None]]:
     """The region by `counting.region`, and the circle of each photo of val.
 

@@ -20,6 +20,7 @@ from agar_pipeline.config import PROJECT, agar_home, pipeline_name
 from agar_pipeline.defs.instance import open_instance
 from agar_pipeline.errors import ServerError
 from agar_pipeline.processes.launch import Companion, companion
+from agar_pipeline.progress import Log
 from agar_pipeline.web import AccessRules, Address, listen, published, serve
 
 _USUAL_PORT = 3000
@@ -43,7 +44,7 @@ class _Services:
         return next((name for name, process in self.running.items() if process.poll() is not None), None)
 
 
-def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log: Callable[[str], None]) -> None:
+def serve_ui(port: int | None, read_only: bool, more_hosts: tuple[str, ...], log: Log) -> None:
     """Serve Dagster's pages of this home until Ctrl-C.
 
     Args:

@@ -11,8 +11,7 @@ from agar_pipeline.config import SnapshotConfig, from_plain
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
 from agar_pipeline.fiftyone_io.writing.field_names import RunFields
 from agar_pipeline.processes.child import child_main
-
-Log = Callable[[str], None]
+from agar_pipeline.progress import Log
 
 
 def main(request: dict[str, Any], log: Log) -> dict[str, Any]:

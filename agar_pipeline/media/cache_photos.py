@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from agar_pipeline.media.copy_photos import place_photos
 from agar_pipeline.media.former_caches import IMAGES, find_known
 from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
 from agar_pipeline.media.shrink import shrunk_sizes
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.text.plurals import plural
 
 DONE = {"link": "linked", "copy": "copied", "resize": "resized"}
@@ -41,7 +41,7 @@ def take_photos(
     out_dir: Path,
     media: OWN_MEDIA,
     earlier: Sequence[Path],
-    log: Callable[[str], None],
+    log: Log,
 ) -> OwnPhotos:
     """Put the photos of all parts into `out_dir/images`, and record in `media.parquet` how each was made.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from agar_pipeline.processes import devices, gpu_leases, network
 from agar_pipeline.processes.child import child_main
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.processes.rank import World
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 FREE_SHARE = 0.5
@@ -22,7 +23,7 @@ WORDS = 4_000_000
 """Number of floats that are summed (16 MB): as many as the gradients of a small detector."""
 
 
-def check_ranks(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
+def check_ranks(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[Check]:
     """Start the ranks as training does, and let them run an all-reduce."""
     gpus, cores = devices.visible_gpus(), devices.count_cores()
     named = f" ({', '.join(gpus)})" if gpus else ""
@@ -67,7 +68,7 @@ def _judge(reply: dict[str, Any], trainer: TrainerConfig, interface: str | None)
         yield Check("memory", level, found, fix)  # type: ignore[arg-type]
 
 
-def look(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
+def look(request: dict[str, Any], log: Log) -> dict[str, Any]:
     """Run in each rank: all-reduce a tensor, and report the device, the world size and whether the sum is right."""
     import os
 

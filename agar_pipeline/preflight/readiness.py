@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from agar_pipeline.config import TrainerConfig
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.preflight.check import Check
+from agar_pipeline.progress import Log
 
 
-def check_training(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> Iterator[Check]:
+def check_training(trainer: TrainerConfig, home: Path, log: Log) -> Iterator[Check]:
     """Check everything that a training depends on, quick checks first; each result is yielded when it is known."""
     from agar_pipeline.preflight import devices, machine  # not at the top: `devices` is also run as a program (`-m`)
 
@@ -21,7 +22,7 @@ def check_training(trainer: TrainerConfig, home: Path, log: Callable[[str], None
     yield from devices.check_ranks(trainer, home, log)
 
 
-def require_ready(trainer: TrainerConfig, home: Path, log: Callable[[str], None]) -> None:
+def require_ready(trainer: TrainerConfig, home: Path, log: Log) -> None:
     """Check this machine before a training with several ranks.
 
     Raises:

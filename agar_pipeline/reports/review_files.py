@@ -6,7 +6,7 @@ Here: calling and writing. Not here: finding suspects (`review.suspects`), the p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def write_review(
     *,
     pictures: int,
     title: str,
-    log: Callable[[str], None],
+    log: Log,
     cross_validation: Mapping[str, Any] | None = None,
 ) -> None:
     """Review the labels of some images, and write the files.

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts.manifest import PICTURES
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 EVALUATION_FILES = ("metrics.json", "predictions.json", "matches.parquet", "report.html", PICTURES)
@@ -44,7 +45,7 @@ def predict_part(
     coco_json: Path,
     images_dir: Path,
     num_workers: int | None,
-    log: Callable[[str], None],
+    log: Log,
 ) -> PredictedPart:
     """Predict the images of a COCO file.
 
@@ -69,7 +70,7 @@ def evaluate_checkpoint(
     coco_json: Path,
     images_dir: Path,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     *,
     accelerator: str = "auto",
     num_workers: int | None = None,
@@ -107,7 +108,7 @@ def evaluate_predictions(
     coco_json: Path,
     images_dir: Path,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     *,
     pictures: int = 12,
     calibration: Calibration | None = None,
@@ -171,7 +172,7 @@ def write_evaluation(
     circles: Sequence[Circle | None] | None = None,
     pictures: int,
     title: str,
-    log: Callable[[str], None],
+    log: Log,
     facts: dict[str, Any] | None = None,
     lesson: dict[str, Any] | None = None,
     from_file: bool = False,

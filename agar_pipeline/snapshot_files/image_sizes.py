@@ -7,14 +7,13 @@ displayed, as all loaders of this project show it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 
 from agar_pipeline.coco.box_formats import rel_xywh_to_xywh, turn_rel_xywh
 from agar_pipeline.config import ExifPolicy
 from agar_pipeline.errors import ImageFileError, remedy
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshot_files.file_hashes import FileHashes
 from agar_pipeline.snapshot_files.source_columns import Columns
 from agar_pipeline.text.plurals import plural
@@ -88,7 +87,7 @@ class ImageSizes:
             return boxes
         return turn_rel_xywh(boxes, np.repeat(files.orientations, columns.boxes_per_sample))
 
-    def report(self, log: Callable[[str], None]) -> None:
+    def report(self, log: Log) -> None:
         """Log the photos that were turned, missing, unreadable or of another size, or refuse turned ones.
 
         Raises:

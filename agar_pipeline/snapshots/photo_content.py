@@ -6,18 +6,17 @@ used for a file whose size, times and inode are unchanged, so that it is not rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.artifacts import CocoCache, TrainingRun
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
 _SHOWN = 3
 
 
-def require_same_photos(coco_cache: CocoCache, home: Path, log: Callable[[str], None]) -> None:
+def require_same_photos(coco_cache: CocoCache, home: Path, log: Log) -> None:
     """Refuse images that were replaced since the snapshot; a missing image is reported later, when it is opened.
 
     Args:

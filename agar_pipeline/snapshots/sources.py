@@ -7,10 +7,10 @@ Each reader is imported only when it is used, so that COCO files need neither Fi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshot_files.content_hash import Observation as Observation
 
 
@@ -29,9 +29,7 @@ def observe_source(config: SnapshotSource, home: Path) -> Observation:
     return observe_dataset(config, home)
 
 
-def read_source(
-    config: SnapshotSource, home: Path, out_dir: Path, log: Callable[[str], None], just_observed: str | None = None
-) -> str:
+def read_source(config: SnapshotSource, home: Path, out_dir: Path, log: Log, just_observed: str | None = None) -> str:
     """Write a snapshot's files, and return the version that was read.
 
     Raises:

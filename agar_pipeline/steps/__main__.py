@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ from agar_pipeline.artifacts import ARTIFACTS
 from agar_pipeline.cluster.partitions import launched_by
 from agar_pipeline.config import from_plain
 from agar_pipeline.processes.child import child_main
+from agar_pipeline.progress import Log
 from agar_pipeline.steps import STEPS
 
 
-def main(request: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
+def main(request: dict[str, Any], log: Log) -> dict[str, Any]:
     step = STEPS[request["asset"]]
     config: Any = from_plain(step.config_type, request["config"], where=step.asset)
     inputs = {name: ARTIFACTS[name].open(Path(root)) for name, root in request["inputs"].items()}

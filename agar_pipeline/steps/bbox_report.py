@@ -6,7 +6,6 @@ into the cache (`coco_cache`), the page (`reports.bbox_page`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -16,10 +15,11 @@ from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.config import BboxReportConfig
 from agar_pipeline.labels.findings import find_all, judge
 from agar_pipeline.labels.part_balance import measure_balance
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 
-def build(config: BboxReportConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache) -> None:
+def build(config: BboxReportConfig, out_dir: Path, log: Log, coco_cache: CocoCache) -> None:
     """Write report.json, verdict.json, findings.parquet, report.html and its plots."""
     from agar_pipeline.reports.bbox_page import write_bbox_page
 

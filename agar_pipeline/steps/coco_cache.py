@@ -31,6 +31,7 @@ from agar_pipeline.labels.image_rules import UNLABELLED_WORDS, find_image_findin
 from agar_pipeline.labels.mending import mend_part
 from agar_pipeline.media.cache_photos import scale_columns, take_photos
 from agar_pipeline.media.former_caches import IMAGES
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshot_files.parquet_tables import read_images, read_labels
 from agar_pipeline.snapshot_files.read_blocks import read_blocks
 from agar_pipeline.text.plurals import plural
@@ -54,7 +55,7 @@ MENDED_WORDS = {
 def build(
     config: CocoCacheConfig,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     snapshot: Snapshot,
     split: Split,
     earlier: Sequence[Path] = (),
@@ -105,7 +106,7 @@ def _write_parts(
     snapshot: Snapshot,
     split: Split,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
 ) -> dict[str, _Part]:
     part_of = split.table().set_index("image_id")["part"].reindex(images["image_id"].to_numpy()).to_numpy()
     memory = FactsMemory(agar_home() / "file_checks.sqlite")
@@ -180,7 +181,7 @@ class _Part:
         match: LabelMatch,
         write: Callable[[CocoColumns], None],
         memory: FactsMemory,
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._name, self._images, self._images_dir, self._config = name, images, images_dir, config
         self._match, self._write, self._memory = match, write, memory
@@ -238,7 +239,7 @@ def _in_words(part: str, count: Mapping[str, Any]) -> str:
     return said + (f" ({', '.join(done)})" if done else "")
 
 
-def _every_few_seconds(log: Callable[[str], None], words: str) -> Callable[[int, int], None]:
+def _every_few_seconds(log: Log, words: str) -> Callable[[int, int], None]:
     last = time.monotonic()
 
     def progress(done: int, total: int) -> None:

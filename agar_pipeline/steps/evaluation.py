@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from agar_pipeline.counting.calibration import CALIBRATION_FILE, calibrate
 from agar_pipeline.counting.photo_study import study_photos
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.errors import ArtifactError
+from agar_pipeline.progress import Log
 from agar_pipeline.reports.scorecard import PredictedPart, predict_part, write_evaluation
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.step_code.precision_and_weights import record_machine
@@ -26,7 +26,7 @@ from agar_pipeline.step_code.precision_and_weights import record_machine
 def build(
     config: ScoringConfig,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     coco_cache: CocoCache,
     training_run: TrainingRun,
 ) -> None:

@@ -8,7 +8,7 @@ Not here: which photos are in a fold (`splitting.folds`), suspects (`review`), f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from agar_pipeline.counting.region import Region, area_of, find_circles
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.files.disk import link_or_copy, remove
 from agar_pipeline.processes.rank import World
+from agar_pipeline.progress import Log
 from agar_pipeline.reports.review_files import ReviewedPart, write_review
 from agar_pipeline.review.overlaps import find_overlaps
 from agar_pipeline.review.suspects import LEAST_DETECTION_SCORE
@@ -37,8 +38,6 @@ from agar_pipeline.scoring.usefulness import explain_uselessness
 from agar_pipeline.splitting.folds import assign_folds
 from agar_pipeline.step_code.precision_and_weights import record_machine
 from agar_pipeline.text.plurals import plural
-
-Log = Callable[[str], None]
 
 
 def build(

@@ -6,13 +6,14 @@ Here: ranking, and comparing differences with the noise. Not here: the intervals
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from agar_pipeline.artifacts import CocoCache, Evaluation
 from agar_pipeline.config import LeaderboardConfig
+from agar_pipeline.progress import Log
 from agar_pipeline.scoring.counting import COUNT_METRICS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ COMPARED = ("map_low", "map_high", "seed", "seed_spread", "delta", "delta_low", 
 def build(
     config: LeaderboardConfig,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     coco_cache: CocoCache,
     evaluation: Mapping[str, Evaluation] | None = None,
 ) -> None:

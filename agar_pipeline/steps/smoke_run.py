@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.processes.rank import World
+from agar_pipeline.progress import Log
 from agar_pipeline.step_code.precision_and_weights import record_machine
 from agar_pipeline.text.plurals import plural
 
@@ -32,9 +33,7 @@ COMPARED_BOXES = 20
 """Number of best-scored boxes that are compared on a device whose results may differ in the last bits."""
 
 
-def build(
-    config: TrainingConfig, out_dir: Path, log: Callable[[str], None], coco_cache: CocoCache, bbox_report: BboxReport
-) -> None:
+def build(config: TrainingConfig, out_dir: Path, log: Log, coco_cache: CocoCache, bbox_report: BboxReport) -> None:
     """Write `smoke.json`, which is the same on every machine, and `profile.json`, the measurements.
 
     Raises:

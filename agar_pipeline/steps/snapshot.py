@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.config import SnapshotSource, agar_home
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshots.sources import read_source
 
 
 def build(
     config: SnapshotSource,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     home: Path | None = None,
     just_observed: str | None = None,
 ) -> None:

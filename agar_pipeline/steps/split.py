@@ -6,7 +6,6 @@ The FiftyOne dataset is not changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pandas as pd
 from agar_pipeline.artifacts import Snapshot
 from agar_pipeline.config import SplitConfig, agar_home
 from agar_pipeline.errors import ArtifactError
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.splitting.division import Division, divide
 from agar_pipeline.splitting.duplicates import NEAREST, NO_DUPLICATES, Duplicates, find_duplicates
 from agar_pipeline.splitting.leakage import apply_leakage_policy, count_copies, list_pairs
@@ -24,9 +23,7 @@ from agar_pipeline.splitting.views_and_lists import read_lists
 from agar_pipeline.text.plurals import plural
 
 
-def build(
-    config: SplitConfig, out_dir: Path, log: Callable[[str], None], snapshot: Snapshot, home: Path | None = None
-) -> None:
+def build(config: SplitConfig, out_dir: Path, log: Log, snapshot: Snapshot, home: Path | None = None) -> None:
     """Write split.parquet, split.json, duplicates.parquet and report.html; `home` holds a cache of image hashes."""
     from agar_pipeline.reports.split_page import write_split_page
 
@@ -52,9 +49,7 @@ def build(
     _tell_leakage(plain["leakage"], log)
 
 
-def _find_duplicates(
-    config: SplitConfig, images: pd.DataFrame, images_dir: Path, home: Path, log: Callable[[str], None]
-) -> Duplicates:
+def _find_duplicates(config: SplitConfig, images: pd.DataFrame, images_dir: Path, home: Path, log: Log) -> Duplicates:
     if "sha256" not in config.image_columns:
         return NO_DUPLICATES
 
@@ -63,7 +58,7 @@ def _find_duplicates(
         return find_duplicates(config, paths, images["sha256"].to_list(), home, progress)
 
 
-def _tell_leakage(leakage: dict[str, Any], log: Callable[[str], None]) -> None:
+def _tell_leakage(leakage: dict[str, Any], log: Log) -> None:
     if leakage["near"]["cut"]:
         resemble = plural(leakage["near"]["cut"], "photo resembles", "photos resemble")
         log(f"{resemble} more than {NEAREST} others: only the nearest were compared; there may be more near duplicates")
@@ -85,7 +80,7 @@ def describe(division: Division, images: int) -> dict[str, Any]:
     }
 
 
-def _tell(division: Division, images: int, log: Callable[[str], None]) -> None:
+def _tell(division: Division, images: int, log: Log) -> None:
     of = f" in {plural(division.groups, 'group')}" if division.groups is not None else ""
     log(f"{plural(images, 'image')}{of}: " + ", ".join(f"{count} {part}" for part, count in division.counts.items()))
     if division.left_out:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ from agar_pipeline.artifacts import PICTURES, CocoCache, SmokeRun, TrainingRun
 from agar_pipeline.config import TrainingConfig, fingerprinted, to_plain
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.processes.rank import World
+from agar_pipeline.progress import Log
 from agar_pipeline.step_code.precision_and_weights import record_machine
 
 
 def build(
     config: TrainingConfig,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     coco_cache: CocoCache,
     smoke_run: SmokeRun,
     work_dir: Path | None = None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from agar_pipeline.files.disk import link_or_copy
 from agar_pipeline.files.storage_errors import clear_storage_errors
 from agar_pipeline.ownership.draft_files import Draft
 from agar_pipeline.ownership.folders import OwnFolder
+from agar_pipeline.progress import Log
 from agar_pipeline.text.name_list import name_some
 
 PURPOSE = "export-coco"
@@ -25,9 +25,7 @@ _DATASET, _IMAGES = "dataset.json", "images"
 _SHOWN = 3
 
 
-def write_export(
-    cache: CocoCache, folder: OwnFolder, media: Media, log: Callable[[str], None]
-) -> tuple[Path, dict[str, Path]]:
+def write_export(cache: CocoCache, folder: OwnFolder, media: Media, log: Log) -> tuple[Path, dict[str, Path]]:
     """Replace an earlier export by this one; return the folder of the images, and part → COCO file.
 
     Raises:

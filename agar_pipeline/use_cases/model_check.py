@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from agar_pipeline.config import (
 from agar_pipeline.config.timm_backbones import PREFIX
 from agar_pipeline.detection.models.catalogue import PUBLISHED
 from agar_pipeline.errors import MissingPackageError, PipelineError
+from agar_pipeline.progress import Log
 
 LEAST_SIDE_PX = 96
 BATCH_SIZE = 2
@@ -60,9 +60,7 @@ def side_of(name: str) -> int:
     return -(-max(LEAST_SIDE_PX, least) // 32) * 32
 
 
-def check_model(
-    model: ModelConfig, columns: CocoColumns, images_dir: Path, work_dir: Path, log: Callable[[str], None]
-) -> dict[str, Any]:
+def check_model(model: ModelConfig, columns: CocoColumns, images_dir: Path, work_dir: Path, log: Log) -> dict[str, Any]:
     """Build a detector, train one step of it on some plates, and export it.
 
     Args:
@@ -102,7 +100,7 @@ def check_model(
     }
 
 
-def _export(work_dir: Path, log: Callable[[str], None]) -> dict[str, Any]:
+def _export(work_dir: Path, log: Log) -> dict[str, Any]:
     from agar_pipeline.detection.inference.export_onnx import export_model
 
     spread, out = work_dir / "spread.ckpt", work_dir / "model.onnx"

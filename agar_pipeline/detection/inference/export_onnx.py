@@ -21,7 +21,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from agar_pipeline.detection.models.checkpoint import load_checkpoint
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.photos.load_and_resize import load_image
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 OPSET = 17
@@ -60,7 +61,7 @@ def export_model(
     checkpoint: Path,
     out: Path,
     photos: Sequence[Path],
-    log: Callable[[str], None],
+    log: Log,
     calibration: Calibration | None = None,
 ) -> OnnxFacts:
     """Write the ONNX file of a checkpoint, and compare both on the given photos, or on generated noise.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_chec
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.photos.load_and_resize import read_photo
+from agar_pipeline.progress import Log
 from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.text.plurals import plural
 
@@ -81,7 +81,7 @@ class Predictor:
         columns: CocoColumns,
         images_dir: Path,
         num_workers: int | None = None,
-        log: Callable[[str], None] | None = None,
+        log: Log | None = None,
         batch_size: int = 4,
         *,
         cap_may_rise: bool = True,

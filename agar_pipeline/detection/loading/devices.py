@@ -8,7 +8,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from agar_pipeline.config import TrainingConfig
 from agar_pipeline.errors import ComputeError
 from agar_pipeline.processes.devices import count_cores
 from agar_pipeline.processes.rank import World
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 OPEN_FILES = 65_536
@@ -34,7 +35,7 @@ class Site:
     precision: str
 
     @classmethod
-    def find(cls, config: TrainingConfig, log: Callable[[str], None]) -> Site:
+    def find(cls, config: TrainingConfig, log: Log) -> Site:
         """Read the ranks from the environment, and resolve accelerator and precision.
 
         Raises:

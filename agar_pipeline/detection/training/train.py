@@ -6,7 +6,6 @@ Here: assembly, for one process or for one of several ranks. Not here: the order
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.files.disk import link_or_copy
 from agar_pipeline.processes.rank import World
+from agar_pipeline.progress import Log
 from agar_pipeline.text.plurals import plural
 
 
@@ -66,7 +66,7 @@ def train(
     val_columns: CocoColumns,
     images_dir: Path,
     out_dir: Path,
-    log: Callable[[str], None],
+    log: Log,
     *,
     most_boxes: int | None = None,
     all_columns: CocoColumns | None = None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +31,7 @@ from agar_pipeline.detection.training.stop_signals import StopRequest
 from agar_pipeline.detection.training.tracking import MetricsLog
 from agar_pipeline.detection.training.validation import Validation
 from agar_pipeline.errors import StoppedError
-from agar_pipeline.progress import say_duration
+from agar_pipeline.progress import Log, say_duration
 from agar_pipeline.text.plurals import plural
 
 LOG_EVERY_S = 3.0
@@ -49,7 +48,7 @@ class TrainingLoop(L.Callback):
     validation: Validation
     metrics: MetricsLog
     average: WeightAverage | None
-    tell: Callable[[str], None] = print
+    tell: Log = print
     """Receives progress messages. It is not called `log`, because Lightning sets an attribute of that name."""
     points: ResumePoints | None = None
     first_losses: dict[str, float] = field(default_factory=dict)

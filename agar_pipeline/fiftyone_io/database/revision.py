@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,13 +25,13 @@ from agar_pipeline.errors import DatabaseError
 from agar_pipeline.fiftyone_io.database.connection import connected, open_database
 from agar_pipeline.fiftyone_io.database.settings import may_administrate
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.text.secrets import mask
 
 CHILD = "agar_pipeline.fiftyone_io"
 """Module of the child processes that import FiftyOne."""
 _TYPE = "fiftyone"
 """`fiftyone.constants.CLIENT_TYPE`; FiftyOne Enterprise has another value."""
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

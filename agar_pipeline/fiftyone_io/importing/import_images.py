@@ -32,11 +32,11 @@ from agar_pipeline.fiftyone_io.importing.writes import read_samples, write_arriv
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD, detections_fields
 from agar_pipeline.ownership.imported_labels import RECORD_FIELD
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
 _PROGRESS = "::progress "
 """Prefix of a child's line that reports progress; it is printable because other characters of lines are escaped."""
-Log = Callable[[str], None]
 Prepare = Callable[[str, list[str]], None]
 """Function of dataset and text fields that creates the dataset or its missing fields."""
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
-
-Log = Callable[[str], None]
+from agar_pipeline.progress import Log
 
 
 def prepare_dataset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,12 @@ from agar_pipeline.fiftyone_io.reading.source import (
     resolved_source,
 )
 from agar_pipeline.processes.launch import run_child
-from agar_pipeline.progress import progress_bar
+from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.snapshot_files.image_ids import ImageColumns
 from agar_pipeline.snapshot_files.source_columns import Columns
 from agar_pipeline.text.plurals import plural
-
-Log = Callable[[str], None]
 
 
 def _no_log(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from agar_pipeline.config import SnapshotConfig
@@ -19,6 +18,7 @@ from agar_pipeline.fiftyone_io.reading.observe import (
     resolver_in_child,
 )
 from agar_pipeline.fiftyone_io.reading.source import Resolve
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshot_files.content_hash import ContentHash
 from agar_pipeline.snapshot_files.image_ids import write_image_ids
 from agar_pipeline.snapshot_files.image_sizes import ImageSizes
@@ -32,7 +32,6 @@ from agar_pipeline.snapshot_files.parquet_tables import (
 )
 
 ATTEMPTS = 3
-Log = Callable[[str], None]
 
 
 def read_snapshot(config: SnapshotConfig, home: Path, out_dir: Path, log: Log, just_observed: str | None = None) -> str:

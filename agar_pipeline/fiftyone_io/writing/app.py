@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from agar_pipeline.fiftyone_io.database.class_guard import guard_server
+from agar_pipeline.progress import Log
 from agar_pipeline.web import AccessRules, Address, listen, published, serve
 
 _USUAL_PORT = 5151
@@ -34,7 +35,7 @@ def open_app(
     dataset: Any,
     view: str | None,
     home: Path,
-    log: Callable[[str], None],
+    log: Log,
     *,
     port: int | None = None,
     more_hosts: tuple[str, ...] = (),

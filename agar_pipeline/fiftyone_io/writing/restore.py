@@ -29,13 +29,13 @@ from agar_pipeline.fiftyone_io.database.documents import new_sample, now
 from agar_pipeline.fiftyone_io.database.revision import CHILD, open_for_writing
 from agar_pipeline.ownership.inserted_samples import insertions_into, is_claimed
 from agar_pipeline.processes.launch import run_child
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshot_files.file_hashes import hash_files
 from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.secrets import mask
 
 _BATCH = 500
 _BOX = ["x", "y", "width", "height"]
-Log = Callable[[str], None]
 Prepare = Callable[[str, str, list[str]], None]
 """Function of dataset, label field and text fields that creates the dataset with these fields."""
 _TAG, _FIELD = "view:tag:", "field:"
