@@ -29,12 +29,12 @@ from agar_pipeline.chain.plan import DagsterRecord, Observation, PlannedAsset, m
 from agar_pipeline.config import ExperimentConfig, PipelineConfig, fingerprinted
 from agar_pipeline.errors import PipelineError
 from agar_pipeline.files import disk
+from agar_pipeline.progress import Log
 from agar_pipeline.snapshots.sources import observe_source
 from agar_pipeline.steps import STEPS, Step
 from agar_pipeline.store import Key, Store
 
 KILLED_WITHIN_S = 60
-Log = Callable[[str], None]
 
 
 def _quiet(text: str) -> None:

@@ -111,6 +111,7 @@ def xywh_to_model_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_h
 
 
 def model_xyxy_to_xywh(boxes_xyxy: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
-    """Inverse of `xywh_to_model_xyxy` for boxes inside the image."""
-    factors = np.array([size_wh[0] / shape_hw[1], size_wh[1] / shape_hw[0]] * 2)
-    return xyxy_to_xywh(boxes_xyxy * factors)
+    """Inverse of `xywh_to_model_xyxy`: corners in pixels of a scaled image to COCO boxes, clipped to the photo."""
+    width, height = size_wh
+    boxes_xyxy = boxes_xyxy * np.array([width / shape_hw[1], height / shape_hw[0]] * 2)
+    return xyxy_to_xywh(np.clip(boxes_xyxy, 0, [width, height, width, height]))

@@ -146,7 +146,7 @@ def find_unknown_name(name: str, weights_backbone: str | None = None) -> ConfigE
     Its `where` is a key of the section `model`.
     """
     if name not in DETECTORS:
-        near = difflib.get_close_matches(name, DETECTORS, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, DETECTORS, n=1)
         return ConfigError(
             "is not a detector of boxes",
             where="name",

@@ -5,7 +5,7 @@ Here: collecting, counting, judging. Not here: the rules themselves, and the pag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from agar_pipeline.labels.file_checks import check_files
 from agar_pipeline.labels.health import measure_health
 from agar_pipeline.labels.image_rules import find_image_findings, find_part_findings
 from agar_pipeline.labels.misread_boxes import find_misread_boxes
+from agar_pipeline.progress import Progress
 
 MISSING = "missing_image"
 UNSAFE = "unsafe_file_name"
@@ -31,7 +32,7 @@ def find_all(
     *,
     depth: ImageChecks = "skip",
     earlier: pd.DataFrame | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
     """All findings of all parts. A finding that is already in `earlier`, with a more detailed value, is not repeated.
 

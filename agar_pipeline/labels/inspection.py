@@ -6,7 +6,7 @@ Here: the choice of image files to open, and the report. Not here: the rules, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from agar_pipeline.labels.box_rules import MIN_BOX_SIDE_PX
 from agar_pipeline.labels.file_checks import check_files
 from agar_pipeline.labels.findings import MISSING, find_all, judge, not_opened
 from agar_pipeline.photos.missing_photos import explain_missing
+from agar_pipeline.progress import Progress
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
 """Rules that an import and a pipeline always fulfil: they number classes from 1 and ignore the file's numbers."""
@@ -51,7 +52,7 @@ def inspect_coco(
     box_policy: Mapping[BoxRule, Action] | None = None,
     min_box_side_px: float = MIN_BOX_SIDE_PX,
     max_flawed_share: float = MAX_FLAWED_SHARE,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Inspection:
     """Check every box, image and category of a COCO file, and the image files: all of them, or a sample.
 

@@ -5,13 +5,14 @@ Here: wording and pictures. Not here: the estimates (`counting.samples`), how nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from agar_pipeline.counting.samples import Sample, SamplePlate
 from agar_pipeline.errors import ImageFileError
+from agar_pipeline.progress import Progress
 from agar_pipeline.reports.cfu_words import count_words, interval, written
 from agar_pipeline.reports.pictures import BoxLayer, picture_with_boxes
 from agar_pipeline.reports.render import write_page
@@ -27,7 +28,7 @@ def write_samples_page(
     samples: Sequence[Sample],
     countable: tuple[int, int],
     counted_by: str,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> None:
     """Write the page.
 

@@ -31,7 +31,7 @@ from agar_pipeline.labels.image_rules import UNLABELLED_WORDS, find_image_findin
 from agar_pipeline.labels.mending import mend_part
 from agar_pipeline.media.cache_photos import scale_columns, take_photos
 from agar_pipeline.media.former_caches import IMAGES
-from agar_pipeline.progress import Log
+from agar_pipeline.progress import Log, Progress
 from agar_pipeline.snapshot_files.parquet_tables import read_images, read_labels
 from agar_pipeline.snapshot_files.read_blocks import read_blocks
 from agar_pipeline.text.plurals import plural
@@ -239,7 +239,7 @@ def _in_words(part: str, count: Mapping[str, Any]) -> str:
     return said + (f" ({', '.join(done)})" if done else "")
 
 
-def _every_few_seconds(log: Log, words: str) -> Callable[[int, int], None]:
+def _every_few_seconds(log: Log, words: str) -> Progress:
     last = time.monotonic()
 
     def progress(done: int, total: int) -> None:

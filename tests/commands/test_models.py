@@ -86,8 +86,11 @@ def test_a_check_trains_one_step_and_exports() -> None:
     assert found["onnx"]["exported"], found["onnx"]
 
 
-@pytest.mark.parametrize(("name", "words"), [("retinanett", "retinanet"), ("timm/resnet19", "resnet18")])
-def test_a_check_of_a_wrong_name_names_the_nearest(name: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("retinanett", "write retinanet, if"), ("timm/resnet19", "resnet18"), ("nonsense", "\nwrite one of tiny, ")],
+)
+def test_a_check_of_a_wrong_name_names_the_nearest_if_one_is_near(name: str, words: str) -> None:
     done = CliRunner().invoke(agar, ["models", "--check", name])
     assert isinstance(done.exception, ConfigError)
     assert words in str(done.exception)

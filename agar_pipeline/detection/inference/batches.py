@@ -6,12 +6,13 @@ Here: a detector and batches. Not here: loading a checkpoint or a photo (`predic
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from agar_pipeline.coco.box_formats import model_xyxy_to_xywh
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.detection.loading.dataset import Batch
@@ -59,7 +60,7 @@ def _predict(
         with autocast(precision, accelerator):
             answers = _of_equal_shape(detector, moved)
         for image, target, answer in zip(images, targets, answers, strict=True):
-            pieces.append(_to_photo(answer, target, (image.shape[2], image.shape[1]), category_ids))
+            pieces.append(_to_photo(answer, target, image.shape[1:], category_ids))
             if answer["cut_at"] is not None and answer["cut_at"] >= down_to:
                 capped.add(target["image_id"])
     return Detections.concatenate(pieces), capped
@@ -131,14 +132,10 @@ def _only(batches: Iterable[Batch], image_ids: set[int]) -> Iterator[Batch]:
 
 
 def _to_photo(
-    answer: dict[str, torch.Tensor], target: dict[str, Any], model_wh: tuple[int, int], category_ids: np.ndarray
+    answer: dict[str, torch.Tensor], target: dict[str, Any], shape_hw: Sequence[int], category_ids: np.ndarray
 ) -> Detections:
     """One image's detections, converted from model pixels to photo pixels and clipped; degenerate ones are dropped."""
-    boxes_xyxy = answer["boxes"].cpu().double().numpy()
-    width, height = target["size_wh"]
-    boxes_xyxy = boxes_xyxy * np.array([width / model_wh[0], height / model_wh[1]] * 2)
-    boxes_xyxy = np.clip(boxes_xyxy, 0, [width, height, width, height])
-    boxes_xywh = np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+    boxes_xywh = model_xyxy_to_xywh(answer["boxes"].cpu().double().numpy(), target["size_wh"], shape_hw)
     detections = Detections(
         np.full(len(boxes_xywh), target["image_id"], dtype=np.int64),
         category_ids[answer["labels"].cpu().numpy() - 1],

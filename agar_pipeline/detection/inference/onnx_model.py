@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from agar_pipeline.coco.box_formats import model_xyxy_to_xywh
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.models.tile_merge import merge_tiles
@@ -149,11 +150,7 @@ class OnnxModel:
             ComputeError: the graph's limits cut off detections with a score of the threshold or more.
         """
         boxes_xyxy, scores, labels = self.run(photo.pixels, score_threshold)
-        width, height = photo.size_wh
-        _, model_height, model_width = photo.pixels.shape
-        boxes_xyxy = boxes_xyxy * np.array([width / model_width, height / model_height] * 2)
-        boxes_xyxy = np.clip(boxes_xyxy, 0, [width, height, width, height])
-        boxes_xywh = np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+        boxes_xywh = model_xyxy_to_xywh(boxes_xyxy, photo.size_wh, photo.pixels.shape[1:])
         ids = np.zeros(len(scores), dtype=np.int64)
         detections = Detections(ids, self.category_ids[labels - 1], boxes_xywh, scores)
         return detections.take(np.flatnonzero((boxes_xywh[:, 2:] > 0).all(axis=1)))

@@ -6,7 +6,7 @@ Here: finding photos, continuing after one that cannot be read. Not here: the mo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from agar_pipeline.errors import DatasetError, ImageFileError
 from agar_pipeline.ownership.made_list import made_below
 from agar_pipeline.photos.folder_walk import PassedOver, walk_files, without_twins
 from agar_pipeline.photos.formats import READ, is_photo
+from agar_pipeline.progress import Progress
 from agar_pipeline.scoring.counted_area import inside
 from agar_pipeline.scoring.suppression import suppress_across_classes
 
@@ -110,7 +111,7 @@ def count_photos(
     model: PhotoModel,
     paths: Sequence[Path],
     calibration: Calibration,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Iterator[PhotoCount | ImageFileError]:
     """Yield each photo's detections and count, or the error if it could not be read.
 

@@ -19,6 +19,7 @@ from torchvision.ops import box_convert
 
 from agar_pipeline.detection.models import ranks
 from agar_pipeline.detection.models.candidate_boxes import NOTHING
+from agar_pipeline.detection.models.family import to_float32
 
 SIDE_DIVISOR = 32
 """Sides of the input are padded to a multiple of this, the largest stride."""
@@ -146,7 +147,7 @@ class _InFloat32(nn.Module):
     def forward(self, *arguments: Any, **named: Any) -> Any:
         device = next(self.parameters(), torch.empty(0)).device.type
         with torch.autocast(device, enabled=False):
-            return super().forward(*_to_float32(arguments), **_to_float32(named))
+            return super().forward(*to_float32(arguments), **to_float32(named))
 
 
 class _ScoreHead(_InFloat32):
@@ -163,15 +164,6 @@ class _ScoreHead(_InFloat32):
 def _compute_in_float32(module: nn.Module, mixin: type[nn.Module]) -> None:
     """Put `mixin` before a layer's class; a bound method in its place would be shared by copies of the model."""
     module.__class__ = type(f"{mixin.__name__}{type(module).__name__}", (mixin, type(module)), {})
-
-
-def _to_float32(value: Any) -> Any:
-    """The floating point tensors of a tuple or a dict, converted to float32; all else as it is."""
-    if isinstance(value, torch.Tensor):
-        return value.float() if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {name: _to_float32(each) for name, each in value.items()}
-    return tuple(_to_float32(each) for each in value) if type(value) is tuple else value
 
 
 def _padded_tokens(images: list[torch.Tensor], pixels: torch.Tensor, strides: list[int]) -> torch.Tensor:

@@ -98,3 +98,12 @@ def decay_weights(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]
 def with_left_out(answers: list[dict[str, torch.Tensor]], left_out: torch.Tensor) -> list[dict[str, torch.Tensor]]:
     """Add `left_out`, (N,), to the answers for N images."""
     return [{**answer, "left_out": left_out[image]} for image, answer in enumerate(answers)]
+
+
+def to_float32(value: Any) -> Any:
+    """The floating point tensors of a dict, a list or a tuple, converted to float32; all else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {name: to_float32(each) for name, each in value.items()}
+    return type(value)(map(to_float32, value)) if type(value) in (list, tuple) else value

@@ -22,7 +22,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from agar_pipeline.config import DETECTORS
-from agar_pipeline.detection.models.family import AnchorSizes, Family
+from agar_pipeline.detection.models.family import AnchorSizes, Family, to_float32
 from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.errors import ConfigError
 
@@ -159,13 +159,4 @@ def _give_float32_levels(generator: nn.Module, arguments: tuple[Any, ...]) -> tu
 
 
 def _answer_in_float32(head: nn.Module, arguments: tuple[Any, ...], answer: Any) -> Any:
-    return _to_float32(answer)
-
-
-def _to_float32(answer: Any) -> Any:
-    """The tensors of a dict, a list or a tuple, converted to float32."""
-    if isinstance(answer, torch.Tensor):
-        return answer.float()
-    if isinstance(answer, dict):
-        return {name: _to_float32(value) for name, value in answer.items()}
-    return type(answer)(_to_float32(value) for value in answer)
+    return to_float32(answer)

@@ -20,6 +20,7 @@ from agar_pipeline.errors import AnnotationError, PipelineError
 from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts
 from agar_pipeline.photos.folder_walk import PassedOver
 from agar_pipeline.photos.formats import explain_unopened, open_image, refuse_format
+from agar_pipeline.progress import Progress
 
 _RESERVED = frozenset({"id", "tags", "label", "bounding_box", "mask", "mask_path", "confidence", "index", "attributes"})
 """Fields of FiftyOne's detections; an attribute with one of these names would overwrite the field."""
@@ -28,8 +29,6 @@ OR_REMOVE = ", or remove it with its image"
 _EVERY = 100
 _LARGEST_INTEGER = 2**63 - 1
 Format = Literal["agar", "coco", "voc", "yolo", "labelme"]
-Progress = Callable[[int, int], None]
-"""Function that is called with the number of processed images and their total number."""
 
 
 @dataclass(frozen=True)

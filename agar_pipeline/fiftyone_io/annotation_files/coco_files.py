@@ -17,7 +17,6 @@ from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     AnnotatedImage,
     ImportSource,
-    Progress,
     Reading,
     image_metadata,
 )
@@ -27,6 +26,7 @@ from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts, p
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
 from agar_pipeline.photos.formats import is_hidden
 from agar_pipeline.photos.name_spellings import explain_names, show_names
+from agar_pipeline.progress import Progress
 from agar_pipeline.text.plurals import plural
 
 _SHOWN = 5

@@ -17,7 +17,6 @@ from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     OR_REMOVE,
     AnnotatedImage,
     ImportSource,
-    Progress,
     Reading,
     finite_number,
     image_metadata,
@@ -25,6 +24,7 @@ from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
 )
 from agar_pipeline.fiftyone_io.annotation_files.file_pairs import by_stem, find_files, find_photos, pair_by_stem
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
+from agar_pipeline.progress import Progress
 from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.text_files import TextFileError, read_json
 

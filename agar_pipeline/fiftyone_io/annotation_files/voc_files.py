@@ -14,7 +14,6 @@ from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     AnnotatedImage,
     ImportSource,
-    Progress,
     Reading,
     image_metadata,
 )
@@ -23,6 +22,7 @@ from agar_pipeline.fiftyone_io.annotation_files.given_parts import GivenParts
 from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhotos
 from agar_pipeline.fiftyone_io.annotation_files.voc_annotation import read_voc
 from agar_pipeline.photos.formats import is_photo
+from agar_pipeline.progress import Progress
 from agar_pipeline.text.plurals import plural
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"

@@ -15,7 +15,6 @@ from agar_pipeline.errors import DatasetError, PipelineError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     AnnotatedImage,
     ImportSource,
-    Progress,
     Reading,
     image_metadata,
 )
@@ -30,6 +29,7 @@ from agar_pipeline.fiftyone_io.annotation_files.turned_photos import TurnedPhoto
 from agar_pipeline.fiftyone_io.annotation_files.yolo_classes import ClassNames, find_class_names, find_declared
 from agar_pipeline.fiftyone_io.annotation_files.yolo_parts import find_parts
 from agar_pipeline.fiftyone_io.annotation_files.yolo_rows import Row, RowReader, read_rows
+from agar_pipeline.progress import Progress
 from agar_pipeline.text.plurals import plural
 
 _NOT_LABELS = frozenset({"classes", "train", "val", "valid", "test", "labels", "obj", "readme", "requirements"})

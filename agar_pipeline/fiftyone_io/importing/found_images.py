@@ -19,7 +19,6 @@ from agar_pipeline.errors import AnnotationError, DatasetError
 from agar_pipeline.fiftyone_io.annotation_files.annotated_images import (
     AnnotatedImage,
     ImportSource,
-    Progress,
     Reading,
     image_metadata,
 )
@@ -27,6 +26,7 @@ from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
 from agar_pipeline.fiftyone_io.annotation_files.training_lists import read_membership
 from agar_pipeline.fiftyone_io.importing.plan import box_contents
 from agar_pipeline.photos.name_spellings import explain_names, without_suffix
+from agar_pipeline.progress import Progress
 from agar_pipeline.text.plurals import plural
 
 _LARGEST_DOCUMENT = 16_000_000

@@ -19,7 +19,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from agar_pipeline.errors import DatasetError
-from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource, Progress
+from agar_pipeline.fiftyone_io.annotation_files.annotated_images import AnnotatedImage, ImportSource
 from agar_pipeline.fiftyone_io.annotation_files.part_tags import Membership
 from agar_pipeline.fiftyone_io.database.connection import connected
 from agar_pipeline.fiftyone_io.database.documents import now
@@ -32,7 +32,7 @@ from agar_pipeline.fiftyone_io.importing.writes import read_samples, write_arriv
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD, detections_fields
 from agar_pipeline.ownership.imported_labels import RECORD_FIELD
 from agar_pipeline.processes.launch import run_child
-from agar_pipeline.progress import Log
+from agar_pipeline.progress import Log, Progress
 from agar_pipeline.snapshot_files.file_hashes import FileMemory
 
 _PROGRESS = "::progress "

@@ -11,11 +11,11 @@ from pymongo import DeleteOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
-from agar_pipeline.fiftyone_io.annotation_files.annotated_images import Progress
 from agar_pipeline.fiftyone_io.importing.match_samples import Match, Sample, sample_id
 from agar_pipeline.fiftyone_io.importing.plan import Arrival, Planner, Write
 from agar_pipeline.fiftyone_io.reading.source import IMPORT_FIELD
 from agar_pipeline.ownership.imported_labels import EARLIER_FIELD, EARLIER_TEXT_FIELDS, RECORD_FIELD
+from agar_pipeline.progress import Progress
 
 _BATCH = 500
 _DUPLICATE_KEY = 11000
