@@ -63,8 +63,9 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "headline": "No plate could be read" if found.cfu_per_ml is None else f"{written(found)} CFU/ml",
         "interval": interval(found),
         "colonies": found.colonies,
-        "colonies_words": plural(found.colonies, "colony", "colonies"),
-        "used": f"{sample.used} of {plural(len(sample.plates), 'plate')}",
+        "colonies_words": f"{plural(found.colonies, 'colony', 'colonies')} on {sample.used} of "
+        + plural(len(sample.plates), "plate"),
+        "used": f"{sample.used} of {len(sample.plates)}",
         "estimate": found.estimate,
         "warnings": found.warnings,
     }
