@@ -59,8 +59,8 @@ def command(
 
     learnt, photos_in_all = (checkpoint and count_learnt(checkpoint, coco_json)) or (0, 0)
     if learnt:
-        photos = plural(photos_in_all, "photo")
-        say(f"note: the model was trained on {learnt} of the {photos}, so their score says little about new plates")
+        these = plural(photos_in_all, "photo")
+        say(f"note: the model was trained on {learnt} of the {these}, so their score says little about new plates")
     calibration = Calibration.read(counting) if counting else None
     inputs = Originals(path for path in (checkpoint, predictions, counting, coco_json) if path)
     folder = OwnFolder(out_dir, "evaluate", inputs)

@@ -100,8 +100,8 @@ def _view_run(
         say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.view_kept:
         say(f"note: somebody edited the saved view {written.fields.view!r}, so it was kept; --overwrite replaces it")
-    boxes, plates = plural(written.boxes, "box", "boxes"), plural(written.plates, "plate")
-    echo(f"{written.dataset}: {boxes} on {plates}, in {name} and {name}_missed")
+    shown = f"{plural(written.boxes, 'box', 'boxes')} on {plural(written.plates, 'plate')}"
+    echo(f"{written.dataset}: {shown}, in {name} and {name}_missed")
     again = f"agar view --run {name.rpartition('_')[2]}"
     if no_app:
         echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove removes it again")

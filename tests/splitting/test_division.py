@@ -238,7 +238,7 @@ def test_no_silent_wrong_split(columns: dict[str, list[Any]], setting: dict[str,
 def test_a_file_name_in_two_folders_must_be_listed_by_its_path() -> None:
     images = table(2).assign(path=["a/1.jpg", "b/1.jpg"])
     setting = SplitConfig(method="lists", lists={"train": "t", "val": "v"})
-    with pytest.raises(DatasetError, match=r"or several: '1\.jpg'"):
+    with pytest.raises(DatasetError, match=r"or more than one, fits 1 line of .*: '1\.jpg'"):
         divide(setting, images, lists={"train": ["1.jpg", "a/1.jpg"], "val": ["b/1.jpg"]})
     assert divide(setting, images, lists={"train": ["a/1.jpg"], "val": ["b/1.jpg"]}).parts.tolist() == ["train", "val"]
 
