@@ -73,7 +73,7 @@ class Ids:
         has = f"the ids are {'texts' if self.kinds == {str} else 'numbers'}"
         has += f", such as {quote(example)}" if example is not None else ""
         return IdError(
-            f"is {quote(wrong[0])}, but {has} (unlike the ids: {len(wrong)} of {plural(len(links), 'link')})",
+            f"is {quote(wrong[0])}, but {has} ({len(wrong)} of {plural(len(links), 'link')} unlike the ids)",
             next_step="write the links and the ids in the same way",
         )
 

@@ -395,7 +395,7 @@ def test_turned_photos_are_refused_where_asked_or_where_the_metadata_contradicts
     with pytest.raises(ImageFileError, match=r"turned by EXIF data: '0\.jpg'"):
         snapshot(name, exif="refuse")
     _one_box(samples, plates / "0.jpg", BLOB, (120, 80), metadata={"width": 120, "height": 80})
-    with pytest.raises(ImageFileError, match=r"metadata has their size as stored, so that .*: '0\.jpg'"):
+    with pytest.raises(ImageFileError, match=r"metadata has the size as stored, so that .*: '0\.jpg'"):
         snapshot(name)
 
 
