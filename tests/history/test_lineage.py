@@ -172,7 +172,7 @@ def test_unclear_names_are_refused_with_the_choice(chain: Chain) -> None:
     chain.snapshot()
     with pytest.raises(ArtifactError, match=r"'2\.jpg' is the name of 2 images .*\n.*a/2\.jpg, b/2\.jpg"):
         explain_image(chain.store, "2.jpg")
-    with pytest.raises(ArtifactError, match=r"'9\.jpg' names no image of the 1 snapshots"):
+    with pytest.raises(ArtifactError, match=r"'9\.jpg' names no image of 1 snapshot in"):
         explain_image(chain.store, "9.jpg")
 
 
