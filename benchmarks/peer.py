@@ -211,6 +211,9 @@ def _report(name: str, budgets: list[float], found: dict[tuple[str, float], list
     remark = f"of the seconds until the peer's best mAP@50 {best:.3f}"
     if ours is None:
         remark = f"none of our budgets reaches the peer's best mAP@50 {best:.3f}"
+    elif not best:
+        theirs, first = budgets[-1], medians["ours", budgets[0]]["map_50"]
+        remark = f"at least: the peer finds nothing in {theirs:g} s, ours has mAP@50 {first:.3f} in {budgets[0]:g} s"
     report_ratio(f"peer_{name}", None if ours is None else theirs / ours, aim=1, remark=remark)
 
 

@@ -38,14 +38,15 @@ class _Training:
         import torch
 
         from agar_pipeline.config import load_experiment
+        from agar_pipeline.detection.fitting.model_fitting import fit_config
         from benchmarks.image_feed import columns_of, make_photos
 
         torch.set_num_threads(1)
         words = [f"trainer.max_steps={WARM_UP + STEPS}", "trainer.max_seconds=null", f"data.input_size={SIDE}"]
-        self.config = load_experiment("demo", [*words, f"data.batch_size={BATCH}", "data.num_workers=0"]).training_run
+        config = load_experiment("demo", [*words, f"data.batch_size={BATCH}", "data.num_workers=0"]).training_run
         photos = make_photos(folder / "plates", count=BATCH * 4, side=320)
         self.columns, self.folder = columns_of(photos, 320, 1.0), folder
-        self.images_dir = folder / "plates"
+        self.images_dir, self.config = folder / "plates", fit_config(config, self.columns)
 
     def our_step_s(self) -> float:
         """Seconds a step of `train`, from the end of the warm-up to the end of the last step."""
