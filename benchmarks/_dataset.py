@@ -17,8 +17,8 @@ from bson.raw_bson import RawBSONDocument
 
 IMAGES = 4_431
 BOXES = 86_476
-SIDE_PX = 128
-"""Of the photos: noise of one bit a pixel, 2 kB a file. One with fewer bytes a pixel may be blank, and is decoded."""
+SIDE_PX = 256
+"""Of the photos: noise of one bit a pixel, 8 kB a file. One with fewer bytes a pixel may be blank, and is decoded."""
 CLASSES = ("S.aureus", "B.subtilis", "P.aeruginosa", "E.coli", "C.albicans")
 _LINKS = 20_000
 """Names per file: hard links are quick, and file systems allow 65,000."""

@@ -38,7 +38,7 @@ LETTERS = {
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     reader = Reader(tmp_path_factory.mktemp("newcomer"))
-    edits = "s/0.2/0.25/;s/0.8/0.75/;s/180/5/"  # another split, and seconds of training in place of minutes
+    edits = "s/0.2/0.25/;s/0.8/0.75/;s/180/10/"  # another split, and seconds of training in place of minutes
     reader.env["EDITOR"] = f"sed -i {edits} configs/experiment/mine.yaml"
     quick = [
         "sed -i 's/max_seconds: 50/max_seconds: 5/' configs/experiment/demo.yaml",
