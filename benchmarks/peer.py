@@ -129,7 +129,7 @@ def _child(who: str, prepared: Path, seconds: float, seed: int, env: dict[str, s
     command = [sys.executable, "-m", "benchmarks.peer", who, str(prepared), str(seconds), str(seed)]
     paths = os.pathsep.join(filter(None, [str(Path.cwd()), env.get("PYTHONPATH", "")]))
     done = subprocess.run(
-        command, env=os.environ | env | {"PYTHONPATH": paths}, text=True, capture_output=True, check=False
+        command, cwd=prepared, env=os.environ | env | {"PYTHONPATH": paths}, text=True, capture_output=True, check=False
     )
     if done.returncode:
         sys.exit(done.stderr[-2000:])
@@ -157,12 +157,13 @@ def train_theirs(prepared: Path, seconds: float, seed: int) -> Any:
     """Detections of val by the peer's smallest model, trained from scratch for as long."""
     import numpy as np
     import torch
-    from ultralytics import YOLO  # type: ignore[import-not-found]
+    from ultralytics import YOLO, settings  # type: ignore[import-not-found]
 
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import Detections
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    settings.update({"mlflow": False})  # it would log into the current folder, or to a server that a variable names
     columns = read_coco(prepared / "val.json")
     model = YOLO("yolo11n.yaml")
     with tempfile.TemporaryDirectory() as name:
