@@ -41,11 +41,9 @@ class Detections:
         """Why no figures may be computed from these detections; None if they may."""
         if not self.cut:
             return None
-        first = min(self.cut)
         return (
-            f"on {plural(len(self.cut), 'image')} the model reaches its limit of detections, "
-            f"with {np.count_nonzero(self.image_ids == first):,} boxes on image {first}: "
-            "it has not learned yet what is not a colony"
+            f"on {plural(len(self.cut), 'image')} the model reaches its limit of detections, first on image "
+            f"{min(self.cut)}: it has not learned yet what is not a colony"
         )
 
     def to_coco(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agar_pipeline.commands.number_options import FiniteRange
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.text.plurals import plural
 
@@ -27,7 +28,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="Folder that the file_names of the COCO file are relative to.",
 )
 @click.option("--out-dir", required=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: that of the checkpoint, chosen on val.")
+@click.option("--score-threshold", type=FiniteRange(0, 1), help="Default: that of the checkpoint, chosen on val.")
 @click.option("--pictures", default=12, show_default=True, type=click.IntRange(0, 100), help="Plates to draw.")
 @click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 def command(

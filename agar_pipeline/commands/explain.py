@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from agar_pipeline.commands.terminal import echo
+from agar_pipeline.text.plurals import plural
 
 _TOLD = ("torch", "torchvision", "hotcoco")
 
@@ -48,7 +49,8 @@ def _section(title: str, rows: list[dict[str, Any]], line: Any) -> None:
 
 def _snapshot_line(row: dict[str, Any]) -> str:
     photo, annotations = (row["image_sha256"] or "missing")[:12], row["annotations_sha256"][:12]
-    return f"{row['snapshot'][:12]}  photo {photo}  annotations {annotations}  {row['boxes']} boxes  {row['dataset']}"
+    boxes = plural(row["boxes"], "box", "boxes")
+    return f"{row['snapshot'][:12]}  photo {photo}  annotations {annotations}  {boxes}  {row['dataset']}"
 
 
 def _made_by_line(made_by: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from agar_pipeline.commands.number_options import FiniteRange
+
 
 class SeveralValues(click.Command):
     """A command whose `multiple` options also accept several values after one name: `--fractions 0.8 0.2`."""
@@ -48,7 +50,7 @@ _METHODS = ("random", "hash", "tags", "field", "lists")
 @click.option("--train-list", type=click.Path(exists=True), help="lists: a text file, an image a line; likewise:")
 @click.option("--val-list", type=click.Path(exists=True))
 @click.option("--test-list", type=click.Path(exists=True))
-@click.option("--fractions", multiple=True, type=float, help="random, hash: shares of train, val (and test): 0.8 0.2")
+@click.option("--fractions", multiple=True, type=FiniteRange(), help="random, hash: shares of the parts: 0.8 0.2")
 @click.option("--seed", type=int, help="random, hash.")
 @click.option("--group-by", help="random, hash: field:PATH, whose images stay together, or duplicates.")
 @click.option("--stratify-by", help="random, hash: class, or field:PATH.")

@@ -14,6 +14,7 @@ from agar_pipeline.commands.inspection_words import (
     print_places,
     write_inspection,
 )
+from agar_pipeline.commands.number_options import FiniteRange
 
 if TYPE_CHECKING:
     from agar_pipeline.labels.inspection import Inspection
@@ -30,11 +31,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Seed of the sample.")
 @click.option("--images", "depth", type=click.Choice(["header", "decode", "skip"]), default="decode", show_default=True)
 @click.option("--policy", multiple=True, metavar="RULE=ACTION", help="fail or keep, as in small_box=fail; repeatable.")
-@click.option("--min-box-side", default=2.0, type=click.FloatRange(min=0), show_default=True, help="Pixels.")
+@click.option("--min-box-side", default=2.0, type=FiniteRange(min=0), show_default=True, help="Pixels.")
 @click.option(
     "--max-flawed-share",
     default=0.05,
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     show_default=True,
     help="If more boxes than this break one rule, their part counts as misread.",
 )

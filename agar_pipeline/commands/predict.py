@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agar_pipeline.commands.chosen_model import FILE, find_model, load_calibration, load_model, model_options
+from agar_pipeline.commands.number_options import FiniteRange
 from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--model", type=FILE, help="ONNX file of agar export-model.")
 @click.option("--sheet", "sheet_path", type=FILE, help="CSV of a dilution series: computes CFU/ml of its samples.")
-@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Default: that of the model, chosen on val.")
+@click.option("--score-threshold", type=FiniteRange(0, 1), help="Default: that of the model, chosen on val.")
 @click.option("--json", "as_json", is_flag=True, help="Print COCO: images, and boxes with their scores.")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write pictures, counts and boxes.")
 @click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))

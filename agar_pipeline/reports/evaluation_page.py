@@ -61,6 +61,7 @@ def write_evaluation_page(
         "recall_plot": recall_plot,
         "confusion": _confusion(metrics["confusion"]),
         "errors": _errors(metrics["errors"]),
+        "unscored": metrics["reasons"].get("map_50"),
         "interval_words": interval_words(metrics),
         "threshold_words": threshold_words(metrics, scored.rule),
         "threshold_plots": threshold_plots(metrics, scored.rule),

@@ -213,7 +213,10 @@ def write_evaluation(
     without_circle = sum(circle is None for circle in circles)
     scored.metrics["counting"]["region"] = calibration.region.to_plain() | {"images_without_circle": without_circle}
     misread = explain_misreading(columns, detections, scored.metrics["map_50"]) if from_file else None
-    warning = misread or explain_uselessness(scored.metrics["map_50"], len(scored.counted), lesson)
+    useless = explain_uselessness(
+        scored.metrics["map_50"], len(scored.counted), lesson, limit=None if from_file else detections.why_undefined
+    )
+    warning = misread or useless
     metrics = _with_calibration(scored, calibration, is_val) | {"warning": warning} | (facts or {})
     (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
     (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))

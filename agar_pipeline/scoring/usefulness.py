@@ -32,14 +32,23 @@ class Lesson:
         return asdict(self)
 
 
-def explain_uselessness(map_50: float | None, found: int, lesson: Mapping[str, Any] | None) -> str | None:
+def explain_uselessness(
+    map_50: float | None, found: int, lesson: Mapping[str, Any] | None, *, limit: str | None = None
+) -> str | None:
     """A message of one or two lines if the model is not good enough for counting, else None.
 
     Args:
         map_50: On the scored split; None: it could not be computed.
         found: Number of detections that count, over all photos.
         lesson: A `Lesson` as plain values; None: not known.
+        limit: Which limit of detections the model reached, so that nothing could be computed.
     """
+    if limit is not None:
+        steps = "" if lesson is None else f": it has trained for {plural(lesson['steps'], 'step')}"
+        return (
+            f"this model could not be scored; do not use it to count: {limit}\n"
+            f"train it longer{steps}; raise trainer.max_seconds or max_epochs in the experiment's file, then `agar run`"
+        )
     if map_50 is None or (map_50 >= USEFUL_MAP_50 and found):
         return None
     what = "finds nothing at its score threshold" if not found else f"is of little use yet: mAP@50 is {map_50:.3f}"

@@ -144,6 +144,9 @@ def test_predictions_alone_can_be_evaluated_but_not_tuned_on_test(plates: Path, 
     refused = run(*wanted, "--json", str(tmp_path / "test.json"))
     assert refused.returncode == 2
     assert "--score-threshold" in refused.stderr
+    for word in ("nan", "inf", "1.5"):
+        refused = run(*wanted, "--json", str(tmp_path / "test.json"), "--score-threshold", word)
+        assert (refused.returncode, word in refused.stderr) == (2, True)
     assert run(*wanted, "--json", str(tmp_path / "test.json"), "--score-threshold", "0.5").returncode == 0
     (tmp_path / "results.json").write_text(json.dumps([{**result, "image_id": 99}]))
     stray = run(*wanted, "--json", str(plates / "val.json"))

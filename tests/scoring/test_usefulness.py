@@ -42,6 +42,28 @@ def test_a_good_model_and_one_that_could_not_be_scored_are_not_warned_about() ->
     assert "finds nothing at its score threshold" in (explain_uselessness(0.9, 0, None) or "")
 
 
+def test_a_model_that_reaches_the_limit_of_detections_is_warned_about_with_what_to_do(tmp_path: Path) -> None:
+    columns: CocoColumns = columns_of(tmp_path, [(200, 100)])
+    image = int(columns.image_ids[0])
+    found = Detections(
+        columns.annotation_image_ids, columns.annotation_category_ids, columns.boxes_xywh,
+        np.full(len(columns.boxes_xywh), 0.9), frozenset({image}),
+    )  # fmt: skip
+    heard: list[str] = []
+    (tmp_path / "out").mkdir()
+    metrics = write_evaluation(
+        columns, found, tmp_path, tmp_path / "out", calibration=Calibration(CountRule(0.5, "val")), pictures=1,
+        title="t", log=heard.append, lesson=GOOD.to_plain(),
+    )  # fmt: skip
+    assert metrics["map_50"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "No error could be measured: on 1 image the model reaches its limit of detections" in page
+    assert "all of them count" not in page
+    for text in (heard[0], metrics["warning"], page):
+        assert "could not be scored; do not use it to count" in text
+        assert "raise trainer.max_seconds" in text
+
+
 @pytest.mark.parametrize("useless", [True, False])
 def test_the_page_the_metrics_and_the_log_begin_with_it(tmp_path: Path, useless: bool) -> None:
     columns: CocoColumns = columns_of(tmp_path, [(200, 100)])
