@@ -38,7 +38,7 @@ class TrainingRun(Artifact):
     """Checkpoints and metrics of a training run, and its experiment."""
 
     asset: ClassVar = "training_run"
-    code_version: ClassVar = "8"
+    code_version: ClassVar = "9"
     inputs: ClassVar = ("coco_cache", "smoke_run")
     files: ClassVar = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "experiment.json")
     unhashed: ClassVar = ("experiment.json",)
@@ -64,7 +64,7 @@ class Evaluation(Artifact):
     """Metrics and predictions of a training run, and a page with pictures."""
 
     asset: ClassVar = "evaluation"
-    code_version: ClassVar = "11"
+    code_version: ClassVar = "12"
     inputs: ClassVar = ("coco_cache", "training_run")
     files: ClassVar = ("metrics.json", "counting.json", "predictions.json", "matches.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
@@ -91,7 +91,7 @@ class LabelReview(Artifact):
     """Suspect labels of all parts, from predictions of models that were not trained on the photos."""
 
     asset: ClassVar = "label_review"
-    code_version: ClassVar = "5"
+    code_version: ClassVar = "6"
     inputs: ClassVar = ("snapshot", "split", "coco_cache", "training_run", "evaluation")
     reads: ClassVar = {"snapshot": ("image_ids.parquet",), "split": ("duplicates.parquet",)}
     files: ClassVar = (

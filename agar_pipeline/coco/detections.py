@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from agar_pipeline.coco.results_parse import parse_results
-from agar_pipeline.text.plurals import plural
+
+HIGHEST_FLOOR = 0.1
+"""Figures are computed if all detections above this score are known.
+
+Detections of a lower score change them little: a tiny detector after 354 steps on whole plates had a mAP@50 of 0.216
+with all detections from 0.05 on, and 0.214 with those from 0.10 on.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,26 +31,57 @@ class Detections:
     """(D, 4) float64, pixels of the photo, clipped to it."""
     scores: np.ndarray
     """(D,) float64 in [0, 1]."""
-    cut: frozenset[int] = frozenset()
-    """Ids of images for which the model reached its limit of detections; some of their detections may be missing."""
+    complete_from: float = 0.0
+    """On no image is a detection with a higher score missing; 0: none is missing.
+
+    It is above 0 where a model reached its limit of detections.
+    """
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def take(self, rows: np.ndarray) -> Detections:
         return Detections(
-            self.image_ids[rows], self.category_ids[rows], self.boxes_xywh[rows], self.scores[rows], self.cut
+            self.image_ids[rows], self.category_ids[rows], self.boxes_xywh[rows], self.scores[rows], self.complete_from
         )
 
     @property
     def why_undefined(self) -> str | None:
         """Why no figures may be computed from these detections; None if they may."""
-        if not self.cut:
+        if self.complete_from <= HIGHEST_FLOOR:
             return None
         return (
-            f"on {plural(len(self.cut), 'image')} the model reaches its limit of detections, first on image "
-            f"{min(self.cut)}: it has not learned yet what is not a colony"
+            "the model reaches its limit of detections on a photo, where detections with scores up to "
+            f"{self.complete_from:.2f} may be missing: it has not learned yet what is not a colony"
         )
+
+    def why_uncounted(self, threshold: float) -> str | None:
+        """Why detections with a score from this threshold on may not be counted; None if they may."""
+        if self.why_undefined or threshold > self.complete_from or not self.complete_from:
+            return self.why_undefined
+        return (
+            f"detections with scores up to {self.complete_from:.3f} may be missing, because the model reaches its "
+            f"limit of detections on a photo, and colonies count from a score of {threshold:g} on"
+        )
+
+    @property
+    def what_was_left_out(self) -> str | None:
+        """Which detections the figures do without; None: no detection, or no figure can be computed."""
+        if not self.complete_from or self.why_undefined:
+            return None
+        return (
+            f"detections with scores up to {self.complete_from:.3f} are left out on all photos, because on a photo the "
+            "model finds more boxes than its limit"
+        )
+
+    def without_incomplete(self) -> Detections:
+        """The detections with scores above `complete_from`, so that all images are treated alike.
+
+        Where too few would remain for any figure (`why_undefined`), all are returned.
+        """
+        if not self.complete_from or self.why_undefined:
+            return self
+        return self.take(np.flatnonzero(self.scores > self.complete_from))
 
     def to_coco(self) -> list[dict[str, Any]]:
         """COCO results: image_id, category_id, bbox (xywh, to 1/1000 px), score; by image, highest score first."""
@@ -70,8 +107,8 @@ class Detections:
             np.concatenate([p.category_ids for p in pieces]),
             np.concatenate([p.boxes_xywh for p in pieces]),
             np.concatenate([p.scores for p in pieces]),
-            frozenset().union(*(p.cut for p in pieces)),
-        )
+            max(p.complete_from for p in pieces),
+        ).without_incomplete()
 
 
 def read_detections(path: Path, coco_json: Path | None = None) -> Detections:

@@ -170,10 +170,9 @@ def calibrate(
     """
     classes = None if config.classes is None else counted_classes(config.classes, columns.class_names)
     facts = (study.region, study.likeness) if study else (Region(), None)
-    if colonies.why_undefined:
-        unknown = CountRule(chosen_on=f"nothing, because {colonies.why_undefined}", classes=classes)
-        no_interval = CountIntervals(config.coverage, (), reason=colonies.why_undefined)
-        return Calibration(_fixed(config, classes) or unknown, config.countable, no_interval, None, *facts)
+    if unknown := colonies.why_undefined:
+        rule = _fixed(config, classes) or CountRule(chosen_on=f"nothing, because {unknown}", classes=classes)
+        return Calibration(rule, config.countable, CountIntervals(config.coverage, (), reason=unknown), None, *facts)
     of_all = CountRule(0.0, classes=classes, area=area_of(study.circles, columns) if study else None)
     annotated, found = of_all.annotated(columns), of_all.colonies(colonies, columns.names)
     criterion: Criterion = "f1" if config.threshold == "f1" else "count_error"
@@ -184,7 +183,10 @@ def calibrate(
         rule, predicted = fixed, count_per_image(annotated, fixed.keep(found, columns.names))[0]
     elif not len(columns.image_ids):
         rule = CountRule(classes=classes)
-    intervals = fit_intervals(predicted, search.everything.annotated, config.coverage)
+    if unknown := colonies.why_uncounted(rule.least_of_all):
+        intervals = CountIntervals(config.coverage, (), reason=unknown)
+    else:
+        intervals = fit_intervals(predicted, search.everything.annotated, config.coverage)
     return Calibration(rule, config.countable, intervals, chosen if len(columns.image_ids) else None, *facts)
 
 

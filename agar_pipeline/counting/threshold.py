@@ -20,7 +20,7 @@ from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.scoring.matching import match_detections
 
 CANDIDATES = np.round(np.arange(0.05, 0.96, 0.01), 2)
-"""(T,) scores, ascending."""
+"""Scores, ascending; of detections that are complete from a score on, only the T candidates above it are used."""
 ENOUGH_ANNOTATIONS = 200
 """Annotations of a class on val from which the class gets a threshold of its own.
 
@@ -41,9 +41,14 @@ class Thresholds:
     own: Mapping[str, float]
     """Name of a class → its own threshold."""
     mae: tuple[float, ...]
-    """Mean absolute error of the counts on val at each of `CANDIDATES`, all classes together."""
+    """Mean absolute error of the counts on val at each of `scores`, all classes together."""
     f1: tuple[float, ...]
-    """F1 at IoU 0.5 on val at each of `CANDIDATES`, all classes together; 0 where nothing is annotated or found."""
+    """F1 at IoU 0.5 on val at each of `scores`, all classes together; 0 where nothing is annotated or found."""
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The last of `CANDIDATES`, for which `mae` and `f1` have a value."""
+        return CANDIDATES[len(CANDIDATES) - len(self.mae) :]
 
     def of(self, class_name: str) -> float:
         return self.own.get(class_name, self.common)
@@ -58,7 +63,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CountTable:
-    """Counts of N plates at each of the T candidates: what choosing a threshold needs of the detections."""
+    """Counts of N plates at each of the last T candidates: what choosing a threshold needs of the detections."""
 
     predicted: np.ndarray
     """(N, T) int64 detections."""
@@ -85,9 +90,9 @@ class CountTable:
             uppers, lowers = uppers - upper, lowers - lower
         return uppers / np.maximum(lowers, 1)
 
-    def choose(self, criterion: Criterion) -> int:
-        """Column of the chosen candidate."""
-        return int(middle_of_the_best(self.merits(criterion))[0])
+    def choose(self, criterion: Criterion) -> float:
+        """The chosen candidate."""
+        return float(CANDIDATES[-self.predicted.shape[1] :][middle_of_the_best(self.merits(criterion))[0]])
 
     def counts_without_own(self, criterion: Criterion) -> np.ndarray:
         """(N,) predicted count of each plate, from the threshold that the other plates choose."""
@@ -110,11 +115,9 @@ class ThresholdSearch:
     def thresholds(self) -> Thresholds:
         if not len(self.everything.annotated):
             return Thresholds(self.criterion, DEFAULT_THRESHOLD, {}, (), ())
-        own = {name: float(CANDIDATES[table.choose(self.criterion)]) for name, table in self.own.items()}
+        own = {name: table.choose(self.criterion) for name, table in self.own.items()}
         curves = [tuple(map(abs, self.everything.merits(c)[0].tolist())) for c in ("count_error", "f1")]
-        return Thresholds(
-            self.criterion, float(CANDIDATES[self.everything.choose(self.criterion)]), own, curves[0], curves[1]
-        )
+        return Thresholds(self.criterion, self.everything.choose(self.criterion), own, curves[0], curves[1])
 
     def counts_without_own(self) -> np.ndarray:
         """(N,) predicted count of each plate of val, as a plate would get it that is not part of val.
@@ -169,7 +172,7 @@ def choose_threshold(columns: CocoColumns, detections: Detections) -> float:
         return DEFAULT_THRESHOLD
     counts = counts_at_candidates(columns.image_ids, detections)
     table = CountTable(counts, count_annotations(columns), counts, counts)
-    return float(CANDIDATES[table.choose("count_error")])
+    return table.choose("count_error")
 
 
 def _table(columns: CocoColumns, detections: Detections, kinds: np.ndarray) -> CountTable:
@@ -181,7 +184,7 @@ def _table(columns: CocoColumns, detections: Detections, kinds: np.ndarray) -> C
 
 
 def counts_at_candidates(image_ids: np.ndarray, detections: Detections) -> np.ndarray:
-    """(N, T) number of detections of each image with a score from each candidate on.
+    """(N, T) number of detections of each image with a score from each candidate on, above `complete_from`.
 
     >>> ids, boxes = np.array([7, 7]), np.zeros((2, 4))
     >>> counts_at_candidates(np.array([3, 7]), Detections(ids, ids, boxes, np.array([0.9, 0.06])))[:, :3].tolist()
@@ -192,7 +195,8 @@ def counts_at_candidates(image_ids: np.ndarray, detections: Detections) -> np.nd
     reached = np.searchsorted(CANDIDATES, detections.scores, side="right")  # how many candidates the score reaches
     width = len(CANDIDATES) + 1
     exactly = np.bincount(rows * width + reached, minlength=len(image_ids) * width).reshape(-1, width)
-    return exactly[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    first = int(np.searchsorted(CANDIDATES, detections.complete_from, side="right"))
+    return exactly[:, :0:-1].cumsum(axis=1)[:, ::-1][:, first:]
 
 
 def middle_of_the_best(merits: np.ndarray) -> np.ndarray:

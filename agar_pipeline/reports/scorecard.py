@@ -232,22 +232,25 @@ def write_evaluation(
         log(warning)
     found, images = plural(len(detections), "prediction"), plural(len(columns.image_ids), "image")
     log(f"map_50 {shown} · {found} on {images}")
+    if left_out := detections.what_was_left_out:
+        log(f"note: {left_out}")
     return metrics
 
 
 def _with_calibration(scored: Scored, calibration: Calibration, is_val: bool) -> dict[str, Any]:
     """The metrics, with the intervals of the counts and the curve of the thresholds."""
     from agar_pipeline.counting.intervals import interval_metrics
-    from agar_pipeline.counting.threshold import CANDIDATES
     from agar_pipeline.scoring.counting import count_per_image
 
     metrics, rule, columns = scored.metrics, scored.rule, scored.columns
     counts = count_per_image(rule.annotated(columns), rule.colonies(scored.counted, columns.names))
-    unknown = scored.counted.why_undefined
+    unknown = scored.counted.why_uncounted(rule.least_of_all)
     interval = None if unknown else interval_metrics(calibration.intervals, *counts, is_val=is_val)
     why = {} if interval else {"counting.interval": unknown or calibration.intervals.reason or "no plate"}
     of_val = calibration.thresholds
-    curve = {"curve": {"score": CANDIDATES.tolist(), "mae": list(of_val.mae), "f1": list(of_val.f1)}} if of_val else {}
+    curve = (
+        {"curve": {"score": of_val.scores.tolist(), "mae": list(of_val.mae), "f1": list(of_val.f1)}} if of_val else {}
+    )
     return metrics | {
         "counting": metrics["counting"] | {"interval": interval},
         "score_threshold": metrics["score_threshold"] | curve,

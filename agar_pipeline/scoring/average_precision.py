@@ -101,7 +101,7 @@ def in_photo_pixels(columns: CocoColumns, detections: Detections) -> tuple[CocoC
 
 def ap_50_per_class(columns: CocoColumns, detections: Detections) -> np.ndarray:
     """(K,) average precision at IoU 0.5 by ascending category_id; NaN for a class without annotations."""
-    if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.cut:
+    if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.why_undefined:
         return np.full(len(columns.category_ids), np.nan)
     precision = accumulated(evaluate(columns, detections, iou_thresholds=[0.5]))[0][0, :, :, 0]
     defined = np.where(precision > -1, precision, np.nan)
@@ -188,7 +188,7 @@ def _results(detections: Detections) -> np.ndarray:
 
 def _curves(columns: CocoColumns, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
     """Precision (10 IoUs, 101 recalls, K, 4 areas) and recall (10, K, 4), −1 where undefined; K by category_id."""
-    if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.cut:
+    if not len(columns.image_ids) or not len(columns.annotation_ids) or detections.why_undefined:
         shape = (10, 101, len(columns.category_ids), 4)
         return np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
     return accumulated(evaluate(columns, detections))

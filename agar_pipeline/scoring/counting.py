@@ -58,7 +58,7 @@ def counting_metrics(
         columns: The annotations of all classes.
         kept: The detections that the rule keeps (`CountRule.keep`), of all classes.
         rule: Says which classes count, and where.
-        why_undefined: `Detections.why_undefined` of all detections, kept or not.
+        why_undefined: `Detections.why_uncounted` of all detections, kept or not.
 
     Returns:
         Over all plates, for the classes that count:

@@ -26,7 +26,7 @@ def reliability(columns: CocoColumns, detections: Detections) -> dict[str, dict[
         `count`, ten values each with None in an empty bin, and `ece`, the mean of |score − precision| over the
         detections. None for a class without a detection, and for all classes where detections are missing.
     """
-    if detections.cut:
+    if detections.why_undefined:
         return dict.fromkeys(columns.class_names)
     kinds = match_detections(columns, detections).detection_kinds
     not_ignored = kinds != "ignored"

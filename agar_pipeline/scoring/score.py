@@ -54,7 +54,7 @@ def score_detections(columns: CocoColumns, detections: Detections, rule: CountRu
     colonies = suppress_across_classes(detections)
     kept = rule.keep(colonies, columns.names)
     matches = match_detections(columns, kept)
-    counting = counting_metrics(columns, kept, rule, detections.why_undefined)
+    counting = counting_metrics(columns, kept, rule, detections.why_uncounted(rule.least_of_all))
     counts = count_per_image(rule.annotated(columns), rule.colonies(kept, columns.names))
     reasons = scores.pop("reasons") | {f"counting.{name}": why for name, why in counting.pop("reasons").items()}
     metrics = {
@@ -62,6 +62,7 @@ def score_detections(columns: CocoColumns, detections: Detections, rule: CountRu
         "num_images": len(columns.image_ids),
         "num_annotations": int((~columns.iscrowd).sum()),
         "num_predictions": len(detections),
+        "complete_from": detections.complete_from,
         "counting": counting,
         "confidence": confidence_intervals(columns, detections, *counts),
         "errors": error_counts(columns, kept, matches, rule) | {"gains": error_gains(columns, detections, rule)},

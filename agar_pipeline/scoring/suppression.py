@@ -34,8 +34,8 @@ def suppress_across_classes(detections: Detections) -> Detections:
         detections: D of any images and classes, in any order.
 
     Returns:
-        The remaining detections, in their order. If `cut` is not empty, all detections, because then nothing is
-        counted.
+        The remaining detections, in their order. All detections if they are too incomplete for any figure
+        (`Detections.why_undefined`).
 
     Example:
         >>> ids, boxes = np.array([1, 1]), np.array([[0.0, 0, 10, 10], [1, 0, 10, 10]])
@@ -43,7 +43,9 @@ def suppress_across_classes(detections: Detections) -> Detections:
         >>> suppress_across_classes(doubt).category_ids.tolist()
         [2]
     """
-    return detections if detections.cut else detections.take(np.flatnonzero(is_best_of_classes(detections)))
+    if detections.why_undefined:
+        return detections
+    return detections.take(np.flatnonzero(is_best_of_classes(detections)))
 
 
 def is_best_of_classes(detections: Detections) -> np.ndarray:

@@ -39,7 +39,7 @@ def confidence_intervals(
     """
     names = (*HOTCOCO_NAMES, "mae", "me", "within_10_percent")
     intervals: dict[str, Any] = {"level": LEVEL, "num_images": len(columns.image_ids)}
-    if len(columns.image_ids) < 2 or detections.cut:
+    if len(columns.image_ids) < 2 or detections.why_undefined:
         return intervals | dict.fromkeys(names) | {"reason": detections.why_undefined or "needs two plates at least"}
     if len(columns.annotation_ids):
         against_nothing = compare_models(columns, detections, Detections.concatenate([]), seed)

@@ -30,7 +30,6 @@ from agar_pipeline.processes.rank import World
 from agar_pipeline.progress import Log
 from agar_pipeline.reports.review_files import ReviewedPart, write_review
 from agar_pipeline.review.overlaps import find_overlaps
-from agar_pipeline.review.suspects import LEAST_DETECTION_SCORE
 from agar_pipeline.scoring.counting import count_per_image
 from agar_pipeline.scoring.cross_validation import cross_validate
 from agar_pipeline.scoring.suppression import suppress_across_classes
@@ -139,29 +138,17 @@ def _train_fold(
 def _predict_folds(
     config: LabelReviewConfig, columns: CocoColumns, folds: np.ndarray, images_dir: Path, checkpoints: Path, log: Log
 ) -> Detections:
-    """Return the detections on all photos of train, each by the model of its fold.
-
-    After a short training a model may have more detections on a photo than its limit, and no figure may be computed
-    from what a limit cut off. Then those that are too uncertain to be evidence are left out on all photos.
-    """
+    """Return the detections on all photos of train, each by the model of its fold."""
     predictors = [
         Predictor.load(checkpoints / f"{fold}.ckpt", config.trainer.accelerator) for fold in range(int(folds.max()) + 1)
     ]
-
-    def predict() -> Detections:
-        parts = [columns.take_images(np.flatnonzero(folds == fold)) for fold in range(len(predictors))]
-        pairs = zip(predictors, parts, strict=True)
-        return Detections.concatenate(
-            [predictor.predict(part, images_dir, config.data.num_workers, log) for predictor, part in pairs]
-        )
-
-    found = predict()
-    if found.cut:
-        log(f"{found.why_undefined}; predicting again, without detections of a score below {LEAST_DETECTION_SCORE}")
-        for predictor in predictors:
-            floor = max(predictor.detector.score_floor, LEAST_DETECTION_SCORE)
-            predictor.detector.set_limits(predictor.detector.detections_per_image, score_floor=floor)
-        found = predict()
+    parts = [columns.take_images(np.flatnonzero(folds == fold)) for fold in range(len(predictors))]
+    found = Detections.concatenate(
+        [
+            predictor.predict(part, images_dir, config.data.num_workers, log)
+            for predictor, part in zip(predictors, parts, strict=True)
+        ]
+    )
     record_machine(checkpoints.parent, predictors[0].accelerator, predictors[0].precision, config.model)
     return found
 

@@ -58,7 +58,7 @@ def build(
         "model": outcome.spec.to_plain(),
         "data": {"chosen": to_plain(settled.data), "words": outcome.best.data_words},
         "lesson": Lesson(
-            typical_side(settled.data, train_columns), outcome.best.step, len(train_columns.image_ids)
+            typical_side(settled.data, train_columns), outcome.last.step, len(train_columns.image_ids)
         ).to_plain(),
         "num_images": {"train": len(train_columns.image_ids), "val": len(val_columns.image_ids)},
         "best": {"epoch": outcome.best.epoch, "step": outcome.best.step, "val": outcome.best.metrics},

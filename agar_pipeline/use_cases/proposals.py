@@ -8,6 +8,7 @@ The photos are only read.
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,18 +144,13 @@ def propose(
 
 
 def _ask(models: Sequence[PhotoModel], path: Path, row: int) -> tuple[list[Detections], PixelFeatures]:
-    """The detections of each model on one photo, and the features of its pixels.
-
-    If a model reaches its limit of detections, those with low scores may be missing; those that count are complete.
-    """
+    """The detections of each model on one photo, and the features of its pixels."""
     answers, measured = [], None
     for model in models:
         photo = model.read(path)
         measured = measured or measure_pixels(small_copy(photo.pixels_hwc))
         found = suppress_across_classes(model.detect(photo, model.calibration.rule.least_of_all))
-        answers.append(
-            Detections(np.full(len(found), row), found.category_ids, found.boxes_xywh, found.scores, found.cut)
-        )
+        answers.append(dataclasses.replace(found, image_ids=np.full(len(found), row)))
     assert measured is not None
     return answers, measured
 

@@ -52,7 +52,7 @@ def test_without_val_the_default_is_used_and_says_so(plates: tuple[CocoColumns, 
     default = calibrate(CountingConfig(), nothing, Detections.concatenate([])).rule
     assert (default.threshold, default.chosen_by) == (0.5, "default")
     assert "no val was scored" in default.chosen_on
-    capped = calibrate(CountingConfig(), columns, dataclasses.replace(detections, cut=frozenset({5}))).rule
+    capped = calibrate(CountingConfig(), columns, dataclasses.replace(detections, complete_from=0.2)).rule
     assert (capped.threshold, "limit of detections" in capped.chosen_on) == (0.5, True)
 
 

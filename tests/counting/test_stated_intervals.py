@@ -90,7 +90,7 @@ def test_what_is_not_chosen_is_calibrated_and_what_is_given_instead_is_not(tmp_p
     given = fixed.with_threshold(0.3)
     assert given.interval(27) is None
     assert "another one is given" in given.interval_words
-    detections = dataclasses.replace(detections, cut=frozenset({5}))
+    detections = dataclasses.replace(detections, complete_from=0.2)
     capped = calibrate(CountingConfig(), val, detections)
     assert "limit of detections" in str(capped.intervals.reason)
     fixed.write(tmp_path / "counting.json")

@@ -32,9 +32,7 @@ def test_perfect_detections_score_one_and_counts_have_errors_and_intervals() -> 
 
 def test_what_cannot_be_computed_has_a_reason() -> None:
     columns, detections = make_labels(4)
-    cut = Detections(
-        detections.image_ids, detections.category_ids, detections.boxes_xywh, detections.scores, frozenset({1})
-    )
+    cut = Detections(detections.image_ids, detections.category_ids, detections.boxes_xywh, detections.scores, 0.3)
     zeros = np.zeros(4, np.int64)
     plain = cross_validate(columns, cut, np.array([0, 0, 1, 1]), (zeros, zeros))
     for name in ("map", "map_50", "count_mae", "count_relative"):

@@ -35,5 +35,5 @@ def test_a_class_without_detections_has_no_reliability() -> None:
     detections = noisy(columns)
     some = detections.take(np.flatnonzero(detections.category_ids != 4))
     assert [name for name, of in reliability(columns, some).items() if of is None] == ["class 4"]
-    cut = Detections(some.image_ids, some.category_ids, some.boxes_xywh, some.scores, frozenset({5}))
+    cut = Detections(some.image_ids, some.category_ids, some.boxes_xywh, some.scores, 0.3)
     assert set(reliability(columns, cut).values()) == {None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -44,10 +45,9 @@ def test_a_good_model_and_one_that_could_not_be_scored_are_not_warned_about() ->
 
 def test_a_model_that_reaches_the_limit_of_detections_is_warned_about_with_what_to_do(tmp_path: Path) -> None:
     columns: CocoColumns = columns_of(tmp_path, [(200, 100)])
-    image = int(columns.image_ids[0])
     found = Detections(
         columns.annotation_image_ids, columns.annotation_category_ids, columns.boxes_xywh,
-        np.full(len(columns.boxes_xywh), 0.9), frozenset({image}),
+        np.full(len(columns.boxes_xywh), 0.9), 0.3,
     )  # fmt: skip
     heard: list[str] = []
     (tmp_path / "out").mkdir()
@@ -57,11 +57,22 @@ def test_a_model_that_reaches_the_limit_of_detections_is_warned_about_with_what_
     )  # fmt: skip
     assert metrics["map_50"] is None
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "No error could be measured: on 1 image the model reaches its limit of detections" in page
+    assert "No error could be measured: the model reaches its limit of detections" in page
     assert "all of them count" not in page
     for text in (heard[0], metrics["warning"], page):
         assert "could not be scored; do not use it to count" in text
         assert "raise trainer.max_seconds" in text
+    (tmp_path / "again").mkdir()
+    heard.clear()
+    metrics = write_evaluation(
+        columns, dataclasses.replace(found, complete_from=0.06), tmp_path, tmp_path / "again",
+        calibration=Calibration(CountRule(0.5, "val")), pictures=1, title="t", log=heard.append, lesson=GOOD.to_plain(),
+    )  # fmt: skip
+    assert (metrics["map_50"], metrics["counting"]["mae"], metrics["warning"]) == (1.0, 0.0, None)
+    page = (tmp_path / "again" / "report.html").read_text()
+    assert "Detections with scores up to 0.060 are left out on all photos" in page
+    assert "all of them count" not in page
+    assert "detections with scores up to 0.060 are left out" in heard[-1]
 
 
 @pytest.mark.parametrize("useless", [True, False])

@@ -23,11 +23,9 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.config import CountingConfig, load_experiment, load_pipeline
 from agar_pipeline.counting.dish import Circle
 from agar_pipeline.counting.region import Region
-from agar_pipeline.detection.inference import batches
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.plates.generate import CLASS_NAMES, generate_plates
 from agar_pipeline.reports.review_files import ReviewedPart
-from agar_pipeline.review.suspects import LEAST_DETECTION_SCORE
 from agar_pipeline.steps import label_review
 from agar_pipeline.store import Key, Store
 from agar_pipeline.store.unfinished import foreign_work
@@ -197,31 +195,6 @@ def test_the_folds_are_not_trained_again_where_only_what_is_drawn_or_counted_cha
     damaged = Path(shutil.copytree(first.root, tmp_path / "damaged"))
     (damaged / "folds" / "1.ckpt").write_bytes(b"")
     assert find(damaged) is None
-
-
-def test_models_that_reach_their_limit_are_judged_by_what_they_are_surer_of(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise none of the figures could be computed."""
-    load = Predictor.load
-
-    def load_limited(*words: Any) -> Predictor:
-        predictor = load(*words)
-        predictor.detector.set_limits(1)
-        return predictor
-
-    monkeypatch.setattr(Predictor, "load", load_limited)
-    monkeypatch.setattr(batches, "MOST_DETECTIONS", 1)  # the limit does not rise
-    monkeypatch.setenv("AGAR_CONFIGS", str(lab.configs))
-    review, cache, said = lab.review, lab.store.open_latest(Key("coco_cache")), list[str]()
-    columns, fold_of = read_coco(cache.json_path("train")), review.folds().set_index("image_id")["fold"]
-    folds = fold_of.loc[columns.image_ids].to_numpy()
-    nodes = pipeline_nodes(load_pipeline("few"), {"small": load_experiment("small")})
-    checkpoints = Path(shutil.copytree(review.fold_checkpoints[0].parent, tmp_path / "folds"))
-    found = label_review._predict_folds(nodes[KEY].config, columns, folds, lab.images, checkpoints, said.append)
-    assert "reaches its limit of detections" in " ".join(said)
-    assert not found.cut
-    assert not len(found) or found.scores.min() >= LEAST_DETECTION_SCORE
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Here: a detector and batches. Not here: loading a checkpoint or a photo (`predic
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,16 @@ def _predict(
     accelerator: str,
     precision: str,
     down_to: float = 0.0,
-) -> tuple[Detections, set[int]]:
-    """Same as `predict_batches`; also returns the ids of images that may have lost detections to a limit.
+) -> tuple[Detections, dict[int, float]]:
+    """Same as `predict_batches`; also returns which images may have lost detections to a limit.
 
-    Only lost detections with a score of `down_to` or more count.
+    Returns:
+        The detections; and id of an image → score up to which some of its detections may be missing, if that score is
+        `down_to` or more.
     """
     detector.eval()
     device = next(detector.parameters()).device
-    pieces, capped = [], set()
+    pieces, cut = [], {}
     for images, targets in batches:
         moved = [send(image, device) for image in images]
         with autocast(precision, accelerator):
@@ -62,8 +64,8 @@ def _predict(
         for image, target, answer in zip(images, targets, answers, strict=True):
             pieces.append(_to_photo(answer, target, image.shape[1:], category_ids))
             if answer["cut_at"] is not None and answer["cut_at"] >= down_to:
-                capped.add(target["image_id"])
-    return Detections.concatenate(pieces), capped
+                cut[target["image_id"]] = float(answer["cut_at"])
+    return Detections.concatenate(pieces), cut
 
 
 def _of_equal_shape(detector: Detector, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
@@ -96,7 +98,7 @@ def predict_uncapped(
     Args:
         batches: Iterated again each time the limits rise; only the images at a limit are predicted, one at a time.
         most: Maximum for the limit on detections. A model that has learnt little reports too many colonies to find all
-            in reasonable time and memory; such images are listed in `cut` of the result.
+            in reasonable time and memory; `complete_from` of the result then says which scores are known.
         down_to: Score from which no detection may be lost.
     """
     cap = detector.detections_per_image
@@ -109,7 +111,7 @@ def predict_uncapped(
             detections = Detections.concatenate([done, again])
     finally:
         detector.set_limits(cap)
-    return dataclasses.replace(detections, cut=frozenset(cut))
+    return dataclasses.replace(detections, complete_from=max(cut.values(), default=0.0)).without_incomplete()
 
 
 def most_to_expect(detector: Detector, columns: CocoColumns) -> int:
@@ -124,7 +126,7 @@ def most_to_expect(detector: Detector, columns: CocoColumns) -> int:
     return CAP_FACTOR * max(detector.detections_per_image, 2 * fullest)
 
 
-def _only(batches: Iterable[Batch], image_ids: set[int]) -> Iterator[Batch]:
+def _only(batches: Iterable[Batch], image_ids: Collection[int]) -> Iterator[Batch]:
     for images, targets in batches:
         for image, target in zip(images, targets, strict=True):
             if target["image_id"] in image_ids:

@@ -132,7 +132,7 @@ class Predictor:
         batches = [([photo.image], [{"image_id": 0, "size_wh": photo.size_wh}])]
         place = self.category_ids, self.accelerator, self.precision
         found = predict_uncapped(self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold)
-        if found.cut:
+        if found.complete_from:
             raise ComputeError(
                 f"more than {MOST_DETECTIONS:,} boxes on one photo have a score of {score_threshold:g} or more",
                 next_step="raise --score-threshold, or train the model further",

@@ -82,7 +82,7 @@ class Validation:
         self.why_undefined = detections.why_undefined
         scores = coco_metrics(self.columns, detections)
         colonies = suppress_across_classes(detections)
-        threshold = None if detections.cut else choose_threshold(self.columns, colonies)
+        threshold = None if self.why_undefined else choose_threshold(self.columns, colonies)
         rule = CountRule() if threshold is None else CountRule(threshold, "val")
         counting = counting_metrics(self.columns, rule.keep(colonies, self.columns.names), rule, self.why_undefined)
         order = np.argsort(self.columns.category_ids)

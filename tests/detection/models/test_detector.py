@@ -15,6 +15,7 @@ from torch import nn
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import (
     DETECTORS,
+    CountingConfig,
     DataConfig,
     ModelConfig,
     backbone_weights_of,
@@ -22,7 +23,9 @@ from agar_pipeline.config import (
     load_experiment,
     weights_of,
 )
+from agar_pipeline.counting.calibration import calibrate
 from agar_pipeline.detection.fitting.model_fitting import make_spec
+from agar_pipeline.detection.inference.batches import predict_uncapped
 from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.detection.loading.augmentation import augment_image
 from agar_pipeline.detection.loading.dataset import DetectionDataset
@@ -34,6 +37,7 @@ from agar_pipeline.detection.models.spec import DetectorSpec
 from agar_pipeline.detection.models.tiny import fit_anchor_sizes
 from agar_pipeline.detection.models.weights import load_weights
 from agar_pipeline.errors import AnnotationError, ArtifactError, ConfigError
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.score import score_detections
 
 
@@ -343,12 +347,12 @@ def test_a_cap_rises_as_far_as_it_must_and_falls_again(tmp_path: Path) -> None:
     photo = predictor.read(tmp_path / "a.png")
     everything = predictor.detect(photo, 0.0)
     assert len(everything) > 80
-    assert not everything.cut
+    assert not everything.complete_from
     best = np.sort(everything.scores)[::-1]
     assert len(predictor.detect(photo, float(best[10]))) == 20, "all that were asked for came at once"
     assert len(predictor.detect(photo, float(best[30]))) > 30
     assert predictor.detector.detections_per_image == 20
-    assert not predictor.predict(columns, tmp_path, cap_may_rise=False).cut
+    assert not predictor.predict(columns, tmp_path, cap_may_rise=False).complete_from
 
 
 def test_a_model_that_sees_colonies_everywhere_is_not_scored_and_stops_in_time(tmp_path: Path) -> None:
@@ -360,12 +364,39 @@ def test_a_model_that_sees_colonies_everywhere_is_not_scored_and_stops_in_time(t
     predictor = Predictor(build_detector(spec).eval(), facts, "cpu", "32-true")
     detections = predictor.predict(columns, tmp_path)
     assert len(detections) == 80, "four times the cap"
-    assert detections.cut == set(columns.image_ids.tolist())
+    assert detections.complete_from == detections.scores.min() > 0.1
     metrics = score_detections(columns, detections, predictor.calibration.rule).metrics
     assert (metrics["map"], metrics["counting"]["mae"], metrics["confidence"]["map"]) == (None, None, None)
     assert "not learned yet" in metrics["reasons"]["map_50"]
-    assert "80 boxes" in metrics["reasons"]["counting.mae"]
+    assert f"{detections.complete_from:.2f}" in metrics["reasons"]["counting.mae"]
     assert predictor.detector.detections_per_image == 20
+
+
+def test_where_the_limit_cuts_off_doubtful_detections_all_figures_come_from_the_others(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    columns = make_columns(tmp_path, [[10, 10, 20, 10]])
+    spec = spec_of("tiny", num_classes=2, score_floor=0.0, detections_per_image=20)
+    detector, place = build_detector(spec).eval(), (np.array([3, 7]), "cpu", "32-true")
+    photo = torch.from_numpy(np.array(Image.open(tmp_path / "a.png").convert("RGB"))).permute(2, 0, 1)
+    image_id, size_wh = int(columns.image_ids[0]), tuple(columns.sizes_wh[0].tolist())
+    batches = [([photo], [{"image_id": image_id, "size_wh": size_wh}])]
+    everything = predict_uncapped(detector, batches, *place, most=20_000)
+    known = predict_uncapped(detector, batches, *place, most=40)
+    assert not everything.complete_from
+    assert 0 < known.complete_from < 0.1
+    above = everything.take(np.flatnonzero(everything.scores > known.complete_from))
+    assert np.array_equal(known.boxes_xywh, above.boxes_xywh)
+    assert 0 < len(known) < 40
+    rule = calibrate(CountingConfig(), columns, known).rule
+    assert rule.threshold > known.complete_from, "agar predict would find more from a lower one on"
+    metrics = score_detections(columns, known, rule).metrics
+    assert metrics["complete_from"] == known.complete_from
+    assert metrics["map_50"] == score_detections(columns, above, rule).metrics["map_50"] is not None
+    assert metrics["counting"]["mae"] is not None
+    too_low = CountRule(known.complete_from / 2)
+    counting = score_detections(columns, known, too_low).metrics
+    assert counting["counting"]["mae"] is None
+    assert "colonies count from a score of" in counting["reasons"]["counting.mae"]
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -132,8 +132,8 @@ def test_queries_follow_the_plate_and_what_is_left_out_is_said_and_found(folder:
     tokens = 16**2 + 8**2 + 4**2
     assert len(found) <= tokens
     assert len(found) > 300
-    assert not predict_uncapped(detector, batches, *place, most=20_000, down_to=1.0).cut
-    assert predict_uncapped(detector, batches, *place, most=160).cut == {3}
+    assert not predict_uncapped(detector, batches, *place, most=20_000, down_to=1.0).complete_from
+    assert predict_uncapped(detector, batches, *place, most=160).complete_from > 0
     assert detector.detections_per_image == 40
 
 
@@ -156,7 +156,7 @@ def test_a_perfect_network_finds_each_of_1_to_1000_colonies(folder: Path, coloni
     detector.set_limits(300, 0.05)
     batches = [([noise(640, 640)], [{"image_id": 3, "size_wh": (640, 640)}])]
     found = predict_uncapped(detector, batches, np.array([1, 2, 3]), "cpu", "32-true", most=20_000)
-    assert not found.cut
+    assert not found.complete_from
     assert len(found) == colonies
     centres = np.sort((found.boxes_xywh[:, :2] + found.boxes_xywh[:, 2:] / 2) / 640, axis=0)
     assert np.allclose(centres, wanted, atol=1e-4)

@@ -149,7 +149,7 @@ def test_perfect_heads_find_1_and_1000_colonies(name: str, colonies: int) -> Non
     plate = [torch.zeros(3, 640, 640, dtype=torch.uint8)], [{"image_id": 3, "size_wh": (640, 640)}]
     with one_thread():
         found = predict_uncapped(detector, [plate], np.array([1, 2, 3]), "cpu", "32-true", most=20_000)
-    assert not found.cut
+    assert not found.complete_from
     assert len(found) == colonies
     centres = found.boxes_xywh[:, :2] + found.boxes_xywh[:, 2:] / 2
     assert sorted(centres.round().astype(int).tolist()) == sorted(wanted.tolist())
