@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -45,15 +46,15 @@ def training_root(home: Path) -> Path:
 
 
 class Training:
-    """`agar train`, running."""
+    """`agar train`, or another command that trains, running."""
 
-    def __init__(self, folder: Path, *words: str, **more: str) -> None:
+    def __init__(self, folder: Path, *words: str, command: str = "train", **more: str) -> None:
         self.home = folder / "home"
         self.started_ns = time.time_ns()
         env = {k: v for k, v in os.environ.items() if not k.startswith(("AGAR_", "DAGSTER_", "FIFTYONE_"))}
         env |= {"AGAR_HOME": str(self.home), "AGAR_CONFIGS": str(folder / "configs"), **more}
         self.process = subprocess.Popen(
-            [str(BIN / "agar"), "train", *words], cwd=CHECKOUT, env=env, text=True, start_new_session=True,
+            [str(BIN / "agar"), command, *words], cwd=CHECKOUT, env=env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -134,6 +135,32 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), f"{name} differs"
     left = [path for path in (folder / "home" / "resume").rglob("*") if path.is_file()]
     assert not left, "what was unfinished is finished"
+
+
+def test_a_run_that_is_stopped_in_the_terminal_says_what_goes_on(
+    undisturbed: tuple[Run, Path], tmp_path: Path
+) -> None:
+    folder = copy_lab(undisturbed[1], tmp_path / "lab")
+    words = ("demo/smoke_run", "demo/training_run")
+    first = Training(folder, *words, command="run")
+    first.wait_for(lambda progress: progress["epoch"] >= 1)
+    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal: the processes that show a step's output get it, too
+    code, output = first.ends()
+    assert code == 130, output
+    assert "Traceback" not in output
+    told = output.splitlines()[-3:]
+    assert re.search(r"stopped at epoch \d+, step \d+: run the same command again", told[0])
+    assert told[1:] == [
+        "demo/training_run was stopped",
+        "run the same command again: finished assets are kept, and a training continues from its last saved state",
+    ]
+    again = Training(folder, *words, command="run")
+    again.wait_for(lambda progress: progress["epoch"] >= 1)
+    again.process.terminate()
+    code, output = again.ends()
+    assert code == 130, output
+    assert gone_on_from(output) >= 1
+    assert output.endswith("from its last saved state\n")
 
 
 def test_photos_replaced_meanwhile_are_not_gone_on_with(undisturbed: tuple[Run, Path], tmp_path: Path) -> None:

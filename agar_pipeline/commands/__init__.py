@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import click
 
-from agar_pipeline.errors import INTERRUPTED, MissingPackageError, PipelineError
+from agar_pipeline.errors import INTERRUPTED, MissingPackageError, PipelineError, StoppedError
 from agar_pipeline.processes.garbage_collection import start_importing
 from agar_pipeline.processes.library_warnings import keep_warnings_harmless
 from agar_pipeline.text.safe_text import printable
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told = _in_words(error)
         if told is None or "--debug" in given:
             raise
-        click.echo(f"error: {told}", err=True)
+        click.echo(f"{told}" if isinstance(told, StoppedError) else f"error: {told}", err=True)
         sys.exit(told.exit_code)
 
 

@@ -1,17 +1,23 @@
-"""Failures of steps and checks: Dagster shows the fields of an error, and `agar run` raises the same error again."""
+"""Failures of steps and checks: Dagster shows the fields of an error, and `agar run` raises the same error again.
+
+A step that a person interrupted is not a failure of ours: it ends the run, and `agar run` says how to continue.
+"""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.plan.objects import ErrorSource
 
 from agar_pipeline.config import agar_home
-from agar_pipeline.errors import PipelineError, from_fields
+from agar_pipeline.errors import PipelineError, StoppedError, from_fields
 from agar_pipeline.files.storage_errors import storage_error, told_of
 
 _FIELDS = "error"
 """Name of the metadata that holds all fields of an error as JSON."""
+_ONWARD = "run the same command again: finished assets are kept, and a training continues from its last saved state"
 
 
 def fields_metadata(error: PipelineError | None) -> dict[str, Any]:
@@ -33,17 +39,24 @@ def failure_with_fields() -> Iterator[None]:
     """During the block, a `PipelineError` becomes a `dg.Failure` with the message and, as metadata, the fields.
 
     Raises:
-        dg.Failure: in place of a `PipelineError`, which is its cause. Other exceptions pass through.
+        dg.Failure: in place of a `PipelineError`, which is its cause. Other exceptions pass through; an interruption
+            gets the message that Dagster shows of it.
     """
     try:
         yield
     except PipelineError as error:
         raise dg.Failure(str(error), fields_metadata(error)) from error
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as interruption:
+        interruption.args = (f"the step was stopped: {_ONWARD}",)
+        raise
 
 
 def failure_of(event: dg.DagsterEvent) -> PipelineError | None:
     """Return the error of a failed step, its message headed by the name of the step; None if it has none."""
-    failed, step = event.step_failure_data, f"{str(event.step_key).replace('__', '/')}:"
+    name = str(event.step_key).replace("__", "/")
+    failed, step = event.step_failure_data, f"{name}:"
+    if failed.error_source == ErrorSource.INTERRUPT:
+        return StoppedError("was stopped", where=name, next_step=_ONWARD)
     if failed.user_failure_data and (error := known_error(failed.user_failure_data.metadata)):
         return PipelineError(error.problem, where=step, next_step=error.next_step)
     return _other_failure(failed.error, step) if failed.error else None

@@ -4,17 +4,20 @@ So runs and artifacts belong to the same home without an exported variable. Here
 that was pointed to another home. Not here: the home's own dagster.yaml (`instance`).
 """
 
+import contextlib
 import logging
 import os
+import signal
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
 import yaml
+from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
@@ -149,6 +152,21 @@ class HomeComputeLogs(LocalComputeLogManager):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         return cls(str(_folder_that_was_meant() / "logs"), inst_data=inst_data)
+
+    @contextlib.contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        """Capture the output of a step; a Ctrl-C in the terminal does not reach the processes that show it meanwhile.
+
+        They inherit the blocked signal from this thread. Otherwise they would print tracebacks, and end before the
+        last lines of the step.
+        """
+        with contextlib.ExitStack() as capturing:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                captured = capturing.enter_context(super().capture_logs(log_key))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield captured
 
 
 def require_exported_home() -> None:
