@@ -137,9 +137,7 @@ def test_killed_and_stopped_trainings_go_on_to_the_same_artifact(undisturbed: tu
     assert not left, "what was unfinished is finished"
 
 
-def test_a_run_that_is_stopped_in_the_terminal_says_what_goes_on(
-    undisturbed: tuple[Run, Path], tmp_path: Path
-) -> None:
+def test_a_run_that_is_stopped_in_the_terminal_says_what_goes_on(undisturbed: tuple[Run, Path], tmp_path: Path) -> None:
     folder = copy_lab(undisturbed[1], tmp_path / "lab")
     words = ("demo/smoke_run", "demo/training_run")
     first = Training(folder, *words, command="run")

@@ -141,7 +141,7 @@ class Leaderboard(Artifact):
     """Table and page that compare the experiments."""
 
     asset: ClassVar = "leaderboard"
-    code_version: ClassVar = "2"
+    code_version: ClassVar = "3"
     files: ClassVar = ("leaderboard.parquet", "report.html")
     unhashed: ClassVar = ("report.html",)
 

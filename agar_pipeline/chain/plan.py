@@ -112,19 +112,24 @@ def _with_causes(
     plan: Mapping[Key, PlannedAsset],
     contents: Mapping[Key, Content],
 ) -> PlannedAsset:
-    """Add to the line of a stale node which of the images and boxes that it is made from have changed."""
-    if planned.state != "stale" or planned.causes:
+    """Add to the line of a stale node which of the images and boxes that it is made from have changed.
+
+    The causes of an input are passed on only if the node was made from the `latest` of that input. Another pipeline
+    may have built that `latest`; then the input that the node's own manifest records is compared.
+    """
+    manifest = _manifest(planned.path)
+    if planned.state != "stale" or planned.causes or manifest is None:
         return planned
     blamed = [key for key in node.inputs if key in plan and _blames(planned, key)]
-    causes = dict.fromkeys(cause for key in blamed for cause in plan[key].causes)
-    manifest = _manifest(planned.path)
-    made_from = manifest.inputs if manifest and not causes else {}
-    for key in blamed:
-        if key not in contents or str(key) not in made_from:
-            continue
-        roots = {_data_version(root): root for root in store.roots(key)}
-        before, now = roots.get(made_from[str(key)]), roots.get(contents[key].data_version)
-        causes |= dict.fromkeys(seen.explain_input(before, now) if before and now else ())
+    of_latest = [key for key in blamed if manifest.inputs.get(str(key)) == _data_version(plan[key].path)]
+    causes = dict.fromkeys(cause for key in of_latest for cause in plan[key].causes)
+    if not causes:
+        made_from = {name: of.data_version for name, of in manifest.ancestors.items()} | manifest.inputs
+        unknown = any(key not in contents for key in blamed)  # then its own inputs are compared
+        for key in [key for key in plan if key in contents and (key in blamed or unknown)]:
+            roots = {_data_version(root): root for root in store.roots(key)}
+            before, now = roots.get(made_from.get(str(key))), roots.get(contents[key].data_version)
+            causes |= dict.fromkeys(seen.explain_input(before, now) if before and now and before != now else ())
     return replace(planned, reasons=(*planned.reasons, *causes), causes=tuple(causes))
 
 
@@ -140,7 +145,7 @@ def _blames(planned: PlannedAsset, key: Key) -> bool:
     return f"{key} changed" in planned.reasons or str(key) in after
 
 
-def _data_version(root: Path) -> str | None:
+def _data_version(root: Path | None) -> str | None:
     manifest = _manifest(root)
     return manifest.data_version if manifest else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agar_pipeline.commands.terminal import echo
+from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.store.clean import Droppable, Dropped
@@ -66,12 +68,14 @@ def command(
             echo(f"{item.key or item.path.parent.name!s:<24} {show_bytes(item.size_bytes):>10}  {item.path}")
         for path, why in guarded.items():
             echo(f"kept: {path}: {why}")
-        echo(f"{len(found)} to drop, {show_bytes(freed)}" if found else "nothing to drop; next: agar plan")
+        echo(f"to drop: {_in_words(found)}, {show_bytes(freed)}" if found else "nothing to drop; next: agar plan")
     if not yes and not (found and not as_json and sys.stdin.isatty() and click.confirm("Drop them?")):
         if as_json:
             echo(json.dumps(to_plain(found, Dropped([], [], {}), guarded), indent=1))
         elif found:
             echo("nothing was dropped; next: agar clean --yes")
+        return
+    if not found and not as_json:
         return
     with clear_storage_errors(store.home):
         done = drop(store, found)
@@ -82,8 +86,14 @@ def command(
         echo(f"kept, in use by a running process: {item.path}")
     for path, why in done.guarded.items():
         echo(f"kept: {path}: {why}")
-    echo(f"{len(done.gone)} dropped, {show_bytes(sum(item.size_bytes for item in done.gone))} freed")
+    freed = sum(item.size_bytes for item in done.gone)
+    echo(f"dropped: {_in_words(done.gone)}, {show_bytes(freed)} freed" if done.gone else "nothing was dropped")
     echo("next: agar verify")
+
+
+def _in_words(items: Sequence[Droppable]) -> str:
+    """Return how many there are of each kind: `2 old artifacts, 1 unfinished training`."""
+    return ", ".join(plural(number, *kind) for kind, number in Counter(item.kind for item in items).items())
 
 
 def to_plain(found: Sequence[Droppable], done: Dropped, guarded: Mapping[Path, str]) -> dict[str, Any]:

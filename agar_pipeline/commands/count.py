@@ -9,6 +9,7 @@ import click
 
 from agar_pipeline.commands.terminal import say
 from agar_pipeline.text.plurals import plural
+from agar_pipeline.text.safe_text import as_command
 
 if TYPE_CHECKING:
     from agar_pipeline.counting.sheet import Sheet
@@ -71,7 +72,10 @@ def command(
     if out_dir is not None:
         _write(source, found, counts, labels, out_dir, plates, as_json=as_json)
     if not corrected:
-        say(f"next: {source.writer}, correct the boxes in FiftyOne, then agar count --corrected")
+        given = {"--experiment": experiment, "--run": word, "--counted": counted}
+        again = [part for option, value in given.items() if value is not None for part in (option, value)]
+        after = as_command("agar", "count", "--corrected", *again)
+        say(f"next: {source.writer}, correct the boxes in FiftyOne, then {after}")
 
 
 def _write(
@@ -123,7 +127,6 @@ def _source(word: str | None, counted: str | None, corrected: bool, home: Path, 
 
 def _export(source: PredictedPlates, found: Corrections, path: Path, all_plates: bool) -> None:
     from agar_pipeline.errors import DatasetError
-    from agar_pipeline.text.safe_text import as_command
     from agar_pipeline.use_cases.corrected_counts import write_annotations
 
     plates = [plate for plate in found.plates if all_plates or plate.is_corrected]

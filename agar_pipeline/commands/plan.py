@@ -23,13 +23,14 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
 
     ASSETS limits the plan to these assets, as in `agar run`. A label_review is planned only if it is named.
 
-    A split or a bbox report is called refused if it is current but forbids the steps after it.
+    A split or a bbox report is called refused if it is current but forbids the steps after it;
+    it is listed with every asset that depends on it.
 
     Exit 1: the dataset cannot be read; the lines then describe its last known state.
     """
     from agar_pipeline.chain.nodes import load_nodes, without_on_demand
     from agar_pipeline.commands.plan_words import plan_lines, plan_now, shared_trouble
-    from agar_pipeline.commands.selection import select_keys
+    from agar_pipeline.commands.selection import made_from, select_keys
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
 
@@ -37,7 +38,8 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
     chosen = select_keys(nodes, assets, experiment)
     store = Store(agar_home())
     plan, trouble = plan_now(store, without_on_demand(nodes, chosen))
-    plan = [planned for planned in plan if planned.key in chosen]
+    before = {key for name in chosen for key in made_from(nodes, name)}
+    plan = [planned for planned in plan if planned.key in chosen or (planned.refusal and planned.key in before)]
     if as_json:
         plain = {"assets": [planned.to_plain() for planned in plan], "not_looked_at": str(trouble) if trouble else None}
         echo(json.dumps(plain, indent=1))

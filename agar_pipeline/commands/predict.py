@@ -9,6 +9,7 @@ import click
 
 from agar_pipeline.commands.chosen_model import FILE, find_model, load_calibration, load_model, model_options
 from agar_pipeline.commands.number_options import FiniteRange
+from agar_pipeline.text.name_list import name_some
 from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def command(
         with progress_bar("counting colonies") as progress:
             answers = list(count_photos(counter, paths, calibration, progress))
     counted = [answer for answer in answers if isinstance(answer, PhotoCount)]
+    unread = [answer.in_one_line for answer in answers if not isinstance(answer, PhotoCount)]
+    if not counted and not as_json:
+        _end_with_unread(unread, len(paths))
     samples = estimate_counted(sheet, counter, counted, calibration) if sheet else []
     print_counts(counter, counted, calibration, samples, as_json)
     say(calibration.words)
@@ -81,11 +85,18 @@ def command(
     for one in counted:
         for words in one.notes:
             say(f"note: {one.path}: {words}")
-    unread = [answer for answer in answers if not isinstance(answer, PhotoCount)]
+    _end_with_unread(unread, len(paths))
+
+
+def _end_with_unread(unread: list[str], photos: int) -> None:
+    """Name the photos that could not be read, and exit with 1; return if all could."""
+    from agar_pipeline.commands.terminal import say
+
     for error in unread:
-        say(f"error: {error.in_one_line}")
+        say(f"error: {error}")
     if unread:
-        say(f"{len(unread)} of {plural(len(paths), 'photo')} could not be read; the others are done")
+        others = "the others are counted" if len(unread) < photos else "nothing was counted"
+        say(f"{len(unread)} of {plural(photos, 'photo')} could not be read; {others}")
         raise click.exceptions.Exit(1)
 
 
@@ -115,7 +126,8 @@ def _write_files(
     from agar_pipeline.use_cases.count_files import write_counts
     from agar_pipeline.use_cases.sample_files import PAGE, TABLE, write_samples
 
-    write_counts(counter, counted, calibration, folder)
+    if kept := write_counts(counter, counted, calibration, folder):
+        say(f"note: kept {name_some(kept)}: files of an earlier run that were changed since")
     if samples:
         counted_by = f"{model_name}: {calibration.words}; {calibration.interval_words}"
         write_samples(samples, folder, calibration.countable, counted_by)

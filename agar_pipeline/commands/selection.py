@@ -41,14 +41,15 @@ def select_keys(nodes: Mapping[Key, AssetNode], assets: Sequence[str], experimen
     chosen = {by_name[name.removeprefix("+")] for name in assets} or set(without_on_demand(nodes))
     for name in assets:
         if name.startswith("+"):
-            chosen |= set(_made_from(nodes, by_name[name[1:]]))
+            chosen |= set(made_from(nodes, by_name[name[1:]]))
     if experiment is not None:
         chosen = {key for key in chosen if key.experiment in (experiment, None) and key.asset != "leaderboard"}
     return chosen
 
 
-def _made_from(nodes: Mapping[Key, AssetNode], key: Key) -> Iterator[Key]:
+def made_from(nodes: Mapping[Key, AssetNode], key: Key) -> Iterator[Key]:
+    """Yield every asset that this one is made from, directly or indirectly."""
     for found in nodes[key].inputs:
         if found in nodes:  # the dataset is an input, but not a node
             yield found
-            yield from _made_from(nodes, found)
+            yield from made_from(nodes, found)

@@ -91,7 +91,10 @@ def show(result: VerifyResult) -> None:
         echo(f"put back: {root}, which was in quarantine although its own files are intact")
     if result.swept:
         echo(f"removed {plural(result.swept, 'leftover')} of processes that have ended")
-    state = "all intact" if result.ok else f"{len(result.bad) + len(result.dangling)} damaged"
-    echo(f"{plural(result.checked, 'artifact')}, {show_bytes(result.size_bytes)}: {state}")
+    damaged, links = len(result.bad), plural(len(result.dangling), "`latest` link")
+    faults = [plural(damaged, "is", "are") + " damaged"] if damaged or not result.dangling else []
+    faults += [f"{links} pointed to nothing"] if result.dangling else []
+    state = "all are intact" if result.ok else ", ".join(faults)
+    echo(f"{plural(result.checked, 'artifact')}, {show_bytes(result.size_bytes)}, checked: {state}")
     to_build = any(map(_is_rebuilt, result.bad)) or not all(key.kind.on_demand for key in result.dangling)
     echo("next: agar run" if to_build else "next: agar plan")

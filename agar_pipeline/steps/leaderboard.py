@@ -6,7 +6,7 @@ Here: ranking, and comparing differences with the noise. Not here: the intervals
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,13 +41,7 @@ def build(
     table = add_differences(table, differences(table, coco_cache, evaluation))
     table.to_parquet(out_dir / "leaderboard.parquet", index=False)
     write_leaderboard_page(out_dir / "report.html", table)
-    log(
-        "\n".join(
-            f"{row.experiment}: map {row.map}, map_50 {row.map_50}, {row.verdict}"
-            for row in table.round(3).itertuples()
-        )
-        or "no experiments"
-    )
+    log("\n".join(map(_describe, table.to_dict("records"))) or "the pipeline file lists no experiments")
 
 
 def rank(metrics: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -125,7 +119,7 @@ def _standing(table: pd.DataFrame, place: int, delta: Mapping[str, float] | None
     if pd.isna(table["map"].iloc[place]):
         return "not scored"
     if place == 0:
-        return "leads"
+        return "highest mAP"
     if delta is None:
         return "scored on another part"
     if table["recipe"].notna().iloc[place] and table["recipe"].iloc[place] == table["recipe"].iloc[0]:
@@ -133,6 +127,14 @@ def _standing(table: pd.DataFrame, place: int, delta: Mapping[str, float] | None
     if _within_seed_noise(table, place):
         return "within the noise of seeds"
     return "within the noise of plates" if delta["low"] <= 0 <= delta["high"] else "behind"
+
+
+def _describe(row: Mapping[Hashable, Any]) -> str:
+    """Return one row of the table as a line of the log."""
+    scores = [
+        f"{title} {row[name]:.3f}" for name, title in (("map", "mAP"), ("map_50", "mAP@50")) if not pd.isna(row[name])
+    ]
+    return f"{row['experiment']}: {', '.join([*scores, row['verdict']])}"
 
 
 def _within_seed_noise(table: pd.DataFrame, place: int) -> bool:

@@ -37,6 +37,16 @@ class Droppable:
     is_work: bool = False
     """Whether it is the unfinished work of an interrupted training."""
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What it is: a noun, and its plural."""
+        if self.key is not None:
+            noun = "unfinished training" if self.is_work else "old artifact"
+            return noun, f"{noun}s"
+        if self.path.parent.name == "columns":
+            return "cache of a COCO file", "caches of COCO files"
+        return "quarantined item", "quarantined items"
+
 
 @dataclass(frozen=True)
 class Dropped:

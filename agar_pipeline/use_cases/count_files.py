@@ -40,17 +40,25 @@ def open_counts(out_dir: Path, photos: Sequence[Path], inputs: Sequence[Path], o
     folder = OwnFolder(out_dir, "predict", Originals([*photos, *inputs]))
     below = (Path(place).relative_to(out_dir).as_posix() for place, _, _ in os.walk(out_dir / _PICTURES))
     require_no_photos(out_dir, "predict", ["", *below])
-    folder.require_writable([_COUNTS, _PREDICTIONS, *others])
+    folder.require_writable([_COUNTS, _PREDICTIONS, *others], whole=True)
     return folder
 
 
-def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration, folder: OwnFolder) -> None:
-    """Write counts.csv, predictions.json, and one picture per image below `pictures`, in the same subfolders."""
+def write_counts(
+    model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration, folder: OwnFolder
+) -> list[str]:
+    """Write counts.csv, predictions.json, and one picture per image below `pictures`, in the same subfolders.
+
+    Files of an earlier run that this one does not write again are removed: they show photos that were not counted now.
+
+    Returns:
+        Files of an earlier run that a person changed since, and that were therefore kept.
+    """
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, draw_circle, open_photo
 
     rows = count_rows(model, counted)
     pictures = [f"{_PICTURES}/{row['image']}.jpg" for row in rows]
-    with folder.replacing([_COUNTS, _PREDICTIONS, *pictures]) as draft, progress_bar("drawing") as progress:
+    with folder.replacing([_COUNTS, _PREDICTIONS, *pictures], whole=True) as draft, progress_bar("drawing") as progress:
         with draft.path(_COUNTS).open("w", newline="") as stream:
             writer = csv.DictWriter(
                 stream, [csv_cell(name) for name in ("image", "colonies", "low", "high", *model.class_names, "notes")]
@@ -66,6 +74,7 @@ def write_counts(model: PhotoModel, counted: Sequence[PhotoCount], calibration: 
             drawn = draw_boxes(photo, scale, layers)
             drawn.save(draft.path(picture), quality=90)
             progress(done, len(rows))
+    return draft.kept
 
 
 def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration) -> dict[str, Any]:

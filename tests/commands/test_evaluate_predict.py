@@ -182,9 +182,33 @@ def test_photos_that_cannot_be_read_are_named_and_the_rest_is_done(plates: Path,
     assert "stack.tif: nearly black" in done.stderr
     assert "because a photo of the same name is beside them: 1 (" in done.stderr, "a raw file beside its own JPEG"
     assert "note: hidden files or folders are skipped: 3 (" in done.stderr
-    assert "4 of 7 photos could not be read" in done.stderr
+    assert "4 of 7 photos could not be read; the others are counted" in done.stderr
+    out = tmp_path / "out"
+    alone = (str(folder / "cut.jpg"), "--out-dir", str(out))
+    bad = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), *alone)
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr.endswith("1 of 1 photo could not be read; nothing was counted\n")
+    assert not out.exists()
     nothing = run("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), str(tmp_path / "none"))
     assert (nothing.returncode, "does not exist" in nothing.stderr) == (1, True)
+
+
+def test_a_used_folder_shows_the_photos_of_this_run_and_what_people_put_there(
+    plates: Path, run: Run, tmp_path: Path
+) -> None:
+    """Pictures of an earlier run are removed only as far as nobody changed them."""
+    predict = ("agar", "predict", "--checkpoint", str(plates / "best.ckpt"), "--out-dir", str(tmp_path / "counted"))
+    assert run(*predict, str(plates)).returncode == 0
+    pictures = tmp_path / "counted" / "pictures"
+    (pictures / "day 2" / "b.png.jpg").write_bytes(b"painted over")
+    (pictures / "day 1" / "notes.txt").write_text("of a person")
+    done = run(*predict, str(plates / "day 1" / "b.png"))
+    assert done.returncode == 0, done.stderr
+    left = {str(path.relative_to(pictures)) for path in pictures.rglob("*") if path.is_file()}
+    assert left == {"b.png.jpg", "day 1/notes.txt", "day 2/b.png.jpg"}
+    assert "note: kept pictures/day 2/b.png.jpg: files of an earlier run that were changed since" in done.stderr
+    next_step = run("agar", "count", "--counted", str(tmp_path / "counted")).stderr.splitlines()[-1]
+    assert next_step.endswith(f"then agar count --corrected --counted {tmp_path / 'counted'}")
 
 
 def test_a_model_meets_a_file_by_the_names_of_the_classes(plates: Path) -> None:

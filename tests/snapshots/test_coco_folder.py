@@ -369,7 +369,9 @@ def test_a_plan_calls_a_refused_report_so_and_tells_a_cause_once(tmp_path: Path)
     for part, numbers in {"train": range(1, 5), "val": range(5, 7)}.items():
         write(tmp_path, part, describe_plates(tmp_path / "images", numbers, 96))
     configs = copy_configs(tmp_path / "configs")
-    (configs / "pipeline" / "mine.yaml").write_text(json.dumps({"snapshot": snapshot_section(tmp_path)}))
+    (configs / "pipeline" / "mine.yaml").write_text(
+        json.dumps({"snapshot": snapshot_section(tmp_path), "experiments": ["small"]})
+    )
     run = runner({"AGAR_HOME": str(tmp_path / "home"), "AGAR_CONFIGS": str(configs), "AGAR_PIPELINE": "mine"})
     assert run("agar", "run", "+bbox_report").returncode == 0
     photo = tmp_path / "images" / "2.jpg"
@@ -383,6 +385,9 @@ def test_a_plan_calls_a_refused_report_so_and_tells_a_cause_once(tmp_path: Path)
     planned = run("agar", "plan")
     assert [line.split()[1] for line in planned.stdout.splitlines()[:4]] == ["fresh"] * 3 + ["refused"]
     assert planned.stdout.count("missing_image (1)") == 1
+    one = run("agar", "plan", "small/training_run").stdout.splitlines()
+    assert [line.split()[:2] for line in one[:2]] == [["bbox_report", "refused"], ["small/training_run", "missing"]]
+    assert one[2].endswith("then run `agar run small/training_run`")
     assert "then put the missing photos back where they were" in planned.stdout.splitlines()[-1]
     *fresh, report = json.loads(run("agar", "plan", "--json").stdout)["assets"][:4]
     assert (report["state"], "missing_image (1)" in report["refused"]) == ("fresh", True)

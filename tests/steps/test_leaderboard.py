@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,21 @@ def test_leaderboard_says_which_differences_are_noise(tmp_path: Path, columns: C
         "nothing": evaluated(tmp_path / "none", columns, Detections.concatenate([]), {"seed": 0, "recipe": "d"}),
     }
     config = LeaderboardConfig(tuple(evaluations))
-    leaderboard.build(config, tmp_path, print, CocoCache(tmp_path / "cache"), evaluations)
+    logged: list[str] = []
+    leaderboard.build(config, tmp_path, logged.append, CocoCache(tmp_path / "cache"), evaluations)
+    assert re.search(r"^perfect_half: mAP 0\.\d+, mAP@50 0\.\d+, highest mAP$", logged[0], re.MULTILINE)
     import pandas as pd
 
     table = pd.read_parquet(tmp_path / "leaderboard.parquet").set_index("experiment")
     assert table.index[0] == "perfect_half"
-    assert table.loc["perfect_half", "verdict"] == "leads"
+    assert table.loc["perfect_half", "verdict"] == "highest mAP"
     assert table.loc["nothing", "verdict"] == "behind"
     assert table["delta_high"]["good"] < 0
     assert table["seed_spread"]["good"] == table["seed_spread"]["good_again"] > 0
     once_each = {name: evaluations[name] for name in ("good", "like_good", "nothing")}
     leaderboard.build(LeaderboardConfig(tuple(once_each)), tmp_path, print, CocoCache(tmp_path / "cache"), once_each)
     verdicts = pd.read_parquet(tmp_path / "leaderboard.parquet")["verdict"].tolist()
-    assert verdicts == ["leads", "within the noise of plates", "behind"]
+    assert verdicts == ["highest mAP", "within the noise of plates", "behind"]
     assert "sortable" in (tmp_path / "report.html").read_text()
 
 

@@ -76,7 +76,7 @@ def call(*arguments: str) -> tuple[int, str]:
 
 
 def test_verify_finds_nothing_in_an_empty_or_a_whole_home(home: Path) -> None:
-    assert call("verify") == (0, "0 artifacts, 0 bytes: all intact\nnext: agar plan\n")
+    assert call("verify") == (0, "0 artifacts, 0 bytes, checked: all are intact\nnext: agar plan\n")
     build_split(Store(home))
     code, output = call("verify", "--json")
     assert code == 0
@@ -95,7 +95,7 @@ def test_verify_quarantines_what_is_bad_and_says_what_is_built_again(home: Path)
     assert "holds no artifact" in output
     assert "`agar run` builds it again" in output
     assert "2 artifacts" in output
-    assert "2 damaged" in output
+    assert "checked: 2 are damaged\n" in output
     assert len(list((home / "quarantine").iterdir())) == 2
     assert not (store.folder(SPLIT) / "latest").is_symlink(), "no link that leads nowhere stays"
     assert call("verify")[0] == 0
@@ -133,7 +133,8 @@ def test_clean_keeps_what_is_current_and_what_that_was_made_from(home: Path) -> 
     assert not any(item["dropped"] for item in shown["found"])
     code, output = call("clean", "--yes")
     assert code == 0
-    assert "2 dropped" in output
+    assert "to drop: 1 old artifact, 1 quarantined item, " in output
+    assert "dropped: 1 old artifact, 1 quarantined item, " in output
     assert list(store.published()) == [report, *sorted([made_from, current])]
     assert [path.name for path in (home / "quarantine").iterdir()] == ["mine"], "nobody knows whose it is"
     assert unused.name not in " ".join(path.name for path in store.folder(SPLIT).iterdir()), "its locks went with it"
@@ -147,7 +148,7 @@ def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: P
     store = Store(home)
     older, unused, current = (build_split(store, seed) for seed in range(3))
     code, output = call("clean", "--keep", older.name[:10], "--yes")
-    assert (code, "1 dropped" in output) == (0, True)
+    assert (code, "dropped: 1 old artifact, " in output) == (0, True)
     assert sorted(store.published()) == sorted([older, current])
     assert not unused.exists()
     with pytest.raises(
@@ -155,7 +156,7 @@ def test_clean_keeps_a_run_that_was_told_to_be_kept_until_it_is_released(home: P
     ):
         keep(store, "0000000")
     code, output = call("clean", "--release", older.name[:6], "--yes")
-    assert (code, "1 dropped" in output) == (0, True)
+    assert (code, "dropped: 1 old artifact, " in output) == (0, True)
     assert list(store.published()) == [current]
     assert call("verify")[0] == 0
 
@@ -170,11 +171,11 @@ def test_clean_leaves_alone_what_a_running_process_reads_or_writes(home: Path) -
     code, output = call("clean", "--yes")
     assert code == 0
     assert f"in use by a running process: {read}" in output
-    assert "0 dropped" in output
+    assert "nothing was dropped" in output
     assert len(list(store.folder(REPORT).glob(".draft-*"))) == 1
     os.kill(reader.pid, signal.SIGKILL)  # type: ignore[arg-type]
     reader.join()
-    assert "1 dropped" in call("clean", "--yes")[1]
+    assert "\ndropped: 1 " in call("clean", "--yes")[1]
     assert not read.exists()
     assert not list(store.folder(REPORT).glob(".draft-*"))
 
@@ -230,7 +231,7 @@ def test_a_file_that_somebody_put_into_an_artifact_costs_no_training_and_is_kept
     assert build_training(store) == root
     assert (root / "checkpoints" / "best.ckpt").stat() == built, "not trained again"
     code, output = call("clean", "--yes")
-    assert "0 dropped" in output or "nothing to drop" in output
+    assert "nothing was dropped" in output or "nothing to drop" in output
     assert {path.name for path in (home / "quarantine").rglob("*.txt")} == {"notes.txt", "more.txt"}
     with pytest.raises(ArtifactError, match=r"--drop=nothing matches 0 old artifacts .* nothing was dropped"):
         find_droppable(store, named=["nothing"])
@@ -246,7 +247,7 @@ def test_an_old_artifact_with_a_file_of_somebodys_is_not_dropped(home: Path) -> 
     assert f"kept: {old}: mine.txt in it was not written by agar: move it away first" in call("clean", "--yes")[1]
     assert (old / "mine.txt").read_text() == "by hand"
     (old / "mine.txt").unlink()
-    assert "1 dropped" in call("clean", "--yes")[1], "what systems leave goes with the folder"
+    assert "\ndropped: 1 " in call("clean", "--yes")[1], "what systems leave goes with the folder"
     assert not old.exists()
 
 
@@ -279,10 +280,10 @@ def test_clean_keeps_snapshots_unless_they_are_named(home: Path) -> None:
 
     first, second, third, current = (build(number) for number in range(4))
     assert "nothing to drop" in call("clean", "--yes")[1]
-    assert "1 dropped" in call("clean", "--yes", "--drop", first.name[:12])[1]
+    assert "\ndropped: 1 " in call("clean", "--yes", "--drop", first.name[:12])[1]
     assert not first.exists()
     assert second.exists()
-    assert "2 dropped" in call("clean", "--yes", "--snapshots")[1]
+    assert "\ndropped: 2 " in call("clean", "--yes", "--snapshots")[1]
     assert list(store.published()) == [current]
     assert not third.exists()
 
