@@ -23,6 +23,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from agar_pipeline.artifacts import ARTIFACTS
+from agar_pipeline.commands.run_words import closing_lines
 from agar_pipeline.store import Key, Store, find_faults
 from tests.conftest import BIN, CHECKOUT, Run, copy_configs, edit_samples, move_first_box, runner
 from tests.web.callers import serving
@@ -550,6 +551,21 @@ def test_a_fail_rule_stops_the_run_and_every_later_one(chain: Chain) -> None:
     finally:
         pipeline.write_text(original)
     assert run("agar", "run").returncode == 0
+
+
+def test_agar_run_ends_with_the_models_first_and_what_to_do(chain: Chain) -> None:
+    store = Store(chain.home)
+    built = {key: store.open_latest(key) for key in KEYS}
+    lines = closing_lines(store, built)
+    page = store.open_latest(Key("evaluation", "small")).root / "report.html"
+    for name in EXPERIMENTS:
+        assert re.search(rf"^{name}/evaluation: (this model|map_50 \d)", "\n".join(lines[:2]), re.MULTILINE)
+    pages = [line for line in lines if line.endswith(".html")]
+    assert pages[0].startswith("look at ")
+    assert str(page) in "\n".join(pages[:2])
+    assert str(store.open_latest(Key("leaderboard")).root) in pages[2]
+    assert lines[-1].startswith("next: ")
+    assert closing_lines(store, {}) == ["next: agar plan"]
 
 
 def test_smoke_and_train_answer_in_json(chain: Chain) -> None:

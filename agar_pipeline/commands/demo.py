@@ -34,7 +34,11 @@ def command() -> None:
     metrics = evaluation.metrics()
     for name in ("map", "map_50", "map_75", "mar_max"):
         echo(f"{name:<8} {metrics[name]:.3f}" if metrics[name] is not None else f"{name:<8} null")
-    echo(f"count MAE {metrics['counting']['mae']:.2f} on {plural(metrics['num_images'], 'plate')} of the part val")
+    mae = metrics["counting"]["mae"]
+    off_by = "null" if mae is None else f"{mae:.2f}"
+    echo(f"count MAE {off_by} on {plural(metrics['num_images'], 'plate')} of the part val")
+    for line in (metrics["warning"] or "").splitlines():
+        echo(line)
     echo(f"look at   {evaluation.root / 'report.html'}")
     echo(f"          {report.root / 'report.html'}")
     echo(f"next: {as_typed('agar')} ui, and open the address that it prints")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,23 +24,19 @@ def command(assets: tuple[str, ...], experiment: str | None, as_json: bool) -> N
     ASSETS limits the run to these assets, named as in `agar plan`; +NAME means an asset and all that it is made from.
     A label_review is built only if it is named. Artifacts that the shared store (AGAR_STORE) holds are fetched.
     """
-    from agar_pipeline.artifacts import Evaluation
+    from agar_pipeline.commands.run_words import closing_lines
     from agar_pipeline.config import agar_home
     from agar_pipeline.store import Store
 
     ran, store = run_stale(assets, experiment), Store(agar_home())
-    artifacts = {str(key): store.open_latest(key) for key in ran}
-    for key, artifact in artifacts.items():
-        if isinstance(artifact, Evaluation) and (warning := artifact.metrics().get("warning")):
-            say(f"{key}: {warning}")
+    built = {key: store.open_latest(key) for key in ran}
     if as_json:
-        plain = [{"asset": asset, "path": str(of.root), **_versions(of)} for asset, of in artifacts.items()]
+        plain = [{"asset": str(key), "path": str(of.root), **_versions(of)} for key, of in built.items()]
         echo(json.dumps({"materialized": plain}, indent=1))
     elif not ran:
         echo("nothing to do: everything is current")
-    for page in filter(Path.is_file, (of.root / "report.html" for of in artifacts.values())):
-        say(f"look at {page}")
-    say("next: agar compare" if any(key.asset == "evaluation" for key in ran) else "next: agar plan")
+    for line in closing_lines(store, built):
+        say(line)
 
 
 def _versions(artifact: Artifact) -> dict[str, str]:

@@ -41,21 +41,36 @@ def train_one(words: tuple[str, ...] | list[str], cfg: str | None, as_json: bool
         echo(OmegaConf.to_yaml(OmegaConf.create(to_plain(experiment))), nl=False)
         return
     built = build_from_cache(experiment, "training_run", as_configured=as_configured)
-    checkpoint, best = built.artifact.best_checkpoint, built.artifact.experiment()["best"]
+    checkpoint, trained = built.artifact.best_checkpoint, built.artifact.experiment()
     if as_json:
         plain = {"experiment": experiment.name, "path": str(built.artifact.root), "checkpoint": str(checkpoint)}
-        echo(json.dumps({**plain, "cached": built.cached, "best": best}))
+        echo(json.dumps({**plain, "cached": built.cached, "best": trained["best"]}))
         return
     echo(f"{'cached: ' if built.cached else ''}{checkpoint}")
-    say(f"best on val, after epoch {best['epoch']}: {describe_scores(best['val'])}")
-    say(f"next: {as_command('agar', 'predict', '--checkpoint', checkpoint)} photos/ --out-dir counted")
+    for line in closing_lines(trained, as_command("agar", "predict", "--checkpoint", checkpoint)):
+        say(line)
 
 
-def describe_scores(metrics: dict[str, Any]) -> str:
-    """Return the two main scores in words, or that no score could be computed."""
-    computed = {name: metrics.get(name) for name in ("map_50", "map_50_95")}
-    words = [f"{name} {value:.3f}" for name, value in computed.items() if value is not None]
-    return ", ".join(words) or "no score could be computed"
+def closing_lines(trained: dict[str, Any], predict: str) -> list[str]:
+    """Say how good the best model is on val, and what to do next.
+
+    Args:
+        trained: The content of `experiment.json`.
+        predict: The command that counts with this model; suggested if the model is good enough.
+    """
+    from agar_pipeline.scoring.average_precision import NO_ANNOTATION
+    from agar_pipeline.scoring.usefulness import explain_uselessness
+
+    best = trained["best"]
+    scores = {name: best["val"].get(name) for name in ("map_50", "map_50_95")}
+    reason = best.get("reason", "the training recorded no reason")
+    words = [f"{name} {value:.3f}" for name, value in scores.items() if value is not None]
+    line = f"best on val, after epoch {best['epoch']}: {', '.join(words) or 'no score could be computed'}"
+    if not words and reason == NO_ANNOTATION:
+        why = "val has no annotated box, so it is unknown whether this model may be used"
+        return [line, why, "next: annotate photos of the part val, or change the split, then `agar run`"]
+    warning = explain_uselessness(scores["map_50"], 1, trained.get("lesson"), limit=None if words else reason)
+    return [line, *warning.splitlines()] if warning else [line, f"next: {predict} photos/ --out-dir counted"]
 
 
 def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:

@@ -149,6 +149,7 @@ def _training_run(artifact: TrainingRun) -> dict[str, Any]:
         "last_step": int(last["step"]),
         "best_epoch": best["epoch"],
         "best_step": best["step"],
+        **({"not_scored": best["reason"]} if "reason" in best else {}),
         "checkpoint": dg.MetadataValue.path(artifact.best_checkpoint),
     }
 

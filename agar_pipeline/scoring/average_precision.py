@@ -20,6 +20,8 @@ from agar_pipeline.errors import AnnotationError
 LEAST_MAX_DETECTIONS = 100
 """COCO's own limit. If no image has more detections, the figures equal COCO's to the last bit."""
 IMAGES_AT_ONCE = 256
+NO_ANNOTATION = "no annotation"
+"""The reason of all metrics that are null because the part has no annotated box."""
 
 
 def coco_metrics(columns: CocoColumns, detections: Detections) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def _explain_undefined(metrics: dict[str, Any], why: str | None) -> dict[str, st
     """
     sizes = {"map_small": "under 32² px", "map_medium": "from 32² to 96² px", "map_large": "over 96² px"}
     reasons = {
-        name: why or (f"no annotation {sizes[name]}" if name in sizes else "no annotation")
+        name: why or (f"no annotation {sizes[name]}" if name in sizes else NO_ANNOTATION)
         for name, value in metrics.items()
         if value is None
     }

@@ -22,6 +22,7 @@ from agar_pipeline.text.plurals import plural
 def build(config: BboxReportConfig, out_dir: Path, log: Log, coco_cache: CocoCache) -> None:
     """Write report.json, verdict.json, findings.parquet, report.html and its plots."""
     from agar_pipeline.reports.bbox_page import write_bbox_page
+    from agar_pipeline.reports.rule_words import words_for
 
     parts = {part: read_coco(coco_cache.json_path(part)) for part in coco_cache.parts()}
     mending = coco_cache.mending()
@@ -34,6 +35,7 @@ def build(config: BboxReportConfig, out_dir: Path, log: Log, coco_cache: CocoCac
     (out_dir / "verdict.json").write_bytes(orjson.dumps({"ok": report["ok"]}))
     pictures = write_bbox_page(out_dir / "report.html", report, findings, parts, coco_cache.images_dir)
     (out_dir / PICTURES).write_bytes(orjson.dumps(pictures))
-    broken = {rule: f["count"] for rule, f in report["findings"].items() if f["count"]}
+    counts = {words_for(rule): f["count"] for rule, f in report["findings"].items()}
+    broken = ", ".join(plural(count, words.one, words.many) for words, count in counts.items() if count)
     verdict = "ok" if report["ok"] else "NOT ok"
-    log(f"{plural(report['annotations'], 'annotation')} checked: {verdict}, findings {broken or 'none'}")
+    log(f"{plural(report['annotations'], 'annotation')} checked: {verdict}; {broken or 'no findings'}")

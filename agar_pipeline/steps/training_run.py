@@ -51,6 +51,7 @@ def build(
     outcome = train(settled, train_columns, val_columns, coco_cache.images_dir, out_dir, log, points=points)
     if not World.from_environment().is_first:
         return
+    reason = {"reason": outcome.unscored} if outcome.best.metrics["map_50_95"] is None else {}
     experiment = {
         "config": fingerprinted(config),
         "class_names": list(outcome.best.class_names),
@@ -61,7 +62,7 @@ def build(
             typical_side(settled.data, train_columns), outcome.last.step, len(train_columns.image_ids)
         ).to_plain(),
         "num_images": {"train": len(train_columns.image_ids), "val": len(val_columns.image_ids)},
-        "best": {"epoch": outcome.best.epoch, "step": outcome.best.step, "val": outcome.best.metrics},
+        "best": {"epoch": outcome.best.epoch, "step": outcome.best.step, "val": outcome.best.metrics, **reason},
         "last": {"epoch": outcome.last.epoch, "step": outcome.last.step, "val": outcome.last.metrics},
         "score_threshold": {"value": outcome.best.score_threshold, "chosen_on": "val"},
         "accelerator": outcome.accelerator,

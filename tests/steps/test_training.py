@@ -19,6 +19,7 @@ import torch
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.coco.detections import Detections
+from agar_pipeline.commands.train import closing_lines
 from agar_pipeline.config import ExperimentConfig, ModelConfig, ScoringConfig, load_experiment, to_plain
 from agar_pipeline.detection.fitting.data_choice import say_choice
 from agar_pipeline.detection.fitting.model_fitting import fit_config, make_spec
@@ -177,6 +178,28 @@ def test_evaluation_scores_the_best_checkpoint(
     assert len(predictions) == metrics["num_predictions"]
     with pytest.raises(ArtifactError, match=r"evaluation\.part=test"):
         evaluation.build(dataclasses.replace(config, part="test"), tmp_path, print, coco_cache, trained[0])
+
+
+def test_a_training_says_how_good_its_model_is_and_why_it_has_no_score(
+    tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun
+) -> None:
+    _write(tmp_path / "cache" / "coco" / "train.json", json.loads(coco_cache.json_path("train").read_text()))
+    nothing = json.loads(coco_cache.json_path("val").read_text()) | {"annotations": []}
+    _write(tmp_path / "cache" / "coco" / "val.json", nothing)
+    _write(tmp_path / "cache" / "dataset.json", coco_cache.dataset() | {"images_dir": str(coco_cache.images_dir)})
+    lines: list[str] = []
+    config = small("trainer.max_epochs=null", "trainer.max_steps=1").training_run
+    training_run.build(config, tmp_path / "run", lines.append, CocoCache(tmp_path / "cache"), passed_smoke)
+    trained = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert trained["best"]["reason"] == "no annotation"
+    assert "val has no score: no annotation" in lines
+    assert "annotate photos of the part val" in closing_lines(trained, "agar predict")[-1]
+    trained["best"]["reason"] = "on 1 image the model reaches its limit of detections"
+    said = "\n".join(closing_lines(trained, "agar predict"))
+    assert "limit of detections\ntrain it longer: it has trained for 1 step; raise trainer.max_seconds" in said
+    assert "agar predict" not in said
+    trained["best"]["val"] |= {"map_50": 0.9, "map_50_95": 0.6}
+    assert closing_lines(trained, "agar predict")[-1] == "next: agar predict photos/ --out-dir counted"
 
 
 def test_tiles_train_on_crops_and_are_judged_on_whole_plates(

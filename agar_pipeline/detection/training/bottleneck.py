@@ -84,6 +84,8 @@ def forecast(
 ) -> dict[str, Any]:
     """Estimate time, disk and memory of the whole training.
 
+    `max_seconds` includes the validations between the steps; the last validation comes after it.
+
     Args:
         trainer: Limits of the experiment, not those of the smoke step.
         steps_per_epoch: For all of train.
@@ -92,14 +94,15 @@ def forecast(
         step_s: As `reckon_step_s` estimates it.
     """
     steps = min(trainer.max_steps or math.inf, (trainer.max_epochs or math.inf) * steps_per_epoch)
-    by_time = (trainer.max_seconds or math.inf) / step_s
-    steps = max(1, int(min(steps, by_time)))
-    epochs = steps / steps_per_epoch
-    validations = max(1, int(epochs // trainer.val_every_n_epochs))
-    validation_s = validations * val_images * val_s_per_image
+    between, one_validation_s = steps_per_epoch * trainer.val_every_n_epochs, val_images * val_s_per_image
+    if trainer.max_seconds is not None:
+        rounds, left_s = divmod(trainer.max_seconds, between * step_s + one_validation_s)
+        steps = min(steps, rounds * between + min(between, left_s / step_s))
+    steps = max(1, int(steps))
+    validation_s = math.ceil(steps / between) * one_validation_s
     return {
         "steps": steps,
-        "epochs": round(epochs, 1),
+        "epochs": round(steps / steps_per_epoch, 1),
         "training_seconds": round(steps * step_s, 1),
         "validation_seconds": round(validation_s, 1),
         "seconds": round(steps * step_s + validation_s, 1),
@@ -112,7 +115,7 @@ def say_forecast(plain: dict[str, Any]) -> str:
     """The forecast in one line."""
     return (
         f"the whole training: about {say_duration(plain['seconds'])} for {plural(plain['steps'], 'step')} "
-        f"(epochs: {plain['epochs']:g}), "
+        f"(epochs: {plain['epochs']:g}) if the machine stays as busy as now; "
         f"{plain['disk_bytes'] / 1e6:,.0f} MB of disk, {plain['peak_memory_bytes'] / 1e9:.1f} GB of memory at the peak"
     )
 

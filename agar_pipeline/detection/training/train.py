@@ -50,6 +50,8 @@ class TrainingOutcome:
     spec: DetectorSpec
     best: CheckpointFacts
     last: CheckpointFacts
+    unscored: str | None
+    """Why the last model has no score on val; None if it has one."""
     first_losses: dict[str, float]
     last_losses: dict[str, float]
     world: World
@@ -189,6 +191,7 @@ def _outcome(loop: TrainingLoop, spec: DetectorSpec, site: Site) -> TrainingOutc
         spec=spec,
         best=best,
         last=last,
+        unscored=loop.validation.unscored,
         first_losses=loop.first_losses,
         last_losses=loop.module.losses,
         world=site.world,
@@ -210,12 +213,12 @@ def _require_data(train_columns: CocoColumns, val_columns: CocoColumns) -> None:
             next_step="correct the split, or the class map",
         )
     of_train, of_val = (
-        dict(sorted(zip(part.category_ids.tolist(), part.class_names, strict=True)))
+        ", ".join(f"{i} {name}" for i, name in sorted(zip(part.category_ids.tolist(), part.class_names, strict=True)))
         for part in (train_columns, val_columns)
     )
     if of_train != of_val:
         raise TrainingError(
-            f"has the categories {of_train}, but val has {of_val}",
+            f"has the categories {of_train or 'none'}, but val has {of_val or 'none'}",
             where="the part train",
             next_step="make both parts with the same class map",
         )

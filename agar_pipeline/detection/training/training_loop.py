@@ -180,8 +180,8 @@ class TrainingLoop(L.Callback):
         facts = self.validation.run(self.detector, self.progress)
         self._val_is_due = False
         self.module.train()
-        if self.validation.why_undefined:
-            self.tell(f"val is not scored yet: {self.validation.why_undefined}")
+        if self.validation.unscored:
+            self.tell(f"val has no score: {self.validation.unscored}")
         self.metrics.add(facts.step, facts.epoch, {f"val_{name}": value for name, value in facts.metrics.items()})
         self._report(trainer)
 

@@ -54,8 +54,8 @@ class Validation:
     seconds: float = 0.0
     took_s: float | None = None
     """Seconds of the last validation in this process."""
-    why_undefined: str | None = None
-    """Why the last validation has no score; None if it has one, or val has no boxes."""
+    unscored: str | None = None
+    """Why the last validation has no score; None if it has one."""
 
     @property
     def out_of_patience(self) -> bool:
@@ -79,12 +79,13 @@ class Validation:
         return self.last
 
     def _judge(self, detections: Detections, progress: Progress) -> CheckpointFacts:
-        self.why_undefined = detections.why_undefined
         scores = coco_metrics(self.columns, detections)
+        self.unscored = scores["reasons"].get("map")
         colonies = suppress_across_classes(detections)
         threshold = None if self.why_undefined else choose_threshold(self.columns, colonies)
         rule = CountRule() if threshold is None else CountRule(threshold, "val")
-        counting = counting_metrics(self.columns, rule.keep(colonies, self.columns.names), rule, self.why_undefined)
+        kept = rule.keep(colonies, self.columns.names)
+        counting = counting_metrics(self.columns, kept, rule, detections.why_undefined)
         order = np.argsort(self.columns.category_ids)
         return CheckpointFacts(
             spec=self.spec,
@@ -111,7 +112,7 @@ class Validation:
             self.best_content = save_checkpoint(self.folder / "best.ckpt", detector, self.last)
 
     def finish(self, detector: Detector, progress: Progress) -> None:
-        """Write `last.ckpt`. If no validation had a score (val has no boxes), `best.ckpt` becomes a copy of it."""
+        """Write `last.ckpt`. If no validation had a score, `best.ckpt` becomes a copy of it."""
         if self.last is None or self.last.step != progress.step:
             self.run(detector, progress)
         assert self.last is not None
@@ -125,7 +126,7 @@ class Validation:
     def state(self) -> dict[str, Any]:
         """Plain values and tensors to resume from."""
         last = None if self.last is None else self.last.to_plain()
-        counters = {"without_better": self.without_better, "seconds": self.seconds}
+        counters = {"without_better": self.without_better, "seconds": self.seconds, "unscored": self.unscored}
         return {"best": self.best_content, "last": last, **counters}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -134,5 +135,6 @@ class Validation:
         self.best = None if state["best"] is None else CheckpointFacts.from_plain(state["best"])
         self.last = None if state["last"] is None else CheckpointFacts.from_plain(state["last"])
         self.without_better, self.seconds = int(state["without_better"]), float(state["seconds"])
+        self.unscored = state.get("unscored")
         if self.is_first_rank and self.best_content is not None:
             write_whole(self.folder / "best.ckpt", self.best_content)
