@@ -13,6 +13,7 @@ import numpy as np
 
 from agar_pipeline.reports import evaluation_plots, plots
 from agar_pipeline.reports.counting_section import interval_words, threshold_plots, threshold_words
+from agar_pipeline.reports.footnotes import number_reasons
 from agar_pipeline.reports.literature import PUBLISHED, compare_protocol
 from agar_pipeline.reports.metric_words import KIND_WORDS, cell, figure, reason_for, words_of
 from agar_pipeline.reports.number_formats import is_null, number, percent, signed
@@ -44,22 +45,26 @@ def write_evaluation_page(
     plates = group_by_plate(scored)
     worst, ordinary = choose_plates(plates, pictures)
     count_plots = _count_plots(plates, counting)
-    recall_plot = evaluation_plots.precision_recall(metrics["precision_recall"]) if metrics["num_annotations"] else ""
+    recall_curves = metrics["precision_recall"]
+    recall_plot = evaluation_plots.precision_recall(recall_curves) if any(recall_curves.values()) else ""
+    counting_figures = _figures(COUNTING_FIGURES, counting, metrics["confidence"], reasons, "counting.")
+    detection_figures = _figures(DETECTION_FIGURES, metrics, metrics["confidence"], reasons, "")
     comparable, protocol = compare_protocol(scored.columns.class_names, metrics["num_images"])
     values = {
         "title": title,
         "warning": [line[:1].upper() + line[1:] + "." for line in (warning or "").splitlines()],
         "headline": _headline(counting, metrics),
         "subline": _subline(counting, metrics),
-        "counting_figures": _figures(COUNTING_FIGURES, counting, metrics["confidence"], reasons, "counting."),
-        "detection_figures": _figures(DETECTION_FIGURES, metrics, metrics["confidence"], reasons, ""),
+        "counting_figures": counting_figures,
+        "detection_figures": detection_figures,
+        "figure_notes": number_reasons([*counting_figures, *detection_figures]),
         "most_boxes": metrics["max_detections"],
         "class_table": _table(_by_class(metrics), ("per_class", "counting.per_class"), reasons),
         "density_table": _table(counting["per_density"], ("counting.per_density",), reasons),
         "empty_plates": _empty_plates_words(counting["empty_plates"]),
         "count_plots": count_plots,
         "recall_plot": recall_plot,
-        "confusion": _confusion(metrics["confusion"]),
+        "confusion": _confusion(metrics["confusion"], known=not scored.counted.why_uncounted(scored.rule.least_of_all)),
         "errors": _errors(metrics["errors"]),
         "unscored": reasons.get("map_50"),
         "left_out": scored.counted.what_was_left_out,
@@ -76,7 +81,8 @@ def write_evaluation_page(
     }
     write_page(path, "evaluation.html.j2", values)
     row = {WORST_ROW: row_of_plates(worst[:PLATES_IN_A_ROW], images_dir)}
-    shown = row | {count_plots[0]["title"]: count_plots[0]["uri"], "Precision over recall": recall_plot}
+    counts = {plot["title"]: plot["uri"] for plot in count_plots[:1]}
+    shown = row | counts | {"Precision over recall": recall_plot}
     return {title: uri for title, uri in shown.items() if uri}
 
 
@@ -125,9 +131,9 @@ def _figures(
 def _table(
     table: Mapping[str, Mapping[str, Any]], places: Sequence[str], reasons: Mapping[str, str]
 ) -> dict[str, list[Any]]:
-    """Return titles and rows of a table of metrics; `places` are the key prefixes of its entries in `reasons`."""
+    """Return titles, rows and notes of a table of metrics; its entries in `reasons` have the prefixes `places`."""
     metrics = list(dict.fromkeys(metric for row in table.values() for metric in row))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, row in table.items():
         cells = []
         for metric in metrics:
@@ -135,7 +141,8 @@ def _table(
             reason = next((reasons[key] for key in keys if reasons.get(key)), "")
             cells.append(cell(metric, row.get(metric), reason))
         rows.append({"name": name, "cells": cells})
-    return {"columns": [words_of(metric).title for metric in metrics], "rows": rows}
+    notes = number_reasons(cell for row in rows for cell in row["cells"])
+    return {"columns": [words_of(metric).title for metric in metrics], "rows": rows, "notes": notes}
 
 
 def _by_class(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -153,6 +160,8 @@ def _empty_plates_words(empty: Mapping[str, Any]) -> str:
 
 
 def _count_plots(plates: Sequence[ScoredPlate], counting: Mapping[str, Any]) -> list[dict[str, str]]:
+    if is_null(counting["mae"]):
+        return []
     true_counts = np.array([plate.annotated for plate in plates], dtype=np.float64)
     predicted_counts = np.array([plate.predicted for plate in plates], dtype=np.float64)
     made = [
@@ -179,10 +188,10 @@ def _count_plots(plates: Sequence[ScoredPlate], counting: Mapping[str, Any]) -> 
     return made
 
 
-def _confusion(confusion: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rows of the matrix, with the share that shades each cell; empty if the matrix is all zeros."""
+def _confusion(confusion: Mapping[str, Any], *, known: bool) -> dict[str, Any]:
+    """Return the rows of the matrix, with the share that shades each cell; empty if unknown or all zeros."""
     matrix = np.array(confusion["matrix"], dtype=np.int64)
-    if not matrix.any():
+    if not (known and matrix.any()):
         return {"columns": [], "rows": []}
     names = [*confusion["class_names"]]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

@@ -96,17 +96,19 @@ def reason_for(reasons: Mapping[str, str], *keys: str) -> str:
 
 
 def figure(metric: str, value: Any, reason: str) -> dict[str, Any]:
+    """Return what a tile shows; `reason` is why a null value could not be computed."""
     words = words_of(metric)
-    text = f"not computed: {reason}" if is_null(value) else words.write(value)
-    return {
+    written = cell(metric, value, reason)
+    return written | {
         "label": words.title,
-        "value": text,
+        "value": written["text"],
         "words": words.words.replace(" %", "\N{NO-BREAK SPACE}%"),
-        "null": is_null(value),
     }
 
 
 def cell(metric: str, value: Any, reason: str = "") -> dict[str, Any]:
+    """Return text, whether the value is null, and if so the reason; `number_reasons` adds a mark."""
     if is_null(value):
-        return {"text": f"not computed: {reason}" if reason else "–", "null": True}
-    return {"text": value if isinstance(value, str) else words_of(metric).write(value), "null": False}
+        return {"text": "–", "null": True, "reason": reason, "mark": None}
+    text = value if isinstance(value, str) else words_of(metric).write(value)
+    return {"text": text, "null": False, "reason": "", "mark": None}

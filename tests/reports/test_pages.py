@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from agar_pipeline.coco.detections import Detections
 from agar_pipeline.errors import ImageFileError
 from agar_pipeline.labels.box_rules import concat_findings
 from agar_pipeline.reports.bbox_page import write_bbox_page
-from agar_pipeline.reports.evaluation_page import write_evaluation_page
+from agar_pipeline.reports.evaluation_page import WORST_ROW, write_evaluation_page
 from agar_pipeline.reports.leaderboard_page import SORT_SCRIPT, write_leaderboard_page
 from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, open_photo, picture_strip, picture_with_boxes
 from agar_pipeline.reports.shown_plates import choose_plates, group_by_plate
@@ -182,6 +183,33 @@ def test_an_unreadable_picture_leaves_a_note(
         html = (tmp_path / "page.html").read_text()
         assert re.search(rf"No picture: [^<]*{DAMAGED_FILE} cannot be shown", html)
         assert "data:image/jpeg" in html, "the readable picture is there"
+
+
+def test_a_model_without_a_score_has_its_reason_once_a_section_and_no_empty_plots(
+    columns: CocoColumns, images_dir: Path, tmp_path: Path
+) -> None:
+    one = np.array([1])
+    cut = Detections(one, one, np.array([[11.0, 10, 30, 30]]), np.array([0.9]), complete_from=0.5)
+    scored = score_detections(columns, cut, CountRule(0.4, "val", "count_error"))
+    pictures = write_evaluation_page(tmp_path / "page.html", scored, images_dir, "cut", 12, "why")
+    html = (tmp_path / "page.html").read_text()
+    assert html.count('<dd class="value null">–<sup>1</sup></dd>') == 12, "every tile"
+    assert html.count('<td class="n null">–<sup>1</sup></td>') >= 30
+    assert html.count("not computed: the model reaches its limit") == 3, "tiles, densities, classes"
+    assert "Counted against annotated" not in html
+    assert "Precision and recall" not in html
+    assert "Which class is taken for which" not in html
+    assert list(pictures) == [WORST_ROW]
+
+
+def test_the_table_of_many_classes_has_upright_titles(columns: CocoColumns, images_dir: Path, tmp_path: Path) -> None:
+    for more, upright in ((0, False), (4, True)):
+        ids, names = np.arange(1, 4 + more), (*columns.class_names, *(f"class {i}" for i in range(more)))
+        many = dataclasses.replace(columns, category_ids=ids, class_names=names)
+        write_evaluation_page(
+            tmp_path / "page.html", score_detections(many, Detections.concatenate([]), CountRule()), images_dir, "n", 0
+        )
+        assert ('<table class="confusion upright">' in (tmp_path / "page.html").read_text()) is upright
 
 
 def test_evaluation_page_says_why_a_metric_is_null(write_evaluation: Callable[[Path], object], tmp_path: Path) -> None:

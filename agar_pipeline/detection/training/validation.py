@@ -82,7 +82,7 @@ class Validation:
         scores = coco_metrics(self.columns, detections)
         self.unscored = scores["reasons"].get("map")
         colonies = suppress_across_classes(detections)
-        threshold = None if self.why_undefined else choose_threshold(self.columns, colonies)
+        threshold = None if detections.why_undefined else choose_threshold(self.columns, colonies)
         rule = CountRule() if threshold is None else CountRule(threshold, "val")
         kept = rule.keep(colonies, self.columns.names)
         counting = counting_metrics(self.columns, kept, rule, detections.why_undefined)
