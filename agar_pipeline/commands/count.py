@@ -26,7 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--run", "word", help="Fingerprint of an evaluation or training, its first letters, or a folder.")
 @click.option("--counted", metavar="FOLDER", help="Count what agar predict --out-dir wrote; or a dataset made of it.")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write counts.csv.")
-@click.option("--sheet", type=_FILE, help="CSV of photo, sample, dilution, volume: write CFU/ml of each sample, too.")
+@click.option("--sheet", type=_FILE, help="CSV of a dilution series, see below: write CFU/ml of each sample, too.")
 @click.option("--export", type=_FILE, help="With --corrected: write the corrected plates as COCO annotations.")
 @click.option("--all", "all_plates", is_flag=True, help="With --export: also the plates that nobody corrected.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts of all plates as JSON.")
@@ -46,7 +46,13 @@ def command(
     With --corrected, the boxes that a person added, removed, moved or relabelled in FiftyOne are counted as they are
     now, and the plates are marked. A corrected count was made by a person, so it has no interval. The database is only
     read.
-    """
+
+    \b
+    The file for --sheet has one line for each plate; volume_ml is what was plated:
+      photo,sample,dilution,volume_ml
+      1.jpg,milk,1e-2,0.1
+      2.jpg,milk,1e-3,0.1
+    """  # noqa: D301 - click reads this backspace as "keep the lines"
     if sum(given is not None for given in (experiment, word, counted)) > 1:
         raise click.UsageError("give only one of --experiment, --run and --counted")
     if (export and not corrected) or (all_plates and not export):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
 @model_options
 @click.option("--model", type=FILE, help="ONNX file of agar export-model.")
-@click.option("--sheet", "sheet_path", type=FILE, help="CSV of a dilution series: computes CFU/ml of its samples.")
+@click.option("--sheet", "sheet_path", type=FILE, help="CSV of a dilution series, see below: computes CFU/ml.")
 @click.option("--score-threshold", type=FiniteRange(0, 1), help="Default: that of the model, chosen on val.")
 @click.option("--json", "as_json", is_flag=True, help="Print COCO: images, and boxes with their scores.")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Write pictures, counts and boxes.")
@@ -42,11 +42,17 @@ def command(
     With --sheet, the photos that it lists are counted, and no others. IMAGES may then be left out; the photos of the
     sheet are looked for in these folders, too.
 
+    \b
+    The file for --sheet has one line for each plate; volume_ml is what was plated:
+      photo,sample,dilution,volume_ml
+      1.jpg,milk,1e-2,0.1
+      2.jpg,milk,1e-3,0.1
+
     With --experiment, the classes that count are those of the pipeline file. A checkpoint alone counts all its classes.
 
     If a photo cannot be read, it is named, the others are predicted, and the exit code is 1. Needs neither Dagster
     nor FiftyOne.
-    """
+    """  # noqa: D301 - click reads this backspace as "keep the lines"
     _require_usable(images, sheet_path, model, options)
     from agar_pipeline.commands.predict_words import print_counts
     from agar_pipeline.commands.terminal import progress_bar, say

@@ -11,7 +11,6 @@ from click.core import ParameterSource
 from agar_pipeline.commands.database_options import migrate_option
 from agar_pipeline.commands.terminal import echo, say
 from agar_pipeline.commands.web_options import hosts_option, port_option
-from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
@@ -155,15 +154,11 @@ def _review_experiment(experiment: str, out_dir: Path | None, app: bool | None, 
     """
     from agar_pipeline.commands.review_words import show_suspects
     from agar_pipeline.commands.reviewed import copy_review, open_review
+    from agar_pipeline.reports.review_page import estimate_in_words
     from agar_pipeline.store import Key
 
     opened = open_review(experiment)
-    wrong, annotated = opened.review.review()["wrong"], opened.review.review()["annotations"]
-    low, high = wrong["interval"]
-    echo(
-        f"about {plural(round(wrong['estimate']), 'label is', 'labels are')} wrong or missing "
-        f"(95 % interval: {low:.0f} to {high:.0f}); {plural(annotated, 'is', 'are')} annotated"
-    )
+    echo(estimate_in_words(opened.review.review()))
     if warning := opened.review.cross_validation()["warning"]:
         say(f"models and labels disagree too much to trust this number, so look at the pictures: {warning}")
     if out_dir is not None:

@@ -174,7 +174,7 @@ def _evaluation(artifact: Evaluation) -> dict[str, Any]:
 
 def _label_review(artifact: LabelReview) -> dict[str, Any]:
     review, scores = artifact.review(), artifact.cross_validation()
-    rows = [(kind, of["estimate"], *of["interval"]) for kind, of in review["kinds"].items()]
+    rows = [(kind, of["estimate"], *(of["interval"] or ("–", "–"))) for kind, of in review["kinds"].items()]
     figures = {f"cross_validated_{name}": scores[name]["value"] for name in ("map", "map_50", "count_mae")}
     return {
         "suspects": review["suspects"],

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REVIEW_FILES = ("suspects.parquet", "review.json", "report.html")
+LEAST_ANNOTATED_IMAGES = 5
+"""The interval comes from resampling images; resamples of fewer are nearly all alike, and it would be too narrow."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def write_review(
 ) -> None:
     """Review the labels of some images, and write the files.
 
-    `review.json` has images, annotations, suspects, and the estimated number of wrong labels with its 95 % interval, in
-    all (`wrong`), for each kind (`kinds`) and for each part (`parts`).
+    `review.json` has images, annotations, suspects, and the estimated number of wrong labels with its 95 % interval (or
+    null and the reason), in all (`wrong`), for each kind (`kinds`) and for each part (`parts`).
 
     Args:
         parts: At least one; how much a disagreement says is learnt for each part alone.
@@ -59,7 +61,7 @@ def write_review(
     """
     import pandas as pd
 
-    from agar_pipeline.reports.review_page import write_review_page
+    from agar_pipeline.reports.review_page import estimate_in_words, write_review_page
 
     reviewed = [_review(part) for part in parts]
     table = pd.concat([of for of, _ in reviewed if len(of)] or [reviewed[0][0]], ignore_index=True)
@@ -71,11 +73,7 @@ def write_review(
     write_review_page(
         out_dir / "report.html", table, numbers, columns_of, images_dir, title, pictures, cross_validation
     )
-    low, high = numbers["wrong"]["interval"]
-    log(
-        f"about {plural(round(numbers['wrong']['estimate']), 'label is', 'labels are')} wrong or missing (95 % "
-        f"interval: {low:.0f} to {high:.0f}); {plural(numbers['annotations'], 'is', 'are')} annotated"
-    )
+    log(estimate_in_words(numbers))
 
 
 def _review(part: ReviewedPart) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -103,13 +101,18 @@ def _count(parts: Sequence[ReviewedPart], wrong: Sequence[Mapping[str, np.ndarra
     return {
         "images": sum(len(part.columns.image_ids) for part in parts),
         "annotations": sum(int((~part.columns.iscrowd).sum()) for part in parts),
-        "wrong": _estimate(np.sum(of_parts, axis=0)),
-        "kinds": {kind: _estimate(np.sum([of[kind] for of in wrong], axis=0)) for kind in wrong[0]},
-        "parts": {part.name: _estimate(of) for part, of in zip(parts, of_parts, strict=True)},
+        "wrong": _estimate(np.sum(of_parts, axis=0), parts),
+        "kinds": {kind: _estimate(np.sum([of[kind] for of in wrong], axis=0), parts) for kind in wrong[0]},
+        "parts": {part.name: _estimate(of, [part]) for part, of in zip(parts, of_parts, strict=True)},
     }
 
 
-def _estimate(values: np.ndarray) -> dict[str, Any]:
-    """The estimate, and the 95 % interval of its resamples (percentiles)."""
+def _estimate(values: np.ndarray, parts: Sequence[ReviewedPart]) -> dict[str, Any]:
+    """The estimate, and the 95 % interval of its resamples (percentiles), or why there is none."""
+    estimate = {"estimate": round(float(values[0]), 2)}
+    annotated = sum(len(np.unique(part.columns.annotation_image_ids)) for part in parts)
+    if annotated < LEAST_ANNOTATED_IMAGES:
+        there = plural(annotated, "photo has", "photos have")
+        return estimate | {"interval": None, "reason": f"{there} annotations, {LEAST_ANNOTATED_IMAGES} are needed"}
     low, high = np.quantile(values[1:], [0.025, 0.975])
-    return {"estimate": round(float(values[0]), 2), "interval": [round(float(low), 2), round(float(high), 2)]}
+    return estimate | {"interval": [round(float(low), 2), round(float(high), 2)]}

@@ -51,13 +51,10 @@ def write_review_page(
         cross_validation: `cross_validation.json`; None if there is none.
     """
     names = next(iter(columns_of.values())).names
-    low, high = numbers["wrong"]["interval"]
     probable = suspects[suspects["score"] >= PROBABLE]
     values = {
         "title": title,
-        "headline": f"About {plural(round(numbers['wrong']['estimate']), 'label is', 'labels are')} wrong or missing "
-        f"(95 % interval: {whole(round(low))} to {whole(round(high))}); "
-        f"{plural(numbers['annotations'], 'is', 'are')} annotated.",
+        "headline": f"A{estimate_in_words(numbers)[1:]}.",
         "kinds": [
             {
                 "title": TITLES[kind],
@@ -80,8 +77,16 @@ def write_review_page(
     write_page(path, "review.html.j2", values)
 
 
+def estimate_in_words(numbers: Mapping[str, Any]) -> str:
+    """Say how many labels are probably wrong; `numbers` is the content of review.json."""
+    of = numbers["wrong"]
+    interval = f"no interval: {of['reason']}" if of["interval"] is None else f"95 % interval: {_interval(of)}"
+    wrong = plural(round(of["estimate"]), "label is", "labels are")
+    return f"about {wrong} wrong or missing ({interval}); {plural(numbers['annotations'], 'is', 'are')} annotated"
+
+
 def _interval(of: Mapping[str, Any]) -> str:
-    return " to ".join(whole(round(end)) for end in of["interval"])
+    return " to ".join(whole(round(end)) for end in of["interval"] or ()) or "–"
 
 
 def _classes(suspects: pd.DataFrame) -> pd.Series[int]:

@@ -37,7 +37,9 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
         "title": "Split",
         "ok": leakage["ok"],
         "across": len(across),
-        "verdict": _summary(leakage),
+        "compared": any(leakage[kind]["policy"] != "off" for kind in KINDS),
+        "verdict": _summary(leakage, summary["groups"]),
+        "checks": _checks(leakage, summary["groups"]),
         "blocking": [_count(leakage, kind) for kind in blocking],
         "figures": _figures(summary),
         "left_out": [{"reason": reason, "count": count} for reason, count in summary["left_out"].items()],
@@ -49,12 +51,29 @@ def write_split_page(path: Path, summary: Mapping[str, Any], pairs: pd.DataFrame
     write_page(path, "split.html.j2", values)
 
 
-def _summary(leakage: Mapping[str, Any]) -> str:
+def _summary(leakage: Mapping[str, Any], groups: int | None) -> str:
     found = [_count(leakage, kind) for kind in KINDS if leakage[kind]["across_parts"]]
-    looked = "" if leakage["near"]["policy"] != "off" else " Pictures that only look the same were not looked for."
-    if not found:
-        return f"No picture was found in two parts.{looked}"
-    return f"In two parts: {' and '.join(found)}. Scores on them are better than on new plates.{looked}"
+    shared = [f"In two parts: {' and '.join(found)}. Scores on them are better than on new plates."] if found else []
+    return " ".join(shared + (["Whether the parts share a dish was not checked, see below."] if groups is None else []))
+
+
+def _checks(leakage: Mapping[str, Any], groups: int | None) -> list[str]:
+    """Say what was checked about pictures and dishes in two parts, and what was not, in sentences."""
+    checks = [
+        f"{'Identical pictures' if kind == 'exact' else f'Pictures that {words}'}: "
+        + ("not looked for (`split.leakage`)." if leakage[kind]["policy"] == "off" else "looked for in all parts.")
+        for kind, words in KINDS.items()
+    ]
+    if groups is not None:
+        checks.append("Groups: all photos of a group are in one part. Not checked: whether two groups show one dish.")
+    else:
+        checks.append(
+            "Dishes: not checked. Two photos of one dish, for example of both its sides or mirrored, can be in two "
+            "parts; they are not recognised by their pixels. Scores on them are better than on new dishes. If your "
+            "dishes were photographed more than once, name the field of the dish: `split: {group_by: field:…}`, with "
+            "the method `random` or `hash`."
+        )
+    return checks
 
 
 def _figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -58,6 +58,22 @@ def test_suspects_are_written_with_reasons_numbers_and_pictures(labelled: Path) 
     assert (labelled / "val.json").read_bytes() == before
 
 
+def test_an_estimate_from_one_photo_has_no_interval_but_a_reason(labelled: Path) -> None:
+    plain = json.loads((labelled / "val.json").read_text())
+    plain["images"] = plain["images"][:1]
+    plain["annotations"] = [of for of in plain["annotations"] if of["image_id"] == plain["images"][0]["id"]][:1]
+    (labelled / "one.json").write_text(json.dumps(plain))
+    found = [of for of in json.loads((labelled / "predictions.json").read_text()) if of["image_id"] == 1]
+    (labelled / "found.json").write_text(json.dumps(found))
+    given = ["--predictions", f"{labelled}/found.json", "--json", f"{labelled}/one.json", "--out-dir"]
+    done = runner({})("agar", "review", *given, f"{labelled}/one", "--images-dir", f"{labelled}/photos")
+    assert done.returncode == 0, done.stderr
+    assert "no interval: 1 photo has annotations, 5 are needed" in done.stderr + done.stdout
+    numbers = json.loads((labelled / "one" / "review.json").read_text())
+    assert {of["interval"] for of in (numbers["wrong"], *numbers["kinds"].values())} == {None}
+    assert "no interval: 1 photo has annotations" in (labelled / "one" / "report.html").read_text()
+
+
 def test_a_photo_that_is_gone_is_named_on_the_page(labelled: Path) -> None:
     for photo in (labelled / "photos").iterdir():
         photo.unlink()

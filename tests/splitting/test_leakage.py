@@ -206,6 +206,8 @@ def test_exact_duplicates_across_parts_block_and_the_page_shows_the_pairs(leakin
     assert table.loc[table["kind"] == "near", ["path", "other_path"]].to_numpy().tolist() == [["a07.jpg", "b07.jpg"]]
     page = (split.root / "report.html").read_text()
     assert "blocked because of" in page
+    assert "Dishes: not checked. Two photos of one dish" in page
+    assert "Pictures that look the same: looked for in all parts." in page
     assert page.count("data:image/jpeg") == 2 * min(12, int(table["across_parts"].sum()))
     node = AssetNode(Key("coco_cache"), CocoCacheConfig(class_map={"a": 1}), (Key("snapshot"), Key("split")))
     with pytest.raises(
@@ -214,6 +216,10 @@ def test_exact_duplicates_across_parts_block_and_the_page_shows_the_pairs(leakin
     ) as caught:
         build_node(Store(home), node, {Key("snapshot"): snapshot, Key("split"): split}, print)
     assert len(str(caught.value).splitlines()) <= 3
+    blind = build(SplitConfig(seed=3, leakage=LeakageConfig(exact="off", near="off")), snapshot, home)
+    page = (blind.root / "report.html").read_text()
+    assert "OK: no pictures were compared." in page
+    assert "Identical pictures: not looked for" in page
     allowed = build(SplitConfig(seed=3, leakage=LeakageConfig(exact="warn")), snapshot, home)
     assert allowed.summary()["leakage"]["ok"]
     assert (allowed.root / "split.parquet").read_bytes() == (split.root / "split.parquet").read_bytes()
