@@ -36,7 +36,14 @@ def command(image: str, as_json: bool) -> None:
     _section("splits", history["splits"], lambda row: f"{row['split'][:12]}  {row['part']}")
     _section("trained by", history["trained_by"], lambda row: _user_line(row, "training_run"))
     _section("evaluated by", history["evaluated_by"], lambda row: _user_line(row, "evaluation"))
-    echo("next: agar diff previous latest")
+    newest, *older = history["snapshots"]
+    before = next((row for row in older if _content(row) != _content(newest)), None)
+    if before:
+        echo(f"next: agar diff {before['snapshot'][:12]} {newest['snapshot'][:12]}")
+
+
+def _content(row: dict[str, Any]) -> tuple[str | None, str]:
+    return row["image_sha256"], row["annotations_sha256"]
 
 
 def _section(title: str, rows: list[dict[str, Any]], line: Any) -> None:

@@ -100,8 +100,9 @@ def _view_run(
         say(f"note: {what}: {name_some(written.kept)}; --overwrite replaces them")
     if written.view_kept:
         say(f"note: somebody edited the saved view {written.fields.view!r}, so it was kept; --overwrite replaces it")
-    shown = f"{plural(written.boxes, 'box', 'boxes')} on {plural(written.plates, 'plate')}"
-    echo(f"{written.dataset}: {shown}, in {name} and {name}_missed")
+    predicted, missed = plural(written.predictions, "prediction"), plural(written.missed, "missed annotation")
+    plates_shown = plural(written.plates, "plate")
+    echo(f"{written.dataset}: {predicted} in {name} and {missed} in {name}_missed, on {plates_shown}")
     again = f"agar view --run {name.rpartition('_')[2]}"
     if no_app:
         echo(f"next: {again} opens the App on {written.fields.view!r}; {again} --remove removes it again")

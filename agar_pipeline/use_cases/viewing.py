@@ -46,7 +46,10 @@ class Written:
     fields: RunFields
     dataset: str
     plates: int
-    boxes: int
+    predictions: int
+    """Number of predicted boxes on these plates."""
+    missed: int
+    """Number of annotations on these plates that no prediction matches."""
     gone: list[str]
     """Paths of the images whose samples no longer exist."""
     kept: list[str]
@@ -92,7 +95,10 @@ def write_run(
         kept = write_back(samples, fields, boxes, overwrite=overwrite)
     rows = zip(evaluated.images, boxes.sample_ids, strict=True)
     names = sorted(image for image, sample_id in rows if sample_id in gone)
-    return Written(fields, dataset, len(there), len(boxes.kinds), names, kept, view_kept)
+    on_plates = zip(boxes.plates.tolist(), boxes.kinds, strict=True)
+    kinds = [str(kind) for plate, kind in on_plates if boxes.sample_ids[plate] not in gone]
+    missed = kinds.count("missed")
+    return Written(fields, dataset, len(there), len(kinds) - missed, missed, names, kept, view_kept)
 
 
 def open_app(

@@ -211,6 +211,10 @@ def test_explain_names_hashes_and_part(edited: Edited) -> None:
     said = edited.run("agar", "explain", str(edited.plates / name))
     assert split["part"] in said.stdout
     assert history["image"]["sha256"] in said.stdout
+    command = said.stdout.splitlines()[-1].removeprefix("next: ").split()
+    assert name in edited.run(*command).stdout, "the difference of this photo"
+    unchanged = edited.run("agar", "explain", edited.names[-1]).stdout
+    assert "next:" not in unchanged
 
 
 @pytest.mark.parametrize(
