@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.labels.box_rules import MIN_BOX_SIDE_PX, find_box_rows
+from agar_pipeline.config import MIN_BOX_SIDE_PX
+from agar_pipeline.labels.box_rules import find_box_rows
 from benchmarks._timing import by_turns, print_ratio
 
 BOXES, PER_IMAGE, ROUNDS = 1_000_000, 20, 5

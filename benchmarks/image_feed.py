@@ -125,7 +125,8 @@ def columns_of(photos: dict[str, list[list[float]]], side: int, scale: float) ->
 
 def _ours(folder: Path, photos: dict[str, list[list[float]]], side: int) -> Any:
     """The loader that training uses, over photos of this side; alone, and with the model's own first step."""
-    from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+    from agar_pipeline.detection.loading.data_loader import build_loader
+    from agar_pipeline.detection.loading.dataset import DetectionDataset
     from agar_pipeline.detection.loading.sampling import PlainBatches
     from agar_pipeline.detection.models.torchvision_family import KeepScale
 

@@ -96,7 +96,8 @@ class _Training:
         return (time.process_time() - started_at) / STEPS
 
     def _batches(self) -> Iterator[Any]:
-        from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+        from agar_pipeline.detection.loading.data_loader import build_loader
+        from agar_pipeline.detection.loading.dataset import DetectionDataset
         from agar_pipeline.detection.loading.sampling import TrainBatches
 
         dataset = DetectionDataset(self.columns, self.images_dir, SIDE, self.config.data, self.config.seed)

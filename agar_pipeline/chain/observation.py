@@ -16,7 +16,7 @@ from agar_pipeline.artifacts import CocoCache, Manifest, Snapshot
 from agar_pipeline.chain.plan import DagsterRecord
 from agar_pipeline.config import SnapshotSource, agar_home, dagster_postgres_url
 from agar_pipeline.files.disk import replace_file
-from agar_pipeline.ownership.home import scratch_folder
+from agar_pipeline.ownership.scratch_folders import scratch_folder
 from agar_pipeline.steps import STEPS
 from agar_pipeline.store import Content, Key, describe_files
 

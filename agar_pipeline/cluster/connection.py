@@ -15,7 +15,7 @@ from typing import Any
 
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import ComputeError, MissingPackageError
-from agar_pipeline.ownership.home import scratch_folder
+from agar_pipeline.ownership.scratch_folders import scratch_folder
 from agar_pipeline.processes.devices import count_cores, visible_gpus
 from agar_pipeline.processes.network import find_interface_of
 

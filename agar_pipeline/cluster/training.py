@@ -83,7 +83,7 @@ def _place(trainer: TrainerConfig) -> tuple[Any, str]:
         sizes = ", ".join(f"{resources.get(kind, 0):g}" for resources in nodes)
         raise ComputeError(
             f"with trainer.devices={trainer.devices} does not fit the Ray cluster {where}, "
-            f"which has nodes of {sizes} {kind}(s)",
+            f"which has nodes with this number of {kind}s: {sizes}",
             where="trainer.num_nodes",
             value=trainer.num_nodes,
             next_step="lower trainer.num_nodes or trainer.devices, or add nodes, which `ray status` lists",

@@ -19,7 +19,7 @@ from agar_pipeline.coco.mapped_arrays import TextColumn, open_array, save_array
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import StorageError
 from agar_pipeline.files.disk import sha256_of
-from agar_pipeline.ownership.home import scratch_folder
+from agar_pipeline.ownership.scratch_folders import scratch_folder
 
 FORMAT = 2
 """Raised whenever the columns on disk change; columns of another format are ignored."""

@@ -70,13 +70,8 @@ def import_and_report(
         counts = import_images(
             source, dataset, database, agar_home(), say, progress, migrate=migrate_database, overwrite=overwrite
         )
-    if pipeline_file and pipeline is None and not counts.classes:
-        say(f"note: configs/pipeline/{pipeline_file}.yaml is not written, because no box has a label")
-    elif pipeline_file and pipeline is None:
-        parts = given_parts(counts)
-        for path in write_pipeline(pipeline_file, dataset, database, counts.classes, parts):
-            say(f"wrote {path}: read it, and edit it as you need")
-        pipeline = load_pipeline(pipeline_file)
+    if pipeline_file and pipeline is None:
+        pipeline = _write_new(pipeline_file, dataset, database, counts)
     _say_what_was_left_out(counts, pipeline)
     say_what_was_kept(counts)
     if as_json:
@@ -86,6 +81,16 @@ def import_and_report(
         echo(f"next: {_next_step(dataset, database, counts, pipeline, pipeline_file)}")
     if counts.problems or counts.changed_meanwhile:
         raise click.exceptions.Exit(1)
+
+
+def _write_new(pipeline_file: str, dataset: str, database: str, counts: ImportCounts) -> PipelineConfig | None:
+    """Write and load the pipeline file of a new dataset; None if there is no class that it could name."""
+    if not counts.classes:
+        say(f"note: configs/pipeline/{pipeline_file}.yaml is not written, because no box has a label")
+        return None
+    for path in write_pipeline(pipeline_file, dataset, database, counts.classes, given_parts(counts)):
+        say(f"wrote {path}: read it, and edit it as you need")
+    return load_pipeline(pipeline_file)
 
 
 def _print(dataset: str, counts: ImportCounts) -> None:
@@ -123,8 +128,8 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         say(f"note: {images} no labels yet; `unlabelled:` of the pipeline file says what happens")
     if counts.crowds:
         say(
-            f"note: iscrowd is set for {counts.crowds} of {plural(counts.boxes, 'box', 'boxes')}, regions of many "
-            "objects: neither learnt nor scored"
+            "note: regions of many objects (iscrowd), which are neither learnt nor scored: "
+            f"{counts.crowds:,} of {plural(counts.boxes, 'box', 'boxes')}"
         )
     _say_names("annotations have no image", counts.annotations_without_image)
     _say_names(
@@ -137,13 +142,17 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         _say_names(f"entries of {each['tag']} fit several images, none of which is tagged", each["ambiguous"])
     for note in counts.notes:
         say(f"note: {note}")
+    _say_given_parts(counts, pipeline)
+    _say_what_labels_mean(counts, pipeline)
+    say_problems(counts.problems)
+
+
+def _say_given_parts(counts: ImportCounts, pipeline: PipelineConfig | None) -> None:
     if (parts := given_parts(counts)) and (pipeline is None or pipeline.split.method != "tags"):
         say(
             "note: the files name the parts of a split; use them in the pipeline file: "
             f"`split: {{method: tags, views: {{{spell_views(parts)}}}}}`"
         )
-    _say_what_labels_mean(counts, pipeline)
-    say_problems(counts.problems)
 
 
 def say_problems(problems: list[str]) -> None:

@@ -40,8 +40,8 @@ def print_inspection(inspection: Inspection) -> None:
     echo(f"{images}, {annotations}, {plural(plain['categories'], 'category', 'categories')}")
     if plain["crowds"]:
         echo(
-            f"iscrowd is set for {plain['crowds']:,} of the annotations, regions of many objects: "
-            "neither learnt nor scored"
+            "regions of many objects (iscrowd), which are neither learnt nor scored: "
+            f"{plain['crowds']:,} of the annotations"
         )
     width = max([len(name) for name in plain["category_distribution"]], default=0)
     for name, parts in plain["category_distribution"].items():

@@ -105,15 +105,7 @@ def command(
     unlike each other. A person corrects their proposed boxes in FiftyOne, and gives each finished photo the tag
     `annotated`; --join then adds these photos to the pipeline's dataset.
     """
-    given = [predictions is not None, remove, accept is not None, unlabelled is not None, join is not None]
-    if sum(given) + (experiment is not None and unlabelled is None) != 1:
-        raise click.UsageError("give one of --experiment, --predictions, --remove, --accept, --unlabelled and --join")
-    if (predictions is None) != (coco_json is None):
-        raise click.UsageError("--predictions needs --json, the COCO file to review, and --json needs --predictions")
-    if predictions is not None and (out_dir is None or app is not None):
-        raise click.UsageError("--predictions needs --out-dir, and cannot be shown in FiftyOne: it has no dataset")
-    modes = ["predictions", "remove", "accept", "unlabelled", "join"]
-    _require_used(context, next((mode for mode, is_given in zip(modes, given, strict=True) if is_given), "experiment"))
+    _require_one_mode(context)
     from agar_pipeline.commands import review_unlabelled, review_words
 
     how = {"overwrite": overwrite, "migrate_database": migrate_database, **web}
@@ -136,6 +128,21 @@ def command(
         elif out_dir is None:
             app = review_words.can_be_shown() or None
         _review_experiment(experiment, out_dir, app, how)
+
+
+def _require_one_mode(context: click.Context) -> None:
+    """Raise UsageError unless the options ask for one use of the command, with all that it needs and nothing else."""
+    given = {name: value for name, value in context.params.items() if value not in (None, False)}
+    modes: list[str] = [mode for mode in ("predictions", "remove", "accept", "unlabelled", "join") if mode in given]
+    if "experiment" in given and modes != ["unlabelled"]:
+        modes.append("experiment")
+    if len(modes) != 1:
+        raise click.UsageError("give one of --experiment, --predictions, --remove, --accept, --unlabelled and --join")
+    if ("predictions" in given) != ("coco_json" in given):
+        raise click.UsageError("--predictions needs --json, the COCO file to review, and --json needs --predictions")
+    if "predictions" in given and ("out_dir" not in given or context.params["app"] is not None):
+        raise click.UsageError("--predictions needs --out-dir, and cannot be shown in FiftyOne: it has no dataset")
+    _require_used(context, modes[0])
 
 
 def _require_used(context: click.Context, mode: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from agar_pipeline.errors import ConfigError
 
@@ -43,6 +45,9 @@ BoxRule = Literal[
 ImageChecks = Literal["header", "decode", "skip"]
 """How image files are checked: `header` reads the first bytes, `decode` every pixel, `skip` only tests that they exist.
 """
+BoxSide = Annotated[float, Field(ge=0, le=1000)]
+MIN_BOX_SIDE_PX, MAX_MISSING_SHARE, MAX_FLAWED_SHARE = 2.0, 0.01, 0.05
+"""Defaults of the limits, see `PipelineConfig`."""
 
 _BOX: tuple[Action, ...] = ("fail", "drop_box", "drop_image", "keep")
 _BAD_BOX: tuple[Action, ...] = ("fail", "drop_box", "drop_image")

@@ -5,82 +5,33 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from agar_pipeline.config.box_policy import (
     BOX_POLICY_DEFAULTS,
+    MAX_FLAWED_SHARE,
+    MAX_MISSING_SHARE,
+    MIN_BOX_SIDE_PX,
     UNLABELLED_ACTIONS,
     Action,
     BoxRule,
+    BoxSide,
     ImageChecks,
     UnlabelledPolicy,
     check_box_policy,
     mending_actions,
 )
-from agar_pipeline.config.class_map import Spellings, is_blank
+from agar_pipeline.config.coco_cache import CocoCacheConfig
 from agar_pipeline.config.counting import CountingConfig
-from agar_pipeline.config.media import MaxSide, Media, check_media
+from agar_pipeline.config.media import MaxSide, Media
 from agar_pipeline.config.plain_values import STRICT, collected
 from agar_pipeline.config.snapshot import CocoSnapshotConfig, SnapshotConfig, SnapshotSource
 from agar_pipeline.config.split import GIVEN_PART, SplitConfig, resolved_split
 from agar_pipeline.errors import ConfigError
 
 AutoRefresh = Literal[False, True, "train"]
-BoxSide = Annotated[float, Field(ge=0, le=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class CocoCacheConfig:
-    """How boxes and photos are written into the COCO cache."""
-
-    class_map: dict[str, Annotated[int, Field(ge=1)]]
-    """See `PipelineConfig.class_map`."""
-    mend: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
-    """Rule → action, for rules whose boxes are dropped or clipped or whose images are dropped. The report still lists
-    and counts these findings."""
-    min_box_side_px: BoxSide = 2.0
-    images: ImageChecks = "header"
-    media: Media = "reference"
-    """See `PipelineConfig.media`."""
-    max_side: MaxSide | None = None
-    """For `resize`: longer side of the copies, pixels. Smaller photos are not changed."""
-
-    @model_validator(mode="after")
-    @collected
-    def _check_media(self) -> CocoCacheConfig:
-        check_media(self.media, self.max_side)
-        return self
-
-    @field_validator("class_map")
-    @classmethod
-    @collected
-    def _check_class_map(cls, class_map: dict[str, int]) -> dict[str, int]:
-        category_ids = sorted(set(class_map.values()))
-        if category_ids != list(range(1, len(category_ids) + 1)):
-            raise ConfigError(
-                f"must give the classes the ids 1…K without gaps, not {', '.join(map(str, category_ids))}",
-                where="class_map",
-                next_step="number the classes 1, 2, 3, …",
-            )
-        if any(is_blank(name) for name in class_map):
-            name = next(name for name in class_map if is_blank(name))
-            raise ConfigError(
-                f"gives the id {class_map[name]} to the empty or invisible name {name!r}",
-                where="class_map",
-                next_step="write a name there",
-            )
-        return class_map
-
-    @property
-    def class_names(self) -> list[str]:
-        """Class names in order of category_id, 1…K."""
-        return [name for _, name in sorted(self.spellings.class_names.items())]
-
-    @property
-    def spellings(self) -> Spellings:
-        return Spellings(self.class_map)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -89,9 +40,9 @@ class BboxReportConfig:
 
     box_policy: dict[BoxRule, Action] = dataclasses.field(default_factory=dict)
     """Rule → action, for every rule."""
-    min_box_side_px: BoxSide = 2.0
-    max_missing_share: Share = 0.01
-    max_flawed_share: Share = 0.05
+    min_box_side_px: BoxSide = MIN_BOX_SIDE_PX
+    max_missing_share: Share = MAX_MISSING_SHARE
+    max_flawed_share: Share = MAX_FLAWED_SHARE
 
 
 def _default_split(before: dict[str, Any]) -> SplitConfig:
@@ -122,15 +73,15 @@ class PipelineConfig:
     done in a COCO file. An image with an empty list of boxes is labelled: a person looked at it and found nothing.
     `fail` stops before training and lists the images; `leave_out` leaves them out of all parts, and counts and names
     them; `keep` treats them as empty plates."""
-    min_box_side_px: BoxSide = 2.0
+    min_box_side_px: BoxSide = MIN_BOX_SIDE_PX
     """A box whose shorter side is smaller breaks the rule `small_box`; pixels of the photo."""
     images: ImageChecks = "header"
     """How image files are checked. `header` reads their first bytes; `decode` reads every pixel, the only way to find a
     truncated JPEG; `skip` only checks that the files exist."""
-    max_missing_share: Share = 0.01
+    max_missing_share: Share = MAX_MISSING_SHARE
     """If a larger share of the images is missing, the report fails, even with `missing_image: drop_image`. In most
     cases a whole folder is missing."""
-    max_flawed_share: Share = 0.05
+    max_flawed_share: Share = MAX_FLAWED_SHARE
     """If a larger share of the boxes of a part breaks one rule (outside the image, too small, without area or drawn
     twice), the part breaks the rule `misread_boxes`. In most cases the file uses another box format than it is read
     with."""

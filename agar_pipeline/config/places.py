@@ -8,7 +8,6 @@ import stat
 from pathlib import Path, PurePath
 
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.text.safe_text import as_command
 
 PACKAGED = Path(__file__).resolve().parent.parent / "lab"
 """Files that `agar init` writes into a lab's project. In a checkout they are links to its own."""
@@ -138,73 +137,6 @@ def images_dir_now() -> Path | None:
     """`AGAR_IMAGES_DIR`: the current folder of the photos that COCO caches refer to; None: they were not moved."""
     named = os.environ.get("AGAR_IMAGES_DIR")
     return expanded(named).absolute() if named else None
-
-
-def database_address(database: str) -> str:
-    """Resolve `env:NAME` or `file:PATH` to a database address; any other value is returned unchanged.
-
-    The two forms keep passwords out of the config files.
-
-    Raises:
-        ConfigError: the variable or file does not exist, or other users may read the file.
-    """
-    kind, _, name = database.partition(":")
-    if kind == "env":
-        if not (address := os.environ.get(name)):
-            raise ConfigError(
-                f"reads the variable {name}, which is not set",
-                where=f"`database: {database}`",
-                next_step=f"set it in this shell: `export {name}=mongodb://HOST:PORT`",
-            )
-        return address
-    if kind == "file" and not name.startswith("//"):
-        return read_private(expanded(name), f"`database: {database}`").decode().strip()
-    return database
-
-
-def database_variables(database: str) -> tuple[str, ...]:
-    """Return the names of the environment variables that may hold the address, including a password.
-
-    >>> database_variables("env:LAB_DB"), database_variables("embedded")
-    (('LAB_DB',), ())
-    """
-    if database == "fiftyone":
-        return ("FIFTYONE_DATABASE_URI",)
-    return (database.removeprefix("env:"),) if database.startswith("env:") else ()
-
-
-def read_private(path: Path, what: str) -> bytes:
-    """Read a file that holds a secret.
-
-    Args:
-        what: Its name in messages.
-
-    Raises:
-        ConfigError: the file cannot be read, belongs to another user, or other users may read or change it.
-    """
-    try:
-        with path.open("rb") as stream:
-            found = os.fstat(stream.fileno())
-            content = stream.read()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be read ({error.strerror})",
-            where=f"{what}: {path}",
-            next_step="make this file with mode 0600, or name another one",
-        ) from error
-    if found.st_uid not in (os.geteuid(), 0):
-        raise ConfigError(
-            f"belongs to user {found.st_uid}, who could change it",
-            where=f"{what}: {path}",
-            next_step="copy it into a file of your own, and name that",
-        )
-    if found.st_mode & 0o077:
-        raise ConfigError(
-            "can be read or changed by other users",
-            where=f"{what}: {path}",
-            next_step=f"run `{as_command('chmod', '600', path)}`",
-        )
-    return content
 
 
 def database_idle_s() -> float:

@@ -8,7 +8,7 @@ from agar_pipeline.chain.nodes import SOURCE, AssetNode
 from agar_pipeline.config import agar_home, to_plain
 from agar_pipeline.defs.home_storage import require_one_home
 from agar_pipeline.defs.run_locks import keep_run
-from agar_pipeline.snapshots.sources import Observation, observe_source
+from agar_pipeline.snapshots.sources import ObservedData, observe_source
 from agar_pipeline.text.plurals import plural
 
 
@@ -34,7 +34,7 @@ def fiftyone_dataset(snapshot_node: AssetNode) -> dg.SourceAsset:
     return fiftyone_dataset
 
 
-def record_observation(instance: dg.DagsterInstance, seen: Observation) -> None:
+def record_observation(instance: dg.DagsterInstance, seen: ObservedData) -> None:
     """Record an observation in Dagster's event log, without a run."""
     instance.report_runless_asset_event(
         dg.AssetObservation(

@@ -11,7 +11,8 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from agar_pipeline.errors import StorageError
+from agar_pipeline.errors import ConfigError, StorageError
+from agar_pipeline.text.safe_text import as_command
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _OTHERS = 0o077
@@ -105,3 +106,37 @@ def _foreign(path: Path, owner: int) -> StorageError:
         where=path,
         next_step="set AGAR_HOME to a folder of your own",
     )
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """Read a file that holds a secret.
+
+    Args:
+        what: Its name in messages.
+
+    Raises:
+        ConfigError: the file cannot be read, belongs to another user, or other users may read or change it.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            content = stream.read()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror})",
+            where=f"{what}: {path}",
+            next_step="make this file with mode 0600, or name another one",
+        ) from error
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(
+            f"belongs to user {found.st_uid}, who could change it",
+            where=f"{what}: {path}",
+            next_step="copy it into a file of your own, and name that",
+        )
+    if found.st_mode & 0o077:
+        raise ConfigError(
+            "can be read or changed by other users",
+            where=f"{what}: {path}",
+            next_step=f"run `{as_command('chmod', '600', path)}`",
+        )
+    return content

@@ -15,10 +15,10 @@ import pandas as pd
 
 from agar_pipeline.coco.box_formats import XYWH_COLUMNS
 from agar_pipeline.coco.columns import PIECE, CocoColumns
+from agar_pipeline.config import MIN_BOX_SIDE_PX
 
 BOUNDS_TOLERANCE_PX = 1e-2
 """Boxes stored as shares of the image have float64 errors far below a hundredth of a pixel."""
-MIN_BOX_SIDE_PX = 2.0
 SAME_PLACE_DECIMALS = 6
 
 FINDING_COLUMNS = ("rule", "part", "image_id", "annotation_id", "file_name", "value", *XYWH_COLUMNS)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.config import Action, BoxRule, ImageChecks
-from agar_pipeline.labels.box_rules import MIN_BOX_SIDE_PX, concat_findings, find_box_findings
+from agar_pipeline.config import MIN_BOX_SIDE_PX, Action, BoxRule, ImageChecks
+from agar_pipeline.labels.box_rules import concat_findings, find_box_findings
 from agar_pipeline.labels.file_checks import check_files
 from agar_pipeline.labels.health import measure_health
 from agar_pipeline.labels.image_rules import find_image_findings, find_part_findings

@@ -15,8 +15,15 @@ import numpy as np
 import pandas as pd
 
 from agar_pipeline.coco.columns import CocoColumns, parse_coco
-from agar_pipeline.config import BOX_POLICY_DEFAULTS, MENDING, Action, BoxRule, ImageChecks
-from agar_pipeline.labels.box_rules import MIN_BOX_SIDE_PX
+from agar_pipeline.config import (
+    BOX_POLICY_DEFAULTS,
+    MAX_FLAWED_SHARE,
+    MENDING,
+    MIN_BOX_SIDE_PX,
+    Action,
+    BoxRule,
+    ImageChecks,
+)
 from agar_pipeline.labels.file_checks import check_files
 from agar_pipeline.labels.findings import MISSING, find_all, judge, not_opened
 from agar_pipeline.photos.missing_photos import explain_missing
@@ -24,8 +31,6 @@ from agar_pipeline.progress import Progress
 
 _RENUMBERED: frozenset[BoxRule] = frozenset({"category_id_below_1"})
 """Rules that an import and a pipeline always fulfil: they number classes from 1 and ignore the file's numbers."""
-MAX_FLAWED_SHARE = 0.05
-"""The default in a pipeline file."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.files.disk import show_bytes
 from agar_pipeline.media.copy_photos import place_photos
 from agar_pipeline.media.former_caches import IMAGES, find_known
-from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
+from agar_pipeline.media.photo import OWN_MEDIA, Photo, PlacedPhotos
 from agar_pipeline.media.shrink import shrunk_sizes
 from agar_pipeline.progress import Log, progress_bar
 from agar_pipeline.text.plurals import plural
@@ -93,7 +93,7 @@ def _photos(columns: CocoColumns, images: pd.DataFrame) -> list[Photo]:
     ]
 
 
-def _in_words(placed: Placed, media: OWN_MEDIA) -> str:
+def _in_words(placed: PlacedPhotos, media: OWN_MEDIA) -> str:
     words = f"{plural(placed.made, 'photo')} {DONE[media]}"
     if placed.not_linked:
         copied = plural(placed.not_linked, "photo was", "photos were")

@@ -19,7 +19,7 @@ from agar_pipeline.errors import DatasetError, ImageFileError, remedy
 from agar_pipeline.files.disk import link_or_copy, sha256_of
 from agar_pipeline.media.former_caches import KnownFile, Origin
 from agar_pipeline.media.free_space import forecast_bytes, require_room
-from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
+from agar_pipeline.media.photo import OWN_MEDIA, Photo, PlacedPhotos
 from agar_pipeline.media.shrink import shrink
 from agar_pipeline.photos.image_paths import refuse_name, safe_image_path
 from agar_pipeline.progress import Progress
@@ -37,7 +37,7 @@ def place_photos(
     media: OWN_MEDIA,
     earlier: Mapping[Origin, KnownFile],
     progress: Progress,
-) -> Placed:
+) -> PlacedPhotos:
     """Put every photo into `out_dir` under its own name. The source files are only read.
 
     Args:
@@ -51,7 +51,7 @@ def place_photos(
         ImageFileError: Photos are missing, unsafe or unreadable; the message counts and names them.
         StorageError: There is not enough free space.
     """
-    placed, missing = Placed(), []
+    placed, missing = PlacedPhotos(), []
     _make_folders(photos, out_dir)
     by_origin: dict[Origin, list[Photo]] = {}
     for photo in photos:
@@ -118,7 +118,7 @@ def _make_all(
     out_dir: Path,
     media: OWN_MEDIA,
     earlier: Mapping[Origin, KnownFile],
-    placed: Placed,
+    placed: PlacedPhotos,
     done: Callable[[int], None],
 ) -> None:
     links = media == "link" and _can_link(missing, source_dir, out_dir)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from agar_pipeline.errors import StorageError, remedy
 from agar_pipeline.files.disk import show_bytes
-from agar_pipeline.media.photo import OWN_MEDIA, Photo, Placed
+from agar_pipeline.media.photo import OWN_MEDIA, Photo, PlacedPhotos
 
 _FORECAST_MARGIN = 1.1
 
 
-def forecast_bytes(rest: Sequence[Photo], probes: Sequence[Photo], placed: Placed, media: OWN_MEDIA) -> int:
+def forecast_bytes(rest: Sequence[Photo], probes: Sequence[Photo], placed: PlacedPhotos, media: OWN_MEDIA) -> int:
     """Estimate the bytes that the remaining photos will take.
 
     Links and copies take the size of the photos. For smaller copies, the bytes per pixel of the copies already made

@@ -35,7 +35,7 @@ class Photo:
 
 
 @dataclass
-class Placed:
+class PlacedPhotos:
     """Files and counts of the photos that were put into a cache."""
 
     files: dict[str, KnownFile] = field(default_factory=dict)

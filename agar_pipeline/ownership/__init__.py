@@ -5,7 +5,8 @@ recognised by a marker, and by a list that was written when it was made. If a pe
 that person. Everything is checked before anything is done. What is not ours is refused, and the error names it and the
 next step. Original photos and the inputs of a command are protected at any path: by real path, and by device and inode.
 
-- `home`: the folder that holds everything that the pipeline writes, and scratch folders in it.
+- `home`: the folder that holds everything that the pipeline writes.
+- `scratch_folders`: folders in a home that are swept when their process has ended.
 - `home_place`: warns if a home lies where git deletes it.
 - `folders`: files that are written into a user's folder.
 - `single_files`: the same for a file that is given by its path.

@@ -1,8 +1,8 @@
 """Creates and checks the home: a folder that is private to its user and has a marker file.
 
 A folder that holds anything else is refused before anything is created in it. A home from before markers existed is
-recognised by its content and gets a marker. The scratch folders in a home are listed in files beside them; only listed
-ones are swept.
+recognised by its content and gets a marker.
+Not here: folders in a home for a short time (`scratch_folders`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import json
 import os
 import re
 import secrets
-import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from agar_pipeline.config.places import HOME_LINK, HOME_MARKER, PROJECT, agar_home, default_home
 from agar_pipeline.errors import StorageError
-from agar_pipeline.files import disk, locks, storage_errors
+from agar_pipeline.files import disk, storage_errors
 from agar_pipeline.ownership.home_place import warn_of_place
 from agar_pipeline.text.name_list import name_some
 
@@ -46,9 +44,6 @@ _EVIDENCE = (
 _SYSTEMS = frozenset({"/", "/tmp", "/var/tmp", "/dev/shm"})  # noqa: S108 - refused as homes, not written to
 _SHOWN = 3
 """Number of foreign files that a message names."""
-_LOCK = ".lock"
-_LISTED = ".scratch-"
-"""Prefix of the files that list scratch folders."""
 
 STRAYS = re.compile(
     r"\.DS_Store|\._.*|\.localized|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.nfs[0-9a-fA-F]+|\.fuse_hidden[0-9a-fA-F]+"
@@ -199,53 +194,3 @@ def link_checkout(home: Path) -> None:
             with contextlib.suppress(OSError):
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(home, target_is_directory=True)
-
-
-@contextlib.contextmanager
-def scratch_folder(home: Path, prefix: str) -> Iterator[Path]:
-    """Yield a folder below `home/tmp` that is removed after the block, or by the next caller if the process dies."""
-    parent = open_home(home) / "tmp"
-    parent.mkdir(exist_ok=True)
-    sweep_scratch(home)
-    token = secrets.token_hex(16)
-    folder, listed = parent / f"{prefix}{token[:8]}", parent / f"{_LISTED}{prefix}{token[:8]}"
-    with locks.locked(parent / _LOCK):  # no other process sees a folder without its lock
-        listed.write_text(token)
-        folder.mkdir(mode=0o700)
-        held = locks.acquire(folder / _LOCK)
-        (folder / _LOCK).write_text(token)
-    assert held is not None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        disk.remove(listed)
-        os.close(held)
-
-
-def sweep_scratch(home: Path) -> list[Path]:
-    """Remove the scratch folders of dead processes: those that are listed and contain the token in their list file."""
-    swept: list[Path] = []
-    parent = home / "tmp"
-    if not parent.is_dir():
-        return swept
-    with locks.locked(parent / _LOCK):
-        for listed in parent.glob(f"{_LISTED}*"):
-            folder = parent / listed.name.removeprefix(_LISTED)
-            with contextlib.suppress(FileNotFoundError):  # its owner may be removing it
-                if not folder.is_symlink() and _is_dead(folder, listed.read_text()):
-                    shutil.rmtree(folder, ignore_errors=True)
-                    swept.append(folder)
-                if not folder.exists():
-                    disk.remove(listed)
-    return swept
-
-
-def _is_dead(folder: Path, token: str) -> bool:
-    lock = folder / _LOCK
-    if not lock.is_file():
-        return folder.is_dir() and not any(folder.iterdir())  # the owner died between creating the folder and its lock
-    if lock.read_text() not in (token, ""):  # empty: the owner died before the token was written
-        return False
-    with locks.free(lock) as is_free:
-        return is_free

@@ -15,8 +15,9 @@ from agar_pipeline.config import CHECKOUT, HOME_LINK, default_home
 from agar_pipeline.errors import StorageError
 from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.files.file_system import doubt, mounted, require_locks
-from agar_pipeline.ownership.home import open_home, scratch_folder
+from agar_pipeline.ownership.home import open_home
 from agar_pipeline.ownership.home_place import tree_around
+from agar_pipeline.ownership.scratch_folders import scratch_folder
 from agar_pipeline.preflight.check import Check
 
 SHM_BYTES = 512_000_000

@@ -14,7 +14,8 @@ def check_source(config: SnapshotSource, home: Path) -> Check:
     if isinstance(config, CocoSnapshotConfig):
         return Check("database", "OK", f"not needed: the data is {config.describe()}")
     try:
-        from agar_pipeline.fiftyone_io.database.connection import connected, open_database, show_address
+        from agar_pipeline.fiftyone_io.database.connection import connected, open_database
+        from agar_pipeline.fiftyone_io.database.connection_errors import show_address
         from agar_pipeline.fiftyone_io.database.revision import read_revisions, require_usable
 
         with open_database(config.database, home) as uri, connected(uri) as mongo:

@@ -23,15 +23,8 @@ from agar_pipeline import errors
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import StoppedError
 from agar_pipeline.files.storage_errors import clear_storage_errors, storage_error
-from agar_pipeline.ownership.home import scratch_folder
-from agar_pipeline.processes.child import (
-    CHILD_ENV,
-    ERROR_FILE,
-    MESSAGES_FILE,
-    PARENT_PID,
-    REPLY_FILE,
-    RESERVE_FILE,
-)
+from agar_pipeline.ownership.scratch_folders import scratch_folder
+from agar_pipeline.processes.child import CHILD_ENV, ERROR_FILE, MESSAGES_FILE, PARENT_PID, REPLY_FILE, RESERVE_FILE
 from agar_pipeline.processes.environment import child_environment
 from agar_pipeline.processes.exit_reasons import explain_end
 from agar_pipeline.progress import Log

@@ -194,9 +194,7 @@ def write_evaluation(
     from agar_pipeline.config import CountingConfig
     from agar_pipeline.counting.calibration import calibrate
     from agar_pipeline.counting.region import area_of, find_circles
-    from agar_pipeline.reports.evaluation_page import write_evaluation_page
     from agar_pipeline.scoring.average_precision import require_known_ids
-    from agar_pipeline.scoring.matching import matches_table
     from agar_pipeline.scoring.misread_predictions import explain_misreading
     from agar_pipeline.scoring.score import score_detections
     from agar_pipeline.scoring.suppression import suppress_across_classes
@@ -218,14 +216,8 @@ def write_evaluation(
     )
     warning = misread or useless
     metrics = _with_calibration(scored, calibration, is_val) | {"warning": warning} | (facts or {})
-    (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False))
     (out_dir / "predictions.json").write_text(json.dumps(detections.to_coco()))
-    table = matches_table(columns, scored.counted, scored.matches)
-    table.to_parquet(out_dir / "matches.parquet", index=False)
-    shown_in_ui = write_evaluation_page(
-        out_dir / "report.html", dataclasses.replace(scored, metrics=metrics), images_dir, title, pictures, warning
-    )
-    (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
+    _write_scored(dataclasses.replace(scored, metrics=metrics), images_dir, out_dir, title, pictures)
     why = f"not computed: {metrics['reasons'].get('map_50')}"
     shown = why if metrics["map_50"] is None else f"{metrics['map_50']:.3f}"
     if warning:
@@ -235,6 +227,19 @@ def write_evaluation(
     if left_out := detections.what_was_left_out:
         log(f"note: {left_out}")
     return metrics
+
+
+def _write_scored(scored: Scored, images_dir: Path, out_dir: Path, title: str, pictures: int) -> None:
+    """Write the metrics, the matches, the page, and the pictures that Dagster shows."""
+    from agar_pipeline.reports.evaluation_page import write_evaluation_page
+    from agar_pipeline.scoring.matching import matches_table
+
+    (out_dir / "metrics.json").write_text(json.dumps(scored.metrics, indent=2, allow_nan=False))
+    table = matches_table(scored.columns, scored.counted, scored.matches)
+    table.to_parquet(out_dir / "matches.parquet", index=False)
+    page = out_dir / "report.html"
+    shown_in_ui = write_evaluation_page(page, scored, images_dir, title, pictures, scored.metrics["warning"])
+    (out_dir / PICTURES).write_text(json.dumps(shown_in_ui))
 
 
 def _with_calibration(scored: Scored, calibration: Calibration, is_val: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from agar_pipeline.snapshot_files.source_columns import Columns
 
 
 @dataclass(frozen=True)
-class Observation:
+class ObservedData:
     """The observed state of a dataset or view."""
 
     version: str

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from agar_pipeline.config import CocoSnapshotConfig, SnapshotSource
 from agar_pipeline.progress import Log
-from agar_pipeline.snapshot_files.content_hash import Observation as Observation
+from agar_pipeline.snapshot_files.content_hash import ObservedData as ObservedData
 
 
-def observe_source(config: SnapshotSource, home: Path) -> Observation:
+def observe_source(config: SnapshotSource, home: Path) -> ObservedData:
     """Return the version of the data as it is now.
 
     Raises:

@@ -18,7 +18,7 @@ from agar_pipeline.errors import DatasetError, remedy
 from agar_pipeline.splitting.groups import group_keys
 from agar_pipeline.splitting.random_draw import draw_hash, draw_random
 from agar_pipeline.splitting.stratify import draw_stratified, label_counts, labels_of
-from agar_pipeline.splitting.views_and_lists import Reading, by_field, by_lists, by_views
+from agar_pipeline.splitting.views_and_lists import PartsOfImages, by_field, by_lists, by_views
 from agar_pipeline.text.plurals import plural
 
 SHOWN = 3
@@ -90,7 +90,7 @@ def _labelled(config: SplitConfig, images: pd.DataFrame) -> np.ndarray:
     labelled = images["labelled"].to_numpy(bool) if config.labelled_only else np.ones(len(images), bool)
     if len(images) and not labelled.any():
         raise DatasetError(
-            f"none of {plural(len(images), 'image')} is labelled yet",
+            f"no image is labelled yet, of {len(images):,}",
             next_step="annotate some; or, if nothing is on the plates, "
             f"{remedy('set `unlabelled: keep` in the pipeline file', option='give --unlabelled keep')}",
         )
@@ -123,7 +123,7 @@ def wanted_parts(config: SplitConfig) -> list[Part]:
     return [part for part in get_args(Part) if part in named]
 
 
-def _draw(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | None) -> tuple[Reading, int | None]:
+def _draw(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | None) -> tuple[PartsOfImages, int | None]:
     ids = images["sample_id"].to_numpy(dtype=object)
     keys = group_keys(config, images, duplicates)
     known = np.array([key is not None for key in keys], dtype=bool)
@@ -140,10 +140,10 @@ def _draw(config: SplitConfig, images: pd.DataFrame, duplicates: np.ndarray | No
         drawn = draw_stratified(sizes, counts, config.fractions, config.seed)
     parts[known] = drawn[unit_of]
     grouped = config.group_by is not None or config.groups_duplicates
-    return Reading(parts, left_out), len(units) if grouped else None
+    return PartsOfImages(parts, left_out), len(units) if grouped else None
 
 
-def _read(config: SplitConfig, images: pd.DataFrame) -> Reading:
+def _read(config: SplitConfig, images: pd.DataFrame) -> PartsOfImages:
     if config.method == "tags":
         return by_views(config.views, images)
     if config.method == "field":
@@ -151,14 +151,14 @@ def _read(config: SplitConfig, images: pd.DataFrame) -> Reading:
     return by_field(GIVEN_PART.removeprefix("field:"), {}, images)
 
 
-def _unassigned(images: pd.DataFrame, reading: Reading, there: str) -> DatasetError:
+def _unassigned(images: pd.DataFrame, reading: PartsOfImages, there: str) -> DatasetError:
     count = sum(reading.left_out.values())
     names = images["path" if "path" in images else "sample_id"].to_numpy()
     missing = np.array([part is None for part in reading.parts])
     examples = ", ".join(repr(str(name)) for name in names[missing][:SHOWN])
     why = "; ".join(f"{reason} ({n})" for reason, n in reading.left_out.items())
     return DatasetError(
-        f"no part of the split has {count} of {plural(len(images), 'image')}: {why}; first {examples}",
+        f"images that are in no part of the split: {count} of {len(images):,} ({why}); first {examples}",
         next_step=f"give these images a part, or set `unassigned: leave_out` in the split{_listed(there)}",
     )
 

@@ -21,7 +21,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Reading:
+class PartsOfImages:
     """Parts that were read or drawn."""
 
     parts: np.ndarray
@@ -32,7 +32,7 @@ class Reading:
     """Lines of lists that name no image, or several images."""
 
 
-def by_views(views: Mapping[Part, str], images: pd.DataFrame) -> Reading:
+def by_views(views: Mapping[Part, str], images: pd.DataFrame) -> PartsOfImages:
     """Assign each image to the part whose view contains it.
 
     Raises:
@@ -40,10 +40,10 @@ def by_views(views: Mapping[Part, str], images: pd.DataFrame) -> Reading:
     """
     held = {part: images[f"view:{view}"].to_numpy(dtype=bool) for part, view in views.items()}
     parts = _one_part(held, images, {part: f"view {view!r}" for part, view in views.items()})
-    return Reading(parts, _none_of(parts, "in none of " + ", ".join(views.values())))
+    return PartsOfImages(parts, _none_of(parts, "in none of " + ", ".join(views.values())))
 
 
-def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> Reading:
+def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> PartsOfImages:
     """Assign each image to a part by the value of a field."""
     mapping = dict(values) or {part: part for part in get_args(Part)}
     found = images[f"field:{field}"].to_list()
@@ -53,10 +53,10 @@ def by_field(field: str, values: Mapping[str, Part], images: pd.DataFrame) -> Re
     left_out = {f"no value of {field!r}": missing} if missing else {}
     for value, count in sorted(Counter(str(value) for value in rest if not is_missing(value)).items()):
         left_out[f"{field} is {value!r}, which names no part"] = count
-    return Reading(parts, left_out)
+    return PartsOfImages(parts, left_out)
 
 
-def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame, asked: np.ndarray) -> Reading:
+def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame, asked: np.ndarray) -> PartsOfImages:
     """Assign each image of `asked`, (N,) bool, to the part whose list names it.
 
     A line of a list is a path, a sample id, a file name, or a file name without suffix.
@@ -76,7 +76,7 @@ def by_lists(lists: Mapping[Part, Sequence[str]], images: pd.DataFrame, asked: n
             else:
                 unknown[name] = None
     parts = _one_part(held, images, {part: f"the list of {part}" for part in lists})[asked]
-    return Reading(parts, _none_of(parts, "in no list"), tuple(unknown))
+    return PartsOfImages(parts, _none_of(parts, "in no list"), tuple(unknown))
 
 
 def _find_rows(name: str, rows_of: Mapping[str, list[int]], paths: frozenset[str]) -> list[int]:

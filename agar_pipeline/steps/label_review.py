@@ -8,7 +8,7 @@ Not here: which photos are in a fold (`splitting.folds`), suspects (`review`), f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,8 @@ def build(
     counts = _count(config.counting, train, detections, folds, replace(study, circles=circles["train"]))
     parts = [ReviewedPart("train", train, detections)]
     parts += _predict_own(config, coco_cache, training_run, evaluation, log)
-    scores: dict[str, Any] = {"part": "train", "seed": config.seed, **cross_validate(train, detections, folds, counts)}
-    lesson = training_run.experiment().get("lesson")
-    useless = explain_uselessness(scores["map_50"]["value"], int(counts[0].sum()), lesson)
-    scores["warning"] = useless or scores["reasons"].get("map_50")
-    if scores["warning"]:
-        log(f"models and labels disagree too much to say how many labels are wrong: {scores['warning']}")
+    scores = {"part": "train", "seed": config.seed, **cross_validate(train, detections, folds, counts)}
+    scores["warning"] = _warn(scores, int(counts[0].sum()), training_run, log)
     (out_dir / "cross_validation.json").write_text(json.dumps(scores, indent=2, allow_nan=False))
     _write_folds(out_dir / "folds.parquet", train, folds)
     together = Detections.concatenate([part.detections for part in parts])
@@ -99,6 +95,15 @@ def build(
     write_review(
         inside, coco_cache.images_dir, out_dir, pictures=config.pictures, title=title, log=log, cross_validation=scores
     )
+
+
+def _warn(scores: Mapping[str, Any], found: int, training_run: TrainingRun, log: Log) -> str | None:
+    """Why the number of wrong labels says little, or None; `found`: number of colonies that were counted."""
+    lesson = training_run.experiment().get("lesson")
+    warning = explain_uselessness(scores["map_50"]["value"], found, lesson) or scores["reasons"].get("map_50")
+    if warning:
+        log(f"models and labels disagree too much to say how many labels are wrong: {warning}")
+    return warning
 
 
 def _train_fold(

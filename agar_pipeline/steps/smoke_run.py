@@ -7,30 +7,22 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agar_pipeline.artifacts import BboxReport, CocoCache
 from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.config import TrainingConfig
-from agar_pipeline.errors import TrainingError
 from agar_pipeline.processes.rank import World
 from agar_pipeline.progress import Log
 from agar_pipeline.step_code.precision_and_weights import record_machine
-from agar_pipeline.text.plurals import plural
 
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns
-    from agar_pipeline.coco.detections import Detections
-    from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.detection.training.train import TrainingOutcome
 
 SMOKE_VAL_IMAGES = 4
-COMPARED_BOXES = 20
-"""Number of best-scored boxes that are compared on a device whose results may differ in the last bits."""
 
 
 def build(config: TrainingConfig, out_dir: Path, log: Log, coco_cache: CocoCache, bbox_report: BboxReport) -> None:
@@ -45,6 +37,7 @@ def build(config: TrainingConfig, out_dir: Path, log: Log, coco_cache: CocoCache
     from agar_pipeline.detection.fitting.model_fitting import fit_config
     from agar_pipeline.detection.models import ranks
     from agar_pipeline.detection.training.determinism import determinism
+    from agar_pipeline.detection.training.round_trip import check_round_trip
     from agar_pipeline.detection.training.train import train
 
     train_columns, val_columns = read_coco(coco_cache.json_path("train")), read_coco(coco_cache.json_path("val"))
@@ -55,7 +48,7 @@ def build(config: TrainingConfig, out_dir: Path, log: Log, coco_cache: CocoCache
     outcome = train(config, batch, few, coco_cache.images_dir, scratch, log, **fitting)
     if not World.from_environment().is_first:
         return
-    metrics, look_s = _check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
+    metrics, look_s = check_round_trip(outcome, scratch, few, coco_cache.images_dir, config.optimizer.lr)
     val_s = min(outcome.validation_seconds, look_s)  # an untrained head finds boxes everywhere: it is slower
     shutil.rmtree(scratch)
     outcome.detector.to("cpu")  # frees the device: the profile is measured with as much memory as training has
@@ -84,83 +77,6 @@ def _most_boxes(coco_cache: CocoCache) -> int:
 
     parts = [read_coco(coco_cache.json_path(part)).rows_of_images()[1] for part in ("train", "val")]
     return int(max(np.diff(starts).max(initial=1) for starts in parts))
-
-
-def _check_round_trip(
-    outcome: TrainingOutcome, scratch: Path, few: CocoColumns, images_dir: Path, lr: float
-) -> tuple[dict[str, Any], float]:
-    """Check that the model predicts the same after it was saved to a checkpoint and loaded again.
-
-    Returns:
-        The metrics of the loaded model, and the seconds that one prediction of the images took.
-    """
-    from agar_pipeline.detection.inference.predict import Predictor
-    from agar_pipeline.scoring.average_precision import coco_metrics
-
-    detector = outcome.detector.to(outcome.accelerator)  # Lightning's teardown moves it to the CPU
-    before = Predictor(detector, outcome.last, outcome.accelerator, outcome.precision)
-    after = Predictor.load(scratch / "checkpoints" / "last.ckpt", outcome.accelerator)
-    for predictor in (before, after):  # with a score floor of 0 even a model after one step has detections to compare
-        predictor.detector.set_limits(outcome.spec.detections_per_image, score_floor=0.0)
-    seen = before.predict(few, images_dir, num_workers=0, cap_may_rise=False)
-    started_at = time.monotonic()
-    seen_again = after.predict(few, images_dir, num_workers=0, cap_may_rise=False)
-    look_s = time.monotonic() - started_at
-    if not len(seen):
-        raise TrainingError(
-            "the model finds nothing at all after its first step, not even with a score of 0: "
-            "the step changed the weights too much",
-            next_step=f"lower optimizer.lr (now {lr:g})",
-        )
-    changed = _changed_tensors(before.detector.state_dict(), after.detector.state_dict())
-    alike = not changed and _alike(seen, seen_again, exactly=outcome.accelerator == "cpu")
-    if not changed and not alike and outcome.accelerator != "cpu":
-        alike = _alike(*(_look_on_cpu(predictor, few, images_dir) for predictor in (before, after)), exactly=True)
-    if not alike:
-        differ = plural(len(changed), "tensor differs", "tensors differ")
-        what = f"{differ}, {changed[0]} first" if changed else "though all tensors are equal"
-        raise TrainingError(
-            f"the checkpoint predicts {plural(len(seen_again), 'box', 'boxes')}, and the model that it was saved from "
-            f"{len(seen)}; they must be the same ({what})",
-            next_step="report this bug, with the config of the experiment",
-        )
-    return coco_metrics(few, seen_again), look_s
-
-
-def _changed_tensors(saved: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
-    names = sorted({*saved, *loaded})
-    return [n for n in names if n not in saved or n not in loaded or not saved[n].cpu().equal(loaded[n].cpu())]
-
-
-def _look_on_cpu(predictor: Predictor, few: CocoColumns, images_dir: Path) -> Detections:
-    """Predict one image in float32 on the CPU, where equal weights give equal bits.
-
-    It decides if two predictions on a GPU differ: after one step all scores are nearly equal, and their last bits
-    choose among thousands of candidates.
-    """
-    there = replace(predictor, detector=predictor.detector.cpu(), accelerator="cpu", precision="32-true")
-    found = there.predict(few.take_images(few.image_ids[:1]), images_dir, num_workers=0, cap_may_rise=False)
-    predictor.detector.to(predictor.accelerator)
-    return found
-
-
-def _alike(seen: Detections, seen_again: Detections, *, exactly: bool) -> bool:
-    """Return whether two predictions of the same images agree.
-
-    A GPU chooses its kernels anew each time, and a score that changes in its last bit may change which of two boxes
-    NMS keeps. So unless `exactly`, the `COMPARED_BOXES` best boxes must be found again within 0.5 pixels, and the
-    numbers of boxes may differ by 2 %.
-    """
-    import numpy as np
-
-    if exactly:
-        return len(seen) == len(seen_again) and np.allclose(seen.boxes_xywh, seen_again.boxes_xywh, atol=0.01)
-    best = np.argsort(-seen.scores, kind="stable")[:COMPARED_BOXES]
-    for image_id, box in zip(seen.image_ids[best], seen.boxes_xywh[best], strict=True):
-        others = seen_again.boxes_xywh[seen_again.image_ids == image_id]
-        if not len(others) or np.abs(others - box).max(axis=1).min() > 0.5:
-            return False
-    return abs(len(seen) - len(seen_again)) <= 0.02 * max(len(seen), len(seen_again))
 
 
 def _facts(config: TrainingConfig, outcome: TrainingOutcome, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.files import disk, locks
-from agar_pipeline.ownership.home import is_stray, require_own, sweep_scratch
-from agar_pipeline.store.content import foreign_files
+from agar_pipeline.ownership.home import is_stray, require_own
+from agar_pipeline.ownership.scratch_folders import sweep_scratch
+from agar_pipeline.store.faults import foreign_files
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, use_lock, writer_lock
 from agar_pipeline.store.quarantine import QUARANTINED, find_guarded

@@ -22,8 +22,9 @@ from agar_pipeline.files import disk, locks, storage_errors
 from agar_pipeline.ownership.home import open_home
 from agar_pipeline.progress import Log
 from agar_pipeline.store import fetch_and_share
-from agar_pipeline.store.content import Content, MadeBy, find_faults, fingerprint, make_manifest
+from agar_pipeline.store.content import Content, MadeBy, fingerprint, make_manifest
 from agar_pipeline.store.drafts import explain_need, open_draft, publish_draft
+from agar_pipeline.store.faults import find_faults
 from agar_pipeline.store.key import (
     Built,
     Key,

@@ -15,7 +15,7 @@ from agar_pipeline.artifacts import ARTIFACTS, Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.files import locks
 from agar_pipeline.files.disk import sha256_of
-from agar_pipeline.store.content import find_faults, foreign_files
+from agar_pipeline.store.faults import find_faults, foreign_files
 from agar_pipeline.store.key import Key, artifacts_in, folder_of, writer_lock
 
 QUARANTINED = re.compile(

@@ -25,7 +25,7 @@ from typing import Any
 from agar_pipeline.artifacts import MANIFEST, Manifest
 from agar_pipeline.errors import ArtifactError, SharedStoreError
 from agar_pipeline.files.disk import sha256_of
-from agar_pipeline.store.content import find_lie
+from agar_pipeline.store.faults import find_lie
 from agar_pipeline.store.key import Key
 from agar_pipeline.store.remote_files import RemoteFiles
 from agar_pipeline.store.signing import Signer

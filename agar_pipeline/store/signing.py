@@ -12,8 +12,9 @@ import hmac
 import json
 from dataclasses import dataclass
 
-from agar_pipeline.config.places import read_private, store_key_file
+from agar_pipeline.config.places import store_key_file
 from agar_pipeline.errors import ConfigError
+from agar_pipeline.files.private_files import read_private
 
 _SHORTEST = 32
 """Minimum length of a key, characters; `secrets.token_hex(32)` returns 64."""

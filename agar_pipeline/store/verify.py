@@ -13,9 +13,10 @@ from pathlib import Path
 from agar_pipeline.artifacts import Manifest
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.files import disk, locks
-from agar_pipeline.ownership.home import require_own, sweep_scratch
+from agar_pipeline.ownership.home import require_own
+from agar_pipeline.ownership.scratch_folders import sweep_scratch
 from agar_pipeline.progress import Progress
-from agar_pipeline.store.content import find_faults
+from agar_pipeline.store.faults import find_faults
 from agar_pipeline.store.folders import Store
 from agar_pipeline.store.key import Key, writer_lock
 from agar_pipeline.store.quarantine import put_back, set_foreign_aside

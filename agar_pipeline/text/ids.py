@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agar_pipeline.text.plurals import plural
 from agar_pipeline.text.unplaced_error import UnplacedError
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -73,7 +72,7 @@ class Ids:
         has = f"the ids are {'texts' if self.kinds == {str} else 'numbers'}"
         has += f", such as {quote(example)}" if example is not None else ""
         return IdError(
-            f"is {quote(wrong[0])}, but {has} ({len(wrong)} of {plural(len(links), 'link')} unlike the ids)",
+            f"is {quote(wrong[0])}, but {has} (links that differ from the ids: {len(wrong):,} of {len(links):,})",
             next_step="write the links and the ids in the same way",
         )
 

@@ -24,7 +24,8 @@ from agar_pipeline.fiftyone_io.database.connection import open_database
 from agar_pipeline.fiftyone_io.database.dump import dump_database, restore_database
 from agar_pipeline.fiftyone_io.database.dump_conflicts import find_conflicts
 from agar_pipeline.files import disk, locks
-from agar_pipeline.ownership.home import open_home, require_own, scratch_folder
+from agar_pipeline.ownership.home import open_home, require_own
+from agar_pipeline.ownership.scratch_folders import scratch_folder
 from agar_pipeline.progress import Log
 from agar_pipeline.store import Key, Store, find_faults
 from agar_pipeline.store.key import use_lock, writer_lock

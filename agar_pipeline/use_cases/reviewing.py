@@ -26,7 +26,7 @@ from agar_pipeline.fiftyone_io.reading.source import resolved_source
 from agar_pipeline.fiftyone_io.writing.field_names import find_edited_views, find_view, info_of, is_declared
 from agar_pipeline.fiftyone_io.writing.run_values import find_edited, remove_values, seal, write_values
 from agar_pipeline.fiftyone_io.writing.suspect_fields import ABOUT, SOURCE, SuspectFields
-from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, Placed, labels_at, place_suspects
+from agar_pipeline.fiftyone_io.writing.suspect_labels import Detection, PlacedSuspects, labels_at, place_suspects
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.progress import Log
 from agar_pipeline.text.name_list import name_some
@@ -177,7 +177,7 @@ def _declare(
         run_child(CHILD, request | {"label_field": label_field, "missing_views": views}, log)
 
 
-def _write(samples: Collection, placed: Placed, *, overwrite: bool) -> list[str]:
+def _write(samples: Collection, placed: PlacedSuspects, *, overwrite: bool) -> list[str]:
     """Replace the suspects of all samples; return the file names of those that somebody edited."""
     values = {
         ObjectId(sample_id): seal(FIELDS, {FIELDS.name: {"_cls": "Detections", "detections": labels}})

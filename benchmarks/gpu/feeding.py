@@ -60,7 +60,8 @@ def _loader(place: Path, photos: Photos, side: int, workers: int) -> Callable[[]
     """The loader of training, augmentation included, and the transfer."""
     import numpy as np
 
-    from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+    from agar_pipeline.detection.loading.data_loader import build_loader
+    from agar_pipeline.detection.loading.dataset import DetectionDataset
     from agar_pipeline.detection.loading.sampling import PlainBatches
 
     columns = columns_of(photos, side, side / (2 * SIDE))

@@ -155,7 +155,8 @@ def _batches_on_card(folder: Path, columns: Any, config: Any) -> list[Any]:
     """An epoch, loaded and sent once."""
     import torch
 
-    from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+    from agar_pipeline.detection.loading.data_loader import build_loader
+    from agar_pipeline.detection.loading.dataset import DetectionDataset
     from agar_pipeline.detection.loading.sampling import TrainBatches
 
     if not _ON_CARD:

@@ -56,7 +56,7 @@ def test_a_cluster_that_is_too_small_or_absent_is_refused(lab: tuple[Run, Path],
     large = run("agar", "smoke", *words, **ray_cluster)
     assert large.returncode == 1
     assert "trainer.num_nodes=1 with trainer.devices=2 does not fit the Ray cluster" in large.stderr
-    assert "has nodes of 1, 1 CPU(s)" in large.stderr
+    assert "nodes with this number of CPUs: 1, 1" in large.stderr
     absent = run("agar", "smoke", *words, **{**ray_cluster, "RAY_ADDRESS": "127.0.0.1:1"})
     assert absent.returncode == 1
     assert "the Ray cluster at 127.0.0.1:1 cannot be joined: " in absent.stderr

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from agar_pipeline.errors import StorageError
-from agar_pipeline.ownership.home import open_home, require_own, scratch_folder, sweep_scratch
+from agar_pipeline.ownership.home import open_home, require_own
+from agar_pipeline.ownership.scratch_folders import scratch_folder, sweep_scratch
 from agar_pipeline.plates.generate import generate_plates
 from agar_pipeline.store import Key, Store
 from tests.conftest import BIN, CHECKOUT, edit_samples, runner
@@ -110,7 +111,7 @@ def test_a_home_of_a_newer_version_is_refused(home: Path) -> None:
 
 def test_scratch_folders_are_swept_only_where_they_are_ours(home: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from agar_pipeline.ownership.home import scratch_folder\n"
+        "import os, sys; from pathlib import Path; from agar_pipeline.ownership.scratch_folders import scratch_folder\n"
         "with scratch_folder(Path(sys.argv[1]), 'child-'): os.kill(os.getpid(), 9)"
     )
     for _ in range(2):

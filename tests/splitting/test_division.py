@@ -191,7 +191,7 @@ def test_images_without_labels_are_in_no_part_and_change_no_other_ones_part() ->
     }
     named = SplitConfig(method="lists", lists={"train": "t", "val": "v"}, labelled_only=True)
     assert divide(named, images, lists=lists).left_out == {"not labelled yet": 20}, "a list may name them"
-    with pytest.raises(DatasetError, match="none of 60 images is labelled yet"):
+    with pytest.raises(DatasetError, match="no image is labelled yet, of 60"):
         divide(config(labelled_only=True), images.assign(labelled=False))
 
 
@@ -218,7 +218,7 @@ TAGS = {"method": "tags", "views": {"train": "tag:train", "val": "tag:val"}}
     ("columns", "setting", "message"),
     [
         ({**VIEWS, "view:tag:val": [0, 1]}, TAGS, r"1 image is in two parts.*a/1.jpg.*'tag:train'"),
-        ({**VIEWS, "view:tag:train": [1, 0]}, TAGS, r"no part of the split has 1 of 2 images.*\n.*tags seen \(2\)"),
+        ({**VIEWS, "view:tag:train": [1, 0]}, TAGS, r"no part of the split: 1 of 2 .*\n.*tags seen \(2\)"),
         ({**VIEWS}, TAGS, r"part 'val' is empty: view 'tag:val'.*\n.*seen \(2\)"),
         ({"field:f": ["train", "holdout"]}, {"method": "field", "field": "f"}, r"f is 'holdout', which names no part"),
         ({"field:f": ["p", None]}, {"group_by": "field:f"}, r"no part .* has 1 of 2 images.*no value of field:f"),

@@ -31,6 +31,7 @@ from agar_pipeline.config import (
 )
 from agar_pipeline.errors import ArtifactError, ConfigError, DatasetError, GateError
 from agar_pipeline.labels import box_rules, part_balance
+from agar_pipeline.snapshots import coco_part
 from agar_pipeline.steps import bbox_report, coco_cache, split
 from agar_pipeline.store import Built, Content, Key, Store
 
@@ -316,7 +317,7 @@ def test_split_and_cache_give_the_same_bytes_twice(tmp_path: Path) -> None:
     first, second = (build_data(tmp_path / name, GOOD_BOXES, {})[0] for name in ("a", "b"))
     assert first.data_version == second.data_version
     assert first.dataset()["images_dir"] != second.dataset()["images_dir"]
-    assert coco_cache.UNKNOWN_CATEGORY_ID not in set(first.dataset()["class_map"].values())
+    assert coco_part.UNKNOWN_CATEGORY_ID not in set(first.dataset()["class_map"].values())
 
 
 @pytest.mark.parametrize("unlabelled", ["fail", "leave_out", "keep"])

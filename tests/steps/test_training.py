@@ -18,7 +18,6 @@ import torch
 
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
 from agar_pipeline.coco.columns import read_coco
-from agar_pipeline.coco.detections import Detections
 from agar_pipeline.commands.train import closing_lines
 from agar_pipeline.config import ExperimentConfig, ModelConfig, ScoringConfig, load_experiment, to_plain
 from agar_pipeline.detection.fitting.data_choice import say_choice
@@ -342,24 +341,6 @@ def test_two_ranks_train_one_model_and_see_each_image_once_an_epoch(
     assert sorted(str(p.relative_to(out_dir)) for p in out_dir.rglob("*") if p.is_file()) == sorted(
         (*TrainingRun.files, "machine.json", "pictures.json")
     )
-
-
-def test_a_round_trip_compares_every_tensor_and_on_a_gpu_the_best_boxes() -> None:
-    weights = {"a": torch.ones(2), "b": torch.zeros(1)}
-    assert smoke_run._changed_tensors(weights, {name: value.clone() for name, value in weights.items()}) == []
-    assert smoke_run._changed_tensors(weights, {"a": torch.tensor([1, 1 + 1e-6]), "c": torch.ones(1)}) == [
-        "a",
-        "b",
-        "c",
-    ]
-    boxes = np.random.default_rng(0).uniform(0, 1000, (200, 4))
-    seen = Detections(np.repeat([1, 2], 100), np.ones(200, int), boxes, np.linspace(1, 0, 200))
-    last_bit = dataclasses.replace(seen, boxes_xywh=boxes + 0.1).take(np.arange(198))
-    assert smoke_run._alike(seen, seen, exactly=True)
-    assert not smoke_run._alike(seen, last_bit, exactly=True)
-    assert smoke_run._alike(seen, last_bit, exactly=False)
-    assert not smoke_run._alike(seen, dataclasses.replace(seen, boxes_xywh=boxes + 4), exactly=False)
-    assert not smoke_run._alike(seen, seen.take(np.arange(150)), exactly=False)
 
 
 def test_a_predictor_refuses_a_detector_that_is_elsewhere(coco_cache: CocoCache) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from agar_pipeline.artifacts import ARTIFACTS, CocoCache, Manifest, Snapshot, Split
 from agar_pipeline.errors import ArtifactError, StorageError
-from agar_pipeline.ownership.home import open_home, scratch_folder, sweep_scratch
+from agar_pipeline.ownership.home import open_home
+from agar_pipeline.ownership.scratch_folders import scratch_folder, sweep_scratch
 from agar_pipeline.store import Built, Content, Key, Store, find_faults, fingerprint
 
 KEY = Key("split")

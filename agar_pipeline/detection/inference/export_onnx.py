@@ -31,7 +31,7 @@ from scipy.optimize import linear_sum_assignment
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.onnx_model import DETECTION_COLUMNS, FACTS_KEY, OUTPUTS, OnnxFacts, OnnxModel
 from agar_pipeline.detection.inference.predict import Predictor
-from agar_pipeline.detection.models.checkpoint import load_checkpoint
+from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint
 from agar_pipeline.detection.models.detector import Detector
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.photos.load_and_resize import load_image
@@ -78,27 +78,13 @@ def export_model(
             next_step="predict with the checkpoint: `agar predict --checkpoint FILE`",
         )
     detector.set_limits(max(LEAST_CAP, detector.detections_per_image))
-    if calibration is None:
-        calibration = Predictor(detector, known, "cpu", "32-true").calibration
-    facts = OnnxFacts(
-        known.class_names,
-        known.category_ids,
-        calibration.rule.least_of_all,
-        known.spec.input_size,
-        known.spec.tile_overlap,
-        detector.detections_per_image,
-        known.spec.image_side,
-        calibration.to_plain(),
-    )
+    facts = _facts(detector, known, calibration or Predictor(detector, known, "cpu", "32-true").calibration)
     draft = out.with_name(f".{out.name}.part")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         _trace(detector, known.spec.name, draft, facts)
-        model = OnnxModel.load(draft)
-        worst, compared = np.zeros(2), 0
-        for name, pixels in _pictures(photos, known.spec.image_side, known.spec.input_size):
-            difference, found = _compare(detector, model, pixels, name, known.spec.name)
-            worst, compared = np.maximum(worst, difference), compared + found
+        pictures = _pictures(photos, known.spec.image_side, known.spec.input_size)
+        compared, worst = _compare_all(detector, OnnxModel.load(draft), pictures, known.spec.name)
         if not compared:
             raise ArtifactError(
                 "finds nothing on the images, so that it cannot be compared with its ONNX file; no file was left",
@@ -113,6 +99,19 @@ def export_model(
     finally:
         draft.unlink(missing_ok=True)
     return facts
+
+
+def _facts(detector: Detector, known: CheckpointFacts, calibration: Calibration) -> OnnxFacts:
+    return OnnxFacts(
+        known.class_names,
+        known.category_ids,
+        calibration.rule.least_of_all,
+        known.spec.input_size,
+        known.spec.tile_overlap,
+        detector.detections_per_image,
+        known.spec.image_side,
+        calibration.to_plain(),
+    )
 
 
 def _trace(detector: Detector, name: str, path: Path, facts: OnnxFacts) -> None:
@@ -157,6 +156,14 @@ def _pictures(photos: Sequence[Path], image_side: int | None, input_size: int) -
     return [(f"noise {w}×{h}", rng.integers(0, 256, (3, h, w), dtype=np.uint8)) for h, w in shapes]
 
 
+def _compare_all(
+    detector: Detector, model: OnnxModel, pictures: Sequence[tuple[str, np.ndarray]], kind: str
+) -> tuple[int, np.ndarray]:
+    """Number of matched detections on all pictures, and the largest differences, (2,), as `_compare` has them."""
+    found = [_compare(detector, model, pixels, name, kind) for name, pixels in pictures]
+    return sum(count for _, count in found), np.max([difference for difference, _ in found], axis=0)
+
+
 def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str, kind: str) -> tuple[np.ndarray, int]:
     """Largest differences of boxes (shares of the longer side) and of scores, and the number of matched detections."""
     with torch.inference_mode():
@@ -164,9 +171,7 @@ def _compare(detector: Detector, model: OnnxModel, pixels: np.ndarray, name: str
     floor = detector.score_floor
     ours = [answer[key].double().numpy() for key in DETECTION_COLUMNS]
     theirs = model.run(pixels, model.facts.score_threshold)
-    if (
-        len(ours[1]) == len(theirs[1]) == detector.detections_per_image
-    ):  # there, too, rounding decides which are the last
+    if len(ours[1]) == len(theirs[1]) == detector.detections_per_image:  # rounding decides which are the last
         floor = max(floor, float(ours[1].min()))
     boxes = np.abs(ours[0][:, None] - theirs[0][None]).max(axis=2) / max(pixels.shape[1:])  # (D, E)
     scores = np.abs(ours[1][:, None] - theirs[1][None])

@@ -12,7 +12,8 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.coco.detections import Detections
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.batches import MOST_DETECTIONS, most_to_expect, predict_batches, predict_uncapped
-from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
+from agar_pipeline.detection.loading.data_loader import build_loader, choose_workers
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.detection.loading.devices import resolve_accelerator, resolve_precision
 from agar_pipeline.detection.loading.sampling import PlainBatches
 from agar_pipeline.detection.models.checkpoint import CheckpointFacts, load_checkpoint

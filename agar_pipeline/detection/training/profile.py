@@ -19,7 +19,8 @@ import torch
 
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import TrainingConfig
-from agar_pipeline.detection.loading.dataset import Batch, DetectionDataset, choose_workers, collate
+from agar_pipeline.detection.loading.data_loader import choose_workers, collate
+from agar_pipeline.detection.loading.dataset import Batch, DetectionDataset
 from agar_pipeline.detection.loading.devices import autocast
 from agar_pipeline.detection.loading.sampling import TrainBatches
 from agar_pipeline.detection.models.detector import build_detector

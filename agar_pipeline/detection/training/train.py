@@ -18,7 +18,8 @@ from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.detection.fitting.data_choice import say_choice, say_limit
 from agar_pipeline.detection.fitting.model_fitting import fit_config, fit_spec, warn_of_seams
-from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader, choose_workers
+from agar_pipeline.detection.loading.data_loader import build_loader, choose_workers
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.detection.loading.devices import Site, threads_restored
 from agar_pipeline.detection.loading.sampling import PlainBatches, TrainBatches
 from agar_pipeline.detection.models import ranks

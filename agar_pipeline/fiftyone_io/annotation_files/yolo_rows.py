@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass
-class Boxes:
+class RowBoxes:
     """Class numbers, boxes and confidences from the rows of one file."""
 
     classes: list[int] = field(default_factory=list)
@@ -113,13 +113,13 @@ class RowReader:
     def _is_declared(self) -> bool:
         return self.declared.keypoints is not None or self.declared.task in _POLYGON_TASKS
 
-    def boxes_of(self, path: Path, rows: Sequence[Row]) -> Boxes:
+    def boxes_of(self, path: Path, rows: Sequence[Row]) -> RowBoxes:
         """Return the classes and boxes of a file.
 
         Raises:
             AnnotationError: A row does not match the declarations, or has two possible interpretations.
         """
-        boxes = Boxes()
+        boxes = RowBoxes()
         for place, row in enumerate(rows, start=1):
             if error := self._refuse(row, f"{path}: row {place}"):
                 raise error

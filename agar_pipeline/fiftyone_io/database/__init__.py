@@ -3,6 +3,6 @@
 `settings`: FiftyOne's own settings. `trusted_documents`, `class_guard`: which classes a database may make FiftyOne
 load. `mongod_client`, `mongod_keeper`: attaches to or starts our mongod, and the process that owns it.
 `fiftyone_service`: the database of the user's own FiftyOne. `connection`: opens any of the three databases.
-`revision`: which version of FiftyOne wrote the database. `documents`: samples and labels as FiftyOne stores them.
-`dump`, `dump_conflicts`: saves a whole database as files and compares them.
+`connection_errors`: why one cannot be used. `revision`: which version of FiftyOne wrote the database. `documents`:
+samples and labels as FiftyOne stores them. `dump`, `dump_conflicts`: saves a whole database as files and compares them.
 """

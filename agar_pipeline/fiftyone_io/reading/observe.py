@@ -28,7 +28,7 @@ from agar_pipeline.fiftyone_io.reading.source import (
 )
 from agar_pipeline.processes.launch import run_child
 from agar_pipeline.progress import Log, progress_bar
-from agar_pipeline.snapshot_files.content_hash import ContentHash, Observation
+from agar_pipeline.snapshot_files.content_hash import ContentHash, ObservedData
 from agar_pipeline.snapshot_files.file_hashes import FileHashes, FileMemory, stamp_files
 from agar_pipeline.snapshot_files.image_ids import ImageColumns
 from agar_pipeline.snapshot_files.source_columns import Columns
@@ -61,7 +61,7 @@ class OpenSource:
 
 
 @dataclass
-class Look:
+class PassHash:
     """Hashes of all bytes that one pass read: two equal passes mean that the data did not change in between."""
 
     _rows: Any = field(default_factory=hashlib.sha256)
@@ -72,13 +72,13 @@ class Look:
         self._files.update(stamps)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Look) and self._seen() == other._seen()
+        return isinstance(other, PassHash) and self._seen() == other._seen()
 
     def _seen(self) -> bytes:
         return self._rows.digest() + self._files.digest()
 
 
-def observe_dataset(config: SnapshotConfig, home: Path) -> Observation:
+def observe_dataset(config: SnapshotConfig, home: Path) -> ObservedData:
     """Compute the data version; FiftyOne is imported only if the view or label field was not resolved before.
 
     Args:
@@ -92,7 +92,7 @@ def observe_dataset(config: SnapshotConfig, home: Path) -> Observation:
         return observe_at(uri, config, home, resolver_in_child(uri))
 
 
-def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve, log: Log = _no_log) -> Observation:
+def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve, log: Log = _no_log) -> ObservedData:
     """Compute the data version of the dataset in the database at `uri`.
 
     Raises:
@@ -100,10 +100,10 @@ def observe_at(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve, l
     """
     with open_source(uri, config, home, resolve) as opened:
         content = ContentHash()
-        for _ in look_through(opened, home, content, Look(), log):
+        for _ in look_through(opened, home, content, PassHash(), log):
             pass
         version = opened.image_columns().version(content.version())
-        return Observation(version, content.samples, content.boxes, opened.notice)
+        return ObservedData(version, content.samples, content.boxes, opened.notice)
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def open_source(uri: str, config: SnapshotConfig, home: Path, resolve: Resolve) 
 
 
 def look_through(
-    opened: OpenSource, home: Path, content: ContentHash, look: Look, log: Log
+    opened: OpenSource, home: Path, content: ContentHash, look: PassHash, log: Log
 ) -> Iterator[tuple[Columns, FileHashes]]:
     """Yield the samples and their files batch by batch, and add each batch to `content` and `look`.
 
@@ -155,9 +155,9 @@ def look_through(
         )
 
 
-def look_again(opened: OpenSource) -> Look:
+def look_again(opened: OpenSource) -> PassHash:
     """Read the data a second time to compare it with the first pass; only the paths are decoded."""
-    look = Look()
+    look = PassHash()
     for batch in raw_batches(opened.samples, opened.source):
         look.update(batch, stamp_files(absolute_paths(opened.root, decode_paths(batch, opened.root))))
     return look

@@ -10,8 +10,8 @@ from agar_pipeline.config import SnapshotConfig
 from agar_pipeline.errors import DatasetError, DatasetMovedError
 from agar_pipeline.fiftyone_io.database.connection import open_database
 from agar_pipeline.fiftyone_io.reading.observe import (
-    Look,
     OpenSource,
+    PassHash,
     look_again,
     look_through,
     open_source,
@@ -84,13 +84,13 @@ def read_at(
     )
 
 
-def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path, log: Log) -> tuple[str, Look]:
+def _write(opened: OpenSource, config: SnapshotConfig, home: Path, out_dir: Path, log: Log) -> tuple[str, PassHash]:
     """Write `images.parquet`, `boxes.parquet` and `dataset.json`; return their version and the hashes of the pass.
 
     Raises:
         DatasetMovedError: Samples were added or removed meanwhile.
     """
-    content, look, labels = ContentHash(), Look(), LabelCounts()
+    content, look, labels = ContentHash(), PassHash(), LabelCounts()
     sizes = ImageSizes(config.exif)
     with (
         TableWriter(out_dir / "images.parquet", IMAGES_SCHEMA) as images_file,

@@ -65,7 +65,7 @@ class ReviewedPhoto:
 
 
 @dataclass
-class Placed:
+class PlacedSuspects:
     """Suspects on their samples, and those that could not be placed."""
 
     labels: dict[str, list[Detection]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def place_suspects(
     photos: Mapping[int, ReviewedPhoto],
     present: Mapping[str, list[Detection]],
     class_names: Mapping[int, str],
-) -> Placed:
+) -> PlacedSuspects:
     """Build the labels of suspects.
 
     Args:
@@ -89,7 +89,7 @@ def place_suspects(
         present: Sample id → the labels that it has now; samples that no longer exist are missing, and left out.
         class_names: category_id → class name.
     """
-    placed = Placed()
+    placed = PlacedSuspects()
     for row in suspects:
         photo = photos[row["image_id"]]
         if photo.sample_id not in present:

@@ -14,7 +14,8 @@ from PIL import Image
 from agar_pipeline.coco.columns import CocoColumns
 from agar_pipeline.config import DataConfig, TilesConfig
 from agar_pipeline.detection.loading.augmentation import augment_image, paste_colonies
-from agar_pipeline.detection.loading.dataset import DetectionDataset, build_loader
+from agar_pipeline.detection.loading.data_loader import build_loader
+from agar_pipeline.detection.loading.dataset import DetectionDataset
 from agar_pipeline.detection.loading.sampling import PlainBatches
 from agar_pipeline.detection.models.torchvision_family import KeepScale
 from agar_pipeline.photos.load_and_resize import load_image

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from agar_pipeline.errors import ConfigError, DatabaseError, PipelineError, StorageError
-from agar_pipeline.fiftyone_io.database import connection, settings
+from agar_pipeline.fiftyone_io.database import connection, connection_errors, settings
 from agar_pipeline.fiftyone_io.database.connection import connect, open_database, version_notice
 from agar_pipeline.ownership.home import open_home
 from tests.fiftyone_io.conftest import server, stop_keeper
@@ -229,7 +229,7 @@ def test_a_missing_mongod_names_the_package(fresh_home: Path, monkeypatch: pytes
 def test_a_wrong_address_is_two_lines_within_30_seconds(
     address: str, message: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert connection.SELECT_S * 2 < 30
+    assert connection_errors.SELECT_S * 2 < 30
     monkeypatch.setattr(connection, "SELECT_S", 1)
     start = time.monotonic()
     with pytest.raises(DatabaseError, match=re.escape(message)) as caught, open_database(address, home):

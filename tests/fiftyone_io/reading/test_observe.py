@@ -14,7 +14,7 @@ from agar_pipeline.config import SnapshotConfig, load_pipeline
 from agar_pipeline.errors import DatasetError
 from agar_pipeline.fiftyone_io.reading import source
 from agar_pipeline.fiftyone_io.reading.observe import observe_at, observe_dataset
-from agar_pipeline.snapshot_files.content_hash import Observation
+from agar_pipeline.snapshot_files.content_hash import ObservedData
 from tests.conftest import CHECKOUT
 from tests.fiftyone_io.conftest import collection_of, import_agar, resolver
 
@@ -28,7 +28,7 @@ def name(new_dataset: Callable[[], str], plates: Path, uri: str, home: Path) -> 
     return dataset
 
 
-def observe(uri: str, home: Path, database: Any, dataset: str, **more: Any) -> Observation:
+def observe(uri: str, home: Path, database: Any, dataset: str, **more: Any) -> ObservedData:
     return observe_at(uri, SnapshotConfig(dataset=dataset, **more), home, resolver(database))
 
 
