@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from agar_pipeline.commands.database_options import migrate_option
+from agar_pipeline.text.safe_text import as_command
 
 _LINES = {
     "agar": "AGAR's own format: N.json beside N.jpg; training_lists/ beside the images become tags.",
@@ -40,7 +41,18 @@ _UNLABELLED = (
 )
 
 
-@click.group("import", epilog="Example: agar import agar --images-dir photos --dataset plates")
+class _FormatGroup(click.Group):
+    """The formats as subcommands; a folder in place of one is answered with the command to type."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] not in self.commands and Path(args[0]).exists():
+            example = as_command("agar", "import", "agar", "--images-dir", args[0], "--dataset", "plates")
+            formats = ", ".join(self.commands)
+            raise click.UsageError(f"name the format of the annotations first: {formats}; for example {example}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group("import", cls=_FormatGroup, epilog="Example: agar import agar --images-dir photos --dataset plates")
 def command() -> None:
     """Import annotated images into a FiftyOne dataset. A second import updates the samples from their annotation files.
 

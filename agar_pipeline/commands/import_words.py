@@ -123,6 +123,11 @@ def _say_what_was_left_out(counts: ImportCounts, pipeline: PipelineConfig | None
         "`--unlabelled keep` imports them without labels",
         counts.images_without_annotation,
     )
+    _say_names(
+        "images without annotation are in the dataset from an earlier import, and stay as they are there; "
+        "`--unlabelled keep` removes their labels",
+        counts.formerly_annotated,
+    )
     if counts.unlabelled:
         images = plural(counts.unlabelled, "image has", "images have")
         say(f"note: {images} no labels yet; `unlabelled:` of the pipeline file says what happens")

@@ -25,4 +25,7 @@ def command(folder: Path) -> None:
     for name in done.kept:
         say(f"note: {folder / name} exists with other content, and was not changed")
     echo(f"{plural(len(done.written), 'file')} written to {folder}: yours to edit" if done.written else "nothing to do")
-    say(f"next: {as_command('cd', folder)} && agar demo, or read README.md there")
+    if folder.resolve() == Path.cwd():
+        say("next: agar demo, or read README.md")
+    else:
+        say(f"next: {as_command('cd', folder)} && agar demo, or read README.md there")

@@ -57,7 +57,7 @@ def write_counts(
     from agar_pipeline.reports.pictures import BoxLayer, draw_boxes, draw_circle, open_photo
 
     rows = count_rows(model, counted)
-    pictures = [f"{_PICTURES}/{row['image']}.jpg" for row in rows]
+    pictures = [f"{_PICTURES}/{name}" for name in _picture_names([row["image"] for row in rows])]
     with folder.replacing([_COUNTS, _PREDICTIONS, *pictures], whole=True) as draft, progress_bar("drawing") as progress:
         with draft.path(_COUNTS).open("w", newline="") as stream:
             writer = csv.DictWriter(
@@ -75,6 +75,16 @@ def write_counts(
             drawn.save(draft.path(picture), quality=90)
             progress(done, len(rows))
     return draft.kept
+
+
+def _picture_names(images: Sequence[str]) -> list[str]:
+    """One JPEG for each image, named like it.
+
+    >>> _picture_names(["day 1/a.jpg", "b.png"]), _picture_names(["b.png.jpg", "b.png"])
+    (['day 1/a.jpg', 'b.png.jpg'], ['b.png.jpg.jpg', 'b.png.jpg'])
+    """
+    names = [name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg" for name in images]
+    return names if len(set(names)) == len(names) else [f"{name}.jpg" for name in images]
 
 
 def counts_as_coco(model: PhotoModel, counted: Sequence[PhotoCount], calibration: Calibration) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def test_predict_counts_what_evaluate_counts(plates: Path, run: Run, tmp_path: P
         assert of_class == pytest.approx(3 * metrics["counting"]["per_class"][name]["me"] + 1), "by the classes' names"
     bias = metrics["counting"]["me"]
     assert predicted == pytest.approx(3 * bias + 2)
+    assert (tmp_path / "counted" / "pictures" / "day 1" / "ä 100 %.jpg").is_file()
     assert (tmp_path / "counted" / "pictures" / "day 2" / "b.png.jpg").is_file()
     assert (tmp_path / "counted" / "counts.csv").read_text().count("\n") == 4
 

@@ -195,3 +195,9 @@ def test_one_cause_is_one_line_however_many_files_have_it(capsys: pytest.Capture
     assert first.endswith("polygon (and 11 more like it; --json lists them)")
     assert second == "broken: /x/b.xml: object 1 has xmin 5 beyond xmax 3 (and 1 more like it; --json lists them)"
     assert third == "broken: /x/c.xml: object 2 has no name"
+
+
+def test_a_folder_in_place_of_a_format_is_answered_with_the_command_to_type(run: Run, tmp_path: Path) -> None:
+    done = run("agar", "import", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"for example agar import agar --images-dir {tmp_path} --dataset plates\n")

@@ -133,7 +133,10 @@ def import_at(
         samples = database[document["sample_collection_name"]]
         list_tags = frozenset(count.tag for count in membership.counts)
         planner = Planner(document["_id"], list_tags, overwrite, now(), text_fields, counts)
-        _write(samples, reading.images, membership, planner, home, progress)
+        unmet = _write(samples, reading.images, membership, planner, home, progress)
+        counts.vanished = [path for path in unmet if not Path(path).exists()]
+        unannotated = {str(Path(source.images_dir, name)) for name in reading.images_without_annotation}
+        counts.formerly_annotated = [path for path in unmet if path in unannotated]
         if counts.removed:
             database.datasets.update_one({"_id": document["_id"]}, {"$set": {"last_deletion_at": now()}})
     return counts
@@ -146,8 +149,8 @@ def _write(
     planner: Planner,
     home: Path,
     progress: Progress,
-) -> None:
-    """Match the images with samples, write them, and list the samples whose photo no longer exists."""
+) -> list[str]:
+    """Match the images with samples, and write them; return the paths of the samples of earlier imports without one."""
     present = read_samples(samples, planner.text_fields)
     with FileMemory(home, on_read=lambda done: progress(min(done, len(images)), len(images))) as memory:
         photos = memory.look_up([str(image.path) for image in images]).sha256
@@ -160,8 +163,7 @@ def _write(
     write_arrivals(samples, arrivals, match, planner, {sample.id for sample in present}, progress)
     met = {sample.id for sample in match.samples if sample is not None}
     others = [sample for sample in present if sample.id not in met and (sample.record or sample.of_earlier_version)]
-    paths = [match.displaced.get(sample.id, sample.filepath) for sample in others]
-    planner.counts.vanished = sorted(path for path in paths if not Path(path).exists())
+    return sorted(match.displaced.get(sample.id, sample.filepath) for sample in others)
 
 
 def _prepared(database: Database, dataset: str, text_fields: list[str], prepare: Prepare) -> dict[str, Any]:

@@ -106,7 +106,13 @@ def test_photos_that_are_gone_stay_in_the_dataset_and_are_named(
     (plates / "1.json").unlink()
     counts = run_import(plates, name)
     assert (counts.unchanged, counts.vanished) == (5, [str(plates / "1.jpg")])
-    assert database[collection_of(database, name)].count_documents({}) == 6
+    samples = database[collection_of(database, name)]
+    assert samples.count_documents({}) == 6
+    annotated = samples.find_one({"filepath": str(plates / "2.jpg")})
+    (plates / "2.json").unlink()
+    counts = run_import(plates, name)
+    assert (counts.unchanged, counts.formerly_annotated) == (4, [str(plates / "2.jpg")])
+    assert samples.find_one({"filepath": str(plates / "2.jpg")}) == annotated
 
 
 def test_the_same_names_from_two_folders_are_two_sets(
