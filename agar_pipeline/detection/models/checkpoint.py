@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +127,12 @@ def _read(path: Path) -> dict[str, Any]:
             "does not exist", where=path, next_step="give a checkpoint of a training_run, checkpoints/best.ckpt"
         ) from None
     except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            why = "it holds more than plain values, which could run code, and was not loaded"
+        else:
+            why = "checkpoints are ZIP files that torch writes, and this file is none"
         raise ArtifactError(
-            "is damaged or not a checkpoint of ours: it holds more than plain values, which could run code, "
-            "and was not loaded",
+            f"is damaged or not a checkpoint of ours: {why}",
             where=path,
             next_step="train again, or give a checkpoint of a training_run",
         ) from error

@@ -403,8 +403,9 @@ def test_where_the_limit_cuts_off_doubtful_detections_all_figures_come_from_the_
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 nothing")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
-    for name in ("cut.ckpt", "other.ckpt", "none.ckpt"):
-        with pytest.raises(ArtifactError, match=name):
+    Image.new("RGB", (8, 8)).save(tmp_path / "plate.jpg")
+    for name, why in {"cut.ckpt": "", "other.ckpt": "", "none.ckpt": "", "plate.jpg": ".*this file is none"}.items():
+        with pytest.raises(ArtifactError, match=f"{name}{why}"):
             load_checkpoint(tmp_path / name)
 
 
