@@ -73,8 +73,6 @@ class FileMemory:
         """`on_read` is called after each file with the number of files that this call of `look_up` has read so far."""
         self._path = home / "file_hashes.sqlite"
         self._threads, self._on_read, self._stack = threads, on_read, contextlib.ExitStack()
-        self.files_read = 0
-        """Number of files that were read, not taken from the cache."""
 
     def __enter__(self) -> FileMemory:
         with _storage_errors(self._path):
@@ -141,7 +139,6 @@ class FileMemory:
         """Hash files in parallel and cache the results, with a commit every 10 s."""
         now_ns, kept_at = time.time_ns(), time.monotonic()
         fresh: dict[str, _Record] = {}
-        self.files_read += len(paths)
         for path, (key, record) in zip(paths, self._pool.map(_hash_file, paths), strict=True):
             fresh[path] = record
             self._on_read(len(fresh))
