@@ -75,12 +75,12 @@ def command(
         elif found:
             echo("nothing was dropped; next: agar clean --yes")
         return
-    if not found and not as_json:
-        return
     with clear_storage_errors(store.home):
         done = drop(store, found)
     if as_json:
         echo(json.dumps(to_plain(found, done, guarded), indent=1))
+        return
+    if not found:
         return
     for item in done.in_use:
         echo(f"kept, in use by a running process: {item.path}")

@@ -46,8 +46,9 @@ def predict_part(
     images_dir: Path,
     num_workers: int | None,
     log: Log,
+    counted_from: float | None = None,
 ) -> PredictedPart:
-    """Predict the images of a COCO file.
+    """Predict the images of a COCO file; `counted_from` as in `Predictor.predict`.
 
     Raises:
         TrainingError: the model and the COCO file have no class name in common.
@@ -61,7 +62,8 @@ def predict_part(
     agreement = agree_on_classes(checkpoint, predictor.class_names, predictor.category_ids, coco_json, columns)
     for note in agreement.notes:
         log(f"note: {note}")
-    detections = agreement.renumber(predictor.predict(columns, images_dir, num_workers, log))
+    found = predictor.predict(columns, images_dir, num_workers, log, counted_from=counted_from)
+    detections = agreement.renumber(found)
     return PredictedPart(agreement.columns, detections, agreement.renamed(predictor.class_names))
 
 
@@ -89,14 +91,16 @@ def evaluate_checkpoint(
     from agar_pipeline.detection.inference.predict import Predictor
 
     predictor = Predictor.load(checkpoint, accelerator)
-    part = predict_part(predictor, checkpoint, coco_json, images_dir, num_workers, log)
-    used = (calibration or predictor.calibration).renamed(part.names)
+    used = calibration or predictor.calibration
+    if score_threshold is not None:
+        used = used.with_threshold(score_threshold)
+    part = predict_part(predictor, checkpoint, coco_json, images_dir, num_workers, log, used.rule.least_of_all)
     return write_evaluation(
         part.columns,
         part.detections,
         images_dir,
         out_dir,
-        calibration=used if score_threshold is None else used.with_threshold(score_threshold),
+        calibration=used.renamed(part.names),
         pictures=pictures,
         title=f"{checkpoint.name} on {coco_json.stem}",
         log=log,

@@ -156,7 +156,7 @@ def _unassigned(images: pd.DataFrame, reading: PartsOfImages, there: str) -> Dat
     names = images["path" if "path" in images else "sample_id"].to_numpy()
     missing = np.array([part is None for part in reading.parts])
     examples = ", ".join(repr(str(name)) for name in names[missing][:SHOWN])
-    why = "; ".join(f"{reason} ({n})" for reason, n in reading.left_out.items())
+    why = "; ".join(f"{reason}: {n}" for reason, n in reading.left_out.items())
     return DatasetError(
         f"images that are in no part of the split: {count} of {len(images):,} ({why}); first {examples}",
         next_step=f"give these images a part, or set `unassigned: leave_out` in the split{_listed(there)}",

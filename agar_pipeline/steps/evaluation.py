@@ -19,6 +19,7 @@ from agar_pipeline.detection.inference.predict import Predictor
 from agar_pipeline.errors import ArtifactError
 from agar_pipeline.progress import Log
 from agar_pipeline.reports.scorecard import PredictedPart, predict_part, write_evaluation
+from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.step_code.precision_and_weights import record_machine
 
@@ -48,22 +49,23 @@ def build(
     title = f"{training_run.root.parent.parent.name} on {config.part}"
     predictor = Predictor.load(training_run.best_checkpoint, config.accelerator)
 
-    def predict(part: str) -> PredictedPart:
+    def predict(part: str, counted_from: float | None) -> PredictedPart:
         place = coco_cache.json_path(part), coco_cache.images_dir
-        return predict_part(predictor, training_run.best_checkpoint, *place, config.num_workers, log)
+        return predict_part(predictor, training_run.best_checkpoint, *place, config.num_workers, log, counted_from)
 
-    scored = predict(config.part)
-    if config.part == "val":
-        val = scored
-    elif "val" in coco_cache.parts() and len(read_coco(coco_cache.json_path("val")).image_ids):
-        val = predict("val")
+    scored, fixed = None, config.counting.fixed_threshold
+    if config.part == "val" or ("val" in coco_cache.parts() and len(read_coco(coco_cache.json_path("val")).image_ids)):
+        val = predict("val", fixed)
     else:
+        scored = predict(config.part, CountRule().threshold if fixed is None else fixed)
         no_photo = scored.columns.take_images(np.zeros(0, np.int64))
         val = PredictedPart(no_photo, Detections.concatenate([]), scored.names)
     train = read_coco(coco_cache.json_path("train")) if "train" in coco_cache.parts() else None
     study = study_photos(config.counting, val.columns, train, coco_cache.images_dir, log)
     calibration = calibrate(config.counting, val.columns, suppress_across_classes(val.detections), study=study)
     calibration.write(out_dir / CALIBRATION_FILE)
+    if scored is None:
+        scored = val if config.part == "val" else predict(config.part, calibration.rule.least_of_all)
     write_evaluation(
         scored.columns,
         scored.detections,

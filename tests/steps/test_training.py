@@ -19,7 +19,7 @@ import torch
 from agar_pipeline.artifacts import BboxReport, CocoCache, Evaluation, SmokeRun, TrainingRun
 from agar_pipeline.coco.columns import read_coco
 from agar_pipeline.commands.train import closing_lines
-from agar_pipeline.config import ExperimentConfig, ModelConfig, ScoringConfig, load_experiment, to_plain
+from agar_pipeline.config import CountingConfig, ExperimentConfig, ModelConfig, ScoringConfig, load_experiment, to_plain
 from agar_pipeline.detection.fitting.data_choice import say_choice
 from agar_pipeline.detection.fitting.model_fitting import fit_config, make_spec
 from agar_pipeline.detection.inference.predict import Predictor
@@ -213,12 +213,15 @@ def test_tiles_train_on_crops_and_are_judged_on_whole_plates(
     run = TrainingRun(root)
     assert run.experiment()["model"]["input_size"] == 64
     assert run.experiment()["model"]["tile_overlap"] == 8
-    evaluation.build(ScoringConfig(accelerator="cpu", pictures=1), tmp_path, print, coco_cache, run)
+    scoring = ScoringConfig(accelerator="cpu", pictures=1)
+    evaluation.build(scoring, tmp_path, print, coco_cache, run)
+    best = run.experiment()["best"]["val"]["map_50_95"]
+    assert json.loads((tmp_path / "metrics.json").read_text())["map"] == pytest.approx(best, abs=1e-6)
+    everything = CountingConfig(threshold="fixed", fixed_threshold=0.001)
+    evaluation.build(dataclasses.replace(scoring, counting=everything), tmp_path, print, coco_cache, run)
     predictions = pd.DataFrame(json.loads((tmp_path / "predictions.json").read_text()))
     far_ends = np.array([[x + w, y + h] for x, y, w, h in predictions["bbox"]])
     assert far_ends.max() > 80, "tiles of 64 px are put together to plates of 96"
-    best = run.experiment()["best"]["val"]["map_50_95"]
-    assert json.loads((tmp_path / "metrics.json").read_text())["map"] == pytest.approx(best, abs=1e-6)
 
 
 def test_the_same_seed_trains_the_same_weights(tmp_path: Path, coco_cache: CocoCache, passed_smoke: SmokeRun) -> None:

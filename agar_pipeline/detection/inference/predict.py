@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agar_pipeline.coco.columns import CocoColumns
-from agar_pipeline.coco.detections import Detections
+from agar_pipeline.coco.detections import HIGHEST_FLOOR, Detections
 from agar_pipeline.counting.calibration import Calibration
 from agar_pipeline.detection.inference.batches import MOST_DETECTIONS, most_to_expect, predict_batches, predict_uncapped
 from agar_pipeline.detection.loading.data_loader import build_loader, choose_workers
@@ -86,8 +86,12 @@ class Predictor:
         batch_size: int = 4,
         *,
         cap_may_rise: bool = True,
+        counted_from: float | None = None,
     ) -> Detections:
         """Detections of all images of a COCO file; limits rise for images that reach one (`predict_uncapped`).
+
+        Args:
+            counted_from: Score from which detections are counted, none of which is left out; None: not chosen yet.
 
         Raises:
             ImageFileError: an image cannot be read, or does not have the size that the COCO file states.
@@ -101,7 +105,10 @@ class Predictor:
         place = self.category_ids, self.accelerator, self.precision
         if not cap_may_rise:
             return predict_batches(self.detector, loader, *place)
-        return predict_uncapped(self.detector, loader, *place, most=most_to_expect(self.detector, columns))
+        most, highest_floor = most_to_expect(self.detector, columns), HIGHEST_FLOOR
+        if counted_from is not None and counted_from <= highest_floor:
+            highest_floor = 0.0
+        return predict_uncapped(self.detector, loader, *place, most=most, highest_floor=highest_floor)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -132,7 +139,9 @@ class Predictor:
         """
         batches = [([photo.image], [{"image_id": 0, "size_wh": photo.size_wh}])]
         place = self.category_ids, self.accelerator, self.precision
-        found = predict_uncapped(self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold)
+        found = predict_uncapped(
+            self.detector, batches, *place, most=MOST_DETECTIONS, down_to=score_threshold, highest_floor=0.0
+        )
         if found.complete_from:
             raise ComputeError(
                 f"more than {MOST_DETECTIONS:,} boxes on one photo have a score of {score_threshold:g} or more",

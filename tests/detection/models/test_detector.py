@@ -380,7 +380,7 @@ def test_where_the_limit_cuts_off_doubtful_detections_all_figures_come_from_the_
     photo = torch.from_numpy(np.array(Image.open(tmp_path / "a.png").convert("RGB"))).permute(2, 0, 1)
     image_id, size_wh = int(columns.image_ids[0]), tuple(columns.sizes_wh[0].tolist())
     batches = [([photo], [{"image_id": image_id, "size_wh": size_wh}])]
-    everything = predict_uncapped(detector, batches, *place, most=20_000, down_to=0.0)
+    everything = predict_uncapped(detector, batches, *place, most=20_000, highest_floor=0.0)
     known = predict_uncapped(detector, batches, *place, most=40)
     assert not everything.complete_from
     assert 0 < known.complete_from < 0.1

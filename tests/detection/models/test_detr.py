@@ -128,11 +128,11 @@ def test_queries_follow_the_plate_and_what_is_left_out_is_said_and_found(folder:
     assert few["cut_at"] is not None
     batches = [([image], [{"image_id": 3, "size_wh": (128, 128)}])]
     place = np.array([1, 2, 3]), "cpu", "32-true"
-    found = predict_uncapped(detector, batches, *place, most=20_000)
+    found = predict_uncapped(detector, batches, *place, most=20_000, highest_floor=0.0)
     tokens = 16**2 + 8**2 + 4**2
     assert len(found) <= tokens
     assert len(found) > 300
-    assert not predict_uncapped(detector, batches, *place, most=20_000, down_to=1.0).complete_from
+    assert not predict_uncapped(detector, batches, *place, most=20_000, down_to=1.0, highest_floor=0.0).complete_from
     assert predict_uncapped(detector, batches, *place, most=160).complete_from > 0
     assert detector.detections_per_image == 40
 

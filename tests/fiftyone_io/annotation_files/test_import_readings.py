@@ -170,7 +170,7 @@ def rename_key(entry: dict[str, Any], key: str, other: str) -> None:
 LINKS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a number with a point": (
         relink(lambda e: e.update(image_id=float(e["image_id"]))),
-        r"image_id of an annotation is 0.0 \(a number with a point\), but the ids are numbers, such as 0 .* \(3 of 3 ",
+        r"image_id of an annotation is 0.0 \(a number with a point\), but the ids are numbers, such as 0 .*: 3 of 3\)",
     ),
     "text against numbers": (
         relink(lambda e: e.update(image_id=str(e["image_id"]))),
