@@ -4,7 +4,7 @@ Both train the same steps on the same generated plates with the same global batc
 Once at a size that plates are trained at, and once at a quarter of the pixels, where what ranks tell each other in a
 step weighs more against what they compute. At 256 px a step takes 487 ms with one rank and 311 ms with two; two
 separate trainings at half the batch take 260 ms a step side by side, so gloo's exchanges cost 50 ms, on two cores that
-both compute. So without any exchange the ratio would be 1.87 there, and the aim is lower than at 512 px.
+both compute. Without any exchange the ratio would be 1.87 there; with them 1.6 was measured, below the aim.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from benchmarks._timing import report_ratio
 
 ROUNDS = 5
 IMAGES, BATCH, STEPS, WARM_UP = 32, 8, 16, 4
-SIZES_AND_AIMS = {"two_ranks": (512, 1.7), "two_ranks_small_photos": (256, 1.5)}
+SIZES_PX = {"two_ranks": 512, "two_ranks_small_photos": 256}
 
 
 def main() -> None:
-    for name, (size_px, aim) in SIZES_AND_AIMS.items():
+    for name, size_px in SIZES_PX.items():
         seconds = _measure(size_px)
         speed = {ranks: BATCH * (STEPS - WARM_UP) / statistics.median(taken) for ranks, taken in seconds.items()}
         print(f"{name}: one rank {speed[1]:.1f}, two ranks {speed[2]:.1f} images of {size_px} px a second")
-        report_ratio(name, speed[2] / speed[1], aim=aim)
+        report_ratio(name, speed[2] / speed[1], aim=1.7)
 
 
 def _measure(size_px: int) -> dict[int, list[float]]:

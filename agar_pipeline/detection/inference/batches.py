@@ -96,8 +96,8 @@ def predict_uncapped(
 
     The limits on detections and on candidates before NMS rise together, until no image reaches one. From the second
     rise on, detections with scores up to `highest_floor` are left out: a model that still reaches a limit then has
-    learnt little, and NMS takes time with the square of its candidates. On 13 plates,
-    after 111 steps, prediction takes 56 s in place of 184 s, and the mAP@50 is 0.071 in place of 0.073.
+    learnt little, and the time of NMS grows with the square of its candidates. On 13 plates, after 111 steps,
+    prediction takes 56 s in place of 184 s, and the mAP@50 is 0.071 in place of 0.073.
 
     Args:
         batches: Iterated again each time the limits rise; only the images at a limit are predicted, one at a time.
