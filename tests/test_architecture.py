@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -71,6 +72,44 @@ def test_what_a_module_leaves_to_others_is_there() -> None:
             named = set(NAMED.findall(ast.get_docstring(ast.parse(path.read_text())) or ""))
             inside = {m.removeprefix(f"{name}.").split(".")[0] for m in IMPORTS if m.startswith(f"{name}.")}
             assert inside - {"__main__"} <= named, path
+
+
+def test_private_parts_of_other_packages_are_listed_with_their_reason() -> None:
+    """An attribute with an underscore that its module does not define belongs to another package."""
+    text = (PACKAGE.parent / "docs" / "contributing.md").read_text()
+    table = text.partition("### Private parts of other packages")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    listed = {(name, place) for names, places in rows for name in ticked(names) for place in ticked(places)}
+    used = {(name, str(path.relative_to(PACKAGE))) for path in MODULES for name in foreign_private_names(path)}
+    assert not used - listed
+    assert {name for name, _ in listed} == {name for name, _ in used}
+    assert {place for _, place in listed} == {place for _, place in used}
+
+
+def ticked(cell: str) -> list[str]:
+    return re.findall("`([^`]+)`", cell)
+
+
+def foreign_private_names(path: Path) -> Iterator[str]:
+    """Private attributes, modules and names that a module takes from packages other than ours.
+
+    Of a private module its first three parts are named (`dagster._core.storage`), or the name that is imported.
+    """
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    own = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    own |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    own |= {n.target.id for n in nodes if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    own |= {"_replace", "_asdict", "_json"}  # of named tuples; of our own artifacts
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            yield from {node.attr} - own
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("agar_pipeline"):
+            private = re.match(r"[a-z_]+\._(?!_)[a-z_]+(\.[a-z]+)?", node.module)
+            if private:
+                yield private[0]
+            elif "._" in node.module:
+                yield from (alias.name for alias in node.names)
+            yield from (alias.name for alias in node.names if re.match("_[^_]", alias.name))
 
 
 def tails(name: str) -> set[str]:

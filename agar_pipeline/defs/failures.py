@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.plan.objects import ErrorSource
 
 from agar_pipeline.config import agar_home
 from agar_pipeline.errors import PipelineError, StoppedError, from_fields
@@ -46,7 +44,7 @@ def failure_with_fields() -> Iterator[None]:
         yield
     except PipelineError as error:
         raise dg.Failure(str(error), fields_metadata(error)) from error
-    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as interruption:
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interruption:
         interruption.args = (f"the step was stopped: {_ONWARD}",)
         raise
 
@@ -55,7 +53,7 @@ def failure_of(event: dg.DagsterEvent) -> PipelineError | None:
     """Return the error of a failed step, its message headed by the name of the step; None if it has none."""
     name = str(event.step_key).replace("__", "/")
     failed, step = event.step_failure_data, f"{name}:"
-    if failed.error_source == ErrorSource.INTERRUPT:
+    if failed.error_source.name == "INTERRUPT":
         return StoppedError("was stopped", where=name, next_step=_ONWARD)
     if failed.user_failure_data and (error := known_error(failed.user_failure_data.metadata)):
         return PipelineError(error.problem, where=step, next_step=error.next_step)

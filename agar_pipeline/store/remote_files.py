@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import posixpath
 import time
 import uuid
 from collections.abc import Callable
@@ -133,7 +134,7 @@ def _place(fs: Any, path: str, write: Callable[[str], object]) -> None:
     if fs.async_impl:
         write(path)
         return
-    fs.makedirs(fs._parent(path), exist_ok=True)
+    fs.makedirs(posixpath.dirname(path), exist_ok=True)
     part = f"{path}.{uuid.uuid4().hex}.part"
     write(part)
     fs.mv(part, path)
@@ -145,7 +146,7 @@ def _create(fs: Any, path: str, text: bytes) -> bool:
             fs.pipe_file(path, text, mode="create")  # on S3 this sends If-None-Match
             return True
         part = f"{path}.{uuid.uuid4().hex}.part"
-        fs.makedirs(fs._parent(path), exist_ok=True)
+        fs.makedirs(posixpath.dirname(path), exist_ok=True)
         fs.pipe_file(part, text)
         try:
             fs.link(part, path)

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
+from torch.optim import swa_utils
 
 from agar_pipeline.detection.models.detector import Detector
 
@@ -33,7 +34,8 @@ class WeightAverage:
         averaged = [(mean, value) for mean, value in pairs if kept and mean.is_floating_point()]
         taken = [(mean, value) for mean, value in pairs if not kept or not mean.is_floating_point()]
         if averaged:
-            torch._foreach_lerp_([mean for mean, _ in averaged], [value for _, value in averaged], 1 - kept)
+            update_all = swa_utils.get_ema_multi_avg_fn(kept)  # all tensors in one call
+            update_all([mean for mean, _ in averaged], [value for _, value in averaged], None)
         for mean, value in taken:
             mean.copy_(value)
         self._count += 1

@@ -43,7 +43,8 @@ def write_values(
     Returns:
         File names of the samples whose edited values were kept.
     """
-    updates, kept, ids = [], [], list(wanted)
+    updates: dict[ObjectId, UpdateOne] = {}
+    kept, ids = [], list(wanted)
     for start in range(0, len(ids), _BATCH):
         for sample in _read(samples, fields, {"_id": {"$in": ids[start : start + _BATCH]}}):
             new, there = wanted[sample["_id"]], _values(fields, sample)
@@ -53,7 +54,8 @@ def write_values(
             if there and not (is_same or overwrite or is_unedited(fields, there)):
                 kept.append(sample["_id"])
             else:
-                updates.append(UpdateOne(unchanged(fields, sample), {"$set": {**new, "last_modified_at": now()}}))
+                written = {"$set": {**new, "last_modified_at": now()}}
+                updates[sample["_id"]] = UpdateOne(unchanged(fields, sample), written)
     return _file_names(samples, [*kept, *_write(samples, fields, updates, wanted)])
 
 
@@ -103,13 +105,12 @@ def apply_updates(samples: Collection, updates: Sequence[UpdateOne | DeleteOne])
 
 
 def _write(
-    samples: Collection, fields: OwnFields, updates: list[UpdateOne], wanted: dict[ObjectId, Values]
+    samples: Collection, fields: OwnFields, updates: dict[ObjectId, UpdateOne], wanted: dict[ObjectId, Values]
 ) -> list[Any]:
     """Apply the updates; return the ids of existing samples that were edited between reading and writing."""
-    if apply_updates(samples, updates) == len(updates):
+    if apply_updates(samples, list(updates.values())) == len(updates):
         return []
-    ids = [update._filter["_id"] for update in updates]
-    now_there = _read(samples, fields, {"_id": {"$in": ids}})
+    now_there = _read(samples, fields, {"_id": {"$in": list(updates)}})
     return [sample["_id"] for sample in now_there if sample.get(fields.name) != wanted[sample["_id"]][fields.name]]
 
 
