@@ -15,7 +15,7 @@ from typing import Any
 from agar_pipeline import config as c
 from agar_pipeline.artifacts import ARTIFACTS, Manifest
 from agar_pipeline.errors import ConfigError
-from agar_pipeline.step_code.precision_and_weights import expected_machine, machine_differences
+from agar_pipeline.step_code.machine import expected_machine, machine_differences
 from agar_pipeline.step_code.provenance import Provenance, provenance_of
 from agar_pipeline.store import Key, MadeBy
 

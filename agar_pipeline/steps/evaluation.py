@@ -21,7 +21,7 @@ from agar_pipeline.progress import Log
 from agar_pipeline.reports.scorecard import PredictedPart, predict_part, write_evaluation
 from agar_pipeline.scoring.count_rule import CountRule
 from agar_pipeline.scoring.suppression import suppress_across_classes
-from agar_pipeline.step_code.precision_and_weights import record_machine
+from agar_pipeline.step_code.machine import record_machine
 
 
 def build(

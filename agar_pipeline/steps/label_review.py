@@ -35,7 +35,7 @@ from agar_pipeline.scoring.cross_validation import cross_validate
 from agar_pipeline.scoring.suppression import suppress_across_classes
 from agar_pipeline.scoring.usefulness import explain_uselessness
 from agar_pipeline.splitting.folds import assign_folds
-from agar_pipeline.step_code.precision_and_weights import record_machine
+from agar_pipeline.step_code.machine import record_machine
 from agar_pipeline.text.plurals import plural
 
 

@@ -16,7 +16,7 @@ from agar_pipeline.artifacts.refusals import refusal_of_boxes, require
 from agar_pipeline.config import TrainingConfig
 from agar_pipeline.processes.rank import World
 from agar_pipeline.progress import Log
-from agar_pipeline.step_code.precision_and_weights import record_machine
+from agar_pipeline.step_code.machine import record_machine
 
 if TYPE_CHECKING:
     from agar_pipeline.coco.columns import CocoColumns

@@ -12,7 +12,7 @@ from agar_pipeline.config import TrainingConfig, fingerprinted, to_plain
 from agar_pipeline.errors import TrainingError
 from agar_pipeline.processes.rank import World
 from agar_pipeline.progress import Log
-from agar_pipeline.step_code.precision_and_weights import record_machine
+from agar_pipeline.step_code.machine import record_machine
 
 
 def build(

@@ -10,7 +10,7 @@ import torchvision
 
 from agar_pipeline.config import DETECTORS, backbone_weights_of, weights_file, weights_of
 from agar_pipeline.detection.loading.devices import resolve_precision
-from agar_pipeline.step_code.precision_and_weights import expected_precision, machine_differences
+from agar_pipeline.step_code.machine import expected_precision, machine_differences
 from agar_pipeline.step_code.provenance import (
     COMPUTING,
     FORMAT,

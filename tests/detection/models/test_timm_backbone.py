@@ -24,7 +24,7 @@ from agar_pipeline.detection.models.detector import Detector, build_detector
 from agar_pipeline.detection.models.timm_backbone import TimmBackbone, build_pyramid
 from agar_pipeline.errors import ConfigError, MissingPackageError
 from agar_pipeline.files.disk import sha256_of
-from agar_pipeline.step_code.precision_and_weights import hash_named_weights
+from agar_pipeline.step_code.machine import hash_named_weights
 from tests.detection.models.small_detrs import one_thread
 
 LITE0 = "timm/tf_efficientnet_lite0.in1k"
