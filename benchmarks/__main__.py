@@ -3,7 +3,7 @@
 Each benchmark is a process of its own, so that one that fails does not end the others. The exit code is 1 if a
 benchmark failed, or a ratio is below its aim.
 
-Some benchmarks take up to an hour. In a run of all they take less, by `SHORTER`; a benchmark that is named runs whole.
+Some benchmarks take up to an hour. A run of all shortens these with `SHORTER`; a benchmark that is named runs in full.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ SHORTER = {
     "OVERFIT": "tiny dfine",
     "RECIPE_VARIANTS": "defaults no_copy_paste",
 }
-"""Variables that a run of all benchmarks sets, so that it takes about half an hour. One that is set is kept."""
+"""Variables that a run of all benchmarks sets, so that it takes about half an hour. A variable that is already set is
+kept."""
 
 
 def main(names: list[str]) -> None:
@@ -52,7 +53,7 @@ def main(names: list[str]) -> None:
             rows.append((module, "", "", f"failed with exit code {ended}"))
     print(f"\n{_machine()}")
     if settings:
-        print(f"with {', '.join(f'{name}={value!r}' for name, value in settings.items())}; whole: make bench NAME=…")
+        print(f"with {', '.join(f'{name}={value!r}' for name, value in settings.items())}; in full: make bench NAME=…")
     print()
     widths = [max(map(len, column)) for column in zip(("ratio", "value", "aim", ""), *rows, strict=True)]
     for row in (("ratio", "value", "aim", ""), *rows):

@@ -18,7 +18,8 @@ from bson.raw_bson import RawBSONDocument
 IMAGES = 4_431
 BOXES = 86_476
 SIDE_PX = 256
-"""Of the photos: noise of one bit a pixel, 8 kB a file. One with fewer bytes a pixel may be blank, and is decoded."""
+"""Side of the photos, which hold noise: one bit for each pixel, 8 kB for each file. The snapshot decodes a photo with
+fewer bytes for each pixel, because it may be blank."""
 CLASSES = ("S.aureus", "B.subtilis", "P.aeruginosa", "E.coli", "C.albicans")
 _LINKS = 20_000
 """Names per file: hard links are quick, and file systems allow 65,000."""

@@ -1,7 +1,7 @@
 """Time and peak memory of the data assets at 10,000 and 100,000 images with 20 boxes each.
 
-SCALING_IMAGES=10000,100000,1000000 has a million images and 20 million boxes, too: half an hour, 20 GB of disk. Every
-image file has content of its own, but is a PNG of 8 kB; pixels are not looked at (`leakage.near: off`), headers are.
+SCALING_IMAGES=10000,100000,1000000 adds a million images with 20 million boxes, which take half an hour and 20 GB of
+disk. Each image file has its own content, but is a PNG of 8 kB. Only headers are read, no pixels (`leakage.near: off`).
 """
 
 from __future__ import annotations

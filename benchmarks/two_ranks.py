@@ -1,10 +1,10 @@
 """Two ranks against one, one thread each, on CPU: images a second of the same training, without its validation.
 
 Both train the same steps on the same generated plates with the same global batch; each counts from its fourth step.
-Once at a size that plates are trained at, and once at a quarter of the pixels, where what ranks tell each other in a
-step weighs more against what they compute. At 256 px a step takes 487 ms with one rank and 311 ms with two; two
+They train once at a size that plates are trained at, and once at a quarter of the pixels, where the exchange between
+ranks takes a larger share of a step. At 256 px a step takes 487 ms with one rank and 311 ms with two; two
 separate trainings at half the batch take 260 ms a step side by side, so gloo's exchanges cost 50 ms, on two cores that
-both compute. Without any exchange the ratio would be 1.87 there; with them 1.6 was measured, below the aim.
+both compute. Without any exchange the ratio would be 1.87 at this size; with exchanges 1.6 was measured, below the aim.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ MARKS = {
 END = "<!-- end -->"
 PAGES = Path(__file__).parent
 KEPT = (PAGES / "reference" / "configuration.md", PAGES / "explanation" / "detectors.md")
-"""The pages that hold in the checkout what is generated."""
+"""The pages of the checkout that have generated parts."""
 
 if __name__ == "__main__":
     for page in KEPT:

@@ -36,7 +36,11 @@ def rel_xywh_to_xywh(boxes_rel_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.nda
 
 
 def xywh_to_rel_xywh(boxes_xywh: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
-    """Inverse of `rel_xywh_to_xywh`: (N, 4) pixels to (N, 4) shares of the image."""
+    """Inverse of `rel_xywh_to_xywh`: (N, 4) pixels to (N, 4) shares of the image.
+
+    >>> xywh_to_rel_xywh(np.array([[50, 100, 10, 40]]), np.array([100, 200])).tolist()
+    [[0.5, 0.5, 0.1, 0.2]]
+    """
     sizes_wh = np.asarray(sizes_wh, dtype=np.float64)
     return np.asarray(boxes_xywh, dtype=np.float64) / np.concatenate([sizes_wh, sizes_wh], axis=-1)
 
@@ -62,7 +66,11 @@ def turn_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.nd
 
 
 def turn_back_rel_xywh(boxes_rel_xywh: np.ndarray, orientations: np.ndarray) -> np.ndarray:
-    """Inverse of `turn_rel_xywh`: (N, 4) boxes drawn on photos as displayed to the photos as stored."""
+    """Inverse of `turn_rel_xywh`: (N, 4) boxes drawn on photos as displayed to the photos as stored.
+
+    >>> turn_back_rel_xywh(np.array([[0.5, 0.0, 0.25, 0.5]]), np.array([6])).tolist()
+    [[0.0, 0.25, 0.5, 0.25]]
+    """
     undoing = np.where(np.isin(orientations, (6, 8)), 14 - orientations, orientations)  # all others undo themselves
     return turn_rel_xywh(boxes_rel_xywh, undoing)
 
@@ -111,7 +119,11 @@ def xywh_to_model_xyxy(boxes_xywh: np.ndarray, size_wh: tuple[int, int], shape_h
 
 
 def model_xyxy_to_xywh(boxes_xyxy: np.ndarray, size_wh: tuple[int, int], shape_hw: Sequence[int]) -> np.ndarray:
-    """Inverse of `xywh_to_model_xyxy`: corners in pixels of a scaled image to COCO boxes, clipped to the photo."""
+    """Inverse of `xywh_to_model_xyxy`: corners in pixels of a scaled image to COCO boxes, clipped to the photo.
+
+    >>> model_xyxy_to_xywh(np.array([[5.0, 10, 20, 30]]), (100, 200), (100, 50)).tolist()
+    [[10.0, 20.0, 30.0, 40.0]]
+    """
     width, height = size_wh
     boxes_xyxy = boxes_xyxy * np.array([width / shape_hw[1], height / shape_hw[0]] * 2)
     return xyxy_to_xywh(np.clip(boxes_xyxy, 0, [width, height, width, height]))

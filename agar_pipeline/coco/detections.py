@@ -32,7 +32,7 @@ class Detections:
     scores: np.ndarray
     """(D,) float64 in [0, 1]."""
     complete_from: float = 0.0
-    """On no image is a detection with a higher score missing; 0: none is missing.
+    """No detection with a higher score is missing on any image; 0: no detection at all is missing.
 
     It is above 0 where a model reached its limit of detections.
     """
@@ -52,7 +52,7 @@ class Detections:
             return None
         return (
             "the model reaches its limit of detections on a photo, where detections with scores up to "
-            f"{self.complete_from:.2f} may be missing: it has not learned yet what is not a colony"
+            f"{self.complete_from:.2f} may be missing: it has not learned yet to distinguish colonies from the agar"
         )
 
     def why_uncounted(self, threshold: float) -> str | None:
@@ -66,7 +66,7 @@ class Detections:
 
     @property
     def what_was_left_out(self) -> str | None:
-        """Which detections the figures do without; None: no detection, or no figure can be computed."""
+        """Which detections are left out of all figures; None: none is, or no figure can be computed."""
         if not self.complete_from or self.why_undefined:
             return None
         return (
@@ -78,13 +78,22 @@ class Detections:
         """The detections with scores above `complete_from`, so that all images are treated alike.
 
         Where too few would remain for any figure (`why_undefined`), all are returned.
+
+        >>> ids, boxes = np.array([7, 7]), np.zeros((2, 4))
+        >>> Detections(ids, ids, boxes, np.array([0.9, 0.06]), complete_from=0.08).without_incomplete().scores.tolist()
+        [0.9]
         """
         if not self.complete_from or self.why_undefined:
             return self
         return self.take(np.flatnonzero(self.scores > self.complete_from))
 
     def to_coco(self) -> list[dict[str, Any]]:
-        """COCO results: image_id, category_id, bbox (xywh, to 1/1000 px), score; by image, highest score first."""
+        """COCO results: image_id, category_id, bbox (xywh, to 1/1000 px), score; by image, highest score first.
+
+        >>> one = np.array([7])
+        >>> Detections(one, np.array([2]), np.array([[10.0, 20, 30, 40]]), np.array([0.9])).to_coco()
+        [{'image_id': 7, 'category_id': 2, 'bbox': [10.0, 20.0, 30.0, 40.0], 'score': 0.9}]
+        """
         order = np.lexsort((-self.scores, self.image_ids))
         columns = (
             self.image_ids[order].tolist(),

@@ -15,7 +15,11 @@ _STATED = "rotation"
 
 
 def degrees_of(attributes: Any) -> float:
-    """The angle in the attributes of a box, degrees; 0 if it is upright or has no such attribute."""
+    """The angle in the attributes of a box, degrees; 0 if it is upright or has no such attribute.
+
+    >>> degrees_of({"rotation": 375.0}), degrees_of({"occluded": True})
+    (15.0, 0.0)
+    """
     angle = attributes.get(_STATED) if isinstance(attributes, Mapping) else None
     if isinstance(angle, bool) or not isinstance(angle, int | float) or not abs(angle) < math.inf:
         return 0.0

@@ -42,7 +42,7 @@ _UNLABELLED = (
 
 
 class _FormatGroup(click.Group):
-    """The formats as subcommands; a folder in place of one is answered with the command to type."""
+    """The formats as subcommands; if a folder stands in place of a format, the error names the command to type."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args[0] not in self.commands and Path(args[0]).exists():

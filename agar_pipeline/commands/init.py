@@ -24,7 +24,8 @@ def command(folder: Path) -> None:
     done = create_project(folder)
     for name in done.kept:
         say(f"note: {folder / name} exists with other content, and was not changed")
-    echo(f"{plural(len(done.written), 'file')} written to {folder}: yours to edit" if done.written else "nothing to do")
+    written = f"{plural(len(done.written), 'file')} written to {folder}, for you to edit"
+    echo(written if done.written else "nothing to do")
     if folder.resolve() == Path.cwd():
         say("next: agar demo, or read README.md")
     else:

@@ -26,7 +26,7 @@ experiments: [{experiment}]{_}# of configs/experiment/
 """
 _RANDOM = """\
   method: random          # keep plates of one dish together: group_by
-  stratify_by: class      # spreads each class over the parts; one on a single photo is in one part
+  stratify_by: class      # spreads each class over the parts; a class on a single photo is in one part
   seed: 0
   fractions: {train: 0.8, val: 0.2}"""
 _TAGS = """\

@@ -70,7 +70,10 @@ def closing_lines(trained: dict[str, Any], predict: str) -> list[str]:
         why = "val has no annotated box, so it is unknown whether this model may be used"
         return [line, why, "next: annotate photos of the part val, or change the split, then `agar run`"]
     warning = explain_uselessness(scores["map_50"], 1, trained.get("lesson"), limit=None if words else reason)
-    return [line, *warning.splitlines()] if warning else [line, f"next: {predict} photos/ --out-dir counted"]
+    if warning is None:
+        return [line, f"next: {predict} photos/ --out-dir counted"]
+    finding, *advice = warning.splitlines()
+    return [line, finding, *(f"next: {step}" for step in advice)]
 
 
 def train_all(words: tuple[str, ...], cfg: str | None, as_json: bool) -> None:

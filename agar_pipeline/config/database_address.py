@@ -1,4 +1,4 @@
-"""Where the address of the database is, so that no config file holds a password."""
+"""Reads the address of the database from a variable or a file, so that no config file holds a password."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ def database_address(database: str) -> str:
     """Resolve `env:NAME` or `file:PATH` to a database address; any other value is returned unchanged.
 
     The two forms keep passwords out of the config files.
+
+    >>> database_address("mongodb://localhost:27017")
+    'mongodb://localhost:27017'
 
     Raises:
         ConfigError: the variable or file does not exist, or other users may read the file.

@@ -64,7 +64,7 @@ class SplitConfig:
     """Share of the images in each part; the shares sum to 1. For `random` and `hash`."""
     stratify_by: str | None = None
     """`class`, or `field:PATH`: each part gets its share of each class or value, as near as whole images allow: a class
-    that one image alone shows is in one part. For `random` and `hash`."""
+    that is on one image only is in one part. For `random` and `hash`."""
     group_by: str | None = None
     """`field:PATH` (a plate, a session), or `duplicates`: images of one group stay in one part. For `random` and
     `hash`."""

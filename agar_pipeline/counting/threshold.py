@@ -20,7 +20,7 @@ from agar_pipeline.scoring.counting import count_annotations
 from agar_pipeline.scoring.matching import match_detections
 
 CANDIDATES = np.round(np.arange(0.05, 0.96, 0.01), 2)
-"""Scores, ascending; of detections that are complete from a score on, only the T candidates above it are used."""
+"""Scores, ascending. If detections are complete only above some score, only the T candidates above it are used."""
 ENOUGH_ANNOTATIONS = 200
 """Annotations of a class on val from which the class gets a threshold of its own.
 
@@ -63,7 +63,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CountTable:
-    """Counts of N plates at each of the last T candidates: what choosing a threshold needs of the detections."""
+    """Counts of N plates at each of the last T candidates, from which a threshold is chosen."""
 
     predicted: np.ndarray
     """(N, T) int64 detections."""

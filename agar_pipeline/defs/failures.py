@@ -1,6 +1,6 @@
 """Failures of steps and checks: Dagster shows the fields of an error, and `agar run` raises the same error again.
 
-A step that a person interrupted is not a failure of ours: it ends the run, and `agar run` says how to continue.
+If a person interrupts a step, the run ends, and `agar run` says how to continue; this is not reported as a failure.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ def failure_with_fields() -> Iterator[None]:
     """During the block, a `PipelineError` becomes a `dg.Failure` with the message and, as metadata, the fields.
 
     Raises:
-        dg.Failure: in place of a `PipelineError`, which is its cause. Other exceptions pass through; an interruption
-            gets the message that Dagster shows of it.
+        dg.Failure: in place of a `PipelineError`, which is its cause. Other exceptions pass through; the message of
+            an interruption, which Dagster shows, is set.
     """
     try:
         yield

@@ -157,8 +157,8 @@ class HomeComputeLogs(LocalComputeLogManager):
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         """Capture the output of a step; a Ctrl-C in the terminal does not reach the processes that show it meanwhile.
 
-        They inherit the blocked signal from this thread. Otherwise they would print tracebacks, and end before the
-        last lines of the step.
+        These processes inherit the blocked signal from this thread. Otherwise they would print tracebacks, and end
+        before the last lines of the step.
         """
         with contextlib.ExitStack() as capturing:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

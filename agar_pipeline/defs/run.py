@@ -19,8 +19,8 @@ def materialize(defs: dg.Definitions, instance: dg.DagsterInstance, keys: Collec
     """Materialize assets in one run of this process.
 
     Raises:
-        PipelineError: a step failed (with the message of its error), or a blocking check did.
-        StoppedError: Ctrl-C or SIGTERM ended a step, and so the run.
+        PipelineError: a step failed (with the message of its error), or a blocking check failed.
+        StoppedError: Ctrl-C or SIGTERM ended a step, which ends the run.
     """
     logging.getLogger("dagster").setLevel(logging.WARNING)
     job = defs.resolve_implicit_global_asset_job_def()

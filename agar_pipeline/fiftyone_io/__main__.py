@@ -15,7 +15,7 @@ from agar_pipeline.progress import Log
 
 
 def main(request: dict[str, Any], log: Log) -> dict[str, Any]:
-    """Handle one request with the handler that `request["do"]` names; its reply is empty if that returns None."""
+    """Handle a request with the handler that `request["do"]` names; the reply is empty if the handler returns None."""
     return _HANDLERS[request["do"]](request, log) or {}
 
 

@@ -112,7 +112,7 @@ def read_private(path: Path, what: str) -> bytes:
     """Read a file that holds a secret.
 
     Args:
-        what: Its name in messages.
+        what: Name of the file in messages.
 
     Raises:
         ConfigError: the file cannot be read, belongs to another user, or other users may read or change it.

@@ -2,7 +2,7 @@
 
 A folder that holds anything else is refused before anything is created in it. A home from before markers existed is
 recognised by its content and gets a marker.
-Not here: folders in a home for a short time (`scratch_folders`).
+Not here: temporary folders in a home (`scratch_folders`).
 """
 
 from __future__ import annotations

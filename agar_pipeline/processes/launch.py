@@ -148,7 +148,7 @@ def _ended_with_us(process: subprocess.Popen[bytes], *, its_group: bool = False)
                 process.terminate()  # a child passes it on: torchrun to its ranks, a driver to Ray's workers
             try:
                 process.wait(STOP_S)
-            except BaseException:  # noqa: BLE001 - time is over, or a second Ctrl-C, of a class of Dagster's own
+            except BaseException:  # noqa: BLE001 - time is over, or a second Ctrl-C; its class is Dagster's
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

@@ -59,7 +59,7 @@ def _headline(table: pd.DataFrame) -> str:
         for metric in ("map", "map_50", "mae")
         if metric in table and not is_null(first[metric])
     ]
-    return f"The highest mAP has {name}: {', '.join(shown)}." if shown else f"{name} could not be scored."
+    return f"{name} has the highest mAP: {', '.join(shown)}." if shown else f"{name} could not be scored."
 
 
 def _sort_key(value: Any) -> str:

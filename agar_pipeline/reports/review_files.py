@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 REVIEW_FILES = ("suspects.parquet", "review.json", "report.html")
 LEAST_ANNOTATED_IMAGES = 5
-"""The interval comes from resampling images; resamples of fewer are nearly all alike, and it would be too narrow."""
+"""The interval comes from resampling images. Resamples of fewer images are nearly all alike, which would give an
+interval that is too narrow."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def write_review(
     null and the reason), in all (`wrong`), for each kind (`kinds`) and for each part (`parts`).
 
     Args:
-        parts: At least one; how much a disagreement says is learnt for each part alone.
+        parts: At least one. How much a disagreement says about a label is learnt for each part alone.
         cross_validation: `cross_validation.json`, for the page; None if there is none.
 
     Raises:
@@ -113,6 +114,6 @@ def _estimate(values: np.ndarray, parts: Sequence[ReviewedPart]) -> dict[str, An
     annotated = sum(len(np.unique(part.columns.annotation_image_ids)) for part in parts)
     if annotated < LEAST_ANNOTATED_IMAGES:
         there = plural(annotated, "photo has", "photos have")
-        return estimate | {"interval": None, "reason": f"{there} annotations, {LEAST_ANNOTATED_IMAGES} are needed"}
+        return estimate | {"interval": None, "reason": f"{there} annotations, but {LEAST_ANNOTATED_IMAGES} are needed"}
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return estimate | {"interval": [round(float(low), 2), round(float(high), 2)]}

@@ -27,7 +27,8 @@ PART_AREA_SHARE = 0.8
 
 RELIABILITY_POWER = 0.25
 """Weight of the share of annotated detections on a photo in the evidence of a missed colony. By `make bench
-NAME=label_review`, at 0 fewer missed colonies are found on real photos; at 0.5 they displace other kinds."""
+NAME=label_review`, at 0 fewer missed colonies are found on real photos; at 0.5 these displace suspects of other kinds.
+"""
 PRIOR_COUNT = 5
 """Weight of the share among all annotations in the share of a class, a size or a photo, as a number of annotations."""
 
@@ -178,8 +179,8 @@ def _merged(
 
 
 def _missed(pairs: Overlaps, detections: Detections, kept: np.ndarray) -> np.ndarray:
-    """Score of each detection, less where an annotation is already at its place, and less on images where the models
-    find much that nobody annotated.
+    """Score of each detection. It is lowered where an annotation is already at its place, and on images where the
+    models find many objects that nobody annotated.
     """
     scores = detections.scores
     iou, _ = _best(pairs.second, pairs.iou, pairs.first, len(scores))
@@ -190,8 +191,8 @@ def _missed(pairs: Overlaps, detections: Detections, kept: np.ndarray) -> np.nda
 
 
 def _share_annotated(image_ids: np.ndarray, weights: np.ndarray, is_annotated: np.ndarray) -> np.ndarray:
-    """(D,) share of the other detections on the same image that have an annotation, by weight; images with few
-    detections are drawn to the share in all. 1 if no detection at all has an annotation.
+    """(D,) share of the other detections on the same image that have an annotation, by weight. On images with few
+    detections it is drawn towards the share over all images. 1 if no detection at all has an annotation.
     """
     if not (weights * is_annotated).any():
         return np.ones(len(weights))

@@ -63,7 +63,7 @@ def count_bins(evidence: np.ndarray, images: np.ndarray, count: int) -> np.ndarr
 
 
 def bins_of(evidence: np.ndarray) -> np.ndarray:
-    """(N,) bin of each.
+    """(N,) bin of each value of the evidence.
 
     >>> bins_of(np.array([0, 0.005, 0.5, 1])).tolist()
     [0, 0, 50, 99]

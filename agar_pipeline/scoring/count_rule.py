@@ -55,27 +55,27 @@ class CountRule:
         return min(self.threshold, *self.per_class.values()) if self.per_class else self.threshold
 
     def keep(self, detections: Detections, names: Mapping[int, str]) -> Detections:
-        """The detections with the threshold of their class or more; `names`: category_id → class."""
+        """The detections whose score is at least the threshold of their class; `names`: category_id → class."""
         least = by_category(detections.category_ids, {i: self.least_score(name) for i, name in names.items()})
         return detections.take(np.flatnonzero(detections.scores >= least))
 
     def colonies(self, kept: Detections, names: Mapping[int, str]) -> Detections:
-        """Those of the kept detections whose class counts, and that lie in the area."""
+        """The kept detections whose class counts and that lie in the area."""
         is_counted = by_category(kept.category_ids, {i: self.counts(name) for i, name in names.items()})
         return self.detections_in_area(kept.take(np.flatnonzero(is_counted)))
 
     def annotated(self, columns: CocoColumns) -> CocoColumns:
-        """The columns with the annotations of the classes that count, and that lie in the area."""
+        """The columns with the annotations whose class counts and that lie in the area."""
         counted = {i: self.counts(name) for i, name in columns.names.items()}
         rows = np.flatnonzero(by_category(columns.annotation_category_ids, counted))
         return self.annotations_in_area(columns.take_annotations(rows))
 
     def detections_in_area(self, detections: Detections) -> Detections:
-        """Those of the detections, of all classes, that lie in the area."""
+        """The detections of all classes that lie in the area."""
         return detections if self.area is None else self.area.detections(detections)
 
     def annotations_in_area(self, columns: CocoColumns) -> CocoColumns:
-        """The columns with the annotations, of all classes, that lie in the area."""
+        """The columns with the annotations of all classes that lie in the area."""
         return columns if self.area is None else self.area.annotations(columns)
 
     def within(self, area: CountedArea) -> CountRule:
@@ -91,7 +91,14 @@ class CountRule:
         )
 
     def to_plain(self) -> dict[str, Any]:
-        """`value`, `chosen_on` and `chosen_by`, as in metrics.json; `per_class` and `classes` if the rule has them."""
+        """`value`, `chosen_on` and `chosen_by`, as in metrics.json; `per_class` and `classes` if the rule has them.
+
+        >>> rule = CountRule(0.4, "val", "f1", {"E.coli": 0.6})
+        >>> rule.to_plain()
+        {'value': 0.4, 'chosen_on': 'val', 'chosen_by': 'f1', 'per_class': {'E.coli': 0.6}}
+        >>> CountRule.from_plain(rule.to_plain()) == rule
+        True
+        """
         plain: dict[str, Any] = {"value": self.threshold, "chosen_on": self.chosen_on, "chosen_by": self.chosen_by}
         plain |= {"per_class": dict(self.per_class)} if self.per_class else {}
         return plain | ({} if self.classes is None else {"classes": list(self.classes)})

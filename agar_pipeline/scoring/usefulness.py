@@ -35,7 +35,7 @@ class Lesson:
 def explain_uselessness(
     map_50: float | None, found: int, lesson: Mapping[str, Any] | None, *, limit: str | None = None
 ) -> str | None:
-    """A message of one or two lines if the model is not good enough for counting, else None.
+    """Return why the model is not good enough for counting, and in a second line the next step; None if it is.
 
     Args:
         map_50: On the scored split; None: it could not be computed.
@@ -44,33 +44,35 @@ def explain_uselessness(
         limit: Which limit of detections the model reached, so that nothing could be computed.
     """
     if limit is not None:
-        steps = "" if lesson is None else f": it has trained for {plural(lesson['steps'], 'step')}"
+        steps = "" if lesson is None else f" ({plural(lesson['steps'], 'step')} until now)"
         return (
             f"this model could not be scored; do not use it to count: {limit}\n"
-            f"train it longer{steps}; raise trainer.max_seconds or max_epochs in the experiment's file, then `agar run`"
+            f"train it longer{steps}: raise trainer.max_seconds or max_epochs in the experiment's file, then `agar run`"
         )
     if map_50 is None or (map_50 >= USEFUL_MAP_50 and found):
         return None
     what = "finds nothing at its score threshold" if not found else f"is of little use yet: mAP@50 is {map_50:.3f}"
-    return f"this model {what}; do not use it to count\n{_most_likely(lesson)}"
+    return f"this model {what}; do not use it to count\n{_next_step(lesson)}"
 
 
-def _most_likely(lesson: Mapping[str, Any] | None) -> str:
+def _next_step(lesson: Mapping[str, Any] | None) -> str:
+    """Say what to do about the most likely cause, and name that cause."""
     if lesson is None:
         return "look at the worst plates on the page, and train longer or with more plates"
     colony_px, steps, photos = lesson["colony_px"], lesson["steps"], lesson["photos"]
     if colony_px is not None and colony_px < SMALLEST_PX:
         return (
-            f"most likely: a typical colony is {colony_px:.1f} px for the model; `data: auto` in the experiment's "
-            "defaults chooses a scale at which the model sees it"
+            "choose the scale with `data: auto` in the experiment's defaults; the most likely cause is that a typical "
+            f"colony is {colony_px:.1f} px for the model, which is too small"
         )
     if steps < LEAST_STEPS:
-        return f"most likely: it was trained for {plural(steps, 'step')} only; raise trainer.max_seconds or max_epochs"
+        trained = f"trained for {plural(steps, 'step')} only"
+        return f"raise trainer.max_seconds or max_epochs; the most likely cause is that the model was {trained}"
     if photos < LEAST_PHOTOS:
         few = plural(photos, "photo is", "photos are")
-        return f"most likely: {few} too few to learn from; annotate more plates, then `agar run`"
+        return f"annotate more plates, then `agar run`; the most likely cause is that {few} too few to learn from"
     return (
-        "most likely: the labels are inconsistent (colonies without a box, classes mixed up); look at the worst plates "
-        "on the page, at the bbox report, and at the suspects that `agar review --experiment E` lists; correct the "
-        "labels, or train longer"
+        "look at the worst plates on the page, at the bbox report, and at the suspects that "
+        "`agar review --experiment E` lists; correct the labels, or train longer; the most likely cause is that the "
+        "labels are inconsistent (colonies without a box, classes mixed up)"
     )

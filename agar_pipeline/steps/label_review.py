@@ -98,7 +98,7 @@ def build(
 
 
 def _warn(scores: Mapping[str, Any], found: int, training_run: TrainingRun, log: Log) -> str | None:
-    """Why the number of wrong labels says little, or None; `found`: number of colonies that were counted."""
+    """Why the number of wrong labels is not reliable, or None; `found`: number of colonies that were counted."""
     lesson = training_run.experiment().get("lesson")
     warning = explain_uselessness(scores["map_50"]["value"], found, lesson) or scores["reasons"].get("map_50")
     if warning:

@@ -40,7 +40,7 @@ class Droppable:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What it is: a noun, and its plural."""
+        """The noun for this kind of item, and its plural."""
         if self.key is not None:
             noun = "unfinished training" if self.is_work else "old artifact"
             return noun, f"{noun}s"

@@ -169,7 +169,7 @@ def describe_files(root: Path, known: KnownFiles | None = None) -> list[dict[str
 
 
 def describe_named(root: Path, names: Iterable[str], known: KnownFiles) -> list[dict[str, Any]]:
-    """As `describe_files`, of these files only, in this order."""
+    """Same as `describe_files`, for these files only, in this order."""
     found: dict[str, dict[str, Any]] = {}
     unknown = []
     for name in names:

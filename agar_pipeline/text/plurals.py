@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """Format a count with its noun, and with what else depends on the count; `many` is `one` with an s by default.
+    """Format a count with its noun and other words that depend on it; `many` is `one` with an s by default.
 
     >>> plural(3, "box", "boxes"), plural(1, "photo is", "photos are"), plural(4431, "photo")
     ('3 boxes', '1 photo is', '4,431 photos')

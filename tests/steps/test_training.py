@@ -195,7 +195,7 @@ def test_a_training_says_how_good_its_model_is_and_why_it_has_no_score(
     assert "annotate photos of the part val" in closing_lines(trained, "agar predict")[-1]
     trained["best"]["reason"] = "on 1 image the model reaches its limit of detections"
     said = "\n".join(closing_lines(trained, "agar predict"))
-    assert "limit of detections\ntrain it longer: it has trained for 1 step; raise trainer.max_seconds" in said
+    assert "limit of detections\nnext: train it longer (1 step until now): raise trainer.max_seconds" in said
     assert "agar predict" not in said
     trained["best"]["val"] |= {"map_50": 0.9, "map_50_95": 0.6}
     assert closing_lines(trained, "agar predict")[-1] == "next: agar predict photos/ --out-dir counted"

@@ -79,7 +79,7 @@ def test_the_command_makes_a_project_with_a_home_of_its_own(tmp_path: Path) -> N
 
     done = agar("init", "lab", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "files written to lab: yours to edit" in done.stdout
+    assert "files written to lab, for you to edit" in done.stdout
     pipeline = tmp_path / "lab" / "configs" / "pipeline" / "coco_folder.yaml"
     pipeline.write_text(pipeline.read_text().replace("experiments: [baseline]", "experiments: [tiny_steps]"))
     planned = agar("plan", cwd=tmp_path / "lab" / "configs")

@@ -159,7 +159,7 @@ def _pictures(photos: Sequence[Path], image_side: int | None, input_size: int) -
 def _compare_all(
     detector: Detector, model: OnnxModel, pictures: Sequence[tuple[str, np.ndarray]], kind: str
 ) -> tuple[int, np.ndarray]:
-    """Number of matched detections on all pictures, and the largest differences, (2,), as `_compare` has them."""
+    """Number of matched detections on all pictures, and the largest differences, (2,), as `_compare` gives them."""
     found = [_compare(detector, model, pixels, name, kind) for name, pixels in pictures]
     return sum(count for _, count in found), np.max([difference for difference, _ in found], axis=0)
 

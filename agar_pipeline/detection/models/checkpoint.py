@@ -130,7 +130,7 @@ def _read(path: Path) -> dict[str, Any]:
         if zipfile.is_zipfile(path):
             why = "it holds more than plain values, which could run code, and was not loaded"
         else:
-            why = "checkpoints are ZIP files that torch writes, and this file is none"
+            why = "a checkpoint is a ZIP file that torch writes, and this file is no ZIP file"
         raise ArtifactError(
             f"is damaged or not a checkpoint of ours: {why}",
             where=path,

@@ -124,7 +124,7 @@ class KeepScale(GeneralizedRCNNTransform):
     def __init__(self, mean: list[float], std: list[float], size_divisible: int = 32) -> None:
         super().__init__(0, 0, mean, std, size_divisible=size_divisible)
         std_column = torch.tensor(std)[:, None, None]
-        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # a buffer: is on the device
+        self.register_buffer("factor", 1 / (255 * std_column), persistent=False)  # a buffer: moves to the device
         self.register_buffer("offset", torch.tensor(mean)[:, None, None] / std_column, persistent=False)
 
     def normalize(self, image: torch.Tensor) -> torch.Tensor:

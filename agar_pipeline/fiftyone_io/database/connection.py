@@ -1,6 +1,6 @@
 """Opens a database: ours, the user's, or one at an address.
 
-Not here: the words for one that cannot be reached (`connection_errors`).
+Not here: messages about a database that cannot be reached (`connection_errors`).
 """
 
 from __future__ import annotations

@@ -33,25 +33,25 @@ def explain(error: Exception, uri: str, said_by: str = SAID_BY_PIPELINE) -> Data
         or DatabaseError(
             f"refused a request: {_first_line(text)}",
             where=f"the database at {address}",
-            next_step="correct what it says; often the user of the database lacks a right",
+            next_step="correct what the message says; often the user of the database lacks a right",
         )
     )
 
 
 def _explain_refusal(error: Exception, address: str, text: str, said_by: str) -> DatabaseError | None:
-    """Explain why a server that answers cannot be used, or why the address is not one; None for other errors."""
+    """Explain why a server that answers cannot be used, or why the address is not valid; None for other errors."""
     code, place = getattr(error, "code", None), f"the database at {address}"
     if code == 18 or "Authentication failed" in text:
         return DatabaseError(
             "refuses the name or password",
             where=place,
-            next_step=f"put the right ones into the address, mongodb://USER:PASSWORD@HOST{_IN_VARIABLE}",
+            next_step=f"put the right name and password into the address, mongodb://USER:PASSWORD@HOST{_IN_VARIABLE}",
         )
     if code == 13 or "requires authentication" in text:
         return DatabaseError(
             "requires a password",
             where=place,
-            next_step=f"put it into the address, mongodb://USER:PASSWORD@HOST:PORT{_IN_VARIABLE}",
+            next_step=f"put the password into the address, mongodb://USER:PASSWORD@HOST:PORT{_IN_VARIABLE}",
         )
     if isinstance(error, mongo_errors.ConfigurationError | ValueError):
         return DatabaseError(

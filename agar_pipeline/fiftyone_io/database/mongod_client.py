@@ -1,8 +1,8 @@
 """Attaches to, or starts, our own mongod: shared by all our processes with the same data, closed to other users.
 
 It listens only on a Unix socket in a folder of mode 0700 and on no port, so that it needs no password. FiftyOne's own
-service serves no home: its clients attach to any mongod that runs for this user, regardless of its data folder, and it
-listens on a port that every user of the machine can reach. Here: the home's database, attaching to a mongod, and
+service cannot serve a home: its clients attach to any mongod that runs for this user, regardless of its data folder,
+and it listens on a port that every user of the machine can reach. Here: the home's database, attaching to a mongod, and
 starting its `mongod_keeper`. Not here: the database of the user's own FiftyOne (`fiftyone_service`).
 """
 
@@ -34,8 +34,8 @@ from agar_pipeline.files.private_files import open_private, private_folder, requ
 from agar_pipeline.ownership.home import open_home
 
 OPTIONS = "directConnection=true&journal=true"
-"""Of the addresses of databases on this machine. journal: a write is acknowledged when it is in the journal. Otherwise
-mongod writes its journal ten times a second, and a crash within that time would lose what it has acknowledged."""
+"""Options in the addresses of databases on this machine. journal: a write is acknowledged when it is in the journal.
+Otherwise mongod writes its journal ten times a second, and a crash within that time would lose acknowledged writes."""
 START_S = 25.0
 ANSWER_S = 3.0
 _LEAST_ROOM_BYTES = 500_000

@@ -43,7 +43,7 @@ class ImportCounts:
     vanished: list[str] = field(default_factory=list)
     """Samples of an earlier import whose image file no longer exists; they stay in the dataset."""
     formerly_annotated: list[str] = field(default_factory=list)
-    """Photos without annotation whose sample is of an earlier import; it stays as it is."""
+    """Photos without annotation whose sample is of an earlier import; the sample stays as it is."""
     images_without_annotation: list[str] = field(default_factory=list)
     annotations_without_image: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)

@@ -150,7 +150,7 @@ def _write(
     home: Path,
     progress: Progress,
 ) -> list[str]:
-    """Match the images with samples, and write them; return the paths of the samples of earlier imports without one."""
+    """Match images with samples, and write them; return the paths of samples of earlier imports that match no image."""
     present = read_samples(samples, planner.text_fields)
     with FileMemory(home, on_read=lambda done: progress(min(done, len(images)), len(images))) as memory:
         photos = memory.look_up([str(image.path) for image in images]).sha256
