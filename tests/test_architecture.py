@@ -66,6 +66,7 @@ def test_what_a_module_leaves_to_others_is_there() -> None:
     for path in MODULES:
         said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("Not here:")[2].partition("\n\n")[0]
         assert not {name for name in NAMED.findall(said) if name not in known}, path
+        assert NAMED.search(said) or not said, f"{path}: `Not here` names no module"
     for name in ROOMS:
         path = PACKAGE.joinpath(*name.split("."), "__init__.py")
         if path.exists() and name not in ("commands", "defs", "steps", "config", "reports"):

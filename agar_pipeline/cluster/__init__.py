@@ -8,5 +8,5 @@ No other folder imports Ray.
 - `partitions`: one function over many items, in threads of this machine or on a Ray cluster.
 
 `python -m agar_pipeline.cluster REQUEST.json` is the driver of a training.
-Not here: what is trained or computed; that code does not know about Ray.
+Not here: what is trained (`detection.training`) or computed; that code does not know about Ray.
 """

@@ -1,7 +1,8 @@
 """Runs the ranks of one training under Ray Train, with the same handler and environment as under torchrun.
 
 All nodes share the home. Log lines, reply and error of rank 0 are returned in the folder of the request, and a
-restarted training resumes from its work folder. Here: placing, restarting, stopping. Not here: training.
+restarted training resumes from its work folder. Here: placing, restarting, stopping. Not here: what a rank
+does (`detection.training`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Recognises files in an annotation tool's own format, and says what to export there instead.
 
-Here: recognition by keys, for readers that need another format. Not here: reading these formats.
+Here: recognition by keys, for readers that need another format. Not here: reading these formats
+(`fiftyone_io.annotation_files`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Describes every key of the config files: its values, its default, and what stands under its field in the code.
 
-Here: the descriptions, in Markdown. Not here: the layout of the reference page and of `agar config --keys`.
+Here: the descriptions, in Markdown. Not here: the layout of the reference page, of `agar config --keys`
+(`commands.config`).
 """
 
 from __future__ import annotations

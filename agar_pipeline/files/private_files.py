@@ -1,6 +1,7 @@
 """Folders and files that no other user can open: owner, kind and mode are checked, and links are not followed.
 
-Here: creating them, tightening our own, refusing those of others, and locking. Not here: what is in them.
+Here: creating them, tightening our own, refusing those of others, and locking. Not here: what they hold,
+such as keys (`store.signing`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Collects all findings of all parts and computes the verdict, for the bbox report and `agar inspect-coco`.
 
-Here: collecting, counting, judging. Not here: the rules themselves, and the page.
+Here: collecting, counting, judging. Not here: the rules (`box_rules`, `image_rules`), the page
+(`reports.bbox_page`).
 """
 
 from __future__ import annotations

@@ -17,5 +17,5 @@ next step. Original photos and the inputs of a command are protected at any path
 - `inserted_samples`: samples that this software inserted into a dataset.
 - `imported_labels`: what an import wrote onto a sample, and whether a person changed it since.
 
-Not here: what the files mean.
+Not here: what the files mean (`artifacts`).
 """

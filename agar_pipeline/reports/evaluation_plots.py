@@ -1,6 +1,6 @@
 """Plots of an evaluation: counts, precision over recall, the score threshold, and how far scores are probabilities.
 
-Here: drawing arrays. Not here: explaining the numbers, which the page does.
+Here: drawing arrays. Not here: explaining the numbers (`evaluation_page`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Published results on AGAR, and whether our metrics may be compared with them.
 
-Here: published figures with their source, and one plain sentence. Not here: our own figures.
+Here: published figures with their source, and one plain sentence. Not here: our own figures (`scoring`).
 """
 
 from __future__ import annotations

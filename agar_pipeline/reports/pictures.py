@@ -1,6 +1,7 @@
 """Draws boxes on images, and encodes them small enough to embed in a page.
 
-Here: decoding, scaling, drawing, JPEG data URIs. Not here: choosing which picture to show, which the pages do.
+Here: decoding, scaling, drawing, JPEG data URIs. Not here: choosing which picture to show
+(`shown_plates`, `offenders`).
 """
 
 from __future__ import annotations

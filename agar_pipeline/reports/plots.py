@@ -1,6 +1,6 @@
 """Draws small plots as SVG data URIs; equal numbers give equal bytes.
 
-Here: drawing arrays. Not here: explaining the numbers, which the pages do.
+Here: drawing arrays. Not here: explaining the numbers, which pages such as `split_page` do.
 """
 
 from __future__ import annotations

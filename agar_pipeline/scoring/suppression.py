@@ -2,7 +2,7 @@
 
 Detectors suppress overlapping boxes class by class, so a colony whose species is uncertain keeps one box per class.
 Average precision needs all of them, because it ranks each class separately; a count needs one. Here: selecting that
-one. Not here: suppression within a class, which the detectors do.
+one. Not here: suppression within a class, which the detectors do (`detection.models`).
 """
 
 from __future__ import annotations

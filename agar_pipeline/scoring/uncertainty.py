@@ -2,7 +2,8 @@
 
 Plates are resampled, not boxes, because colonies of one plate share its light, its agar and its crowding. Efron &
 Tibshirani, "An Introduction to the Bootstrap" (1993), percentile intervals. Here: intervals, and paired differences of
-two models on the same plates. Not here: the variation between training seeds, which needs more than one training.
+two models on the same plates. Not here: the variation between training seeds, which needs more than one training
+(`reports.literature` has a measured value).
 """
 
 from __future__ import annotations

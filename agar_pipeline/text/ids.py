@@ -1,7 +1,7 @@
 """Checks ids of COCO files, which are whole numbers or, from some tools, texts, and the links that refer to them.
 
 Links must be of the same type as the ids. Nothing is guessed: `0.0`, `"0"` and `0` are three ids, and a link means one
-of them. Here: numbering ids and following links. Not here: whether ids are unique, or what they belong to.
+of them. Here: numbering ids and following links. Not here: whether ids are unique, what they belong to (`coco.parse`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A terminal obeys control characters, a spreadsheet computes cells that begin like a formula, and a shell splits words at
 blanks. Here: the three conversions.
-Not here: pages, whose templates escape text themselves, and JSON, which is written exactly.
+Not here: pages, whose templates escape text themselves (`reports.render`), and JSON, which is written exactly.
 """
 
 from __future__ import annotations

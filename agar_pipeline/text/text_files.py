@@ -1,8 +1,8 @@
 """Reads text files from outside, so that every reader accepts the same encodings and formats.
 
 UTF-8 with or without a byte order mark, UTF-16 and UTF-32 are accepted. No other encoding is guessed, because a wrong
-guess would change names unnoticed. Here: from bytes to text, lines and plain values. Not here: what they mean, and
-files that only we write.
+guess would change names unnoticed. Here: from bytes to text, lines and plain values. Not here: what they mean
+(`fiftyone_io.annotation_files`, `config`), and files that only we write.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Explains an error in a YAML file for people who do not know YAML: the place, the problem, the line and the cure.
 
 The parser's messages begin with what it was doing ("while parsing a block mapping") and name the problem after that.
-Not here: reading files, values that are valid YAML but make no sense.
+Not here: reading files (`text_files`), values that are valid YAML but not valid for their key (`config.plain_values`).
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def forecast(
 ) -> dict[str, Any]:
     """Estimate time, disk and memory of the whole training.
 
-    `max_seconds` includes the validations between the steps; the last validation comes after it.
+    `max_seconds` includes the validations between the steps, but not the last validation, which comes afterwards.
 
     Args:
         trainer: Limits of the experiment, not those of the smoke step.
