@@ -18,8 +18,8 @@ from bson.raw_bson import RawBSONDocument
 IMAGES = 4_431
 BOXES = 86_476
 SIDE_PX = 256
-"""Side of the photos, which hold noise: one bit for each pixel, 8 kB for each file. The snapshot decodes a photo with
-fewer bytes for each pixel, because it may be blank."""
+"""Side of the photos, which hold noise: one bit for each pixel, 8 kB for each file. The check of image
+files (`labels/file_facts.py`) decodes a photo with less than 0.1 bytes for each pixel, because it may be blank."""
 CLASSES = ("S.aureus", "B.subtilis", "P.aeruginosa", "E.coli", "C.albicans")
 _LINKS = 20_000
 """Names per file: hard links are quick, and file systems allow 65,000."""
