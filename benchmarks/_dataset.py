@@ -50,7 +50,7 @@ def fill(
     """
     import pymongo
 
-    from agar_pipeline.fiftyone_io.reading.observe import CHILD
+    from agar_pipeline.fiftyone_io.database.revision import CHILD
     from agar_pipeline.processes.launch import run_child
 
     request = {"do": "prepare_dataset", "uri": uri, "dataset": name, "text_fields": []}
@@ -58,7 +58,7 @@ def fill(
     paths = _write_images(images_dir, images, alike)
     with pymongo.MongoClient(uri) as client:
         database = client["fiftyone"]
-        document = database["datasets"].find_one({"name": name})
+        document = next(database["datasets"].find({"name": name}))
         samples = database[document["sample_collection_name"]]
         batch: list[RawBSONDocument] = []
         for sample in _samples(paths, boxes, document["_id"]):

@@ -23,7 +23,7 @@ from agar_pipeline.labels import colony_scale
 def _batch(factor: float) -> Callable[[int], int]:
     def patch(steps: int) -> int:
         """As many images in all: the half of a batch, twice the steps."""
-        data_choice.BATCH_CROPS *= factor  # type: ignore[misc]
+        data_choice.BATCH_CROPS *= factor  # type: ignore[assignment]
         data_choice.BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # type: ignore[assignment]
         return round(steps / factor)
 
@@ -42,7 +42,7 @@ def _colony(side: float) -> Callable[[int], int]:
 def _crop(side: int) -> Callable[[int], int]:
     def patch(steps: int) -> int:
         DETECTORS["tiny"] = dataclasses.replace(DETECTORS["tiny"], crop_side=side)
-        data_choice.BATCH_CROPS *= (320 / side) ** 2  # type: ignore[misc]  # as many pixels in a batch
+        data_choice.BATCH_CROPS *= (320 / side) ** 2  # type: ignore[assignment]  # as many pixels in a batch
         return steps
 
     return patch

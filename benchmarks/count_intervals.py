@@ -82,7 +82,7 @@ def _as_one_class(columns: Any) -> Any:
 
 def divisions(columns: Any, colonies: Any) -> Iterator[tuple[np.ndarray, ...]]:
     """Of each division: counts of the calibration plates without own threshold, their true ones; both of the test."""
-    from agar_pipeline.counting.threshold import CountTable, search_thresholds
+    from agar_pipeline.counting.threshold import CountTable, middle_of_the_best, search_thresholds
 
     table = search_thresholds(columns, colonies, "count_error").everything
     rng, plates = np.random.default_rng(0), len(table.annotated)
@@ -90,7 +90,7 @@ def divisions(columns: Any, colonies: Any) -> Iterator[tuple[np.ndarray, ...]]:
         order = rng.permutation(plates)
         val, test = order[: max(30, plates // 2)], order[max(30, plates // 2) :]
         own = CountTable(*(values[val] for values in vars(table).values()))
-        predicted = table.predicted[test, own.choose("count_error")]
+        predicted = table.predicted[test, middle_of_the_best(own.merits("count_error"))[0]]
         yield own.counts_without_own("count_error"), own.annotated, predicted, table.annotated[test]
 
 

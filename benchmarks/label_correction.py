@@ -22,10 +22,11 @@ import pandas as pd
 
 from agar_pipeline.coco.columns import CocoColumns
 from benchmarks._kept_results import kept
+from benchmarks._label_tools import SIDES
 from benchmarks._planted_errors import plant
 from benchmarks._short_training import DATA, GENERATED, is_there, load_source, name_of, train_short
 from benchmarks._timing import report_ratio
-from benchmarks.label_review import FOLDS, LEAST_DETECTION_SCORE, SIDES, by_us, cross_fit
+from benchmarks.label_review import FOLDS, LEAST_DETECTION_SCORE, by_us, cross_fit
 
 SOURCES = f"{GENERATED} {DATA / 'colonies'} {DATA / 'bccd'}"
 TESTED_SHARE = 0.3

@@ -80,8 +80,8 @@ def _snapshot(store: Store, photos: Path, rows: list[tuple[int, str, int, int, i
         boxes = pd.DataFrame({"box_id": np.arange(1, count + 1), "label": "colony", "iscrowd": False})
         boxes["image_id"] = np.repeat(images["image_id"].to_numpy(), BOXES_EACH)
         corners = np.random.default_rng(0).uniform(0, SIZE_PX - 40, (count, 2))
+        corners[0, 0] += moved_px
         boxes["x"], boxes["y"], boxes["width"], boxes["height"] = *corners.T, 30.0, 30.0
-        boxes.loc[0, "x"] += moved_px
         boxes.to_parquet(out_dir / "boxes.parquet")
         (out_dir / "dataset.json").write_text(json.dumps({"images_dir": str(photos)}))
 

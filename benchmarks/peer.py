@@ -144,20 +144,20 @@ def train_ours(prepared: Path, seconds: float, seed: int) -> Any:
     from agar_pipeline.detection.inference.predict import Predictor
     from agar_pipeline.detection.training.train import train
 
-    parts = [read_coco(prepared / f"{part}.json") for part in ("train", "val")]
+    seen, unseen = (read_coco(prepared / f"{part}.json") for part in ("train", "val"))
     words = [*EXPERIMENT, f"trainer.max_seconds={seconds}", f"seed={seed}", "data.batch_size=auto"]
     config = load_experiment("demo", [*words, "data.input_size=auto"]).training_run
     with tempfile.TemporaryDirectory() as name:
-        train(config, *parts, prepared / "images", Path(name), lambda text: None)
+        train(config, seen, unseen, prepared / "images", Path(name), lambda text: None)
         predictor = Predictor.load(Path(name) / "checkpoints" / "best.ckpt", "cpu")
-        return predictor.predict(parts[1], prepared / "images")
+        return predictor.predict(unseen, prepared / "images")
 
 
 def train_theirs(prepared: Path, seconds: float, seed: int) -> Any:
     """Detections of val by the peer's smallest model, trained from scratch for as long."""
     import numpy as np
     import torch
-    from ultralytics import YOLO, settings  # type: ignore[import-not-found]
+    from ultralytics import YOLO, settings
 
     from agar_pipeline.coco.columns import read_coco
     from agar_pipeline.coco.detections import Detections

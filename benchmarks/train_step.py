@@ -60,7 +60,7 @@ class _Training:
             recorded(*arguments)
             ends.append(time.process_time())
 
-        TrainingLoop.on_train_batch_end = record  # type: ignore[method-assign]
+        TrainingLoop.on_train_batch_end = record  # type: ignore[method-assign,assignment]
         try:
             out_dir = Path(tempfile.mkdtemp(dir=self.folder))
             val = self.columns.take_images(self.columns.image_ids[:1])

@@ -72,7 +72,7 @@ def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
 
     import agar_pipeline.detection.training.train as training
 
-    training.DetectorModule = Timed  # type: ignore[misc]
+    training.DetectorModule = Timed  # type: ignore[attr-defined]
     overrides = [
         f"trainer.devices={request['ranks']}", "trainer.accelerator=cpu", f"trainer.max_steps={STEPS + 1}",
         "trainer.val_every_n_epochs=1000", f"data.batch_size={BATCH}", f"data.input_size={request['size_px']}",
@@ -80,8 +80,8 @@ def train_some(request: dict[str, Any], log: Any) -> dict[str, Any]:
     ]  # fmt: skip
     folder, out_dir = Path(request["folder"]), Path(request["out_dir"])
     out_dir.mkdir(exist_ok=True)
-    parts = [read_coco(folder / f"{part}.json") for part in ("train", "val")]
-    train(load_experiment("tiny_steps", overrides).training_run, *parts, folder / "images", out_dir, log)
+    seen, unseen = (read_coco(folder / f"{part}.json") for part in ("train", "val"))
+    train(load_experiment("tiny_steps", overrides).training_run, seen, unseen, folder / "images", out_dir, log)
     return {"seconds": ends[STEPS] - ends[WARM_UP]}
 
 

@@ -36,7 +36,7 @@ def run(folder: Path, photos: Photos) -> list[dict[str, Any]]:
                 if DEVICE == "cuda":
                     torch.cuda.empty_cache()
                     torch.cuda.reset_peak_memory_stats()
-                step = bare_step(model, precision, folder, photos, lambda detector, o=option: _with(detector, o))
+                step = bare_step(model, precision, folder, photos, partial(_with, option=option))
                 started_at = time.perf_counter()
                 for _ in range(8):  # cuDNN's choice of algorithms, the compiler, all batches once
                     step()

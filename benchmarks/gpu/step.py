@@ -66,7 +66,7 @@ def our_step_s(model: str, precision: str, folder: Path, photos: Photos) -> floa
             wait_for_card()
         ends.append(time.perf_counter())
 
-    TrainingLoop.on_train_batch_end = record  # type: ignore[method-assign]
+    TrainingLoop.on_train_batch_end = record  # type: ignore[method-assign,assignment]
     try:
         out_dir = Path(tempfile.mkdtemp(dir=folder))
         train(config, columns, columns.take_images(columns.image_ids[:1]), folder / "photos", out_dir, lambda _: None)
