@@ -68,7 +68,7 @@ def test_an_estimate_from_one_photo_has_no_interval_but_a_reason(labelled: Path)
     given = ["--predictions", f"{labelled}/found.json", "--json", f"{labelled}/one.json", "--out-dir"]
     done = runner({})("agar", "review", *given, f"{labelled}/one", "--images-dir", f"{labelled}/photos")
     assert done.returncode == 0, done.stderr
-    assert "no interval: 1 photo has annotations, 5 are needed" in done.stderr + done.stdout
+    assert "no interval: 1 photo has annotations, but 5 are needed" in done.stderr + done.stdout
     numbers = json.loads((labelled / "one" / "review.json").read_text())
     assert {of["interval"] for of in (numbers["wrong"], *numbers["kinds"].values())} == {None}
     assert "no interval: 1 photo has annotations" in (labelled / "one" / "report.html").read_text()
